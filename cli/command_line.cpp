@@ -1,0 +1,265 @@
+#include "cli/command_line.hpp"
+
+#include <algorithm>
+#include <array>
+#include <boost/program_options.hpp>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "base/version.hpp"
+#include "cli/completion.hpp"
+#include "cli/config_file.hpp"
+#include "cli/help.hpp"
+#include "cli/man_page.hpp"
+
+namespace migrate::cli {
+namespace {
+
+namespace po = boost::program_options;
+using Arguments = std::span<const char* const>;
+
+template <typename... Args>
+Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
+    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
+}
+
+CommandLine text_to_print(Command command, std::string text) {
+    return {.command = command, .settings = Settings(Side::kSend), .text = std::move(text)};
+}
+
+po::options_description description_of(Side side) {
+    po::options_description description;
+    const auto add_with_value = [&](std::string_view name) {
+        // Program_options owns the value_semantic that it is given.
+        description.add_options()(std::string(name).c_str(), po::value<std::string>());
+    };
+    for (const Option& option : kOptions) {
+        if (option_applies(option, side)) add_with_value(option.key);
+    }
+    for (const CommandFlag& flag : kCommandFlags) {
+        if (!flag.value_name.empty()) {
+            add_with_value(flag.name);
+            continue;
+        }
+        // "help,h": the name, and its letter where it has one.
+        const std::string_view comma = flag.letter.empty() ? "" : ",";
+        const std::string names = fmt::format("{}{}{}", flag.name, comma, flag.letter);
+        description.add_options()(names.c_str(), "");
+    }
+    return description;
+}
+
+// "--stats=" means an empty value, which Program_options takes only as an argument of its own.
+std::vector<std::string> split_empty_values(Arguments args) {
+    std::vector<std::string> words;
+    for (const std::string_view arg : args) {
+        const std::size_t equals = arg.find('=');
+        if (arg.starts_with("--") && equals != std::string_view::npos && equals + 1 == arg.size()) {
+            words.emplace_back(arg.substr(0, equals));
+            words.emplace_back();
+        } else {
+            words.emplace_back(arg);
+        }
+    }
+    return words;
+}
+
+// "--connect=x" and "-connect" are about "connect".
+std::string bare_name(std::string_view word) {
+    word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+    return std::string(word.substr(0, word.find('=')));
+}
+
+const CommandFlag* find_command_flag(std::string_view name) {
+    const auto* found = std::find_if(kCommandFlags.begin(), kCommandFlags.end(),
+                                     [&](const CommandFlag& flag) { return flag.name == name; });
+    return found == kCommandFlags.end() ? nullptr : found;
+}
+
+Error missing_value(std::string_view name) {
+    const std::size_t index = find_option(name);
+    const CommandFlag* flag = find_command_flag(name);
+    const std::string value_name = index < kOptionCount ? value_name_of(kOptions[index])
+                                   : flag != nullptr    ? std::string(flag->value_name)
+                                                        : "VALUE";
+    return usage_error("option {} needs a value: --{} {}", name, name, value_name);
+}
+
+// Program_options takes a flag for the value of the one before it: "--stats --events FILE".
+bool value_is_a_flag(const po::option& option) {
+    if (option.original_tokens.size() != 2) return false;
+    const std::string& word = option.original_tokens.back();
+    if (!word.starts_with("--")) return false;
+    const std::string name = bare_name(word);
+    return find_option(name) < kOptionCount || find_command_flag(name) != nullptr;
+}
+
+Error syntax_error(const po::error& error) {
+    const auto* syntax = dynamic_cast<const po::invalid_command_line_syntax*>(&error);
+    if (syntax == nullptr) return usage_error("the command line cannot be read: {}", error.what());
+    const std::string name = bare_name(syntax->get_option_name());
+    if (syntax->kind() == po::invalid_syntax::missing_parameter) return missing_value(name);
+    if (syntax->kind() == po::invalid_syntax::extra_parameter) {
+        return usage_error("option {} takes no value", name);
+    }
+    return usage_error("the command line cannot be read: {}", error.what());
+}
+
+Result<std::vector<po::option>> split_options(Side side, Arguments args) {
+    // Not guessing: "--multifd-c" must not come to mean another option when a row is added.
+    namespace style = po::command_line_style;
+    constexpr int kStyle = style::allow_long | style::long_allow_adjacent | style::long_allow_next |
+                           style::allow_short | style::allow_dash_for_short |
+                           style::short_allow_next;
+    try {
+        const po::options_description description = description_of(side);
+        return po::command_line_parser(split_empty_values(args))
+            .options(description)
+            .style(kStyle)
+            .allow_unregistered()
+            .run()
+            .options;
+    } catch (const po::error& error) {
+        return syntax_error(error);
+    }
+}
+
+// What Program_options did not recognize: a stray word, an option of the other command, or a typing
+// error.
+Error unrecognized(const po::option& option, Side side) {
+    const std::string& word = option.original_tokens.front();
+    const std::string name = bare_name(word);
+    if (option.position_key >= 0 || name.empty()) {
+        return usage_error("'{}' is not an option of '{}': options begin with --", word,
+                           command_name(side));
+    }
+    std::vector<std::string_view> names;
+    names.reserve(kOptionCount + kCommandFlags.size());
+    for (const Option& row : kOptions) names.push_back(row.key);
+    for (const CommandFlag& flag : kCommandFlags) names.push_back(flag.name);
+    const std::string_view nearest = nearest_name(name, names);
+    if (find_option(name) == kOptionCount && find_command_flag(nearest) != nullptr) {
+        return usage_error("unknown option '{}': did you mean '{}'?", name, nearest);
+    }
+    Result<std::size_t> found = find_option_for(name, side);
+    if (found) return usage_error("unknown option '{}': did you mean '--{}'?", word, name);
+    return std::move(found).error();
+}
+
+// Everything behind "send" or "recv".
+struct SideOptions {
+    Settings settings;
+    std::optional<std::string> config_path;
+    std::set<std::string> seen;
+};
+
+Status take_option(const po::option& option, SideOptions& to) {
+    const std::string& name = option.string_key;
+    if (option.unregistered || option.position_key >= 0)
+        return unrecognized(option, to.settings.side());
+    if (value_is_a_flag(option)) return missing_value(name);
+    if (!to.seen.insert(name).second) return usage_error("option {} is given twice", name);
+    if (name == "config") {
+        to.config_path = option.value.front();
+        return {};
+    }
+    if (find_command_flag(name) != nullptr) return {};
+    return to.settings.set(name, option.value.front(), Origin::kFlag);
+}
+
+std::string version_text() { return fmt::format("migrate {}\n", kVersion); }
+
+Result<CommandLine> parse_side(Side side, Arguments args) {
+    MIGRATE_ASSIGN(const std::vector<po::option> options, split_options(side, args));
+    // Who asks for help gets it, whatever else is on the line.
+    for (const po::option& option : options) {
+        if (option.string_key == "help")
+            return text_to_print(Command::kHelp, command_help_text(side));
+    }
+    SideOptions parsed{.settings = Settings(side), .config_path = {}, .seen = {}};
+    for (const po::option& option : options) MIGRATE_TRY(take_option(option, parsed));
+    if (parsed.seen.contains("version")) return text_to_print(Command::kVersion, version_text());
+    if (parsed.config_path) {
+        MIGRATE_TRY(load_config_file(*parsed.config_path, parsed.settings));
+    }
+    if (parsed.seen.contains("print-config")) {
+        MIGRATE_ASSIGN(std::string text, settings_to_json(parsed.settings));
+        return text_to_print(Command::kPrintConfig, std::move(text));
+    }
+    MIGRATE_TRY(validate(parsed.settings));
+    return CommandLine{.command = side == Side::kSend ? Command::kSend : Command::kRecv,
+                       .settings = std::move(parsed.settings),
+                       .text = ""};
+}
+
+Error unknown_word(std::string_view what, std::string_view word,
+                   std::span<const std::string_view> candidates) {
+    return usage_error("unknown {} '{}': did you mean '{}'?", what, word,
+                       nearest_name(word, candidates));
+}
+
+Status expect_no_more(std::string_view command, Arguments args) {
+    if (args.empty()) return {};
+    return usage_error("'migrate {}' takes nothing more, but '{}' follows", command, args.front());
+}
+
+Result<CommandLine> parse_help(Arguments args) {
+    if (args.empty()) return text_to_print(Command::kHelp, overview_text());
+    const std::string_view topic = args.front();
+    MIGRATE_TRY(expect_no_more(fmt::format("help {}", topic), args.subspan(1)));
+    if (topic == "send") return text_to_print(Command::kHelp, command_help_text(Side::kSend));
+    if (topic == "recv") return text_to_print(Command::kHelp, command_help_text(Side::kRecv));
+    constexpr std::array<std::string_view, 2> kTopics{"send", "recv"};
+    return unknown_word("command", topic, kTopics);
+}
+
+// Commands for the build and the tests: the texts that are installed, and the README's table.
+Result<CommandLine> parse_completion(Arguments args) {
+    if (args.empty() || std::string_view(args.front()) != "bash") {
+        return usage_error("'migrate completion' knows one shell: migrate completion bash");
+    }
+    MIGRATE_TRY(expect_no_more("completion bash", args.subspan(1)));
+    return text_to_print(Command::kHelp, bash_completion());
+}
+
+Result<CommandLine> parse_generated(std::string_view command, std::string text, Arguments args) {
+    MIGRATE_TRY(expect_no_more(command, args));
+    return text_to_print(Command::kHelp, std::move(text));
+}
+
+Error unknown_command(std::string_view word) {
+    if (!word.starts_with('-')) {
+        constexpr std::array<std::string_view, 3> kCommands{"send", "recv", "help"};
+        return unknown_word("command", word, kCommands);
+    }
+    const std::string name = bare_name(word);
+    if (find_option(name) < kOptionCount || find_command_flag(name) != nullptr) {
+        return usage_error("the command comes first: migrate send|recv --{} …", name);
+    }
+    constexpr std::array<std::string_view, 2> kFlags{"help", "version"};
+    return usage_error("unknown option '{}': did you mean '--{}'?", word,
+                       nearest_name(name, kFlags));
+}
+
+}  // namespace
+
+Result<CommandLine> parse_command_line(Arguments args) {
+    if (args.empty()) return usage_error("a command is missing\n{}", short_usage());
+    const std::string_view command = args.front();
+    const Arguments rest = args.subspan(1);
+    if (command == "send") return parse_side(Side::kSend, rest);
+    if (command == "recv") return parse_side(Side::kRecv, rest);
+    if (command == "help" || command == "--help" || command == "-h") return parse_help(rest);
+    if (command == "--version") {
+        MIGRATE_TRY(expect_no_more(command, rest));
+        return text_to_print(Command::kVersion, version_text());
+    }
+    if (command == "completion") return parse_completion(rest);
+    if (command == "man") return parse_generated(command, man_page(), rest);
+    if (command == "options-markdown") return parse_generated(command, options_markdown(), rest);
+    return unknown_command(command);
+}
+
+}  // namespace migrate::cli

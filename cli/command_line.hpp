@@ -1,0 +1,31 @@
+// argv becomes what to do: a command with its settings, or a text to print.
+// Invariant: a result holds settings that are complete and valid for their side; whatever the user
+// got wrong is an Error of kind kUsage, and nothing was printed or started.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/config/settings.hpp"
+#include "base/error.hpp"
+
+namespace migrate::cli {
+
+enum class Command {
+    kSend,
+    kRecv,
+    kHelp,         // print `text`: help, the man page, the completion script, …
+    kVersion,      // print `text`
+    kPrintConfig,  // print `text`
+};
+
+struct CommandLine {
+    Command command = Command::kHelp;
+    Settings settings;  // meaningful for kSend and kRecv; settings.side() is the command's side
+    std::string text;   // ends with a newline; to print on standard output
+};
+
+// `args` are those behind the program's name. Reads the file of --config.
+Result<CommandLine> parse_command_line(std::span<const char* const> args);
+
+}  // namespace migrate::cli

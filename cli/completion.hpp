@@ -1,0 +1,11 @@
+// The completion script for bash, generated from the option table.
+#pragma once
+
+#include <string>
+
+namespace migrate::cli {
+
+// To be installed as share/bash-completion/completions/migrate. Needs nothing but bash itself.
+std::string bash_completion();
+
+}  // namespace migrate::cli

@@ -1,0 +1,205 @@
+#include "cli/help.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace migrate::cli {
+namespace {
+
+constexpr std::size_t kWidth = 90;       // columns of a line
+constexpr std::size_t kHelpColumn = 32;  // where an option's description begins
+
+// Columns on a terminal: every character of the program's texts is one wide.
+std::size_t columns(std::string_view utf8) {
+    const auto is_first_byte = [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+    };
+    return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), is_first_byte));
+}
+
+// Breaks `text` at its spaces into lines, each but the first indented; the first begins at column
+// `begin`.
+std::string wrap(std::string_view text, std::size_t begin, std::size_t indent) {
+    std::string wrapped;
+    std::size_t column = begin;
+    bool line_is_empty = true;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find(' '), text.size());
+        const std::string_view word = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        if (!line_is_empty && column + 1 + columns(word) > kWidth) {
+            wrapped += '\n' + std::string(indent, ' ');
+            column = indent;
+            line_is_empty = true;
+        }
+        if (!line_is_empty) {
+            wrapped += ' ';
+            ++column;
+        }
+        wrapped += word;
+        column += columns(word);
+        line_is_empty = false;
+    }
+    return wrapped + '\n';
+}
+
+std::string paragraph(std::string_view text) { return wrap(text, 0, 0); }
+
+std::string entry(const std::string& flag, std::string_view help) {
+    std::string text = "  " + flag;
+    if (columns(text) + 2 > kHelpColumn) {
+        text += '\n' + std::string(kHelpColumn, ' ');
+    } else {
+        text += std::string(kHelpColumn - columns(text), ' ');
+    }
+    return text + wrap(help, kHelpColumn, kHelpColumn);
+}
+
+std::string flag_with_value(std::string_view name, std::string_view value_name) {
+    return value_name.empty() ? fmt::format("--{}", name)
+                              : fmt::format("--{} {}", name, value_name);
+}
+
+std::string section_text(Side side, OptionSection section) {
+    std::string text = fmt::format("\n{}:\n", section_title(section));
+    for (const Option& option : kOptions) {
+        if (option.section != section || !option_applies(option, side)) continue;
+        text += entry(flag_with_value(option.key, value_name_of(option)), describe(option));
+    }
+    return text;
+}
+
+std::string command_flags_text() {
+    std::string text = "\nConfiguration and help:\n";
+    for (const CommandFlag& flag : kCommandFlags) {
+        const std::string alias = flag.letter.empty() ? "" : fmt::format("-{}, ", flag.letter);
+        text += entry(fmt::format("{}{}", alias, flag_with_value(flag.name, flag.value_name)),
+                      flag.help);
+    }
+    return text;
+}
+
+// A table cell must not end at the text's own bars.
+std::string markdown_cell(std::string_view text) {
+    std::string cell;
+    for (const char c : text) {
+        if (c == '|') cell += '\\';
+        cell += c;
+    }
+    return cell;
+}
+
+std::string_view side_word(OptionSide side) {
+    switch (side) {
+        case OptionSide::kSend:
+            return "send";
+        case OptionSide::kRecv:
+            return "recv";
+        case OptionSide::kBoth:
+            return "both";
+    }
+    return "";
+}
+
+std::string markdown_row(const Option& option) {
+    // Choices stand in the flag already.
+    const bool has_range = choices_of(option).empty() && !allowed_text(option).empty();
+    const std::string range = has_range ? fmt::format(" Range {}.", allowed_text(option)) : "";
+    const std::string value = option.default_text.empty()
+                                  ? (option.required ? "required" : "")
+                                  : fmt::format("`{}`", option.default_text);
+    return fmt::format("| `--{} {}` | {} | {} | {}{} |\n", option.key,
+                       markdown_cell(value_name_of(option)), side_word(option.side), value,
+                       markdown_cell(option.help), range);
+}
+
+}  // namespace
+
+std::string_view command_summary(Side side) {
+    return side == Side::kSend
+               ? "Sends a guest's memory to a waiting 'migrate recv', over parallel TCP channels."
+               : "Waits for 'migrate send' and puts the memory that it sends in its place. How it "
+                 "is "
+                 "sent (channels, packet size, compression) the sender decides.";
+}
+
+std::string command_usage(Side side) {
+    std::string usage(command_name(side));
+    for (const Option& option : kOptions) {
+        if (!option.required || !option_applies(option, side)) continue;
+        usage += ' ' + flag_with_value(option.key, value_name_of(option));
+    }
+    return usage + " [options]";
+}
+
+std::string describe(const Option& option) {
+    std::vector<std::string> notes;
+    if (option.required) notes.emplace_back("required");
+    if (!option.default_text.empty())
+        notes.push_back(fmt::format("default {}", option.default_text));
+    if (choices_of(option).empty() && !allowed_text(option).empty()) {
+        notes.push_back(fmt::format("range {}", allowed_text(option)));
+    }
+    if (notes.empty()) return std::string(option.help);
+    return fmt::format("{} ({})", option.help, fmt::join(notes, "; "));
+}
+
+std::string_view unit_note() {
+    return "SIZE is in bytes, or a number with K, M, G or T (multiples of 1024). TIME is in "
+           "milliseconds, or a number with ms, s, min or h.";
+}
+
+std::string short_usage() {
+    return fmt::format("usage: {}\n       {}\nTry 'migrate --help'.", command_usage(Side::kRecv),
+                       command_usage(Side::kSend));
+}
+
+std::string overview_text() {
+    std::string text = "Usage: migrate COMMAND [options]\n\n";
+    text += paragraph(
+        "Moves a guest's memory to another host over parallel TCP channels, each of which finds "
+        "zero pages on its own.");
+    text += "\nCommands:\n";
+    text += entry("recv", "Wait for a sender and receive the memory.");
+    text += entry("send", "Send the memory to a receiver.");
+    text += entry("help [send|recv]", "Show this help, or all options of a command.");
+    text += entry("--version", "Show the program's version.");
+    text +=
+        "\nOn one machine, in two terminals:\n"
+        "  migrate recv --listen 127.0.0.1:4444 --sink anon:\n"
+        "  migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50\n"
+        "\nFrom one host to another, by 8 channels, checked at the end:\n"
+        "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem\n"
+        "  migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\\n"
+        "      --multifd-channels 8 --verify digest\n\n";
+    text += paragraph(
+        "Exit status: 0 when everything arrived, 1 when the migration failed or was cancelled, 2 "
+        "when "
+        "the command line or the configuration is wrong.");
+    return text;
+}
+
+std::string command_help_text(Side side) {
+    std::string text = fmt::format("Usage: {}\n\n", command_usage(side));
+    text += paragraph(command_summary(side));
+    for (const OptionSection section : all_sections()) {
+        const bool any = std::any_of(kOptions.begin(), kOptions.end(), [&](const Option& option) {
+            return option.section == section && option_applies(option, side);
+        });
+        if (any) text += section_text(side, section);
+    }
+    text += command_flags_text();
+    return text + '\n' + paragraph(unit_note());
+}
+
+std::string options_markdown() {
+    std::string text = "| Option | Command | Default | What it does |\n| --- | --- | --- | --- |\n";
+    for (const OptionSection section : all_sections()) {
+        for (const Option& option : kOptions) {
+            if (option.section == section) text += markdown_row(option);
+        }
+    }
+    return text + '\n' + std::string(unit_note()) + '\n';
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,34 @@
+// migrate: one program, two sides.
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <span>
+
+#include "cli/command_line.hpp"
+#include "cli/run_migration.hpp"
+
+namespace {
+
+// 255 channels, and strangers beside them, need more descriptors than many a default.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    using namespace migrate;
+    const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
+    const Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
+    if (!line) return cli::report_error(line.error());
+    if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
+        const bool printed = std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+        return printed ? cli::kExitDone : cli::kExitFailed;
+    }
+    raise_descriptor_limit();
+    return line->command == cli::Command::kSend ? cli::run_send(line->settings)
+                                                : cli::run_recv(line->settings);
+}

@@ -1,0 +1,151 @@
+#include "cli/man_page.hpp"
+
+#include <string_view>
+#include <vector>
+
+#include "base/config/option_table.hpp"
+#include "base/version.hpp"
+#include "cli/help.hpp"
+
+namespace migrate::cli {
+namespace {
+
+// Text that troff takes as it is meant: dashes that can be copied, no requests by accident, ASCII
+// only.
+std::string escape(std::string_view text) {
+    constexpr std::string_view kEllipsis = "…";
+    std::string escaped;
+    if (text.starts_with('.') || text.starts_with('\'')) escaped += "\\&";
+    while (!text.empty()) {
+        if (text.starts_with(kEllipsis)) {
+            escaped += "...";
+            text.remove_prefix(kEllipsis.size());
+            continue;
+        }
+        switch (text.front()) {
+            case '\\':
+                escaped += "\\e";
+                break;
+            case '-':
+                escaped += "\\-";
+                break;
+            case '\'':
+                escaped += "\\(aq";
+                break;
+            default:
+                escaped += text.front();
+        }
+        text.remove_prefix(1);
+    }
+    return escaped;
+}
+
+std::string heading(std::string_view title) { return fmt::format(".SH {}\n", title); }
+
+std::string paragraph(std::string_view text) { return fmt::format(".PP\n{}\n", escape(text)); }
+
+std::string entry(std::string_view letter, std::string_view flag, std::string_view value_name,
+                  std::string_view help) {
+    const std::string value =
+        value_name.empty() ? "" : fmt::format(" \\fI{}\\fR", escape(value_name));
+    const std::string alias = letter.empty() ? "" : fmt::format("\\fB\\-{}\\fR, ", letter);
+    return fmt::format(".TP\n{}\\fB\\-\\-{}\\fR{}\n{}\n", alias, escape(flag), value, escape(help));
+}
+
+// An example as it is typed.
+std::string example(const std::vector<std::string_view>& lines) {
+    std::string text = ".PP\n.nf\n.RS 4\n";
+    for (const std::string_view line : lines) text += escape(line) + '\n';
+    return text + ".RE\n.fi\n";
+}
+
+std::string synopsis() {
+    std::string text = heading("SYNOPSIS");
+    for (const Side side : {Side::kRecv, Side::kSend}) {
+        text += fmt::format(".B {}\n", escape(command_name(side)));
+        for (const Option& option : kOptions) {
+            if (!option.required || !option_applies(option, side)) continue;
+            text += fmt::format("\\fB\\-\\-{}\\fR \\fI{}\\fR\n", escape(option.key),
+                                escape(value_name_of(option)));
+        }
+        text += "[\\fIoptions\\fR]\n.br\n";
+    }
+    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR]\n";
+}
+
+std::string description() {
+    return heading("DESCRIPTION") +
+           "Moves a guest's memory to another host over parallel TCP channels in the style of "
+           "QEMU's "
+           "multifd, each of which finds zero pages on its own.\n" +
+           paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
+           paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
+           paragraph(
+               "Every option but those that ask for help is a flag and, without the dashes, a key "
+               "of "
+               "the JSON file that --config names. A flag wins over the file, the file over the "
+               "default.");
+}
+
+std::string side_note(const Option& option) {
+    if (option.side == OptionSide::kBoth) return "";
+    const Side side = option.side == OptionSide::kSend ? Side::kSend : Side::kRecv;
+    return option.negotiated ? fmt::format(" For '{}'; the receiver follows.", command_name(side))
+                             : fmt::format(" For '{}'.", command_name(side));
+}
+
+std::string options() {
+    std::string text = heading("OPTIONS");
+    for (const OptionSection section : all_sections()) {
+        text += fmt::format(".SS {}\n", section_title(section));
+        for (const Option& option : kOptions) {
+            if (option.section != section) continue;
+            text +=
+                entry("", option.key, value_name_of(option), describe(option) + side_note(option));
+        }
+    }
+    text += ".SS Configuration and help\n";
+    for (const CommandFlag& flag : kCommandFlags)
+        text += entry(flag.letter, flag.name, flag.value_name, flag.help);
+    return text + paragraph(unit_note());
+}
+
+std::string exit_status() {
+    return heading("EXIT STATUS") +
+           ".TP\n.B 0\nEverything arrived.\n"
+           ".TP\n.B 1\nThe migration failed or was cancelled.\n"
+           ".TP\n.B 2\nThe command line or the configuration is wrong.\n";
+}
+
+std::string examples() {
+    return heading("EXAMPLES") + "A try on one machine, in two terminals:\n" +
+           example({"migrate recv --listen 127.0.0.1:4444 --sink anon:",
+                    "migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50"}) +
+           paragraph("From one host to another, by 8 channels, checked at the end:") +
+           example({"migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem",
+                    "migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\",
+                    "    --multifd-channels 8 --verify digest"}) +
+           paragraph("A configuration file for both commands:") +
+           example({"{", "    \"io-timeout\": \"10s\",",
+                    "    \"send\": { \"connect\": \"127.0.0.1:4444\", \"source\": \"anon:1G\" },",
+                    "    \"recv\": { \"listen\": \"127.0.0.1:4444\", \"sink\": \"anon:\" }", "}"});
+}
+
+std::string files() {
+    return heading("FILES") +
+           "No file is read unless an option names it. A file that receives memory appears under "
+           "its "
+           "name only when it is complete.\n";
+}
+
+}  // namespace
+
+std::string man_page() {
+    // An empty date: the page changes with the program, not with a day.
+    return fmt::format(".TH MIGRATE 1 \"\" \"migrate {}\" \"User Commands\"\n", kVersion) +
+           heading("NAME") + "migrate \\- live migration of guest memory over parallel channels\n" +
+           synopsis() + description() + options() + exit_status() + examples() + files() +
+           heading("SEE ALSO") + ".BR qemu\\-system\\-x86_64 (1)\n";
+}
+
+}  // namespace migrate::cli

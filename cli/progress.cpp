@@ -1,0 +1,62 @@
+#include "cli/progress.hpp"
+
+#include <cstdio>
+
+#include "base/config/unit_text.hpp"
+
+namespace migrate::cli {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+ProgressStyle choose_progress(std::string_view option, bool is_terminal) {
+    if (option == "off") return ProgressStyle::kNone;
+    return is_terminal ? ProgressStyle::kTerminal : ProgressStyle::kLines;
+}
+
+std::string progress_text(const engine::Report& report, std::uint64_t window_bytes, microseconds window) {
+    if (report.status != engine::MigrationStatus::kActive) {
+        return fmt::format("status: {}", name_of(report.status));
+    }
+    const std::uint64_t remaining = report.remaining_bytes();
+    const std::uint64_t done = report.total_bytes - remaining;
+    const std::uint64_t percent = report.total_bytes == 0 ? 100 : done * 100 / report.total_bytes;
+    const double seconds = static_cast<double>(window.count()) / 1e6;
+    std::string text = fmt::format("{:3} %  {} of {}", percent, format_bytes(done),
+                                   format_bytes(report.total_bytes));
+    if (seconds > 0) {
+        text += fmt::format("  {:.0f} mbps", static_cast<double>(window_bytes) * 8 / 1e6 / seconds);
+    }
+    const double active = static_cast<double>((report.total_time - report.setup_time).count()) / 1e6;
+    if (done != 0 && remaining != 0 && active > 0) {
+        text += fmt::format("  {:.0f} s left",
+                            active * static_cast<double>(remaining) / static_cast<double>(done));
+    }
+    return text;
+}
+
+milliseconds Progress::interval() const {
+    return style_ == ProgressStyle::kTerminal ? milliseconds(200) : milliseconds(1000);
+}
+
+void Progress::update(const engine::Report& report) {
+    // Before there is a peer there is nothing to say.
+    if (style_ == ProgressStyle::kNone || report.peer.empty()) return;
+    const std::string text =
+        progress_text(report, report.transferred - last_bytes_, report.total_time - last_time_);
+    last_bytes_ = report.transferred;
+    last_time_ = report.total_time;
+    // \033[K: what an earlier, longer line left behind is erased.
+    const char* frame = style_ == ProgressStyle::kTerminal ? "\r{}\033[K" : "{}\n";
+    const std::string line = fmt::format(fmt::runtime(frame), text);
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fflush(stderr);
+    shown_ = true;
+}
+
+void Progress::finish() {
+    if (shown_ && style_ == ProgressStyle::kTerminal) std::fputc('\n', stderr);
+    shown_ = false;
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,164 @@
+#include "cli/run_migration.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+
+#include "base/log.hpp"
+#include "base/thread.hpp"
+#include "cli/output_file.hpp"
+#include "cli/progress.hpp"
+#include "cli/signals.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "engine/session_config.hpp"
+
+namespace migrate::cli {
+
+using std::chrono::milliseconds;
+
+int report_error(const Error& error) {
+    fmt::print(stderr, "migrate: {}: {}\n", error.kind() == ErrorKind::kCancelled ? "cancelled" : "error",
+               error.message());
+    return error.kind() == ErrorKind::kUsage ? kExitUsage : kExitFailed;
+}
+
+namespace {
+
+void set_log_level(const std::string& name) {
+    using log::Level;
+    log::set_level(name == "debug"     ? Level::kDebug
+                   : name == "warning" ? Level::kWarning
+                   : name == "error"   ? Level::kError
+                                       : Level::kInfo);
+}
+
+Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& settings) {
+    const std::string& path = settings.get<"events">();
+    if (path.empty()) return std::make_unique<engine::EventLog>();
+    return engine::EventLog::open(path);
+}
+
+// The session runs on a thread of its own; this one shows progress and takes signals until it has ended.
+template <typename Session>
+class Runner {
+  public:
+    Runner(Session& session, const Signals& signals, Progress progress)
+        : session_(session), signals_(signals), progress_(progress) {}
+
+    Status run(const std::string& thread_name) {
+        UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        if (!ended) return Error::system("create an eventfd", errno);
+        Status result;
+        Cancellation unused;
+        SessionThread thread(thread_name, session_.thread_times(), unused, [&]() -> Status {
+            result = session_.run();
+            const std::uint64_t one = 1;
+            [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
+            return {};
+        });
+        const Status waited = wait(ended.get());
+        thread.join();
+        progress_.finish();
+        MIGRATE_TRY(waited);
+        return result;
+    }
+
+  private:
+    Status wait(int ended) {
+        while (true) {
+            std::array<pollfd, 2> polled{pollfd{ended, POLLIN, 0}, pollfd{signals_.fd(), POLLIN, 0}};
+            const int ready =
+                ::poll(polled.data(), polled.size(), static_cast<int>(progress_.interval().count()));
+            if (ready < 0 && errno != EINTR) {
+                Status failed = Error::system("wait for the migration", errno);
+                session_.cancel("the program cannot wait");
+                return failed;
+            }
+            if (polled[0].revents != 0) return {};
+            if (polled[1].revents != 0) interrupt();
+            progress_.update(session_.report());
+        }
+    }
+
+    void interrupt() {
+        const std::string_view name = signals_.take();
+        if (interrupted_) {
+            fmt::print(stderr, "\nmigrate: {} again: leaving at once\n", name);
+            ::_exit(kExitFailed);
+        }
+        interrupted_ = true;
+        session_.cancel(fmt::format("{} received", name));
+    }
+
+    Session& session_;
+    const Signals& signals_;
+    Progress progress_;
+    bool interrupted_ = false;
+};
+
+template <typename Session>
+int run_to_end(Session& session, const Settings& settings, const Signals& signals, OutputFile& stats,
+               const std::string& thread_name) {
+    const Progress progress(choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
+    const Status status = Runner<Session>(session, signals, progress).run(thread_name);
+    const engine::Report report = session.report();
+    const std::string text = to_text(report);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+    const Status written = stats.write(to_json(report));
+    if (!written) report_error(written.error());
+    if (!status) {
+        const int code = report_error(status.error());
+        // What the peer or the system says during a migration is no usage error, whatever it is about.
+        return code == kExitUsage ? kExitFailed : code;
+    }
+    return written ? kExitDone : kExitFailed;
+}
+
+Result<int> send(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(const auto events, open_events(settings));
+    MIGRATE_ASSIGN(const auto source, memory::open_page_source(settings.get<"source">()));
+    // Not before: until the source is there, which may take a while, a signal may simply end the program.
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(const auto session, engine::SendSession::create(std::move(config), *source, *events));
+    return run_to_end(*session, settings, signals, stats, "live_migration");
+}
+
+Result<int> recv(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    const std::string port_file = config.port_file;
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(const auto events, open_events(settings));
+    MIGRATE_ASSIGN(const auto session, engine::RecvSession::create(std::move(config), *events));
+    fmt::print("listening on {}\n", session->endpoint());
+    std::fflush(stdout);
+    if (!port_file.empty()) {
+        MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
+    }
+    return run_to_end(*session, settings, signals, stats, "incoming");
+}
+
+}  // namespace
+
+int run_send(const Settings& settings) {
+    set_log_level(settings.get<"log-level">());
+    const Result<int> code = send(settings);
+    return code ? *code : report_error(code.error());
+}
+
+int run_recv(const Settings& settings) {
+    set_log_level(settings.get<"log-level">());
+    const Result<int> code = recv(settings);
+    return code ? *code : report_error(code.error());
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,29 @@
+// SIGINT and SIGTERM as something to poll.
+#pragma once
+
+#include <csignal>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate::cli {
+
+// Invariant: created before any other thread, so that all threads block the signals and only the descriptor
+// sees them.
+class Signals {
+  public:
+    static Result<Signals> create();
+
+    // Readable when a signal came.
+    int fd() const { return fd_.get(); }
+    // Takes one signal and names it: "SIGINT".
+    std::string_view take() const;
+
+  private:
+    explicit Signals(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    UniqueFd fd_;
+};
+
+}  // namespace migrate::cli

@@ -1,0 +1,33 @@
+# Warnings, sanitizers and the one function that makes a library per folder.
+option(MIGRATE_WERROR "Treat warnings as errors" OFF)
+option(MIGRATE_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+set(MIGRATE_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined or thread")
+
+add_library(migrate_settings INTERFACE)
+target_compile_features(migrate_settings INTERFACE cxx_std_20)
+target_include_directories(migrate_settings INTERFACE
+    "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_BINARY_DIR}/generated")
+target_compile_options(migrate_settings INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+    -Wold-style-cast -Wcast-align -Woverloaded-virtual
+    $<$<BOOL:${MIGRATE_WERROR}>:-Werror>)
+if(MIGRATE_SANITIZE)
+    target_compile_options(migrate_settings INTERFACE
+        # GCC 12 sees uninitialised values in <regex> under the sanitizers that are none.
+        -Wno-maybe-uninitialized
+        -fsanitize=${MIGRATE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(migrate_settings INTERFACE -fsanitize=${MIGRATE_SANITIZE})
+endif()
+if(MIGRATE_FUZZ)
+    target_compile_options(migrate_settings INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
+    target_link_options(migrate_settings INTERFACE -fsanitize=address,undefined)
+endif()
+
+configure_file("${PROJECT_SOURCE_DIR}/cmake/version.hpp.in"
+               "${PROJECT_BINARY_DIR}/generated/base/version.hpp" @ONLY)
+
+# migrate_library(NAME sources...) makes migrate_NAME with the project's settings.
+function(migrate_library name)
+    add_library(migrate_${name} STATIC ${ARGN})
+    target_link_libraries(migrate_${name} PUBLIC migrate_settings)
+endfunction()

@@ -1,0 +1,36 @@
+# What `cmake --install` puts where. The man page and the completion are written by the program itself, out of its
+# option table; they are left out where the program that was built cannot run here.
+include(GNUInstallDirs)
+
+install(TARGETS migrate RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/transport/PROTOCOL.md"
+        DESTINATION "${CMAKE_INSTALL_DOCDIR}" OPTIONAL)
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/docs/" DESTINATION "${CMAKE_INSTALL_DOCDIR}" FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs/" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples"
+        FILES_MATCHING PATTERN "*.json")
+
+if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
+    message(STATUS "Cross-compiling: the man page and the completion are not made")
+    return()
+endif()
+
+# migrate_generated(FILE FOLDER ARGUMENT...): what the program prints when run with the arguments, installed as FILE.
+function(migrate_generated file folder)
+    set(output "${PROJECT_BINARY_DIR}/generated/${folder}/${file}")
+    file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/generated/${folder}")
+    # Under another name first: what fails in the middle is not taken for done.
+    add_custom_command(OUTPUT "${output}"
+        COMMAND migrate ${ARGN} > "${output}.partial"
+        COMMAND "${CMAKE_COMMAND}" -E rename "${output}.partial" "${output}"
+        DEPENDS migrate
+        VERBATIM)
+    set_property(GLOBAL APPEND PROPERTY MIGRATE_GENERATED "${output}")
+    install(FILES "${output}" DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/${folder}")
+endfunction()
+
+migrate_generated(migrate.1 man/man1 man)
+migrate_generated(migrate bash-completion/completions completion bash)
+get_property(migrate_generated_files GLOBAL PROPERTY MIGRATE_GENERATED)
+add_custom_target(generated_files ALL DEPENDS ${migrate_generated_files})

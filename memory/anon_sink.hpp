@@ -1,0 +1,16 @@
+// The received guest in this process's own memory: private (anon:) or shared (memfd:).
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "memory/anon_mapping.hpp"
+#include "memory/page_sink.hpp"
+
+namespace migrate::memory {
+
+// `uri` is for the description.
+std::unique_ptr<PageSink> make_anon_sink(std::string_view uri, HugePages huge);
+std::unique_ptr<PageSink> make_memfd_sink(std::string_view uri, HugePages huge);
+
+}  // namespace migrate::memory

@@ -1,0 +1,50 @@
+#include "memory/digest.hpp"
+
+#include <xxhash.h>
+
+#include <cstring>
+
+namespace migrate::memory {
+namespace {
+
+constexpr std::size_t kCacheLine = 64;
+
+bool is_zero_line(const std::byte* line) {
+    std::uint64_t all = 0;
+    for (std::size_t at = 0; at < kCacheLine; at += sizeof all) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, line + at, sizeof word);
+        all |= word;
+    }
+    return all == 0;
+}
+
+bool is_zero_page(const std::byte* page) {
+    for (std::size_t at = 0; at < kPageSize; at += kCacheLine) {
+        if (!is_zero_line(page + at)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+Digest& Digest::operator+=(const Digest& other) {
+    low += other.low;
+    high += other.high + (low < other.low ? 1 : 0);
+    return *this;
+}
+
+std::string Digest::hex() const { return fmt::format("{:016x}{:016x}", high, low); }
+
+Digest digest_pages(std::span<const std::byte> memory, PageRange pages) {
+    Digest sum;
+    for (std::uint64_t page = pages.first; page < pages.end(); ++page) {
+        const std::byte* content = memory.data() + page * kPageSize;
+        if (is_zero_page(content)) continue;
+        const XXH128_hash_t hash = XXH3_128bits_withSeed(content, kPageSize, page);
+        sum += Digest{hash.low64, hash.high64};
+    }
+    return sum;
+}
+
+}  // namespace migrate::memory

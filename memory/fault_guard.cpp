@@ -1,0 +1,87 @@
+#include "memory/fault_guard.hpp"
+
+#include <pthread.h>
+#include <ucontext.h>
+
+#include <csetjmp>
+#include <csignal>
+#include <cstdlib>
+
+namespace migrate::memory::detail {
+namespace {
+
+struct Frame {
+    sigjmp_buf environment;
+    Frame* outer = nullptr;
+};
+
+// Written and read by its own thread only, and by the handler of a signal that the thread itself
+// raised.
+constinit thread_local Frame* innermost = nullptr;
+// Set once, before any guard is entered (the static in install_handler() orders it), constant
+// afterwards.
+struct sigaction previous_action {};
+
+void hand_on(int signal, siginfo_t* info, void* context) {
+    if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
+        previous_action.sa_sigaction(signal, info, context);
+    } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
+        previous_action.sa_handler(signal);
+    } else {
+        // Back to the default action: the instruction that faults runs again and ends the process.
+        // A signal that was sent does not come again by itself.
+        struct sigaction action {};
+        action.sa_handler = SIG_DFL;
+        ::sigaction(signal, &action, nullptr);
+        if (info->si_code <= 0) ::raise(signal);
+    }
+}
+
+void handle(int signal, siginfo_t* info, void* context) {
+    // si_code > 0: the kernel raised it. BUS_MCEERR_AO is about memory nobody is reading just now.
+    Frame* frame = innermost;
+    const bool ours = frame != nullptr && info->si_code > 0 && info->si_code != BUS_MCEERR_AO;
+    if (ours) {
+        // The jump ends the handler without the kernel, which would have put this mask back.
+        // sigsetjmp does not save it: that would be a system call for every guard, where this is
+        // one for every fault.
+        ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask,
+                          nullptr);
+        siglongjmp(frame->environment, 1);
+    }
+    hand_on(signal, info, context);
+}
+
+bool install_handler() {
+    struct sigaction action {};
+    action.sa_sigaction = handle;
+    ::sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    if (::sigaction(SIGBUS, &action, &previous_action) != 0) std::abort();
+    return true;
+}
+
+}  // namespace
+
+// Not inlined, and nothing in it changes between the two returns of sigsetjmp: no local is
+// indeterminate after the jump.
+[[gnu::noinline]] bool run_guarded(void (*body)(void*), void* context) {
+    [[maybe_unused]] static const bool installed = install_handler();
+    Frame frame;
+    frame.outer = innermost;
+    if (sigsetjmp(frame.environment, 0) != 0) {
+        innermost = frame.outer;
+        return false;
+    }
+    innermost = &frame;
+    body(context);
+    innermost = frame.outer;
+    return true;
+}
+
+Error fault_error(std::string_view what) {
+    return make_error("cannot read {}: it was truncated while in use, or its disk cannot be read",
+                      what);
+}
+
+}  // namespace migrate::memory::detail

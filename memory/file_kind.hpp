@@ -1,0 +1,20 @@
+// What a thing that should be a regular file is, for error messages.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <string_view>
+
+namespace migrate::memory {
+
+inline std::string_view file_kind(mode_t mode) {
+    if (S_ISREG(mode)) return "a regular file";
+    if (S_ISDIR(mode)) return "a folder";
+    if (S_ISFIFO(mode)) return "a FIFO";
+    if (S_ISSOCK(mode)) return "a socket";
+    if (S_ISBLK(mode)) return "a block device";
+    if (S_ISCHR(mode)) return "a character device";
+    return "something else";
+}
+
+}  // namespace migrate::memory

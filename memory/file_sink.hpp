@@ -1,0 +1,15 @@
+// The received image as a file, which appears under its name only when it is complete. One region.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "memory/page_sink.hpp"
+
+namespace migrate::memory {
+
+// `uri` is for the description. kUsage where the path cannot become a file.
+Result<std::unique_ptr<PageSink>> open_file_sink(std::string_view uri, std::string_view path);
+
+}  // namespace migrate::memory

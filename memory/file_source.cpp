@@ -1,0 +1,133 @@
+#include "memory/file_source.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "memory/file_kind.hpp"
+#include "memory/hugetlb_holes.hpp"
+#include "memory/populate.hpp"
+
+namespace migrate::memory {
+namespace {
+
+// Reading a hole of a hugetlbfs file through its mapping would allocate a huge page in it. The
+// holes are covered with private memory instead, which reads as the kernel's zero page. What fails
+// to be covered stays as it was.
+void cover_holes(const Mapping& mapping, std::span<const PopulationExtent> extents) {
+    for (const PopulationExtent& extent : extents) {
+        if (extent.populated) continue;
+        const auto hole =
+            mapping.bytes().subspan(extent.pages.offset_bytes(), extent.pages.size_bytes());
+        const void* covered =
+            ::mmap(hole.data(), hole.size(), PROT_READ,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        if (covered == MAP_FAILED) {
+            log::warning("cannot cover a hole of the hugetlbfs file; reading it would allocate it");
+            return;
+        }
+    }
+}
+
+class FileSource final : public PageSource {
+  public:
+    FileSource(std::string_view uri, std::string_view path, UniqueFd file, Mapping mapping)
+        : uri_(uri),
+          path_(path),
+          file_(std::move(file)),
+          mapping_(std::move(mapping)),
+          region_{"ram", mapping_.size()} {}
+
+    std::string_view description() const override { return uri_; }
+    std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
+    std::span<const std::byte> memory(RegionId) const override { return mapping_.bytes(); }
+
+    // Once, at open: a look at every huge page.
+    Status find_hugetlb_holes() {
+        MIGRATE_TRY(
+            hugetlb_population(file_.get(), region_.size_bytes, {0, region_.pages()}, hugetlb_));
+        cover_holes(mapping_, hugetlb_);
+        return {};
+    }
+
+    Status population(RegionId, PageRange range,
+                      std::vector<PopulationExtent>& extents) const override {
+        if (hugetlb_.empty()) {
+            Status status = file_population(file_.get(), region_.size_bytes, range, extents);
+            if (!status) return std::move(status).error().with_context(path_);
+            return {};
+        }
+        PopulationBuilder builder(range, extents);
+        auto extent = std::upper_bound(
+            hugetlb_.begin(), hugetlb_.end(), range.first,
+            [](std::uint64_t page, const PopulationExtent& e) { return page < e.pages.end(); });
+        for (; extent != hugetlb_.end() && !builder.complete(); ++extent) {
+            builder.extend_to(extent->pages.end(), extent->populated);
+        }
+        return {};
+    }
+
+    Status prefault(RegionId, PageRange range) const override {
+        const int code =
+            populate(mapping_.bytes().subspan(range.offset_bytes(), range.size_bytes()),
+                     PopulateFor::kReading);
+        if (code == 0) return {};
+        if (code != EFAULT) return Error::system(fmt::format("read {}", path_), code);
+        return make_error(
+            "cannot read {}: it was truncated while in use, or its disk cannot be read "
+            "(in the {} bytes from offset {})",
+            path_, range.size_bytes(), range.offset_bytes());
+    }
+
+  private:
+    std::string uri_;
+    std::string path_;
+    UniqueFd file_;
+    Mapping mapping_;
+    RegionInfo region_;
+    std::vector<PopulationExtent>
+        hugetlb_;  // of the whole region, for hugetlbfs; constant after open
+};
+
+Status check_size(std::string_view path, std::uint64_t size) {
+    if (size == 0) return make_error(ErrorKind::kUsage, "{}: the file is empty", path);
+    if (size % kPageSize == 0) return {};
+    return make_error(ErrorKind::kUsage,
+                      "{}: its size of {} bytes is not a multiple of the page size, {}", path, size,
+                      kPageSize);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::string_view path) {
+    const std::string name(path);
+    // O_NONBLOCK: opening a FIFO must not wait for its writer.
+    UniqueFd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) {
+        return Error::system(fmt::format("examine {}", path), errno);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return make_error(ErrorKind::kUsage, "{} is {}, not a regular file", path,
+                          file_kind(status.st_mode));
+    }
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    MIGRATE_TRY(check_size(path, size));
+    MIGRATE_ASSIGN(Mapping mapping, Mapping::create({.size = size,
+                                                     .protection = PROT_READ,
+                                                     .flags = MAP_SHARED | MAP_NORESERVE,
+                                                     .fd = file.get(),
+                                                     .what = name}));
+    const bool hugetlb = hugetlb_page_size(file.get()).has_value();
+    auto source = std::make_unique<FileSource>(uri, path, std::move(file), std::move(mapping));
+    if (hugetlb) MIGRATE_TRY(source->find_hugetlb_holes());
+    return std::unique_ptr<PageSource>(std::move(source));
+}
+
+}  // namespace migrate::memory

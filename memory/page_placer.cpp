@@ -1,0 +1,89 @@
+#include "memory/page_placer.hpp"
+
+namespace migrate::memory {
+namespace {
+
+// A worker's next destination often continues the last one.
+void append_destination(std::span<std::byte> bytes, std::vector<iovec>& payload) {
+    if (!payload.empty()) {
+        iovec& last = payload.back();
+        if (static_cast<std::byte*>(last.iov_base) + last.iov_len == bytes.data()) {
+            last.iov_len += bytes.size();
+            return;
+        }
+    }
+    payload.push_back({bytes.data(), bytes.size()});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
+                                                       std::span<const RegionInfo> regions,
+                                                       unsigned helpers) {
+    std::vector<Region> states;
+    states.reserve(regions.size());
+    for (const RegionInfo& info : regions) {
+        MIGRATE_ASSIGN(PageBitmap seen, PageBitmap::create(info.pages()));
+        MIGRATE_ASSIGN(PageBitmap placed, PageBitmap::create(info.pages()));
+        states.push_back({info, std::move(seen), std::move(placed)});
+    }
+    auto prefaulter = std::make_unique<Prefaulter>(sink, sink.discards() ? 0 : helpers);
+    return std::unique_ptr<PagePlacer>(
+        new PagePlacer(sink, std::move(states), std::move(prefaulter)));
+}
+
+PagePlacer::PagePlacer(PageSink& sink, std::vector<Region> regions,
+                       std::unique_ptr<Prefaulter> prefaulter)
+    : sink_(sink), regions_(std::move(regions)), prefaulter_(std::move(prefaulter)) {}
+
+Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, std::vector<iovec>& payload) {
+    Region& region = regions_[index_of(id)];
+    for (const PageRun& run : runs) {
+        // Looked up first only to name the page; set() is what decides.
+        const std::uint64_t twice = region.seen.find(run.pages.first, run.pages.end(), true);
+        if (region.seen.set(run.pages) != 0) {
+            return make_error(ErrorKind::kProtocol,
+                              "page {} of the region '{}' came twice in one round",
+                              twice == run.pages.end() ? run.pages.first : twice, region.info.name);
+        }
+        MIGRATE_TRY(run.kind == PageKind::kNormal ? place_normal(id, region, run.pages, payload)
+                                                  : place_zero(id, region, run.pages));
+    }
+    return {};
+}
+
+Status PagePlacer::place_normal(RegionId id, Region& region, PageRange pages,
+                                std::vector<iovec>& payload) {
+    const std::uint64_t placed_before = region.placed.set(pages);
+    if (sink_.discards() || pages.count == 0) return {};
+    if (placed_before < pages.count) MIGRATE_TRY(prefaulter_->populate(id, pages));
+    append_destination(sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes()), payload);
+    return {};
+}
+
+Status PagePlacer::place_zero(RegionId id, Region& region, PageRange pages) {
+    for (std::uint64_t page = region.placed.find(pages.first, pages.end(), true);
+         page < pages.end();) {
+        const std::uint64_t end = region.placed.find(page, pages.end(), false);
+        const PageRange stale{page, end - page};
+        MIGRATE_TRY(sink_.clear(id, stale));
+        region.placed.clear(stale);
+        page = region.placed.find(end, pages.end(), true);
+    }
+    return {};
+}
+
+Status PagePlacer::finish_full_round() {
+    for (Region& region : regions_) {
+        const std::uint64_t pages = region.info.pages();
+        const std::uint64_t missing = region.seen.find(0, pages, false);
+        if (missing != pages) {
+            return make_error(ErrorKind::kProtocol, "page {} of the region '{}' never came",
+                              missing, region.info.name);
+        }
+        region.seen.reset();
+    }
+    return {};
+}
+
+}  // namespace migrate::memory

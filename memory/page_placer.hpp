@@ -1,0 +1,57 @@
+// Decides what becomes of each page that arrives: prefault, clear, leave alone, or refuse.
+// Invariants: a page is taken at most once a round; a zero page is written only if the page was
+// placed before (never read to compare); finish_round succeeds only if every page of a full round
+// was accounted for.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "memory/page_bitmap.hpp"
+#include "memory/page_sink.hpp"
+#include "memory/prefaulter.hpp"
+
+namespace migrate::memory {
+
+class PagePlacer {
+  public:
+    // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
+    // prefaulting with the calling worker, 0 for none; worth it where there are fewer workers than
+    // CPUs.
+    static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
+                                                      std::span<const RegionInfo> regions,
+                                                      unsigned helpers);
+
+    // Takes a packet's runs, which lie within the region: clears stale zero and unpopulated pages,
+    // prefaults fresh normal ones, and appends to `payload` the destinations of the normal pages,
+    // in order (none if the sink discards). An error if a page came before in this round.
+    // Thread-safe.
+    Status accept(RegionId region, std::span<const PageRun> runs, std::vector<iovec>& payload);
+
+    // Ends a round in which every page had to come: an error that names the first page that did
+    // not. No accept() may run meanwhile. The next round begins with nothing accounted for.
+    Status finish_full_round();
+
+  private:
+    struct Region {
+        RegionInfo info;
+        PageBitmap seen;    // accounted for in this round
+        PageBitmap placed;  // written by us at least once: no longer known to be zero
+    };
+
+    PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter);
+    Status place_normal(RegionId id, Region& region, PageRange pages, std::vector<iovec>& payload);
+    Status place_zero(RegionId id, Region& region, PageRange pages);
+
+    PageSink& sink_;
+    std::vector<Region> regions_;
+    std::unique_ptr<Prefaulter> prefaulter_;
+};
+
+}  // namespace migrate::memory

@@ -1,0 +1,49 @@
+// Guest memory on the sending side: regions mapped in this process, and which of their pages were
+// ever written. Invariant: memory that population() calls unpopulated reads as zeros, and is never
+// touched by the sender.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "memory/population.hpp"
+
+namespace migrate::memory {
+
+class PageSource {
+  public:
+    PageSource() = default;
+    PageSource(const PageSource&) = delete;
+    PageSource& operator=(const PageSource&) = delete;
+    virtual ~PageSource() = default;
+
+    // What it is, for reports: the URI it was made from.
+    virtual std::string_view description() const = 0;
+    virtual std::span<const RegionInfo> regions() const = 0;
+    // The region's memory; page-aligned, readable for the life of the source.
+    virtual std::span<const std::byte> memory(RegionId region) const = 0;
+    // Appends to `extents` the pages of `range`, in order and without a gap, split where memory
+    // that was written and memory that never was meet. Thread-safe.
+    virtual Status population(RegionId region, PageRange range,
+                              std::vector<PopulationExtent>& extents) const = 0;
+    // Makes the pages present in this process before they are read, so that a read error or a file
+    // truncated under us is an Error here and not a signal later. Thread-safe.
+    virtual Status prefault(RegionId region, PageRange range) const = 0;
+};
+
+// Opens what `--source` names: "file:PATH" or a bare path (regular, sparse, tmpfs or hugetlbfs file
+// whose size is a multiple of the page size), or
+// "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on|off]", a synthetic guest:
+// untouched (default): never touched; read: read once, so that only the kernel's zero page is
+// mapped; zero: zeros written; random: no page is zero; mixed:RATIO: RATIO percent of the pages
+// random, the rest written zeros, spread evenly. The content depends only on SIZE, fill and the
+// page's number.
+Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri);
+
+}  // namespace migrate::memory

@@ -1,0 +1,138 @@
+#include "memory/prefaulter.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "base/thread.hpp"
+
+namespace migrate::memory {
+namespace {
+
+// Large enough to outweigh the hand-over, small enough to split a packet's 512 KiB evenly.
+constexpr std::uint64_t kPiecePages = 128 * kKiB / kPageSize;
+
+// One call of populate(); lives on its caller's stack until no helper holds it.
+struct Job {
+    RegionId region{};
+    PageRange pages;
+    std::atomic<std::uint64_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
+    unsigned helpers = 0;                      // at work on it; guarded by State::mutex
+    std::optional<Error> error;                // the first; guarded by State::mutex
+    Job* next = nullptr;                       // in the list of open jobs; guarded by State::mutex
+
+    std::uint64_t pieces() const { return (pages.count + kPiecePages - 1) / kPiecePages; }
+    bool has_pieces() const { return next_piece.load(std::memory_order_relaxed) < pieces(); }
+};
+
+}  // namespace
+
+struct Prefaulter::State {
+    explicit State(const PageSink& page_sink) : sink(page_sink) {}
+
+    const PageSink& sink;
+    std::mutex mutex;
+    std::condition_variable_any job_came;
+    std::condition_variable helper_left;
+    Job* open_jobs =
+        nullptr;  // an intrusive list, so that a job costs no allocation; guarded by mutex
+    std::vector<std::jthread> helpers;
+
+    void add(Job& job);
+    void remove(Job& job);
+    Job* first_with_pieces() const;
+    std::optional<Error> work_on(Job& job) const;
+    void help(const std::stop_token& stop);
+};
+
+void Prefaulter::State::add(Job& job) {
+    job.next = open_jobs;
+    open_jobs = &job;
+}
+
+void Prefaulter::State::remove(Job& job) {
+    Job** at = &open_jobs;
+    while (*at != &job) at = &(*at)->next;
+    *at = job.next;
+}
+
+Job* Prefaulter::State::first_with_pieces() const {
+    Job* job = open_jobs;
+    while (job != nullptr && !job->has_pieces()) job = job->next;
+    return job;
+}
+
+// Until the job has no more pieces to hand out, or one failed.
+std::optional<Error> Prefaulter::State::work_on(Job& job) const {
+    for (;;) {
+        const std::uint64_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
+        if (piece >= job.pieces()) return std::nullopt;
+        const std::uint64_t first = job.pages.first + piece * kPiecePages;
+        const PageRange pages{first, std::min(kPiecePages, job.pages.end() - first)};
+        Status status = sink.prefault(job.region, pages);
+        if (status) continue;
+        job.next_piece.store(job.pieces(), std::memory_order_relaxed);
+        return std::move(status).error();
+    }
+}
+
+void Prefaulter::State::help(const std::stop_token& stop) {
+    std::unique_lock lock(mutex);
+    Job* found = nullptr;
+    // Looked for once: pieces run out without the mutex.
+    const auto find_job = [this, &found] { return (found = first_with_pieces()) != nullptr; };
+    while (job_came.wait(lock, stop, find_job)) {
+        Job& job = *found;
+        ++job.helpers;
+        lock.unlock();
+        std::optional<Error> error = work_on(job);
+        lock.lock();
+        if (error && !job.error) job.error = std::move(error);
+        if (--job.helpers == 0) helper_left.notify_all();
+        // The job may be gone from here on.
+    }
+}
+
+Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers) : sink_(sink) {
+    if (helpers == 0) return;
+    state_ = std::make_unique<State>(sink);
+    for (unsigned i = 0; i < helpers; ++i) {
+        state_->helpers.emplace_back([state = state_.get(), i](const std::stop_token& stop) {
+            name_this_thread(fmt::format("prefault_{}", i));
+            state->help(stop);
+        });
+    }
+}
+
+Prefaulter::~Prefaulter() {
+    if (!state_) return;
+    for (std::jthread& helper : state_->helpers) helper.request_stop();
+    for (std::jthread& helper : state_->helpers) helper.join();
+}
+
+Status Prefaulter::populate(RegionId region, PageRange pages) {
+    if (!state_ || pages.count <= kPiecePages) return sink_.prefault(region, pages);
+    Job job;
+    job.region = region;
+    job.pages = pages;
+    {
+        const std::scoped_lock lock(state_->mutex);
+        state_->add(job);
+    }
+    state_->job_came.notify_one();
+    std::optional<Error> error = state_->work_on(job);
+    std::unique_lock lock(state_->mutex);
+    // Out of the list first: a helper that comes now must not find it.
+    state_->remove(job);
+    state_->helper_left.wait(lock, [&job] { return job.helpers == 0; });
+    if (!error) error = std::move(job.error);
+    if (error) return *std::move(error);
+    return {};
+}
+
+}  // namespace migrate::memory

@@ -1,0 +1,165 @@
+#include "memory/region_digest.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/thread.hpp"
+#include "memory/fault_guard.hpp"
+
+namespace migrate::memory {
+namespace {
+
+// What a worker takes at a time, and what it reads between two looks at the stop.
+constexpr std::uint64_t kChunkPages = 64 * kMiB / kPageSize;
+constexpr std::uint64_t kReadPages = 2 * kMiB / kPageSize;
+
+// Both kinds of memory as the digest sees them.
+class SourceMemory {
+  public:
+    explicit SourceMemory(const PageSource& source) : source_(source) {}
+    std::span<const RegionInfo> regions() const { return source_.regions(); }
+    Status population(RegionId region, PageRange range,
+                      std::vector<PopulationExtent>& extents) const {
+        return source_.population(region, range, extents);
+    }
+    Result<Digest> digest(RegionId region, PageRange range) const {
+        MIGRATE_TRY(source_.prefault(region, range));
+        Digest sum;
+        // The file may be truncated between the two; digest_pages() holds nothing.
+        MIGRATE_TRY(guard_reads(source_.description(),
+                                [&] { sum = digest_pages(source_.memory(region), range); }));
+        return sum;
+    }
+
+  private:
+    const PageSource& source_;
+};
+
+class SinkMemory {
+  public:
+    SinkMemory(const PageSink& sink, std::span<const RegionInfo> regions)
+        : sink_(sink), regions_(regions) {}
+    std::span<const RegionInfo> regions() const { return regions_; }
+    Status population(RegionId region, PageRange range,
+                      std::vector<PopulationExtent>& extents) const {
+        return sink_.population(region, range, extents);
+    }
+    Result<Digest> digest(RegionId region, PageRange range) const {
+        Digest sum;
+        MIGRATE_TRY(guard_reads(sink_.description(),
+                                [&] { sum = digest_pages(sink_.memory(region), range); }));
+        return sum;
+    }
+
+  private:
+    const PageSink& sink_;
+    std::span<const RegionInfo> regions_;
+};
+
+// The work of all threads: chunks of all regions in a row, handed out by a counter.
+template <typename Memory>
+class DigestJob {
+  public:
+    DigestJob(const Memory& memory, std::stop_token stop)
+        : memory_(memory), stop_(std::move(stop)), sums_(memory.regions().size()) {
+        for (const RegionInfo& region : memory.regions()) {
+            first_chunk_.push_back(chunks_);
+            chunks_ += (region.pages() + kChunkPages - 1) / kChunkPages;
+        }
+    }
+
+    void work() {
+        std::vector<Digest> sums(sums_.size());
+        Status status = digest_chunks(sums);
+        const std::scoped_lock lock(mutex_);
+        for (std::size_t i = 0; i < sums.size(); ++i) sums_[i] += sums[i];
+        if (status) return;
+        next_.store(chunks_, std::memory_order_relaxed);
+        if (!error_) error_ = std::move(status).error();
+    }
+
+    // After every work() returned.
+    Result<std::vector<Digest>> result() {
+        const std::scoped_lock lock(mutex_);
+        if (error_) return *std::move(error_);
+        return std::move(sums_);
+    }
+
+  private:
+    Status digest_chunks(std::vector<Digest>& sums) {
+        std::vector<PopulationExtent> extents;
+        for (;;) {
+            const std::uint64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
+            if (chunk >= chunks_) return {};
+            const auto after = std::upper_bound(first_chunk_.begin(), first_chunk_.end(), chunk);
+            const auto index = static_cast<std::size_t>(after - first_chunk_.begin()) - 1;
+            const std::uint64_t first = (chunk - first_chunk_[index]) * kChunkPages;
+            const std::uint64_t pages = memory_.regions()[index].pages();
+            const PageRange range{first, std::min(kChunkPages, pages - first)};
+            extents.clear();
+            const auto region = static_cast<RegionId>(index);
+            MIGRATE_TRY(memory_.population(region, range, extents));
+            for (const PopulationExtent& extent : extents) {
+                if (extent.populated) MIGRATE_TRY(digest_extent(region, extent.pages, sums[index]));
+            }
+            if (stop_.stop_requested()) return cancelled();
+        }
+    }
+
+    Status digest_extent(RegionId region, PageRange extent, Digest& sum) const {
+        for (std::uint64_t page = extent.first; page < extent.end(); page += kReadPages) {
+            if (stop_.stop_requested()) return cancelled();
+            MIGRATE_ASSIGN(
+                const Digest part,
+                memory_.digest(region, {page, std::min(kReadPages, extent.end() - page)}));
+            sum += part;
+        }
+        return {};
+    }
+
+    static Error cancelled() { return {ErrorKind::kCancelled, "the digest was cancelled"}; }
+
+    const Memory& memory_;
+    std::stop_token stop_;
+    std::uint64_t chunks_ = 0;                // constant after construction, as first_chunk_
+    std::vector<std::uint64_t> first_chunk_;  // of each region
+    std::atomic<std::uint64_t> next_{0};      // relaxed: hands out numbers, orders nothing
+    std::mutex mutex_;
+    std::vector<Digest> sums_;    // guarded by mutex_
+    std::optional<Error> error_;  // guarded by mutex_
+};
+
+template <typename Memory>
+Result<std::vector<Digest>> digest_all(const Memory& memory, unsigned threads,
+                                       std::stop_token stop) {
+    DigestJob<Memory> job(memory, std::move(stop));
+    {
+        std::vector<std::jthread> helpers;
+        for (unsigned i = 1; i < threads; ++i) {
+            helpers.emplace_back([&job, i] {
+                name_this_thread(fmt::format("digest_{}", i));
+                job.work();
+            });
+        }
+        job.work();
+    }
+    return job.result();
+}
+
+}  // namespace
+
+Result<std::vector<Digest>> digest_source(const PageSource& source, unsigned threads,
+                                          std::stop_token stop) {
+    return digest_all(SourceMemory(source), threads, std::move(stop));
+}
+
+Result<std::vector<Digest>> digest_sink(const PageSink& sink, std::span<const RegionInfo> regions,
+                                        unsigned threads, std::stop_token stop) {
+    if (sink.discards()) return make_error("{} keeps no pages to compare", sink.description());
+    return digest_all(SinkMemory(sink, regions), threads, std::move(stop));
+}
+
+}  // namespace migrate::memory

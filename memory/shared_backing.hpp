@@ -1,0 +1,49 @@
+// A region in a file or memfd, mapped shared and writable: what the file sink and the memfd sink
+// have in common. Invariant: the file's size never changes after creation, and pages never written
+// stay holes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/units.hpp"
+#include "memory/population.hpp"
+
+namespace migrate::memory {
+
+class SharedBacking {
+  public:
+    // `file` is empty; `what` names it in errors. `size_bytes` comes from the peer: it is checked
+    // against what the file system and the address space allow, and nothing of it is allocated.
+    static Result<SharedBacking> create(UniqueFd file, std::uint64_t size_bytes, std::string what);
+
+    std::span<std::byte> bytes() const { return mapping_.bytes(); }
+    int fd() const { return file_.get(); }
+    bool on_hugetlbfs() const { return huge_size_.has_value(); }
+
+    Status prefault(PageRange range) const;
+    Status clear(PageRange range) const;
+    Status population(PageRange range, std::vector<PopulationExtent>& extents) const;
+
+  private:
+    SharedBacking(UniqueFd file, Mapping mapping, std::string what,
+                  std::optional<std::uint64_t> huge_size)
+        : file_(std::move(file)),
+          mapping_(std::move(mapping)),
+          what_(std::move(what)),
+          huge_size_(huge_size) {}
+    std::span<std::byte> bytes_of(PageRange range) const {
+        return mapping_.bytes().subspan(range.offset_bytes(), range.size_bytes());
+    }
+
+    UniqueFd file_;
+    Mapping mapping_;
+    std::string what_;
+    std::optional<std::uint64_t> huge_size_;
+};
+
+}  // namespace migrate::memory

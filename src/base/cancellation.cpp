@@ -1,0 +1,53 @@
+#include "base/cancellation.hpp"
+
+namespace migrate {
+
+void Cancellation::fail(Error error) {
+    {
+        const std::scoped_lock lock(mutex_);
+        if (error_) return;
+        error_ = std::move(error);
+    }
+    stop_.request_stop();
+}
+
+void Cancellation::fail_lost_connection(Error error) {
+    std::function<void()> listener;
+    {
+        const std::scoped_lock lock(mutex_);
+        if (error_ || lost_) return;
+        lost_ = std::move(error);
+        listener = std::exchange(listener_, nullptr);
+    }
+    if (listener) {
+        listener();
+    } else {
+        confirm_lost();
+    }
+}
+
+void Cancellation::confirm_lost() {
+    std::optional<Error> lost;
+    {
+        const std::scoped_lock lock(mutex_);
+        lost = lost_;
+    }
+    if (lost) fail(*std::move(lost));
+}
+
+void Cancellation::on_lost_connection(std::function<void()> listener) {
+    const std::scoped_lock lock(mutex_);
+    listener_ = std::move(listener);
+}
+
+std::optional<Error> Cancellation::error() const {
+    const std::scoped_lock lock(mutex_);
+    return error_;
+}
+
+bool Cancellation::connection_lost() const {
+    const std::scoped_lock lock(mutex_);
+    return lost_.has_value();
+}
+
+}  // namespace migrate

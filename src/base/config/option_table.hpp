@@ -1,0 +1,316 @@
+// The one option table: a row an option. Flags, JSON keys, --help, --print-config, validation, the
+// man page, the completion and the README's table are all read from it. Invariant: an option is one
+// row here and the get<"key">() that uses it; there is no other list of options.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+namespace migrate {
+
+// The two commands that read settings.
+enum class Side { kSend, kRecv };
+// "migrate send"
+std::string_view command_name(Side side);
+constexpr Side other_side(Side side) { return side == Side::kSend ? Side::kRecv : Side::kSend; }
+
+enum class OptionSide { kSend, kRecv, kBoth };
+
+enum class OptionType {
+    kText,            // any text; empty is "not set"
+    kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
+    kChoice,          // one of `choices`
+    kOnOff,           // on or off
+    kInteger,         // min … max
+    kBytes,           // min … max bytes
+    kBytesPerSecond,  // min … max bytes per second
+    kDurationMs,      // min … max milliseconds
+};
+
+// Headings of the help, in its order.
+enum class OptionSection { kConnection, kMemory, kChannels, kZeroPages, kCompression, kReports };
+std::string_view section_title(OptionSection section);
+std::span<const OptionSection> all_sections();
+
+inline constexpr std::uint64_t kNoMaximum = std::numeric_limits<std::uint64_t>::max();
+// What multifd-normal-page-ratio holds when it is off: one more than its largest value, as
+// published.
+inline constexpr std::uint64_t kNormalPageRatioOff = 101;
+
+struct Option {
+    std::string_view key;  // JSON key and, with "--" before it, the flag
+    OptionType type = OptionType::kText;
+    OptionSide side = OptionSide::kBoth;
+    OptionSection section = OptionSection::kReports;
+    std::string_view default_text = "";  // as a user would write it
+    std::uint64_t min = 0;
+    std::uint64_t max = kNoMaximum;
+    std::uint64_t multiple_of = 1;
+    std::string_view word = "";        // a word that is accepted beside numbers …
+    std::uint64_t word_value = 0;      // … and what it stands for
+    std::string_view choices = "";     // "a|b|c"
+    std::string_view value_name = "";  // for the help: "HOST:PORT"; empty: from the type
+    std::string_view help = "";        // one sentence or two, without default and range
+    bool required = false;    // the command does not start without it; such a row has no default
+    bool live = false;        // may change while a migration runs
+    bool negotiated = false;  // the receiver takes it over from the sender in the handshake
+};
+
+inline constexpr std::uint64_t kShortestTimeoutMs = 100;
+inline constexpr std::uint64_t kLongestTimeoutMs = 86'400'000;  // a day
+
+inline constexpr auto kOptions = std::to_array<Option>({
+    {.key = "connect",
+     .type = OptionType::kHostPort,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kConnection,
+     .min = 1,
+     .max = 65535,
+     .help = "Where 'migrate recv' listens. An IPv6 address goes in brackets: [::1]:4444.",
+     .required = true},
+    {.key = "listen",
+     .type = OptionType::kHostPort,
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kConnection,
+     .min = 0,
+     .max = 65535,
+     .help = "Where to wait for the sender. Port 0 lets the kernel choose one, which is printed.",
+     .required = true},
+    {.key = "port-file",
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kConnection,
+     .value_name = "FILE",
+     .help = "Write the port that is listened on to this file, once it accepts connections."},
+    {.key = "connect-timeout",
+     .type = OptionType::kDurationMs,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kConnection,
+     .default_text = "10s",
+     .min = kShortestTimeoutMs,
+     .max = kLongestTimeoutMs,
+     .help = "How long a connection to the receiver may take to come about."},
+    {.key = "listen-timeout",
+     .type = OptionType::kDurationMs,
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kConnection,
+     .default_text = "0",
+     .max = kLongestTimeoutMs,
+     .help = "How long to wait for a sender; 0 waits for ever."},
+    {.key = "handshake-timeout",
+     .type = OptionType::kDurationMs,
+     .section = OptionSection::kConnection,
+     .default_text = "10s",
+     .min = kShortestTimeoutMs,
+     .max = kLongestTimeoutMs,
+     .help = "How long the two sides may take to agree on a session."},
+    {.key = "io-timeout",
+     .type = OptionType::kDurationMs,
+     .section = OptionSection::kConnection,
+     .default_text = "30s",
+     .min = kShortestTimeoutMs,
+     .max = kLongestTimeoutMs,
+     .help = "How long a channel may stand still before the migration fails."},
+
+    {.key = "source",
+     .side = OptionSide::kSend,
+     .section = OptionSection::kMemory,
+     .value_name = "SOURCE",
+     .help = "The memory to send: file:PATH (a bare path means file:), or a synthetic guest "
+             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on].",
+     .required = true},
+    {.key = "sink",
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kMemory,
+     .value_name = "SINK",
+     .help =
+         "Where the memory goes: file:PATH (a bare path means file:), anon: for private memory, "
+         "memfd: for shared memory, null: to check and discard.",
+     .required = true},
+    {.key = "skip-unpopulated",
+     .type = OptionType::kOnOff,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kMemory,
+     .default_text = "on",
+     .help = "Leave memory that was never touched unread. Off reads all of it, for comparisons."},
+    {.key = "verify",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kMemory,
+     .default_text = "none",
+     .choices = "none|digest",
+     .help = "Compare a digest of every region at both ends after the last byte.",
+     .negotiated = true},
+
+    {.key = "multifd-channels",
+     .type = OptionType::kInteger,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "2",
+     .min = 1,
+     .max = 255,
+     .help = "Number of parallel TCP channels.",
+     .negotiated = true},
+    {.key = "multifd-packet-size",
+     .type = OptionType::kBytes,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "512K",
+     .min = kPageSize,
+     .max = 4 * kMiB,
+     .multiple_of = kPageSize,
+     .help = "Guest memory that one packet carries at most.",
+     .negotiated = true},
+    {.key = "max-bandwidth",
+     .type = OptionType::kBytesPerSecond,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "0",
+     .max = 1024 * kGiB,
+     .help = "Limit for all channels together; 0 is no limit.",
+     .live = true},
+
+    {.key = "zero-page-detection",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "multifd",
+     .choices = "none|legacy|multifd",
+     .help = "Who looks for zero pages: nobody, the main thread, or every channel's own thread."},
+    {.key = "zero-kernel",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "auto",
+     .choices = "auto|scalar|avx2|avx512",
+     .help = "The instructions that look for them; auto takes the best this CPU has."},
+    {.key = "multifd-normal-page-ratio",
+     .type = OptionType::kInteger,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "off",
+     .max = 100,
+     .word = "off",
+     .word_value = kNormalPageRatioOff,
+     .help = "For measurements: of every 100 pages of a channel, send so many as normal pages, "
+             "whatever they hold."},
+
+    {.key = "multifd-compression",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kCompression,
+     .default_text = "none",
+     .choices = "none|lz4|zstd",
+     .help = "Compress every packet that becomes smaller by it.",
+     .negotiated = true},
+    {.key = "multifd-lz4-level",
+     .type = OptionType::kInteger,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kCompression,
+     .default_text = "1",
+     .min = 1,
+     .max = 12,
+     .help = "Level of lz4; larger is smaller and slower."},
+    {.key = "multifd-zstd-level",
+     .type = OptionType::kInteger,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kCompression,
+     .default_text = "1",
+     .max = 20,
+     .help = "Level of zstd; larger is smaller and slower, 0 is the library's own default."},
+
+    {.key = "progress",
+     .type = OptionType::kChoice,
+     .default_text = "auto",
+     .choices = "auto|on|off",
+     .help = "Show progress; auto does when standard error is a terminal."},
+    {.key = "stats",
+     .value_name = "FILE",
+     .help = "Write the final statistics to this file, as JSON with QEMU's field names."},
+    {.key = "events",
+     .value_name = "FILE",
+     .help = "Write what happens to this file as it happens, one JSON object a line."},
+    {.key = "log-level",
+     .type = OptionType::kChoice,
+     .default_text = "info",
+     .choices = "debug|info|warning|error",
+     .help = "The least important messages to show on standard error."},
+});
+
+inline constexpr std::size_t kOptionCount = kOptions.size();
+
+// Index of the row with this key, or kOptionCount.
+constexpr std::size_t find_option(std::string_view key) {
+    for (std::size_t i = 0; i < kOptionCount; ++i) {
+        if (kOptions[i].key == key) return i;
+    }
+    return kOptionCount;
+}
+
+// A string as a template argument.
+template <std::size_t Size>
+struct FixedString {
+    // Implicit on purpose: get<"key">().
+    consteval FixedString(const char (&literal)[Size]) { std::copy_n(literal, Size, text.begin()); }
+    constexpr std::string_view view() const { return {text.data(), Size - 1}; }
+
+    std::array<char, Size> text{};
+};
+
+// The option table has a row with this key.
+template <FixedString Key>
+concept HasOptionRow = find_option(Key.view())
+< kOptionCount;
+
+// Index of a row by a key known at compile time; a key without a row does not compile.
+template <FixedString Key>
+requires HasOptionRow<Key>
+consteval std::size_t option_index() { return find_option(Key.view()); }
+
+constexpr bool option_applies(const Option& option, Side side) {
+    return option.side == OptionSide::kBoth ||
+           (option.side == OptionSide::kSend) == (side == Side::kSend);
+}
+
+// Text of one of these types is kept as it is; the other types become a number.
+constexpr bool is_textual(OptionType type) {
+    return type == OptionType::kText || type == OptionType::kHostPort ||
+           type == OptionType::kChoice;
+}
+
+// A value of a row, in the one of the two forms that fits its type.
+struct OptionValue {
+    std::string text;          // is_textual
+    std::uint64_t number = 0;  // all others; on is 1, off is 0
+};
+
+// The value that `text` stands for. Fails with kUsage: "option KEY: what is wrong".
+Result<OptionValue> parse_option(const Option& option, std::string_view text);
+// The shortest text that parse_option turns back into this value.
+std::string option_text(const Option& option, const OptionValue& value);
+
+std::vector<std::string_view> choices_of(const Option& option);
+// What the help shows behind the flag: "HOST:PORT", "none|lz4|zstd", "SIZE", "TIME".
+std::string value_name_of(const Option& option);
+// What is allowed: "1 … 255", "4K … 4M, a multiple of 4K", "0 … 100 or off"; empty where anything
+// is.
+std::string allowed_text(const Option& option);
+
+// The row for this key. Fails with kUsage naming the nearest key, or the command that the option
+// belongs to.
+Result<std::size_t> find_option_for(std::string_view key, Side side);
+
+// The candidate that `text` was most likely meant to be, by edit distance; `candidates` is not
+// empty.
+std::string_view nearest_name(std::string_view text, std::span<const std::string_view> candidates);
+
+}  // namespace migrate

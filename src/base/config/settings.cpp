@@ -1,0 +1,77 @@
+#include "base/config/settings.hpp"
+
+#include <cstdlib>
+#include <vector>
+
+namespace migrate {
+namespace {
+
+// "a", "a and b", "a, b and c"
+std::string join_all(const std::vector<std::string>& items) {
+    std::string joined;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        if (i != 0) joined += i + 1 == items.size() ? " and " : ", ";
+        joined += items[i];
+    }
+    return joined;
+}
+
+Status check_required(const Settings& settings) {
+    std::vector<std::string> missing;
+    for (std::size_t i = 0; i < kOptionCount; ++i) {
+        const Option& option = kOptions[i];
+        if (!option.required || !option_applies(option, settings.side())) continue;
+        if (!settings.value(i).text.empty()) continue;
+        missing.push_back(fmt::format("--{} {}", option.key, value_name_of(option)));
+    }
+    if (missing.empty()) return {};
+    return make_error(ErrorKind::kUsage, "'{}' needs {}", command_name(settings.side()),
+                      join_all(missing));
+}
+
+// Each of them replaces what the file held: the same path twice would lose one of the two.
+Status check_written_once(std::string_view key_a, const std::string& path_a, std::string_view key_b,
+                          const std::string& path_b) {
+    if (path_a.empty() || path_a != path_b) return {};
+    return make_error(ErrorKind::kUsage, "options {} and {} both write to '{}'", key_a, key_b,
+                      path_a);
+}
+
+Status validate_reports(const Settings& settings) {
+    return check_written_once("stats", settings.get<"stats">(), "events", settings.get<"events">());
+}
+
+Status validate_send(const Settings& settings) { return validate_reports(settings); }
+
+Status validate_recv(const Settings& settings) {
+    const std::string& port_file = settings.get<"port-file">();
+    MIGRATE_TRY(check_written_once("port-file", port_file, "stats", settings.get<"stats">()));
+    MIGRATE_TRY(check_written_once("port-file", port_file, "events", settings.get<"events">()));
+    return validate_reports(settings);
+}
+
+}  // namespace
+
+Settings::Settings(Side side) : side_(side) {
+    for (std::size_t i = 0; i < kOptionCount; ++i) {
+        auto value = parse_option(kOptions[i], kOptions[i].default_text);
+        // A default that its own row does not allow is a broken table.
+        if (!value) std::abort();
+        entries_[i].value = *std::move(value);
+    }
+}
+
+Status Settings::set(std::string_view key, std::string_view text, Origin origin) {
+    MIGRATE_ASSIGN(const std::size_t index, find_option_for(key, side_));
+    MIGRATE_ASSIGN(OptionValue value, parse_option(kOptions[index], text));
+    Entry& entry = entries_[index];
+    if (origin >= entry.origin) entry = {std::move(value), origin};
+    return {};
+}
+
+Status validate(const Settings& settings) {
+    MIGRATE_TRY(check_required(settings));
+    return settings.side() == Side::kSend ? validate_send(settings) : validate_recv(settings);
+}
+
+}  // namespace migrate

@@ -1,0 +1,64 @@
+// What a command was told to do: a value per row of the option table, and where it came from.
+// Invariant: every value is valid for its row, from the defaults on; a value never gives way to one
+// of a weaker origin (default < file < flag), whichever is set first.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/config/option_table.hpp"
+#include "base/error.hpp"
+
+namespace migrate {
+
+enum class Origin { kDefault, kFile, kFlag };
+
+class Settings {
+  public:
+    // All defaults.
+    explicit Settings(Side side);
+
+    Side side() const { return side_; }
+
+    // Checks the text against the row and keeps it, unless a stronger origin has set the row. Fails
+    // with kUsage for an unknown key (naming the nearest), an option of the other side, and a value
+    // that is not allowed.
+    Status set(std::string_view key, std::string_view text, Origin origin = Origin::kFlag);
+
+    // The value of the row with this key: const std::string& for text, addresses and choices
+    // (empty: not set), bool for on/off, std::uint64_t for all others, in the row's unit.
+    template <FixedString Key>
+    requires HasOptionRow<Key>
+    decltype(auto) get() const {
+        constexpr std::size_t kIndex = option_index<Key>();
+        constexpr OptionType kType = kOptions[kIndex].type;
+        if constexpr (is_textual(kType)) {
+            return static_cast<const std::string&>(entries_[kIndex].value.text);
+        } else if constexpr (kType == OptionType::kOnOff) {
+            return entries_[kIndex].value.number != 0;
+        } else {
+            return std::uint64_t{entries_[kIndex].value.number};
+        }
+    }
+
+    // By row, for those who walk the whole table.
+    const OptionValue& value(std::size_t index) const { return entries_[index].value; }
+    Origin origin(std::size_t index) const { return entries_[index].origin; }
+
+  private:
+    struct Entry {
+        OptionValue value;
+        Origin origin = Origin::kDefault;
+    };
+
+    Side side_;
+    std::array<Entry, kOptionCount> entries_;
+};
+
+// What only all values together can tell: required options, options that contradict each other.
+// Fails with kUsage.
+Status validate(const Settings& settings);
+
+}  // namespace migrate

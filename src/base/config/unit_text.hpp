@@ -1,0 +1,35 @@
+// Sizes and durations as users write and read them: "512K", "1.5G", "30s".
+// Invariant: a text that is accepted stands for exactly one number; nothing is rounded, nothing
+// wraps around.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace migrate {
+
+// Bytes: a whole number, alone or with K, M, G, T or KiB, MiB, GiB, TiB (either case; multiples of
+// 1024). A decimal fraction is accepted with a suffix where it comes to whole bytes ("1.5G"). Fails
+// with kUsage.
+Result<std::uint64_t> parse_bytes(std::string_view text);
+
+// Milliseconds: a whole number followed by ms, s, min or h; without a unit it is milliseconds, as
+// QEMU's downtime-limit. Fails with kUsage.
+Result<std::uint64_t> parse_duration_ms(std::string_view text);
+
+// A whole decimal number without sign. Fails with kUsage.
+Result<std::uint64_t> parse_integer(std::string_view text);
+
+// For people: "512 bytes", "512.00 KiB", "1.50 GiB".
+std::string format_bytes(std::uint64_t bytes);
+// For people: "500 ms", "1.50 s", "2 min 5 s".
+std::string format_duration_ms(std::uint64_t duration_ms);
+
+// The shortest text that the parsers above turn back into exactly this number: "512K", "30s".
+std::string exact_bytes_text(std::uint64_t bytes);
+std::string exact_duration_text(std::uint64_t duration_ms);
+
+}  // namespace migrate

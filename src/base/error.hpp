@@ -1,0 +1,127 @@
+// Run-time failures as values: Error says what failed and where, Result<T> carries it or a T.
+// Invariant: an Error's message is a sentence for the user; each layer it passes adds its context in front.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+namespace migrate {
+
+// What kind of failure it is, for those who must act on it; the words are in the message.
+enum class ErrorKind {
+    kFailed,          // anything without a kind of its own
+    kUsage,           // the user's options or configuration are wrong: exit code 2
+    kCancelled,       // the user, here or at the peer, ended the migration
+    kTimeout,         // something was waited for too long
+    kLostConnection,  // the peer closed or reset a connection; the reason may follow on the main channel
+    kPeer,            // the peer said that it failed
+    kProtocol,        // the peer sent what the protocol does not allow
+};
+
+class [[nodiscard]] Error {
+  public:
+    Error(ErrorKind kind, std::string message) : kind_(kind), message_(std::move(message)) {}
+    explicit Error(std::string message) : Error(ErrorKind::kFailed, std::move(message)) {}
+
+    // "cannot WHAT: strerror(CODE)"
+    static Error system(std::string_view what, int code);
+
+    ErrorKind kind() const { return kind_; }
+    const std::string& message() const { return message_; }
+
+    // The same error with "CONTEXT: " in front.
+    Error with_context(std::string_view context) && {
+        return Error(kind_, fmt::format("{}: {}", context, message_));
+    }
+    Error as(ErrorKind kind) && { return Error(kind, std::move(message_)); }
+
+  private:
+    ErrorKind kind_;
+    std::string message_;
+};
+
+template <typename... Args>
+Error make_error(fmt::format_string<Args...> format, Args&&... args) {
+    return Error(fmt::format(format, std::forward<Args>(args)...));
+}
+template <typename... Args>
+Error make_error(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
+    return Error(kind, fmt::format(format, std::forward<Args>(args)...));
+}
+
+template <typename T>
+class [[nodiscard]] Result {
+  public:
+    // Implicit on purpose: `return value;` and `return make_error(...);` read as what they are.
+    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+    Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+
+    explicit operator bool() const { return state_.index() == 0; }
+    // Access to the wrong side is a broken invariant and aborts.
+    T& operator*() & { return checked_value(); }
+    const T& operator*() const& { return const_cast<Result*>(this)->checked_value(); }
+    T&& operator*() && { return std::move(checked_value()); }
+    T* operator->() { return &checked_value(); }
+    const T* operator->() const { return &const_cast<Result*>(this)->checked_value(); }
+    const Error& error() const& { return const_cast<Result*>(this)->checked_error(); }
+    Error&& error() && { return std::move(checked_error()); }
+
+  private:
+    T& checked_value() {
+        if (state_.index() != 0) std::abort();
+        return *std::get_if<0>(&state_);
+    }
+    Error& checked_error() {
+        if (state_.index() != 1) std::abort();
+        return *std::get_if<1>(&state_);
+    }
+
+    std::variant<T, Error> state_;
+};
+
+// Success without a value, or an Error.
+class [[nodiscard]] Status {
+  public:
+    Status() = default;
+    Status(Error error) : error_(std::move(error)) {}
+
+    explicit operator bool() const { return !error_; }
+    const Error& error() const& { return const_cast<Status*>(this)->checked_error(); }
+    Error&& error() && { return std::move(checked_error()); }
+
+  private:
+    Error& checked_error() {
+        if (!error_) std::abort();
+        return *error_;
+    }
+
+    std::optional<Error> error_;
+};
+
+}  // namespace migrate
+
+// Leaves the function with the error of a Status or Result that failed.
+#define MIGRATE_TRY(expression)                                         \
+    do {                                                                \
+        if (auto migrate_try_status = (expression); !migrate_try_status) \
+            return std::move(migrate_try_status).error();               \
+    } while (false)
+
+// The declaration and the names pasted together cannot be put in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
+#define MIGRATE_CONCAT_INNER(a, b) a##b
+#define MIGRATE_CONCAT(a, b) MIGRATE_CONCAT_INNER(a, b)
+// MIGRATE_ASSIGN(auto value, expression): the value of a Result, or leaves the function with its error.
+#define MIGRATE_ASSIGN(declaration, expression) \
+    MIGRATE_ASSIGN_INNER(MIGRATE_CONCAT(migrate_result_, __LINE__), declaration, expression)
+#define MIGRATE_ASSIGN_INNER(result, declaration, expression) \
+    auto result = (expression);                               \
+    if (!result) return std::move(result).error();            \
+    declaration = *std::move(result)
+// NOLINTEND(bugprone-macro-parentheses)

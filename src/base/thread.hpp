@@ -1,0 +1,52 @@
+// The one way a session starts a thread: it names it for the kernel, keeps its run time, and hands its error to
+// the session, so that a thread that fails wakes the others.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/cancellation.hpp"
+#include "base/error.hpp"
+
+namespace migrate {
+
+// Time the calling thread has run on a CPU, in ns, from /proc/thread-self/schedstat; the thread's CPU clock
+// where the kernel has no schedstats.
+std::uint64_t thread_run_time_ns();
+
+// Names the calling thread (the kernel keeps 15 characters).
+void name_this_thread(const std::string& name);
+
+struct ThreadTime {
+    std::string name;
+    std::uint64_t run_time_ns = 0;
+};
+
+// Run times of threads that ended, in the order in which they ended. Thread-safe.
+class ThreadTimes {
+  public:
+    void add(ThreadTime time);
+    std::vector<ThreadTime> all() const;
+
+  private:
+    mutable std::mutex mutex_;
+    std::vector<ThreadTime> times_;  // guarded by mutex_
+};
+
+// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation` (kLostConnection by
+// fail_lost_connection). Joined by join() or the destructor. `times` and `cancellation` outlive the thread.
+class SessionThread {
+  public:
+    SessionThread(std::string name, ThreadTimes& times, Cancellation& cancellation,
+                  std::function<Status()> body);
+    void join();
+
+  private:
+    std::jthread thread_;
+};
+
+}  // namespace migrate

@@ -1,0 +1,37 @@
+// What a session counts while it runs. Each counter has one writer or is a plain sum; all are read by reports at
+// any time, so they are relaxed atomics: a report is a snapshot, exact once the threads have ended.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "transport/packet_builder.hpp"
+
+namespace migrate::engine {
+
+class PageCounters {
+  public:
+    void add(const transport::PageCounts& pages) {
+        normal_.fetch_add(pages.normal, std::memory_order_relaxed);
+        zero_.fetch_add(pages.zero, std::memory_order_relaxed);
+        unpopulated_.fetch_add(pages.unpopulated, std::memory_order_relaxed);
+    }
+    transport::PageCounts get() const {
+        return {normal_.load(std::memory_order_relaxed), zero_.load(std::memory_order_relaxed),
+                unpopulated_.load(std::memory_order_relaxed)};
+    }
+
+  private:
+    std::atomic<std::uint64_t> normal_{0};
+    std::atomic<std::uint64_t> zero_{0};
+    std::atomic<std::uint64_t> unpopulated_{0};
+};
+
+// One per channel; on a cache line of its own, since every channel writes its own all the time.
+struct alignas(64) ChannelCounters {
+    PageCounters pages;
+    std::atomic<std::uint64_t> packets{0};
+    std::atomic<std::uint64_t> payload_bytes{0};  // page content on the wire, compressed or not
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,38 @@
+// What happens, as it happens: a line of JSON an event, in the shape of QMP's events.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate::engine {
+
+using EventValue = std::variant<std::uint64_t, std::string>;
+using EventField = std::pair<std::string_view, EventValue>;
+
+// Writes {"event": …, "data": {…}, "timestamp": {"seconds": …, "microseconds": …}} lines. Thread-safe.
+class EventLog {
+  public:
+    // Nowhere.
+    EventLog() = default;
+    // To a file, which is emptied. kUsage if it cannot be opened.
+    static Result<std::unique_ptr<EventLog>> open(const std::string& path);
+
+    // A write that fails is logged once and ends the log; it never ends a migration.
+    void emit(std::string_view event, std::initializer_list<EventField> data);
+
+  private:
+    std::mutex mutex_;
+    UniqueFd file_;     // guarded by mutex_
+    std::string path_;
+};
+
+}  // namespace migrate::engine

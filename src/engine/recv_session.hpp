@@ -1,0 +1,92 @@
+// One migration from the receiver's side: wait for the sender, adopt its settings, place every page, make the result
+// visible and say so.
+// Invariant: run() commits the sink only after every page was accounted for and, if agreed on, the digests are
+// equal; a session that fails leaves no trace of itself in the sink.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/cancellation.hpp"
+#include "base/thread.hpp"
+#include "engine/events.hpp"
+#include "engine/migration_status.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/recv_channel.hpp"
+#include "engine/report.hpp"
+#include "engine/round_gate.hpp"
+#include "engine/session_config.hpp"
+#include "memory/page_placer.hpp"
+#include "memory/page_sink.hpp"
+#include "transport/handshake.hpp"
+#include "transport/listener.hpp"
+
+namespace migrate::engine {
+
+class RecvSession {
+  public:
+    // Listens. `events` outlives the session. Fails if the address cannot be listened on or the sink not be used.
+    static Result<std::unique_ptr<RecvSession>> create(RecvConfig config, EventLog& events);
+    ~RecvSession();
+
+    // "HOST:PORT" it listens on.
+    std::string endpoint() const { return listener_->endpoint(); }
+    std::uint16_t port() const { return listener_->port(); }
+
+    // The whole migration, on the calling thread. Once.
+    Status run();
+    // Ends run() with kCancelled; the peer is told the reason. Any thread.
+    void cancel(const std::string& reason);
+
+    // The figures as they stand. Any thread.
+    Report report() const;
+    ThreadTimes& thread_times() { return times_; }
+
+  private:
+    RecvSession(RecvConfig config, EventLog& events);
+    Status migrate();
+    Status await_sender();
+    Result<bool> consider(transport::NewConnection connection);
+    Status accept(transport::NewConnection connection, const transport::Offer& offer);
+    Status await_channels();
+    Status add_channel(transport::NewConnection connection);
+    Status start_workers();
+    Status receive_rounds();
+    Status receive_round(std::uint32_t round);
+    Status complete(const transport::Completion& completion);
+    Status compare_digests(const transport::Completion& completion);
+    void stop_workers();
+    void conclude(const Status& status);
+    transport::PageCounts received_pages() const;
+    void set_status(MigrationStatus status);
+
+    RecvConfig config_;
+    EventLog& events_;
+    std::unique_ptr<transport::Listener> listener_;
+    Cancellation cancellation_;
+    ThreadTimes times_;
+    StatusCell status_;
+    std::unique_ptr<memory::PageSink> sink_;
+    transport::SessionId session_{};
+
+    mutable std::mutex mutex_;  // guards what follows, against report()
+    std::unique_ptr<PeerLink> link_;
+    transport::Offer offer_;
+    std::vector<std::unique_ptr<RecvChannel>> channels_;  // by id; null until it connected
+    std::vector<std::string> digests_;
+    std::chrono::steady_clock::time_point started_{};
+    std::chrono::steady_clock::time_point active_{};
+    std::chrono::steady_clock::time_point ended_{};
+    std::string error_desc_;
+
+    std::unique_ptr<memory::PagePlacer> placer_;
+    std::unique_ptr<RoundGate> gate_;
+    std::unique_ptr<RecvShared> shared_;
+    std::vector<std::unique_ptr<SessionThread>> workers_;
+};
+
+}  // namespace migrate::engine

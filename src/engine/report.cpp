@@ -1,0 +1,132 @@
+#include "engine/report.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/config/unit_text.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::int64_t whole_ms(std::chrono::microseconds time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
+
+Json ram_json(const Report& report) {
+    Json ram = {
+        {"total", report.total_bytes},
+        {"transferred", report.transferred},
+        {"normal", report.pages.normal},
+        {"normal-bytes", report.pages.normal * kPageSize},
+        {"duplicate", report.pages.zero},
+        {"unpopulated", report.pages.unpopulated},
+        {"mbps", report.mbps()},
+        {"pages-per-second", static_cast<std::uint64_t>(report.pages_per_second())},
+        {"page-size", kPageSize},
+        {"multifd-bytes", report.multifd_bytes()},
+        {"payload-bytes", report.payload_bytes},
+        {"header-bytes", report.transferred - report.payload_bytes},
+    };
+    // As in QEMU, only while it is of use.
+    if (!is_final(report.status)) ram["remaining"] = report.remaining_bytes();
+    return ram;
+}
+
+Json channels_json(const Report& report) {
+    Json channels = Json::array();
+    for (const ChannelReport& channel : report.channels) {
+        channels.push_back({{"name", channel.name},
+                            {"bytes", channel.bytes},
+                            {"payload-bytes", channel.payload_bytes},
+                            {"packets", channel.packets},
+                            {"pages", channel.pages.total()},
+                            {"normal", channel.pages.normal},
+                            {"duplicate", channel.pages.zero},
+                            {"unpopulated", channel.pages.unpopulated}});
+    }
+    return channels;
+}
+
+Json threads_json(const Report& report) {
+    Json threads = Json::array();
+    for (const ThreadTime& thread : report.threads) {
+        threads.push_back(
+            {{"name", thread.name}, {"run-time", static_cast<double>(thread.run_time_ns) / 1e6}});
+    }
+    return threads;
+}
+
+}  // namespace
+
+std::uint64_t Report::multifd_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const ChannelReport& channel : channels) bytes += channel.name == "main" ? 0 : channel.bytes;
+    return bytes;
+}
+
+std::uint64_t Report::remaining_bytes() const {
+    return total_bytes - std::min(total_bytes, pages.total() * kPageSize);
+}
+
+double Report::mbps() const {
+    const auto active = static_cast<double>((total_time - setup_time).count());
+    return active > 0 ? static_cast<double>(transferred) * 8 / active : 0;
+}
+
+double Report::pages_per_second() const {
+    const auto active = static_cast<double>((total_time - setup_time).count());
+    return active > 0 ? static_cast<double>(pages.normal + pages.zero) * 1e6 / active : 0;
+}
+
+std::string to_json(const Report& report) {
+    Json json = {{"side", report.side},
+                 {"status", std::string(name_of(report.status))},
+                 {"total-time", whole_ms(report.total_time)},
+                 {"setup-time", whole_ms(report.setup_time)},
+                 {"total-time-us", report.total_time.count()},
+                 {"setup-time-us", report.setup_time.count()},
+                 {"ram", ram_json(report)},
+                 {"channels", channels_json(report)},
+                 {"threads", threads_json(report)},
+                 {"memory", report.memory}};
+    if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
+    if (!report.peer.empty()) json["peer"] = report.peer;
+    if (!report.digests.empty()) json["digests"] = report.digests;
+    Json settings = Json::object();
+    for (const auto& [key, value] : report.settings) settings[key] = value;
+    json["settings"] = std::move(settings);
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+std::string to_text(const Report& report) {
+    std::string text;
+    const auto line = [&text](std::string_view name, const std::string& value) {
+        text += fmt::format("{}: {}\n", name, value);
+    };
+    const auto kbytes = [](std::uint64_t bytes) { return fmt::format("{} kbytes", bytes / kKiB); };
+    line("Migration status", std::string(name_of(report.status)));
+    if (!report.error_desc.empty()) line("error", report.error_desc);
+    line("total time", fmt::format("{} ms", whole_ms(report.total_time)));
+    line("setup", fmt::format("{} ms", whole_ms(report.setup_time)));
+    line("transferred ram", kbytes(report.transferred));
+    line("throughput", fmt::format("{:.2f} mbps", report.mbps()));
+    if (!is_final(report.status)) line("remaining ram", kbytes(report.remaining_bytes()));
+    line("total ram", kbytes(report.total_bytes));
+    line("duplicate", fmt::format("{} pages", report.pages.zero));
+    line("normal", fmt::format("{} pages", report.pages.normal));
+    line("normal bytes", kbytes(report.pages.normal * kPageSize));
+    line("unpopulated", fmt::format("{} pages", report.pages.unpopulated));
+    line("page size", kbytes(kPageSize));
+    line("multifd bytes", kbytes(report.multifd_bytes()));
+    line("payload bytes", fmt::format("{} bytes", report.payload_bytes));
+    line("header bytes", fmt::format("{} bytes", report.transferred - report.payload_bytes));
+    line("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
+    for (std::size_t i = 0; i < report.digests.size(); ++i) {
+        line(fmt::format("digest of region {}", i), report.digests[i] + " on both sides");
+    }
+    return text;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,37 @@
+// The barrier between rounds: a coordinator opens a round, every worker does it and arrives, the coordinator
+// goes on. Invariant: no worker is in round k+1 before all have arrived in round k.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+namespace migrate::engine {
+
+class RoundGate {
+  public:
+    explicit RoundGate(unsigned workers) : workers_(workers) {}
+
+    // Coordinator.
+    void open(std::uint32_t round);
+    // Waits until every worker has arrived; false if stop was requested.
+    bool wait_for_all(const std::stop_token& stop);
+    // There is no further round.
+    void close();
+
+    // Worker: the round after `last` once it is open; nothing when the gate is closed or stop was requested.
+    std::optional<std::uint32_t> next_round(std::uint32_t last, const std::stop_token& stop);
+    void arrive();
+
+  private:
+    const unsigned workers_;
+    std::mutex mutex_;
+    std::condition_variable_any changed_;
+    std::uint32_t round_ = 0;   // guarded by mutex_
+    unsigned arrived_ = 0;      // guarded by mutex_
+    bool closed_ = false;       // guarded by mutex_
+};
+
+}  // namespace migrate::engine

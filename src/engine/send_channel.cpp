@@ -1,0 +1,84 @@
+#include "engine/send_channel.hpp"
+
+#include "memory/fault_guard.hpp"
+
+namespace migrate::engine {
+
+using transport::Compression;
+
+SendChannel::SendChannel(ChannelId id, transport::Socket socket,
+                         std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer)
+    : id_(id), socket_(std::move(socket)), compressor_(std::move(compressor)), pacer_(pacer) {}
+
+std::string SendChannel::where(const transport::PacketBuilder& packet) const {
+    return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_, packet.first_page());
+}
+
+// Fills parts_ from index 2 on with what goes on the wire for the packet's normal pages.
+Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder& packet) {
+    parts_.resize(2);
+    if (compressor_ && !packet.payload().empty() && compressor_->worth_trying()) {
+        std::span<const std::byte> whole;
+        MIGRATE_TRY(memory::guard_reads("the source", [&] { whole = compressor_->gather(packet.payload()); }));
+        MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
+        // What did not pay is sent from the copy: it is in the cache.
+        const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
+        parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
+        return compressed.empty() ? Compression::kNone : compressor_->method();
+    }
+    parts_.insert(parts_.end(), packet.payload().begin(), packet.payload().end());
+    return Compression::kNone;
+}
+
+Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
+                         const std::stop_token& stop) {
+    Result<Compression> compression = prepare_payload(packet);
+    if (!compression) return std::move(compression).error().with_context(where(packet));
+    std::uint64_t payload_bytes = 0;
+    for (std::size_t i = 2; i < parts_.size(); ++i) payload_bytes += parts_[i].iov_len;
+
+    const std::span<const std::byte> runs = packet.finish_runs();
+    transport::PacketHeaderBytes header = transport::encode_packet_header(
+        {.kind = transport::PacketKind::kPages,
+         .compression = *compression,
+         .region = packet.region(),
+         .round = round,
+         .sequence = sequence_,
+         .first_page = packet.first_page(),
+         .normal_pages = static_cast<std::uint32_t>(packet.counts().normal),
+         .payload_bytes = static_cast<std::uint32_t>(payload_bytes)},
+        runs);
+    parts_[0] = {header.data(), header.size()};
+    parts_[1] = {const_cast<std::byte*>(runs.data()), runs.size()};
+    if (!pacer_.acquire(header.size() + runs.size() + payload_bytes, stop)) {
+        return Error(ErrorKind::kCancelled, "cancelled");
+    }
+    Status sent = socket_.send(parts_);
+    if (!sent) return std::move(sent).error().with_context(where(packet));
+
+    ++sequence_;
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    counters_.payload_bytes.fetch_add(payload_bytes, std::memory_order_relaxed);
+    counters_.pages.add(packet.counts());
+    packet.clear();
+    return {};
+}
+
+Status SendChannel::send_sync(std::uint32_t round) {
+    const transport::PacketHeaderBytes header = transport::encode_packet_header(
+        {.kind = transport::PacketKind::kSync, .round = round, .sequence = sequence_}, {});
+    Status sent = socket_.send(header);
+    if (!sent) return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
+    ++sequence_;
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    return {};
+}
+
+Status SendChannel::send_hello(const transport::SessionId& session) {
+    Status sent = socket_.send(transport::encode_hello(
+        {.role = transport::ConnectionRole::kData, .channel = id_, .session = session}));
+    if (!sent) return std::move(sent).error().with_context(fmt::format("channel {}, hello", index_of(id_)));
+    return {};
+}
+
+}  // namespace migrate::engine

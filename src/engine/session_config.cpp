@@ -1,0 +1,65 @@
+#include "engine/session_config.hpp"
+
+namespace migrate::engine {
+using std::chrono::milliseconds;
+
+namespace {
+
+Result<ZeroPageDetection> detection_from_name(const std::string& name) {
+    for (const auto value :
+         {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
+        if (name == name_of(value)) return value;
+    }
+    return make_error(ErrorKind::kUsage, "zero-page-detection '{}' is not known", name);
+}
+
+}  // namespace
+
+std::string_view name_of(ZeroPageDetection detection) {
+    switch (detection) {
+        case ZeroPageDetection::kNone: return "none";
+        case ZeroPageDetection::kLegacy: return "legacy";
+        case ZeroPageDetection::kMultifd: return "multifd";
+    }
+    return "none";
+}
+
+Result<SendConfig> make_send_config(const Settings& settings) {
+    SendConfig config;
+    MIGRATE_ASSIGN(config.connect, transport::parse_address(settings.get<"connect">()));
+    config.channels = static_cast<std::uint16_t>(settings.get<"multifd-channels">());
+    MIGRATE_ASSIGN(config.detection, detection_from_name(settings.get<"zero-page-detection">()));
+    config.zero_kernel = settings.get<"zero-kernel">();
+    if (const auto ratio = settings.get<"multifd-normal-page-ratio">(); ratio != kNormalPageRatioOff) {
+        config.normal_page_ratio = static_cast<unsigned>(ratio);
+    }
+    config.packet_bytes = settings.get<"multifd-packet-size">();
+    MIGRATE_ASSIGN(config.compression,
+                   transport::compression_from_name(settings.get<"multifd-compression">()));
+    config.compression_level =
+        static_cast<int>(config.compression == transport::Compression::kLz4
+                             ? settings.get<"multifd-lz4-level">()
+                             : settings.get<"multifd-zstd-level">());
+    config.max_bandwidth = settings.get<"max-bandwidth">();
+    config.skip_unpopulated = settings.get<"skip-unpopulated">();
+    config.verify = settings.get<"verify">() == "digest";
+    config.connect_timeout = milliseconds(settings.get<"connect-timeout">());
+    config.handshake_timeout = milliseconds(settings.get<"handshake-timeout">());
+    config.io_timeout = milliseconds(settings.get<"io-timeout">());
+    return config;
+}
+
+Result<RecvConfig> make_recv_config(const Settings& settings) {
+    RecvConfig config;
+    MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
+    config.sink = settings.get<"sink">();
+    config.port_file = settings.get<"port-file">();
+    if (const auto timeout = settings.get<"listen-timeout">(); timeout != 0) {
+        config.listen_timeout = milliseconds(timeout);
+    }
+    config.handshake_timeout = milliseconds(settings.get<"handshake-timeout">());
+    config.io_timeout = milliseconds(settings.get<"io-timeout">());
+    return config;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,58 @@
+// What either side was told to do, in the engine's own types.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/config/settings.hpp"
+#include "base/error.hpp"
+#include "transport/address.hpp"
+#include "transport/wire.hpp"
+
+namespace migrate::engine {
+
+// zero-page-detection: who looks for zero pages.
+enum class ZeroPageDetection {
+    kNone,     // nobody: every populated page is sent
+    kLegacy,   // the main thread, which hands packets over to the channels
+    kMultifd,  // every channel's own thread
+};
+
+std::string_view name_of(ZeroPageDetection detection);
+
+struct SendConfig {
+    transport::Address connect;
+    std::uint16_t channels = 2;
+    ZeroPageDetection detection = ZeroPageDetection::kMultifd;
+    std::string zero_kernel = "auto";
+    std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
+    std::uint64_t packet_bytes = 0;
+    transport::Compression compression = transport::Compression::kNone;
+    int compression_level = 1;
+    std::uint64_t max_bandwidth = 0;  // bytes per second, 0: no limit
+    bool skip_unpopulated = true;
+    bool verify = false;
+    std::chrono::milliseconds connect_timeout{};
+    std::chrono::milliseconds handshake_timeout{};
+    std::chrono::milliseconds io_timeout{};
+};
+
+// From settings of Side::kSend that passed validate().
+Result<SendConfig> make_send_config(const Settings& settings);
+
+struct RecvConfig {
+    transport::Address listen;
+    std::string sink;
+    std::string port_file;                                   // empty: none
+    std::optional<std::chrono::milliseconds> listen_timeout;  // nothing: for ever
+    std::chrono::milliseconds handshake_timeout{};
+    std::chrono::milliseconds io_timeout{};
+};
+
+// From settings of Side::kRecv that passed validate().
+Result<RecvConfig> make_recv_config(const Settings& settings);
+
+}  // namespace migrate::engine

@@ -1,0 +1,25 @@
+// What both sides' reports are put together from.
+#pragma once
+
+#include <chrono>
+
+#include "engine/counters.hpp"
+#include "engine/report.hpp"
+
+namespace migrate::engine {
+
+// Points in time of a session; the epoch stands for "not yet".
+struct SessionTimes {
+    std::chrono::steady_clock::time_point started;
+    std::chrono::steady_clock::time_point active;
+    std::chrono::steady_clock::time_point ended;
+};
+
+// total_time up to the end or else now, setup_time up to the first round or else as long as the total.
+void fill_times(Report& report, const SessionTimes& times);
+ChannelReport main_channel_report(std::uint64_t bytes);
+ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCounters& counters);
+// Appends the channel and adds its bytes to the totals.
+void add_channel(Report& report, ChannelReport channel);
+
+}  // namespace migrate::engine

@@ -1,0 +1,58 @@
+// Turns a span of guest memory into runs of normal, zero and unpopulated pages.
+// Invariant: every page of the span is emitted exactly once, in order; memory that was never touched is not read.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "accel/page_scanner.hpp"
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "engine/ratio_knob.hpp"
+#include "engine/work_cursor.hpp"
+#include "memory/page_source.hpp"
+
+namespace migrate::engine {
+
+// One per thread that scans.
+class SpanScanner {
+  public:
+    struct Options {
+        bool skip_unpopulated = true;
+        std::optional<unsigned> normal_page_ratio;
+        std::uint64_t batch_pages = 128;  // how many pages are checked at a time
+    };
+    // The run's pages, and where the first of them lies. May block (it sends).
+    using Emit = std::function<Status(RegionId, const PageRun&, const std::byte*)>;
+
+    // Without a scanner every populated page is normal.
+    SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
+                const Options& options);
+
+    Status scan(const WorkSpan& span, const Emit& emit);
+
+  private:
+    struct Batch {
+        PageRange pages;
+        std::vector<std::uint64_t> zero_map;
+    };
+
+    Status scan_populated(RegionId region, PageRange pages, const Emit& emit);
+    Status submit(RegionId region, PageRange pages);
+    Status collect(RegionId region, const Emit& emit);
+    Status emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit);
+
+    const memory::PageSource& source_;
+    std::unique_ptr<accel::PageScanner> scanner_;
+    Options options_;
+    RatioKnob ratio_;
+    std::vector<memory::PopulationExtent> extents_;
+    std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
+    std::size_t oldest_ = 0;
+    std::size_t outstanding_ = 0;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,90 @@
+#include "cli/completion.hpp"
+
+#include <sstream>
+#include <vector>
+
+#include "base/config/option_table.hpp"
+#include "cli_test_support.hpp"
+
+using namespace migrate;
+using namespace migrate::cli;
+using namespace migrate::cli::test;
+
+namespace {
+
+// What bash would offer for the last of the words.
+std::vector<std::string> offered(const std::vector<std::string>& words) {
+    const TemporaryFile script(bash_completion());
+    std::string list;
+    for (const std::string& word : words) list += " '" + word + "'";
+    const TemporaryFile driver(
+        fmt::format("source '{}'\n"
+                    "COMP_WORDS=({})\n"
+                    "COMP_CWORD={}\n"
+                    "_migrate\n"
+                    "printf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+                    script.path(), list, words.size() - 1));
+    const auto result = run_shell("bash --norc -u '" + driver.path() + "' 2>&1");
+    CHECK(result.exit_code == 0);
+    std::vector<std::string> replies;
+    std::istringstream lines(result.output);
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.empty()) replies.push_back(line);
+    }
+    return replies;
+}
+
+using Words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("completion offers the commands first") {
+    CHECK(offered({"migrate", ""}) == Words{"send", "recv", "help", "--help", "--version"});
+    CHECK(offered({"migrate", "s"}) == Words{"send"});
+    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv"});
+    CHECK(offered({"migrate", "unknown", ""}).empty());
+}
+
+TEST_CASE("completion offers every flag of the command and none of the other") {
+    for (const auto& [command, side] : {std::pair{"send", Side::kSend}, {"recv", Side::kRecv}}) {
+        const Words flags = offered({"migrate", command, "--"});
+        for (const Option& option : kOptions) {
+            const std::string flag = "--" + std::string(option.key);
+            INFO(command << " " << flag);
+            const bool found = std::find(flags.begin(), flags.end(), flag) != flags.end();
+            CHECK(found == option_applies(option, side));
+        }
+        CHECK(std::find(flags.begin(), flags.end(), "--print-config") != flags.end());
+    }
+    CHECK(offered({"migrate", "send", "--multifd-c"}) ==
+          Words{"--multifd-channels", "--multifd-compression"});
+}
+
+TEST_CASE("completion offers choices behind a flag, with a blank or an equals sign between") {
+    CHECK(offered({"migrate", "send", "--multifd-compression", ""}) ==
+          Words{"none", "lz4", "zstd"});
+    CHECK(offered({"migrate", "send", "--multifd-compression", "="}) ==
+          Words{"none", "lz4", "zstd"});
+    CHECK(offered({"migrate", "send", "--multifd-compression", "=", "z"}) == Words{"zstd"});
+    CHECK(offered({"migrate", "send", "--skip-unpopulated", "o"}) == Words{"on", "off"});
+    CHECK(offered({"migrate", "send", "--multifd-channels", ""}).empty());
+}
+
+TEST_CASE("completion offers file names where a file is meant, also with a blank in them") {
+    const TemporaryFile file("");
+    const std::string beginning = file.path().substr(0, file.path().size() - 2);
+    CHECK(offered({"migrate", "recv", "--stats", beginning}) == Words{file.path()});
+    CHECK(offered({"migrate", "recv", "--config", beginning}) == Words{file.path()});
+    const std::string spaced = file.path() + " spaced";
+    std::ofstream(spaced) << "";
+    CHECK(offered({"migrate", "send", "--source", file.path() + " "}) == Words{spaced});
+    std::filesystem::remove(spaced);
+}
+
+TEST_CASE("shellcheck has nothing to say against the completion script") {
+    if (!has_program("shellcheck")) return;
+    const TemporaryFile script(bash_completion());
+    const auto result = run_shell("shellcheck --shell=bash '" + script.path() + "' 2>&1");
+    INFO(result.output);
+    CHECK(result.exit_code == 0);
+}

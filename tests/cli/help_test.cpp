@@ -1,0 +1,128 @@
+#include "cli/help.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+#include "cli/man_page.hpp"
+#include "cli_test_support.hpp"
+
+using namespace migrate;
+using namespace migrate::cli;
+using namespace migrate::cli::test;
+
+namespace {
+
+std::size_t columns(std::string_view line) {
+    return static_cast<std::size_t>(std::count_if(line.begin(), line.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+    }));
+}
+
+std::string without_newlines(std::string_view text) {
+    std::istringstream words{std::string(text)};
+    std::string joined;
+    for (std::string word; words >> word;) {
+        if (!joined.empty()) joined += ' ';
+        joined += word;
+    }
+    return joined;
+}
+
+}  // namespace
+
+TEST_CASE("a command's help shows its own options with default and range, and no others") {
+    for (const Side side : {Side::kSend, Side::kRecv}) {
+        const std::string text = without_newlines(command_help_text(side));
+        for (const Option& option : kOptions) {
+            const std::string line =
+                fmt::format("--{} {} {}", option.key, value_name_of(option), describe(option));
+            INFO(line);
+            CHECK(contains(text, line) == option_applies(option, side));
+        }
+        for (const CommandFlag& flag : kCommandFlags) {
+            CHECK(contains(text, fmt::format("--{}", flag.name)));
+        }
+    }
+    CHECK(contains(describe(kOptions[option_index<"multifd-channels">()]),
+                   "(default 2; range 1 … 255)"));
+    CHECK(contains(describe(kOptions[option_index<"connect">()]), "(required)"));
+}
+
+TEST_CASE("no line of the help is wider than a terminal of 100 columns or ends in a blank") {
+    for (const std::string& text :
+         {overview_text(), command_help_text(Side::kSend), command_help_text(Side::kRecv)}) {
+        CHECK(text.ends_with('\n'));
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            INFO(line);
+            CHECK(columns(line) <= 100);
+            CHECK_FALSE(line.ends_with(' '));
+        }
+    }
+}
+
+TEST_CASE("the overview's examples are command lines that work") {
+    std::string text = overview_text();
+    for (std::size_t at = 0; (at = text.find("\\\n", at)) != std::string::npos;) text.erase(at, 2);
+    std::istringstream lines(text);
+    int examples = 0;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::vector<std::string> args;
+        for (std::string word; words >> word;) args.push_back(word);
+        if (args.size() < 2 || args[0] != "migrate") continue;
+        std::vector<const char*> pointers;
+        for (std::size_t i = 1; i < args.size(); ++i) pointers.push_back(args[i].c_str());
+        const auto parsed = parse_command_line(pointers);
+        INFO(line);
+        INFO((parsed ? std::string() : parsed.error().message()));
+        CHECK(parsed);
+        ++examples;
+    }
+    CHECK(examples == 4);
+}
+
+TEST_CASE("the README's table has a row for every option") {
+    const std::string table = options_markdown();
+    std::istringstream lines(table);
+    std::size_t rows = 0;
+    for (std::string line; std::getline(lines, line) && !line.empty();) {
+        INFO(line);
+        std::size_t bars = 0;
+        for (std::size_t i = 0; i < line.size(); ++i) {
+            if (line[i] == '|' && (i == 0 || line[i - 1] != '\\')) ++bars;
+        }
+        CHECK(bars == 5);
+        ++rows;
+    }
+    CHECK(rows == kOptionCount + 2);
+    CHECK(contains(table, R"(| `--multifd-compression none\|lz4\|zstd` | send | `none` |)"));
+    CHECK(contains(table, "| `--connect HOST:PORT` | send | required |"));
+}
+
+TEST_CASE("the man page has its sections and every option, in plain ASCII") {
+    const std::string page = man_page();
+    for (const char* title : {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS",
+                              "EXAMPLES", "FILES", "SEE ALSO"}) {
+        CHECK(contains(page, fmt::format("\n.SH {}\n", title)));
+    }
+    CHECK(std::all_of(page.begin(), page.end(),
+                      [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
+    for (const Option& option : kOptions) {
+        std::string flag;
+        for (const char c : option.key) {
+            if (c == '-') flag += '\\';
+            flag += c;
+        }
+        INFO(flag);
+        CHECK(contains(page, "\\fB\\-\\-" + flag + "\\fR"));
+    }
+}
+
+TEST_CASE("groff has nothing to say against the man page") {
+    if (!has_program("groff")) return;
+    const TemporaryFile file(man_page());
+    const auto result = run_shell("groff -ww -man -Tascii '" + file.path() + "' 2>&1 >/dev/null");
+    CHECK(result.exit_code == 0);
+    CHECK(result.output.empty());
+}

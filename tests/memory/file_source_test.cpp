@@ -1,0 +1,100 @@
+#include "memory/file_source.hpp"
+
+#include <sys/mman.h>
+
+#include <stop_token>
+#include <thread>
+
+#include "catch.hpp"
+#include "memory/fault_guard.hpp"
+#include "memory/region_digest.hpp"
+#include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
+
+namespace migrate::memory {
+namespace {
+
+constexpr RegionId kRam{0};
+
+TEST_CASE("a file is one region that reads as the file does") {
+    const TemporaryFolder folder;
+    write_sparse_file(folder / "image", 6, {1, 4});
+    const auto source = must(open_page_source("file:" + folder / "image"));
+    REQUIRE(source->regions().size() == 1);
+    CHECK(source->regions()[0].name == "ram");
+    CHECK(source->regions()[0].size_bytes == 6 * kPageSize);
+    CHECK(source->description() == "file:" + folder / "image");
+    must(source->prefault(kRam, {0, 6}));
+    const auto memory = source->memory(kRam);
+    REQUIRE(memory.size() == 6 * kPageSize);
+    CHECK(memory[kPageSize] == std::byte{1});
+    CHECK(memory[5 * kPageSize - 1] == std::byte{4});
+    CHECK(memory[0] == std::byte{0});
+    std::vector<PopulationExtent> extents;
+    must(source->population(kRam, {0, 6}, extents));
+    CHECK(extents.size() == 5);
+}
+
+TEST_CASE("what is not a usable image is a usage error that says why") {
+    const TemporaryFolder folder;
+    write_file(folder / "odd", std::string(5000, 'x'));
+    write_file(folder / "empty", "");
+    REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+    struct Bad {
+        std::string path;
+        const char* why;
+    };
+    for (const Bad& bad :
+         {Bad{folder / "absent", "No such file or directory"},
+          Bad{folder / "odd", "5000 bytes is not a multiple of the page size, 4096"},
+          Bad{folder / "empty", "is empty"}, Bad{folder / "fifo", "is a FIFO"},
+          Bad{folder.path(), "is a folder"}, Bad{"/dev/zero", "is a character device"}}) {
+        const auto source = open_page_source(bad.path);
+        INFO(bad.path);
+        CHECK_THAT(message_of(source), Catch::Contains(bad.why));
+        CHECK_THAT(message_of(source), Catch::Contains(bad.path));
+        CHECK(source.error().kind() == ErrorKind::kUsage);
+    }
+}
+
+TEST_CASE("a file truncated while in use is an error of prefault, population and digest") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "image";
+    write_sparse_file(path, 8, {0, 1, 2, 3, 4, 5, 6, 7});
+    const auto source = must(open_page_source(path));
+    REQUIRE(::truncate(path.c_str(), 4 * kPageSize) == 0);
+    must(source->prefault(kRam, {0, 4}));
+    CHECK_THAT(message_of(source->prefault(kRam, {0, 8})), Catch::Contains("truncated"));
+    CHECK_THAT(message_of(source->prefault(kRam, {0, 8})), Catch::Contains(path));
+    std::vector<PopulationExtent> extents;
+    CHECK_THAT(message_of(source->population(kRam, {0, 8}, extents)), Catch::Contains("truncated"));
+    CHECK_FALSE(digest_source(*source, 2, {}));
+    std::byte value{};
+    CHECK_FALSE(guard_reads(path, [&] { value = source->memory(kRam)[6 * kPageSize]; }));
+}
+
+TEST_CASE("threads may ask one file for its population at the same time") {
+    const TemporaryFolder folder;
+    write_sparse_file(folder / "image", 512, {3, 100, 101, 400});
+    const auto source = must(open_page_source(folder / "image"));
+    std::atomic<int> wrong{0};
+    {
+        std::vector<std::jthread> threads;
+        for (std::uint64_t i = 0; i < 4; ++i) {
+            threads.emplace_back([&, i] {
+                std::vector<PopulationExtent> extents;
+                for (int turn = 0; turn < 200; ++turn) {
+                    extents.clear();
+                    if (!source->population(kRam, {i * 128, 128}, extents)) ++wrong;
+                    std::uint64_t populated = 0;
+                    for (const auto& e : extents) populated += e.populated ? e.pages.count : 0;
+                    if (populated != (i == 0 ? 3U : i == 3 ? 1U : 0U)) ++wrong;
+                }
+            });
+        }
+    }
+    CHECK(wrong == 0);
+}
+
+}  // namespace
+}  // namespace migrate::memory

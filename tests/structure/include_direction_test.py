@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""The project keeps to its layout and to the directions of its includes; and the rules find a tree that does not."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+import project_rules as rules
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Project(unittest.TestCase):
+    def test_keeps_every_rule(self):
+        self.assertEqual(rules.check_all(PROJECT), [])
+
+    def test_has_sources_in_every_folder_that_exists(self):
+        """Guards against checks that pass because they look at nothing."""
+        for folder in ("src/base", "accel", "memory", "transport", "src/engine", "cli"):
+            self.assertTrue(rules.sources(PROJECT, folder), folder)
+
+
+class WrongTree(unittest.TestCase):
+    """Each test puts one fault into a tree that is in order."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        for name in ("src/base", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench", "cli"):
+            stem = name.split("/")[-1]
+            self.write(f"{name}/{stem}.hpp", f"// Job.\n#pragma once\n#include <vector>\n")
+            self.write(f"{name}/{stem}.cpp", f'#include "{stem}/{stem}.hpp"\n')
+            self.write(f"{name}/CMakeLists.txt", f"migrate_library({stem}\n    {stem}.cpp)\n")
+        self.write("tests/catch.hpp", "#pragma once\n")
+        self.assertEqual(rules.check_all(self.root), [])
+
+    def write(self, path, content):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    def add(self, path, line):
+        file = self.root / path
+        file.write_text(file.read_text() + line + "\n")
+
+    def assert_found(self, *problems):
+        self.assertEqual(rules.check_all(self.root), list(problems))
+
+    def assert_include_refused(self, folder, name, target):
+        path = f"{folder}/{folder.split('/')[-1]}.cpp"
+        self.add(path, f'#include "{name}"')
+        self.assert_found(f"{path}: {folder} may not include {target} ({name})")
+
+    def test_accel_may_not_include_memory(self):
+        self.assert_include_refused("accel", "memory/memory.hpp", "memory")
+
+    def test_memory_may_not_include_transport(self):
+        self.assert_include_refused("memory", "transport/transport.hpp", "transport")
+
+    def test_transport_may_not_include_accel(self):
+        self.assert_include_refused("transport", "accel/accel.hpp", "accel")
+
+    def test_memory_may_not_include_the_engine(self):
+        self.assert_include_refused("memory", "engine/engine.hpp", "src/engine")
+
+    def test_base_may_not_include_anything_else(self):
+        self.assert_include_refused("src/base", "memory/memory.hpp", "memory")
+
+    def test_guest_may_not_include_transport(self):
+        self.assert_include_refused("src/guest", "transport/transport.hpp", "transport")
+
+    def test_engine_may_not_include_cli(self):
+        self.assert_include_refused("src/engine", "cli/cli.hpp", "cli")
+
+    def test_engine_may_not_include_bench(self):
+        self.assert_include_refused("src/engine", "bench/bench.hpp", "src/bench")
+
+    def test_program_may_not_include_tests(self):
+        self.assert_include_refused("cli", "catch.hpp", "tests")
+
+    def test_indented_and_spaced_include_is_seen(self):
+        self.add("accel/accel.cpp", '  #  include  "memory/memory.hpp"')
+        self.assert_found("accel/accel.cpp: accel may not include memory (memory/memory.hpp)")
+
+    def test_include_in_angle_brackets_is_seen(self):
+        self.add("accel/accel.cpp", "#include <memory/memory.hpp>\n#include <memory>")
+        self.assert_found("accel/accel.cpp: accel may not include memory (memory/memory.hpp)")
+
+    def test_include_of_a_path_that_is_not_from_the_root_is_seen(self):
+        self.add("accel/accel.cpp", '#include "accel.hpp"')
+        self.assert_found('accel/accel.cpp: "accel.hpp" is no path from the root or from src')
+
+    def test_include_that_climbs_is_seen(self):
+        self.add("accel/accel.cpp", '#include "../memory/memory.hpp"')
+        self.assert_found('accel/accel.cpp: "../memory/memory.hpp" is no path from the root or from src')
+
+    def test_folder_without_a_rule_is_seen(self):
+        self.write("src/extra/extra.hpp", "#pragma once\n")
+        self.assert_found(f"src/extra/extra.hpp: is in none of the folders {', '.join(rules.MAY_INCLUDE)}")
+
+    def test_linked_library_in_the_wrong_direction_is_seen(self):
+        self.add("accel/CMakeLists.txt", "target_link_libraries(migrate_accel PUBLIC migrate_memory)")
+        self.assert_found("accel/CMakeLists.txt: accel may not link migrate_memory")
+
+    def test_file_that_is_not_listed_is_seen(self):
+        self.write("memory/forgotten.cpp", "")
+        self.assert_found("memory/forgotten.cpp: is not listed in memory/CMakeLists.txt")
+
+    def test_header_without_pragma_once_is_seen(self):
+        self.write("memory/open.hpp", "// Job.\n#include <vector>\n#pragma once\n")
+        self.assert_found("memory/open.hpp: does not begin with #pragma once")
+
+    def test_stranger_at_the_top_level_is_seen(self):
+        self.write("notes/todo.txt", "")
+        self.assert_found("notes: does not belong at the top level")
+
+
+if __name__ == "__main__":
+    unittest.main()

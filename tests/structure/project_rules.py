@@ -1,0 +1,139 @@
+"""The rules about how the project's files are laid out and which folder may know which.
+
+Every check takes the root of a tree and returns what is wrong with it, one sentence each, so that it can be run over
+made-up trees as well as over the project.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+# Folder: the folders it may include from, beside itself. "A folder" is the longest key its path begins with.
+MAY_INCLUDE = {
+    "src/base": set(),
+    "accel": {"src/base"},
+    "memory": {"src/base"},
+    "transport": {"src/base"},
+    "src/guest": {"src/base", "memory"},
+    "src/engine": {"src/base", "accel", "memory", "transport", "src/guest"},
+    "src/bench": {"src/base", "accel", "memory", "transport", "src/guest", "src/engine"},
+    "cli": {"src/base", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench"},
+}
+TOP_LEVEL = {
+    "CMakeLists.txt", "CMakePresets.json", "src", "transport", "memory", "accel", "cli", "tests", "configs",
+    "README.md", "scripts", "docs", "cmake", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", ".ci", ".clang-format",
+    ".clang-tidy", ".gitignore",
+}
+SOURCE_SUFFIXES = {".cpp", ".hpp", ".h", ".c", ".cc"}
+HEADER_SUFFIXES = {".hpp", ".h"}
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+FIRST_DIRECTIVE = re.compile(r"^\s*#\s*(.*?)\s*$", re.MULTILINE)
+LINKED = re.compile(r"\bmigrate_(\w+)\b")
+
+
+def sources(root, folder):
+    return sorted(path for path in (root / folder).rglob("*") if path.suffix in SOURCE_SUFFIXES)
+
+
+def all_sources(root):
+    """(folder, file) for every source of the program; a file in no known folder belongs to None."""
+    for top in ("src", "accel", "memory", "transport", "cli"):
+        for path in sources(root, top):
+            relative = path.relative_to(root).as_posix()
+            yield next((f for f in MAY_INCLUDE if relative.startswith(f + "/")), None), path
+
+
+def folder_included(root, name, quoted):
+    """The folder that an include names, "tests" for a test's, None if it is not one of the project's."""
+    first = name.split("/")[0]
+    if first in (".", ".."):
+        return None
+    if "/" in name:
+        for folder in MAY_INCLUDE:
+            if folder == first or folder == f"src/{first}":
+                # <memory/x> would be the project's too, if there is such a file.
+                if quoted or (root / folder / name.split("/", 1)[1]).exists():
+                    return folder
+    if first == "tests" or (quoted and (root / "tests" / name).exists()):
+        return "tests"
+    return None
+
+
+def check_includes(root):
+    problems = []
+    for folder, path in all_sources(root):
+        where = path.relative_to(root)
+        if folder is None:
+            problems.append(f"{where}: is in none of the folders {', '.join(MAY_INCLUDE)}")
+            continue
+        for bracket, name in INCLUDE.findall(path.read_text()):
+            target = folder_included(root, name, bracket == '"')
+            if target is None and bracket == '"':
+                problems.append(f'{where}: "{name}" is no path from the root or from src')
+            elif target is not None and target != folder and target not in MAY_INCLUDE[folder]:
+                problems.append(f"{where}: {folder} may not include {target} ({name})")
+    return problems
+
+
+def check_linked_libraries(root):
+    """The libraries a folder's CMakeLists.txt names keep to the same directions."""
+    problems = []
+    libraries = {folder.split("/")[-1]: folder for folder in MAY_INCLUDE}
+    for folder, allowed in MAY_INCLUDE.items():
+        listing = root / folder / "CMakeLists.txt"
+        if not listing.exists():
+            continue
+        for name in LINKED.findall(listing.read_text()):
+            target = libraries.get(name)
+            if target and target != folder and target not in allowed:
+                problems.append(f"{folder}/CMakeLists.txt: {folder} may not link migrate_{name}")
+    return problems
+
+
+def check_listed(root):
+    """Every .cpp file is built: one that is forgotten would be checked by nothing."""
+    problems = []
+    for folder, path in all_sources(root):
+        if folder is None or path.suffix in HEADER_SUFFIXES:
+            continue
+        listing = root / folder / "CMakeLists.txt"
+        name = path.relative_to(root / folder).as_posix()
+        words = re.split(r"[\s()]+", listing.read_text()) if listing.exists() else []
+        if name not in words:
+            problems.append(f"{path.relative_to(root)}: is not listed in {folder}/CMakeLists.txt")
+    return problems
+
+
+def check_pragma_once(root):
+    problems = []
+    headers = [path for _, path in all_sources(root)] + sources(root, "tests")
+    for path in headers:
+        if path.suffix in HEADER_SUFFIXES:
+            first = FIRST_DIRECTIVE.search(path.read_text())
+            if not first or first.group(1) != "pragma once":
+                problems.append(f"{path.relative_to(root)}: does not begin with #pragma once")
+    return problems
+
+
+def top_level_entries(root):
+    """What git tracks at the top; where there is no git or no repository, all but build folders."""
+    try:
+        tracked = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=True, text=True)
+        names = {name.split("/")[0] for name in tracked.stdout.split("\0") if name}
+        if names and (root / ".git").exists():
+            return names
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return {path.name for path in root.iterdir()} - {".git", "build", "CMakeUserPresets.json", "compile_commands.json"}
+
+
+def check_top_level(root):
+    strangers = {name for name in top_level_entries(root) - TOP_LEVEL if not name.startswith("build-")}
+    return [f"{name}: does not belong at the top level" for name in sorted(strangers)]
+
+
+CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_top_level)
+
+
+def check_all(root):
+    return [problem for check in CHECKS for problem in check(Path(root))]

@@ -1,0 +1,72 @@
+// Compression of packet payloads, one packet at a time.
+// Invariant: what is compressed is a copy taken once, so that memory a guest changes meanwhile cannot make a
+// stream that does not decompress; what does not shrink is sent as it is.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "transport/wire.hpp"
+
+namespace migrate::transport {
+
+// One per channel, used by one thread.
+class Compressor {
+  public:
+    // `level`: for lz4 1 … 12 (3 and more is its HC variant), for zstd 0 … 20 (0: the library's default).
+    // Buffers for packets of `packet_bytes` are allocated here.
+    static Result<std::unique_ptr<Compressor>> create(Compression method, int level,
+                                                      std::uint64_t packet_bytes);
+    ~Compressor();
+    Compressor(const Compressor&) = delete;
+    Compressor& operator=(const Compressor&) = delete;
+
+    Compression method() const { return method_; }
+    // The payload gathered into one buffer, valid until the next call.
+    std::span<const std::byte> gather(std::span<const iovec> payload);
+    // The compressed form of what was gathered, valid until the next call; empty if it does not pay: it must save
+    // at least an eighth. After packets that did not pay, some are not tried at all (at most 15 in 16).
+    Result<std::span<const std::byte>> compress();
+    // Whether the next packet will be tried; if not, it need not be gathered.
+    bool worth_trying();
+
+  private:
+    struct Context;
+    Compressor(Compression method, int level, std::uint64_t packet_bytes, std::unique_ptr<Context> context);
+
+    Compression method_;
+    int level_;
+    std::vector<std::byte> gathered_;
+    std::size_t gathered_bytes_ = 0;
+    std::vector<std::byte> compressed_;
+    std::unique_ptr<Context> context_;
+    unsigned failures_in_a_row_ = 0;
+    unsigned skip_ = 0;  // packets still to be sent untried
+};
+
+// One per channel, used by one thread.
+class Decompressor {
+  public:
+    static Result<std::unique_ptr<Decompressor>> create(Compression method);
+    ~Decompressor();
+    Decompressor(const Decompressor&) = delete;
+    Decompressor& operator=(const Decompressor&) = delete;
+
+    // Fills `to` exactly, or kProtocol.
+    Status decompress(std::span<const std::byte> from, std::span<std::byte> to);
+
+  private:
+    struct Context;
+    Decompressor(Compression method, std::unique_ptr<Context> context);
+
+    Compression method_;
+    std::unique_ptr<Context> context_;
+};
+
+}  // namespace migrate::transport

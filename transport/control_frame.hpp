@@ -1,0 +1,61 @@
+// Frames of the main channel: a fixed header and a JSON body.
+// Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol version, so that any
+// two versions can at least tell each other why not.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace migrate::transport {
+
+enum class FrameType : std::uint16_t {
+    kOffer = 1,      // sender: regions and settings
+    kAccept = 2,     // receiver: the session's id
+    kRefuse = 3,     // receiver: why not; nothing has moved
+    kReady = 4,      // receiver: every channel is connected
+    kRoundStart = 5,  // sender: packets of this round follow on the channels
+    kRoundEnd = 6,    // sender: every channel's SYNC is on its way
+    kComplete = 7,    // sender: all is sent; totals and digests. Its last frame.
+    kDone = 8,        // receiver: all is in place and checked. Its last frame.
+    kFailure = 9,     // either: why it gives up. Its last frame.
+    kHeartbeat = 10,  // either: still there
+};
+std::string_view name_of(FrameType type);
+
+inline constexpr std::size_t kFrameHeaderSize = 12;
+inline constexpr std::size_t kMaxFrameBody = 256 * 1024;
+
+struct Frame {
+    FrameType type = FrameType::kHeartbeat;
+    std::string body;
+};
+
+// `body` is at most kMaxFrameBody bytes.
+std::string encode_frame(FrameType type, std::string_view body);
+
+struct FrameHeader {
+    FrameType type = FrameType::kHeartbeat;
+    std::uint32_t body_bytes = 0;
+};
+Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderSize> bytes);
+
+// Takes bytes as they come and gives frames. Buffers at most one frame beyond what was fed.
+class FrameParser {
+  public:
+    void feed(std::span<const std::byte> bytes);
+    // The next complete frame, nothing if bytes are missing, or kProtocol.
+    Result<std::optional<Frame>> next();
+    bool in_mid_frame() const { return !buffer_.empty(); }
+
+  private:
+    std::string buffer_;
+};
+
+}  // namespace migrate::transport

@@ -1,0 +1,238 @@
+#include "transport/handshake.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+namespace migrate::transport {
+namespace {
+
+using Json = nlohmann::json;
+
+// What a receiver must be able to do to read this sender's stream, by name; see PROTOCOL.md.
+constexpr std::string_view kFeatures[] = {"multifd", "run-list"};
+
+Error protocol_error(std::string message) { return Error(ErrorKind::kProtocol, std::move(message)); }
+
+Result<Json> parse_object(std::string_view body, std::string_view what) {
+    Json json = Json::parse(body.begin(), body.end(), nullptr, false);
+    if (!json.is_object()) return protocol_error(fmt::format("{} is not a JSON object", what));
+    return json;
+}
+
+Result<std::uint64_t> number(const Json& json, const char* key, std::uint64_t min, std::uint64_t max) {
+    const auto found = json.find(key);
+    if (found == json.end() || !found->is_number_unsigned()) {
+        return protocol_error(fmt::format("'{}' is missing or not a number", key));
+    }
+    const auto value = found->get<std::uint64_t>();
+    if (value < min || value > max) {
+        return protocol_error(fmt::format("'{}' is {}; {} to {} are possible here", key, value, min, max));
+    }
+    return value;
+}
+
+// Peers' text ends in logs and terminals: no control characters, no great length, valid UTF-8.
+std::string printable(std::string text, std::size_t limit) {
+    if (text.size() > limit) text.resize(limit);
+    std::replace_if(
+        text.begin(), text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7F; },
+        '?');
+    return text;
+}
+
+std::string text_or_empty(const Json& json, const char* key, std::size_t limit) {
+    const auto found = json.find(key);
+    if (found == json.end() || !found->is_string()) return {};
+    return printable(found->get<std::string>(), limit);
+}
+
+// Text that is not UTF-8 (a path, say) is replaced, not thrown about.
+std::string dump(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json to_json(const PageCounts& pages) {
+    return {{"normal", pages.normal}, {"zero", pages.zero}, {"unpopulated", pages.unpopulated}};
+}
+
+Result<PageCounts> pages_from(const Json& json) {
+    const auto found = json.find("pages");
+    if (found == json.end() || !found->is_object()) return protocol_error("'pages' is missing");
+    PageCounts pages;
+    MIGRATE_ASSIGN(pages.normal, number(*found, "normal", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(pages.zero, number(*found, "zero", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(pages.unpopulated, number(*found, "unpopulated", 0, UINT64_MAX));
+    return pages;
+}
+
+Status check_features(const Json& json) {
+    const auto found = json.find("features");
+    if (found == json.end() || !found->is_array()) return protocol_error("'features' is missing");
+    for (const Json& feature : *found) {
+        const std::string name = feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
+        if (std::find(std::begin(kFeatures), std::end(kFeatures), name) == std::end(kFeatures)) {
+            return protocol_error(
+                fmt::format("the sender needs the feature '{}', which this receiver does not have: "
+                            "update the receiver, or switch the feature off at the sender",
+                            name));
+        }
+    }
+    return {};
+}
+
+Result<std::vector<RegionInfo>> regions_from(const Json& json) {
+    const auto found = json.find("regions");
+    if (found == json.end() || !found->is_array() || found->empty() || found->size() > kMaxRegions) {
+        return protocol_error(fmt::format("'regions' is not a list of 1 to {}", kMaxRegions));
+    }
+    std::vector<RegionInfo> regions;
+    std::uint64_t total = 0;
+    for (const Json& entry : *found) {
+        if (!entry.is_object()) return protocol_error("a region is not an object");
+        RegionInfo region;
+        region.name = text_or_empty(entry, "name", 255);
+        if (region.name.empty()) return protocol_error("a region has no name");
+        // 2^52 bytes is the most physical memory x86-64 can address.
+        MIGRATE_ASSIGN(region.size_bytes, number(entry, "size", kPageSize, std::uint64_t{1} << 52));
+        MIGRATE_TRY(number(entry, "page-size", kPageSize, kPageSize));
+        if (region.size_bytes % kPageSize != 0) {
+            return protocol_error(fmt::format("region '{}': {} bytes is not a multiple of the page size {}",
+                                              region.name, region.size_bytes, kPageSize));
+        }
+        total += region.size_bytes;
+        if (total > std::uint64_t{1} << 52) return protocol_error("the regions' sizes add up to too much");
+        regions.push_back(std::move(region));
+    }
+    return regions;
+}
+
+}  // namespace
+
+std::string encode(const Offer& message) {
+    Json regions = Json::array();
+    for (const RegionInfo& region : message.regions) {
+        regions.push_back({{"name", region.name}, {"size", region.size_bytes}, {"page-size", kPageSize}});
+    }
+    return dump({{"program", message.program},
+                 {"features", kFeatures},
+                 {"regions", std::move(regions)},
+                 {"multifd-channels", message.channels},
+                 {"multifd-packet-size", message.packet_bytes},
+                 {"multifd-compression", name_of(message.compression)},
+                 {"verify", message.verify ? "digest" : "none"}});
+}
+
+Result<Offer> decode_offer(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the offer"));
+    MIGRATE_TRY(check_features(json));
+    Offer offer;
+    offer.program = text_or_empty(json, "program", 64);
+    MIGRATE_ASSIGN(offer.regions, regions_from(json));
+    MIGRATE_ASSIGN(const std::uint64_t channels, number(json, "multifd-channels", 1, kMaxChannels));
+    offer.channels = static_cast<std::uint16_t>(channels);
+    MIGRATE_ASSIGN(offer.packet_bytes,
+                   number(json, "multifd-packet-size", kMinPacketBytes, kMaxPacketBytes));
+    if (offer.packet_bytes % kPageSize != 0) {
+        return protocol_error(fmt::format("'multifd-packet-size' is {}, not a multiple of the page size {}",
+                                          offer.packet_bytes, kPageSize));
+    }
+    const std::string compression = text_or_empty(json, "multifd-compression", 32);
+    MIGRATE_ASSIGN(offer.compression, compression_from_name(compression));
+    const std::string verify = text_or_empty(json, "verify", 32);
+    if (verify != "none" && verify != "digest") {
+        return protocol_error(fmt::format("'verify' is '{}', which this receiver does not know", verify));
+    }
+    offer.verify = verify == "digest";
+    return offer;
+}
+
+std::string encode(const Accept& message) {
+    return dump({{"session", to_hex(message.session)}, {"program", message.program}, {"sink", message.sink}});
+}
+
+Result<Accept> decode_accept(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the acceptance"));
+    Accept accept;
+    accept.program = text_or_empty(json, "program", 64);
+    accept.sink = text_or_empty(json, "sink", 1024);
+    const std::string hex = text_or_empty(json, "session", 64);
+    if (hex.size() != 2 * accept.session.size() ||
+        hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
+        return protocol_error("the acceptance names no session");
+    }
+    for (std::size_t i = 0; i < accept.session.size(); ++i) {
+        accept.session[i] = static_cast<std::byte>(std::stoul(hex.substr(2 * i, 2), nullptr, 16));
+    }
+    return accept;
+}
+
+std::string encode(const RoundMark& message) { return dump({{"round", message.round}}); }
+
+Result<RoundMark> decode_round_mark(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the round's mark"));
+    MIGRATE_ASSIGN(const std::uint64_t round, number(json, "round", 1, UINT32_MAX));
+    return RoundMark{static_cast<std::uint32_t>(round)};
+}
+
+std::string encode(const Completion& message) {
+    return dump({{"pages", to_json(message.pages)}, {"digests", message.digests}});
+}
+
+Result<Completion> decode_completion(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the completion"));
+    Completion completion;
+    MIGRATE_ASSIGN(completion.pages, pages_from(json));
+    const auto digests = json.find("digests");
+    if (digests == json.end() || !digests->is_array() || digests->size() > kMaxRegions) {
+        return protocol_error("'digests' is not a list");
+    }
+    for (const Json& digest : *digests) {
+        if (!digest.is_string()) return protocol_error("a digest is not a string");
+        completion.digests.push_back(printable(digest.get<std::string>(), 64));
+    }
+    return completion;
+}
+
+std::string encode(const Done& message) { return dump({{"pages", to_json(message.pages)}}); }
+
+Result<Done> decode_done(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the acknowledgement"));
+    Done done;
+    MIGRATE_ASSIGN(done.pages, pages_from(json));
+    return done;
+}
+
+std::string encode(const Failure& message) {
+    return dump({{"cancelled", message.cancelled}, {"reason", message.reason}});
+}
+
+Failure decode_failure(std::string_view body) {
+    Failure failure{false, "the peer gave no reason"};
+    const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
+    if (!json.is_object()) return failure;
+    const auto cancelled = json.find("cancelled");
+    failure.cancelled = cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
+    std::string reason = text_or_empty(json, "reason", 1024);
+    if (!reason.empty()) failure.reason = std::move(reason);
+    return failure;
+}
+
+std::string to_hex(const SessionId& session) {
+    std::string hex;
+    for (const std::byte byte : session) hex += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+    return hex;
+}
+
+Result<SessionId> make_session_id() {
+    SessionId session{};
+    if (::getrandom(session.data(), session.size(), 0) != static_cast<ssize_t>(session.size())) {
+        return Error::system("get random bytes for the session id", errno);
+    }
+    return session;
+}
+
+}  // namespace migrate::transport

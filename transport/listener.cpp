@@ -1,0 +1,265 @@
+#include "transport/listener.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <asio.hpp>
+#include <cerrno>
+#include <deque>
+#include <set>
+
+#include "base/log.hpp"
+#include "transport/control_frame.hpp"
+#include "transport/handshake.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::transport {
+namespace {
+
+using asio::ip::tcp;
+
+constexpr std::chrono::milliseconds kAcceptRetry{100};
+
+// One connection whose hello, and offer, are still coming.
+class Pending : public std::enable_shared_from_this<Pending> {
+  public:
+    using Finished = std::function<void(const std::shared_ptr<Pending>&, Status)>;
+
+    Pending(tcp::socket socket, Finished finished)
+        : socket_(std::move(socket)),
+          timer_(socket_.get_executor()),
+          peer_(endpoint_name(socket_.native_handle(), true)),
+          finished_(std::move(finished)) {}
+
+    void start(std::chrono::milliseconds timeout) {
+        timer_.expires_after(timeout);
+        timer_.async_wait([self = shared_from_this(), timeout](const asio::error_code& error) {
+            if (!error) {
+                self->finish(make_error(ErrorKind::kTimeout, "no hello within {} ms (handshake-timeout)",
+                                        timeout.count()));
+            }
+        });
+        read(hello_bytes_, [](Pending& self) { self.on_hello(); });
+    }
+
+    void close() {
+        asio::error_code ignored;
+        timer_.cancel();
+        socket_.close(ignored);
+    }
+
+    Result<NewConnection> release() {
+        asio::error_code error;
+        NewConnection connection{UniqueFd(socket_.release(error)), hello_, std::move(offer_), bytes_read_,
+                                 peer_};
+        if (error) return make_error("cannot take over a connection: {}", error.message());
+        const int flags = ::fcntl(connection.fd.get(), F_GETFL);
+        if (flags < 0 || ::fcntl(connection.fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
+            return Error::system("make a socket blocking", errno);
+        }
+        return connection;
+    }
+
+    const ConnectionHello& hello() const { return hello_; }
+    const std::string& peer() const { return peer_; }
+
+  private:
+    template <typename Buffer, typename Next>
+    void read(Buffer& buffer, Next next) {
+        asio::async_read(socket_, asio::buffer(buffer),
+                         [self = shared_from_this(), next](const asio::error_code& error, std::size_t size) {
+                             self->bytes_read_ += size;
+                             if (error) {
+                                 self->finish(Error(ErrorKind::kLostConnection, error.message()));
+                             } else {
+                                 next(*self);
+                             }
+                         });
+    }
+
+    void on_hello() {
+        Result<ConnectionHello> hello = decode_hello(hello_bytes_);
+        if (!hello) return finish(std::move(hello).error());
+        hello_ = *hello;
+        const bool wants_offer = hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
+        if (!wants_offer) return finish({});
+        read(frame_header_, [](Pending& self) { self.on_frame_header(); });
+    }
+
+    void on_frame_header() {
+        Result<FrameHeader> header = decode_frame_header(frame_header_);
+        if (!header) return finish(std::move(header).error());
+        if (header->type != FrameType::kOffer) {
+            return finish(make_error(ErrorKind::kProtocol, "a {} frame where the OFFER has to be",
+                                     name_of(header->type)));
+        }
+        offer_.resize(header->body_bytes);
+        read(offer_, [](Pending& self) { self.finish({}); });
+    }
+
+    void finish(Status status) {
+        timer_.cancel();
+        if (auto finished = std::exchange(finished_, nullptr)) finished(shared_from_this(), std::move(status));
+    }
+
+    tcp::socket socket_;
+    asio::steady_timer timer_;
+    std::string peer_;
+    Finished finished_;
+    HelloBytes hello_bytes_{};
+    std::array<std::byte, kFrameHeaderSize> frame_header_{};
+    ConnectionHello hello_;
+    std::string offer_;
+    std::uint64_t bytes_read_ = 0;
+};
+
+}  // namespace
+
+struct Listener::Impl {
+    explicit Impl(std::chrono::milliseconds timeout)
+        : acceptor(context), retry(context), handshake_timeout(timeout) {}
+    ~Impl() {
+        for (const auto& one : pending) one->close();
+    }
+
+    Status bind(const Address& address) {
+        asio::error_code error;
+        tcp::resolver resolver(context);
+        const auto resolved =
+            resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
+        if (error) return make_error("cannot resolve '{}': {}", address.host, error.message());
+        const tcp::endpoint endpoint = resolved.begin()->endpoint();
+        acceptor.open(endpoint.protocol(), error);
+        if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+        if (!error) acceptor.bind(endpoint, error);
+        if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+        if (error) return make_error("cannot listen on {}: {}", address.text(), error.message());
+        return {};
+    }
+
+    void accept() {
+        acceptor.async_accept([this](const asio::error_code& error, tcp::socket socket) {
+            if (error == asio::error::operation_aborted) return;
+            if (error) {
+                // Out of descriptors, say: the pending ones' deadlines will free some.
+                log::warning("cannot accept a connection for now: {}", error.message());
+                retry.expires_after(kAcceptRetry);
+                retry.async_wait([this](const asio::error_code& stopped) {
+                    if (!stopped) accept();
+                });
+                return;
+            }
+            auto one = std::make_shared<Pending>(
+                std::move(socket), [this](const std::shared_ptr<Pending>& self, Status status) {
+                    pending.erase(self);
+                    finished(*self, std::move(status));
+                });
+            if (pending.size() >= kMaxPending) {
+                log::warning("{}: turned away, {} connections are waiting already", one->peer(),
+                             pending.size());
+            } else {
+                pending.insert(one);
+                one->start(handshake_timeout);
+            }
+            accept();
+        });
+    }
+
+    void finished(Pending& one, Status status) {
+        if (!status) {
+            log::warning("{}: not a sender: {}", one.peer(), status.error().message());
+            one.close();
+            return;
+        }
+        Result<NewConnection> connection = one.release();
+        if (!connection) {
+            log::warning("{}: {}", one.peer(), connection.error().message());
+            return;
+        }
+        if (connection->hello.version != kProtocolVersion) {
+            const std::string reason =
+                fmt::format("the receiver speaks protocol version {}, the sender version {}: use the same "
+                            "release of migrate on both hosts",
+                            kProtocolVersion, connection->hello.version);
+            log::warning("{}: refused: {}", one.peer(), reason);
+            refuse(std::move(connection->fd), reason);
+            return;
+        }
+        arrived.push_back(*std::move(connection));
+        context.stop();
+    }
+
+    asio::io_context context;
+    tcp::acceptor acceptor;
+    asio::steady_timer retry;  // of accepting, after an error
+    std::chrono::milliseconds handshake_timeout;
+    std::set<std::shared_ptr<Pending>> pending;
+    std::deque<NewConnection> arrived;
+};
+
+Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Listener::~Listener() = default;
+
+Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
+                                                   std::chrono::milliseconds handshake_timeout) {
+    try {
+        auto impl = std::make_unique<Impl>(handshake_timeout);
+        MIGRATE_TRY(impl->bind(address));
+        impl->accept();
+        return std::unique_ptr<Listener>(new Listener(std::move(impl)));
+    } catch (const std::exception& exception) {
+        return make_error("cannot listen on {}: {}", address.text(), exception.what());
+    }
+}
+
+std::string Listener::endpoint() const { return endpoint_name(impl_->acceptor.native_handle(), false); }
+
+std::uint16_t Listener::port() const {
+    asio::error_code error;
+    return impl_->acceptor.local_endpoint(error).port();
+}
+
+Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> timeout,
+                                     const std::stop_token& stop) {
+    try {
+        Impl& impl = *impl_;
+        asio::steady_timer timer(impl.context);
+        bool timed_out = false;
+        if (timeout) {
+            timer.expires_after(*timeout);
+            timer.async_wait([&](const asio::error_code& error) {
+                if (error) return;
+                timed_out = true;
+                impl.context.stop();
+            });
+        }
+        const std::stop_callback on_stop(stop, [&impl] { impl.context.stop(); });
+        while (impl.arrived.empty()) {
+            if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+            if (timed_out) return Error(ErrorKind::kTimeout, "nobody connected in time");
+            impl.context.restart();
+            // A stop requested between the check and the restart would be lost; the callback ran before it.
+            if (stop.stop_requested()) continue;
+            impl.context.run();
+        }
+        NewConnection connection = std::move(impl.arrived.front());
+        impl.arrived.pop_front();
+        return connection;
+    } catch (const std::exception& exception) {
+        return make_error("cannot accept connections: {}", exception.what());
+    }
+}
+
+void refuse(UniqueFd fd, std::string_view reason) {
+    const std::string frame =
+        encode_frame(FrameType::kRefuse, encode(Failure{false, std::string(reason)}));
+    // Fits any send buffer; a peer that does not read it must not hold us up.
+    (void)!::send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ::shutdown(fd.get(), SHUT_WR);
+    // Unread input would turn the close into a reset that overtakes the refusal; take what is there.
+    std::array<char, 4096> rest;
+    while (::recv(fd.get(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
+    }
+}
+
+}  // namespace migrate::transport

@@ -1,0 +1,175 @@
+#include "transport/socket.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+
+namespace migrate::transport {
+namespace {
+
+template <typename T>
+Status set_option(int fd, int level, int name, const T& value, std::string_view what) {
+    if (::setsockopt(fd, level, name, &value, sizeof value) != 0) {
+        return Error::system(fmt::format("set {} on a socket", what), errno);
+    }
+    return {};
+}
+
+// Steps over `bytes` that were moved; returns the parts that remain.
+std::span<iovec> advance(std::span<iovec> parts, std::size_t bytes) {
+    while (!parts.empty() && bytes >= parts.front().iov_len) {
+        bytes -= parts.front().iov_len;
+        parts = parts.subspan(1);
+    }
+    if (!parts.empty()) {
+        parts.front().iov_base = static_cast<std::byte*>(parts.front().iov_base) + bytes;
+        parts.front().iov_len -= bytes;
+    }
+    return parts;
+}
+
+bool would_block(int code) { return code == EAGAIN || code == EWOULDBLOCK; }
+
+Error lost(std::string_view what, int code) {
+    return Error::system(what, code).as(ErrorKind::kLostConnection);
+}
+
+}  // namespace
+
+Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms, std::uint64_t already_received) {
+    const int on = 1;
+    MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
+    // The kernel gives up on a peer that acknowledges nothing for as long as we would.
+    const auto user_timeout = static_cast<unsigned>(std::min<std::uint64_t>(io_timeout_ms, INT_MAX));
+    MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
+    const timeval timeout{.tv_sec = static_cast<time_t>(io_timeout_ms / 1000),
+                          .tv_usec = static_cast<suseconds_t>(io_timeout_ms % 1000 * 1000)};
+    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, timeout, "SO_RCVTIMEO"));
+    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_SNDTIMEO, timeout, "SO_SNDTIMEO"));
+    Socket socket(std::move(fd), io_timeout_ms);
+    socket.counters_->received.store(already_received, std::memory_order_relaxed);
+    return socket;
+}
+
+Error Socket::stalled(std::string_view what) const {
+    return make_error(ErrorKind::kTimeout, "the peer {} for {} ms (io-timeout)", what, io_timeout_ms_);
+}
+
+Status Socket::send(std::span<iovec> parts) {
+    while (!parts.empty()) {
+        msghdr message{};
+        message.msg_iov = parts.data();
+        message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
+        const ssize_t moved = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+        if (moved < 0) {
+            if (errno == EINTR) continue;
+            if (would_block(errno)) return stalled("took no data");
+            if (errno == EFAULT) return Error::system("read the guest memory to send", errno);
+            return lost("send to the peer", errno);
+        }
+        counters_->sent.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+        parts = advance(parts, static_cast<std::size_t>(moved));
+    }
+    return {};
+}
+
+Status Socket::send(std::span<const std::byte> bytes) {
+    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    return send(std::span(&part, 1));
+}
+
+Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
+    // Stepping over nothing drops empty parts: a read of nothing would look like the end of the stream.
+    std::span<iovec> parts = advance(std::span(part, count), 0);
+    while (!parts.empty()) {
+        msghdr message{};
+        message.msg_iov = parts.data();
+        message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
+        const ssize_t moved = ::recvmsg(fd_.get(), &message, flags);
+        if (moved == 0) {
+            return make_error(ErrorKind::kLostConnection, "the peer closed the connection in mid-packet");
+        }
+        if (moved < 0) {
+            if (errno == EINTR) continue;
+            if (would_block(errno)) return stalled("stopped in mid-packet and sent nothing");
+            if (errno == EFAULT) return Error::system("write to the sink's memory", errno);
+            return lost("receive from the peer", errno);
+        }
+        counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+        parts = advance(parts, static_cast<std::size_t>(moved));
+    }
+    return {};
+}
+
+Status Socket::receive(std::span<iovec> parts) {
+    return receive_loop(parts.data(), parts.size(), MSG_WAITALL);
+}
+
+Status Socket::receive(std::span<std::byte> bytes) {
+    iovec part{bytes.data(), bytes.size()};
+    return receive_loop(&part, 1, MSG_WAITALL);
+}
+
+Result<Arrival> Socket::receive_first(std::span<std::byte> bytes) {
+    while (true) {
+        const ssize_t moved = ::recv(fd_.get(), bytes.data(), bytes.size(), MSG_WAITALL);
+        if (moved == 0) return Arrival::kClosed;
+        if (moved > 0) {
+            counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+            MIGRATE_TRY(receive(bytes.subspan(static_cast<std::size_t>(moved))));
+            return Arrival::kComplete;
+        }
+        if (errno == EINTR) continue;
+        if (would_block(errno)) return Arrival::kIdle;
+        return lost("receive from the peer", errno);
+    }
+}
+
+Status Socket::discard(std::uint64_t bytes) {
+    while (bytes != 0) {
+        // MSG_TRUNC on TCP drops the bytes without copying them anywhere (tcp(7)).
+        const ssize_t moved = ::recv(fd_.get(), nullptr, bytes, MSG_TRUNC | MSG_WAITALL);
+        if (moved == 0) {
+            return make_error(ErrorKind::kLostConnection, "the peer closed the connection in mid-packet");
+        }
+        if (moved < 0) {
+            if (errno == EINTR) continue;
+            if (would_block(errno)) return stalled("stopped in mid-packet and sent nothing");
+            return lost("receive from the peer", errno);
+        }
+        counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+        bytes -= static_cast<std::uint64_t>(moved);
+    }
+    return {};
+}
+
+void Socket::shutdown() const { ::shutdown(fd_.get(), SHUT_RDWR); }
+
+std::string Socket::peer_name() const { return endpoint_name(fd_.get(), true); }
+
+std::string endpoint_name(int fd, bool remote) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    if ((remote ? ::getpeername(fd, generic, &size) : ::getsockname(fd, generic, &size)) != 0) return "?";
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (address.ss_family == AF_INET) {
+        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+        ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+        return fmt::format("{}:{}", text.data(), ntohs(v4->sin_port));
+    }
+    if (address.ss_family == AF_INET6) {
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+        ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+        return fmt::format("[{}]:{}", text.data(), ntohs(v6->sin6_port));
+    }
+    return "?";
+}
+
+}  // namespace migrate::transport

@@ -1,0 +1,75 @@
+// A connected TCP socket used by one sending and one receiving thread, blocking, with a stall timeout.
+// Invariants: every wait ends within io_timeout of the last byte that moved, or at once after shutdown(), which
+// any thread may call; partial transfers never surface.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate::transport {
+
+// What became of waiting for the first byte of something.
+enum class Arrival {
+    kComplete,  // all of it arrived
+    kIdle,      // not one byte within the timeout
+    kClosed,    // the peer closed the connection, with nothing pending
+};
+
+class Socket {
+  public:
+    // Takes a connected socket: TCP_NODELAY, TCP_USER_TIMEOUT and the stall timeout are set here.
+    // `already_received`: bytes that were read from it before, to be counted as its own.
+    static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
+                                std::uint64_t already_received = 0);
+
+    // Sends all of it, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
+    Status send(std::span<iovec> parts);
+    Status send(std::span<const std::byte> bytes);
+    // Fills all of it. kLostConnection if the peer closes before that, kTimeout if it stalls.
+    Status receive(std::span<std::byte> bytes);
+    Status receive(std::span<iovec> parts);
+    // Like receive(), but tells apart that nothing has begun to arrive.
+    Result<Arrival> receive_first(std::span<std::byte> bytes);
+    // Reads and drops the next bytes without copying them.
+    Status discard(std::uint64_t bytes);
+
+    // Ends both directions now; blocked calls on other threads return kLostConnection.
+    void shutdown() const;
+    int fd() const { return fd_.get(); }
+    std::string peer_name() const;
+
+    // Bytes moved so far; readable from any thread.
+    std::uint64_t bytes_sent() const { return counters_->sent.load(std::memory_order_relaxed); }
+    std::uint64_t bytes_received() const { return counters_->received.load(std::memory_order_relaxed); }
+
+  private:
+    struct Counters {
+        std::atomic<std::uint64_t> sent{0};
+        std::atomic<std::uint64_t> received{0};
+    };
+
+    Socket(UniqueFd fd, std::uint64_t io_timeout_ms)
+        : fd_(std::move(fd)),
+          io_timeout_ms_(io_timeout_ms),
+          counters_(std::make_unique<Counters>()) {}
+    Error stalled(std::string_view what) const;
+    Status receive_loop(iovec* part, std::size_t count, int flags);
+
+    UniqueFd fd_;
+    std::uint64_t io_timeout_ms_ = 0;
+    std::unique_ptr<Counters> counters_;
+};
+
+// "ADDRESS:PORT" of a socket's own or remote end, "?" where it has none.
+std::string endpoint_name(int fd, bool remote);
+
+}  // namespace migrate::transport

@@ -1,0 +1,246 @@
+#include "transport/wire.hpp"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "base/little_endian.hpp"
+
+namespace migrate::transport {
+namespace {
+
+constexpr std::uint32_t kHelloMagic = 0x4F4C484D;   // "MHLO" on the wire
+constexpr std::uint32_t kPacketMagic = 0x544B504D;  // "MPKT"
+
+constexpr std::uint8_t kSkipCode = 3;
+// A run of 2^62 − 1 pages, the largest, takes ten LEB128 bytes; a skip may come before each run.
+constexpr std::size_t kMaxEncodedRun = 10;
+constexpr std::uint64_t kMaxRunPages = (std::uint64_t{1} << 62) - 1;
+
+std::uint32_t checksum(std::span<const std::byte> first, std::span<const std::byte> second) {
+    const std::uint32_t head = XXH32(first.data(), first.size(), 0);
+    return second.empty() ? head : XXH32(second.data(), second.size(), head);
+}
+
+Error protocol_error(std::string message) { return Error(ErrorKind::kProtocol, std::move(message)); }
+
+}  // namespace
+
+HelloBytes encode_hello(const ConnectionHello& hello) {
+    HelloBytes bytes{};
+    store_le(&bytes[0], kHelloMagic);
+    store_le(&bytes[4], hello.version);
+    bytes[6] = static_cast<std::byte>(hello.role);
+    store_le(&bytes[8], index_of(hello.channel));
+    std::copy(hello.session.begin(), hello.session.end(), bytes.begin() + 12);
+    store_le(&bytes[28], checksum(std::span(bytes).first(28), {}));
+    return bytes;
+}
+
+Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> bytes) {
+    if (load_le<std::uint32_t>(&bytes[0]) != kHelloMagic) {
+        return protocol_error("the peer does not speak migrate's protocol");
+    }
+    ConnectionHello hello;
+    hello.version = load_le<std::uint16_t>(&bytes[4]);
+    if (hello.version != kProtocolVersion) return hello;  // the rest may mean something else there
+    if (load_le<std::uint32_t>(&bytes[28]) != checksum(bytes.first(28), {})) {
+        return protocol_error("the hello's checksum is wrong");
+    }
+    const auto role = std::to_integer<std::uint8_t>(bytes[6]);
+    if (role > static_cast<std::uint8_t>(ConnectionRole::kData)) {
+        return protocol_error(fmt::format("the hello names connection role {}, which does not exist", role));
+    }
+    hello.role = static_cast<ConnectionRole>(role);
+    hello.channel = ChannelId{load_le<std::uint16_t>(&bytes[8])};
+    std::copy_n(bytes.begin() + 12, hello.session.size(), hello.session.begin());
+    return hello;
+}
+
+std::string_view name_of(Compression compression) {
+    switch (compression) {
+        case Compression::kNone: return "none";
+        case Compression::kLz4: return "lz4";
+        case Compression::kZstd: return "zstd";
+    }
+    return "unknown";
+}
+
+Result<Compression> compression_from_name(std::string_view name) {
+    for (const auto value : {Compression::kNone, Compression::kLz4, Compression::kZstd}) {
+        if (name == name_of(value)) return value;
+    }
+    return make_error(ErrorKind::kProtocol, "compression '{}' is not known here", name);
+}
+
+PacketHeaderBytes encode_packet_header(const PacketHeader& header, std::span<const std::byte> runs) {
+    PacketHeaderBytes bytes{};
+    store_le(&bytes[0], kPacketMagic);
+    bytes[4] = static_cast<std::byte>(header.kind);
+    bytes[5] = static_cast<std::byte>(header.compression);
+    store_le(&bytes[6], static_cast<std::uint16_t>(runs.size()));
+    store_le(&bytes[8], index_of(header.region));
+    store_le(&bytes[12], header.round);
+    store_le(&bytes[16], header.first_page);
+    store_le(&bytes[24], header.sequence);
+    store_le(&bytes[28], header.payload_bytes);
+    store_le(&bytes[32], header.normal_pages);
+    store_le(&bytes[36], checksum(std::span(bytes).first(36), runs));
+    return bytes;
+}
+
+namespace {
+
+Status check_pages_header(const PacketHeader& header, const PacketLimits& limits) {
+    if (header.run_bytes == 0 || header.run_bytes > kMaxRunBytes) {
+        return protocol_error(fmt::format("a run list of {} bytes; 1 to {} are allowed", header.run_bytes,
+                                          kMaxRunBytes));
+    }
+    if (index_of(header.region) >= limits.regions.size()) {
+        return protocol_error(fmt::format("region {}; the handshake named {}", index_of(header.region),
+                                          limits.regions.size()));
+    }
+    const std::uint64_t content = header.normal_pages * kPageSize;
+    if (content > limits.packet_bytes) {
+        return protocol_error(fmt::format("{} normal pages; the packet size agreed on holds {}",
+                                          header.normal_pages, limits.packet_bytes / kPageSize));
+    }
+    if (header.compression != Compression::kNone && header.compression != limits.compression) {
+        return protocol_error(fmt::format("compression {}; the handshake agreed on {}",
+                                          name_of(header.compression), name_of(limits.compression)));
+    }
+    const bool compressed = header.compression != Compression::kNone;
+    const bool fits = compressed ? header.payload_bytes > 0 && header.payload_bytes < content
+                                 : header.payload_bytes == content;
+    if (!fits) {
+        return protocol_error(fmt::format("a payload of {} bytes for {} normal pages",
+                                          header.payload_bytes, header.normal_pages));
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
+                                          const PacketLimits& limits) {
+    if (load_le<std::uint32_t>(&bytes[0]) != kPacketMagic) {
+        return protocol_error("no packet begins here: wrong magic");
+    }
+    const auto kind = std::to_integer<std::uint8_t>(bytes[4]);
+    const auto compression = std::to_integer<std::uint8_t>(bytes[5]);
+    if (compression > static_cast<std::uint8_t>(Compression::kZstd)) {
+        return protocol_error(fmt::format("compression {} does not exist", compression));
+    }
+    PacketHeader header;
+    header.compression = static_cast<Compression>(compression);
+    header.run_bytes = load_le<std::uint16_t>(&bytes[6]);
+    header.region = RegionId{load_le<std::uint16_t>(&bytes[8])};
+    header.round = load_le<std::uint32_t>(&bytes[12]);
+    header.first_page = load_le<std::uint64_t>(&bytes[16]);
+    header.sequence = load_le<std::uint32_t>(&bytes[24]);
+    header.payload_bytes = load_le<std::uint32_t>(&bytes[28]);
+    header.normal_pages = load_le<std::uint32_t>(&bytes[32]);
+    if (kind == static_cast<std::uint8_t>(PacketKind::kPages)) {
+        header.kind = PacketKind::kPages;
+        MIGRATE_TRY(check_pages_header(header, limits));
+    } else if (kind == static_cast<std::uint8_t>(PacketKind::kSync)) {
+        header.kind = PacketKind::kSync;
+        if (header.run_bytes != 0 || header.payload_bytes != 0 || header.normal_pages != 0) {
+            return protocol_error("a SYNC packet with content");
+        }
+    } else {
+        return protocol_error(fmt::format("packet kind {} does not exist", kind));
+    }
+    return header;
+}
+
+namespace {
+
+// Reads one LEB128 number; false if it is cut off or longer than 64 bits.
+bool read_number(std::span<const std::byte>& bytes, std::uint64_t& number) {
+    number = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (bytes.empty()) return false;
+        const auto byte = std::to_integer<std::uint64_t>(bytes.front());
+        bytes = bytes.subspan(1);
+        if (shift == 63 && byte > 1) return false;
+        number |= (byte & 0x7F) << shift;
+        if ((byte & 0x80) == 0) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes, const PacketHeader& header,
+                   std::span<const std::byte> runs, const PacketLimits& limits, std::vector<PageRun>& out) {
+    out.clear();
+    if (load_le<std::uint32_t>(&header_bytes[36]) != checksum(header_bytes.first(36), runs)) {
+        return protocol_error("the packet's checksum is wrong");
+    }
+    if (header.kind == PacketKind::kSync) return {};
+    const RegionInfo& region = limits.regions[index_of(header.region)];
+    std::uint64_t page = header.first_page;
+    std::uint64_t normal = 0;
+    while (!runs.empty()) {
+        std::uint64_t number = 0;
+        if (!read_number(runs, number)) return protocol_error("a run list that breaks off or overflows");
+        const std::uint64_t count = number >> 2;
+        const auto code = static_cast<std::uint8_t>(number & 3);
+        if (page > region.pages() || count == 0 || count > region.pages() - page) {
+            return protocol_error(fmt::format("a run of {} pages at page {}; region '{}' has {} pages", count,
+                                              page, region.name, region.pages()));
+        }
+        if (code != kSkipCode) {
+            const auto kind = static_cast<PageKind>(code);
+            if (kind == PageKind::kNormal) normal += count;
+            out.push_back({{page, count}, kind});
+        }
+        page += count;
+    }
+    if (normal != header.normal_pages) {
+        return protocol_error(fmt::format("runs of {} normal pages under a header that says {}", normal,
+                                          header.normal_pages));
+    }
+    return {};
+}
+
+void RunListEncoder::restart(std::uint64_t first_page) {
+    bytes_.clear();
+    first_page_ = first_page;
+    position_ = first_page;
+    pending_count_ = 0;
+}
+
+bool RunListEncoder::append(const PageRun& run) {
+    // Room for what is pending, a skip and this run.
+    if (bytes_.size() + 3 * kMaxEncodedRun > kMaxRunBytes) return false;
+    if (run.pages.first > position_) push(kSkipCode, run.pages.first - position_);
+    push(static_cast<std::uint8_t>(run.kind), run.pages.count);
+    position_ = run.pages.end();
+    return true;
+}
+
+std::span<const std::byte> RunListEncoder::finish() {
+    flush();
+    return bytes_;
+}
+
+void RunListEncoder::push(std::uint8_t code, std::uint64_t count) {
+    if (pending_count_ != 0 && (pending_code_ != code || pending_count_ > kMaxRunPages - count)) flush();
+    pending_code_ = code;
+    pending_count_ += count;
+}
+
+void RunListEncoder::flush() {
+    if (pending_count_ == 0) return;
+    std::uint64_t number = pending_count_ << 2 | pending_code_;
+    while (number >= 0x80) {
+        bytes_.push_back(static_cast<std::byte>(number | 0x80));
+        number >>= 7;
+    }
+    bytes_.push_back(static_cast<std::byte>(number));
+    pending_count_ = 0;
+}
+
+}  // namespace migrate::transport
