@@ -1,6 +1,7 @@
 // migrate: one program, two sides.
 #include <sys/resource.h>
 
+#include <csignal>
 #include <cstdio>
 #include <span>
 
@@ -22,13 +23,17 @@ void raise_descriptor_limit() {
 int main(int argc, char** argv) {
     using namespace migrate;
     const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
-    const Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
+    const Result<cli::CommandLine> line =
+        cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
     if (!line) return cli::report_error(line.error());
     if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
-        const bool printed = std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+        const bool printed =
+            std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
         return printed ? cli::kExitDone : cli::kExitFailed;
     }
     raise_descriptor_limit();
+    // A reader of our output that goes away must not end a migration.
+    ::signal(SIGPIPE, SIG_IGN);
     return line->command == cli::Command::kSend ? cli::run_send(line->settings)
                                                 : cli::run_recv(line->settings);
 }

@@ -1,4 +1,5 @@
-// A file a user asked for, opened before the work begins, so that a path that cannot be written is an error then.
+// A file a user asked for, opened before the work begins, so that a path that cannot be written is
+// an error then.
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ namespace migrate::cli {
 
 class OutputFile {
   public:
-    // `what` names the option, for errors: "stats". An empty path gives a file that writes nowhere. kUsage if it
-    // cannot be opened.
+    // `what` names the option, for errors: "stats". An empty path gives a file that writes nowhere.
+    // kUsage if it cannot be opened.
     static Result<OutputFile> open(std::string_view what, const std::string& path);
 
     // Replaces the file's content.
@@ -25,7 +26,8 @@ class OutputFile {
     std::string name_;
 };
 
-// Writes a whole small file so that a reader sees all of it or nothing: a temporary file that is renamed.
+// Writes a whole small file so that a reader sees all of it or nothing: a temporary file that is
+// renamed.
 Status write_file_at_once(const std::string& path, std::string_view text);
 
 }  // namespace migrate::cli

@@ -14,7 +14,8 @@ ProgressStyle choose_progress(std::string_view option, bool is_terminal) {
     return is_terminal ? ProgressStyle::kTerminal : ProgressStyle::kLines;
 }
 
-std::string progress_text(const engine::Report& report, std::uint64_t window_bytes, microseconds window) {
+std::string progress_text(const engine::Report& report, std::uint64_t window_bytes,
+                          microseconds window) {
     if (report.status != engine::MigrationStatus::kActive) {
         return fmt::format("status: {}", name_of(report.status));
     }
@@ -27,7 +28,8 @@ std::string progress_text(const engine::Report& report, std::uint64_t window_byt
     if (seconds > 0) {
         text += fmt::format("  {:.0f} mbps", static_cast<double>(window_bytes) * 8 / 1e6 / seconds);
     }
-    const double active = static_cast<double>((report.total_time - report.setup_time).count()) / 1e6;
+    const double active =
+        static_cast<double>((report.total_time - report.setup_time).count()) / 1e6;
     if (done != 0 && remaining != 0 && active > 0) {
         text += fmt::format("  {:.0f} s left",
                             active * static_cast<double>(remaining) / static_cast<double>(done));

@@ -1,4 +1,5 @@
-// How far a migration is: one line that rewrites itself on a terminal, plain lines elsewhere. On standard error.
+// How far a migration is: one line that rewrites itself on a terminal, plain lines elsewhere. On
+// standard error.
 #pragma once
 
 #include <chrono>

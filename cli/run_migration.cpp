@@ -23,8 +23,8 @@ namespace migrate::cli {
 using std::chrono::milliseconds;
 
 int report_error(const Error& error) {
-    fmt::print(stderr, "migrate: {}: {}\n", error.kind() == ErrorKind::kCancelled ? "cancelled" : "error",
-               error.message());
+    fmt::print(stderr, "migrate: {}: {}\n",
+               error.kind() == ErrorKind::kCancelled ? "cancelled" : "error", error.message());
     return error.kind() == ErrorKind::kUsage ? kExitUsage : kExitFailed;
 }
 
@@ -44,7 +44,8 @@ Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& settings) 
     return engine::EventLog::open(path);
 }
 
-// The session runs on a thread of its own; this one shows progress and takes signals until it has ended.
+// The session runs on a thread of its own; this one shows progress and takes signals until it has
+// ended.
 template <typename Session>
 class Runner {
   public:
@@ -72,9 +73,10 @@ class Runner {
   private:
     Status wait(int ended) {
         while (true) {
-            std::array<pollfd, 2> polled{pollfd{ended, POLLIN, 0}, pollfd{signals_.fd(), POLLIN, 0}};
-            const int ready =
-                ::poll(polled.data(), polled.size(), static_cast<int>(progress_.interval().count()));
+            std::array<pollfd, 2> polled{pollfd{ended, POLLIN, 0},
+                                         pollfd{signals_.fd(), POLLIN, 0}};
+            const int ready = ::poll(polled.data(), polled.size(),
+                                     static_cast<int>(progress_.interval().count()));
             if (ready < 0 && errno != EINTR) {
                 Status failed = Error::system("wait for the migration", errno);
                 session_.cancel("the program cannot wait");
@@ -103,9 +105,10 @@ class Runner {
 };
 
 template <typename Session>
-int run_to_end(Session& session, const Settings& settings, const Signals& signals, OutputFile& stats,
-               const std::string& thread_name) {
-    const Progress progress(choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
+int run_to_end(Session& session, const Settings& settings, const Signals& signals,
+               OutputFile& stats, const std::string& thread_name) {
+    const Progress progress(
+        choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
     const Status status = Runner<Session>(session, signals, progress).run(thread_name);
     const engine::Report report = session.report();
     const std::string text = to_text(report);
@@ -115,7 +118,8 @@ int run_to_end(Session& session, const Settings& settings, const Signals& signal
     if (!written) report_error(written.error());
     if (!status) {
         const int code = report_error(status.error());
-        // What the peer or the system says during a migration is no usage error, whatever it is about.
+        // What the peer or the system says during a migration is no usage error, whatever it is
+        // about.
         return code == kExitUsage ? kExitFailed : code;
     }
     return written ? kExitDone : kExitFailed;
@@ -126,9 +130,11 @@ Result<int> send(const Settings& settings) {
     MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
     MIGRATE_ASSIGN(const auto events, open_events(settings));
     MIGRATE_ASSIGN(const auto source, memory::open_page_source(settings.get<"source">()));
-    // Not before: until the source is there, which may take a while, a signal may simply end the program.
+    // Not before: until the source is there, which may take a while, a signal may simply end the
+    // program.
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(const auto session, engine::SendSession::create(std::move(config), *source, *events));
+    MIGRATE_ASSIGN(const auto session,
+                   engine::SendSession::create(std::move(config), *source, *events));
     return run_to_end(*session, settings, signals, stats, "live_migration");
 }
 

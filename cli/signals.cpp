@@ -21,7 +21,8 @@ Result<Signals> Signals::create() {
 
 std::string_view Signals::take() const {
     signalfd_siginfo info{};
-    if (::read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return "a signal";
+    if (::read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info))
+        return "a signal";
     return info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
 }
 

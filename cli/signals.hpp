@@ -9,8 +9,8 @@
 
 namespace migrate::cli {
 
-// Invariant: created before any other thread, so that all threads block the signals and only the descriptor
-// sees them.
+// Invariant: created before any other thread, so that all threads block the signals and only the
+// descriptor sees them.
 class Signals {
   public:
     static Result<Signals> create();

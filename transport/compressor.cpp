@@ -44,7 +44,8 @@ Result<std::unique_ptr<Compressor>> Compressor::create(Compression method, int l
     } else {
         return Error("a compressor without a compression method");
     }
-    return std::unique_ptr<Compressor>(new Compressor(method, level, packet_bytes, std::move(context)));
+    return std::unique_ptr<Compressor>(
+        new Compressor(method, level, packet_bytes, std::move(context)));
 }
 
 std::span<const std::byte> Compressor::gather(std::span<const iovec> payload) {
@@ -74,10 +75,11 @@ Result<std::span<const std::byte>> Compressor::compress() {
         auto* to = reinterpret_cast<char*>(compressed_.data());
         const int from_size = static_cast<int>(gathered_bytes_);
         const int to_size = static_cast<int>(room);
-        const int result =
-            level_ >= kLz4HcFrom
-                ? LZ4_compress_HC_extStateHC(context_->lz4_state.data(), from, to, from_size, to_size, level_)
-                : LZ4_compress_fast_extState(context_->lz4_state.data(), from, to, from_size, to_size, 1);
+        const int result = level_ >= kLz4HcFrom
+                               ? LZ4_compress_HC_extStateHC(context_->lz4_state.data(), from, to,
+                                                            from_size, to_size, level_)
+                               : LZ4_compress_fast_extState(context_->lz4_state.data(), from, to,
+                                                            from_size, to_size, 1);
         size = static_cast<std::size_t>(std::max(result, 0));
     }
     if (size == 0) {
@@ -110,16 +112,18 @@ Result<std::unique_ptr<Decompressor>> Decompressor::create(Compression method) {
 Status Decompressor::decompress(std::span<const std::byte> from, std::span<std::byte> to) {
     std::size_t size = 0;
     if (method_ == Compression::kZstd) {
-        size = ZSTD_decompressDCtx(context_->zstd.get(), to.data(), to.size(), from.data(), from.size());
+        size = ZSTD_decompressDCtx(context_->zstd.get(), to.data(), to.size(), from.data(),
+                                   from.size());
         if (ZSTD_isError(size) != 0) size = 0;
     } else {
-        const int result = LZ4_decompress_safe(reinterpret_cast<const char*>(from.data()),
-                                               reinterpret_cast<char*>(to.data()),
-                                               static_cast<int>(from.size()), static_cast<int>(to.size()));
+        const int result = LZ4_decompress_safe(
+            reinterpret_cast<const char*>(from.data()), reinterpret_cast<char*>(to.data()),
+            static_cast<int>(from.size()), static_cast<int>(to.size()));
         size = static_cast<std::size_t>(std::max(result, 0));
     }
     if (size != to.size()) {
-        return make_error(ErrorKind::kProtocol, "a {} payload of {} bytes that does not decompress to {} bytes",
+        return make_error(ErrorKind::kProtocol,
+                          "a {} payload of {} bytes that does not decompress to {} bytes",
                           name_of(method_), from.size(), to.size());
     }
     return {};

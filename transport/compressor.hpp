@@ -1,6 +1,6 @@
 // Compression of packet payloads, one packet at a time.
-// Invariant: what is compressed is a copy taken once, so that memory a guest changes meanwhile cannot make a
-// stream that does not decompress; what does not shrink is sent as it is.
+// Invariant: what is compressed is a copy taken once, so that memory a guest changes meanwhile
+// cannot make a stream that does not decompress; what does not shrink is sent as it is.
 #pragma once
 
 #include <sys/uio.h>
@@ -19,8 +19,8 @@ namespace migrate::transport {
 // One per channel, used by one thread.
 class Compressor {
   public:
-    // `level`: for lz4 1 … 12 (3 and more is its HC variant), for zstd 0 … 20 (0: the library's default).
-    // Buffers for packets of `packet_bytes` are allocated here.
+    // `level`: for lz4 1 … 12 (3 and more is its HC variant), for zstd 0 … 20 (0: the library's
+    // default). Buffers for packets of `packet_bytes` are allocated here.
     static Result<std::unique_ptr<Compressor>> create(Compression method, int level,
                                                       std::uint64_t packet_bytes);
     ~Compressor();
@@ -30,15 +30,17 @@ class Compressor {
     Compression method() const { return method_; }
     // The payload gathered into one buffer, valid until the next call.
     std::span<const std::byte> gather(std::span<const iovec> payload);
-    // The compressed form of what was gathered, valid until the next call; empty if it does not pay: it must save
-    // at least an eighth. After packets that did not pay, some are not tried at all (at most 15 in 16).
+    // The compressed form of what was gathered, valid until the next call; empty if it does not
+    // pay: it must save at least an eighth. After packets that did not pay, some are not tried at
+    // all (at most 15 in 16).
     Result<std::span<const std::byte>> compress();
     // Whether the next packet will be tried; if not, it need not be gathered.
     bool worth_trying();
 
   private:
     struct Context;
-    Compressor(Compression method, int level, std::uint64_t packet_bytes, std::unique_ptr<Context> context);
+    Compressor(Compression method, int level, std::uint64_t packet_bytes,
+               std::unique_ptr<Context> context);
 
     Compression method_;
     int level_;

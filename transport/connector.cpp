@@ -22,9 +22,9 @@ using asio::ip::tcp;
 struct Resolution {
     std::mutex mutex;
     std::condition_variable_any done;
-    bool ready = false;                     // guarded by mutex
-    int error = 0;                          // guarded by mutex
-    std::vector<tcp::endpoint> endpoints;   // guarded by mutex
+    bool ready = false;                    // guarded by mutex
+    int error = 0;                         // guarded by mutex
+    std::vector<tcp::endpoint> endpoints;  // guarded by mutex
 };
 
 void resolve_blocking(const Address& address, Resolution& into) {
@@ -52,9 +52,10 @@ void resolve_blocking(const Address& address, Resolution& into) {
     into.done.notify_all();
 }
 
-// getaddrinfo() can neither be cancelled nor given a deadline, so it runs on a thread that is left behind if it
-// takes too long; what it writes to lives as long as it does.
-Result<std::vector<tcp::endpoint>> resolve(const Address& address, std::chrono::milliseconds timeout,
+// getaddrinfo() can neither be cancelled nor given a deadline, so it runs on a thread that is left
+// behind if it takes too long; what it writes to lives as long as it does.
+Result<std::vector<tcp::endpoint>> resolve(const Address& address,
+                                           std::chrono::milliseconds timeout,
                                            const std::stop_token& stop) {
     asio::error_code error;
     const auto numeric = asio::ip::make_address(address.host, error);
@@ -65,7 +66,8 @@ Result<std::vector<tcp::endpoint>> resolve(const Address& address, std::chrono::
     std::unique_lock lock(resolution->mutex);
     if (!resolution->done.wait_for(lock, stop, timeout, [&] { return resolution->ready; })) {
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        return make_error(ErrorKind::kTimeout, "host name '{}' was not resolved within {} ms (connect-timeout)",
+        return make_error(ErrorKind::kTimeout,
+                          "host name '{}' was not resolved within {} ms (connect-timeout)",
                           address.host, timeout.count());
     }
     if (resolution->error != 0) {
@@ -142,12 +144,14 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
                           "cannot connect to {}: no answer within {} ms (connect-timeout)", where,
                           timeout.count());
     }
-    return make_error("cannot connect to {}: {} (is `migrate recv` listening there, and the port open?)",
-                      where, error.message());
+    return make_error(
+        "cannot connect to {}: {} (is `migrate recv` listening there, and the port open?)", where,
+        error.message());
 }
 
-Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endpoints, std::size_t count,
-                                          std::string_view where, std::chrono::milliseconds timeout,
+Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endpoints,
+                                          std::size_t count, std::string_view where,
+                                          std::chrono::milliseconds timeout,
                                           const std::stop_token& stop) {
     try {
         Attempts attempts(count, timeout, stop);
@@ -174,7 +178,8 @@ Result<std::vector<UniqueFd>> connect_alike(int connected, std::size_t count,
     tcp::endpoint endpoint;
     auto size = static_cast<socklen_t>(endpoint.capacity());
     if (::getpeername(connected, endpoint.data(), &size) != 0) {
-        return Error::system("find where the main channel leads", errno).as(ErrorKind::kLostConnection);
+        return Error::system("find where the main channel leads", errno)
+            .as(ErrorKind::kLostConnection);
     }
     endpoint.resize(size);
     return connect_all({endpoint}, count, endpoint_name(connected, true), timeout, stop);

@@ -25,11 +25,13 @@ Status ControlChannel::send(FrameType type, std::string_view body) {
     return {};
 }
 
-Status ControlChannel::send_last(FrameType type, std::string_view body, std::chrono::milliseconds linger) {
+Status ControlChannel::send_last(FrameType type, std::string_view body,
+                                 std::chrono::milliseconds linger) {
     MIGRATE_TRY(send(type, body));
     ::shutdown(socket_.fd(), SHUT_WR);
     const Clock::time_point deadline = Clock::now() + linger;
-    // Closing with unread input would send a reset, which makes the peer forget what it has not read yet.
+    // Closing with unread input would send a reset, which makes the peer forget what it has not
+    // read yet.
     while (true) {
         const auto left =
             std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
@@ -39,7 +41,8 @@ Status ControlChannel::send_last(FrameType type, std::string_view body, std::chr
         std::array<std::byte, 4096> dropped;
         const ssize_t moved = ::recv(socket_.fd(), dropped.data(), dropped.size(), MSG_DONTWAIT);
         if (moved == 0 || (moved < 0 && errno != EAGAIN && errno != EINTR)) return {};
-        if (moved > 0) received_.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+        if (moved > 0)
+            received_.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
     }
 }
 
@@ -67,7 +70,8 @@ Result<std::optional<Frame>> ControlChannel::receive(std::chrono::milliseconds t
         const auto left =
             std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
         if (left <= 0) return std::optional<Frame>();
-        std::array<pollfd, 2> polled{pollfd{socket_.fd(), POLLIN, 0}, pollfd{wake_event_.get(), POLLIN, 0}};
+        std::array<pollfd, 2> polled{pollfd{socket_.fd(), POLLIN, 0},
+                                     pollfd{wake_event_.get(), POLLIN, 0}};
         const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(left));
         if (ready < 0 && errno != EINTR) return Error::system("wait on the main channel", errno);
         if (ready <= 0) continue;

@@ -1,5 +1,6 @@
-// The main channel once it is connected: frames both ways, and a thread that can be woken while it waits.
-// Invariant: send() may be called from any thread and sends whole frames; receive() belongs to one thread.
+// The main channel once it is connected: frames both ways, and a thread that can be woken while it
+// waits. Invariant: send() may be called from any thread and sends whole frames; receive() belongs
+// to one thread.
 #pragma once
 
 #include <atomic>
@@ -25,10 +26,11 @@ class ControlChannel {
     Status send(FrameType type, std::string_view body);
     // Sends raw bytes ahead of any frame: the hello.
     Status send_raw(std::span<const std::byte> bytes) { return socket_.send(bytes); }
-    // Sends a frame after which this side sends nothing more, and waits up to `linger` for the peer to close, so
-    // that our own close cannot overtake the frame.
+    // Sends a frame after which this side sends nothing more, and waits up to `linger` for the peer
+    // to close, so that our own close cannot overtake the frame.
     Status send_last(FrameType type, std::string_view body, std::chrono::milliseconds linger);
-    // The next frame; nothing if `timeout` passed or wake() was called; kLostConnection when the peer closed.
+    // The next frame; nothing if `timeout` passed or wake() was called; kLostConnection when the
+    // peer closed.
     Result<std::optional<Frame>> receive(std::chrono::milliseconds timeout);
     // Makes the receive() under way, or else the next one, return early. Any thread.
     void wake() const;
@@ -49,8 +51,8 @@ class ControlChannel {
 
     Socket socket_;
     UniqueFd wake_event_;
-    std::mutex send_mutex_;  // frames do not mix
-    FrameParser parser_;     // receiving thread only
+    std::mutex send_mutex_;                        // frames do not mix
+    FrameParser parser_;                           // receiving thread only
     Clock::time_point last_heard_ = Clock::now();  // receiving thread only
     std::atomic<Clock::time_point> last_sent_{Clock::now()};
     std::atomic<std::uint64_t> received_{0};

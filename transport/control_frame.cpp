@@ -14,16 +14,26 @@ constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kHeartbeat);
 
 std::string_view name_of(FrameType type) {
     switch (type) {
-        case FrameType::kOffer: return "OFFER";
-        case FrameType::kAccept: return "ACCEPT";
-        case FrameType::kRefuse: return "REFUSE";
-        case FrameType::kReady: return "READY";
-        case FrameType::kRoundStart: return "ROUND_START";
-        case FrameType::kRoundEnd: return "ROUND_END";
-        case FrameType::kComplete: return "COMPLETE";
-        case FrameType::kDone: return "DONE";
-        case FrameType::kFailure: return "FAILURE";
-        case FrameType::kHeartbeat: return "HEARTBEAT";
+        case FrameType::kOffer:
+            return "OFFER";
+        case FrameType::kAccept:
+            return "ACCEPT";
+        case FrameType::kRefuse:
+            return "REFUSE";
+        case FrameType::kReady:
+            return "READY";
+        case FrameType::kRoundStart:
+            return "ROUND_START";
+        case FrameType::kRoundEnd:
+            return "ROUND_END";
+        case FrameType::kComplete:
+            return "COMPLETE";
+        case FrameType::kDone:
+            return "DONE";
+        case FrameType::kFailure:
+            return "FAILURE";
+        case FrameType::kHeartbeat:
+            return "HEARTBEAT";
     }
     return "UNKNOWN";
 }

@@ -1,6 +1,6 @@
 // Frames of the main channel: a fixed header and a JSON body.
-// Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol version, so that any
-// two versions can at least tell each other why not.
+// Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol
+// version, so that any two versions can at least tell each other why not.
 #pragma once
 
 #include <array>
@@ -16,10 +16,10 @@
 namespace migrate::transport {
 
 enum class FrameType : std::uint16_t {
-    kOffer = 1,      // sender: regions and settings
-    kAccept = 2,     // receiver: the session's id
-    kRefuse = 3,     // receiver: why not; nothing has moved
-    kReady = 4,      // receiver: every channel is connected
+    kOffer = 1,       // sender: regions and settings
+    kAccept = 2,      // receiver: the session's id
+    kRefuse = 3,      // receiver: why not; nothing has moved
+    kReady = 4,       // receiver: every channel is connected
     kRoundStart = 5,  // sender: packets of this round follow on the channels
     kRoundEnd = 6,    // sender: every channel's SYNC is on its way
     kComplete = 7,    // sender: all is sent; totals and digests. Its last frame.
@@ -30,7 +30,7 @@ enum class FrameType : std::uint16_t {
 std::string_view name_of(FrameType type);
 
 inline constexpr std::size_t kFrameHeaderSize = 12;
-inline constexpr std::size_t kMaxFrameBody = 256 * 1024;
+inline constexpr std::size_t kMaxFrameBody = 128UL * 1024;
 
 struct Frame {
     FrameType type = FrameType::kHeartbeat;

@@ -14,7 +14,9 @@ using Json = nlohmann::json;
 // What a receiver must be able to do to read this sender's stream, by name; see PROTOCOL.md.
 constexpr std::string_view kFeatures[] = {"multifd", "run-list"};
 
-Error protocol_error(std::string message) { return Error(ErrorKind::kProtocol, std::move(message)); }
+Error protocol_error(std::string message) {
+    return Error(ErrorKind::kProtocol, std::move(message));
+}
 
 Result<Json> parse_object(std::string_view body, std::string_view what) {
     Json json = Json::parse(body.begin(), body.end(), nullptr, false);
@@ -22,14 +24,16 @@ Result<Json> parse_object(std::string_view body, std::string_view what) {
     return json;
 }
 
-Result<std::uint64_t> number(const Json& json, const char* key, std::uint64_t min, std::uint64_t max) {
+Result<std::uint64_t> number(const Json& json, const char* key, std::uint64_t min,
+                             std::uint64_t max) {
     const auto found = json.find(key);
     if (found == json.end() || !found->is_number_unsigned()) {
         return protocol_error(fmt::format("'{}' is missing or not a number", key));
     }
     const auto value = found->get<std::uint64_t>();
     if (value < min || value > max) {
-        return protocol_error(fmt::format("'{}' is {}; {} to {} are possible here", key, value, min, max));
+        return protocol_error(
+            fmt::format("'{}' is {}; {} to {} are possible here", key, value, min, max));
     }
     return value;
 }
@@ -39,7 +43,9 @@ std::string printable(std::string text, std::size_t limit) {
     if (text.size() > limit) text.resize(limit);
     std::replace_if(
         text.begin(), text.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7F; },
+        [](char c) {
+            return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7F;
+        },
         '?');
     return text;
 }
@@ -73,7 +79,8 @@ Status check_features(const Json& json) {
     const auto found = json.find("features");
     if (found == json.end() || !found->is_array()) return protocol_error("'features' is missing");
     for (const Json& feature : *found) {
-        const std::string name = feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
+        const std::string name =
+            feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
         if (std::find(std::begin(kFeatures), std::end(kFeatures), name) == std::end(kFeatures)) {
             return protocol_error(
                 fmt::format("the sender needs the feature '{}', which this receiver does not have: "
@@ -86,7 +93,8 @@ Status check_features(const Json& json) {
 
 Result<std::vector<RegionInfo>> regions_from(const Json& json) {
     const auto found = json.find("regions");
-    if (found == json.end() || !found->is_array() || found->empty() || found->size() > kMaxRegions) {
+    if (found == json.end() || !found->is_array() || found->empty() ||
+        found->size() > kMaxRegions) {
         return protocol_error(fmt::format("'regions' is not a list of 1 to {}", kMaxRegions));
     }
     std::vector<RegionInfo> regions;
@@ -100,11 +108,13 @@ Result<std::vector<RegionInfo>> regions_from(const Json& json) {
         MIGRATE_ASSIGN(region.size_bytes, number(entry, "size", kPageSize, std::uint64_t{1} << 52));
         MIGRATE_TRY(number(entry, "page-size", kPageSize, kPageSize));
         if (region.size_bytes % kPageSize != 0) {
-            return protocol_error(fmt::format("region '{}': {} bytes is not a multiple of the page size {}",
-                                              region.name, region.size_bytes, kPageSize));
+            return protocol_error(
+                fmt::format("region '{}': {} bytes is not a multiple of the page size {}",
+                            region.name, region.size_bytes, kPageSize));
         }
         total += region.size_bytes;
-        if (total > std::uint64_t{1} << 52) return protocol_error("the regions' sizes add up to too much");
+        if (total > std::uint64_t{1} << 52)
+            return protocol_error("the regions' sizes add up to too much");
         regions.push_back(std::move(region));
     }
     return regions;
@@ -115,7 +125,8 @@ Result<std::vector<RegionInfo>> regions_from(const Json& json) {
 std::string encode(const Offer& message) {
     Json regions = Json::array();
     for (const RegionInfo& region : message.regions) {
-        regions.push_back({{"name", region.name}, {"size", region.size_bytes}, {"page-size", kPageSize}});
+        regions.push_back(
+            {{"name", region.name}, {"size", region.size_bytes}, {"page-size", kPageSize}});
     }
     return dump({{"program", message.program},
                  {"features", kFeatures},
@@ -137,21 +148,25 @@ Result<Offer> decode_offer(std::string_view body) {
     MIGRATE_ASSIGN(offer.packet_bytes,
                    number(json, "multifd-packet-size", kMinPacketBytes, kMaxPacketBytes));
     if (offer.packet_bytes % kPageSize != 0) {
-        return protocol_error(fmt::format("'multifd-packet-size' is {}, not a multiple of the page size {}",
-                                          offer.packet_bytes, kPageSize));
+        return protocol_error(
+            fmt::format("'multifd-packet-size' is {}, not a multiple of the page size {}",
+                        offer.packet_bytes, kPageSize));
     }
     const std::string compression = text_or_empty(json, "multifd-compression", 32);
     MIGRATE_ASSIGN(offer.compression, compression_from_name(compression));
     const std::string verify = text_or_empty(json, "verify", 32);
     if (verify != "none" && verify != "digest") {
-        return protocol_error(fmt::format("'verify' is '{}', which this receiver does not know", verify));
+        return protocol_error(
+            fmt::format("'verify' is '{}', which this receiver does not know", verify));
     }
     offer.verify = verify == "digest";
     return offer;
 }
 
 std::string encode(const Accept& message) {
-    return dump({{"session", to_hex(message.session)}, {"program", message.program}, {"sink", message.sink}});
+    return dump({{"session", to_hex(message.session)},
+                 {"program", message.program},
+                 {"sink", message.sink}});
 }
 
 Result<Accept> decode_accept(std::string_view body) {
@@ -215,7 +230,8 @@ Failure decode_failure(std::string_view body) {
     const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
     if (!json.is_object()) return failure;
     const auto cancelled = json.find("cancelled");
-    failure.cancelled = cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
+    failure.cancelled =
+        cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
     std::string reason = text_or_empty(json, "reason", 1024);
     if (!reason.empty()) failure.reason = std::move(reason);
     return failure;
@@ -223,7 +239,8 @@ Failure decode_failure(std::string_view body) {
 
 std::string to_hex(const SessionId& session) {
     std::string hex;
-    for (const std::byte byte : session) hex += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+    for (const std::byte byte : session)
+        hex += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     return hex;
 }
 

@@ -1,7 +1,6 @@
-// The bodies of the control frames, and the rule of the handshake: the sender decides, the receiver adopts or
-// refuses by name.
-// Invariant: a decoded message holds only values in range; a key nobody knows is ignored, a feature nobody knows
-// is refused.
+// The bodies of the control frames, and the rule of the handshake: the sender decides, the receiver
+// adopts or refuses by name. Invariant: a decoded message holds only values in range; a key nobody
+// knows is ignored, a feature nobody knows is refused.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +18,12 @@ namespace migrate::transport {
 inline constexpr std::size_t kMaxRegions = 256;
 
 struct Offer {
-    std::string program;                // "migrate 0.1.0", for the logs
-    std::vector<RegionInfo> regions;    // 1 … kMaxRegions
-    std::uint16_t channels = 2;         // 1 … kMaxChannels
-    std::uint64_t packet_bytes = 0;     // kMinPacketBytes … kMaxPacketBytes, a multiple of kPageSize
+    std::string program;              // "migrate 0.1.0", for the logs
+    std::vector<RegionInfo> regions;  // 1 … kMaxRegions
+    std::uint16_t channels = 2;       // 1 … kMaxChannels
+    std::uint64_t packet_bytes = 0;  // kMinPacketBytes … kMaxPacketBytes, a multiple of kPageSize
     Compression compression = Compression::kNone;
-    bool verify = false;                // both sides compute digests
+    bool verify = false;  // both sides compute digests
 };
 
 struct Accept {
@@ -44,7 +43,7 @@ struct Completion {
 };
 
 struct Done {
-    PageCounts pages;                  // as the receiver counted them
+    PageCounts pages;  // as the receiver counted them
 };
 
 struct Failure {
@@ -64,7 +63,8 @@ Result<Accept> decode_accept(std::string_view body);
 Result<RoundMark> decode_round_mark(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);
-// Never fails: a reason that cannot be read is a reason too. Also reads kRefuse. The text is made safe to print.
+// Never fails: a reason that cannot be read is a reason too. Also reads kRefuse. The text is made
+// safe to print.
 Failure decode_failure(std::string_view body);
 
 std::string to_hex(const SessionId& session);

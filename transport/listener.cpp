@@ -35,7 +35,8 @@ class Pending : public std::enable_shared_from_this<Pending> {
         timer_.expires_after(timeout);
         timer_.async_wait([self = shared_from_this(), timeout](const asio::error_code& error) {
             if (!error) {
-                self->finish(make_error(ErrorKind::kTimeout, "no hello within {} ms (handshake-timeout)",
+                self->finish(make_error(ErrorKind::kTimeout,
+                                        "no hello within {} ms (handshake-timeout)",
                                         timeout.count()));
             }
         });
@@ -50,8 +51,8 @@ class Pending : public std::enable_shared_from_this<Pending> {
 
     Result<NewConnection> release() {
         asio::error_code error;
-        NewConnection connection{UniqueFd(socket_.release(error)), hello_, std::move(offer_), bytes_read_,
-                                 peer_};
+        NewConnection connection{UniqueFd(socket_.release(error)), hello_, std::move(offer_),
+                                 bytes_read_, peer_};
         if (error) return make_error("cannot take over a connection: {}", error.message());
         const int flags = ::fcntl(connection.fd.get(), F_GETFL);
         if (flags < 0 || ::fcntl(connection.fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
@@ -66,22 +67,24 @@ class Pending : public std::enable_shared_from_this<Pending> {
   private:
     template <typename Buffer, typename Next>
     void read(Buffer& buffer, Next next) {
-        asio::async_read(socket_, asio::buffer(buffer),
-                         [self = shared_from_this(), next](const asio::error_code& error, std::size_t size) {
-                             self->bytes_read_ += size;
-                             if (error) {
-                                 self->finish(Error(ErrorKind::kLostConnection, error.message()));
-                             } else {
-                                 next(*self);
-                             }
-                         });
+        asio::async_read(
+            socket_, asio::buffer(buffer),
+            [self = shared_from_this(), next](const asio::error_code& error, std::size_t size) {
+                self->bytes_read_ += size;
+                if (error) {
+                    self->finish(Error(ErrorKind::kLostConnection, error.message()));
+                } else {
+                    next(*self);
+                }
+            });
     }
 
     void on_hello() {
         Result<ConnectionHello> hello = decode_hello(hello_bytes_);
         if (!hello) return finish(std::move(hello).error());
         hello_ = *hello;
-        const bool wants_offer = hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
+        const bool wants_offer =
+            hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
         if (!wants_offer) return finish({});
         read(frame_header_, [](Pending& self) { self.on_frame_header(); });
     }
@@ -99,7 +102,8 @@ class Pending : public std::enable_shared_from_this<Pending> {
 
     void finish(Status status) {
         timer_.cancel();
-        if (auto finished = std::exchange(finished_, nullptr)) finished(shared_from_this(), std::move(status));
+        if (auto finished = std::exchange(finished_, nullptr))
+            finished(shared_from_this(), std::move(status));
     }
 
     tcp::socket socket_;
@@ -125,8 +129,8 @@ struct Listener::Impl {
     Status bind(const Address& address) {
         asio::error_code error;
         tcp::resolver resolver(context);
-        const auto resolved =
-            resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
+        const auto resolved = resolver.resolve(address.host, std::to_string(address.port),
+                                               tcp::resolver::passive, error);
         if (error) return make_error("cannot resolve '{}': {}", address.host, error.message());
         const tcp::endpoint endpoint = resolved.begin()->endpoint();
         acceptor.open(endpoint.protocol(), error);
@@ -177,10 +181,10 @@ struct Listener::Impl {
             return;
         }
         if (connection->hello.version != kProtocolVersion) {
-            const std::string reason =
-                fmt::format("the receiver speaks protocol version {}, the sender version {}: use the same "
-                            "release of migrate on both hosts",
-                            kProtocolVersion, connection->hello.version);
+            const std::string reason = fmt::format(
+                "the receiver speaks protocol version {}, the sender version {}: use the same "
+                "release of migrate on both hosts",
+                kProtocolVersion, connection->hello.version);
             log::warning("{}: refused: {}", one.peer(), reason);
             refuse(std::move(connection->fd), reason);
             return;
@@ -212,7 +216,9 @@ Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
     }
 }
 
-std::string Listener::endpoint() const { return endpoint_name(impl_->acceptor.native_handle(), false); }
+std::string Listener::endpoint() const {
+    return endpoint_name(impl_->acceptor.native_handle(), false);
+}
 
 std::uint16_t Listener::port() const {
     asio::error_code error;
@@ -224,21 +230,23 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
     try {
         Impl& impl = *impl_;
         asio::steady_timer timer(impl.context);
-        bool timed_out = false;
+        // Shared: a timer that ran out just as a connection arrived calls its handler during the next call.
+        const auto timed_out = std::make_shared<bool>(false);
         if (timeout) {
             timer.expires_after(*timeout);
-            timer.async_wait([&](const asio::error_code& error) {
+            timer.async_wait([&impl, timed_out](const asio::error_code& error) {
                 if (error) return;
-                timed_out = true;
+                *timed_out = true;
                 impl.context.stop();
             });
         }
         const std::stop_callback on_stop(stop, [&impl] { impl.context.stop(); });
         while (impl.arrived.empty()) {
             if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-            if (timed_out) return Error(ErrorKind::kTimeout, "nobody connected in time");
+            if (*timed_out) return Error(ErrorKind::kTimeout, "nobody connected in time");
             impl.context.restart();
-            // A stop requested between the check and the restart would be lost; the callback ran before it.
+            // A stop requested between the check and the restart would be lost; the callback ran
+            // before it.
             if (stop.stop_requested()) continue;
             impl.context.run();
         }
@@ -256,7 +264,8 @@ void refuse(UniqueFd fd, std::string_view reason) {
     // Fits any send buffer; a peer that does not read it must not hold us up.
     (void)!::send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     ::shutdown(fd.get(), SHUT_WR);
-    // Unread input would turn the close into a reset that overtakes the refusal; take what is there.
+    // Unread input would turn the close into a reset that overtakes the refusal; take what is
+    // there.
     std::array<char, 4096> rest;
     while (::recv(fd.get(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
     }

@@ -1,6 +1,6 @@
 // Takes connections at the receiver and tells senders from strangers.
-// Invariant: nobody who connects can keep anybody else waiting: hellos are read side by side, each under the
-// handshake timeout, and at most kMaxPending of them at a time.
+// Invariant: nobody who connects can keep anybody else waiting: hellos are read side by side, each
+// under the handshake timeout, and at most kMaxPending of them at a time.
 #pragma once
 
 #include <chrono>
@@ -28,7 +28,7 @@ struct NewConnection {
 
 class Listener {
   public:
-    static constexpr std::size_t kMaxPending = 512;
+    static constexpr std::size_t kMaxPending = 384;
 
     // Binds and listens. Port 0 lets the kernel choose.
     static Result<std::unique_ptr<Listener>> create(const Address& address,
@@ -41,8 +41,9 @@ class Listener {
     std::string endpoint() const;
     std::uint16_t port() const;
 
-    // The next connection with a hello of our version. Strangers are closed and logged; peers of another
-    // version are told so. kTimeout after `timeout` (none: never), kCancelled when stop is requested.
+    // The next connection with a hello of our version. Strangers are closed and logged; peers of
+    // another version are told so. kTimeout after `timeout` (none: never), kCancelled when stop is
+    // requested.
     Result<NewConnection> next(std::optional<std::chrono::milliseconds> timeout,
                                const std::stop_token& stop);
 

@@ -9,7 +9,8 @@
 
 namespace migrate::transport {
 
-// A token bucket that holds at most 50 ms of the rate; a single packet may overdraw it, and the next one waits.
+// A token bucket that holds at most 50 ms of the rate; a single packet may overdraw it, and the
+// next one waits.
 class Pacer {
   public:
     // Bytes per second; 0 is unlimited.
@@ -26,8 +27,8 @@ class Pacer {
 
     std::mutex mutex_;
     std::condition_variable_any changed_;
-    std::uint64_t rate_;                        // guarded by mutex_
-    double tokens_ = 0;                         // guarded by mutex_; negative: overdrawn
+    std::uint64_t rate_;                         // guarded by mutex_
+    double tokens_ = 0;                          // guarded by mutex_; negative: overdrawn
     Clock::time_point refilled_ = Clock::now();  // guarded by mutex_
 };
 

@@ -6,9 +6,15 @@ namespace migrate::transport {
 
 void PageCounts::add(const PageRun& run) {
     switch (run.kind) {
-        case PageKind::kNormal: normal += run.pages.count; return;
-        case PageKind::kZero: zero += run.pages.count; return;
-        case PageKind::kUnpopulated: unpopulated += run.pages.count; return;
+        case PageKind::kNormal:
+            normal += run.pages.count;
+            return;
+        case PageKind::kZero:
+            zero += run.pages.count;
+            return;
+        case PageKind::kUnpopulated:
+            unpopulated += run.pages.count;
+            return;
     }
 }
 

@@ -1,5 +1,6 @@
-// Gathers runs of pages into one packet: its run list and, for normal pages, where their content lies.
-// Invariant: a packet holds at most the agreed number of normal pages, of one region, in ascending order.
+// Gathers runs of pages into one packet: its run list and, for normal pages, where their content
+// lies. Invariant: a packet holds at most the agreed number of normal pages, of one region, in
+// ascending order.
 #pragma once
 
 #include <sys/uio.h>
@@ -35,8 +36,9 @@ class PacketBuilder {
     // True when it can hold no further normal page.
     bool full() const { return counts_.normal == max_normal_pages_; }
 
-    // Adds as many of the run's pages as fit, from its first on, and returns how many; 0 says: send this packet
-    // first. `content` is where the run's first page lies; not looked at unless the run is normal.
+    // Adds as many of the run's pages as fit, from its first on, and returns how many; 0 says: send
+    // this packet first. `content` is where the run's first page lies; not looked at unless the run
+    // is normal.
     std::uint64_t add(RegionId region, const PageRun& run, const std::byte* content);
 
     RegionId region() const { return region_; }

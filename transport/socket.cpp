@@ -42,12 +42,15 @@ Error lost(std::string_view what, int code) {
 
 }  // namespace
 
-Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms, std::uint64_t already_received) {
+Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
+                             std::uint64_t already_received) {
     const int on = 1;
     MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
     // The kernel gives up on a peer that acknowledges nothing for as long as we would.
-    const auto user_timeout = static_cast<unsigned>(std::min<std::uint64_t>(io_timeout_ms, INT_MAX));
-    MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
+    const auto user_timeout =
+        static_cast<unsigned>(std::min<std::uint64_t>(io_timeout_ms, INT_MAX));
+    MIGRATE_TRY(
+        set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
     const timeval timeout{.tv_sec = static_cast<time_t>(io_timeout_ms / 1000),
                           .tv_usec = static_cast<suseconds_t>(io_timeout_ms % 1000 * 1000)};
     MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, timeout, "SO_RCVTIMEO"));
@@ -58,7 +61,8 @@ Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms, std::uint
 }
 
 Error Socket::stalled(std::string_view what) const {
-    return make_error(ErrorKind::kTimeout, "the peer {} for {} ms (io-timeout)", what, io_timeout_ms_);
+    return make_error(ErrorKind::kTimeout, "the peer {} for {} ms (io-timeout)", what,
+                      io_timeout_ms_);
 }
 
 Status Socket::send(std::span<iovec> parts) {
@@ -85,7 +89,8 @@ Status Socket::send(std::span<const std::byte> bytes) {
 }
 
 Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
-    // Stepping over nothing drops empty parts: a read of nothing would look like the end of the stream.
+    // Stepping over nothing drops empty parts: a read of nothing would look like the end of the
+    // stream.
     std::span<iovec> parts = advance(std::span(part, count), 0);
     while (!parts.empty()) {
         msghdr message{};
@@ -93,7 +98,8 @@ Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
         message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
         const ssize_t moved = ::recvmsg(fd_.get(), &message, flags);
         if (moved == 0) {
-            return make_error(ErrorKind::kLostConnection, "the peer closed the connection in mid-packet");
+            return make_error(ErrorKind::kLostConnection,
+                              "the peer closed the connection in mid-packet");
         }
         if (moved < 0) {
             if (errno == EINTR) continue;
@@ -121,7 +127,8 @@ Result<Arrival> Socket::receive_first(std::span<std::byte> bytes) {
         const ssize_t moved = ::recv(fd_.get(), bytes.data(), bytes.size(), MSG_WAITALL);
         if (moved == 0) return Arrival::kClosed;
         if (moved > 0) {
-            counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
+            counters_->received.fetch_add(static_cast<std::uint64_t>(moved),
+                                          std::memory_order_relaxed);
             MIGRATE_TRY(receive(bytes.subspan(static_cast<std::size_t>(moved))));
             return Arrival::kComplete;
         }
@@ -136,7 +143,8 @@ Status Socket::discard(std::uint64_t bytes) {
         // MSG_TRUNC on TCP drops the bytes without copying them anywhere (tcp(7)).
         const ssize_t moved = ::recv(fd_.get(), nullptr, bytes, MSG_TRUNC | MSG_WAITALL);
         if (moved == 0) {
-            return make_error(ErrorKind::kLostConnection, "the peer closed the connection in mid-packet");
+            return make_error(ErrorKind::kLostConnection,
+                              "the peer closed the connection in mid-packet");
         }
         if (moved < 0) {
             if (errno == EINTR) continue;
@@ -157,7 +165,8 @@ std::string endpoint_name(int fd, bool remote) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     auto* generic = reinterpret_cast<sockaddr*>(&address);
-    if ((remote ? ::getpeername(fd, generic, &size) : ::getsockname(fd, generic, &size)) != 0) return "?";
+    if ((remote ? ::getpeername(fd, generic, &size) : ::getsockname(fd, generic, &size)) != 0)
+        return "?";
     std::array<char, INET6_ADDRSTRLEN> text{};
     if (address.ss_family == AF_INET) {
         const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);

@@ -1,6 +1,6 @@
-// A connected TCP socket used by one sending and one receiving thread, blocking, with a stall timeout.
-// Invariants: every wait ends within io_timeout of the last byte that moved, or at once after shutdown(), which
-// any thread may call; partial transfers never surface.
+// A connected TCP socket used by one sending and one receiving thread, blocking, with a stall
+// timeout. Invariants: every wait ends within io_timeout of the last byte that moved, or at once
+// after shutdown(), which any thread may call; partial transfers never surface.
 #pragma once
 
 #include <sys/uio.h>
@@ -49,7 +49,9 @@ class Socket {
 
     // Bytes moved so far; readable from any thread.
     std::uint64_t bytes_sent() const { return counters_->sent.load(std::memory_order_relaxed); }
-    std::uint64_t bytes_received() const { return counters_->received.load(std::memory_order_relaxed); }
+    std::uint64_t bytes_received() const {
+        return counters_->received.load(std::memory_order_relaxed);
+    }
 
   private:
     struct Counters {

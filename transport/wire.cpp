@@ -22,7 +22,9 @@ std::uint32_t checksum(std::span<const std::byte> first, std::span<const std::by
     return second.empty() ? head : XXH32(second.data(), second.size(), head);
 }
 
-Error protocol_error(std::string message) { return Error(ErrorKind::kProtocol, std::move(message)); }
+Error protocol_error(std::string message) {
+    return Error(ErrorKind::kProtocol, std::move(message));
+}
 
 }  // namespace
 
@@ -49,7 +51,8 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
     }
     const auto role = std::to_integer<std::uint8_t>(bytes[6]);
     if (role > static_cast<std::uint8_t>(ConnectionRole::kData)) {
-        return protocol_error(fmt::format("the hello names connection role {}, which does not exist", role));
+        return protocol_error(
+            fmt::format("the hello names connection role {}, which does not exist", role));
     }
     hello.role = static_cast<ConnectionRole>(role);
     hello.channel = ChannelId{load_le<std::uint16_t>(&bytes[8])};
@@ -59,9 +62,12 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
 
 std::string_view name_of(Compression compression) {
     switch (compression) {
-        case Compression::kNone: return "none";
-        case Compression::kLz4: return "lz4";
-        case Compression::kZstd: return "zstd";
+        case Compression::kNone:
+            return "none";
+        case Compression::kLz4:
+            return "lz4";
+        case Compression::kZstd:
+            return "zstd";
     }
     return "unknown";
 }
@@ -73,7 +79,8 @@ Result<Compression> compression_from_name(std::string_view name) {
     return make_error(ErrorKind::kProtocol, "compression '{}' is not known here", name);
 }
 
-PacketHeaderBytes encode_packet_header(const PacketHeader& header, std::span<const std::byte> runs) {
+PacketHeaderBytes encode_packet_header(const PacketHeader& header,
+                                       std::span<const std::byte> runs) {
     PacketHeaderBytes bytes{};
     store_le(&bytes[0], kPacketMagic);
     bytes[4] = static_cast<std::byte>(header.kind);
@@ -93,12 +100,12 @@ namespace {
 
 Status check_pages_header(const PacketHeader& header, const PacketLimits& limits) {
     if (header.run_bytes == 0 || header.run_bytes > kMaxRunBytes) {
-        return protocol_error(fmt::format("a run list of {} bytes; 1 to {} are allowed", header.run_bytes,
-                                          kMaxRunBytes));
+        return protocol_error(fmt::format("a run list of {} bytes; 1 to {} are allowed",
+                                          header.run_bytes, kMaxRunBytes));
     }
     if (index_of(header.region) >= limits.regions.size()) {
-        return protocol_error(fmt::format("region {}; the handshake named {}", index_of(header.region),
-                                          limits.regions.size()));
+        return protocol_error(fmt::format("region {}; the handshake named {}",
+                                          index_of(header.region), limits.regions.size()));
     }
     const std::uint64_t content = header.normal_pages * kPageSize;
     if (content > limits.packet_bytes) {
@@ -107,7 +114,8 @@ Status check_pages_header(const PacketHeader& header, const PacketLimits& limits
     }
     if (header.compression != Compression::kNone && header.compression != limits.compression) {
         return protocol_error(fmt::format("compression {}; the handshake agreed on {}",
-                                          name_of(header.compression), name_of(limits.compression)));
+                                          name_of(header.compression),
+                                          name_of(limits.compression)));
     }
     const bool compressed = header.compression != Compression::kNone;
     const bool fits = compressed ? header.payload_bytes > 0 && header.payload_bytes < content
@@ -172,8 +180,9 @@ bool read_number(std::span<const std::byte>& bytes, std::uint64_t& number) {
 
 }  // namespace
 
-Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes, const PacketHeader& header,
-                   std::span<const std::byte> runs, const PacketLimits& limits, std::vector<PageRun>& out) {
+Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
+                   const PacketHeader& header, std::span<const std::byte> runs,
+                   const PacketLimits& limits, std::vector<PageRun>& out) {
     out.clear();
     if (load_le<std::uint32_t>(&header_bytes[36]) != checksum(header_bytes.first(36), runs)) {
         return protocol_error("the packet's checksum is wrong");
@@ -184,12 +193,14 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes, c
     std::uint64_t normal = 0;
     while (!runs.empty()) {
         std::uint64_t number = 0;
-        if (!read_number(runs, number)) return protocol_error("a run list that breaks off or overflows");
+        if (!read_number(runs, number))
+            return protocol_error("a run list that breaks off or overflows");
         const std::uint64_t count = number >> 2;
         const auto code = static_cast<std::uint8_t>(number & 3);
         if (page > region.pages() || count == 0 || count > region.pages() - page) {
-            return protocol_error(fmt::format("a run of {} pages at page {}; region '{}' has {} pages", count,
-                                              page, region.name, region.pages()));
+            return protocol_error(
+                fmt::format("a run of {} pages at page {}; region '{}' has {} pages", count, page,
+                            region.name, region.pages()));
         }
         if (code != kSkipCode) {
             const auto kind = static_cast<PageKind>(code);
@@ -199,8 +210,8 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes, c
         page += count;
     }
     if (normal != header.normal_pages) {
-        return protocol_error(fmt::format("runs of {} normal pages under a header that says {}", normal,
-                                          header.normal_pages));
+        return protocol_error(fmt::format("runs of {} normal pages under a header that says {}",
+                                          normal, header.normal_pages));
     }
     return {};
 }
@@ -227,7 +238,8 @@ std::span<const std::byte> RunListEncoder::finish() {
 }
 
 void RunListEncoder::push(std::uint8_t code, std::uint64_t count) {
-    if (pending_count_ != 0 && (pending_code_ != code || pending_count_ > kMaxRunPages - count)) flush();
+    if (pending_count_ != 0 && (pending_code_ != code || pending_count_ > kMaxRunPages - count))
+        flush();
     pending_code_ = code;
     pending_count_ += count;
 }

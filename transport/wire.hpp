@@ -1,6 +1,6 @@
-// The binary layouts of the protocol: connection hello, packet header, run list. PROTOCOL.md draws them.
-// Invariant: decoding trusts nothing; it allocates no more than the limits it was given and reads no byte
-// beyond its span. All integers are little-endian.
+// The binary layouts of the protocol: connection hello, packet header, run list. PROTOCOL.md draws
+// them. Invariant: decoding trusts nothing; it allocates no more than the limits it was given and
+// reads no byte beyond its span. All integers are little-endian.
 #pragma once
 
 #include <array>
@@ -26,14 +26,16 @@ enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1 };
 struct ConnectionHello {
     std::uint16_t version = kProtocolVersion;
     ConnectionRole role = ConnectionRole::kMain;
-    ChannelId channel{};    // kData only
-    SessionId session{};    // kData only: from the receiver's acceptance, so that a stranger cannot join
+    ChannelId channel{};  // kData only
+    SessionId
+        session{};  // kData only: from the receiver's acceptance, so that a stranger cannot join
 };
 inline constexpr std::size_t kHelloSize = 32;
 using HelloBytes = std::array<std::byte, kHelloSize>;
 
 HelloBytes encode_hello(const ConnectionHello& hello);
-// Leaves it to the caller to compare the version; other versions keep the first 8 bytes' layout for ever.
+// Leaves it to the caller to compare the version; other versions keep the first 8 bytes' layout for
+// ever.
 Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> bytes);
 
 enum class PacketKind : std::uint8_t {
@@ -48,7 +50,7 @@ Result<Compression> compression_from_name(std::string_view name);
 struct PacketHeader {
     PacketKind kind = PacketKind::kPages;
     Compression compression = Compression::kNone;
-    std::uint16_t run_bytes = 0;      // length of the run list that follows the header
+    std::uint16_t run_bytes = 0;  // length of the run list that follows the header
     RegionId region{};
     std::uint32_t round = 0;          // counted from 1
     std::uint32_t sequence = 0;       // of this channel's packets, from 0
@@ -77,13 +79,15 @@ struct PacketLimits {
 PacketHeaderBytes encode_packet_header(const PacketHeader& header, std::span<const std::byte> runs);
 Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
                                           const PacketLimits& limits);
-// `runs` are the header.run_bytes bytes that followed. Replaces the content of `out`, whose runs are in
-// ascending order, within the region, without overlap, and hold header.normal_pages normal pages.
-Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes, const PacketHeader& header,
-                   std::span<const std::byte> runs, const PacketLimits& limits, std::vector<PageRun>& out);
+// `runs` are the header.run_bytes bytes that followed. Replaces the content of `out`, whose runs
+// are in ascending order, within the region, without overlap, and hold header.normal_pages normal
+// pages.
+Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
+                   const PacketHeader& header, std::span<const std::byte> runs,
+                   const PacketLimits& limits, std::vector<PageRun>& out);
 
-// Appends runs to a run list: each is a LEB128 number, count × 4 + code (normal 0, zero 1, unpopulated 2,
-// skip 3: pages this packet says nothing of).
+// Appends runs to a run list: each is a LEB128 number, count × 4 + code (normal 0, zero 1,
+// unpopulated 2, skip 3: pages this packet says nothing of).
 class RunListEncoder {
   public:
     RunListEncoder() { bytes_.reserve(kMaxRunBytes); }
@@ -94,7 +98,8 @@ class RunListEncoder {
     std::uint64_t first_page() const { return first_page_; }
     // The page behind the last run.
     std::uint64_t position() const { return position_; }
-    // False, and nothing is added, if the list could outgrow kMaxRunBytes. `run.pages.first` ≥ position().
+    // False, and nothing is added, if the list could outgrow kMaxRunBytes. `run.pages.first` ≥
+    // position().
     bool append(const PageRun& run);
     // The complete list; no append() until restart().
     std::span<const std::byte> finish();

@@ -1,5 +1,6 @@
-// The one place where a session's first error is kept, and the stop that wakes everybody when it comes.
-// Invariant: the first error wins, except that a lost connection gives way to the reason the peer sent for it.
+// The one place where a session's first error is kept, and the stop that wakes everybody when it
+// comes. Invariant: the first error wins, except that a lost connection gives way to the reason the
+// peer sent for it.
 #pragma once
 
 #include <condition_variable>
@@ -17,8 +18,9 @@ class Cancellation {
     // Keeps the error if it is the first, and requests the stop. Safe from any thread.
     void fail(Error error);
 
-    // For kLostConnection: keeps the error for now and calls the listener set by on_lost_connection, which
-    // looks for the peer's reason and then calls fail() or confirm_lost(). Without a listener it is fail().
+    // For kLostConnection: keeps the error for now and calls the listener set by
+    // on_lost_connection, which looks for the peer's reason and then calls fail() or
+    // confirm_lost(). Without a listener it is fail().
     void fail_lost_connection(Error error);
     // No reason came: the lost connection is the error.
     void confirm_lost();

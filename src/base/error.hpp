@@ -1,5 +1,6 @@
 // Run-time failures as values: Error says what failed and where, Result<T> carries it or a T.
-// Invariant: an Error's message is a sentence for the user; each layer it passes adds its context in front.
+// Invariant: an Error's message is a sentence for the user; each layer it passes adds its context
+// in front.
 #pragma once
 
 #include <fmt/format.h>
@@ -19,7 +20,8 @@ enum class ErrorKind {
     kUsage,           // the user's options or configuration are wrong: exit code 2
     kCancelled,       // the user, here or at the peer, ended the migration
     kTimeout,         // something was waited for too long
-    kLostConnection,  // the peer closed or reset a connection; the reason may follow on the main channel
+    kLostConnection,  // the peer closed or reset a connection; the reason may follow on the main
+                      // channel
     kPeer,            // the peer said that it failed
     kProtocol,        // the peer sent what the protocol does not allow
 };
@@ -107,17 +109,18 @@ class [[nodiscard]] Status {
 }  // namespace migrate
 
 // Leaves the function with the error of a Status or Result that failed.
-#define MIGRATE_TRY(expression)                                         \
-    do {                                                                \
+#define MIGRATE_TRY(expression)                                          \
+    do {                                                                 \
         if (auto migrate_try_status = (expression); !migrate_try_status) \
-            return std::move(migrate_try_status).error();               \
+            return std::move(migrate_try_status).error();                \
     } while (false)
 
 // The declaration and the names pasted together cannot be put in parentheses.
 // NOLINTBEGIN(bugprone-macro-parentheses)
 #define MIGRATE_CONCAT_INNER(a, b) a##b
 #define MIGRATE_CONCAT(a, b) MIGRATE_CONCAT_INNER(a, b)
-// MIGRATE_ASSIGN(auto value, expression): the value of a Result, or leaves the function with its error.
+// MIGRATE_ASSIGN(auto value, expression): the value of a Result, or leaves the function with its
+// error.
 #define MIGRATE_ASSIGN(declaration, expression) \
     MIGRATE_ASSIGN_INNER(MIGRATE_CONCAT(migrate_result_, __LINE__), declaration, expression)
 #define MIGRATE_ASSIGN_INNER(result, declaration, expression) \

@@ -13,13 +13,16 @@ void UniqueFd::reset(int fd) {
 }
 
 Result<Mapping> Mapping::create(const Request& request) {
+    // With an alignment the tail is unmapped below, which takes whole pages.
     const std::uint64_t slack = request.alignment;
-    const std::uint64_t wanted = request.size + slack;
+    const std::uint64_t whole =
+        slack == 0 ? request.size : (request.size + 4095) & ~std::uint64_t{4095};
+    const std::uint64_t wanted = whole + slack;
     if (request.size == 0 || wanted < request.size) {
-        return make_error("cannot map {}: {} bytes is not a possible size", request.what, request.size);
+        return make_error("cannot map {}: {} bytes is not a possible size", request.what,
+                          request.size);
     }
-    void* address =
-        ::mmap(nullptr, wanted, request.protection, request.flags, request.fd, 0);
+    void* address = ::mmap(nullptr, wanted, request.protection, request.flags, request.fd, 0);
     if (address == MAP_FAILED) return Error::system(fmt::format("map {}", request.what), errno);
     auto* data = static_cast<std::byte*>(address);
     if (slack == 0) return Mapping(data, request.size);
@@ -28,7 +31,7 @@ Result<Mapping> Mapping::create(const Request& request) {
     const auto misalignment = reinterpret_cast<std::uintptr_t>(data) & (slack - 1);
     const std::uint64_t before = misalignment == 0 ? 0 : slack - misalignment;
     if (before != 0) ::munmap(data, before);
-    if (before != slack) ::munmap(data + before + request.size, slack - before);
+    if (before != slack) ::munmap(data + before + whole, slack - before);
     return Mapping(data + before, request.size);
 }
 

@@ -37,12 +37,13 @@ class UniqueFd {
 class Mapping {
   public:
     struct Request {
-        std::uint64_t size = 0;       // bytes, > 0
-        int protection = 0;           // PROT_*
-        int flags = 0;                // MAP_*
-        int fd = -1;                  // -1 for anonymous memory
-        std::uint64_t alignment = 0;  // bytes, a power of two; 0 for the page size. Anonymous memory only.
-        std::string what;             // for the error: "map WHAT"
+        std::uint64_t size = 0;  // bytes, > 0
+        int protection = 0;      // PROT_*
+        int flags = 0;           // MAP_*
+        int fd = -1;             // -1 for anonymous memory
+        std::uint64_t alignment =
+            0;             // bytes, a power of two; 0 for the page size. Anonymous memory only.
+        std::string what;  // for the error: "map WHAT"
     };
 
     Mapping() = default;

@@ -16,11 +16,13 @@ void write(Level level, std::string_view message);
 
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kDebug)) write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
+    if (enabled(Level::kDebug))
+        write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void info(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kInfo)) write(Level::kInfo, fmt::format(format, std::forward<Args>(args)...));
+    if (enabled(Level::kInfo))
+        write(Level::kInfo, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void warning(fmt::format_string<Args...> format, Args&&... args) {
@@ -30,7 +32,8 @@ void warning(fmt::format_string<Args...> format, Args&&... args) {
 }
 template <typename... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kError)) write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
+    if (enabled(Level::kError))
+        write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace migrate::log

@@ -1,5 +1,5 @@
-// The one way a session starts a thread: it names it for the kernel, keeps its run time, and hands its error to
-// the session, so that a thread that fails wakes the others.
+// The one way a session starts a thread: it names it for the kernel, keeps its run time, and hands
+// its error to the session, so that a thread that fails wakes the others.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace migrate {
 
-// Time the calling thread has run on a CPU, in ns, from /proc/thread-self/schedstat; the thread's CPU clock
-// where the kernel has no schedstats.
+// Time the calling thread has run on a CPU, in ns, from /proc/thread-self/schedstat; the thread's
+// CPU clock where the kernel has no schedstats.
 std::uint64_t thread_run_time_ns();
 
 // Names the calling thread (the kernel keeps 15 characters).
@@ -37,8 +37,9 @@ class ThreadTimes {
     std::vector<ThreadTime> times_;  // guarded by mutex_
 };
 
-// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation` (kLostConnection by
-// fail_lost_connection). Joined by join() or the destructor. `times` and `cancellation` outlive the thread.
+// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation`
+// (kLostConnection by fail_lost_connection). Joined by join() or the destructor. `times` and
+// `cancellation` outlive the thread.
 class SessionThread {
   public:
     SessionThread(std::string name, ThreadTimes& times, Cancellation& cancellation,

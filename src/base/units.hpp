@@ -7,8 +7,8 @@
 
 namespace migrate {
 
-// The unit of all accounting and of the wire: the guest's 4 KiB page (QEMU's target page on x86), whatever
-// page size backs it on either host.
+// The unit of all accounting and of the wire: the guest's 4 KiB page (QEMU's target page on x86),
+// whatever page size backs it on either host.
 inline constexpr std::uint64_t kPageSize = 4096;
 inline constexpr std::uint64_t kHugePageSize = std::uint64_t{2} << 20;
 inline constexpr std::uint64_t kPagesPerHugePage = kHugePageSize / kPageSize;
@@ -38,8 +38,8 @@ struct PageRange {
 
 // What the sender found in a page. `duplicate` in QEMU's statistics is kZero here.
 enum class PageKind : std::uint8_t {
-    kNormal = 0,       // has content, which follows in the packet
-    kZero = 1,         // was read and holds only zeros (or the kernel's zero page is known to be there)
+    kNormal = 0,  // has content, which follows in the packet
+    kZero = 1,    // was read and holds only zeros (or the kernel's zero page is known to be there)
     kUnpopulated = 2,  // was never written to, and therefore not read
 };
 

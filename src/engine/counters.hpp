@@ -1,5 +1,6 @@
-// What a session counts while it runs. Each counter has one writer or is a plain sum; all are read by reports at
-// any time, so they are relaxed atomics: a report is a snapshot, exact once the threads have ended.
+// What a session counts while it runs. Each counter has one writer or is a plain sum; all are read
+// by reports at any time, so they are relaxed atomics: a report is a snapshot, exact once the
+// threads have ended.
 #pragma once
 
 #include <atomic>

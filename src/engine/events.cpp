@@ -17,7 +17,8 @@ Result<std::unique_ptr<EventLog>> EventLog::open(const std::string& path) {
     log->path_ = path;
     log->file_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (!log->file_) {
-        return Error::system(fmt::format("open the events file {}", path), errno).as(ErrorKind::kUsage);
+        return Error::system(fmt::format("open the events file {}", path), errno)
+            .as(ErrorKind::kUsage);
     }
     return log;
 }

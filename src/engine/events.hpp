@@ -18,7 +18,8 @@ namespace migrate::engine {
 using EventValue = std::variant<std::uint64_t, std::string>;
 using EventField = std::pair<std::string_view, EventValue>;
 
-// Writes {"event": …, "data": {…}, "timestamp": {"seconds": …, "microseconds": …}} lines. Thread-safe.
+// Writes {"event": …, "data": {…}, "timestamp": {"seconds": …, "microseconds": …}} lines.
+// Thread-safe.
 class EventLog {
   public:
     // Nowhere.
@@ -31,7 +32,7 @@ class EventLog {
 
   private:
     std::mutex mutex_;
-    UniqueFd file_;     // guarded by mutex_
+    UniqueFd file_;  // guarded by mutex_
     std::string path_;
 };
 

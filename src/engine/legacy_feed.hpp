@@ -1,6 +1,6 @@
-// zero-page-detection=legacy: the main thread fills packets and hands them over to the channels' threads, as QEMU
-// did before multifd scanned for itself.
-// Invariant: a fixed number of packets circulates, so the main thread is never further ahead than that.
+// zero-page-detection=legacy: the main thread fills packets and hands them over to the channels'
+// threads, as QEMU did before multifd scanned for itself. Invariant: a fixed number of packets
+// circulates, so the main thread is never further ahead than that.
 #pragma once
 
 #include <condition_variable>
@@ -20,14 +20,16 @@ class LegacyFeed {
 
     LegacyFeed(std::size_t packets, std::uint64_t packet_bytes);
 
-    // Main thread: an empty packet to fill, waiting for one to come back; null if stop was requested.
+    // Main thread: an empty packet to fill, waiting for one to come back; null if stop was
+    // requested.
     Packet take_empty(const std::stop_token& stop);
     void hand_over(Packet packet);
     // Main thread: no further packet comes in this round.
     void end_round();
     void begin_round();
 
-    // Channel threads: the next packet to send; null at the end of the round or if stop was requested.
+    // Channel threads: the next packet to send; null at the end of the round or if stop was
+    // requested.
     Packet take_filled(const std::stop_token& stop);
     // Channel threads: gives a cleared packet back.
     void give_back(Packet packet);
@@ -35,9 +37,9 @@ class LegacyFeed {
   private:
     std::mutex mutex_;
     std::condition_variable_any changed_;
-    std::vector<Packet> empty_;   // guarded by mutex_
-    std::deque<Packet> filled_;   // guarded by mutex_
-    bool ended_ = false;          // guarded by mutex_
+    std::vector<Packet> empty_;  // guarded by mutex_
+    std::deque<Packet> filled_;  // guarded by mutex_
+    bool ended_ = false;         // guarded by mutex_
 };
 
 }  // namespace migrate::engine

@@ -6,13 +6,20 @@ namespace migrate::engine {
 
 std::string_view name_of(MigrationStatus status) {
     switch (status) {
-        case MigrationStatus::kNone: return "none";
-        case MigrationStatus::kSetup: return "setup";
-        case MigrationStatus::kActive: return "active";
-        case MigrationStatus::kCancelling: return "cancelling";
-        case MigrationStatus::kCancelled: return "cancelled";
-        case MigrationStatus::kFailed: return "failed";
-        case MigrationStatus::kCompleted: return "completed";
+        case MigrationStatus::kNone:
+            return "none";
+        case MigrationStatus::kSetup:
+            return "setup";
+        case MigrationStatus::kActive:
+            return "active";
+        case MigrationStatus::kCancelling:
+            return "cancelling";
+        case MigrationStatus::kCancelled:
+            return "cancelled";
+        case MigrationStatus::kFailed:
+            return "failed";
+        case MigrationStatus::kCompleted:
+            return "completed";
     }
     return "none";
 }
@@ -20,13 +27,19 @@ std::string_view name_of(MigrationStatus status) {
 bool may_follow(MigrationStatus from, MigrationStatus to) {
     const bool in_progress = from == MigrationStatus::kSetup || from == MigrationStatus::kActive;
     switch (to) {
-        case MigrationStatus::kNone: return false;
-        case MigrationStatus::kSetup: return from == MigrationStatus::kNone;
-        case MigrationStatus::kActive: return from == MigrationStatus::kSetup;
-        case MigrationStatus::kCompleted: return from == MigrationStatus::kActive;
+        case MigrationStatus::kNone:
+            return false;
+        case MigrationStatus::kSetup:
+            return from == MigrationStatus::kNone;
+        case MigrationStatus::kActive:
+            return from == MigrationStatus::kSetup;
+        case MigrationStatus::kCompleted:
+            return from == MigrationStatus::kActive;
         case MigrationStatus::kCancelling:
-        case MigrationStatus::kFailed: return in_progress;
-        case MigrationStatus::kCancelled: return from == MigrationStatus::kCancelling;
+        case MigrationStatus::kFailed:
+            return in_progress;
+        case MigrationStatus::kCancelled:
+            return from == MigrationStatus::kCancelling;
     }
     return false;
 }

@@ -1,4 +1,5 @@
-// The states of a migration, by QEMU's names (qapi/migration.json, MigrationStatus), and how they may follow.
+// The states of a migration, by QEMU's names (qapi/migration.json, MigrationStatus), and how they
+// may follow.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,8 @@ namespace migrate::engine {
 enum class MigrationStatus { kNone, kSetup, kActive, kCancelling, kCancelled, kFailed, kCompleted };
 
 std::string_view name_of(MigrationStatus status);
-// none → setup → active → completed; cancelling or failed from setup and active; cancelling → cancelled.
+// none → setup → active → completed; cancelling or failed from setup and active; cancelling →
+// cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);
 inline bool is_final(MigrationStatus status) {
     return status == MigrationStatus::kCancelled || status == MigrationStatus::kFailed ||

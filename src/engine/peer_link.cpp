@@ -13,8 +13,8 @@ using std::chrono::milliseconds;
 using transport::Frame;
 using transport::FrameType;
 
-// How long after a channel broke the peer's reason for it may take to arrive, and how long our own last frame may
-// take to be read.
+// How long after a channel broke the peer's reason for it may take to arrive, and how long our own
+// last frame may take to be read.
 constexpr milliseconds kReasonGrace{1000};
 constexpr milliseconds kGoodbyeLinger{1000};
 // More unanswered frames than any exchange has is a flood.
@@ -74,20 +74,26 @@ Status PeerLink::follow() {
         }
         Result<std::optional<Frame>> frame = channel_->receive(interval_);
         if (finished_.load(std::memory_order_acquire)) return {};
-        if (!frame) return std::move(frame).error();
+        if (!frame) {
+            if (close_expected_.load(std::memory_order_acquire)) return {};
+            return std::move(frame).error();
+        }
         if (*frame) {
-            // The receiver's last frame: what follows is its closing the connection, which is no loss.
+            // The receiver's last frame: what follows is its closing the connection, which is no
+            // loss.
             const bool last = (*frame)->type == FrameType::kDone;
             MIGRATE_TRY(take(**std::move(frame)));
             if (last) return {};
         }
         const auto now = Clock::now();
-        if (sends_heartbeats_.load(std::memory_order_relaxed) && now - channel_->last_sent() >= interval_) {
+        if (sends_heartbeats_.load(std::memory_order_relaxed) &&
+            now - channel_->last_sent() >= interval_) {
             MIGRATE_TRY(channel_->send(FrameType::kHeartbeat, ""));
         }
         if (expects_heartbeats_.load(std::memory_order_relaxed) &&
             now - channel_->last_heard() > io_timeout_) {
-            return make_error(ErrorKind::kTimeout, "the peer has been silent for {} ms (io-timeout)",
+            return make_error(ErrorKind::kTimeout,
+                              "the peer has been silent for {} ms (io-timeout)",
                               io_timeout_.count());
         }
     }
@@ -99,9 +105,10 @@ Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
-        cancellation_.fail(frame.type == FrameType::kRefuse
-                               ? make_error(ErrorKind::kPeer, "the receiver refused: {}", failure.reason)
-                               : from_peer(failure));
+        cancellation_.fail(
+            frame.type == FrameType::kRefuse
+                ? make_error(ErrorKind::kPeer, "the receiver refused: {}", failure.reason)
+                : from_peer(failure));
         return {};
     }
     {
@@ -139,21 +146,24 @@ void PeerLink::say_goodbye() {
     }
 }
 
-Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types, std::optional<milliseconds> timeout) {
+Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
+                               std::optional<milliseconds> timeout) {
     std::unique_lock lock(mutex_);
     const auto ready = [&] { return !frames_.empty(); };
     const std::stop_token stop = cancellation_.token();
-    const bool came = timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
+    const bool came =
+        timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
     if (!came) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
-        return make_error(ErrorKind::kTimeout, "the peer did not send {} within {} ms (handshake-timeout)",
+        return make_error(ErrorKind::kTimeout,
+                          "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(*types.begin()), timeout->count());
     }
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
     if (std::find(types.begin(), types.end(), frame.type) == types.end()) {
-        return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come", name_of(frame.type),
-                          name_of(*types.begin()));
+        return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come",
+                          name_of(frame.type), name_of(*types.begin()));
     }
     return frame;
 }

@@ -1,7 +1,7 @@
-// A session's side of the main channel: a thread that reads frames, keeps both sides' liveness, carries the first
-// error to the peer, and takes the peer's.
-// Invariant: whatever ends the session here is told to the peer, if it can still hear; a peer that says nothing
-// for io-timeout is given up.
+// A session's side of the main channel: a thread that reads frames, keeps both sides' liveness,
+// carries the first error to the peer, and takes the peer's. Invariant: whatever ends the session
+// here is told to the peer, if it can still hear; a peer that says nothing for io-timeout is given
+// up.
 #pragma once
 
 #include <atomic>
@@ -23,24 +23,32 @@ namespace migrate::engine {
 class PeerLink {
   public:
     // Starts the thread, named `name`. `cancellation` and `times` outlive the link.
-    PeerLink(std::unique_ptr<transport::ControlChannel> channel, std::chrono::milliseconds io_timeout,
-             std::string name, ThreadTimes& times, Cancellation& cancellation);
+    PeerLink(std::unique_ptr<transport::ControlChannel> channel,
+             std::chrono::milliseconds io_timeout, std::string name, ThreadTimes& times,
+             Cancellation& cancellation);
     // Ends the thread; if the session failed here, the peer has been told by then.
     ~PeerLink();
     PeerLink(const PeerLink&) = delete;
     PeerLink& operator=(const PeerLink&) = delete;
 
-    Status send(transport::FrameType type, std::string_view body) { return channel_->send(type, body); }
+    Status send(transport::FrameType type, std::string_view body) {
+        return channel_->send(type, body);
+    }
 
-    // The next frame, which has to be of one of these types. kTimeout after `timeout` (none: as long as the peer is
-    // alive); the session's error if it failed.
+    // The next frame, which has to be of one of these types. kTimeout after `timeout` (none: as
+    // long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
 
     // From here on this side sends no heartbeat: its last frame is out.
     void stop_sending_heartbeats() { sends_heartbeats_.store(false, std::memory_order_relaxed); }
     // From here on the peer owes none.
-    void stop_expecting_heartbeats() { expects_heartbeats_.store(false, std::memory_order_relaxed); }
+    void stop_expecting_heartbeats() {
+        expects_heartbeats_.store(false, std::memory_order_relaxed);
+    }
+    // This side's last frame is about to be sent: that the peer then closes the connection is no
+    // loss.
+    void expect_close() { close_expected_.store(true, std::memory_order_release); }
     // All is done: the peer may close the connection, and this side reads no more. Idempotent.
     void finish();
 
@@ -62,6 +70,7 @@ class PeerLink {
     Cancellation& cancellation_;
     std::atomic<bool> sends_heartbeats_{true};
     std::atomic<bool> expects_heartbeats_{true};
+    std::atomic<bool> close_expected_{false};
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
     std::mutex mutex_;

@@ -1,5 +1,6 @@
-// multifd-normal-page-ratio, as published: of every running group of 100 pages a channel checks, the first
-// `ratio` go as normal whatever they hold. Never the reverse, so a guest's load is "at least ratio %".
+// multifd-normal-page-ratio, as published: of every running group of 100 pages a channel checks,
+// the first `ratio` go as normal whatever they hold. Never the reverse, so a guest's load is "at
+// least ratio %".
 #pragma once
 
 #include <cstdint>

@@ -36,15 +36,16 @@ Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
     return {};
 }
 
-Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round, const std::stop_token& stop) {
+Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
+                                  const std::stop_token& stop) {
     while (true) {
         MIGRATE_ASSIGN(const bool more, receive_packet(shared, round, stop));
         if (!more) return {};
     }
 }
 
-// An idle channel is no stalled one: its sender may be scanning zeros for long, and says on the main channel that it
-// lives. Once the round has ended there, what is missing here has to come.
+// An idle channel is no stalled one: its sender may be scanning zeros for long, and says on the
+// main channel that it lives. Once the round has ended there, what is missing here has to come.
 Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
                                  const std::stop_token& stop) {
     bool waited_past_end = false;
@@ -52,11 +53,13 @@ Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
         MIGRATE_ASSIGN(const transport::Arrival arrival, socket_.receive_first(header_bytes_));
         if (arrival == transport::Arrival::kComplete) return {};
         if (arrival == transport::Arrival::kClosed) {
-            return Error(ErrorKind::kLostConnection, "the peer closed the channel before the end of the round");
+            return Error(ErrorKind::kLostConnection,
+                         "the peer closed the channel before the end of the round");
         }
         if (waited_past_end) {
             return Error(ErrorKind::kTimeout,
-                         "the round ended on the main channel, but its last packets do not come (io-timeout)");
+                         "the round ended on the main channel, but its last packets do not come "
+                         "(io-timeout)");
         }
         waited_past_end = shared.ended_round.load(std::memory_order_acquire) >= round;
     }
@@ -65,11 +68,12 @@ Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
 
 Status RecvChannel::check_order(const PacketHeader& header, std::uint32_t round) const {
     if (header.sequence != sequence_) {
-        return make_error(ErrorKind::kProtocol, "a packet numbered {} where {} had to come", header.sequence,
-                          sequence_);
+        return make_error(ErrorKind::kProtocol, "a packet numbered {} where {} had to come",
+                          header.sequence, sequence_);
     }
     if (header.round != round) {
-        return make_error(ErrorKind::kProtocol, "a packet of round {} in round {}", header.round, round);
+        return make_error(ErrorKind::kProtocol, "a packet of round {} in round {}", header.round,
+                          round);
     }
     return {};
 }
@@ -77,7 +81,8 @@ Status RecvChannel::check_order(const PacketHeader& header, std::uint32_t round)
 Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round,
                                          const std::stop_token& stop) {
     MIGRATE_TRY(await_header(shared, round, stop));
-    MIGRATE_ASSIGN(const PacketHeader header, transport::decode_packet_header(header_bytes_, shared.limits));
+    MIGRATE_ASSIGN(const PacketHeader header,
+                   transport::decode_packet_header(header_bytes_, shared.limits));
     const std::span<std::byte> run_bytes = std::span(run_bytes_).first(header.run_bytes);
     if (!run_bytes.empty()) MIGRATE_TRY(socket_.receive(run_bytes));
     MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));

@@ -48,7 +48,8 @@ class RecvChannel {
     RecvChannel(ChannelId id, transport::Socket socket) : id_(id), socket_(std::move(socket)) {}
     Status receive_round(RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
     // False at the end of the round.
-    Result<bool> receive_packet(RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
+    Result<bool> receive_packet(RecvShared& shared, std::uint32_t round,
+                                const std::stop_token& stop);
     Status await_header(const RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
     Status check_order(const transport::PacketHeader& header, std::uint32_t round) const;
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);

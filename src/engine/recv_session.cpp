@@ -36,8 +36,9 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(RecvConfig config, Even
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that what is wrong with it is said before a sender comes.
     MIGRATE_ASSIGN(session->sink_, memory::open_page_sink(session->config_.sink));
-    MIGRATE_ASSIGN(session->listener_, transport::Listener::create(session->config_.listen,
-                                                                   session->config_.handshake_timeout));
+    MIGRATE_ASSIGN(
+        session->listener_,
+        transport::Listener::create(session->config_.listen, session->config_.handshake_timeout));
     return session;
 }
 
@@ -74,10 +75,13 @@ Status RecvSession::await_sender() {
     if (config_.listen_timeout) deadline = Clock::now() + *config_.listen_timeout;
     while (true) {
         std::optional<milliseconds> left;
-        if (deadline) left = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*deadline - Clock::now()));
+        if (deadline)
+            left = std::max(milliseconds(0),
+                            std::chrono::ceil<milliseconds>(*deadline - Clock::now()));
         Result<transport::NewConnection> connection = listener_->next(left, stop);
         if (!connection) {
-            if (connection.error().kind() != ErrorKind::kTimeout) return std::move(connection).error();
+            if (connection.error().kind() != ErrorKind::kTimeout)
+                return std::move(connection).error();
             return make_error(ErrorKind::kTimeout, "no sender came within {} ms (listen-timeout)",
                               config_.listen_timeout->count());
         }
@@ -86,40 +90,43 @@ Status RecvSession::await_sender() {
     }
 }
 
-// True if this is our sender; a stranger, or a sender that cannot be served, is told so and costs nothing.
+// True if this is our sender; a stranger, or a sender that cannot be served, is told so and costs
+// nothing.
 Result<bool> RecvSession::consider(transport::NewConnection connection) {
     const std::string peer = connection.peer;
     if (connection.hello.role != transport::ConnectionRole::kMain) {
         log::warning("{}: a channel of a session that does not exist; closed", peer);
         return false;
     }
-    Result<transport::Offer> offer = transport::decode_offer(connection.offer);
-    Status prepared;
+    Result<transport::Offer> offer = examine(connection.offer);
     if (!offer) {
-        prepared = std::move(offer).error();
-    } else if (!sink_) {
-        Result<std::unique_ptr<memory::PageSink>> sink = memory::open_page_sink(config_.sink);
-        if (sink) {
-            sink_ = *std::move(sink);
-        } else {
-            prepared = std::move(sink).error();
-        }
-    }
-    if (prepared && sink_->discards() && offer->verify) {
-        prepared = make_error("sink {} keeps nothing that could be verified: use verify=none or another sink",
-                              sink_->description());
-    } else if (prepared) {
-        prepared = sink_->prepare(offer->regions);
-        // A sink is prepared once; the next sender gets a new one.
-        if (!prepared) sink_.reset();
-    }
-    if (!prepared) {
-        log::warning("{}: refused: {}", peer, prepared.error().message());
-        transport::refuse(std::move(connection.fd), prepared.error().message());
+        log::warning("{}: refused: {}", peer, offer.error().message());
+        transport::refuse(std::move(connection.fd), offer.error().message());
         return false;
     }
     MIGRATE_TRY(accept(std::move(connection), *offer));
     return true;
+}
+
+// What the sender offers, once it is known that this side can do it: the sink is prepared for it
+// then.
+Result<transport::Offer> RecvSession::examine(const std::string& body) {
+    MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
+    if (!sink_) {
+        MIGRATE_ASSIGN(sink_, memory::open_page_sink(config_.sink));
+    }
+    if (sink_->discards() && offer.verify) {
+        return make_error(
+            "sink {} keeps nothing that could be verified: use verify=none or another sink",
+            sink_->description());
+    }
+    Status prepared = sink_->prepare(offer.regions);
+    if (!prepared) {
+        // A sink is prepared once; the next sender gets a new one.
+        sink_.reset();
+        return std::move(prepared).error();
+    }
+    return offer;
 }
 
 Status RecvSession::accept(transport::NewConnection connection, const transport::Offer& offer) {
@@ -135,19 +142,20 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
                                             connection.bytes_read));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
-    MIGRATE_TRY(control->send(FrameType::kAccept,
-                              transport::encode(transport::Accept{
-                                  session_, fmt::format("migrate {}", kVersion), std::string(sink_->description())})));
-    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path", times_,
-                                           cancellation_);
-    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer, offer.program,
-              offer.channels,
-              [&] {
-                  std::uint64_t total = 0;
-                  for (const RegionInfo& region : offer.regions) total += region.size_bytes;
-                  return total / kMiB;
-              }(),
-              offer.regions.size());
+    MIGRATE_TRY(control->send(FrameType::kAccept, transport::encode(transport::Accept{
+                                                      session_, fmt::format("migrate {}", kVersion),
+                                                      std::string(sink_->description())})));
+    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
+                                           times_, cancellation_);
+    log::info(
+        "sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
+        offer.program, offer.channels,
+        [&] {
+            std::uint64_t total = 0;
+            for (const RegionInfo& region : offer.regions) total += region.size_bytes;
+            return total / kMiB;
+        }(),
+        offer.regions.size());
     const std::scoped_lock lock(mutex_);
     link_ = std::move(link);
     return {};
@@ -157,17 +165,20 @@ Status RecvSession::await_channels() {
     const Clock::time_point deadline = Clock::now() + config_.handshake_timeout;
     std::size_t connected = 0;
     while (connected < channels_.size()) {
-        const auto left = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+        const auto left =
+            std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
         Result<transport::NewConnection> connection = listener_->next(left, cancellation_.token());
         if (!connection) {
-            if (connection.error().kind() != ErrorKind::kTimeout) return std::move(connection).error();
+            if (connection.error().kind() != ErrorKind::kTimeout)
+                return std::move(connection).error();
             return make_error(ErrorKind::kTimeout,
-                              "{} of {} channels connected within {} ms (handshake-timeout)", connected,
-                              channels_.size(), config_.handshake_timeout.count());
+                              "{} of {} channels connected within {} ms (handshake-timeout)",
+                              connected, channels_.size(), config_.handshake_timeout.count());
         }
         if (connection->hello.role == transport::ConnectionRole::kMain) {
             log::warning("{}: a second sender; refused", connection->peer);
-            transport::refuse(std::move(connection->fd), "the receiver is busy with another sender");
+            transport::refuse(std::move(connection->fd),
+                              "the receiver is busy with another sender");
             continue;
         }
         if (connection->hello.session != session_) {
@@ -189,10 +200,12 @@ Status RecvSession::await_channels() {
 Status RecvSession::add_channel(transport::NewConnection connection) {
     const std::uint16_t id = index_of(connection.hello.channel);
     if (id >= channels_.size()) {
-        return make_error(ErrorKind::kProtocol, "the sender connected channel {}; it announced {} channels", id,
+        return make_error(ErrorKind::kProtocol,
+                          "the sender connected channel {}; it announced {} channels", id,
                           channels_.size());
     }
-    if (channels_[id]) return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
+    if (channels_[id])
+        return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
     MIGRATE_ASSIGN(transport::Socket socket,
                    transport::Socket::adopt(std::move(connection.fd),
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
@@ -205,8 +218,8 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
 }
 
 Status RecvSession::start_workers() {
-    MIGRATE_ASSIGN(placer_,
-                   memory::PagePlacer::create(*sink_, offer_.regions, prefault_helpers(offer_.channels)));
+    MIGRATE_ASSIGN(placer_, memory::PagePlacer::create(*sink_, offer_.regions,
+                                                       prefault_helpers(offer_.channels)));
     gate_ = std::make_unique<RoundGate>(offer_.channels);
     shared_.reset(new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions},
                                  *placer_,
@@ -235,16 +248,19 @@ Status RecvSession::receive_rounds() {
         MIGRATE_ASSIGN(const transport::Frame frame,
                        link_->expect({FrameType::kRoundStart, FrameType::kComplete}, std::nullopt));
         if (frame.type == FrameType::kRoundStart) {
-            MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+            MIGRATE_ASSIGN(const transport::RoundMark mark,
+                           transport::decode_round_mark(frame.body));
             if (mark.round != round) {
-                return make_error(ErrorKind::kProtocol, "the sender starts round {} where {} had to come",
-                                  mark.round, round);
+                return make_error(ErrorKind::kProtocol,
+                                  "the sender starts round {} where {} had to come", mark.round,
+                                  round);
             }
             MIGRATE_TRY(receive_round(round));
             continue;
         }
         if (round == 1) return Error(ErrorKind::kProtocol, "the sender completed without a round");
-        MIGRATE_ASSIGN(const transport::Completion completion, transport::decode_completion(frame.body));
+        MIGRATE_ASSIGN(const transport::Completion completion,
+                       transport::decode_completion(frame.body));
         return complete(completion);
     }
 }
@@ -252,13 +268,16 @@ Status RecvSession::receive_rounds() {
 Status RecvSession::receive_round(std::uint32_t round) {
     events_.emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
     gate_->open(round);
-    MIGRATE_ASSIGN(const transport::Frame frame, link_->expect({FrameType::kRoundEnd}, std::nullopt));
+    MIGRATE_ASSIGN(const transport::Frame frame,
+                   link_->expect({FrameType::kRoundEnd}, std::nullopt));
     MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
     if (mark.round != round) {
-        return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round, round);
+        return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
+                          round);
     }
     shared_->ended_round.store(round, std::memory_order_release);
-    if (!gate_->wait_for_all(cancellation_.token())) return Error(ErrorKind::kCancelled, "cancelled");
+    if (!gate_->wait_for_all(cancellation_.token()))
+        return Error(ErrorKind::kCancelled, "cancelled");
     return placer_->finish_full_round();
 }
 
@@ -270,20 +289,22 @@ Status RecvSession::complete(const transport::Completion& completion) {
         return make_error(
             ErrorKind::kProtocol,
             "the sender counted {} normal, {} zero and {} unpopulated pages; {}, {} and {} arrived",
-            completion.pages.normal, completion.pages.zero, completion.pages.unpopulated, received.normal,
-            received.zero, received.unpopulated);
+            completion.pages.normal, completion.pages.zero, completion.pages.unpopulated,
+            received.normal, received.zero, received.unpopulated);
     }
     if (offer_.verify) MIGRATE_TRY(compare_digests(completion));
     if (cancellation_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     MIGRATE_TRY(sink_->commit());
     link_->stop_sending_heartbeats();
+    link_->expect_close();
     return link_->send(FrameType::kDone, transport::encode(transport::Done{received}));
 }
 
 Status RecvSession::compare_digests(const transport::Completion& completion) {
     MIGRATE_ASSIGN(const auto digests,
                    memory::digest_sink(*sink_, offer_.regions,
-                                       std::max(1U, std::thread::hardware_concurrency()), cancellation_.token()));
+                                       std::max(1U, std::thread::hardware_concurrency()),
+                                       cancellation_.token()));
     if (digests.size() != completion.digests.size()) {
         return make_error(ErrorKind::kProtocol, "the sender sent {} digests for {} regions",
                           completion.digests.size(), digests.size());
@@ -292,8 +313,9 @@ Status RecvSession::compare_digests(const transport::Completion& completion) {
     for (std::size_t i = 0; i < digests.size(); ++i) {
         ours.push_back(digests[i].hex());
         if (ours[i] != completion.digests[i]) {
-            return make_error("region '{}' is not a true copy: its digest is {} here and {} at the sender",
-                              offer_.regions[i].name, ours[i], completion.digests[i]);
+            return make_error(
+                "region '{}' is not a true copy: its digest is {} here and {} at the sender",
+                offer_.regions[i].name, ours[i], completion.digests[i]);
         }
     }
     const std::scoped_lock lock(mutex_);
@@ -350,7 +372,8 @@ Report RecvSession::report() const {
     }
     for (const auto& channel : channels_) {
         if (!channel) continue;
-        engine::add_channel(report, channel_report(channel->id(), channel->bytes(), channel->counters()));
+        engine::add_channel(report,
+                            channel_report(channel->id(), channel->bytes(), channel->counters()));
         report.pages += channel->counters().pages.get();
     }
     report.threads = times_.all();

@@ -1,7 +1,7 @@
-// One migration from the receiver's side: wait for the sender, adopt its settings, place every page, make the result
-// visible and say so.
-// Invariant: run() commits the sink only after every page was accounted for and, if agreed on, the digests are
-// equal; a session that fails leaves no trace of itself in the sink.
+// One migration from the receiver's side: wait for the sender, adopt its settings, place every
+// page, make the result visible and say so. Invariant: run() commits the sink only after every page
+// was accounted for and, if agreed on, the digests are equal; a session that fails leaves no trace
+// of itself in the sink.
 #pragma once
 
 #include <chrono>
@@ -29,7 +29,8 @@ namespace migrate::engine {
 
 class RecvSession {
   public:
-    // Listens. `events` outlives the session. Fails if the address cannot be listened on or the sink not be used.
+    // Listens. `events` outlives the session. Fails if the address cannot be listened on or the
+    // sink not be used.
     static Result<std::unique_ptr<RecvSession>> create(RecvConfig config, EventLog& events);
     ~RecvSession();
 
@@ -51,6 +52,7 @@ class RecvSession {
     Status migrate();
     Status await_sender();
     Result<bool> consider(transport::NewConnection connection);
+    Result<transport::Offer> examine(const std::string& body);
     Status accept(transport::NewConnection connection, const transport::Offer& offer);
     Status await_channels();
     Status add_channel(transport::NewConnection connection);

@@ -62,7 +62,8 @@ Json threads_json(const Report& report) {
 
 std::uint64_t Report::multifd_bytes() const {
     std::uint64_t bytes = 0;
-    for (const ChannelReport& channel : channels) bytes += channel.name == "main" ? 0 : channel.bytes;
+    for (const ChannelReport& channel : channels)
+        bytes += channel.name == "main" ? 0 : channel.bytes;
     return bytes;
 }
 

@@ -24,7 +24,8 @@ void RoundGate::close() {
     changed_.notify_all();
 }
 
-std::optional<std::uint32_t> RoundGate::next_round(std::uint32_t last, const std::stop_token& stop) {
+std::optional<std::uint32_t> RoundGate::next_round(std::uint32_t last,
+                                                   const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     if (!changed_.wait(lock, stop, [&] { return round_ > last || closed_; })) return std::nullopt;
     if (round_ > last) return round_;

@@ -1,5 +1,5 @@
-// The barrier between rounds: a coordinator opens a round, every worker does it and arrives, the coordinator
-// goes on. Invariant: no worker is in round k+1 before all have arrived in round k.
+// The barrier between rounds: a coordinator opens a round, every worker does it and arrives, the
+// coordinator goes on. Invariant: no worker is in round k+1 before all have arrived in round k.
 #pragma once
 
 #include <condition_variable>
@@ -21,7 +21,8 @@ class RoundGate {
     // There is no further round.
     void close();
 
-    // Worker: the round after `last` once it is open; nothing when the gate is closed or stop was requested.
+    // Worker: the round after `last` once it is open; nothing when the gate is closed or stop was
+    // requested.
     std::optional<std::uint32_t> next_round(std::uint32_t last, const std::stop_token& stop);
     void arrive();
 
@@ -29,9 +30,9 @@ class RoundGate {
     const unsigned workers_;
     std::mutex mutex_;
     std::condition_variable_any changed_;
-    std::uint32_t round_ = 0;   // guarded by mutex_
-    unsigned arrived_ = 0;      // guarded by mutex_
-    bool closed_ = false;       // guarded by mutex_
+    std::uint32_t round_ = 0;  // guarded by mutex_
+    unsigned arrived_ = 0;     // guarded by mutex_
+    bool closed_ = false;      // guarded by mutex_
 };
 
 }  // namespace migrate::engine

@@ -11,7 +11,8 @@ SendChannel::SendChannel(ChannelId id, transport::Socket socket,
     : id_(id), socket_(std::move(socket)), compressor_(std::move(compressor)), pacer_(pacer) {}
 
 std::string SendChannel::where(const transport::PacketBuilder& packet) const {
-    return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_, packet.first_page());
+    return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_,
+                       packet.first_page());
 }
 
 // Fills parts_ from index 2 on with what goes on the wire for the packet's normal pages.
@@ -19,7 +20,8 @@ Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder&
     parts_.resize(2);
     if (compressor_ && !packet.payload().empty() && compressor_->worth_trying()) {
         std::span<const std::byte> whole;
-        MIGRATE_TRY(memory::guard_reads("the source", [&] { whole = compressor_->gather(packet.payload()); }));
+        MIGRATE_TRY(memory::guard_reads("the source",
+                                        [&] { whole = compressor_->gather(packet.payload()); }));
         MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
         // What did not pay is sent from the copy: it is in the cache.
         const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
@@ -68,7 +70,8 @@ Status SendChannel::send_sync(std::uint32_t round) {
     const transport::PacketHeaderBytes header = transport::encode_packet_header(
         {.kind = transport::PacketKind::kSync, .round = round, .sequence = sequence_}, {});
     Status sent = socket_.send(header);
-    if (!sent) return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
+    if (!sent)
+        return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
     ++sequence_;
     counters_.packets.fetch_add(1, std::memory_order_relaxed);
     return {};
@@ -77,7 +80,9 @@ Status SendChannel::send_sync(std::uint32_t round) {
 Status SendChannel::send_hello(const transport::SessionId& session) {
     Status sent = socket_.send(transport::encode_hello(
         {.role = transport::ConnectionRole::kData, .channel = id_, .session = session}));
-    if (!sent) return std::move(sent).error().with_context(fmt::format("channel {}, hello", index_of(id_)));
+    if (!sent)
+        return std::move(sent).error().with_context(
+            fmt::format("channel {}, hello", index_of(id_)));
     return {};
 }
 

@@ -19,10 +19,11 @@ namespace migrate::engine {
 class SendChannel {
   public:
     // `compressor` may be null. `pacer` is shared by all channels and outlives them.
-    SendChannel(ChannelId id, transport::Socket socket, std::unique_ptr<transport::Compressor> compressor,
-                transport::Pacer& pacer);
+    SendChannel(ChannelId id, transport::Socket socket,
+                std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer);
 
-    // Sends the packet and clears it. kCancelled if stop was requested while it waited for bandwidth.
+    // Sends the packet and clears it. kCancelled if stop was requested while it waited for
+    // bandwidth.
     Status send(transport::PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop);
     // Says that this round is over on this channel.
     Status send_sync(std::uint32_t round);

@@ -101,9 +101,11 @@ Status SendSession::migrate() {
 
 Status SendSession::negotiate() {
     const std::stop_token stop = cancellation_.token();
-    MIGRATE_ASSIGN(UniqueFd fd, transport::connect_to(config_.connect, config_.connect_timeout, stop));
+    MIGRATE_ASSIGN(UniqueFd fd,
+                   transport::connect_to(config_.connect, config_.connect_timeout, stop));
     MIGRATE_ASSIGN(transport::Socket socket,
-                   transport::Socket::adopt(std::move(fd), static_cast<std::uint64_t>(config_.io_timeout.count())));
+                   transport::Socket::adopt(
+                       std::move(fd), static_cast<std::uint64_t>(config_.io_timeout.count())));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
                            .regions = {source_.regions().begin(), source_.regions().end()},
@@ -111,10 +113,11 @@ Status SendSession::negotiate() {
                            .packet_bytes = config_.packet_bytes,
                            .compression = config_.compression,
                            .verify = config_.verify};
-    MIGRATE_TRY(control->send_raw(transport::encode_hello({.role = transport::ConnectionRole::kMain})));
+    MIGRATE_TRY(
+        control->send_raw(transport::encode_hello({.role = transport::ConnectionRole::kMain})));
     MIGRATE_TRY(control->send(FrameType::kOffer, transport::encode(offer)));
-    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path", times_,
-                                           cancellation_);
+    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
+                                           times_, cancellation_);
     {
         const std::scoped_lock lock(mutex_);
         link_ = std::move(link);
@@ -129,20 +132,22 @@ Status SendSession::negotiate() {
 }
 
 Status SendSession::connect_channels() {
-    MIGRATE_ASSIGN(auto connections, transport::connect_alike(link_->fd(), config_.channels,
-                                                              config_.connect_timeout, cancellation_.token()));
+    MIGRATE_ASSIGN(auto connections,
+                   transport::connect_alike(link_->fd(), config_.channels, config_.connect_timeout,
+                                            cancellation_.token()));
     for (std::uint16_t i = 0; i < config_.channels; ++i) {
-        MIGRATE_ASSIGN(transport::Socket socket,
-                       transport::Socket::adopt(std::move(connections[i]),
-                                                static_cast<std::uint64_t>(config_.io_timeout.count())));
+        MIGRATE_ASSIGN(
+            transport::Socket socket,
+            transport::Socket::adopt(std::move(connections[i]),
+                                     static_cast<std::uint64_t>(config_.io_timeout.count())));
         std::unique_ptr<transport::Compressor> compressor;
         if (config_.compression != transport::Compression::kNone) {
-            MIGRATE_ASSIGN(compressor,
-                           transport::Compressor::create(config_.compression, config_.compression_level,
-                                                         config_.packet_bytes));
+            MIGRATE_ASSIGN(compressor, transport::Compressor::create(config_.compression,
+                                                                     config_.compression_level,
+                                                                     config_.packet_bytes));
         }
-        auto channel =
-            std::make_unique<SendChannel>(ChannelId{i}, std::move(socket), std::move(compressor), pacer_);
+        auto channel = std::make_unique<SendChannel>(ChannelId{i}, std::move(socket),
+                                                     std::move(compressor), pacer_);
         MIGRATE_TRY(channel->send_hello(accepted_.session));
         const std::scoped_lock lock(mutex_);
         channels_.push_back(std::move(channel));
@@ -162,7 +167,8 @@ void SendSession::start_workers() {
     }
 }
 
-// Ends the workers: after a failure by waking whatever they wait for, after success they are at the gate.
+// Ends the workers: after a failure by waking whatever they wait for, after success they are at the
+// gate.
 void SendSession::stop_workers() {
     gate_.close();
     workers_.clear();
@@ -187,8 +193,8 @@ namespace {
 
 // Puts a run into packets, calling `full` whenever one has to go out first.
 template <typename Full>
-Status pack(transport::PacketBuilder*& packet, RegionId region, PageRun run, const std::byte* content,
-            const Full& full) {
+Status pack(transport::PacketBuilder*& packet, RegionId region, PageRun run,
+            const std::byte* content, const Full& full) {
     while (run.pages.count != 0) {
         const std::uint64_t taken = packet->add(region, run, content);
         run.pages = {run.pages.first + taken, run.pages.count - taken};
@@ -259,11 +265,13 @@ Status SendSession::feed_legacy() {
 Status SendSession::run_round(std::uint32_t round) {
     cursor_ = std::make_unique<WorkCursor>(source_.regions(), config_.channels);
     if (legacy_feed_) legacy_feed_->begin_round();
-    MIGRATE_TRY(link_->send(FrameType::kRoundStart, transport::encode(transport::RoundMark{round})));
+    MIGRATE_TRY(
+        link_->send(FrameType::kRoundStart, transport::encode(transport::RoundMark{round})));
     events_.emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
     gate_.open(round);
     if (legacy_feed_) MIGRATE_TRY(feed_legacy());
-    if (!gate_.wait_for_all(cancellation_.token())) return Error(ErrorKind::kCancelled, "cancelled");
+    if (!gate_.wait_for_all(cancellation_.token()))
+        return Error(ErrorKind::kCancelled, "cancelled");
     return link_->send(FrameType::kRoundEnd, transport::encode(transport::RoundMark{round}));
 }
 
@@ -271,9 +279,10 @@ Status SendSession::complete() {
     transport::Completion completion;
     completion.pages = sent_pages();
     if (config_.verify) {
-        MIGRATE_ASSIGN(const auto digests,
-                       memory::digest_source(source_, std::max(1U, std::thread::hardware_concurrency()),
-                                             cancellation_.token()));
+        MIGRATE_ASSIGN(
+            const auto digests,
+            memory::digest_source(source_, std::max(1U, std::thread::hardware_concurrency()),
+                                  cancellation_.token()));
         for (const memory::Digest& digest : digests) completion.digests.push_back(digest.hex());
     }
     // Nothing follows COMPLETE, so that both sides' byte counts end with it.
@@ -283,9 +292,11 @@ Status SendSession::complete() {
     MIGRATE_ASSIGN(const transport::Done done, transport::decode_done(frame.body));
     if (done.pages != completion.pages) {
         return make_error(ErrorKind::kProtocol,
-                          "the receiver counted {} normal, {} zero and {} unpopulated pages; {}, {} and {} were sent",
+                          "the receiver counted {} normal, {} zero and {} unpopulated pages; {}, "
+                          "{} and {} were sent",
                           done.pages.normal, done.pages.zero, done.pages.unpopulated,
-                          completion.pages.normal, completion.pages.zero, completion.pages.unpopulated);
+                          completion.pages.normal, completion.pages.zero,
+                          completion.pages.unpopulated);
     }
     const std::scoped_lock lock(mutex_);
     digests_ = std::move(completion.digests);

@@ -1,5 +1,6 @@
 // One migration from the sender's side: connect, negotiate, send every page, have it acknowledged.
-// Invariant: run() returns success only after the receiver said that all is in place and its count of pages is ours.
+// Invariant: run() returns success only after the receiver said that all is in place and its count
+// of pages is ours.
 #pragma once
 
 #include <atomic>
@@ -30,8 +31,10 @@ namespace migrate::engine {
 
 class SendSession {
   public:
-    // `source` and `events` outlive the session. Fails if this host cannot do what the configuration asks.
-    static Result<std::unique_ptr<SendSession>> create(SendConfig config, const memory::PageSource& source,
+    // `source` and `events` outlive the session. Fails if this host cannot do what the
+    // configuration asks.
+    static Result<std::unique_ptr<SendSession>> create(SendConfig config,
+                                                       const memory::PageSource& source,
                                                        EventLog& events);
     ~SendSession();
 
@@ -71,9 +74,10 @@ class SendSession {
     transport::Pacer pacer_;
     RoundGate gate_;
     std::string kernel_name_;
-    std::vector<std::unique_ptr<SpanScanner>> scanners_;  // one a channel; in legacy mode only the first
+    std::vector<std::unique_ptr<SpanScanner>>
+        scanners_;  // one a channel; in legacy mode only the first
     std::unique_ptr<LegacyFeed> legacy_feed_;
-    std::unique_ptr<WorkCursor> cursor_;                  // of the round under way
+    std::unique_ptr<WorkCursor> cursor_;  // of the round under way
     PageCounters classified_;
 
     mutable std::mutex mutex_;  // guards what follows, against report()

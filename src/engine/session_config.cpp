@@ -17,9 +17,12 @@ Result<ZeroPageDetection> detection_from_name(const std::string& name) {
 
 std::string_view name_of(ZeroPageDetection detection) {
     switch (detection) {
-        case ZeroPageDetection::kNone: return "none";
-        case ZeroPageDetection::kLegacy: return "legacy";
-        case ZeroPageDetection::kMultifd: return "multifd";
+        case ZeroPageDetection::kNone:
+            return "none";
+        case ZeroPageDetection::kLegacy:
+            return "legacy";
+        case ZeroPageDetection::kMultifd:
+            return "multifd";
     }
     return "none";
 }
@@ -30,16 +33,16 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.channels = static_cast<std::uint16_t>(settings.get<"multifd-channels">());
     MIGRATE_ASSIGN(config.detection, detection_from_name(settings.get<"zero-page-detection">()));
     config.zero_kernel = settings.get<"zero-kernel">();
-    if (const auto ratio = settings.get<"multifd-normal-page-ratio">(); ratio != kNormalPageRatioOff) {
+    if (const auto ratio = settings.get<"multifd-normal-page-ratio">();
+        ratio != kNormalPageRatioOff) {
         config.normal_page_ratio = static_cast<unsigned>(ratio);
     }
     config.packet_bytes = settings.get<"multifd-packet-size">();
     MIGRATE_ASSIGN(config.compression,
                    transport::compression_from_name(settings.get<"multifd-compression">()));
-    config.compression_level =
-        static_cast<int>(config.compression == transport::Compression::kLz4
-                             ? settings.get<"multifd-lz4-level">()
-                             : settings.get<"multifd-zstd-level">());
+    config.compression_level = static_cast<int>(config.compression == transport::Compression::kLz4
+                                                    ? settings.get<"multifd-lz4-level">()
+                                                    : settings.get<"multifd-zstd-level">());
     config.max_bandwidth = settings.get<"max-bandwidth">();
     config.skip_unpopulated = settings.get<"skip-unpopulated">();
     config.verify = settings.get<"verify">() == "digest";

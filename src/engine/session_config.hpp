@@ -46,7 +46,7 @@ Result<SendConfig> make_send_config(const Settings& settings);
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
-    std::string port_file;                                   // empty: none
+    std::string port_file;                                    // empty: none
     std::optional<std::chrono::milliseconds> listen_timeout;  // nothing: for ever
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};

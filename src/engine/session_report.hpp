@@ -15,7 +15,8 @@ struct SessionTimes {
     std::chrono::steady_clock::time_point ended;
 };
 
-// total_time up to the end or else now, setup_time up to the first round or else as long as the total.
+// total_time up to the end or else now, setup_time up to the first round or else as long as the
+// total.
 void fill_times(Report& report, const SessionTimes& times);
 ChannelReport main_channel_report(std::uint64_t bytes);
 ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCounters& counters);

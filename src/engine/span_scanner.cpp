@@ -6,8 +6,8 @@
 
 namespace migrate::engine {
 
-SpanScanner::SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
-                         const Options& options)
+SpanScanner::SpanScanner(const memory::PageSource& source,
+                         std::unique_ptr<accel::PageScanner> scanner, const Options& options)
     : source_(source),
       scanner_(std::move(scanner)),
       options_(options),

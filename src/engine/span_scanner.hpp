@@ -1,5 +1,6 @@
 // Turns a span of guest memory into runs of normal, zero and unpopulated pages.
-// Invariant: every page of the span is emitted exactly once, in order; memory that was never touched is not read.
+// Invariant: every page of the span is emitted exactly once, in order; memory that was never
+// touched is not read.
 #pragma once
 
 #include <cstdint>

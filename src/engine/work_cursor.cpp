@@ -19,19 +19,24 @@ WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers)
 }
 
 std::optional<WorkSpan> WorkCursor::claim() {
-    // Relaxed: the cursor orders nothing but itself; the pages were there before the workers started.
+    // Relaxed: the cursor orders nothing but itself; the pages were there before the workers
+    // started.
     std::uint64_t unit = next_unit_.load(std::memory_order_relaxed);
     while (unit < total_units_) {
         const auto part = std::prev(std::upper_bound(
-            parts_.begin(), parts_.end(), unit,
-            [](std::uint64_t value, const Part& candidate) { return value < candidate.first_unit; }));
+            parts_.begin(), parts_.end(), unit, [](std::uint64_t value, const Part& candidate) {
+                return value < candidate.first_unit;
+            }));
         const std::uint64_t within = unit - part->first_unit;
-        const std::uint64_t share = std::clamp<std::uint64_t>((total_units_ - unit) / divisor_, 1, kMaxUnits);
+        const std::uint64_t share =
+            std::clamp<std::uint64_t>((total_units_ - unit) / divisor_, 1, kMaxUnits);
         const std::uint64_t units = std::min(share, part->units - within);
-        if (!next_unit_.compare_exchange_weak(unit, unit + units, std::memory_order_relaxed)) continue;
+        if (!next_unit_.compare_exchange_weak(unit, unit + units, std::memory_order_relaxed))
+            continue;
         const std::uint64_t first = within * kPagesPerHugePage;
         const std::uint64_t end = std::min((within + units) * kPagesPerHugePage, part->pages);
-        return WorkSpan{RegionId{static_cast<std::uint16_t>(part - parts_.begin())}, {first, end - first}};
+        return WorkSpan{RegionId{static_cast<std::uint16_t>(part - parts_.begin())},
+                        {first, end - first}};
     }
     return std::nullopt;
 }
