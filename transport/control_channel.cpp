@@ -20,7 +20,8 @@ Result<std::unique_ptr<ControlChannel>> ControlChannel::create(Socket socket) {
 Status ControlChannel::send(FrameType type, std::string_view body) {
     const std::string frame = encode_frame(type, body);
     const std::scoped_lock lock(send_mutex_);
-    MIGRATE_TRY(socket_.send(std::as_bytes(std::span(frame))));
+    Status sent = socket_.send(std::as_bytes(std::span(frame)));
+    if (!sent) return std::move(sent).error().with_context("main channel");
     last_sent_.store(Clock::now(), std::memory_order_relaxed);
     return {};
 }

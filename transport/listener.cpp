@@ -169,7 +169,7 @@ struct Listener::Impl {
         });
     }
 
-    void finished(Pending& one, Status status) {
+    void finished(Pending& one, const Status& status) {
         if (!status) {
             log::warning("{}: not a sender: {}", one.peer(), status.error().message());
             one.close();
@@ -230,7 +230,8 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
     try {
         Impl& impl = *impl_;
         asio::steady_timer timer(impl.context);
-        // Shared: a timer that ran out just as a connection arrived calls its handler during the next call.
+        // Shared: a timer that ran out just as a connection arrived calls its handler during the
+        // next call.
         const auto timed_out = std::make_shared<bool>(false);
         if (timeout) {
             timer.expires_after(*timeout);

@@ -62,6 +62,8 @@ Status PeerLink::run() {
         cancellation_.fail(std::move(status).error());
     }
     say_goodbye();
+    // A peer that has said its last waits for our end of the connection.
+    if (peer_gave_up_) channel_->shutdown();
     return {};
 }
 

@@ -48,6 +48,12 @@ class Readme(unittest.TestCase):
                 print(f"README.md:{block.line}: exit code {status}\n{output}")
                 self.assertEqual(status, 0, f"README.md:{block.line}: {block.commands}\n{output}")
 
+    def test_options_table_is_the_programs_own(self):
+        table = subprocess.run([os.environ["MIGRATE_BINARY"], "options-markdown"], capture_output=True, text=True,
+                               check=True).stdout
+        self.assertIn(table, (PROJECT / "README.md").read_text(),
+                      "put the output of `migrate options-markdown` in place of README.md's options table")
+
     def test_has_the_two_commands(self):
         commands = [command for block in readme_blocks.shell_blocks((PROJECT / "README.md").read_text())
                     for command in block.commands]

@@ -1,0 +1,53 @@
+#include "engine/migration_status.hpp"
+
+#include <set>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using enum MigrationStatus;
+
+const std::vector<MigrationStatus> kAll{kNone,      kSetup,  kActive,   kCancelling,
+                                        kCancelled, kFailed, kCompleted};
+
+TEST_CASE("exactly the legal transitions are legal") {
+    const std::set<std::pair<MigrationStatus, MigrationStatus>> legal{
+        {kNone, kSetup},        {kSetup, kActive}, {kActive, kCompleted}, {kSetup, kCancelling},
+        {kActive, kCancelling}, {kSetup, kFailed}, {kActive, kFailed},    {kCancelling, kCancelled},
+    };
+    for (const MigrationStatus from : kAll) {
+        for (const MigrationStatus to : kAll) {
+            INFO(name_of(from) << " to " << name_of(to));
+            CHECK(may_follow(from, to) == legal.contains({from, to}));
+        }
+    }
+}
+
+TEST_CASE("the final states are those nothing follows") {
+    for (const MigrationStatus from : kAll) {
+        bool leads_on = false;
+        for (const MigrationStatus to : kAll) leads_on = leads_on || may_follow(from, to);
+        CHECK(is_final(from) == !leads_on);
+    }
+}
+
+TEST_CASE("states have QEMU's names") {
+    const std::vector<std::string_view> names{"none",      "setup",  "active",   "cancelling",
+                                              "cancelled", "failed", "completed"};
+    for (std::size_t i = 0; i < kAll.size(); ++i) CHECK(name_of(kAll[i]) == names[i]);
+}
+
+TEST_CASE("a cell holds the state it was last advanced to") {
+    StatusCell cell;
+    CHECK(cell.get() == kNone);
+    for (const MigrationStatus status : {kSetup, kActive, kCancelling, kCancelled}) {
+        cell.advance(status);
+        CHECK(cell.get() == status);
+    }
+}
+
+}  // namespace
+}  // namespace migrate::engine

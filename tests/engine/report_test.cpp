@@ -1,0 +1,125 @@
+#include "engine/report.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+#include "engine/session_report.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using nlohmann::json;
+
+Report some_report() {
+    Report report;
+    report.side = "send";
+    report.status = MigrationStatus::kCompleted;
+    report.memory = "anon:1M";
+    report.total_bytes = 256 * kPageSize;
+    report.pages = {100, 50, 106};
+    report.total_time = std::chrono::microseconds(3'500'999);
+    report.setup_time = std::chrono::microseconds(1'500'999);
+    report.settings = {{"verify", "none"}};
+    add_channel(report, main_channel_report(1000));
+    ChannelCounters counters;
+    counters.pages.add({60, 50, 6});
+    counters.payload_bytes = 60 * kPageSize;
+    counters.packets = 3;
+    add_channel(report, channel_report(ChannelId{0}, 60 * kPageSize + 200, counters));
+    ChannelCounters other;
+    other.pages.add({40, 0, 100});
+    other.payload_bytes = 40 * kPageSize;
+    add_channel(report, channel_report(ChannelId{1}, 40 * kPageSize + 100, other));
+    report.threads = {{"multifdsend_0", 1'500'000}};
+    return report;
+}
+
+TEST_CASE("a report's figures add up") {
+    const Report report = some_report();
+    std::uint64_t bytes = 0;
+    transport::PageCounts pages;
+    for (const ChannelReport& channel : report.channels) {
+        bytes += channel.bytes;
+        pages += channel.pages;
+    }
+    CHECK(bytes == report.transferred);
+    CHECK(report.multifd_bytes() == report.transferred - 1000);
+    CHECK(report.payload_bytes == 100 * kPageSize);
+    CHECK(pages == report.pages);
+    CHECK(report.remaining_bytes() == 0);
+    CHECK(report.pages_per_second() == Approx(75));
+    CHECK(report.mbps() == Approx(static_cast<double>(report.transferred) * 8 / 2e6));
+}
+
+TEST_CASE("the JSON has QEMU's fields") {
+    const Report report = some_report();
+    const json document = json::parse(to_json(report));
+    CHECK(document.at("side") == "send");
+    CHECK(document.at("status") == "completed");
+    CHECK(document.at("total-time") == 3500);
+    CHECK(document.at("setup-time") == 1500);
+    CHECK(document.at("total-time-us") == 3'500'999);
+    CHECK(document.at("memory") == "anon:1M");
+    CHECK(document.at("settings").at("verify") == "none");
+    CHECK_FALSE(document.contains("error-desc"));
+    CHECK_FALSE(document.contains("peer"));
+    CHECK_FALSE(document.contains("digests"));
+    const json& ram = document.at("ram");
+    CHECK(ram.at("total") == 256 * kPageSize);
+    CHECK(ram.at("transferred") == report.transferred);
+    CHECK(ram.at("normal") == 100);
+    CHECK(ram.at("normal-bytes") == 100 * kPageSize);
+    CHECK(ram.at("duplicate") == 50);
+    CHECK(ram.at("unpopulated") == 106);
+    CHECK(ram.at("page-size") == kPageSize);
+    CHECK(ram.at("multifd-bytes") == report.multifd_bytes());
+    CHECK(ram.at("payload-bytes").get<std::uint64_t>() +
+              ram.at("header-bytes").get<std::uint64_t>() ==
+          report.transferred);
+    CHECK(ram.contains("mbps"));
+    CHECK(ram.at("pages-per-second") == 75);
+    CHECK_FALSE(ram.contains("remaining"));
+    const json& channels = document.at("channels");
+    REQUIRE(channels.size() == 3);
+    CHECK(channels[0].at("name") == "main");
+    CHECK(channels[1].at("pages") == 116);
+    CHECK(channels[1].at("packets") == 3);
+    CHECK(document.at("threads").at(0).at("name") == "multifdsend_0");
+    CHECK(document.at("threads").at(0).at("run-time") == 1.5);
+}
+
+TEST_CASE("what is left is shown while the migration runs, and its error when it failed") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.pages = {100, 50, 6};
+    CHECK(json::parse(to_json(report)).at("ram").at("remaining") == 100 * kPageSize);
+    CHECK(to_text(report).find("remaining ram: 400 kbytes") != std::string::npos);
+    report.status = MigrationStatus::kFailed;
+    report.error_desc = "bad \xFF bytes";
+    CHECK(json::parse(to_json(report)).contains("error-desc"));
+    CHECK(to_text(report).find("error: bad") != std::string::npos);
+}
+
+TEST_CASE("a migration that was never active has no rates") {
+    Report report = some_report();
+    report.total_time = report.setup_time;
+    CHECK(report.mbps() == 0);
+    CHECK(report.pages_per_second() == 0);
+    CHECK_NOTHROW(json::parse(to_json(Report{})));
+}
+
+TEST_CASE("times that have not come are counted up to now, or left out") {
+    Report report;
+    fill_times(report, {});
+    CHECK(report.total_time.count() == 0);
+    const auto start = std::chrono::steady_clock::now();
+    using std::chrono::milliseconds;
+    fill_times(report, {start, start + milliseconds(10), start + milliseconds(25)});
+    CHECK(report.total_time == milliseconds(25));
+    CHECK(report.setup_time == milliseconds(10));
+    fill_times(report, {start, {}, start + milliseconds(25)});
+    CHECK(report.setup_time == report.total_time);
+}
+
+}  // namespace
+}  // namespace migrate::engine

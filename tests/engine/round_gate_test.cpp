@@ -1,0 +1,68 @@
+#include "engine/round_gate.hpp"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace migrate::engine {
+namespace {
+
+TEST_CASE("no worker is in a round before all have arrived in the one before") {
+    constexpr unsigned kWorkers = 6;
+    constexpr std::uint32_t kRounds = 200;
+    RoundGate gate(kWorkers);
+    const std::stop_source stop;
+    std::atomic<unsigned> done{0};
+    std::atomic<bool> early{false};
+    std::vector<std::jthread> workers;
+    for (unsigned i = 0; i < kWorkers; ++i) {
+        workers.emplace_back([&] {
+            std::uint32_t last = 0;
+            while (const auto round = gate.next_round(last, stop.get_token())) {
+                if (*round != last + 1 || done.load() < (*round - 1) * kWorkers) early = true;
+                last = *round;
+                ++done;
+                gate.arrive();
+            }
+        });
+    }
+    for (std::uint32_t round = 1; round <= kRounds; ++round) {
+        gate.open(round);
+        REQUIRE(gate.wait_for_all(stop.get_token()));
+        REQUIRE(done == round * kWorkers);
+    }
+    gate.close();
+    workers.clear();
+    CHECK_FALSE(early);
+    CHECK(done == kRounds * kWorkers);
+}
+
+TEST_CASE("stop wakes workers and the coordinator") {
+    RoundGate gate(2);
+    std::stop_source stop;
+    bool got_round = true;
+    bool all_arrived = true;
+    std::jthread worker([&] { got_round = gate.next_round(0, stop.get_token()).has_value(); });
+    std::jthread coordinator([&] { all_arrived = gate.wait_for_all(stop.get_token()); });
+    stop.request_stop();
+    worker.join();
+    coordinator.join();
+    CHECK_FALSE(got_round);
+    CHECK_FALSE(all_arrived);
+}
+
+TEST_CASE("a closed gate lets a worker finish the round that is open, and opens no further one") {
+    RoundGate gate(1);
+    const std::stop_source stop;
+    gate.open(1);
+    gate.close();
+    CHECK(gate.next_round(0, stop.get_token()) == 1U);
+    gate.arrive();
+    CHECK_FALSE(gate.next_round(1, stop.get_token()));
+    CHECK(gate.wait_for_all(stop.get_token()));
+}
+
+}  // namespace
+}  // namespace migrate::engine

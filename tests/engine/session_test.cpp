@@ -1,0 +1,282 @@
+// A sender and a receiver in one process, over loopback.
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "catch.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "memory/page_source.hpp"
+#include "tests/memory/must.hpp"
+#include "transport/connector.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using transport::Compression;
+
+constexpr milliseconds kLong{60'000};
+
+RecvConfig recv_config(const std::string& sink = "anon:") {
+    RecvConfig config;
+    config.listen = {"127.0.0.1", 0};
+    config.sink = sink;
+    config.listen_timeout = kLong;
+    config.handshake_timeout = kLong;
+    config.io_timeout = kLong;
+    return config;
+}
+
+SendConfig send_config() {
+    SendConfig config;
+    config.packet_bytes = 64 * kPageSize;
+    config.verify = true;
+    config.connect_timeout = kLong;
+    config.handshake_timeout = kLong;
+    config.io_timeout = kLong;
+    return config;
+}
+
+struct Outcome {
+    Status sent;
+    Status received;
+    Report sender;
+    Report receiver;
+};
+
+// Both sessions, ready to run.
+struct Sessions {
+    Sessions(const std::string& source_uri, SendConfig config, RecvConfig receiver_config)
+        : source(must(memory::open_page_source(source_uri))),
+          receiver(must(RecvSession::create(std::move(receiver_config), events))) {
+        config.connect = {"127.0.0.1", receiver->port()};
+        sender = must(SendSession::create(std::move(config), *source, events));
+    }
+    Outcome run() {
+        Outcome outcome;
+        std::jthread receiving([&] { outcome.received = receiver->run(); });
+        outcome.sent = sender->run();
+        receiving.join();
+        outcome.sender = sender->report();
+        outcome.receiver = receiver->report();
+        return outcome;
+    }
+
+    EventLog events;
+    std::unique_ptr<memory::PageSource> source;
+    std::unique_ptr<RecvSession> receiver;
+    std::unique_ptr<SendSession> sender;
+};
+
+void check_identities(const Report& report, std::uint64_t total_bytes) {
+    CHECK(report.status == MigrationStatus::kCompleted);
+    CHECK(report.total_bytes == total_bytes);
+    CHECK(report.pages.total() * kPageSize == total_bytes);
+    std::uint64_t bytes = 0;
+    std::uint64_t payload = 0;
+    transport::PageCounts pages;
+    for (const ChannelReport& channel : report.channels) {
+        bytes += channel.bytes;
+        payload += channel.payload_bytes;
+        pages += channel.pages;
+    }
+    CHECK(bytes == report.transferred);
+    CHECK(payload == report.payload_bytes);
+    CHECK(pages == report.pages);
+    CHECK(nlohmann::json::parse(to_json(report)).at("status") == "completed");
+}
+
+void check_success(const Outcome& outcome, std::uint64_t total_bytes) {
+    must(outcome.sent);
+    must(outcome.received);
+    check_identities(outcome.sender, total_bytes);
+    check_identities(outcome.receiver, total_bytes);
+    CHECK(outcome.sender.pages == outcome.receiver.pages);
+    CHECK(outcome.sender.transferred == outcome.receiver.transferred);
+    CHECK(outcome.sender.payload_bytes == outcome.receiver.payload_bytes);
+    CHECK(outcome.sender.digests == outcome.receiver.digests);
+}
+
+TEST_CASE("memory arrives whole in every mode, whatever it holds") {
+    for (const char* fill : {"untouched", "read", "zero", "random", "mixed:30"}) {
+        for (const auto detection :
+             {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
+            INFO(fill << ", " << name_of(detection));
+            SendConfig config = send_config();
+            config.detection = detection;
+            config.channels = 3;
+            Sessions sessions(std::string("anon:5M,fill=") + fill, config, recv_config());
+            const Outcome outcome = sessions.run();
+            check_success(outcome, 5 * kMiB);
+            CHECK(outcome.sender.digests.size() == 1);
+            if (detection == ZeroPageDetection::kNone) CHECK(outcome.sender.pages.zero == 0);
+        }
+    }
+}
+
+TEST_CASE(
+    "memory arrives whole with every compression, ratio, packet size and number of channels") {
+    const auto check = [](const SendConfig& config) {
+        Sessions sessions("anon:6M,fill=mixed:50", config, recv_config());
+        const Outcome outcome = sessions.run();
+        check_success(outcome, 6 * kMiB);
+        return outcome;
+    };
+    for (const Compression compression : {Compression::kLz4, Compression::kZstd}) {
+        SendConfig config = send_config();
+        config.compression = compression;
+        // Zeros sent as normal pages, which compress.
+        config.normal_page_ratio = 100;
+        CHECK(check(config).sender.payload_bytes < 6 * kMiB);
+    }
+    for (const unsigned ratio : {0U, 50U, 100U}) {
+        SendConfig config = send_config();
+        config.normal_page_ratio = ratio;
+        const transport::PageCounts pages = check(config).sender.pages;
+        if (ratio == 100) CHECK(pages.zero == 0);
+    }
+    for (const std::uint64_t packet_bytes :
+         {transport::kMinPacketBytes, transport::kMaxPacketBytes}) {
+        SendConfig config = send_config();
+        config.packet_bytes = packet_bytes;
+        check(config);
+    }
+    for (const std::uint16_t channels : {std::uint16_t{1}, std::uint16_t{16}}) {
+        SendConfig config = send_config();
+        config.channels = channels;
+        const Outcome outcome = check(config);
+        CHECK(outcome.sender.channels.size() == 1U + channels);
+        CHECK(outcome.receiver.channels.size() == 1U + channels);
+    }
+}
+
+TEST_CASE("untouched memory is counted apart, or looked at with skip-unpopulated=off") {
+    Sessions skipping("anon:8M", send_config(), recv_config());
+    const Outcome skipped = skipping.run();
+    check_success(skipped, 8 * kMiB);
+    CHECK(skipped.sender.pages.unpopulated == 2048);
+    SendConfig config = send_config();
+    config.skip_unpopulated = false;
+    Sessions looking("anon:8M", config, recv_config());
+    const Outcome looked = looking.run();
+    check_success(looked, 8 * kMiB);
+    CHECK(looked.sender.pages.zero == 2048);
+}
+
+TEST_CASE("a sink that discards counts all, but cannot verify") {
+    SendConfig config = send_config();
+    config.verify = false;
+    Sessions sessions("anon:4M,fill=random", config, recv_config("null:"));
+    check_success(sessions.run(), 4 * kMiB);
+
+    config.verify = true;
+    Sessions verifying("anon:4M,fill=random", config, recv_config("null:"));
+    std::jthread receiving([&] { static_cast<void>(verifying.receiver->run()); });
+    const Status refused = verifying.sender->run();
+    CHECK(message_of(refused).find("verify") != std::string::npos);
+    CHECK(verifying.sender->report().status == MigrationStatus::kFailed);
+    verifying.receiver->cancel("the test is over");
+}
+
+// So slow that it does not end by itself.
+SendConfig slow_config() {
+    SendConfig config = send_config();
+    config.max_bandwidth = 1;
+    return config;
+}
+
+void check_cancelled(const Outcome& outcome, std::string_view reason) {
+    for (const Status& status : {outcome.sent, outcome.received}) {
+        REQUIRE_FALSE(status);
+        INFO(status.error().message());
+        CHECK(status.error().kind() == ErrorKind::kCancelled);
+        CHECK(status.error().message().find(reason) != std::string::npos);
+    }
+    CHECK(outcome.sender.status == MigrationStatus::kCancelled);
+    CHECK(outcome.receiver.status == MigrationStatus::kCancelled);
+    CHECK_FALSE(outcome.sender.error_desc.empty());
+}
+
+// Cancels once both are active.
+template <typename Session>
+std::jthread cancel_when_active(const Sessions& sessions, Session& session, const char* reason) {
+    return std::jthread([&sessions, &session, reason](const std::stop_token& stop) {
+        const auto active = [](const Report& report) {
+            return report.status == MigrationStatus::kActive;
+        };
+        while (!stop.stop_requested() &&
+               !(active(sessions.sender->report()) && active(sessions.receiver->report()))) {
+            std::this_thread::yield();
+        }
+        session.cancel(reason);
+    });
+}
+
+TEST_CASE("cancelling the sender cancels the receiver, in every mode") {
+    for (const auto detection :
+         {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
+        SendConfig config = slow_config();
+        config.detection = detection;
+        Sessions sessions("anon:16M,fill=random", config, recv_config());
+        const std::jthread canceller =
+            cancel_when_active(sessions, *sessions.sender, "the sender's user");
+        check_cancelled(sessions.run(), "the sender's user");
+    }
+}
+
+TEST_CASE("cancelling the receiver cancels the sender") {
+    Sessions sessions("anon:16M,fill=random", slow_config(), recv_config());
+    const std::jthread canceller =
+        cancel_when_active(sessions, *sessions.receiver, "the receiver's user");
+    check_cancelled(sessions.run(), "the receiver's user");
+}
+
+TEST_CASE("a session cancelled before it runs ends at once") {
+    Sessions sessions("anon:1M", send_config(), recv_config());
+    sessions.sender->cancel("changed my mind");
+    sessions.receiver->cancel("changed my mind");
+    check_cancelled(sessions.run(), "changed my mind");
+}
+
+TEST_CASE("sessions that never run end with their owner") {
+    Sessions sessions("anon:1M", send_config(), recv_config());
+    CHECK(sessions.sender->report().status == MigrationStatus::kNone);
+    CHECK(sessions.receiver->report().status == MigrationStatus::kNone);
+    sessions.sender.reset();
+    sessions.receiver.reset();
+}
+
+TEST_CASE("nobody comes, or nobody is there") {
+    RecvConfig impatient = recv_config();
+    impatient.listen_timeout = milliseconds(1);
+    EventLog events;
+    const auto receiver = must(RecvSession::create(impatient, events));
+    CHECK(message_of(receiver->run()).find("listen-timeout") != std::string::npos);
+    CHECK(receiver->report().status == MigrationStatus::kFailed);
+
+    Sessions sessions("anon:1M", send_config(), recv_config());
+    sessions.receiver.reset();
+    CHECK(message_of(sessions.sender->run()).find("refused") != std::string::npos);
+    CHECK(sessions.sender->report().status == MigrationStatus::kFailed);
+}
+
+TEST_CASE("a stranger before the sender does not stop the migration") {
+    Sessions sessions("anon:2M,fill=mixed:10", send_config(), recv_config());
+    const transport::Address address{"127.0.0.1", sessions.receiver->port()};
+    const UniqueFd silent = must(transport::connect_to(address, kLong, {}));
+    { const UniqueFd gone = must(transport::connect_to(address, kLong, {})); }
+    check_success(sessions.run(), 2 * kMiB);
+}
+
+TEST_CASE("what this host cannot do is said before anything is connected") {
+    EventLog events;
+    const auto source = must(memory::open_page_source("anon:1M"));
+    SendConfig config = send_config();
+    config.zero_kernel = "abacus";
+    CHECK(message_of(SendSession::create(config, *source, events)).find("abacus") !=
+          std::string::npos);
+    CHECK_FALSE(RecvSession::create(recv_config("file:/nonexistent/folder/x"), events));
+}
+
+}  // namespace
+}  // namespace migrate::engine

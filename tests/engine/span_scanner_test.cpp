@@ -1,0 +1,228 @@
+#include "engine/span_scanner.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <deque>
+#include <random>
+
+#include "catch.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::engine {
+namespace {
+
+constexpr RegionId kRam{0};
+
+// One region whose pages' kinds the test chooses.
+class FakeSource : public memory::PageSource {
+  public:
+    explicit FakeSource(std::vector<PageKind> kinds) : kinds_(std::move(kinds)) {
+        region_ = {"ram", kinds_.size() * kPageSize};
+        bytes_ = must(Mapping::create({.size = region_.size_bytes,
+                                       .protection = PROT_READ | PROT_WRITE,
+                                       .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                       .what = "a fake source"}));
+        for (std::size_t i = 0; i < kinds_.size(); ++i) {
+            if (kinds_[i] == PageKind::kNormal)
+                bytes_.data()[i * kPageSize + kPageSize - 1] = std::byte{1};
+        }
+    }
+    std::string_view description() const override { return "fake:"; }
+    std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
+    std::span<const std::byte> memory(RegionId) const override { return bytes_.bytes(); }
+    Status population(RegionId, PageRange range,
+                      std::vector<memory::PopulationExtent>& extents) const override {
+        memory::PopulationBuilder builder(range, extents);
+        for (std::uint64_t page = range.first; page < range.end(); ++page) {
+            builder.extend_to(page + 1, kinds_[page] != PageKind::kUnpopulated);
+        }
+        return {};
+    }
+    Status prefault(RegionId, PageRange range) const override {
+        if (range.end() > fails_from_) return Error("the source broke");
+        for (std::uint64_t page = range.first; page < range.end(); ++page) {
+            prefaulted_unpopulated_ =
+                prefaulted_unpopulated_ || kinds_[page] == PageKind::kUnpopulated;
+        }
+        return {};
+    }
+
+    const std::vector<PageKind>& kinds() const { return kinds_; }
+    bool prefaulted_unpopulated() const { return prefaulted_unpopulated_; }
+    void fail_from(std::uint64_t page) { fails_from_ = page; }
+
+  private:
+    std::vector<PageKind> kinds_;
+    RegionInfo region_;
+    Mapping bytes_;
+    std::uint64_t fails_from_ = UINT64_MAX;
+    mutable bool prefaulted_unpopulated_ = false;
+};
+
+struct ScannerLog {
+    std::size_t most_outstanding = 0;
+    std::size_t most_pages = 0;
+    std::vector<const std::byte*> pages;  // in the order of submission
+};
+
+// Looks at the last byte of each page only, when it is asked for the result.
+class FakeScanner : public accel::PageScanner {
+  public:
+    FakeScanner(std::size_t depth, ScannerLog& log) : depth_(depth), log_(log) {}
+    std::string_view name() const override { return "fake"; }
+    std::size_t depth() const override { return depth_; }
+    void submit(std::span<const accel::PageExtent> batch) override {
+        batches_.emplace_back(batch.begin(), batch.end());
+        log_.most_outstanding = std::max(log_.most_outstanding, batches_.size());
+        std::size_t pages = 0;
+        for (const accel::PageExtent& extent : batch) {
+            pages += extent.pages;
+            for (std::uint32_t i = 0; i < extent.pages; ++i)
+                log_.pages.push_back(extent.data + i * kPageSize);
+        }
+        log_.most_pages = std::max(log_.most_pages, pages);
+    }
+    Status collect(std::span<std::uint64_t> zero_map) override {
+        std::size_t index = 0;
+        for (const accel::PageExtent& extent : batches_.front()) {
+            for (std::uint32_t i = 0; i < extent.pages; ++i, ++index) {
+                const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+                const bool zero = extent.data[(i + 1) * kPageSize - 1] == std::byte{0};
+                zero_map[index / 64] =
+                    zero ? zero_map[index / 64] | bit : zero_map[index / 64] & ~bit;
+            }
+        }
+        batches_.pop_front();
+        return {};
+    }
+
+  private:
+    std::size_t depth_;
+    ScannerLog& log_;
+    std::deque<std::vector<accel::PageExtent>> batches_;
+};
+
+std::vector<PageKind> random_kinds(std::size_t pages) {
+    std::mt19937 random(5);
+    std::vector<PageKind> kinds;
+    while (kinds.size() < pages) {
+        kinds.insert(kinds.end(), 1 + random() % 40, static_cast<PageKind>(random() % 3));
+    }
+    kinds.resize(pages);
+    return kinds;
+}
+
+// The kinds emitted, one a page, after checking order and content pointers.
+std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages) {
+    std::vector<PageKind> kinds;
+    must(scanner.scan({kRam, pages},
+                      [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
+                          REQUIRE(region == kRam);
+                          REQUIRE(run.pages.count > 0);
+                          REQUIRE(run.pages.first == pages.first + kinds.size());
+                          REQUIRE(content == source.memory(kRam).data() + run.pages.offset_bytes());
+                          kinds.insert(kinds.end(), run.pages.count, run.kind);
+                          return {};
+                      }));
+    REQUIRE(kinds.size() == pages.count);
+    return kinds;
+}
+
+TEST_CASE("every page is emitted once, in order, by its kind, at any depth and batch size") {
+    const FakeSource source(random_kinds(3000));
+    for (const std::size_t depth : {1U, 4U}) {
+        for (const std::uint64_t batch : {1U, 63U, 64U, 65U, 128U, 1024U}) {
+            ScannerLog log;
+            SpanScanner scanner(source, std::make_unique<FakeScanner>(depth, log),
+                                {.normal_page_ratio = {}, .batch_pages = batch});
+            std::vector<PageKind> kinds = scan(scanner, source, {0, 1001});
+            const auto rest = scan(scanner, source, {1001, 1999});
+            kinds.insert(kinds.end(), rest.begin(), rest.end());
+            CHECK(kinds == source.kinds());
+            CHECK(log.most_outstanding <= depth);
+            CHECK(log.most_pages <= batch);
+            for (const std::byte* data : log.pages) {
+                const auto page =
+                    static_cast<std::size_t>(data - source.memory(kRam).data()) / kPageSize;
+                REQUIRE(source.kinds()[page] != PageKind::kUnpopulated);
+            }
+        }
+    }
+    CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("a scanner of some depth is kept busy") {
+    const FakeSource source(std::vector<PageKind>(1000, PageKind::kZero));
+    ScannerLog log;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
+                        {.normal_page_ratio = {}, .batch_pages = 16});
+    scan(scanner, source, {0, 1000});
+    CHECK(log.most_outstanding == 4);
+}
+
+TEST_CASE("with skip-unpopulated=off all is looked at") {
+    const FakeSource source(random_kinds(500));
+    ScannerLog log;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
+                        {.skip_unpopulated = false, .normal_page_ratio = {}});
+    auto expected = source.kinds();
+    std::replace(expected.begin(), expected.end(), PageKind::kUnpopulated, PageKind::kZero);
+    CHECK(scan(scanner, source, {0, 500}) == expected);
+    CHECK(log.pages.size() == 500);
+}
+
+TEST_CASE("without a scanner every populated page is normal") {
+    const FakeSource source(random_kinds(500));
+    SpanScanner scanner(source, nullptr, {});
+    auto expected = source.kinds();
+    std::replace(expected.begin(), expected.end(), PageKind::kZero, PageKind::kNormal);
+    CHECK(scan(scanner, source, {0, 500}) == expected);
+}
+
+TEST_CASE(
+    "the ratio's groups run on over batches and spans, and count only pages that are checked") {
+    const FakeSource source(random_kinds(3000));
+    for (const unsigned ratio : {1U, 37U, 99U, 100U}) {
+        ScannerLog log;
+        SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
+                            {.normal_page_ratio = ratio, .batch_pages = 48});
+        std::vector<PageKind> kinds;
+        for (std::uint64_t page = 0; page < 3000; page += 250) {
+            const auto part = scan(scanner, source, {page, 250});
+            kinds.insert(kinds.end(), part.begin(), part.end());
+        }
+        auto expected = source.kinds();
+        unsigned checked = 0;
+        for (PageKind& kind : expected) {
+            if (kind == PageKind::kUnpopulated) continue;
+            if (checked++ % 100 < ratio) kind = PageKind::kNormal;
+        }
+        CHECK(kinds == expected);
+    }
+}
+
+TEST_CASE("an error of the consumer or of the source ends the scan") {
+    FakeSource source(random_kinds(1000));
+    ScannerLog log;
+    int calls = 0;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
+                        {.normal_page_ratio = {}, .batch_pages = 16});
+    const Status stopped =
+        scanner.scan({kRam, {0, 1000}}, [&](RegionId, const PageRun&, const std::byte*) -> Status {
+            if (++calls == 3) return Error(ErrorKind::kCancelled, "enough");
+            return {};
+        });
+    CHECK(message_of(stopped) == "enough");
+    CHECK(calls == 3);
+
+    source.fail_from(500);
+    SpanScanner second(source, std::make_unique<FakeScanner>(4, log),
+                       {.normal_page_ratio = {}, .batch_pages = 16});
+    const Status broken = second.scan(
+        {kRam, {0, 1000}}, [](RegionId, const PageRun&, const std::byte*) { return Status(); });
+    CHECK(message_of(broken) == "the source broke");
+}
+
+}  // namespace
+}  // namespace migrate::engine

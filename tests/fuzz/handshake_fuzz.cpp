@@ -1,0 +1,89 @@
+// Drives what reads a stranger's first bytes: the hello, control frames and every message in them.
+// The input's first byte chooses which; frames are fed in pieces of a size it chooses too.
+#include <algorithm>
+#include <cstdlib>
+
+#include "transport/control_frame.hpp"
+#include "transport/handshake.hpp"
+#include "transport/wire.hpp"
+
+namespace {
+
+using namespace migrate;
+using namespace migrate::transport;
+
+void require(bool condition) {
+    if (!condition) std::abort();
+}
+
+void check_offer(const Offer& offer) {
+    require(!offer.regions.empty() && offer.regions.size() <= kMaxRegions);
+    for (const RegionInfo& region : offer.regions) {
+        require(!region.name.empty() && region.name.size() <= 255);
+        require(region.size_bytes != 0 && region.size_bytes % kPageSize == 0);
+    }
+    require(offer.channels >= 1 && offer.channels <= kMaxChannels);
+    require(offer.packet_bytes >= kMinPacketBytes && offer.packet_bytes <= kMaxPacketBytes);
+    require(offer.packet_bytes % kPageSize == 0);
+    require(static_cast<bool>(decode_offer(encode(offer))));
+}
+
+void decode_all(std::string_view body) {
+    if (const auto offer = decode_offer(body)) check_offer(*offer);
+    if (const auto accept = decode_accept(body))
+        require(decode_accept(encode(*accept))->session == accept->session);
+    if (const auto mark = decode_round_mark(body)) require(mark->round >= 1);
+    if (const auto done = decode_done(body))
+        require(decode_done(encode(*done))->pages == done->pages);
+    if (const auto completion = decode_completion(body))
+        require(completion->digests.size() <= kMaxRegions);
+    const Failure failure = decode_failure(body);
+    require(!failure.reason.empty() && failure.reason.size() <= 1024);
+    for (const char c : failure.reason) require(c >= 0x20 && c < 0x7F);
+}
+
+void feed_frames(std::span<const std::byte> stream, std::size_t piece) {
+    FrameParser parser;
+    while (!stream.empty()) {
+        const std::size_t size = std::min(piece, stream.size());
+        parser.feed(stream.first(size));
+        stream = stream.subspan(size);
+        while (true) {
+            const auto frame = parser.next();
+            if (!frame) return;
+            if (!*frame) break;
+            require((*frame)->body.size() <= kMaxFrameBody);
+            require(name_of((*frame)->type) != "UNKNOWN");
+            decode_all((*frame)->body);
+        }
+    }
+}
+
+void read_hello(std::span<const std::byte> bytes) {
+    if (bytes.size() < kHelloSize) return;
+    const auto hello = decode_hello(bytes.first<kHelloSize>());
+    if (!hello || hello->version != kProtocolVersion) return;
+    require(hello->role <= ConnectionRole::kData);
+    const auto again = decode_hello(encode_hello(*hello));
+    require(again && again->session == hello->session && again->channel == hello->channel);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    if (size == 0) return 0;
+    const auto input = std::as_bytes(std::span(data, size));
+    const auto rest = input.subspan(1);
+    switch (data[0] % 3) {
+        case 0:
+            decode_all({reinterpret_cast<const char*>(rest.data()), rest.size()});
+            break;
+        case 1:
+            feed_frames(rest, 1 + data[0]);
+            break;
+        default:
+            read_hello(rest);
+            break;
+    }
+    return 0;
+}

@@ -1,0 +1,85 @@
+// Writes the fuzz targets' seed corpora: make_corpus FOLDER makes FOLDER/packet_fuzz and
+// FOLDER/handshake_fuzz.
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "transport/control_frame.hpp"
+#include "transport/handshake.hpp"
+#include "transport/wire.hpp"
+
+namespace {
+
+using namespace migrate;
+using namespace migrate::transport;
+
+template <typename Bytes>
+std::string text_of(const Bytes& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool write(const std::filesystem::path& path, const std::string& content) {
+    std::ofstream file(path, std::ios::binary);
+    file << content;
+    return file.good();
+}
+
+bool write_packets(const std::filesystem::path& folder) {
+    RunListEncoder encoder;
+    encoder.restart(3);
+    bool ok = encoder.append({{3, 4}, PageKind::kNormal}) &&
+              encoder.append({{7, 200}, PageKind::kZero}) &&
+              encoder.append({{300, 5}, PageKind::kUnpopulated});
+    const auto runs = encoder.finish();
+    PacketHeader header{
+        .round = 1, .first_page = 3, .normal_pages = 4, .payload_bytes = 4 * kPageSize};
+    const auto packet = [&](const std::string& prefix) {
+        return prefix + text_of(encode_packet_header(header, runs)) + text_of(runs);
+    };
+    ok = write(folder / "raw", packet(std::string("\x01\x20\x0A\x00", 4))) && ok;
+    header.compression = Compression::kLz4;
+    header.payload_bytes = 77;
+    ok = write(folder / "lz4", packet(std::string("\x03\x20\x0A\x00", 4))) && ok;
+    ok = write(folder / "checked", packet(std::string("\x02\x20\x0A\x00", 4))) && ok;
+    const PacketHeader sync{.kind = PacketKind::kSync, .round = 1};
+    return write(folder / "sync",
+                 std::string("\x01\x20\x0A\x00", 4) + text_of(encode_packet_header(sync, {}))) &&
+           ok;
+}
+
+bool write_handshakes(const std::filesystem::path& folder) {
+    const std::string offer = encode(Offer{.program = "fuzz",
+                                           .regions = {{"ram", kGiB}, {"vga", 16 * kPageSize}},
+                                           .channels = 8,
+                                           .packet_bytes = 524288,
+                                           .verify = true});
+    const std::string body(1, '\0');
+    const std::string frames(1, '\1');
+    return write(folder / "offer", body + offer) &&
+           write(folder / "accept", body + encode(Accept{{}, "p", "s"})) &&
+           write(folder / "mark", body + encode(RoundMark{1})) &&
+           write(folder / "completion", body + encode(Completion{{1, 2, 3}, {"ab"}})) &&
+           write(folder / "done", body + encode(Done{{1, 2, 3}})) &&
+           write(folder / "failure", body + encode(Failure{true, "why\n"})) &&
+           write(folder / "frames", frames + encode_frame(FrameType::kOffer, offer) +
+                                        encode_frame(FrameType::kHeartbeat, "")) &&
+           write(folder / "hello",
+                 std::string(1, '\2') + text_of(encode_hello({.channel = ChannelId{3}})));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::cerr << "usage: make_corpus FOLDER\n";
+        return 2;
+    }
+    const std::filesystem::path root(argv[1]);
+    std::error_code error;
+    std::filesystem::create_directories(root / "packet_fuzz", error);
+    std::filesystem::create_directories(root / "handshake_fuzz", error);
+    if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz")) return 0;
+    std::cerr << "make_corpus: cannot write to " << root << '\n';
+    return 1;
+}

@@ -1,0 +1,103 @@
+#include "transport/connector.hpp"
+
+#include <fcntl.h>
+
+#include <optional>
+#include <thread>
+
+#include "catch.hpp"
+#include "tests/transport/tcp_pair.hpp"
+
+namespace migrate::transport {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLong{60'000};
+
+// A listener whose queue of connections is full: further ones get no answer.
+struct DeafListener {
+    DeafListener() : fd(loopback_socket(0, true)) {
+        REQUIRE(::listen(fd.get(), 0) == 0);
+        for (int i = 0; i < 4; ++i) {
+            UniqueFd one(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+            sockaddr_in address{};
+            address.sin_family = AF_INET;
+            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            address.sin_port = htons(port());
+            static_cast<void>(
+                ::connect(one.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
+            waiting.push_back(std::move(one));
+        }
+    }
+    std::uint16_t port() const { return port_of(fd.get()); }
+
+    UniqueFd fd;
+    std::vector<UniqueFd> waiting;
+};
+
+std::uint16_t unused_port() { return port_of(loopback_socket(0, true).get()); }
+
+TEST_CASE("a connection is made, blocking, by address and by name") {
+    const UniqueFd listener = loopback_socket(0, true);
+    for (const char* host : {"127.0.0.1", "localhost"}) {
+        const UniqueFd fd = must(connect_to({host, port_of(listener.get())}, kLong, {}));
+        CHECK((::fcntl(fd.get(), F_GETFL) & O_NONBLOCK) == 0);
+        CHECK(endpoint_name(fd.get(), true) == endpoint_name(listener.get(), false));
+    }
+}
+
+TEST_CASE("further connections lead where the first leads") {
+    const UniqueFd listener = loopback_socket(0, true);
+    const UniqueFd first = must(connect_to({"127.0.0.1", port_of(listener.get())}, kLong, {}));
+    const auto others = must(connect_alike(first.get(), 10, kLong, {}));
+    REQUIRE(others.size() == 10);
+    for (const UniqueFd& fd : others)
+        CHECK(endpoint_name(fd.get(), true) == endpoint_name(first.get(), true));
+    const auto nowhere = connect_alike(listener.get(), 1, kLong, {});
+    REQUIRE_FALSE(nowhere);
+    CHECK(nowhere.error().kind() == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("a refused connection says where and what to check") {
+    const std::uint16_t port = unused_port();
+    const auto fd = connect_to({"127.0.0.1", port}, kLong, {});
+    REQUIRE_FALSE(fd);
+    CHECK(fd.error().message().find("127.0.0.1:" + std::to_string(port)) != std::string::npos);
+    CHECK(fd.error().message().find("refused") != std::string::npos);
+}
+
+TEST_CASE("a receiver that went away refuses further connections: none is kept") {
+    UniqueFd listener = loopback_socket(0, true);
+    const UniqueFd first = must(connect_to({"127.0.0.1", port_of(listener.get())}, kLong, {}));
+    const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    listener.reset();
+    CHECK_FALSE(connect_alike(first.get(), 4, kLong, {}));
+}
+
+TEST_CASE("a host that does not answer is given up in time") {
+    const DeafListener deaf;
+    const auto fd = connect_to({"127.0.0.1", deaf.port()}, milliseconds(20), {});
+    REQUIRE_FALSE(fd);
+    CHECK(fd.error().kind() == ErrorKind::kTimeout);
+    CHECK(fd.error().message().find("connect-timeout") != std::string::npos);
+}
+
+TEST_CASE("stop ends an attempt, before and during it") {
+    const DeafListener deaf;
+    std::stop_source stop;
+    std::optional<ErrorKind> kind;
+    std::jthread connecting([&] {
+        const auto fd = connect_to({"127.0.0.1", deaf.port()}, kLong, stop.get_token());
+        if (!fd) kind = fd.error().kind();
+    });
+    stop.request_stop();
+    connecting.join();
+    CHECK(kind == ErrorKind::kCancelled);
+    const auto again = connect_to({"127.0.0.1", deaf.port()}, kLong, stop.get_token());
+    REQUIRE_FALSE(again);
+    CHECK(again.error().kind() == ErrorKind::kCancelled);
+}
+
+}  // namespace
+}  // namespace migrate::transport

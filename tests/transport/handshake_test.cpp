@@ -1,0 +1,255 @@
+#include "transport/handshake.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::transport {
+namespace {
+
+using Json = nlohmann::json;
+
+Offer some_offer() {
+    return {.program = "migrate 9",
+            .regions = {{"ram", 512 * kMiB}, {"vga", 16 * kPageSize}},
+            .channels = 8,
+            .packet_bytes = 524288,
+            .compression = Compression::kZstd,
+            .verify = true};
+}
+
+Json offer_json() { return Json::parse(encode(some_offer())); }
+
+bool names(const std::string& message, std::string_view part) {
+    UNSCOPED_INFO(message);
+    return message.find(part) != std::string::npos;
+}
+
+TEST_CASE("an offer survives its encoding") {
+    const Offer back = must(decode_offer(encode(some_offer())));
+    CHECK(back.program == "migrate 9");
+    REQUIRE(back.regions.size() == 2);
+    CHECK(back.regions[0].name == "ram");
+    CHECK(back.regions[0].size_bytes == 512 * kMiB);
+    CHECK(back.regions[1].name == "vga");
+    CHECK(back.channels == 8);
+    CHECK(back.packet_bytes == 524288);
+    CHECK(back.compression == Compression::kZstd);
+    CHECK(back.verify);
+}
+
+TEST_CASE("the other messages survive their encoding") {
+    const SessionId session = must(make_session_id());
+    const Accept accept = must(decode_accept(encode(Accept{session, "migrate 9", "file:/x"})));
+    CHECK(accept.session == session);
+    CHECK(accept.program == "migrate 9");
+    CHECK(accept.sink == "file:/x");
+    CHECK(must(decode_round_mark(encode(RoundMark{UINT32_MAX}))).round == UINT32_MAX);
+    const PageCounts pages{1, UINT64_MAX, 3};
+    const Completion completion = must(decode_completion(encode(Completion{pages, {"ab", "cd"}})));
+    CHECK(completion.pages == pages);
+    CHECK(completion.digests == std::vector<std::string>{"ab", "cd"});
+    CHECK(must(decode_done(encode(Done{pages}))).pages == pages);
+    const Failure failure = decode_failure(encode(Failure{true, "the user"}));
+    CHECK(failure.cancelled);
+    CHECK(failure.reason == "the user");
+}
+
+TEST_CASE("a message cut at any byte is refused") {
+    const auto refused_at_every_byte = [](const std::string& whole, auto decode) {
+        for (std::size_t size = 0; size < whole.size(); ++size) {
+            const auto result = decode(std::string_view(whole).substr(0, size));
+            INFO(whole.substr(0, size));
+            REQUIRE_FALSE(result);
+            CHECK(result.error().kind() == ErrorKind::kProtocol);
+        }
+    };
+    refused_at_every_byte(encode(some_offer()), decode_offer);
+    refused_at_every_byte(encode(Accept{}), decode_accept);
+    refused_at_every_byte(encode(RoundMark{1}), decode_round_mark);
+    refused_at_every_byte(encode(Completion{{1, 2, 3}, {"ab"}}), decode_completion);
+    refused_at_every_byte(encode(Done{{1, 2, 3}}), decode_done);
+}
+
+TEST_CASE("an offer without one of its keys is refused by the key's name") {
+    for (const char* key : {"features", "regions", "multifd-channels", "multifd-packet-size"}) {
+        Json json = offer_json();
+        json.erase(key);
+        CHECK(names(message_of(decode_offer(json.dump())), key));
+    }
+    for (const char* key : {"size", "page-size"}) {
+        Json json = offer_json();
+        json["regions"][0].erase(key);
+        CHECK(names(message_of(decode_offer(json.dump())), key));
+    }
+    Json json = offer_json();
+    json["regions"][1].erase("name");
+    CHECK(names(message_of(decode_offer(json.dump())), "name"));
+    json = offer_json();
+    json.erase("verify");
+    CHECK(names(message_of(decode_offer(json.dump())), "verify"));
+    json = offer_json();
+    json.erase("multifd-compression");
+    CHECK(names(message_of(decode_offer(json.dump())), "compression"));
+}
+
+TEST_CASE("an offer's numbers are held to their ranges") {
+    const auto refused = [](const char* pointer, const Json& value, const char* part) {
+        Json json = offer_json();
+        json[Json::json_pointer(pointer)] = value;
+        const auto offer = decode_offer(json.dump());
+        INFO(pointer << " " << value.dump());
+        REQUIRE_FALSE(offer);
+        CHECK(offer.error().kind() == ErrorKind::kProtocol);
+        CHECK(names(offer.error().message(), part));
+    };
+    for (const Json& value : {Json(0), Json(256), Json(-1), Json(65538), Json(1.5), Json("8"),
+                              Json(nullptr), Json(1e300), Json(UINT64_MAX), Json::array({8})}) {
+        refused("/multifd-channels", value, "multifd-channels");
+    }
+    for (const Json& value :
+         {Json(0), Json(4095), Json(4097), Json(kMaxPacketBytes + kPageSize), Json(UINT64_MAX)}) {
+        refused("/multifd-packet-size", value, "multifd-packet-size");
+    }
+    for (const Json& value :
+         {Json(0), Json(4095), Json(4097), Json(UINT64_MAX), Json(-4096), Json("1G")}) {
+        refused("/regions/0/size", value, value == Json(4097) ? "page size" : "size");
+    }
+    refused("/regions/0/page-size", 65536, "page-size");
+    refused("/regions/0/name", "", "name");
+    refused("/regions/0/name", 5, "name");
+    refused("/regions/0", "ram", "region");
+    refused("/regions", Json::array(), "regions");
+    refused("/regions", Json::object(), "regions");
+    refused("/multifd-compression", "qpl", "qpl");
+    refused("/multifd-compression", 1, "compression");
+    refused("/verify", "sha", "sha");
+    // Each in range, together beyond any machine.
+    Json json = offer_json();
+    json["regions"][0]["size"] = std::uint64_t{1} << 52;
+    CHECK(names(message_of(decode_offer(json.dump())), "too much"));
+}
+
+TEST_CASE("an offer names at most the regions allowed") {
+    Offer offer = some_offer();
+    offer.regions.assign(kMaxRegions, {"ram", kPageSize});
+    CHECK(must(decode_offer(encode(offer))).regions.size() == kMaxRegions);
+    offer.regions.push_back({"ram", kPageSize});
+    CHECK(names(message_of(decode_offer(encode(offer))), "regions"));
+}
+
+TEST_CASE("keys nobody knows are ignored") {
+    Json json = offer_json();
+    json["colour"] = "blue";
+    json["regions"][0]["numa"] = {{"node", 1}};
+    CHECK(decode_offer(json.dump()));
+    Json mark = {{"round", 1}, {"colour", "blue"}};
+    CHECK(decode_round_mark(mark.dump()));
+}
+
+TEST_CASE("a feature nobody knows is refused by name") {
+    Json json = offer_json();
+    json["features"].push_back("postcopy");
+    CHECK(names(message_of(decode_offer(json.dump())), "'postcopy'"));
+    json["features"].back() = 7;
+    CHECK_FALSE(decode_offer(json.dump()));
+    json["features"] = "multifd";
+    CHECK_FALSE(decode_offer(json.dump()));
+}
+
+TEST_CASE("hostile JSON is an error and nothing worse") {
+    std::vector<std::string> bodies{
+        "",
+        "null",
+        "[]",
+        "\"offer\"",
+        "1e999",
+        "{\"round\": 1e999}",
+        "{\"round\": 99999999999999999999999999}",
+        "{\"round\": -1}",
+        "{\"round\": 4294967296}",
+        "{\"round\": 0}",
+        "{\"round\": true}",
+        "{\"round\": \"1\"}",
+        "{\"round\": {\"round\": 1}}",
+        "{\"pages\": 1}",
+        "{\"pages\": {}}",
+        "{\"pages\": {\"normal\": 1, \"zero\": 1}}",
+        "{\"pages\": {\"normal\": 1, \"zero\": 1, \"unpopulated\": -1}}",
+        "{\"session\": \"zz\"}",
+        "{\"session\": \"" + std::string(32, 'G') + "\"}",
+        "{\"session\": \"" + std::string(32, 'A') + "\"}",
+        "{\"session\": \"" + std::string(31, 'a') + "\"}",
+        "{\"session\": [" + std::string(32, '1') + "]}",
+        "{\"round\": \"\xFF\xFE\"}",
+        "{\"\xC0\x80\": 1}",
+        std::string(200'000, '['),
+        std::string(100'000, '[') + std::string(100'000, ']'),
+        std::string("{\"round\"\0: 1}", 13),
+    };
+    std::string nested;
+    for (int i = 0; i < 40'000; ++i) nested += "{\"a\":";
+    bodies.push_back(nested);
+    bodies.push_back(nested + "1" + std::string(40'000, '}'));
+    for (const std::string& body : bodies) {
+        INFO(body.substr(0, 80));
+        CHECK_FALSE(decode_offer(body));
+        CHECK_FALSE(decode_accept(body));
+        CHECK_FALSE(decode_round_mark(body));
+        CHECK_FALSE(decode_completion(body));
+        CHECK_FALSE(decode_done(body));
+        CHECK(decode_failure(body).reason == "the peer gave no reason");
+    }
+}
+
+TEST_CASE("digests are a bounded list of strings") {
+    const Json pages = {{"normal", 0}, {"zero", 0}, {"unpopulated", 0}};
+    const auto decode = [&](const Json& digests) {
+        return decode_completion(Json{{"pages", pages}, {"digests", digests}}.dump());
+    };
+    CHECK(decode(Json::array()));
+    CHECK_FALSE(decode(Json::object()));
+    CHECK_FALSE(decode("ab"));
+    CHECK_FALSE(decode(Json::array({1})));
+    CHECK_FALSE(decode(Json(std::vector<std::string>(kMaxRegions + 1, "ab"))));
+}
+
+TEST_CASE("what a peer says is made safe to print") {
+    const std::string reason =
+        std::string("a\x1B[2J\r\n\t\x7F") + "\xC3\xA9" + std::string(1, '\0') + "z";
+    const Failure failure = decode_failure(encode(Failure{false, reason}));
+    CHECK(failure.reason.front() == 'a');
+    CHECK(failure.reason.back() == 'z');
+    for (const char c : failure.reason) {
+        CHECK((c >= 0x20 && c < 0x7F));
+    }
+    CHECK(decode_failure(encode(Failure{false, std::string(100'000, 'r')})).reason.size() == 1024);
+    Offer offer = some_offer();
+    offer.program = "evil\x1B]0;title\x07";
+    CHECK(must(decode_offer(encode(offer))).program == "evil?]0;title?");
+    offer.program = "not UTF-8: \xFF";
+    CHECK(decode_offer(encode(offer)));
+}
+
+TEST_CASE("a failure without a usable reason has one nevertheless") {
+    CHECK(decode_failure("{}").reason == "the peer gave no reason");
+    CHECK(decode_failure("{\"reason\": \"\"}").reason == "the peer gave no reason");
+    CHECK(decode_failure("{\"reason\": 5, \"cancelled\": \"yes\"}").reason ==
+          "the peer gave no reason");
+    CHECK_FALSE(decode_failure("{\"cancelled\": 1}").cancelled);
+    CHECK(decode_failure("{\"cancelled\": true}").cancelled);
+}
+
+TEST_CASE("session ids differ and print as hexadecimal") {
+    const SessionId one = must(make_session_id());
+    CHECK(one != must(make_session_id()));
+    CHECK(to_hex(one).size() == 32);
+    SessionId counted{};
+    counted[0] = std::byte{0x0F};
+    counted[15] = std::byte{0xA0};
+    CHECK(to_hex(counted) == "0f0000000000000000000000000000a0");
+}
+
+}  // namespace
+}  // namespace migrate::transport

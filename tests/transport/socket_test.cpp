@@ -1,0 +1,166 @@
+#include "transport/socket.hpp"
+
+#include <climits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "base/units.hpp"
+#include "catch.hpp"
+#include "tests/transport/tcp_pair.hpp"
+
+namespace migrate::transport {
+namespace {
+
+std::vector<std::byte> noise(std::size_t size) {
+    std::mt19937 random(11);
+    std::vector<std::byte> bytes(size);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+    return bytes;
+}
+
+TEST_CASE("what is sent arrives whole and is counted, however large") {
+    auto [near, far] = make_socket_pair();
+    const auto content = noise(8 * kMiB + 3);
+    Status sent;
+    std::jthread sender([&, &from = near] { sent = from.send(content); });
+    std::vector<std::byte> back(content.size());
+    must(far.receive(back));
+    sender.join();
+    must(sent);
+    CHECK(back == content);
+    CHECK(near.bytes_sent() == content.size());
+    CHECK(far.bytes_received() == content.size());
+}
+
+TEST_CASE("more parts than one system call takes are gathered and scattered in order") {
+    auto [near, far] = make_socket_pair();
+    auto content = noise(3 * IOV_MAX * 5);
+    std::vector<std::byte> back(content.size());
+    std::vector<iovec> from;
+    std::vector<iovec> to;
+    for (std::size_t i = 0; i < content.size(); i += 5) from.push_back({content.data() + i, 5});
+    for (std::size_t i = 0; i < back.size(); i += 3) to.push_back({back.data() + i, 3});
+    Status sent;
+    std::jthread sender([&, &near_end = near] { sent = near_end.send(from); });
+    must(far.receive(std::span(to)));
+    sender.join();
+    must(sent);
+    CHECK(back == content);
+}
+
+TEST_CASE("empty parts are neither sent nor waited for") {
+    auto [near, far] = make_socket_pair();
+    auto content = noise(6);
+    std::vector<iovec> from{
+        {nullptr, 0}, {content.data(), 2}, {nullptr, 0}, {content.data() + 2, 4}, {nullptr, 0}};
+    must(near.send(from));
+    must(near.send(std::span<const std::byte>()));
+    std::vector<std::byte> back(6);
+    std::vector<iovec> to{
+        {nullptr, 0}, {back.data(), 5}, {nullptr, 0}, {back.data() + 5, 1}, {nullptr, 0}};
+    must(far.receive(std::span(to)));
+    CHECK(back == content);
+    must(far.receive(std::span<iovec>()));
+    must(far.receive(std::span<std::byte>()));
+    CHECK(far.bytes_received() == 6);
+}
+
+TEST_CASE("an end in mid-message is a lost connection, at every byte") {
+    const auto content = noise(10);
+    for (std::size_t size = 0; size < content.size(); ++size) {
+        TcpPair pair = make_tcp_pair();
+        Socket far = must(Socket::adopt(std::move(pair.far), 30'000));
+        {
+            Socket near = must(Socket::adopt(std::move(pair.near), 30'000));
+            must(near.send(std::span(content).first(size)));
+        }
+        std::vector<std::byte> back(content.size());
+        const Status status = far.receive(back);
+        REQUIRE_FALSE(status);
+        CHECK(status.error().kind() == ErrorKind::kLostConnection);
+    }
+}
+
+TEST_CASE("waiting for the first byte tells closed, complete, cut off and idle apart") {
+    std::vector<std::byte> buffer(4);
+    const auto content = noise(4);
+    auto [near, far] = make_socket_pair();
+    must(near.send(content));
+    CHECK(must(far.receive_first(buffer)) == Arrival::kComplete);
+    CHECK(buffer == content);
+
+    must(near.send(std::span(content).first(2)));
+    ::shutdown(near.fd(), SHUT_WR);
+    const auto cut = far.receive_first(buffer);
+    REQUIRE_FALSE(cut);
+    CHECK(cut.error().kind() == ErrorKind::kLostConnection);
+    CHECK(must(far.receive_first(buffer)) == Arrival::kClosed);
+
+    auto [silent, waiting] = make_socket_pair(1);
+    CHECK(must(waiting.receive_first(buffer)) == Arrival::kIdle);
+    must(silent.send(std::span(content).first(1)));
+    const auto stalled = waiting.receive_first(buffer);
+    REQUIRE_FALSE(stalled);
+    CHECK(stalled.error().kind() == ErrorKind::kTimeout);
+}
+
+TEST_CASE("a peer that takes nothing is given up") {
+    auto [near, far] = make_socket_pair(1);
+    const std::vector<std::byte> large(64 * kMiB);
+    const Status sent = near.send(large);
+    REQUIRE_FALSE(sent);
+    CHECK((sent.error().kind() == ErrorKind::kTimeout ||
+           sent.error().kind() == ErrorKind::kLostConnection));
+}
+
+TEST_CASE("discarded bytes are counted and what follows is whole") {
+    auto [near, far] = make_socket_pair();
+    const auto content = noise(2 * kMiB + 10);
+    Status sent;
+    std::jthread sender([&, &from = near] { sent = from.send(content); });
+    must(far.discard(2 * kMiB));
+    must(far.discard(0));
+    std::vector<std::byte> rest(10);
+    must(far.receive(rest));
+    sender.join();
+    must(sent);
+    CHECK(std::equal(rest.begin(), rest.end(), content.end() - 10));
+    CHECK(far.bytes_received() == content.size());
+    ::shutdown(near.fd(), SHUT_WR);
+    const Status status = far.discard(1);
+    REQUIRE_FALSE(status);
+    CHECK(status.error().kind() == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("shutdown from another thread ends a blocked receive and a blocked send") {
+    auto [near, far] = make_socket_pair();
+    Status received;
+    Status sent;
+    std::jthread receiver([&, &from = far] {
+        std::vector<std::byte> buffer(1);
+        received = from.receive(buffer);
+    });
+    std::jthread sender([&, &to = near] { sent = to.send(std::vector<std::byte>(64 * kMiB)); });
+    far.shutdown();
+    near.shutdown();
+    receiver.join();
+    sender.join();
+    CHECK_FALSE(sent);
+    // Some of what was sent may have come first.
+    if (!received) CHECK(received.error().kind() == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("a socket that is adopted counts what was read of it before, and knows its ends") {
+    TcpPair pair = make_tcp_pair();
+    const std::uint16_t port = port_of(pair.near.get());
+    const Socket far = must(Socket::adopt(std::move(pair.far), 1000, 77));
+    CHECK(far.bytes_received() == 77);
+    CHECK(far.peer_name() == "127.0.0.1:" + std::to_string(port));
+    CHECK(endpoint_name(pair.near.get(), false) == far.peer_name());
+    CHECK(endpoint_name(-1, true) == "?");
+    CHECK_FALSE(Socket::adopt(UniqueFd(), 1000));
+}
+
+}  // namespace
+}  // namespace migrate::transport
