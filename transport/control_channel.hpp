@@ -24,7 +24,8 @@ class ControlChannel {
     static Result<std::unique_ptr<ControlChannel>> create(Socket socket);
 
     Status send(FrameType type, std::string_view body);
-    // Sends raw bytes ahead of any frame: the hello.
+    // Sends bytes as they are: the sender's first words, hello and OFFER in one write, so that a
+    // receiver that refuses the hello has read the offer too and can close without a reset.
     Status send_raw(std::span<const std::byte> bytes) { return socket_.send(bytes); }
     // Sends a frame after which this side sends nothing more, and waits up to `linger` for the peer
     // to close, so that our own close cannot overtake the frame.

@@ -113,9 +113,12 @@ Status SendSession::negotiate() {
                            .packet_bytes = config_.packet_bytes,
                            .compression = config_.compression,
                            .verify = config_.verify};
-    MIGRATE_TRY(
-        control->send_raw(transport::encode_hello({.role = transport::ConnectionRole::kMain})));
-    MIGRATE_TRY(control->send(FrameType::kOffer, transport::encode(offer)));
+    const transport::HelloBytes hello =
+        transport::encode_hello({.role = transport::ConnectionRole::kMain});
+    std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
+    opening += transport::encode_frame(FrameType::kOffer, transport::encode(offer));
+    Status opened = control->send_raw(std::as_bytes(std::span(opening)));
+    if (!opened) return std::move(opened).error().with_context("main channel");
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            times_, cancellation_);
     {

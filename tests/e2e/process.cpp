@@ -1,0 +1,164 @@
+#include "e2e/process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "catch.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+struct Pipe {
+    UniqueFd read_end;
+    UniqueFd write_end;
+};
+
+Pipe make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) FAIL("pipe2: " << errno);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+std::vector<std::string> recv_arguments(std::vector<std::string> more) {
+    std::vector<std::string> arguments{"recv", "--listen", "127.0.0.1:0"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+}
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& arguments) {
+    Pipe out = make_pipe();
+    Pipe err = make_pipe();
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_adddup2(&actions, out.write_end.get(), STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, err.write_end.get(), STDERR_FILENO);
+    ::posix_spawnattr_init(&attributes);
+    // In a group of its own, so that a Ctrl-C at the test's terminal is the test's.
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    std::vector<std::string> words{MIGRATE_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const int failed =
+        ::posix_spawn(&pid_, MIGRATE_BINARY, &actions, &attributes, argv.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+    if (failed != 0) FAIL("cannot start " << MIGRATE_BINARY << ": " << failed);
+    pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    out_fd_ = std::move(out.read_end);
+    err_fd_ = std::move(err.read_end);
+    if (!pidfd_) {
+        ::kill(pid_, SIGKILL);
+        FAIL("pidfd_open: " << errno);
+    }
+}
+
+Process::~Process() {
+    if (ended_ || pid_ < 0) return;
+    ::kill(pid_, SIGKILL);
+    reap();
+}
+
+void Process::signal(int number) const {
+    if (!ended_) ::kill(pid_, number);
+}
+
+void Process::drain(UniqueFd& from, std::string& to) {
+    std::array<char, 4096> buffer{};
+    while (from) {
+        const ssize_t count = ::read(from.get(), buffer.data(), buffer.size());
+        if (count > 0) {
+            to.append(buffer.data(), static_cast<std::size_t>(count));
+        } else if (count == 0) {
+            from.reset();
+        } else {
+            return;
+        }
+    }
+}
+
+void Process::reap() {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    ended_ = true;
+    exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool Process::pump(Clock::time_point until) {
+    const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
+    if (left <= 0) return false;
+    std::array<pollfd, 3> polled{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{out_fd_.get(), POLLIN, 0},
+                                 pollfd{err_fd_.get(), POLLIN, 0}};
+    const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(left));
+    if (ready <= 0) return true;
+    drain(out_fd_, out_);
+    drain(err_fd_, err_);
+    if (polled[0].revents != 0) {
+        reap();
+        drain(out_fd_, out_);
+        drain(err_fd_, err_);
+    }
+    return true;
+}
+
+bool Process::await_text(std::string_view text) {
+    const Clock::time_point until = Clock::now() + kDeadline;
+    const auto found = [&] {
+        return out_.find(text) != std::string::npos || err_.find(text) != std::string::npos;
+    };
+    while (!found()) {
+        if (ended_ || !pump(until)) return false;
+    }
+    return true;
+}
+
+bool Process::ended_within(milliseconds time) {
+    const Clock::time_point until = Clock::now() + time;
+    while (!ended_ && pump(until)) {
+    }
+    return ended_;
+}
+
+int Process::wait(milliseconds deadline) {
+    if (!ended_within(deadline)) {
+        ::kill(pid_, SIGKILL);
+        reap();
+        drain(out_fd_, out_);
+        drain(err_fd_, err_);
+        FAIL("a process did not end within " << deadline.count() << " ms; it said:\n" << both());
+    }
+    return exit_code_;
+}
+
+Receiver::Receiver(std::vector<std::string> arguments)
+    : process_(recv_arguments(std::move(arguments))) {
+    constexpr std::string_view kPrefix = "listening on 127.0.0.1:";
+    if (!process_.await_text("\n") || process_.out().find(kPrefix) == std::string::npos) {
+        FAIL("recv does not listen; it said:\n" << process_.both());
+    }
+    const std::size_t at = process_.out().find(kPrefix) + kPrefix.size();
+    port_ = static_cast<std::uint16_t>(std::stoul(process_.out().substr(at)));
+}
+
+std::string Receiver::endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+
+}  // namespace migrate::e2e

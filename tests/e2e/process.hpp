@@ -1,0 +1,73 @@
+// A child process under test: the built `migrate` with its output collected.
+// Invariants: every wait has a deadline and waits by poll, never by sleeping; the child does not
+// outlive its object.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.hpp"
+
+namespace migrate::e2e {
+
+// Generous: a sanitizer on a busy machine is slow, and a pass never waits for it.
+inline constexpr std::chrono::seconds kDeadline{60};
+
+class Process {
+  public:
+    // Starts MIGRATE_BINARY with these arguments.
+    explicit Process(const std::vector<std::string>& arguments);
+    ~Process();
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    // Until standard output or error contains the text; false if the child ends or the deadline
+    // passes before.
+    bool await_text(std::string_view text);
+    // The exit code, or 128 + the signal that ended it. At the deadline the child is killed and the
+    // test fails.
+    int wait(std::chrono::milliseconds deadline = kDeadline);
+    // Collects output for that long or until the child has ended; true if it has.
+    bool ended_within(std::chrono::milliseconds time);
+    void signal(int number) const;
+
+    const std::string& out() const { return out_; }
+    const std::string& err() const { return err_; }
+    std::string both() const { return out_ + err_; }
+
+  private:
+    // Waits for output or the end until `until`; false when it passed.
+    bool pump(std::chrono::steady_clock::time_point until);
+    void reap();
+    static void drain(UniqueFd& from, std::string& to);
+
+    pid_t pid_ = -1;
+    UniqueFd pidfd_;
+    UniqueFd out_fd_;
+    UniqueFd err_fd_;
+    std::string out_;
+    std::string err_;
+    bool ended_ = false;
+    int exit_code_ = -1;
+};
+
+// `migrate recv` on a port of the kernel's choice, ready to be connected to.
+class Receiver {
+  public:
+    explicit Receiver(std::vector<std::string> arguments);
+
+    Process& process() { return process_; }
+    Process* operator->() { return &process_; }
+    std::uint16_t port() const { return port_; }
+    std::string endpoint() const;
+
+  private:
+    Process process_;
+    std::uint16_t port_ = 0;
+};
+
+}  // namespace migrate::e2e

@@ -1,0 +1,43 @@
+// One transfer between two processes, and what has to hold of every one that succeeds.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "e2e/process.hpp"
+#include "memory/temporary_folder.hpp"
+
+namespace migrate::e2e {
+
+struct Transfer {
+    std::string source;
+    std::string sink = "null:";
+    std::vector<std::string> send_options{};
+    std::vector<std::string> recv_options{};
+};
+
+struct TransferStats {
+    nlohmann::json sender;
+    nlohmann::json receiver;
+
+    // ram.NAME of the sender.
+    std::uint64_t ram(const std::string& name) const;
+};
+
+// "send --connect … --source …" and the options.
+std::vector<std::string> send_arguments(const Receiver& receiver, const std::string& source,
+                                        const std::vector<std::string>& options = {});
+
+// Runs it, requires success on both sides and the accounting to add up on both; `folder` takes the
+// statistics.
+TransferStats run_transfer(const TemporaryFolder& folder, const Transfer& transfer);
+
+// A file's statistics.
+nlohmann::json read_stats(const std::string& path);
+
+// The identities every completed transfer has to hold, within a side and between the two.
+void check_accounting(const TransferStats& stats);
+
+}  // namespace migrate::e2e

@@ -1,0 +1,296 @@
+#include <algorithm>
+#include <array>
+#include <set>
+#include <utility>
+
+#include "catch.hpp"
+#include "e2e/test_image.hpp"
+#include "e2e/transfer.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+constexpr std::uint64_t kSeed = 20260101;
+
+// A run's options as indices into these.
+constexpr std::array kFactors{4U, 3U, 3U, 3U, 3U, 2U};
+using Choice = std::array<unsigned, kFactors.size()>;
+constexpr std::array<const char*, 4> kChannels{"1", "2", "8", "64"};
+constexpr std::array<const char*, 3> kModes{"none", "legacy", "multifd"};
+constexpr std::array<const char*, 3> kCompressions{"none", "lz4", "zstd"};
+constexpr std::array<const char*, 3> kRatios{"0", "50", "100"};
+constexpr std::array<const char*, 3> kPacketSizes{"4096", "524288", "4M"};
+constexpr std::array<const char*, 2> kSkips{"on", "off"};
+
+std::vector<std::string> options_of(const Choice& choice) {
+    return {"--multifd-channels",          kChannels.at(choice[0]), "--zero-page-detection",
+            kModes.at(choice[1]),          "--multifd-compression", kCompressions.at(choice[2]),
+            "--multifd-normal-page-ratio", kRatios.at(choice[3]),   "--multifd-packet-size",
+            kPacketSizes.at(choice[4]),    "--skip-unpopulated",    kSkips.at(choice[5])};
+}
+
+std::string text_of(const Choice& choice) {
+    std::string text;
+    for (const std::string& word : options_of(choice)) text += word + ' ';
+    return text;
+}
+
+std::vector<Choice> all_choices() {
+    std::vector<Choice> all{Choice{}};
+    for (std::size_t factor = 0; factor < kFactors.size(); ++factor) {
+        std::vector<Choice> wider;
+        for (const Choice& choice : all) {
+            for (unsigned value = 0; value < kFactors[factor]; ++value) {
+                wider.push_back(choice);
+                wider.back()[factor] = value;
+            }
+        }
+        all = std::move(wider);
+    }
+    return all;
+}
+
+using Pair = std::array<std::size_t, 4>;  // factor, value, factor, value
+
+std::set<Pair> pairs_of(const Choice& choice) {
+    std::set<Pair> pairs;
+    for (std::size_t a = 0; a < choice.size(); ++a) {
+        for (std::size_t b = a + 1; b < choice.size(); ++b) {
+            pairs.insert({a, choice[a], b, choice[b]});
+        }
+    }
+    return pairs;
+}
+
+// Few choices in which any two values of different factors come together at least once: greedily
+// the one that adds most.
+std::vector<Choice> pairwise_choices() {
+    const std::vector<Choice> all = all_choices();
+    std::set<Pair> missing;
+    for (const Choice& choice : all) missing.merge(pairs_of(choice));
+    std::vector<Choice> chosen;
+    while (!missing.empty()) {
+        const auto gain = [&](const Choice& choice) {
+            const std::set<Pair> pairs = pairs_of(choice);
+            return std::count_if(pairs.begin(), pairs.end(),
+                                 [&](const Pair& pair) { return missing.contains(pair); });
+        };
+        const Choice* best = &all.front();
+        auto best_gain = gain(*best);
+        for (const Choice& choice : all) {
+            if (const auto candidate = gain(choice); candidate > best_gain) {
+                best = &choice;
+                best_gain = candidate;
+            }
+        }
+        for (const Pair& pair : pairs_of(*best)) missing.erase(pair);
+        chosen.push_back(*best);
+    }
+    return chosen;
+}
+
+TransferStats copy_file(const TemporaryFolder& folder, const std::string& image,
+                        std::vector<std::string> options) {
+    const std::string copy = folder / "copy.mem";
+    std::filesystem::remove(copy);
+    TransferStats stats = run_transfer(
+        folder,
+        {.source = "file:" + image, .sink = "file:" + copy, .send_options = std::move(options)});
+    CHECK(same_content(image, copy));
+    return stats;
+}
+
+void check_counts(const TransferStats& stats, const ImagePages& pages, const Choice& choice) {
+    const std::string_view mode = kModes.at(choice[1]);
+    const unsigned ratio = choice[3] * 50;
+    const bool skips = choice[5] == 0;
+    const std::uint64_t read = pages.total() - (skips ? pages.hole : 0);
+    CHECK(stats.ram("total") == pages.total() * kPageSize);
+    CHECK(stats.ram("unpopulated") == pages.total() - read);
+    if (mode == "none" || ratio == 100) {
+        CHECK(stats.ram("normal") == read);
+        CHECK(stats.ram("duplicate") == 0);
+    } else if (ratio == 0) {
+        CHECK(stats.ram("normal") == pages.content);
+        CHECK(stats.ram("duplicate") == read - pages.content);
+    } else {
+        CHECK(stats.ram("normal") * 100 >= ratio * read);
+        CHECK(stats.ram("normal") >= pages.content);
+        CHECK(stats.ram("duplicate") < read - pages.content);
+    }
+    if (kCompressions.at(choice[2]) == std::string_view("none")) {
+        CHECK(stats.ram("payload-bytes") == stats.ram("normal") * kPageSize);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("the guest image arrives bit for bit under every pair of option values", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string& image = full_image();
+    const std::vector<Choice> choices = pairwise_choices();
+    CHECK(choices.size() <= 20);
+    for (const Choice& choice : choices) {
+        INFO(image << ": " << text_of(choice));
+        copy_file(folder, image, options_of(choice));
+    }
+}
+
+TEST_CASE("a small image arrives bit for bit, exactly counted, under all options together",
+          "[matrix]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "small.mem";
+    const ImagePages pages = make_image(image, 8, kSeed);
+    INFO("seed " << kSeed);
+    std::vector<Choice> choices = all_choices();
+    // What reads everything comes last: on tmpfs that fills the image's holes.
+    std::stable_partition(choices.begin(), choices.end(),
+                          [](const Choice& choice) { return choice[5] == 0; });
+    // Under a sanitizer, where a process takes many times as long to start, every seventh: 7
+    // divides no list's length, so every value still comes with every other.
+    for (std::size_t i = 0; i < choices.size(); i += MIGRATE_MATRIX_STEP) {
+        INFO(text_of(choices[i]));
+        check_counts(copy_file(folder, image, options_of(choices[i])), pages, choices[i]);
+    }
+}
+
+TEST_CASE("every sink takes the image", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "small.mem";
+    const ImagePages pages = make_image(image, 16, kSeed + 1);
+    const std::string sink = GENERATE(std::string("null:"), std::string("anon:"),
+                                      std::string("memfd:"), std::string("file:"));
+    const std::string compression =
+        GENERATE(std::string("none"), std::string("lz4"), std::string("zstd"));
+    INFO("seed " << kSeed + 1 << ", sink " << sink << ", compression " << compression);
+    std::vector<std::string> options{"--multifd-channels", "4", "--multifd-compression",
+                                     compression};
+    // Where there is something to verify: the digest stands for the comparison.
+    if (sink != "null:") options.insert(options.end(), {"--verify", "digest"});
+    const TransferStats stats =
+        run_transfer(folder, {.source = image,
+                              .sink = sink == "file:" ? sink + (folder / "out") : sink,
+                              .send_options = options});
+    CHECK(stats.ram("normal") == pages.content);
+    CHECK(stats.ram("duplicate") == pages.zero);
+    CHECK(stats.ram("unpopulated") == pages.hole);
+    if (sink == "file:") CHECK(same_content(image, folder / "out"));
+    if (sink != "null:") {
+        REQUIRE(stats.sender.at("digests").size() == 1);
+        CHECK(stats.sender.at("digests") == stats.receiver.at("digests"));
+        CHECK(stats.sender.at("digests").at(0).get<std::string>().size() == 32);
+    }
+}
+
+TEST_CASE("a synthetic guest arrives with the counts its fill implies", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    constexpr std::uint64_t kPages = 64 * kMiB / kPageSize;
+    const std::string fill =
+        GENERATE(std::string("untouched"), std::string("read"), std::string("zero"),
+                 std::string("random"), std::string("mixed:50"));
+    const std::string copy = folder / "copy.mem";
+    const TransferStats stats =
+        run_transfer(folder, {.source = "anon:64M,fill=" + fill,
+                              .sink = "file:" + copy,
+                              .send_options = {"--multifd-channels", "3", "--verify", "digest"}});
+    INFO(fill << stats.sender.dump(1));
+    const std::uint64_t normal = stats.ram("normal");
+    if (fill == "untouched") {
+        CHECK(stats.ram("unpopulated") == kPages);
+    } else if (fill == "read") {
+        // The kernel's zero page: read without content, however it is counted.
+        CHECK(normal == 0);
+    } else if (fill == "zero") {
+        CHECK(stats.ram("duplicate") == kPages);
+    } else if (fill == "random") {
+        CHECK(normal == kPages);
+    } else {
+        CHECK(normal > kPages * 45 / 100);
+        CHECK(normal < kPages * 55 / 100);
+        CHECK(normal + stats.ram("duplicate") == kPages);
+    }
+    CHECK(std::filesystem::file_size(copy) == kPages * kPageSize);
+}
+
+TEST_CASE("a 100 GiB guest nobody touched costs next to nothing on the wire", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string sink = GENERATE(std::string("null:"), std::string("anon:"));
+    const TransferStats stats =
+        run_transfer(folder, {.source = "anon:100G,fill=untouched", .sink = sink});
+    CHECK(stats.ram("unpopulated") == 100 * kGiB / kPageSize);
+    CHECK(stats.ram("transferred") < 20'000);
+}
+
+TEST_CASE("an image without a single populated page arrives", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "empty.mem";
+    write_sparse_file(image, 1024, {});
+    const TransferStats stats = copy_file(folder, image, {"--multifd-channels", "8"});
+    CHECK(stats.ram("unpopulated") == 1024);
+    CHECK(stats.ram("payload-bytes") == 0);
+}
+
+TEST_CASE("an image of one page arrives over more channels than it has pages", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "page.mem";
+    const std::string mode =
+        GENERATE(std::string("none"), std::string("legacy"), std::string("multifd"));
+    write_sparse_file(image, 1, {0});
+    const TransferStats stats =
+        copy_file(folder, image, {"--multifd-channels", "255", "--zero-page-detection", mode});
+    CHECK(stats.ram("normal") == 1);
+}
+
+TEST_CASE("every zero kernel counts the same pages", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "small.mem";
+    const ImagePages pages = make_image(image, 16, kSeed + 2);
+    INFO("seed " << kSeed + 2);
+    for (const std::string& kernel : {std::string("auto"), std::string("scalar")}) {
+        INFO(kernel);
+        const TransferStats stats =
+            copy_file(folder, image, {"--zero-kernel", kernel, "--skip-unpopulated", "off"});
+        CHECK(stats.ram("normal") == pages.content);
+        CHECK(stats.ram("duplicate") == pages.zero + pages.hole);
+    }
+}
+
+TEST_CASE("an older output file is replaced, and only at the end", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string copy = folder / "copy.mem";
+    write_file(copy, "old");
+    Receiver receiver({"--sink", "file:" + copy, "--events", "/dev/stderr"});
+    Process sender(send_arguments(receiver, "anon:4M,fill=random",
+                                  {"--max-bandwidth", "4M", "--verify", "digest"}));
+    REQUIRE(receiver->await_text("MIGRATION_PASS"));
+    CHECK(read_file(copy) == "old");
+    CHECK(sender.wait() == 0);
+    CHECK(receiver->wait() == 0);
+    CHECK(std::filesystem::file_size(copy) == 4 * kMiB);
+    CHECK(folder.names() == std::vector<std::string>{"copy.mem"});
+}
+
+TEST_CASE("an output file has no name before it is complete", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string copy = folder / "copy.mem";
+    Receiver receiver({"--sink", "file:" + copy, "--events", "/dev/stderr"});
+    Process sender(send_arguments(receiver, "anon:4M,fill=random", {"--max-bandwidth", "4M"}));
+    REQUIRE(receiver->await_text("MIGRATION_PASS"));
+    CHECK(folder.names().empty());
+    CHECK(sender.wait() == 0);
+    CHECK(receiver->wait() == 0);
+    CHECK(folder.names() == std::vector<std::string>{"copy.mem"});
+}
+
+TEST_CASE("the port file names the port once it accepts connections", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    Receiver receiver(
+        {"--sink", "null:", "--port-file", folder / "port", "--events", "/dev/stderr"});
+    REQUIRE(receiver->await_text("setup"));
+    CHECK(read_file(folder / "port") == std::to_string(receiver.port()) + "\n");
+    Process sender(send_arguments(receiver, "anon:1M,fill=random"));
+    CHECK(sender.wait() == 0);
+    CHECK(receiver->wait() == 0);
+}
+
+}  // namespace migrate::e2e
