@@ -63,7 +63,8 @@ void fill_zero(const Mapping& memory) {
 Status warm(std::uint64_t bytes) {
     // By huge pages: it is quicker, and those blocks are what is split when small pages are wanted.
     MIGRATE_ASSIGN(const Mapping memory, private_memory(bytes, PageSizing::kHuge));
-    if (::madvise(memory.data(), bytes, MADV_POPULATE_WRITE) != 0) return Error::system("warm memory", errno);
+    if (::madvise(memory.data(), bytes, MADV_POPULATE_WRITE) != 0)
+        return Error::system("warm memory", errno);
     return {};
 }
 

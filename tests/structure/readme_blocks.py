@@ -101,7 +101,7 @@ def script_of(block):
             # exec: the process to wait for and to end is the command, not a shell around it.
             lines.append(f"(exec {command[:-1].strip()}) >{log} 2>&1 &")
             lines.append("pids+=($!)")
-            if "--listen" in command:
+            if re.search(r"--listen|\bmigrate recv\b", command):
                 lines.append(f"await_listener {log} $!")
         else:
             lines.append(command)

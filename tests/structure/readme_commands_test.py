@@ -35,7 +35,6 @@ def scratch_environment(folder):
     return dict(os.environ, PATH=path, TMPDIR=folder)
 
 
-@unittest.skipUnless((PROJECT / "README.md").exists(), "there is no README.md")
 class Readme(unittest.TestCase):
     def test_every_command_works(self):
         with tempfile.TemporaryDirectory() as folder:
