@@ -43,6 +43,7 @@ class AnonSource final : public PageSource {
                       std::vector<PopulationExtent>& extents) const override {
         return pagemap_.query(mapping_.bytes(), range, extents);
     }
+    bool populated_is_present() const override { return true; }
     Status prefault(RegionId, PageRange range) const override {
         const int code =
             populate(mapping_.bytes().subspan(range.offset_bytes(), range.size_bytes()),

@@ -32,6 +32,9 @@ class PageSource {
     // that was written and memory that never was meet. Thread-safe.
     virtual Status population(RegionId region, PageRange range,
                               std::vector<PopulationExtent>& extents) const = 0;
+    // True if pages that population() calls populated are mapped in this process and cannot fail to
+    // be read: they need no prefault(), which costs more than scanning them does.
+    virtual bool populated_is_present() const { return false; }
     // Makes the pages present in this process before they are read, so that a read error or a file
     // truncated under us is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;

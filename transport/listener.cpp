@@ -23,7 +23,7 @@ constexpr std::chrono::milliseconds kAcceptRetry{100};
 // One connection whose hello, and offer, are still coming.
 class Pending : public std::enable_shared_from_this<Pending> {
   public:
-    using Finished = std::function<void(const std::shared_ptr<Pending>&, Status)>;
+    using Finished = std::function<void(const std::shared_ptr<Pending>&, const Status&)>;
 
     Pending(tcp::socket socket, Finished finished)
         : socket_(std::move(socket)),
@@ -100,10 +100,9 @@ class Pending : public std::enable_shared_from_this<Pending> {
         read(offer_, [](Pending& self) { self.finish({}); });
     }
 
-    void finish(Status status) {
+    void finish(const Status& status) {
         timer_.cancel();
-        if (auto finished = std::exchange(finished_, nullptr))
-            finished(shared_from_this(), std::move(status));
+        if (auto finished = std::exchange(finished_, nullptr)) finished(shared_from_this(), status);
     }
 
     tcp::socket socket_;
@@ -154,9 +153,10 @@ struct Listener::Impl {
                 return;
             }
             auto one = std::make_shared<Pending>(
-                std::move(socket), [this](const std::shared_ptr<Pending>& self, Status status) {
+                std::move(socket),
+                [this](const std::shared_ptr<Pending>& self, const Status& status) {
                     pending.erase(self);
-                    finished(*self, std::move(status));
+                    finished(*self, status);
                 });
             if (pending.size() >= kMaxPending) {
                 log::warning("{}: turned away, {} connections are waiting already", one->peer(),

@@ -11,6 +11,7 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
     : source_(source),
       scanner_(std::move(scanner)),
       options_(options),
+      prefaults_(!options.skip_unpopulated || !source.populated_is_present()),
       ratio_(options.normal_page_ratio) {
     if (!scanner_) return;
     in_flight_.resize(scanner_->depth());
@@ -39,7 +40,7 @@ Status SpanScanner::scan_populated(RegionId region, PageRange pages, const Emit&
     while (next < pages.end() || outstanding_ != 0) {
         if (next < pages.end() && (!scanner_ || outstanding_ < in_flight_.size())) {
             const PageRange batch{next, std::min(options_.batch_pages, pages.end() - next)};
-            MIGRATE_TRY(source_.prefault(region, batch));
+            if (prefaults_) MIGRATE_TRY(source_.prefault(region, batch));
             next = batch.end();
             if (!scanner_) {
                 MIGRATE_TRY(emit_run(region, batch, PageKind::kNormal, emit));

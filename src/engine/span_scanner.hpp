@@ -49,6 +49,7 @@ class SpanScanner {
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
     Options options_;
+    bool prefaults_;  // whether pages may be absent when their turn to be read comes
     RatioKnob ratio_;
     std::vector<memory::PopulationExtent> extents_;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
