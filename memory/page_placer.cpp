@@ -19,7 +19,8 @@ void append_destination(std::span<std::byte> bytes, std::vector<iovec>& payload)
 
 Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
                                                        std::span<const RegionInfo> regions,
-                                                       unsigned helpers) {
+                                                       unsigned helpers,
+                                                       Prefaulter::RunHelper run_helper) {
     std::vector<Region> states;
     states.reserve(regions.size());
     for (const RegionInfo& info : regions) {
@@ -27,7 +28,8 @@ Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
         MIGRATE_ASSIGN(PageBitmap placed, PageBitmap::create(info.pages()));
         states.push_back({info, std::move(seen), std::move(placed)});
     }
-    auto prefaulter = std::make_unique<Prefaulter>(sink, sink.discards() ? 0 : helpers);
+    auto prefaulter =
+        std::make_unique<Prefaulter>(sink, sink.discards() ? 0 : helpers, std::move(run_helper));
     return std::unique_ptr<PagePlacer>(
         new PagePlacer(sink, std::move(states), std::move(prefaulter)));
 }
@@ -38,6 +40,7 @@ PagePlacer::PagePlacer(PageSink& sink, std::vector<Region> regions,
 
 Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, std::vector<iovec>& payload) {
     Region& region = regions_[index_of(id)];
+    std::vector<PageRange> fresh;
     for (const PageRun& run : runs) {
         // Looked up first only to name the page; set() is what decides.
         const std::uint64_t twice = region.seen.find(run.pages.first, run.pages.end(), true);
@@ -46,19 +49,17 @@ Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, std::vecto
                               "page {} of the region '{}' came twice in one round",
                               twice == run.pages.end() ? run.pages.first : twice, region.info.name);
         }
-        MIGRATE_TRY(run.kind == PageKind::kNormal ? place_normal(id, region, run.pages, payload)
-                                                  : place_zero(id, region, run.pages));
+        if (run.kind != PageKind::kNormal) {
+            MIGRATE_TRY(place_zero(id, region, run.pages));
+            continue;
+        }
+        const std::uint64_t placed_before = region.placed.set(run.pages);
+        if (sink_.discards()) continue;
+        if (placed_before < run.pages.count) fresh.push_back(run.pages);
+        append_destination(
+            sink_.memory(id).subspan(run.pages.offset_bytes(), run.pages.size_bytes()), payload);
     }
-    return {};
-}
-
-Status PagePlacer::place_normal(RegionId id, Region& region, PageRange pages,
-                                std::vector<iovec>& payload) {
-    const std::uint64_t placed_before = region.placed.set(pages);
-    if (sink_.discards() || pages.count == 0) return {};
-    if (placed_before < pages.count) MIGRATE_TRY(prefaulter_->populate(id, pages));
-    append_destination(sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes()), payload);
-    return {};
+    return prefaulter_->populate(id, fresh);
 }
 
 Status PagePlacer::place_zero(RegionId id, Region& region, PageRange pages) {

@@ -23,10 +23,11 @@ class PagePlacer {
   public:
     // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
     // prefaulting with the calling worker, 0 for none; worth it where there are fewer workers than
-    // CPUs.
+    // CPUs. `run_helper` as in Prefaulter.
     static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
                                                       std::span<const RegionInfo> regions,
-                                                      unsigned helpers);
+                                                      unsigned helpers,
+                                                      Prefaulter::RunHelper run_helper = {});
 
     // Takes a packet's runs, which lie within the region: clears stale zero and unpopulated pages,
     // prefaults fresh normal ones, and appends to `payload` the destinations of the normal pages,
@@ -46,7 +47,6 @@ class PagePlacer {
     };
 
     PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter);
-    Status place_normal(RegionId id, Region& region, PageRange pages, std::vector<iovec>& payload);
     Status place_zero(RegionId id, Region& region, PageRange pages);
 
     PageSink& sink_;

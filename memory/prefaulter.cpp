@@ -17,17 +17,32 @@ namespace {
 // Large enough to outweigh the hand-over, small enough to split a packet's 512 KiB evenly.
 constexpr std::uint64_t kPiecePages = 128 * kKiB / kPageSize;
 
+std::vector<PageRange> pieces_of(std::span<const PageRange> ranges) {
+    std::vector<PageRange> pieces;
+    for (const PageRange& range : ranges) {
+        for (std::uint64_t first = range.first; first < range.end(); first += kPiecePages) {
+            pieces.push_back({first, std::min(kPiecePages, range.end() - first)});
+        }
+    }
+    return pieces;
+}
+
+std::uint64_t total_pages(std::span<const PageRange> ranges) {
+    std::uint64_t pages = 0;
+    for (const PageRange& range : ranges) pages += range.count;
+    return pages;
+}
+
 // One call of populate(); lives on its caller's stack until no helper holds it.
 struct Job {
     RegionId region{};
-    PageRange pages;
-    std::atomic<std::uint64_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
-    unsigned helpers = 0;                      // at work on it; guarded by State::mutex
-    std::optional<Error> error;                // the first; guarded by State::mutex
-    Job* next = nullptr;                       // in the list of open jobs; guarded by State::mutex
+    std::vector<PageRange> pieces;
+    std::atomic<std::size_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
+    unsigned helpers = 0;                    // at work on it; guarded by State::mutex
+    std::optional<Error> error;              // the first; guarded by State::mutex
+    Job* next = nullptr;                     // in the list of open jobs; guarded by State::mutex
 
-    std::uint64_t pieces() const { return (pages.count + kPiecePages - 1) / kPiecePages; }
-    bool has_pieces() const { return next_piece.load(std::memory_order_relaxed) < pieces(); }
+    bool has_pieces() const { return next_piece.load(std::memory_order_relaxed) < pieces.size(); }
 };
 
 }  // namespace
@@ -70,13 +85,11 @@ Job* Prefaulter::State::first_with_pieces() const {
 // Until the job has no more pieces to hand out, or one failed.
 std::optional<Error> Prefaulter::State::work_on(Job& job) const {
     for (;;) {
-        const std::uint64_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
-        if (piece >= job.pieces()) return std::nullopt;
-        const std::uint64_t first = job.pages.first + piece * kPiecePages;
-        const PageRange pages{first, std::min(kPiecePages, job.pages.end() - first)};
-        Status status = sink.prefault(job.region, pages);
+        const std::size_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
+        if (piece >= job.pieces.size()) return std::nullopt;
+        Status status = sink.prefault(job.region, job.pieces[piece]);
         if (status) continue;
-        job.next_piece.store(job.pieces(), std::memory_order_relaxed);
+        job.next_piece.store(job.pieces.size(), std::memory_order_relaxed);
         return std::move(status).error();
     }
 }
@@ -98,14 +111,20 @@ void Prefaulter::State::help(const std::stop_token& stop) {
     }
 }
 
-Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers) : sink_(sink) {
+Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_helper) : sink_(sink) {
     if (helpers == 0) return;
+    if (!run_helper) {
+        run_helper = [](const std::string& name, const std::function<void()>& work) {
+            name_this_thread(name);
+            work();
+        };
+    }
     state_ = std::make_unique<State>(sink);
     for (unsigned i = 0; i < helpers; ++i) {
-        state_->helpers.emplace_back([state = state_.get(), i](const std::stop_token& stop) {
-            name_this_thread(fmt::format("prefault_{}", i));
-            state->help(stop);
-        });
+        state_->helpers.emplace_back(
+            [state = state_.get(), run_helper, i](const std::stop_token& stop) {
+                run_helper(fmt::format("prefault_{}", i), [&] { state->help(stop); });
+            });
     }
 }
 
@@ -115,11 +134,14 @@ Prefaulter::~Prefaulter() {
     for (std::jthread& helper : state_->helpers) helper.join();
 }
 
-Status Prefaulter::populate(RegionId region, PageRange pages) {
-    if (!state_ || pages.count <= kPiecePages) return sink_.prefault(region, pages);
+Status Prefaulter::populate(RegionId region, std::span<const PageRange> ranges) {
+    if (!state_ || total_pages(ranges) <= kPiecePages) {
+        for (const PageRange& range : ranges) MIGRATE_TRY(sink_.prefault(region, range));
+        return {};
+    }
     Job job;
     job.region = region;
-    job.pages = pages;
+    job.pieces = pieces_of(ranges);
     {
         const std::scoped_lock lock(state_->mutex);
         state_->add(job);

@@ -3,7 +3,10 @@
 // them does.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "base/error.hpp"
 #include "base/units.hpp"
@@ -13,14 +16,18 @@ namespace migrate::memory {
 
 class Prefaulter {
   public:
-    // `helpers` threads beside the callers; 0 makes populate() a plain sink.prefault().
-    Prefaulter(const PageSink& sink, unsigned helpers);
+    // What a helper does around its work: it is given its name and the work, and runs the work.
+    using RunHelper = std::function<void(const std::string& name, const std::function<void()>&)>;
+
+    // `helpers` threads beside the callers; 0 makes populate() a plain sink.prefault(). Without
+    // `run_helper` they are only named.
+    Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_helper = {});
     ~Prefaulter();
     Prefaulter(const Prefaulter&) = delete;
     Prefaulter& operator=(const Prefaulter&) = delete;
 
-    // Returns when every page of `pages` is present, or with the first error. Thread-safe.
-    Status populate(RegionId region, PageRange pages);
+    // Returns when every page of all the ranges is present, or with the first error. Thread-safe.
+    Status populate(RegionId region, std::span<const PageRange> ranges);
 
   private:
     struct State;

@@ -47,12 +47,17 @@ Status run_catching(const std::string& name, const std::function<Status()>& body
 
 }  // namespace
 
+void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work) {
+    name_this_thread(name);
+    work();
+    times.add({name, thread_run_time_ns()});
+}
+
 SessionThread::SessionThread(std::string name, ThreadTimes& times, Cancellation& cancellation,
                              std::function<Status()> body)
     : thread_([name = std::move(name), &times, &cancellation, body = std::move(body)] {
-          name_this_thread(name);
-          Status status = run_catching(name, body);
-          times.add({name, thread_run_time_ns()});
+          Status status;
+          run_timed(name, times, [&] { status = run_catching(name, body); });
           if (status) return;
           if (status.error().kind() == ErrorKind::kLostConnection) {
               cancellation.fail_lost_connection(std::move(status).error());

@@ -37,6 +37,9 @@ class ThreadTimes {
     std::vector<ThreadTime> times_;  // guarded by mutex_
 };
 
+// Gives the calling thread its name, runs `work`, and adds the thread's run time to `times`.
+void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work);
+
 // Runs `body` on a thread of the given name. An Error it returns goes to `cancellation`
 // (kLostConnection by fail_lost_connection). Joined by join() or the destructor. `times` and
 // `cancellation` outlive the thread.

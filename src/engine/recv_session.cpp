@@ -65,8 +65,13 @@ Status RecvSession::migrate() {
     MIGRATE_TRY(await_sender());
     MIGRATE_TRY(await_channels());
     MIGRATE_TRY(start_workers());
-    MIGRATE_TRY(receive_rounds());
-    return {};
+    MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
+    {
+        const std::scoped_lock lock(mutex_);
+        active_ = Clock::now();
+    }
+    set_status(MigrationStatus::kActive);
+    return receive_rounds();
 }
 
 Status RecvSession::await_sender() {
@@ -188,12 +193,6 @@ Status RecvSession::await_channels() {
         MIGRATE_TRY(add_channel(*std::move(connection)));
         ++connected;
     }
-    MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
-    {
-        const std::scoped_lock lock(mutex_);
-        active_ = Clock::now();
-    }
-    set_status(MigrationStatus::kActive);
     return {};
 }
 
@@ -218,8 +217,12 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
 }
 
 Status RecvSession::start_workers() {
-    MIGRATE_ASSIGN(placer_, memory::PagePlacer::create(*sink_, offer_.regions,
-                                                       prefault_helpers(offer_.channels)));
+    const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
+        run_timed(name, times_, work);
+    };
+    MIGRATE_ASSIGN(placer_,
+                   memory::PagePlacer::create(*sink_, offer_.regions,
+                                              prefault_helpers(offer_.channels), run_helper));
     gate_ = std::make_unique<RoundGate>(offer_.channels);
     shared_.reset(new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions},
                                  *placer_,
@@ -241,6 +244,8 @@ Status RecvSession::start_workers() {
 void RecvSession::stop_workers() {
     if (gate_) gate_->close();
     workers_.clear();
+    // Its helpers are threads of the report, too.
+    placer_.reset();
 }
 
 Status RecvSession::receive_rounds() {

@@ -94,7 +94,6 @@ Status SendSession::migrate() {
         active_ = Clock::now();
     }
     set_status(MigrationStatus::kActive);
-    start_workers();
     MIGRATE_TRY(run_round(kFirstRound));
     return complete();
 }
@@ -155,6 +154,7 @@ Status SendSession::connect_channels() {
         const std::scoped_lock lock(mutex_);
         channels_.push_back(std::move(channel));
     }
+    start_workers();
     MIGRATE_ASSIGN(const transport::Frame ready,
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
     events_.emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});

@@ -14,6 +14,10 @@ namespace {
 
 constexpr RegionId kRam{0};
 
+Status populate(Prefaulter& prefaulter, PageRange range) {
+    return prefaulter.populate(kRam, std::span(&range, 1));
+}
+
 bool cover(const std::vector<PageRange>& pieces, PageRange range) {
     std::uint64_t next = range.first;
     for (const PageRange& piece : pieces) {
@@ -28,11 +32,37 @@ TEST_CASE("a range is prefaulted whole, each page once, with any number of helpe
         const RecordingSink sink;
         Prefaulter prefaulter(sink, helpers);
         for (const PageRange range : {PageRange{5, 1}, PageRange{0, 128}, PageRange{3, 1000}}) {
-            must(prefaulter.populate(kRam, range));
+            must(populate(prefaulter, range));
             INFO(helpers << " helpers, " << range.count << " pages");
             CHECK(cover(sink.take_prefaulted(), range));
         }
     }
+}
+
+TEST_CASE("the ranges of a fragmented packet are shared too, and each is prefaulted once") {
+    std::vector<PageRange> ranges;
+    for (std::uint64_t page = 0; page < 2000; page += 20) ranges.push_back({page, 10});
+    const RecordingSink sink;
+    Prefaulter prefaulter(sink, 2);
+    must(prefaulter.populate(kRam, ranges));
+    const std::vector<PageRange> prefaulted = sink.take_prefaulted();
+    REQUIRE(prefaulted.size() == ranges.size());
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        CHECK(prefaulted[i].first == ranges[i].first);
+        CHECK(prefaulted[i].count == ranges[i].count);
+    }
+}
+
+TEST_CASE("a helper is run by whoever keeps its time, under its name") {
+    std::vector<std::string> names;
+    const RecordingSink sink;
+    {
+        const Prefaulter prefaulter(sink, 1, [&](const std::string& name, const auto& work) {
+            work();
+            names.push_back(name);
+        });
+    }
+    CHECK(names == std::vector<std::string>{"prefault_0"});
 }
 
 TEST_CASE(
@@ -42,8 +72,8 @@ TEST_CASE(
         RecordingSink sink;
         sink.fail_at(777);
         Prefaulter prefaulter(sink, helpers);
-        CHECK(message_of(prefaulter.populate(kRam, {0, 1000})) == "no room for page 777");
-        must(prefaulter.populate(kRam, {0, 700}));
+        CHECK(message_of(populate(prefaulter, {0, 1000})) == "no room for page 777");
+        must(populate(prefaulter, {0, 700}));
     }
 }
 
@@ -58,7 +88,7 @@ TEST_CASE("several callers share the helpers and each gets its own answer") {
             callers.emplace_back([&, i] {
                 for (int turn = 0; turn < 100; ++turn) {
                     // Only the first caller's range holds the page that fails.
-                    const bool ok = static_cast<bool>(prefaulter.populate(kRam, {i * 256, 256}));
+                    const bool ok = static_cast<bool>(populate(prefaulter, {i * 256, 256}));
                     if (ok != (i != 0)) ++wrong;
                 }
             });
