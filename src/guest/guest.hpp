@@ -1,0 +1,75 @@
+// Who owns the vCPUs: the seam between a migration and the guest whose memory moves. The engine
+// knows nothing of a guest but this. Invariant: after pause() returned, no page changes until
+// resume().
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "memory/page_source.hpp"
+
+namespace migrate::guest {
+
+// What the guest has done and felt since it first ran, on whichever host.
+struct Activity {
+    std::uint64_t bytes_written = 0;
+    // The longest time between two writes of one of its threads, pauses included; 0 where the guest
+    // cannot tell.
+    std::chrono::microseconds longest_gap{};
+};
+
+// Used by one thread at a time, but for activity().
+class Guest {
+  public:
+    Guest() = default;
+    Guest(const Guest&) = delete;
+    Guest& operator=(const Guest&) = delete;
+    // Stops it for good.
+    virtual ~Guest() = default;
+
+    // What the receiving host must be able to run, as in the handshake: "workload".
+    virtual std::string_view kind() const = 0;
+    virtual bool running() const = 0;
+    // Returns when no vCPU runs. Idempotent.
+    virtual Status pause() = 0;
+    // Idempotent. Lifts no throttle.
+    virtual Status resume() = 0;
+    // Takes this share of each vCPU's time, 0 … 99 percent (QEMU's cpu-throttle-percentage).
+    virtual Status throttle(unsigned percent) = 0;
+    // Everything but memory that the guest needs to go on elsewhere; at most kMaxStateBytes. Only
+    // while paused.
+    virtual Result<std::string> save_state() = 0;
+    // Any thread.
+    virtual Activity activity() const = 0;
+    // Whether memory holds what the guest's own state says it must: an Error names the first page
+    // that does not. Success too where the guest cannot tell. Only while paused.
+    virtual Status check() = 0;
+};
+
+inline constexpr std::size_t kMaxStateBytes = std::size_t{64} * 1024;
+
+// A guest and its memory, which it writes.
+struct Machine {
+    std::unique_ptr<memory::PageSource> memory;
+    std::unique_ptr<Guest> guest;  // null for an image; ends before its memory does
+};
+
+// Opens what `--source` names: "workload:…" (see workload.hpp), or a PageSource, which is a machine
+// without a guest. A guest that comes with it is running when this returns.
+Result<Machine> open_machine(std::string_view uri);
+
+// Whether this host can run guests of that kind.
+bool can_run(std::string_view kind);
+// The guest that was saved as `state`, paused, in the memory that arrived, a span a region, which
+// outlives it. The state is a peer's word: checked before it is used.
+Result<std::unique_ptr<Guest>> load_guest(std::string_view kind, std::string_view state,
+                                          std::vector<std::span<std::byte>> regions);
+
+}  // namespace migrate::guest
