@@ -1,6 +1,5 @@
 #include "transport/connector.hpp"
 
-#include <fcntl.h>
 #include <netdb.h>
 #include <sys/socket.h>
 
@@ -12,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "transport/release_blocking.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::transport {
@@ -75,18 +75,6 @@ Result<std::vector<tcp::endpoint>> resolve(const Address& address,
                           ::gai_strerror(resolution->error));
     }
     return std::move(resolution->endpoints);
-}
-
-// asio leaves its sockets non-blocking; ours block, with a timeout.
-Result<UniqueFd> release_blocking(tcp::socket& socket) {
-    asio::error_code error;
-    UniqueFd fd(socket.release(error));
-    if (error) return make_error("cannot take over a connection: {}", error.message());
-    const int flags = ::fcntl(fd.get(), F_GETFL);
-    if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
-        return Error::system("make a socket blocking", errno);
-    }
-    return fd;
 }
 
 // Several connection attempts under one deadline.

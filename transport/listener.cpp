@@ -1,16 +1,15 @@
 #include "transport/listener.hpp"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <asio.hpp>
-#include <cerrno>
 #include <deque>
 #include <set>
 
 #include "base/log.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
+#include "transport/release_blocking.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::transport {
@@ -50,15 +49,8 @@ class Pending : public std::enable_shared_from_this<Pending> {
     }
 
     Result<NewConnection> release() {
-        asio::error_code error;
-        NewConnection connection{UniqueFd(socket_.release(error)), hello_, std::move(offer_),
-                                 bytes_read_, peer_};
-        if (error) return make_error("cannot take over a connection: {}", error.message());
-        const int flags = ::fcntl(connection.fd.get(), F_GETFL);
-        if (flags < 0 || ::fcntl(connection.fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
-            return Error::system("make a socket blocking", errno);
-        }
-        return connection;
+        MIGRATE_ASSIGN(UniqueFd fd, release_blocking(socket_));
+        return NewConnection{std::move(fd), hello_, std::move(offer_), bytes_read_, peer_};
     }
 
     const ConnectionHello& hello() const { return hello_; }

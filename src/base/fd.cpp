@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "base/units.hpp"
+
 namespace migrate {
 
 void UniqueFd::reset(int fd) {
@@ -16,7 +18,7 @@ Result<Mapping> Mapping::create(const Request& request) {
     // With an alignment the tail is unmapped below, which takes whole pages.
     const std::uint64_t slack = request.alignment;
     const std::uint64_t whole =
-        slack == 0 ? request.size : (request.size + 4095) & ~std::uint64_t{4095};
+        slack == 0 ? request.size : (request.size + kPageSize - 1) & ~(kPageSize - 1);
     const std::uint64_t wanted = whole + slack;
     if (request.size == 0 || wanted < request.size) {
         return make_error("cannot map {}: {} bytes is not a possible size", request.what,

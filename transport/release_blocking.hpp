@@ -1,0 +1,27 @@
+// From asio's sockets, which connect and accept, to the blocking ones that migrate. Includes asio,
+// so only for the .cpp files that do.
+#pragma once
+
+#include <fcntl.h>
+
+#include <asio.hpp>
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate::transport {
+
+// Takes the connection out of `socket`; asio left it non-blocking, what is returned blocks.
+inline Result<UniqueFd> release_blocking(asio::ip::tcp::socket& socket) {
+    asio::error_code error;
+    UniqueFd fd(socket.release(error));
+    if (error) return make_error("cannot take over a connection: {}", error.message());
+    const int flags = ::fcntl(fd.get(), F_GETFL);
+    if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
+        return Error::system("make a socket blocking", errno);
+    }
+    return fd;
+}
+
+}  // namespace migrate::transport
