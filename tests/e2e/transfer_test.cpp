@@ -293,4 +293,11 @@ TEST_CASE("the port file names the port once it accepts connections", "[transfer
     CHECK(receiver->wait() == 0);
 }
 
+TEST_CASE("events that cannot be written do not end the migration", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    run_transfer(folder, {.source = "anon:1M,fill=random",
+                          .send_options = {"--events", "/dev/full"},
+                          .recv_options = {"--events", "/dev/full"}});
+}
+
 }  // namespace migrate::e2e

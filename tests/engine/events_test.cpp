@@ -1,0 +1,145 @@
+#include "engine/events.hpp"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "catch.hpp"
+#include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
+
+namespace migrate::engine {
+namespace {
+
+std::vector<nlohmann::ordered_json> lines_of(const std::string& path) {
+    std::vector<nlohmann::ordered_json> lines;
+    std::istringstream text(read_file(path));
+    for (std::string line; std::getline(text, line);) {
+        lines.push_back(nlohmann::ordered_json::parse(line));
+    }
+    return lines;
+}
+
+std::vector<std::string> keys_of(const nlohmann::ordered_json& object) {
+    std::vector<std::string> keys;
+    for (const auto& item : object.items()) keys.push_back(item.key());
+    return keys;
+}
+
+// While it lives, no file of this process grows beyond so many bytes.
+class FileSizeLimit {
+  public:
+    explicit FileSizeLimit(rlim_t bytes) : on_excess_(std::signal(SIGXFSZ, SIG_IGN)) {
+        REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+        const rlimit limit{bytes, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    }
+    ~FileSizeLimit() {
+        ::setrlimit(RLIMIT_FSIZE, &before_);
+        std::signal(SIGXFSZ, on_excess_);
+    }
+    FileSizeLimit(const FileSizeLimit&) = delete;
+    FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+  private:
+    rlimit before_{};
+    void (*on_excess_)(int);
+};
+
+TEST_CASE("an event is a line with its name, its data in order and its time") {
+    const TemporaryFolder folder;
+    const auto log = must(EventLog::open(folder / "events"));
+    log->emit("MIGRATION", {{"status", std::string("active")}, {"round", std::uint64_t{1}}});
+    log->emit("STOP", {});
+    const std::string text = read_file(folder / "events");
+    CHECK(text.ends_with('\n'));
+    CHECK(text.starts_with(R"({"event":"MIGRATION","data":{"status":"active","round":1},)"
+                           R"("timestamp":{"seconds":)"));
+    const auto lines = lines_of(folder / "events");
+    REQUIRE(lines.size() == 2);
+    CHECK(lines[1]["event"] == "STOP");
+    CHECK(lines[1]["data"] == nlohmann::ordered_json::object());
+    for (const auto& line : lines) {
+        CHECK(keys_of(line) == std::vector<std::string>{"event", "data", "timestamp"});
+        CHECK(keys_of(line["timestamp"]) == std::vector<std::string>{"seconds", "microseconds"});
+        CHECK(line["timestamp"]["seconds"].is_number_unsigned());
+        CHECK(line["timestamp"]["microseconds"] < 1'000'000);
+    }
+}
+
+TEST_CASE("numbers keep all their digits, and text that needs it is escaped or mended") {
+    const TemporaryFolder folder;
+    const auto log = must(EventLog::open(folder / "events"));
+    log->emit("E", {{"largest", ~std::uint64_t{0}},
+                    {"line", std::string("a\n\"b\"")},
+                    {"broken", std::string("\xFF!")}});
+    const auto lines = lines_of(folder / "events");
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0]["data"]["largest"] == ~std::uint64_t{0});
+    CHECK(lines[0]["data"]["line"] == "a\n\"b\"");
+    CHECK(lines[0]["data"]["broken"] == "\uFFFD!");
+}
+
+TEST_CASE("an events file begins empty") {
+    const TemporaryFolder folder;
+    write_file(folder / "events", "of the run before\n");
+    const auto log = must(EventLog::open(folder / "events"));
+    CHECK(read_file(folder / "events").empty());
+}
+
+TEST_CASE("an events file that cannot be opened is wrong usage, by its name") {
+    const TemporaryFolder folder;
+    for (const std::string& path : {folder / "no such folder/events", folder.path()}) {
+        const auto log = EventLog::open(path);
+        REQUIRE_FALSE(log);
+        CHECK(log.error().kind() == ErrorKind::kUsage);
+        CHECK(message_of(log).find(path) != std::string::npos);
+    }
+}
+
+TEST_CASE("a log to nowhere takes events") {
+    EventLog log;
+    log.emit("E", {{"key", std::string("value")}});
+}
+
+TEST_CASE("threads write whole lines") {
+    constexpr unsigned kThreads = 4;
+    constexpr unsigned kEach = 100;
+    const TemporaryFolder folder;
+    const auto log = must(EventLog::open(folder / "events"));
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned i = 0; i < kThreads; ++i) {
+            threads.emplace_back([&log, i] {
+                for (unsigned j = 0; j < kEach; ++j) log->emit("E", {{"n", i * kEach + j + 0ULL}});
+            });
+        }
+    }
+    std::vector<bool> seen(std::size_t{kThreads} * kEach);
+    for (const auto& line : lines_of(folder / "events")) seen.at(line["data"]["n"]) = true;
+    CHECK(seen == std::vector<bool>(seen.size(), true));
+}
+
+TEST_CASE("a full disk costs events and nothing else") {
+    const auto log = must(EventLog::open("/dev/full"));
+    for (int i = 0; i < 3; ++i) log->emit("E", {});
+}
+
+TEST_CASE("a write that fails ends the log, also if later ones could succeed") {
+    const TemporaryFolder folder;
+    const auto log = must(EventLog::open(folder / "events"));
+    log->emit("FIRST", {});
+    const std::string before = read_file(folder / "events");
+    {
+        const FileSizeLimit full(before.size());
+        log->emit("SECOND", {});
+    }
+    log->emit("THIRD", {});
+    CHECK(read_file(folder / "events") == before);
+}
+
+}  // namespace
+}  // namespace migrate::engine
