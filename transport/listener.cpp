@@ -4,7 +4,6 @@
 
 #include <asio.hpp>
 #include <deque>
-#include <set>
 
 #include "base/log.hpp"
 #include "transport/control_frame.hpp"
@@ -40,6 +39,10 @@ class Pending : public std::enable_shared_from_this<Pending> {
             }
         });
         read(hello_bytes_, [](Pending& self) { self.on_hello(); });
+    }
+
+    void give_way() {
+        finish(make_error("no hello yet, and {} connections after it", Listener::kMaxPending));
     }
 
     void close() {
@@ -147,16 +150,14 @@ struct Listener::Impl {
             auto one = std::make_shared<Pending>(
                 std::move(socket),
                 [this](const std::shared_ptr<Pending>& self, const Status& status) {
-                    pending.erase(self);
+                    std::erase(pending, self);
                     finished(*self, status);
                 });
-            if (pending.size() >= kMaxPending) {
-                log::warning("{}: turned away, {} connections are waiting already", one->peer(),
-                             pending.size());
-            } else {
-                pending.insert(one);
-                one->start(handshake_timeout);
-            }
+            // A sender says who it is as soon as it is connected; who has been silent for the
+            // longest is the least likely to be one.
+            if (pending.size() == kMaxPending) pending.front()->give_way();
+            pending.push_back(one);
+            one->start(handshake_timeout);
             accept();
         });
     }
@@ -189,7 +190,7 @@ struct Listener::Impl {
     tcp::acceptor acceptor;
     asio::steady_timer retry;  // of accepting, after an error
     std::chrono::milliseconds handshake_timeout;
-    std::set<std::shared_ptr<Pending>> pending;
+    std::deque<std::shared_ptr<Pending>> pending;  // the oldest first
     std::deque<NewConnection> arrived;
 };
 

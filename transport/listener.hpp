@@ -1,6 +1,7 @@
 // Takes connections at the receiver and tells senders from strangers.
 // Invariant: nobody who connects can keep anybody else waiting: hellos are read side by side, each
-// under the handshake timeout, and at most kMaxPending of them at a time.
+// under the handshake timeout, and at most kMaxPending of them at a time, beyond which the oldest
+// gives way.
 #pragma once
 
 #include <chrono>

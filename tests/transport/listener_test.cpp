@@ -1,7 +1,12 @@
 #include "transport/listener.hpp"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <thread>
 
+#include "base/log.hpp"
 #include "catch.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
@@ -32,6 +37,42 @@ Socket connect_data(const Listener& listener, std::uint16_t channel) {
     must(socket.send(encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{channel}})));
     return socket;
 }
+
+// Says nothing of strangers while it lives.
+class QuietLog {
+  public:
+    QuietLog() { log::set_level(log::Level::kError); }
+    ~QuietLog() { log::set_level(log::Level::kInfo); }
+    QuietLog(const QuietLog&) = delete;
+    QuietLog& operator=(const QuietLog&) = delete;
+};
+
+// While it lives, this process can open `more` descriptors beside those it has.
+class DescriptorLimit {
+  public:
+    explicit DescriptorLimit(rlim_t more) {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        // The limit is on the number, and the lowest free one is taken next.
+        rlim_t limit = 0;
+        for (rlim_t free = 0; free <= more; ++limit) {
+            if (::fcntl(static_cast<int>(limit), F_GETFD) < 0) ++free;
+        }
+        const rlimit lowered{limit - 1, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &lowered) == 0);
+        UniqueFd none;
+        for (rlim_t i = 0; i < more; ++i) opened_.emplace_back(::dup(STDERR_FILENO));
+        none.reset(::dup(STDERR_FILENO));
+        REQUIRE_FALSE(none);
+        opened_.clear();
+    }
+    ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    DescriptorLimit(const DescriptorLimit&) = delete;
+    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+
+  private:
+    rlimit before_{};
+    std::vector<UniqueFd> opened_;
+};
 
 TEST_CASE("a listener says where it listens") {
     const auto listener = make_listener();
@@ -85,6 +126,49 @@ TEST_CASE("strangers that say nothing, half of it or nonsense do not keep a send
 
     const Socket sender = connect_data(*listener, 3);
     CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{3});
+}
+
+TEST_CASE("more strangers than can wait do not keep a sender out, whoever came first") {
+    const QuietLog quiet;
+    const auto listener = make_listener();
+    const Socket early = connect_data(*listener, 1);
+    std::vector<Socket> strangers;
+    for (std::size_t i = 0; i < Listener::kMaxPending + 20; ++i) {
+        strangers.push_back(connect(*listener));
+    }
+    const Socket late = connect_data(*listener, 2);
+    CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{1});
+    CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{2});
+    // The oldest gave way, with no byte said to them.
+    std::array<std::byte, 1> byte{};
+    CHECK(must(strangers.front().receive_first(byte)) == Arrival::kClosed);
+    // And those that wait may still turn out to be senders.
+    must(strangers.back().send(
+        encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{3}})));
+    CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{3});
+}
+
+TEST_CASE("a listener without descriptors serves those who wait once there are some") {
+    const QuietLog quiet;
+    const auto listener = make_listener();
+    const Socket sender = connect_data(*listener, 4);
+    {
+        const DescriptorLimit none(0);
+        const auto connection = listener->next(milliseconds(1), {});
+        REQUIRE_FALSE(connection);
+        CHECK(connection.error().kind() == ErrorKind::kTimeout);
+    }
+    CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{4});
+}
+
+TEST_CASE("strangers that hold all descriptors give them back when their time is over") {
+    const QuietLog quiet;
+    const auto listener = make_listener(milliseconds(1));
+    std::vector<Socket> strangers;
+    for (int i = 0; i < 4; ++i) strangers.push_back(connect(*listener));
+    const Socket sender = connect_data(*listener, 5);
+    const DescriptorLimit three(3);
+    CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{5});
 }
 
 TEST_CASE("several connections that came at once are given out one by one") {
