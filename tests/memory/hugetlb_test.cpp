@@ -1,7 +1,6 @@
 #include <sys/mman.h>
 
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "memory/page_sink.hpp"
 #include "memory/page_source.hpp"
 #include "memory/region_digest.hpp"
+#include "tests/memory/huge_pool.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
@@ -19,42 +19,6 @@ namespace {
 
 constexpr RegionId kRam{0};
 constexpr std::uint64_t kHuge = kPagesPerHugePage;
-constexpr const char* kPoolSize = "/proc/sys/vm/nr_hugepages";
-
-// Huge pages for a test and a hugetlbfs to hold them; the pool has its old size again afterwards.
-class HugePool {
-  public:
-    explicit HugePool(std::uint64_t pages)
-        : before_(number(kPoolSize)), mount_("hugetlbfs", "pagesize=2M") {
-        std::ofstream(kPoolSize) << before_ + pages;
-        ready_ = mount_ && number(kPoolSize) >= before_ + pages;
-    }
-    HugePool(const HugePool&) = delete;
-    HugePool& operator=(const HugePool&) = delete;
-    ~HugePool() { std::ofstream(kPoolSize) << before_; }
-
-    explicit operator bool() const {
-        if (!ready_)
-            WARN("skipped: no huge pages here (root, and 2 MiB pages to spare, are needed)");
-        return ready_;
-    }
-    const TemporaryFolder& folder() const { return mount_.folder(); }
-    // Huge pages nobody holds.
-    static std::uint64_t free_pages() {
-        return number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-    }
-
-  private:
-    static std::uint64_t number(const char* path) {
-        std::uint64_t value = 0;
-        std::ifstream(path) >> value;
-        return value;
-    }
-
-    std::uint64_t before_;
-    TemporaryMount mount_;
-    bool ready_ = false;
-};
 
 // A file of `huge_pages` of which those listed hold 'x'.
 void write_huge_file(const std::string& path, std::uint64_t huge_pages,
