@@ -1,6 +1,9 @@
 // Which pages did the guest write since we last asked? One interface over what kernels offer.
 // Invariant: no write is ever lost: a page written after collect() looked at it is in the next
-// collect(), whatever the threads that write do meanwhile. A page too many is allowed.
+// collect(), whatever the threads that write do meanwhile. A page too many is allowed. It holds for
+// senders that read a page's bytes after the collect() that reported it.
+// What is written is what this process writes, system calls included. uffd-wp does not see another
+// process that has the same file mapped, nor a device's DMA; hash does.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +34,23 @@ class DirtyTracker {
     virtual Status start() = 0;
     // Sets in `dirty`, which has one bitmap a region, the bit of every page that was written since
     // start() or the last collect(), and forgets it in the same step. Bits that are set stay set.
+    // Private memory that was given back (MADV_DONTNEED), and so became zeros, is written. Of
+    // shared memory only hash knows (MADV_REMOVE, a punched hole): to the others it is as it was
+    // until the guest writes it, as a balloon's pages are to the guest. After an Error the
+    // tracker's word is worth nothing, and the migration has failed.
     virtual Status collect(std::span<PageBitmap> dirty) = 0;
     // The guest's writes are plain writes again. Idempotent.
     virtual void stop() = 0;
+
+    // Whether it finds writes by comparing memory with what the destination holds, and so has to be
+    // told by sent(). See hash_tracker.hpp for why it cannot know by itself.
+    virtual bool needs_sent() const { return false; }
+    // From start() on, for each page that goes out: `content` is what the destination will hold of
+    // `pages`, to the byte, and nobody writes it: a copy of the guest's memory, from which the
+    // packet is sent. Empty: zeros. A page of which this is not said stays written. Any thread, but
+    // not during collect(), and each page by one thread at a time.
+    virtual void sent(RegionId /*region*/, PageRange /*pages*/,
+                      std::span<const std::byte> /*content*/) {}
 };
 
 // What this host can use.

@@ -31,9 +31,17 @@ struct PagemapScanArgument {
     std::uint64_t return_mask = 0;
 };
 
+// Not write-protected by userfaultfd. Present or swapped pages; where it is all that is asked for,
+// also those that a page table has no entry for.
+inline constexpr std::uint64_t kPageIsWritten = std::uint64_t{1} << 1;
 inline constexpr std::uint64_t kPageIsPresent = std::uint64_t{1} << 3;
 inline constexpr std::uint64_t kPageIsSwapped = std::uint64_t{1} << 4;
 inline constexpr std::uint64_t kPageIsZeroPage = std::uint64_t{1} << 5;  // PAGE_IS_PFNZERO
+
+// PM_SCAN_WP_MATCHING: write-protects what it reports, in the same step.
+inline constexpr std::uint64_t kScanAndProtect = std::uint64_t{1} << 0;
+// PM_SCAN_CHECK_WPASYNC: EPERM for memory that is not registered for it, instead of leaving it out.
+inline constexpr std::uint64_t kScanOnlyRegistered = std::uint64_t{1} << 1;
 
 inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScanArgument);
 

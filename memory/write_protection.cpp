@@ -1,0 +1,216 @@
+#include "memory/write_protection.hpp"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace migrate::memory {
+namespace {
+
+// include/uapi/linux/userfaultfd.h of Linux 6.7; Debian 12's ends before them.
+constexpr std::uint64_t kFeatureWpUnpopulated = std::uint64_t{1} << 13;
+constexpr std::uint64_t kFeatureWpAsync = std::uint64_t{1} << 15;
+constexpr unsigned long kNewFromDevice = _IO(0xAA, 0x00);  // USERFAULTFD_IOC_NEW, Linux 6.1
+
+// As many runs as a call can report; 1 % of a GiB's pages, scattered, are 2621.
+constexpr std::size_t kRunsPerCall = 4096;
+
+std::uint64_t address_of(std::span<const std::byte> memory) {
+    return reinterpret_cast<std::uintptr_t>(memory.data());
+}
+
+uffdio_range range_of(std::span<const std::byte> memory) {
+    return {.start = address_of(memory), .len = memory.size()};
+}
+
+// UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says, and is enough:
+// it withholds the faults of system calls from this process, and here no fault is ever handed out.
+Result<UniqueFd> open_userfaultfd() {
+    UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
+    if (faults) return faults;
+    const int refusal = errno;
+    const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
+    if (device) {
+        faults.reset(::ioctl(device.get(), kNewFromDevice, O_CLOEXEC | UFFD_USER_MODE_ONLY));
+        if (faults) return faults;
+    }
+    Error error = Error::system("create a userfaultfd", refusal);
+    if (refusal == ENOSYS) {
+        return make_error("{}: this kernel was built without CONFIG_USERFAULTFD", error.message());
+    }
+    if (refusal == EPERM) {
+        return make_error(
+            "{}: a seccomp filter, such as a container's, forbids it; allow the system call, or "
+            "give access to /dev/userfaultfd",
+            error.message());
+    }
+    return error;
+}
+
+Status enable(const UniqueFd& faults) {
+    uffdio_api api{};
+    api.api = UFFD_API;
+    api.features = kFeatureWpAsync | kFeatureWpUnpopulated | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                   UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+    if (::ioctl(faults.get(), UFFDIO_API, &api) == 0) return {};
+    if (errno != EINVAL) return Error::system("use userfaultfd", errno);
+    return make_error(
+        "this kernel has no asynchronous write protection (UFFD_FEATURE_WP_ASYNC); it needs Linux "
+        "6.7 with CONFIG_PTE_MARKER_UFFD_WP");
+}
+
+PagemapScanArgument scan_of(std::span<const std::byte> memory, std::uint64_t flags) {
+    PagemapScanArgument argument;
+    argument.size = sizeof argument;
+    argument.flags = flags | kScanOnlyRegistered;
+    argument.start = address_of(memory);
+    argument.end = address_of(memory) + memory.size();
+    return argument;
+}
+
+PagemapScanArgument scan_for_written(std::span<const std::byte> memory) {
+    // Exactly this pair of masks takes the kernel's short way, which looks at nothing else of a
+    // page, and which takes an entry that was cleared for written.
+    PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
+    argument.category_mask = kPageIsWritten;
+    argument.return_mask = kPageIsWritten;
+    return argument;
+}
+
+// How many runs were found, up to argument.walk_end.
+Result<std::size_t> scan(const UniqueFd& pagemap, PagemapScanArgument& argument) {
+    for (;;) {
+        const int count = ::ioctl(pagemap.get(), kPagemapScan, &argument);
+        if (count >= 0) return static_cast<std::size_t>(count);
+        // Comes before anything was protected, or with a signal that ends the process.
+        if (errno == EINTR) continue;
+        if (errno == EPERM) {
+            return make_error("guest memory was mapped anew while its writes were tracked");
+        }
+        return Error::system("scan the page tables for writes (PAGEMAP_SCAN)", errno);
+    }
+}
+
+Status write_protect(const UniqueFd& faults, std::span<const std::byte> memory) {
+    uffdio_writeprotect request{};
+    request.range = range_of(memory);
+    request.mode = UFFDIO_WRITEPROTECT_MODE_WP;
+    while (::ioctl(faults.get(), UFFDIO_WRITEPROTECT, &request) != 0) {
+        if (errno == EAGAIN || errno == EINTR) continue;
+        return Error::system("write-protect memory (UFFDIO_WRITEPROTECT)", errno);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<WriteProtection> WriteProtection::create() {
+    MIGRATE_ASSIGN(UniqueFd faults, open_userfaultfd());
+    MIGRATE_TRY(enable(faults));
+    UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    if (!pagemap) return Error::system("open /proc/self/pagemap", errno);
+    WriteProtection protection(std::move(faults), std::move(pagemap));
+    MIGRATE_ASSIGN(const bool finds_holes, protection.scan_finds_holes());
+    protection.look_for_holes_ = !finds_holes;
+    return protection;
+}
+
+Result<bool> WriteProtection::scan_finds_holes() {
+    // Large enough to hold a whole page table's worth, wherever it lies.
+    MIGRATE_ASSIGN(const Mapping scratch,
+                   Mapping::create({.size = 2 * kHugePageSize,
+                                    .protection = PROT_READ | PROT_WRITE,
+                                    .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                                    .what = "memory to try userfaultfd on"}));
+    MIGRATE_TRY(watch(scratch.bytes()));
+    std::uint64_t found = 0;
+    MIGRATE_TRY(scan_all(scan_for_written(scratch.bytes()), [&](const PagemapRegion& run) {
+        found += run.end - run.start;
+        return Status{};
+    }));
+    release(scratch.bytes());
+    return found == scratch.size();
+}
+
+Status WriteProtection::watch(std::span<const std::byte> memory) {
+    uffdio_register request{};
+    request.range = range_of(memory);
+    request.mode = UFFDIO_REGISTER_MODE_WP;
+    if (::ioctl(faults_.get(), UFFDIO_REGISTER, &request) == 0) {
+        // Only hugetlbfs lacks this ioctl, and no kernel's scan reports its holes as written.
+        const bool hugetlb = (request.ioctls & (std::uint64_t{1} << _UFFDIO_ZEROPAGE)) == 0;
+        look_for_holes_ = look_for_holes_ || hugetlb;
+        return {};
+    }
+    const int code = errno;
+    if (code == EBUSY) return make_error("another userfaultfd has the memory already");
+    if (code != EINVAL && code != EPERM) {
+        return Error::system("register memory with userfaultfd", code);
+    }
+    return make_error(ErrorKind::kUsage,
+                      "this memory cannot be write-protected: it must be private anonymous, shmem "
+                      "(a memfd) or hugetlbfs, and mapped for writing");
+}
+
+Status WriteProtection::protect(std::span<const std::byte> memory) {
+    // A mask of nothing matches everything; without a vector nothing is reported.
+    PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
+    while (argument.start < argument.end) {
+        MIGRATE_TRY(scan(pagemap_, argument));
+        argument.start = argument.walk_end;
+    }
+    // The scan does not protect the holes of hugetlbfs (seen with Linux 6.18).
+    return protect_holes(memory, nullptr);
+}
+
+Status WriteProtection::take_written(std::span<const std::byte> memory, PageBitmap& written) {
+    MIGRATE_TRY(scan_all(scan_for_written(memory), [&](const PagemapRegion& run) {
+        written.set(
+            {(run.start - address_of(memory)) / kPageSize, (run.end - run.start) / kPageSize});
+        return Status{};
+    }));
+    // All memory had page table entries since it was protected. Where there is none, a huge page
+    // was given back, or an empty table was (CONFIG_PT_RECLAIM), with the marks that it held.
+    return look_for_holes_ ? protect_holes(memory, &written) : Status{};
+}
+
+Status WriteProtection::protect_holes(std::span<const std::byte> memory, PageBitmap* holes) {
+    PagemapScanArgument argument = scan_of(memory, 0);
+    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
+    argument.category_mask = kPageIsPresent | kPageIsSwapped;
+    argument.return_mask = kPageIsPresent | kPageIsSwapped;
+    // What is written between the two steps loses its mark, and is reported as a hole.
+    return scan_all(argument, [&](const PagemapRegion& run) {
+        const std::uint64_t offset = run.start - address_of(memory);
+        const std::uint64_t size = run.end - run.start;
+        if (holes != nullptr) holes->set({offset / kPageSize, size / kPageSize});
+        return write_protect(faults_, memory.subspan(offset, size));
+    });
+}
+
+template <typename Found>
+Status WriteProtection::scan_all(PagemapScanArgument argument, Found found) {
+    found_.resize(kRunsPerCall);
+    argument.vec = reinterpret_cast<std::uintptr_t>(found_.data());
+    argument.vec_len = found_.size();
+    while (argument.start < argument.end) {
+        MIGRATE_ASSIGN(const std::size_t count, scan(pagemap_, argument));
+        for (const PagemapRegion& run : std::span(found_).first(count)) MIGRATE_TRY(found(run));
+        // A full vector ends the walk early; behind walk_end nothing was protected.
+        argument.start = argument.walk_end;
+    }
+    return {};
+}
+
+void WriteProtection::release(std::span<const std::byte> memory) const {
+    uffdio_range range = range_of(memory);
+    // Fails only for memory that is not there any more, whose protection went with it.
+    static_cast<void>(::ioctl(faults_.get(), UFFDIO_UNREGISTER, &range));
+}
+
+}  // namespace migrate::memory
