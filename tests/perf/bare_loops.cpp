@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/units.hpp"
+#include "perf/dirty_loop.hpp"
 #include "perf/network_loop.hpp"
 #include "perf/read_loop.hpp"
 
@@ -22,6 +23,8 @@ constexpr std::string_view kUsage =
     "Usage: bare_loops network [receiver=discard|truncate|huge|small|shared] [channels=8] [gib=2]\n"
     "                          [chunk=524288] [source=huge|small]\n"
     "       bare_loops read [threads=2] [gib=2] [pages=huge|small]\n"
+    "       bare_loops dirty [tracker=uffd-wp|hash] [ram=memfd|small|huge] [gib=1] [percent=1]\n"
+    "                        [rounds=20]\n"
     "       bare_loops warm [gib=2]\n";
 
 using Arguments = std::map<std::string, std::string>;
@@ -97,6 +100,33 @@ Status read(int argc, char** argv) {
     return {};
 }
 
+Status dirty(int argc, char** argv) {
+    MIGRATE_ASSIGN(const Arguments arguments, parse(argc, argv,
+                                                    {{"tracker", "uffd-wp"},
+                                                     {"ram", "memfd"},
+                                                     {"gib", "1"},
+                                                     {"percent", "1"},
+                                                     {"rounds", "20"}}));
+    const auto ram = perf::guest_ram_named(arguments.at("ram"));
+    if (!ram) return make_error(migrate::ErrorKind::kUsage, "there is no such ram");
+    perf::DirtyLoop loop{.tracker = arguments.at("tracker"), .ram = *ram};
+    MIGRATE_ASSIGN(const std::uint64_t pages,
+                   positive(arguments, "gib", migrate::kGiB / migrate::kPageSize));
+    loop.bytes = pages * migrate::kPageSize;
+    loop.percent = std::atof(arguments.at("percent").c_str());
+    MIGRATE_ASSIGN(const std::uint64_t rounds, positive(arguments, "rounds", 1));
+    loop.rounds = static_cast<unsigned>(rounds);
+    MIGRATE_ASSIGN(const perf::DirtyFigures figures, perf::run_dirty_loop(loop));
+    fmt::print(
+        "{{\"bytes\": {}, \"dirty-pages\": {}, \"start-ms\": {:.3f}, \"collect-ms\": {:.3f}, "
+        "\"collect-worst-ms\": {:.3f}, \"stop-ms\": {:.3f}, \"plain-writes-per-s\": {:.0f}, "
+        "\"tracked-writes-per-s\": {:.0f}}}\n",
+        loop.bytes, figures.dirty_pages, figures.start_ms, figures.collect_median_ms,
+        figures.collect_worst_ms, figures.stop_ms, figures.writes_per_s_plain,
+        figures.writes_per_s_tracked);
+    return {};
+}
+
 Status warm(int argc, char** argv) {
     MIGRATE_ASSIGN(const Arguments arguments, parse(argc, argv, {{"gib", "2"}}));
     MIGRATE_ASSIGN(const std::uint64_t bytes, positive(arguments, "gib", migrate::kGiB));
@@ -107,6 +137,7 @@ Status run(int argc, char** argv) {
     const std::string_view command = argc > 1 ? argv[1] : "";
     if (command == "network") return network(argc, argv);
     if (command == "read") return read(argc, argv);
+    if (command == "dirty") return dirty(argc, argv);
     if (command == "warm") return warm(argc, argv);
     return make_error(migrate::ErrorKind::kUsage, "it takes one of the commands below");
 }
