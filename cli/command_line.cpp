@@ -26,7 +26,10 @@ Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
 }
 
 CommandLine text_to_print(Command command, std::string text) {
-    return {.command = command, .settings = Settings(Side::kSend), .text = std::move(text)};
+    return {.command = command,
+            .settings = Settings(Side::kSend),
+            .text = std::move(text),
+            .probe_format = ProbeFormat::kText};
 }
 
 po::options_description description_of(Side side) {
@@ -191,7 +194,8 @@ Result<CommandLine> parse_side(Side side, Arguments args) {
     MIGRATE_TRY(validate(parsed.settings));
     return CommandLine{.command = side == Side::kSend ? Command::kSend : Command::kRecv,
                        .settings = std::move(parsed.settings),
-                       .text = ""};
+                       .text = "",
+                       .probe_format = ProbeFormat::kText};
 }
 
 Error unknown_word(std::string_view what, std::string_view word,
@@ -211,8 +215,25 @@ Result<CommandLine> parse_help(Arguments args) {
     MIGRATE_TRY(expect_no_more(fmt::format("help {}", topic), args.subspan(1)));
     if (topic == "send") return text_to_print(Command::kHelp, command_help_text(Side::kSend));
     if (topic == "recv") return text_to_print(Command::kHelp, command_help_text(Side::kRecv));
-    constexpr std::array<std::string_view, 2> kTopics{"send", "recv"};
+    if (topic == "probe") return text_to_print(Command::kHelp, probe_help_text());
+    constexpr std::array<std::string_view, 3> kTopics{"send", "recv", "probe"};
     return unknown_word("command", topic, kTopics);
+}
+
+Result<CommandLine> parse_probe(Arguments args) {
+    CommandLine line = text_to_print(Command::kProbe, "");
+    for (const std::string_view word : args) {
+        if (word == "--help" || word == "-h") {
+            return text_to_print(Command::kHelp, probe_help_text());
+        }
+    }
+    for (const std::string_view word : args) {
+        if (word != "--json") {
+            return usage_error("'migrate probe' knows one option, --json, and not '{}'", word);
+        }
+        line.probe_format = ProbeFormat::kJson;
+    }
+    return line;
 }
 
 // Commands for the build and the tests: the texts that are installed, and the README's table.
@@ -231,7 +252,7 @@ Result<CommandLine> parse_generated(std::string_view command, std::string text, 
 
 Error unknown_command(std::string_view word) {
     if (!word.starts_with('-')) {
-        constexpr std::array<std::string_view, 3> kCommands{"send", "recv", "help"};
+        constexpr std::array<std::string_view, 4> kCommands{"send", "recv", "probe", "help"};
         return unknown_word("command", word, kCommands);
     }
     const std::string name = bare_name(word);
@@ -251,6 +272,7 @@ Result<CommandLine> parse_command_line(Arguments args) {
     const Arguments rest = args.subspan(1);
     if (command == "send") return parse_side(Side::kSend, rest);
     if (command == "recv") return parse_side(Side::kRecv, rest);
+    if (command == "probe") return parse_probe(rest);
     if (command == "help" || command == "--help" || command == "-h") return parse_help(rest);
     if (command == "--version") {
         MIGRATE_TRY(expect_no_more(command, rest));

@@ -17,12 +17,16 @@ enum class Command {
     kHelp,         // print `text`: help, the man page, the completion script, …
     kVersion,      // print `text`
     kPrintConfig,  // print `text`
+    kProbe,        // find out what this host can do, and print it as `probe_format` says
 };
+
+enum class ProbeFormat { kText, kJson };
 
 struct CommandLine {
     Command command = Command::kHelp;
     Settings settings;  // meaningful for kSend and kRecv; settings.side() is the command's side
     std::string text;   // ends with a newline; to print on standard output
+    ProbeFormat probe_format = ProbeFormat::kText;
 };
 
 // `args` are those behind the program's name. Reads the file of --config.

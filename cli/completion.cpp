@@ -23,12 +23,12 @@ _migrate() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "send recv help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "send recv probe help --help --version" -- "$cur")
         return
     fi
 )";
 constexpr std::string_view kHelpTopics = R"(    if [[ $command == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "send recv" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "send recv probe" -- "$cur")
         return
     fi
 )";
@@ -52,6 +52,7 @@ std::string flags_by_command() {
         "    case $command in\n"
         "        send) flags=\"{}\" ;;\n"
         "        recv) flags=\"{}\" ;;\n"
+        "        probe) flags=\"--json --help\" ;;\n"
         "        *) return ;;\n"
         "    esac\n",
         flags_of(Side::kSend), flags_of(Side::kRecv));

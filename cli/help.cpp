@@ -162,7 +162,8 @@ std::string overview_text() {
     text += "\nCommands:\n";
     text += entry("recv", "Wait for a sender and receive the memory.");
     text += entry("send", "Send the memory to a receiver.");
-    text += entry("help [send|recv]", "Show this help, or all options of a command.");
+    text += entry("probe [--json]", "Show what this host can do for a migration.");
+    text += entry("help [send|recv|probe]", "Show this help, or all options of a command.");
     text += entry("--version", "Show the program's version.");
     text +=
         "\nOn one machine, in two terminals:\n"
@@ -190,6 +191,17 @@ std::string command_help_text(Side side) {
     }
     text += command_flags_text();
     return text + '\n' + paragraph(unit_note());
+}
+
+std::string_view probe_summary() {
+    return "Shows what this host can do for a migration: which dirty trackers and zero kernels can "
+           "be used here, and what the others lack. 'auto' takes the first that can be used.";
+}
+
+std::string probe_help_text() {
+    return "Usage: migrate probe [--json]\n\n" + paragraph(probe_summary()) + "\nOptions:\n" +
+           entry("--json", "Print it as one JSON object.") +
+           entry("-h, --help", "Show this help and exit.");
 }
 
 std::string options_markdown() {

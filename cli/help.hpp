@@ -41,6 +41,10 @@ std::string short_usage();
 std::string overview_text();
 // `migrate send --help`
 std::string command_help_text(Side side);
+// `migrate probe --help`
+std::string probe_help_text();
+// What `migrate probe` is for, in a sentence or two.
+std::string_view probe_summary();
 // The table of options for the README, in GitHub's Markdown.
 std::string options_markdown();
 

@@ -4,8 +4,11 @@
 #include <csignal>
 #include <cstdio>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "cli/command_line.hpp"
+#include "cli/probe.hpp"
 #include "cli/run_migration.hpp"
 
 namespace {
@@ -18,14 +21,20 @@ void raise_descriptor_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+std::string probe(migrate::cli::ProbeFormat format) {
+    using namespace migrate::cli;
+    const std::vector<ProbedGroup> groups = probe_host();
+    return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     using namespace migrate;
     const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
-    const Result<cli::CommandLine> line =
-        cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
+    Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
     if (!line) return cli::report_error(line.error());
+    if (line->command == cli::Command::kProbe) line->text = probe(line->probe_format);
     if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
         const bool printed =
             std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;

@@ -70,7 +70,8 @@ std::string synopsis() {
         }
         text += "[\\fIoptions\\fR]\n.br\n";
     }
-    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR]\n";
+    text += ".B migrate probe\n[\\fB\\-\\-json\\fR]\n.br\n";
+    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR|\\fBprobe\\fR]\n";
 }
 
 std::string description() {
@@ -80,6 +81,8 @@ std::string description() {
            "multifd, each of which finds zero pages on its own.\n" +
            paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
            paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
+           paragraph("'migrate probe': " + std::string(probe_summary()) +
+                     " --json prints it as one JSON object.") +
            paragraph(
                "Every option but those that ask for help is a flag and, without the dashes, a key "
                "of "

@@ -232,6 +232,26 @@ TEST_CASE("a printed configuration with a value that is not UTF-8 is an error") 
     CHECK(contains(refusal({"send", "--print-config", "--stats", "\xff\xfe"}), "UTF-8"));
 }
 
+TEST_CASE("probe takes --json and nothing else") {
+    const auto text = parse({"probe"});
+    REQUIRE(text);
+    CHECK(text->command == Command::kProbe);
+    CHECK(text->probe_format == ProbeFormat::kText);
+    const auto json = parse({"probe", "--json"});
+    REQUIRE(json);
+    CHECK(json->command == Command::kProbe);
+    CHECK(json->probe_format == ProbeFormat::kJson);
+    CHECK(refusal({"probe", "--jsn"}) ==
+          "'migrate probe' knows one option, --json, and not '--jsn'");
+    for (const auto& words : {std::vector{"probe", "--help"}, std::vector{"help", "probe"}}) {
+        const auto help = parse_command_line(words);
+        REQUIRE(help);
+        CHECK(help->command == Command::kHelp);
+        CHECK(contains(help->text, "Usage: migrate probe [--json]"));
+    }
+    CHECK(refusal({"prob"}) == "unknown command 'prob': did you mean 'probe'?");
+}
+
 TEST_CASE("the hidden commands take exactly their words") {
     CHECK(parse({"man"}));
     CHECK(parse({"options-markdown"}));

@@ -39,9 +39,11 @@ using Words = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("completion offers the commands first") {
-    CHECK(offered({"migrate", ""}) == Words{"send", "recv", "help", "--help", "--version"});
+    CHECK(offered({"migrate", ""}) ==
+          Words{"send", "recv", "probe", "help", "--help", "--version"});
     CHECK(offered({"migrate", "s"}) == Words{"send"});
-    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv"});
+    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv", "probe"});
+    CHECK(offered({"migrate", "probe", ""}) == Words{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
 }
 
