@@ -41,4 +41,20 @@ bool shared_huge_pages_allowed() {
     return setting_permits("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
 }
 
+Status check_fits_available_memory(std::uint64_t bytes, std::string_view what) {
+    std::ifstream meminfo("/proc/meminfo");
+    std::string key;
+    std::uint64_t kib = 0;
+    std::string unit;
+    while (meminfo >> key >> kib) {
+        std::getline(meminfo, unit);
+        if (key != "MemAvailable:") continue;
+        if (bytes <= kib * kKiB) return {};
+        return make_error(
+            "{}: its {} MiB are to be written and do not fit the {} MiB of memory available", what,
+            bytes / kMiB, kib / kKiB);
+    }
+    return {};
+}
+
 }  // namespace migrate::memory

@@ -16,5 +16,8 @@ Result<Mapping> map_anonymous(std::uint64_t size_bytes, HugePages huge, std::str
 // Whether the host gives huge pages to memory that asks for them.
 bool anonymous_huge_pages_allowed();
 bool shared_huge_pages_allowed();
+// Whether memory that will be written fits: told now, rather than by the kernel's OOM killer in the
+// middle of it. `what` is for the error.
+Status check_fits_available_memory(std::uint64_t bytes, std::string_view what);
 
 }  // namespace migrate::memory

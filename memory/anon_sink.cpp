@@ -102,15 +102,9 @@ class MemfdSink final : public PageSink {
 
     Status prepare(std::span<const RegionInfo> regions) override {
         for (const RegionInfo& region : regions) {
-            UniqueFd file(::memfd_create("migrate", MFD_CLOEXEC));
-            if (!file) return Error::system("create a memfd", errno);
-            MIGRATE_ASSIGN(SharedBacking backing,
-                           SharedBacking::create(std::move(file), region.size_bytes,
-                                                 fmt::format("the region '{}'", region.name)));
-            // A host that has no shared huge pages refuses, and has 4 KiB pages either way.
-            const auto bytes = backing.bytes();
-            static_cast<void>(::madvise(bytes.data(), bytes.size(),
-                                        huge_ == HugePages::kOn ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
+            MIGRATE_ASSIGN(SharedBacking backing, SharedBacking::create_memfd(
+                                                      region.size_bytes, huge_,
+                                                      fmt::format("the region '{}'", region.name)));
             backings_.push_back(std::move(backing));
         }
         return {};

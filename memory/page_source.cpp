@@ -1,7 +1,5 @@
 #include "memory/page_source.hpp"
 
-#include <array>
-
 #include "memory/anon_source.hpp"
 #include "memory/file_source.hpp"
 #include "memory/uri.hpp"
@@ -9,8 +7,7 @@
 namespace migrate::memory {
 
 Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri) {
-    constexpr std::array<std::string_view, 2> kSchemes{"file", "anon"};
-    MIGRATE_ASSIGN(const Uri parsed, parse_uri("--source", uri, kSchemes));
+    MIGRATE_ASSIGN(const Uri parsed, parse_uri("--source", uri, kSourceSchemes));
     if (parsed.scheme == "file") return open_file_source(uri, parsed.rest);
     MIGRATE_ASSIGN(const AnonSourceSpec spec, parse_anon_source(uri, parsed.rest));
     return open_anon_source(uri, spec);

@@ -3,6 +3,7 @@
 // touched by the sender.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -39,6 +40,9 @@ class PageSource {
     // truncated under us is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;
 };
+
+// The kinds that open_page_source() knows; a guest of its own kind is for src/guest to open.
+inline constexpr std::array<std::string_view, 2> kSourceSchemes{"file", "anon"};
 
 // Opens what `--source` names: "file:PATH" or a bare path (regular, sparse, tmpfs or hugetlbfs file
 // whose size is a multiple of the page size), or

@@ -1,6 +1,7 @@
 #include "memory/shared_backing.hpp"
 
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -42,6 +43,25 @@ Result<SharedBacking> SharedBacking::create(UniqueFd file, std::uint64_t size_by
                                     .fd = file.get(),
                                     .what = fmt::format("{} bytes of {}", size_bytes, what)}));
     return SharedBacking(std::move(file), std::move(mapping), std::move(what), huge_size);
+}
+
+Result<SharedBacking> SharedBacking::create_memfd(std::uint64_t size_bytes, HugePages huge,
+                                                  std::string what) {
+    UniqueFd file(::memfd_create("migrate", MFD_CLOEXEC));
+    if (!file) return Error::system("create a memfd", errno);
+    MIGRATE_ASSIGN(SharedBacking backing, create(std::move(file), size_bytes, std::move(what)));
+    // A host that has no shared huge pages refuses, and has 4 KiB pages either way.
+    const auto bytes = backing.bytes();
+    static_cast<void>(::madvise(bytes.data(), bytes.size(),
+                                huge == HugePages::kOn ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
+    return backing;
+}
+
+Result<SharedBacking> SharedBacking::create_hugetlb_memfd(std::uint64_t size_bytes,
+                                                          std::string what) {
+    UniqueFd file(::memfd_create("migrate", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB));
+    if (!file) return Error::system("create a memfd of 2 MiB pages", errno);
+    return create(std::move(file), size_bytes, std::move(what));
 }
 
 Status SharedBacking::prefault(PageRange range) const {

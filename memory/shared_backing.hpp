@@ -1,6 +1,6 @@
 // A region in a file or memfd, mapped shared and writable: what the file sink and the memfd sink
-// have in common. Invariant: the file's size never changes after creation, and pages never written
-// stay holes.
+// have in common, and a guest's shared memory. Invariant: the file's size never changes after
+// creation, and pages never written stay holes.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/units.hpp"
+#include "memory/anon_mapping.hpp"
 #include "memory/population.hpp"
 
 namespace migrate::memory {
@@ -20,6 +21,11 @@ class SharedBacking {
     // `file` is empty; `what` names it in errors. `size_bytes` comes from the peer: it is checked
     // against what the file system and the address space allow, and nothing of it is allocated.
     static Result<SharedBacking> create(UniqueFd file, std::uint64_t size_bytes, std::string what);
+    // In a memfd of its own, with transparent huge pages where the host has them.
+    static Result<SharedBacking> create_memfd(std::uint64_t size_bytes, HugePages huge,
+                                              std::string what);
+    // In a memfd of 2 MiB pages from the host's pool, of which none is taken yet.
+    static Result<SharedBacking> create_hugetlb_memfd(std::uint64_t size_bytes, std::string what);
 
     std::span<std::byte> bytes() const { return mapping_.bytes(); }
     int fd() const { return file_.get(); }

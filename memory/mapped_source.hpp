@@ -1,0 +1,68 @@
+// Memory of this process as a source, for guests that live in it: one region, "ram", writable and
+// zero at first. What is populated is told at the time of the question; a page written later is for
+// a dirty tracker to see.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "memory/anon_mapping.hpp"
+#include "memory/page_source.hpp"
+#include "memory/shared_backing.hpp"
+
+namespace migrate::memory {
+
+enum class MemoryKind {
+    kAnon,     // private
+    kMemfd,    // shared
+    kHugetlb,  // shared, in 2 MiB pages of the host's pool, all of them taken at once
+};
+
+class MappedSource final : public PageSource {
+  public:
+    // `size_bytes` is a multiple of the page size. `huge` is about transparent huge pages, and of
+    // no account for kHugetlb.
+    static Result<std::unique_ptr<MappedSource>> create(std::string_view uri, MemoryKind kind,
+                                                        std::uint64_t size_bytes, HugePages huge);
+
+    std::span<std::byte> bytes() const;
+
+    std::string_view description() const override { return uri_; }
+    std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
+    std::span<const std::byte> memory(RegionId) const override { return bytes(); }
+    Status population(RegionId region, PageRange range,
+                      std::vector<PopulationExtent>& extents) const override;
+    bool populated_is_present() const override { return true; }
+    Status prefault(RegionId region, PageRange range) const override;
+
+  private:
+    struct Private {
+        Mapping mapping;
+        PagemapPopulation pagemap;
+    };
+    // Of shared memory SEEK_DATA knows what was written; of hugetlb memory all was.
+    struct Shared {
+        SharedBacking backing;
+        bool all_populated = false;
+    };
+    using Backing = std::variant<Private, Shared>;
+
+    MappedSource(std::string_view uri, std::uint64_t size_bytes, Backing backing)
+        : uri_(uri), region_{"ram", size_bytes}, backing_(std::move(backing)) {}
+    static Result<Backing> map(std::string_view uri, MemoryKind kind, std::uint64_t size_bytes,
+                               HugePages huge);
+
+    std::string uri_;
+    RegionInfo region_;
+    Backing backing_;
+};
+
+}  // namespace migrate::memory

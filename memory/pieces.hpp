@@ -1,0 +1,20 @@
+// Pages shared out among threads, piece by piece. Invariant: of several errors the one of the
+// lowest pages is returned, so that what is reported does not depend on who was faster.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+namespace migrate::memory {
+
+// Calls `work` once for each piece of `piece_pages` (the last may be shorter) of the pages
+// [0, pages), on 2 to 16 threads called `name`_0, …, as many as there are CPUs. After an error no
+// piece is begun that lies behind it.
+Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t piece_pages,
+                      const std::function<Status(PageRange)>& work);
+
+}  // namespace migrate::memory
