@@ -20,9 +20,11 @@ namespace migrate::guest {
 // What the guest has done and felt since it first ran, on whichever host.
 struct Activity {
     std::uint64_t bytes_written = 0;
-    // The longest time between two writes of one of its threads, pauses included; 0 where the guest
-    // cannot tell.
+    // The longest time between two writes of one of its threads, pauses and the way to another host
+    // included (by the hosts' clocks, which must agree); 0 where the guest cannot tell.
     std::chrono::microseconds longest_gap{};
+    // How long it was not paused: bytes_written over it is its rate.
+    std::chrono::microseconds run_time{};
 };
 
 // Used by one thread at a time, but for activity().
@@ -41,7 +43,8 @@ class Guest {
     virtual Status pause() = 0;
     // Idempotent. Lifts no throttle.
     virtual Status resume() = 0;
-    // Takes this share of each vCPU's time, 0 … 99 percent (QEMU's cpu-throttle-percentage).
+    // Takes this share of each vCPU's time, 0 … 99 percent (QEMU's cpu-throttle-percentage); more
+    // is an Error.
     virtual Status throttle(unsigned percent) = 0;
     // Everything but memory that the guest needs to go on elsewhere; at most kMaxStateBytes. Only
     // while paused.
@@ -61,8 +64,9 @@ struct Machine {
     std::unique_ptr<Guest> guest;  // null for an image; ends before its memory does
 };
 
-// Opens what `--source` names: "workload:…" (see workload.hpp), or a PageSource, which is a machine
-// without a guest. A guest that comes with it is running when this returns.
+// Opens what `--source` names: "workload:…" (see workload_spec.hpp), or a PageSource, which is a
+// machine without a guest. A guest that comes with it is running when this returns, and has been
+// for its warm-up time, so that activity() tells its undisturbed rate.
 Result<Machine> open_machine(std::string_view uri);
 
 // Whether this host can run guests of that kind.

@@ -1,0 +1,71 @@
+#include "guest/guest.hpp"
+
+#include <algorithm>
+#include <array>
+#include <thread>
+#include <utility>
+
+#include "guest/workload.hpp"
+#include "guest/workload_spec.hpp"
+#include "memory/mapped_source.hpp"
+#include "memory/uri.hpp"
+
+namespace migrate::guest {
+namespace {
+
+// Those of memory, and ours.
+constexpr auto kSchemes = [] {
+    std::array<std::string_view, memory::kSourceSchemes.size() + 1> schemes{};
+    std::copy(memory::kSourceSchemes.begin(), memory::kSourceSchemes.end(), schemes.begin());
+    schemes.back() = kWorkloadKind;
+    return schemes;
+}();
+
+Result<Machine> open_workload(std::string_view uri, std::string_view words) {
+    MIGRATE_ASSIGN(const WorkloadOptions options, parse_workload(uri, words));
+    const WorkloadSpec& spec = options.spec;
+    if (options.memory != memory::MemoryKind::kHugetlb) {
+        const std::uint64_t written = std::max(spec.working_set_pages(), spec.filled_pages());
+        MIGRATE_TRY(memory::check_fits_available_memory(written * kPageSize, uri));
+    }
+    MIGRATE_ASSIGN(auto source, memory::MappedSource::create(uri, options.memory, spec.size_bytes,
+                                                             options.huge));
+    Status filled = fill_memory(spec, source->bytes());
+    if (!filled) return std::move(filled).error().with_context(uri);
+    MIGRATE_ASSIGN(auto guest,
+                   Workload::create(initial_state(spec), source->bytes(), source.get()));
+    MIGRATE_TRY(guest->resume());
+    std::this_thread::sleep_for(std::chrono::milliseconds(options.warm_up_ms));
+    return Machine{std::move(source), std::move(guest)};
+}
+
+}  // namespace
+
+Result<Machine> open_machine(std::string_view uri) {
+    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--source", uri, kSchemes));
+    if (parsed.scheme == kWorkloadKind) return open_workload(uri, parsed.rest);
+    MIGRATE_ASSIGN(auto source, memory::open_page_source(uri));
+    return Machine{std::move(source), nullptr};
+}
+
+bool can_run(std::string_view kind) { return kind == kWorkloadKind; }
+
+Result<std::unique_ptr<Guest>> load_guest(std::string_view kind, std::string_view state,
+                                          std::vector<std::span<std::byte>> regions) {
+    if (!can_run(kind)) {
+        return make_error("this host cannot run a guest of kind '{}'; it can run {}", kind,
+                          kWorkloadKind);
+    }
+    MIGRATE_ASSIGN(const WorkloadState loaded, decode_state(state));
+    if (regions.size() != 1 || regions[0].size() != loaded.spec.size_bytes) {
+        return make_error(ErrorKind::kProtocol,
+                          "the workload's saved state is of one region of {} bytes; there {}",
+                          loaded.spec.size_bytes,
+                          regions.size() == 1 ? fmt::format("is one of {} bytes", regions[0].size())
+                                              : fmt::format("are {} regions", regions.size()));
+    }
+    MIGRATE_ASSIGN(auto guest, Workload::create(loaded, regions[0], nullptr));
+    return std::unique_ptr<Guest>(std::move(guest));
+}
+
+}  // namespace migrate::guest

@@ -1,0 +1,68 @@
+// The built-in guest: threads that write memory at a set rate, in a way that lets every page be
+// checked afterwards, on whichever host. Invariant: what memory must hold follows from state()
+// alone.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "guest/guest.hpp"
+#include "guest/run_gate.hpp"
+#include "guest/vcpu.hpp"
+#include "guest/workload_state.hpp"
+#include "memory/page_source.hpp"
+
+namespace migrate::guest {
+
+inline constexpr std::string_view kWorkloadKind = "workload";
+
+class Workload final : public Guest {
+  public:
+    // Paused. `memory` has the spec's size, is page-aligned and holds what `state` says. `source`,
+    // if any, is that memory's, and spares check() what was never populated. Both outlive it.
+    static Result<std::unique_ptr<Workload>> create(const WorkloadState& state,
+                                                    std::span<std::byte> memory,
+                                                    const memory::PageSource* source);
+    ~Workload() override;
+
+    std::string_view kind() const override { return kWorkloadKind; }
+    bool running() const override;
+    Status pause() override;
+    Status resume() override;
+    Status throttle(unsigned percent) override;
+    Result<std::string> save_state() override;
+    Activity activity() const override;
+    Status check() override;
+
+  private:
+    Workload(const WorkloadState& state, std::span<std::byte> memory,
+             const memory::PageSource* source);
+    Status start_threads();
+    WorkloadState state() const;
+    std::chrono::nanoseconds run_time() const;
+
+    WorkloadSpec spec_;
+    std::span<std::byte> memory_;
+    const memory::PageSource* source_;
+    std::chrono::microseconds longest_gap_before_;  // on other hosts
+    std::atomic<unsigned> throttle_percent_{0};     // relaxed: the vCPUs follow within a slice
+    mutable std::mutex mutex_;
+    bool running_ = false;                      // guarded by mutex_, as all below
+    std::chrono::nanoseconds ran_;              // up to the last pause
+    Clock::time_point resumed_at_;              // if running_
+    RunGate gate_;                              // guards itself
+    std::vector<std::unique_ptr<Vcpu>> vcpus_;  // constant after construction
+    std::vector<std::jthread> threads_;
+};
+
+// Puts into `memory` what the guest has before its first write.
+Status fill_memory(const WorkloadSpec& spec, std::span<std::byte> memory);
+
+}  // namespace migrate::guest
