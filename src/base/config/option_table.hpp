@@ -125,8 +125,11 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .value_name = "SOURCE",
-     .help = "The memory to send: file:PATH (a bare path means file:), or a synthetic guest "
-             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on].",
+     .help = "The memory to send: file:PATH (a bare path means file:), a synthetic guest "
+             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on], or one that runs: "
+             "workload:SIZE and, behind commas, rate=MIB/s, pattern=sequential|uniform|hot-spot, "
+             "working-set=SIZE, threads=N, seed=N, memory=anon|memfd|hugetlb, huge=on|off, "
+             "fill=working-set|all|none, warm-up=TIME.",
      .required = true},
     {.key = "sink",
      .side = OptionSide::kRecv,
