@@ -4,41 +4,42 @@
 // is allocated beyond a limit on a client's word.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
+#include "qmp/dispatcher.hpp"
+#include "qmp/message.hpp"
 
 namespace migrate::qmp {
 
-// Keys keep their order, as in QEMU's answers.
-using Json = nlohmann::ordered_json;
-
-// Gets `arguments` (an object, empty if there were none) and returns what goes into "return". An
-// Error becomes {"error": {"class": "GenericError", "desc": message}}. Runs on the server's thread
-// and must not wait for long.
-using Command = std::function<Result<Json>(const Json& arguments)>;
+inline constexpr std::size_t kMaxClients = 16;
+inline constexpr std::size_t kMaxRequestBytes = std::size_t{64} * 1024;
+inline constexpr std::size_t kMaxRequestDepth = 64;
+// Of events that wait for one client. Answers need no such limit: the next request is taken only
+// when the answers before it have nearly gone out.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{1024} * 1024;
 
 class Server {
   public:
-    // `address`: "unix:PATH" (as the option qmp). A socket file that nobody listens on any more is
-    // replaced; any other file, or a socket that answers, is kUsage. The commands qmp_capabilities,
-    // query-commands, query-version are the server's own. Serves several clients, on one thread of
-    // its own.
+    // `address`: "unix:PATH" (as the option qmp); the file gets mode 0600. A socket file that
+    // nobody listens on any more is replaced; any other file, or a socket that answers, is kUsage.
+    // The commands qmp_capabilities, query-commands, query-version are the server's own. Serves
+    // several clients, on one thread of its own; commands run on it and must not wait for long.
     static Result<std::unique_ptr<Server>> create(std::string_view address,
                                                   std::map<std::string, Command> commands);
     // Ends the thread, closes the clients after what was written to them has gone out (at most
-    // 1 s), and removes the socket file.
+    // 1 s), and removes the socket file if it is still the server's. Not from a command.
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
 
-    // To every client that has left capabilities negotiation. Any thread; never blocks: a client
-    // that does not read is dropped once its queue is full.
+    // To every client that has left capabilities negotiation. Any thread, commands included; never
+    // blocks: a client that does not read is dropped once kMaxQueuedBytes wait for it.
     void broadcast(std::string_view event, const Json& data);
 
   private:

@@ -16,7 +16,7 @@ class Project(unittest.TestCase):
 
     def test_has_sources_in_every_folder_that_exists(self):
         """Guards against checks that pass because they look at nothing."""
-        for folder in ("src/base", "accel", "memory", "transport", "src/guest", "src/engine", "cli"):
+        for folder in ("src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "cli"):
             self.assertTrue(rules.sources(PROJECT, folder), folder)
 
 
@@ -27,7 +27,8 @@ class WrongTree(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name)
-        for name in ("src/base", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench", "cli"):
+        for name in ("src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench",
+                     "cli"):
             stem = name.split("/")[-1]
             self.write(f"{name}/{stem}.hpp", f"// Job.\n#pragma once\n#include <vector>\n")
             self.write(f"{name}/{stem}.cpp", f'#include "{stem}/{stem}.hpp"\n')
@@ -69,6 +70,12 @@ class WrongTree(unittest.TestCase):
 
     def test_guest_may_not_include_transport(self):
         self.assert_include_refused("src/guest", "transport/transport.hpp", "transport")
+
+    def test_qmp_may_not_include_transport(self):
+        self.assert_include_refused("src/qmp", "transport/transport.hpp", "transport")
+
+    def test_engine_may_not_include_qmp(self):
+        self.assert_include_refused("src/engine", "qmp/qmp.hpp", "src/qmp")
 
     def test_engine_may_not_include_cli(self):
         self.assert_include_refused("src/engine", "cli/cli.hpp", "cli")

@@ -1,0 +1,26 @@
+// The shapes of QMP's messages (QEMU's docs/interop/qmp-spec), and how they are written.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace migrate::qmp {
+
+// Keys keep their order, as in QEMU's answers.
+using Json = nlohmann::ordered_json;
+
+// One line of ASCII, newline included. Never fails: what is no UTF-8 becomes U+FFFD.
+std::string to_line(const Json& message);
+
+// {"event": …, "data": …, "timestamp": …}, stamped with the time of the call.
+Json make_event(std::string_view event, const Json& data);
+
+// QapiErrorClass, as far as it is used here.
+inline constexpr std::string_view kGenericError = "GenericError";
+inline constexpr std::string_view kCommandNotFound = "CommandNotFound";
+
+// {"error": {"class": …, "desc": …}}
+Json make_error_answer(std::string_view error_class, std::string_view desc);
+
+}  // namespace migrate::qmp

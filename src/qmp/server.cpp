@@ -1,0 +1,312 @@
+#include "qmp/server.hpp"
+
+#include <array>
+#include <asio.hpp>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/thread.hpp"
+#include "qmp/message_stream.hpp"
+#include "qmp/socket_file.hpp"
+
+namespace migrate::qmp {
+namespace {
+
+using Protocol = asio::local::stream_protocol;
+
+constexpr std::chrono::milliseconds kAcceptRetry{100};
+constexpr std::chrono::seconds kGoodbye{1};
+constexpr std::size_t kReadBytes = 4096;
+// Requests wait while this much of the answers does.
+constexpr std::size_t kPauseBytes = std::size_t{64} * 1024;
+
+// One client. Used by the server's thread only.
+class Connection : public std::enable_shared_from_this<Connection> {
+  public:
+    using Closed = std::function<void(const std::shared_ptr<Connection>&)>;
+
+    Connection(Protocol::socket socket, const Dispatcher& dispatcher, Closed closed)
+        : socket_(std::move(socket)), dispatcher_(dispatcher), closed_(std::move(closed)) {}
+
+    void start() {
+        send(to_line(Dispatcher::greeting()));
+        read();
+    }
+
+    void send_event(const std::string& line) {
+        if (!session_.negotiated || finishing_) return;
+        if (queued_.size() + writing_.size() + line.size() > kMaxQueuedBytes) {
+            drop_unread();
+        } else {
+            send(line);
+        }
+    }
+
+    // For a client that missed an event.
+    void drop_unread() {
+        if (!session_.negotiated) return;
+        log::warning("dropped a QMP client: {} bytes of events wait for it unread",
+                     queued_.size() + writing_.size());
+        close();
+    }
+
+    // Closes once everything queued is written. Takes no more requests.
+    void finish() {
+        finishing_ = true;
+        asio::error_code ignored;
+        // Ends the read that may be under way; cancel() would end the write, too.
+        socket_.shutdown(Protocol::socket::shutdown_receive, ignored);
+        if (writing_.empty()) close();
+    }
+
+    void close() {
+        finishing_ = true;
+        asio::error_code ignored;
+        socket_.close(ignored);
+        if (auto closed = std::exchange(closed_, nullptr)) closed(shared_from_this());
+    }
+
+  private:
+    void read() {
+        socket_.async_read_some(
+            asio::buffer(input_),
+            [self = shared_from_this()](const asio::error_code& error, std::size_t size) {
+                if (error == asio::error::eof) {
+                    // It may have closed only its own half, and still want its answers.
+                    self->finish();
+                } else if (error) {
+                    self->close();
+                } else {
+                    self->stream_.feed({self->input_.data(), size});
+                    self->process();
+                }
+            });
+    }
+
+    void process() {
+        while (!finishing_) {
+            if (queued_.size() + writing_.size() > kPauseBytes) {
+                paused_ = true;
+                return;
+            }
+            const auto request = stream_.next();
+            if (!request) return read();
+            send(to_line(dispatcher_.answer(*request, session_)));
+        }
+    }
+
+    void send(const std::string& line) {
+        queued_ += line;
+        if (writing_.empty()) write();
+    }
+
+    void write() {
+        std::swap(writing_, queued_);
+        asio::async_write(socket_, asio::buffer(writing_),
+                          [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                              self->writing_.clear();
+                              if (error) {
+                                  self->close();
+                              } else {
+                                  self->on_written();
+                              }
+                          });
+    }
+
+    void on_written() {
+        if (!queued_.empty()) {
+            write();
+        } else if (finishing_) {
+            close();
+        } else if (std::exchange(paused_, false)) {
+            process();
+        }
+    }
+
+    Protocol::socket socket_;
+    const Dispatcher& dispatcher_;
+    Closed closed_;
+    std::array<char, kReadBytes> input_{};
+    MessageStream stream_{{kMaxRequestBytes, kMaxRequestDepth}};
+    Session session_;
+    std::string writing_;  // not changed while a write is under way
+    std::string queued_;   // for the write after it
+    bool paused_ = false;  // no request is taken until the output has gone out
+    bool finishing_ = false;
+};
+
+// Events on their way from any thread to the server's.
+class Mailbox {
+  public:
+    struct Content {
+        std::vector<std::string> lines;
+        bool overflowed = false;  // some line did not fit
+    };
+
+    // True if the server's thread has to be told.
+    bool put(std::string line) {
+        const std::scoped_lock lock(mutex_);
+        if (bytes_ + line.size() > kMaxQueuedBytes) {
+            content_.overflowed = true;
+        } else {
+            bytes_ += line.size();
+            content_.lines.push_back(std::move(line));
+        }
+        return !std::exchange(told_, true);
+    }
+
+    Content take() {
+        const std::scoped_lock lock(mutex_);
+        bytes_ = 0;
+        told_ = false;
+        return std::exchange(content_, {});
+    }
+
+  private:
+    std::mutex mutex_;
+    Content content_;        // guarded by mutex_
+    std::size_t bytes_ = 0;  // guarded by mutex_
+    bool told_ = false;      // guarded by mutex_
+};
+
+}  // namespace
+
+// But for the mailbox and the context's own queue, everything belongs to the thread.
+struct Server::State {
+    State(Dispatcher commands, SocketFile socket_file)
+        : file(std::move(socket_file)),
+          dispatcher(std::move(commands)),
+          acceptor(context),
+          retry(context),
+          goodbye(context) {
+        acceptor.assign(Protocol(), file->take_listener().release());
+    }
+    ~State() {
+        if (!thread.joinable()) return;
+        asio::post(context, [this] { stop(); });
+        thread.join();
+    }
+
+    void start() {
+        accept();
+        thread = std::jthread([this] {
+            name_this_thread("qmp_server");
+            run();
+        });
+    }
+
+    void run() {
+        while (true) {
+            try {
+                context.run();
+                return;
+            } catch (const std::exception& exception) {
+                log::error("QMP server: {}", exception.what());
+            }
+        }
+    }
+
+    void accept() {
+        acceptor.async_accept([this](const asio::error_code& error, Protocol::socket socket) {
+            if (!acceptor.is_open()) return;
+            if (error) {
+                log::warning("cannot accept a QMP client for now: {}", error.message());
+                retry.expires_after(kAcceptRetry);
+                retry.async_wait([this](const asio::error_code& stopped) {
+                    if (!stopped && acceptor.is_open()) accept();
+                });
+                return;
+            }
+            if (clients.size() >= kMaxClients) {
+                turn_away(std::move(socket));
+            } else {
+                serve(std::move(socket));
+            }
+            accept();
+        });
+    }
+
+    void serve(Protocol::socket socket) {
+        auto client = std::make_shared<Connection>(
+            std::move(socket), dispatcher, [this](const std::shared_ptr<Connection>& closed) {
+                clients.erase(closed);
+                if (clients.empty()) goodbye.cancel();
+            });
+        clients.insert(client);
+        client->start();
+    }
+
+    static void turn_away(Protocol::socket socket) {
+        const std::string why = fmt::format("{} clients are connected already", kMaxClients);
+        log::warning("turned a QMP client away: {}", why);
+        asio::error_code ignored;
+        socket.non_blocking(true, ignored);
+        socket.write_some(asio::buffer(to_line(make_error_answer(kGenericError, why))), ignored);
+    }
+
+    void deliver() {
+        const Mailbox::Content content = mailbox.take();
+        // A copy: a client that is dropped leaves the set.
+        for (const auto& client : std::vector(clients.begin(), clients.end())) {
+            for (const std::string& line : content.lines) client->send_event(line);
+            if (content.overflowed) client->drop_unread();
+        }
+    }
+
+    void stop() {
+        // The file goes first: who connects from here on is told that nobody serves.
+        file.reset();
+        asio::error_code ignored;
+        acceptor.close(ignored);
+        retry.cancel();
+        deliver();
+        goodbye.expires_after(kGoodbye);
+        goodbye.async_wait([this](const asio::error_code& error) {
+            if (error) return;
+            for (const auto& client : std::vector(clients.begin(), clients.end())) client->close();
+        });
+        for (const auto& client : std::vector(clients.begin(), clients.end())) client->finish();
+        if (clients.empty()) goodbye.cancel();
+        work.reset();
+    }
+
+    std::optional<SocketFile> file;
+    const Dispatcher dispatcher;
+    asio::io_context context;
+    asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+    Protocol::acceptor acceptor;
+    asio::steady_timer retry;  // of accepting, after an error
+    asio::steady_timer goodbye;
+    std::set<std::shared_ptr<Connection>> clients;
+    Mailbox mailbox;
+    std::jthread thread;
+};
+
+Result<std::unique_ptr<Server>> Server::create(std::string_view address,
+                                               std::map<std::string, Command> commands) {
+    MIGRATE_ASSIGN(Dispatcher dispatcher, Dispatcher::create(std::move(commands)));
+    MIGRATE_ASSIGN(SocketFile file, SocketFile::create(address));
+    try {
+        auto state = std::make_unique<State>(std::move(dispatcher), std::move(file));
+        state->start();
+        return std::unique_ptr<Server>(new Server(std::move(state)));
+    } catch (const std::exception& exception) {
+        return make_error("cannot serve QMP on {}: {}", address, exception.what());
+    }
+}
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Server::~Server() = default;
+
+void Server::broadcast(std::string_view event, const Json& data) {
+    if (state_->mailbox.put(to_line(make_event(event, data))))
+        asio::post(state_->context, [state = state_.get()] { state->deliver(); });
+}
+
+}  // namespace migrate::qmp

@@ -1,0 +1,16 @@
+// unix:PATH as users write it.
+#pragma once
+
+#include <sys/un.h>
+
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace migrate::qmp {
+
+// kUsage if it is anything else: another transport, options behind a comma as QEMU takes them, or a
+// path that does not fit a socket address (107 bytes, unix(7)).
+Result<sockaddr_un> parse_unix_address(std::string_view text);
+
+}  // namespace migrate::qmp
