@@ -1,0 +1,281 @@
+#include "qmp/client.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string>
+
+#include "base/log.hpp"
+#include "qmp/unix_address.hpp"
+
+namespace migrate::qmp {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kConnectRetry{10};
+constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
+constexpr std::size_t kMaxShownBytes = 1024;
+
+// A peer's words, fit for the operator's terminal.
+std::string shown(const Json& object, const char* key) {
+    const auto member = object.find(key);
+    if (member == object.end() || !member->is_string()) return "?";
+    std::string text = member->get<std::string>().substr(0, kMaxShownBytes);
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; }, ' ');
+    return text;
+}
+
+std::string brief(const Json& message) {
+    return message.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
+}
+
+bool has_object(const Json& message, const char* key) {
+    const auto member = message.find(key);
+    return member != message.end() && member->is_object();
+}
+
+}  // namespace
+
+// The end of one call's patience.
+class Client::Wait {
+  public:
+    Wait(milliseconds timeout, const std::stop_token& stop)
+        : timeout_(timeout),
+          deadline_(Clock::now() + timeout),
+          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+          wake_error_(errno),
+          on_stop_(stop, Wake{wake_.get()}) {}
+
+    // Until the socket (-1: none) is ready, or for `longest`. What is ready already is found even
+    // after the deadline, but only once: a peer that always has more to say ends no wait.
+    Status ready(int socket, short events, milliseconds longest = milliseconds::max()) {
+        if (!wake_) return Error::system("create an eventfd", wake_error_);
+        while (true) {
+            const auto left = std::chrono::ceil<milliseconds>(deadline_ - Clock::now());
+            if (left <= milliseconds::zero() && std::exchange(expired_, true)) return timed_out();
+            std::array<pollfd, 2> polled{{{wake_.get(), POLLIN, 0}, {socket, events, 0}}};
+            const auto wait = std::clamp(std::min(left, longest), milliseconds(0), kDay);
+            const int count = ::poll(polled.data(), polled.size(), static_cast<int>(wait.count()));
+            if (count < 0 && errno != EINTR) return Error::system("poll a socket", errno);
+            if (count < 0) continue;
+            if (polled[0].revents != 0) return Error(ErrorKind::kCancelled, "cancelled");
+            if (polled[1].revents != 0 || (count == 0 && wait == longest)) return {};
+        }
+    }
+
+  private:
+    static constexpr milliseconds kDay{86'400'000};
+
+    struct Wake {
+        int fd;
+        void operator()() const { (void)!::eventfd_write(fd, 1); }
+    };
+
+    Error timed_out() const {
+        return make_error(ErrorKind::kTimeout, "no answer within {} ms", timeout_.count());
+    }
+
+    milliseconds timeout_;
+    Clock::time_point deadline_;
+    UniqueFd wake_;
+    int wake_error_;        // why there is no wake_
+    bool expired_ = false;  // the deadline has passed, and what was ready then was looked at
+    std::stop_callback<Wake> on_stop_;
+};
+
+Result<std::unique_ptr<Client>> Client::connect(std::string_view address, milliseconds timeout,
+                                                const std::stop_token& stop) {
+    MIGRATE_ASSIGN(const sockaddr_un endpoint, parse_unix_address(address));
+    const auto started = Clock::now();
+    const std::string what = fmt::format("connect to {}", address);
+    const std::string where = "cannot " + what;
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return Error::system("make a socket", errno);
+    Wait wait(timeout, stop);
+    while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&endpoint), sizeof endpoint) !=
+           0) {
+        if (errno == ENOENT || errno == ECONNREFUSED) {
+            return make_error(
+                "{}: nobody listens there (is QEMU running, with -qmp {},server=on,wait=off?)",
+                where, address);
+        }
+        if (errno != EAGAIN && errno != EINTR) return Error::system(what, errno);
+        // The queue of those who connect is full, and a unix socket has no way to be told when it
+        // is not.
+        if (Status status = wait.ready(-1, 0, kConnectRetry); !status)
+            return std::move(status).error().with_context(where);
+    }
+    const auto used = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
+    auto client = adopt(std::move(socket), std::max(timeout - used, milliseconds(0)), stop);
+    if (!client) return std::move(client).error().with_context(where);
+    return client;
+}
+
+Result<std::unique_ptr<Client>> Client::adopt(UniqueFd socket, milliseconds timeout,
+                                              const std::stop_token& stop) {
+    std::unique_ptr<Client> client(new Client(std::move(socket)));
+    Wait wait(timeout, stop);
+    MIGRATE_TRY(client->negotiate(wait));
+    return client;
+}
+
+Status Client::negotiate(Wait& wait) {
+    MIGRATE_ASSIGN(const Json greeting, receive(wait));
+    if (!has_object(greeting, "QMP") || !has_object(greeting["QMP"], "version"))
+        return broken(make_error(ErrorKind::kProtocol, "no QMP greeting: {}", brief(greeting)));
+    version_ = greeting["QMP"]["version"];
+    MIGRATE_TRY(execute("qmp_capabilities", Json::object(), wait));
+    return {};
+}
+
+Result<Json> Client::execute(std::string_view command, const Json& arguments, milliseconds timeout,
+                             const std::stop_token& stop) {
+    if (stop.stop_requested())
+        return make_error(ErrorKind::kCancelled, "QMP command {}: cancelled", command);
+    Wait wait(timeout, stop);
+    return execute(command, arguments, wait);
+}
+
+Result<Json> Client::execute(std::string_view command, const Json& arguments, Wait& wait) {
+    const std::uint64_t id = ++last_id_;
+    Json request = {{"execute", command}};
+    if (!arguments.empty()) request["arguments"] = arguments;
+    request["id"] = id;
+    const std::string what = fmt::format("QMP command {}", command);
+    if (Status sent = send(to_line(request), wait); !sent)
+        return std::move(sent).error().with_context(what);
+    while (true) {
+        Result<Json> message = receive(wait);
+        if (!message) return std::move(message).error().with_context(what);
+        if (message->contains("event")) {
+            keep_event(*std::move(message));
+            continue;
+        }
+        const auto answered = message->find("id");
+        const bool numbered = answered != message->end() && answered->is_number_unsigned();
+        // An answer to a command that was given up.
+        if (numbered && answered->get<std::uint64_t>() < id) continue;
+        // The peer understood so little of the request that it found no id; it can only be ours.
+        const bool refused = answered == message->end() && message->contains("error");
+        if (!refused && !(numbered && answered->get<std::uint64_t>() == id)) {
+            return broken(make_error(ErrorKind::kProtocol,
+                                     "an answer to nothing that was asked: {}", brief(*message)))
+                .with_context(what);
+        }
+        Result<Json> result = result_of(*std::move(message));
+        if (!result) return std::move(result).error().with_context(what);
+        return result;
+    }
+}
+
+Result<Json> Client::result_of(Json answer) {
+    if (answer.contains("return")) return std::move(answer["return"]);
+    if (has_object(answer, "error")) {
+        const Json& error = answer["error"];
+        return make_error(ErrorKind::kPeer, "{}: {}", shown(error, "class"), shown(error, "desc"));
+    }
+    return broken(make_error(ErrorKind::kProtocol, "an answer with neither return nor error: {}",
+                             brief(answer)));
+}
+
+Result<Json> Client::wait_event(std::string_view name, milliseconds timeout,
+                                const std::stop_token& stop) {
+    Wait wait(timeout, stop);
+    Result<Json> event = find_event(name, wait);
+    if (!event) return std::move(event).error().with_context(fmt::format("QMP event {}", name));
+    return event;
+}
+
+Result<Json> Client::find_event(std::string_view name, Wait& wait) {
+    const auto is_wanted = [name](const Json& event) {
+        const Json& event_name = event["event"];
+        return event_name.is_string() && event_name.get_ref<const std::string&>() == name;
+    };
+    const auto kept = std::find_if(events_.begin(), events_.end(), is_wanted);
+    if (kept != events_.end()) {
+        Json event = std::move(*kept);
+        events_.erase(kept);
+        return event;
+    }
+    while (true) {
+        MIGRATE_ASSIGN(Json message, receive(wait));
+        // What else comes is the answer to a command that was given up.
+        if (!message.contains("event")) continue;
+        if (is_wanted(message)) return message;
+        keep_event(std::move(message));
+    }
+}
+
+void Client::keep_event(Json event) {
+    if (events_.size() == kMaxKeptEvents) {
+        log::debug("QMP: forgot an event nobody waited for: {}", brief(events_.front()));
+        events_.pop_front();
+    }
+    events_.push_back(std::move(event));
+}
+
+Status Client::send(std::string_view line, Wait& wait) {
+    if (broken_) return *broken_;
+    const std::size_t whole = line.size();
+    while (!line.empty()) {
+        const ssize_t sent =
+            ::send(socket_.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            line.remove_prefix(static_cast<std::size_t>(sent));
+            continue;
+        }
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) {
+            return broken(Error::system("send", errno).as(ErrorKind::kLostConnection));
+        }
+        if (Status status = wait.ready(socket_.get(), POLLOUT); !status) {
+            // Half a command cannot be taken back.
+            return line.size() == whole ? std::move(status).error()
+                                        : broken(std::move(status).error());
+        }
+    }
+    return {};
+}
+
+Result<Json> Client::receive(Wait& wait) {
+    if (broken_) return *broken_;
+    while (true) {
+        if (auto message = stream_.next()) {
+            if (!*message) return broken(std::move(*message).error());
+            if ((*message)->is_object()) return **std::move(message);
+            return broken(
+                make_error(ErrorKind::kProtocol, "this is no object: {}", brief(**message)));
+        }
+        MIGRATE_TRY(receive_more(wait));
+    }
+}
+
+Status Client::receive_more(Wait& wait) {
+    MIGRATE_TRY(wait.ready(socket_.get(), POLLIN));
+    std::string bytes(kReadBytes, '\0');
+    const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (size > 0) {
+        stream_.feed(std::string_view(bytes).substr(0, static_cast<std::size_t>(size)));
+        return {};
+    }
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return {};
+    if (size < 0) return broken(Error::system("receive", errno).as(ErrorKind::kLostConnection));
+    return broken(Error(ErrorKind::kLostConnection,
+                        stream_.in_message()
+                            ? "the connection was closed in the middle of a message"
+                            : "the connection was closed"));
+}
+
+Error Client::broken(Error error) {
+    broken_ = error;
+    return error;
+}
+
+}  // namespace migrate::qmp
