@@ -1,5 +1,5 @@
-// Writes the fuzz targets' seed corpora: make_corpus FOLDER makes FOLDER/packet_fuzz and
-// FOLDER/handshake_fuzz.
+// Writes the fuzz targets' seed corpora: make_corpus FOLDER makes FOLDER/packet_fuzz,
+// FOLDER/handshake_fuzz and FOLDER/qmp_fuzz.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -68,6 +68,15 @@ bool write_handshakes(const std::filesystem::path& folder) {
                  std::string(1, '\2') + text_of(encode_hello({.channel = ChannelId{3}})));
 }
 
+bool write_requests(const std::filesystem::path& folder) {
+    const std::string negotiate = R"(#{"execute":"qmp_capabilities","id":[1]})";
+    return write(folder / "negotiate", negotiate) &&
+           write(folder / "echo",
+                 negotiate + R"({'execute':'echo','arguments':{"a":["\"{",1e5,null]}})") &&
+           write(folder / "query", negotiate + R"({"execute":"query-commands"} {"exec)") &&
+           write(folder / "garbage", "#GET /\r\n{\"a\":\xFF[1,}]" + negotiate);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -79,7 +88,11 @@ int main(int argc, char** argv) {
     std::error_code error;
     std::filesystem::create_directories(root / "packet_fuzz", error);
     std::filesystem::create_directories(root / "handshake_fuzz", error);
-    if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz")) return 0;
+    std::filesystem::create_directories(root / "qmp_fuzz", error);
+    if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz") &&
+        write_requests(root / "qmp_fuzz")) {
+        return 0;
+    }
     std::cerr << "make_corpus: cannot write to " << root << '\n';
     return 1;
 }
