@@ -27,6 +27,7 @@ class AnonSink final : public PageSink {
 
     std::string_view description() const override { return uri_; }
     bool discards() const override { return false; }
+    bool hosts_guest() const override { return true; }
 
     Status prepare(std::span<const RegionInfo> regions) override {
         MIGRATE_ASSIGN(pagemap_, PagemapPopulation::create());
@@ -99,6 +100,7 @@ class MemfdSink final : public PageSink {
 
     std::string_view description() const override { return uri_; }
     bool discards() const override { return false; }
+    bool hosts_guest() const override { return true; }
 
     Status prepare(std::span<const RegionInfo> regions) override {
         for (const RegionInfo& region : regions) {

@@ -87,4 +87,14 @@ Status PagePlacer::finish_full_round() {
     return {};
 }
 
+Status PagePlacer::finish_round(std::uint64_t pages) {
+    std::uint64_t came = 0;
+    for (Region& region : regions_) {
+        came += region.seen.count({0, region.info.pages()});
+        region.seen.reset();
+    }
+    if (came == pages) return {};
+    return make_error(ErrorKind::kProtocol, "{} pages came in a round of {}", came, pages);
+}
+
 }  // namespace migrate::memory

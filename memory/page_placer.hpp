@@ -38,6 +38,8 @@ class PagePlacer {
     // Ends a round in which every page had to come: an error that names the first page that did
     // not. No accept() may run meanwhile. The next round begins with nothing accounted for.
     Status finish_full_round();
+    // The same for a round in which so many pages had to come, whichever.
+    Status finish_round(std::uint64_t pages);
 
   private:
     struct Region {

@@ -30,6 +30,8 @@ class PageSink {
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;
     // True if pages are counted and checked but kept nowhere; memory() is then empty.
     virtual bool discards() const = 0;
+    // Whether a guest can go on in this memory, in this process, once it is complete.
+    virtual bool hosts_guest() const { return false; }
     // The region's memory, page-aligned and writable.
     virtual std::span<std::byte> memory(RegionId region) const = 0;
     // Makes fresh pages present before they are written, in one step; a full disk or exhausted

@@ -4,11 +4,13 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 
 #include "memory/pagemap_scan.hpp"
 
@@ -27,14 +29,77 @@ PagemapScanArgument written_pages(std::uint64_t start, std::uint64_t end,
     argument.end = end;
     argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
     argument.vec_len = found.size();
-    // (present or swapped) and not the zero page. The returned category is the same for all of
-    // these, so that neighbours are merged whatever else tells them apart.
+    // (present or swapped) and not the zero page. Of what is returned, only may_be_marker()
+    // matters.
     argument.category_inverted = kPageIsZeroPage;
     argument.category_mask = kPageIsZeroPage;
     argument.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
-    argument.return_mask = kPageIsZeroPage;
+    argument.return_mask = kPageIsSwapped | kPageIsWritten;
     return argument;
 }
+
+bool may_be_marker(const PagemapRegion& region) {
+    return (region.categories & (kPageIsSwapped | kPageIsWritten)) == kPageIsSwapped;
+}
+
+// What is still being read back by a swapoff counts.
+bool host_has_no_swap() {
+    struct sysinfo host {};
+    return ::sysinfo(&host) == 0 && host.totalswap == 0;
+}
+
+// Tells the markers that userfaultfd write protection leaves where nobody ever wrote from the other
+// entries that look like them: pages out on swap, and pages that the kernel is moving. mincore()
+// says 0 for a marker and for a page on swap, 1 for one that is being moved. So where the host has
+// swap, all are called populated.
+class MarkerFinder {
+  public:
+    // Appends [start, end) to `builder`, whose page 0 is at `base`. `last` >= end: how far more of
+    // these entries may follow, which are then looked up in the same step.
+    void extend(PopulationBuilder& builder, std::uint64_t base, std::uint64_t start,
+                std::uint64_t end, std::uint64_t last) {
+        while (start < end) {
+            if (!covers(start) && !look_up(start, last)) {
+                return builder.extend_to((end - base) / kPageSize, true);
+            }
+            const std::uint64_t stop = std::min(end, end_);
+            const auto from = resident_.begin() + (start - start_) / kPageSize;
+            const auto to = resident_.begin() + (stop - start_) / kPageSize;
+            const bool resident = (*from & 1) != 0;
+            const auto other = std::find_if(
+                from, to, [resident](unsigned char page) { return ((page & 1) != 0) != resident; });
+            start += static_cast<std::uint64_t>(other - from) * kPageSize;
+            builder.extend_to((start - base) / kPageSize, resident);
+        }
+    }
+    // The next addresses are asked for anew.
+    void forget() { start_ = end_ = 0; }
+
+  private:
+    bool covers(std::uint64_t at) const { return at >= start_ && at < end_; }
+
+    // False where a 0 of mincore() proves nothing.
+    bool look_up(std::uint64_t start, std::uint64_t last) {
+        forget();
+        if (!no_swap_) no_swap_ = host_has_no_swap();
+        if (!*no_swap_) return false;
+        const std::uint64_t size =
+            std::min<std::uint64_t>(last - start, resident_.size() * kPageSize);
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        if (::mincore(reinterpret_cast<void*>(start), size, resident_.data()) != 0) return false;
+        // A page may have gone out to swap that was added in between.
+        no_swap_ = host_has_no_swap();
+        if (!*no_swap_) return false;
+        start_ = start;
+        end_ = start + size;
+        return true;
+    }
+
+    std::optional<bool> no_swap_;  // once false, for good
+    std::uint64_t start_ = 0;      // of what resident_ tells
+    std::uint64_t end_ = 0;
+    std::array<unsigned char, 4096> resident_;  // what the kernel fills at a time
+};
 
 Status check_not_truncated(int fd, std::uint64_t size_bytes) {
     struct stat status {};
@@ -109,16 +174,26 @@ Status PagemapPopulation::scan(std::span<const std::byte> memory, PopulationBuil
     const std::uint64_t base = address_of(memory);
     const std::uint64_t end = base + range.end() * kPageSize;
     std::array<PagemapRegion, 128> found;
+    MarkerFinder markers;
     std::uint64_t at = base + range.offset_bytes();
     while (at < end) {
         PagemapScanArgument argument = written_pages(at, end, found);
         const int count = ::ioctl(pagemap_.get(), kPagemapScan, &argument);
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return Error::system("scan the page tables (PAGEMAP_SCAN)", errno);
-        for (const PagemapRegion& region :
-             std::span(found).first(static_cast<std::size_t>(count))) {
+        const auto regions = std::span(found).first(static_cast<std::size_t>(count));
+        std::uint64_t last = 0;
+        for (const PagemapRegion& region : regions) {
+            if (may_be_marker(region)) last = region.end;
+        }
+        markers.forget();
+        for (const PagemapRegion& region : regions) {
             builder.extend_to((region.start - base) / kPageSize, false);
-            builder.extend_to((region.end - base) / kPageSize, true);
+            if (may_be_marker(region)) {
+                markers.extend(builder, base, region.start, region.end, last);
+            } else {
+                builder.extend_to((region.end - base) / kPageSize, true);
+            }
         }
         // A full vector ends the walk early; all before walk_end was reported.
         builder.extend_to((argument.walk_end - base) / kPageSize, false);
@@ -130,8 +205,12 @@ Status PagemapPopulation::scan(std::span<const std::byte> memory, PopulationBuil
 Status PagemapPopulation::read_entries(std::span<const std::byte> memory,
                                        PopulationBuilder& builder, PageRange range) const {
     // Documentation/admin-guide/mm/pagemap.rst: 64 bits a page.
+    constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
     constexpr std::uint64_t kPresentOrSwapped = std::uint64_t{3} << 62;
-    const std::uint64_t first_entry = address_of(memory) / kPageSize;
+    constexpr std::uint64_t kProtected = std::uint64_t{1} << 57;  // by userfaultfd
+    const std::uint64_t base = address_of(memory);
+    const std::uint64_t first_entry = base / kPageSize;
+    MarkerFinder markers;
     std::array<std::uint64_t, 2048> entries;
     while (!builder.complete()) {
         const std::uint64_t wanted =
@@ -143,8 +222,16 @@ Status PagemapPopulation::read_entries(std::span<const std::byte> memory,
         if (got < 0) return Error::system("read /proc/self/pagemap", errno);
         const std::size_t whole = static_cast<std::size_t>(got) / sizeof entries[0];
         if (whole == 0) return make_error("/proc/self/pagemap ends before the memory does");
+        markers.forget();
+        const std::uint64_t last = base + (builder.next() + whole) * kPageSize;
         for (std::size_t i = 0; i < whole; ++i) {
-            builder.extend_to(builder.next() + 1, (entries[i] & kPresentOrSwapped) != 0);
+            const std::uint64_t entry = entries[i] & (kPresentOrSwapped | kProtected);
+            if (entry == (kSwapped | kProtected)) {
+                const std::uint64_t at = base + builder.next() * kPageSize;
+                markers.extend(builder, base, at, at + kPageSize, last);
+            } else {
+                builder.extend_to(builder.next() + 1, (entry & kPresentOrSwapped) != 0);
+            }
         }
     }
     return {};

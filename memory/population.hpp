@@ -45,6 +45,8 @@ Status file_population(int fd, std::uint64_t size_bytes, PageRange range,
 
 // Private anonymous memory of this process by /proc/self/pagemap. Pages that map the kernel's zero
 // page were never written, and are unpopulated where the kernel can tell (PAGEMAP_SCAN).
+// So are those that a dirty tracker protected before anybody wrote to them, if the host has no
+// swap: they look like pages that are out on it.
 class PagemapPopulation {
   public:
     enum class Method { kScanIfAvailable, kReadEntries };

@@ -126,6 +126,35 @@ TEST_CASE("a round in which a page did not come is refused by region and number"
     CHECK(status.error().kind() == ErrorKind::kProtocol);
 }
 
+TEST_CASE("a round of so many pages takes any of them, whatever their kind and region") {
+    Fixture test;
+    must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}, {{200, 10}, PageKind::kZero}}));
+    must(test.accept(kVideo, {{{kPages - 1, 1}, PageKind::kUnpopulated}}));
+    must(test.placer->finish_round(13));
+    // The next one begins with nothing accounted for.
+    must(test.placer->finish_round(0));
+    must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}}));
+    must(test.placer->finish_round(2));
+}
+
+TEST_CASE("a round of too few or too many pages is refused by the counts") {
+    for (const std::uint64_t planned : {0U, 4U, 6U}) {
+        Fixture test;
+        must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}}));
+        must(test.accept(kVideo, {{{3, 3}, PageKind::kZero}}));
+        const Status status = test.placer->finish_round(planned);
+        CHECK(message_of(status) == "5 pages came in a round of " + std::to_string(planned));
+        CHECK(status.error().kind() == ErrorKind::kProtocol);
+    }
+}
+
+TEST_CASE("a page that comes twice is refused in a round of so many pages too") {
+    Fixture test;
+    test.end_round();
+    must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}}));
+    CHECK_FALSE(test.accept(kRam, {{{4, 1}, PageKind::kNormal}}));
+}
+
 TEST_CASE("an error of the sink's prefault comes out of accept") {
     Fixture test;
     test.sink.fail_at(20);

@@ -1,12 +1,14 @@
 #include "memory/population.hpp"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include <random>
 
 #include "catch.hpp"
 #include "memory/anon_mapping.hpp"
 #include "memory/populate.hpp"
+#include "tests/memory/guest_memory.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
@@ -27,11 +29,16 @@ std::string drawing(const std::vector<PopulationExtent>& extents, std::uint64_t 
     return text;
 }
 
-std::string of_memory(const Mapping& memory, PageRange range, PagemapPopulation::Method method) {
+std::string of_memory(std::span<const std::byte> memory, PageRange range,
+                      PagemapPopulation::Method method) {
     const auto population = must(PagemapPopulation::create(method));
     std::vector<PopulationExtent> extents;
-    must(population.query(memory.bytes(), range, extents));
+    must(population.query(memory, range, extents));
     return drawing(extents, range.first);
+}
+
+std::string of_memory(const Mapping& memory, PageRange range, PagemapPopulation::Method method) {
+    return of_memory(memory.bytes(), range, method);
 }
 
 std::string of_file(const std::string& path, std::uint64_t pages, PageRange range) {
@@ -95,6 +102,61 @@ TEST_CASE("both methods agree on memory with more extents than one scan returns"
     for (const auto method : kBothMethods) {
         CHECK((of_memory(memory, {0, kPages}, method) == expected));
         CHECK((of_memory(memory, {777, 3000}, method) == expected.substr(777, 3000)));
+    }
+}
+
+// Where the host has swap, protected memory that was never touched may be called populated.
+bool can_tell_markers() {
+    struct sysinfo host {};
+    REQUIRE(::sysinfo(&host) == 0);
+    if (!probe_dirty_trackers()[0].usable || host.totalswap != 0) {
+        WARN("skipped: this host has no uffd-wp, or it has swap");
+        return false;
+    }
+    return true;
+}
+
+TEST_CASE("what nobody touched stays unpopulated while uffd-wp tracks it, by either method") {
+    if (!can_tell_markers()) return;
+    // More than mincore() is asked for at a time.
+    constexpr std::uint64_t kPages = 20 * kPagesPerHugePage;
+    INFO("seed " << kSeed);
+    for (const MemoryKind kind : {MemoryKind::kSmallPages, MemoryKind::kHugePages}) {
+        const GuestMemory memory(kind, kPages);
+        INFO(name_of(kind));
+        const std::span<const std::byte> bytes = memory.memory(RegionId{0});
+        std::mt19937 random(kSeed);
+        memory.fill({3 * kPagesPerHugePage, 2 * kPagesPerHugePage});
+        memory.fill({700, 1});
+        const auto tracker = must(make_dirty_tracker("uffd-wp", memory));
+        std::string expected =
+            of_memory(bytes, {0, kPages}, PagemapPopulation::Method::kScanIfAvailable);
+        REQUIRE(expected[0] == '.');
+        REQUIRE(expected[700] == '#');
+        must(tracker->start());
+        for (const auto method : kBothMethods) {
+            CHECK((of_memory(bytes, {0, kPages}, method) == expected));
+        }
+
+        for (std::uint64_t page = kPages / 2; page < kPages - 5000; ++page) {
+            if (random() % 3 != 0) continue;
+            memory.fill({page, 1});
+            expected[page] = '#';
+        }
+        memory.fill({kPages - 2, 1}, 0);
+        expected[kPages - 2] = '#';
+        memory.fill({3 * kPagesPerHugePage + 1, 1});  // splits a huge page
+        memory.give_back({4 * kPagesPerHugePage + 7, 2});
+        expected.replace(4 * kPagesPerHugePage + 7, 2, "..");
+        std::vector<PageBitmap> dirty;
+        dirty.push_back(must(PageBitmap::create(kPages)));
+        for (int round = 0; round < 2; ++round) {
+            for (const auto method : kBothMethods) {
+                CHECK((of_memory(bytes, {0, kPages}, method) == expected));
+                CHECK((of_memory(bytes, {699, 7000}, method) == expected.substr(699, 7000)));
+            }
+            must(tracker->collect(dirty));  // protects what was written
+        }
     }
 }
 
