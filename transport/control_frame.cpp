@@ -8,7 +8,7 @@ namespace migrate::transport {
 namespace {
 
 constexpr std::uint32_t kFrameMagic = 0x4C54434D;  // "MCTL" on the wire
-constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kHeartbeat);
+constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kHandover);
 
 }  // namespace
 
@@ -34,6 +34,18 @@ std::string_view name_of(FrameType type) {
             return "FAILURE";
         case FrameType::kHeartbeat:
             return "HEARTBEAT";
+        case FrameType::kRoundDone:
+            return "ROUND_DONE";
+        case FrameType::kSwitchoverAck:
+            return "SWITCHOVER_ACK";
+        case FrameType::kSwitchover:
+            return "SWITCHOVER";
+        case FrameType::kGuestState:
+            return "GUEST_STATE";
+        case FrameType::kLoaded:
+            return "LOADED";
+        case FrameType::kHandover:
+            return "HANDOVER";
     }
     return "UNKNOWN";
 }

@@ -22,10 +22,17 @@ enum class FrameType : std::uint16_t {
     kReady = 4,       // receiver: every channel is connected
     kRoundStart = 5,  // sender: packets of this round follow on the channels
     kRoundEnd = 6,    // sender: every channel's SYNC is on its way
-    kComplete = 7,    // sender: all is sent; totals and digests. Its last frame.
+    kComplete = 7,    // sender: all is sent; totals and digests. Without a guest, its last frame.
     kDone = 8,        // receiver: all is in place and checked. Its last frame.
     kFailure = 9,     // either: why it gives up. Its last frame.
     kHeartbeat = 10,  // either: still there
+    // A session with a guest only:
+    kRoundDone = 11,      // receiver: all of the round is in place
+    kSwitchoverAck = 12,  // receiver: could run the guest now
+    kSwitchover = 13,     // sender: the guest is paused, its last round follows
+    kGuestState = 14,     // sender: what the guest needs beside memory; the body is opaque
+    kLoaded = 15,         // receiver: acknowledges; the guest is loaded and waits
+    kHandover = 16,       // sender: the guest is yours. Its last frame.
 };
 std::string_view name_of(FrameType type);
 

@@ -13,6 +13,11 @@ using Json = nlohmann::json;
 
 // What a receiver must be able to do to read this sender's stream, by name; see PROTOCOL.md.
 constexpr std::string_view kFeatures[] = {"multifd", "run-list"};
+// What it must be able to do beyond that if a guest is to go on there.
+constexpr std::string_view kGuestFeature = "guest";
+
+// Beyond any timeout there is, and far from where sums overflow.
+constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
 
 Error protocol_error(std::string message) {
     return Error(ErrorKind::kProtocol, std::move(message));
@@ -81,7 +86,8 @@ Status check_features(const Json& json) {
     for (const Json& feature : *found) {
         const std::string name =
             feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
-        if (std::find(std::begin(kFeatures), std::end(kFeatures), name) == std::end(kFeatures)) {
+        if (name != kGuestFeature &&
+            std::find(std::begin(kFeatures), std::end(kFeatures), name) == std::end(kFeatures)) {
             return protocol_error(
                 fmt::format("the sender needs the feature '{}', which this receiver does not have: "
                             "update the receiver, or switch the feature off at the sender",
@@ -128,8 +134,11 @@ std::string encode(const Offer& message) {
         regions.push_back(
             {{"name", region.name}, {"size", region.size_bytes}, {"page-size", kPageSize}});
     }
+    Json features = kFeatures;
+    if (!message.guest.empty()) features.push_back(kGuestFeature);
     return dump({{"program", message.program},
-                 {"features", kFeatures},
+                 {"features", std::move(features)},
+                 {"guest", message.guest},
                  {"regions", std::move(regions)},
                  {"multifd-channels", message.channels},
                  {"multifd-packet-size", message.packet_bytes},
@@ -160,6 +169,7 @@ Result<Offer> decode_offer(std::string_view body) {
             fmt::format("'verify' is '{}', which this receiver does not know", verify));
     }
     offer.verify = verify == "digest";
+    offer.guest = text_or_empty(json, "guest", 64);
     return offer;
 }
 
@@ -185,12 +195,25 @@ Result<Accept> decode_accept(std::string_view body) {
     return accept;
 }
 
-std::string encode(const RoundMark& message) { return dump({{"round", message.round}}); }
+std::string encode(const RoundMark& message) {
+    return dump({{"round", message.round}, {"pages", message.pages}});
+}
 
 Result<RoundMark> decode_round_mark(std::string_view body) {
     MIGRATE_ASSIGN(const Json json, parse_object(body, "the round's mark"));
     MIGRATE_ASSIGN(const std::uint64_t round, number(json, "round", 1, UINT32_MAX));
-    return RoundMark{static_cast<std::uint32_t>(round)};
+    RoundMark mark{.round = static_cast<std::uint32_t>(round)};
+    MIGRATE_ASSIGN(mark.pages, number(json, "pages", 0, UINT64_MAX));
+    return mark;
+}
+
+std::string encode(const LoadTime& message) { return dump({{"load-us", message.microseconds}}); }
+
+Result<LoadTime> decode_load_time(std::string_view body) {
+    MIGRATE_ASSIGN(const Json json, parse_object(body, "the time of loading"));
+    LoadTime time;
+    MIGRATE_ASSIGN(time.microseconds, number(json, "load-us", 0, kMaxMicroseconds));
+    return time;
 }
 
 std::string encode(const Completion& message) {
@@ -212,26 +235,37 @@ Result<Completion> decode_completion(std::string_view body) {
     return completion;
 }
 
-std::string encode(const Done& message) { return dump({{"pages", to_json(message.pages)}}); }
+std::string encode(const Done& message) {
+    return dump({{"pages", to_json(message.pages)},
+                 {"resume-us", message.resume_us},
+                 {"downtime-us", message.downtime_us}});
+}
 
 Result<Done> decode_done(std::string_view body) {
     MIGRATE_ASSIGN(const Json json, parse_object(body, "the acknowledgement"));
     Done done;
     MIGRATE_ASSIGN(done.pages, pages_from(json));
+    MIGRATE_ASSIGN(done.resume_us, number(json, "resume-us", 0, kMaxMicroseconds));
+    MIGRATE_ASSIGN(done.downtime_us, number(json, "downtime-us", 0, kMaxMicroseconds));
     return done;
 }
 
 std::string encode(const Failure& message) {
-    return dump({{"cancelled", message.cancelled}, {"reason", message.reason}});
+    return dump({{"cancelled", message.cancelled},
+                 {"reason", message.reason},
+                 {"guest-runs", message.guest_runs}});
 }
 
 Failure decode_failure(std::string_view body) {
-    Failure failure{false, "the peer gave no reason"};
+    // What is not said is taken for the worse: a guest that may run there is not run here.
+    Failure failure{false, "the peer gave no reason", true};
     const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
     if (!json.is_object()) return failure;
     const auto cancelled = json.find("cancelled");
     failure.cancelled =
         cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
+    const auto runs = json.find("guest-runs");
+    failure.guest_runs = runs == json.end() || !runs->is_boolean() || runs->get<bool>();
     std::string reason = text_or_empty(json, "reason", 1024);
     if (!reason.empty()) failure.reason = std::move(reason);
     return failure;

@@ -24,6 +24,7 @@ struct Offer {
     std::uint64_t packet_bytes = 0;  // kMinPacketBytes … kMaxPacketBytes, a multiple of kPageSize
     Compression compression = Compression::kNone;
     bool verify = false;  // both sides compute digests
+    std::string guest;    // what kind of guest goes on at the receiver; empty: none, an image
 };
 
 struct Accept {
@@ -32,9 +33,16 @@ struct Accept {
     std::string sink;  // what it is received into, for the sender's log
 };
 
-// The body of kRoundStart and kRoundEnd.
+// The body of kRoundStart, kRoundEnd and kRoundDone.
 struct RoundMark {
     std::uint32_t round = 0;
+    std::uint64_t pages = 0;  // of its plan: that many have to come; all pages in the first round
+};
+
+// The body of kSwitchoverAck and kLoaded: how long it takes to load and resume the guest, as
+// expected before the switchover, and as measured after it.
+struct LoadTime {
+    std::uint64_t microseconds = 0;
 };
 
 struct Completion {
@@ -44,16 +52,23 @@ struct Completion {
 
 struct Done {
     PageCounts pages;  // as the receiver counted them
+    // With a guest: how long resuming it took, and how long it stood still as seen from there: from
+    // kSwitchover to its going on.
+    std::uint64_t resume_us = 0;
+    std::uint64_t downtime_us = 0;
 };
 
 struct Failure {
     bool cancelled = false;  // by the user, not by an error
     std::string reason;
+    // The receiver's word that it runs the guest, or never will: then the sender may take it back.
+    bool guest_runs = false;
 };
 
 std::string encode(const Offer& message);
 std::string encode(const Accept& message);
 std::string encode(const RoundMark& message);
+std::string encode(const LoadTime& message);
 std::string encode(const Completion& message);
 std::string encode(const Done& message);
 std::string encode(const Failure& message);
@@ -61,6 +76,7 @@ std::string encode(const Failure& message);
 Result<Offer> decode_offer(std::string_view body);
 Result<Accept> decode_accept(std::string_view body);
 Result<RoundMark> decode_round_mark(std::string_view body);
+Result<LoadTime> decode_load_time(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);
 // Never fails: a reason that cannot be read is a reason too. Also reads kRefuse. The text is made

@@ -185,4 +185,11 @@ std::string endpoint_name(int fd, bool remote) {
     return "?";
 }
 
+std::chrono::microseconds round_trip_time(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+    return std::chrono::microseconds(info.tcpi_rtt);
+}
+
 }  // namespace migrate::transport

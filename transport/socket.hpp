@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -73,5 +74,7 @@ class Socket {
 
 // "ADDRESS:PORT" of a socket's own or remote end, "?" where it has none.
 std::string endpoint_name(int fd, bool remote);
+// The connection's smoothed round-trip time as the kernel knows it (TCP_INFO); 0 if it does not.
+std::chrono::microseconds round_trip_time(int fd);
 
 }  // namespace migrate::transport

@@ -29,6 +29,14 @@ void ThreadTimes::add(ThreadTime time) {
     times_.push_back(std::move(time));
 }
 
+SignalsBlocked::SignalsBlocked() {
+    sigset_t all{};
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
 std::vector<ThreadTime> ThreadTimes::all() const {
     const std::scoped_lock lock(mutex_);
     return times_;

@@ -2,6 +2,7 @@
 // its error to the session, so that a thread that fails wakes the others.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -20,6 +21,19 @@ std::uint64_t thread_run_time_ns();
 
 // Names the calling thread (the kernel keeps 15 characters).
 void name_this_thread(const std::string& name);
+
+// While it lives the calling thread, and every thread it starts, blocks all signals: for threads
+// that begin before the program decides who takes them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked();
+    ~SignalsBlocked();
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_{};
+};
 
 struct ThreadTime {
     std::string name;

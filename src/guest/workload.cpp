@@ -40,6 +40,8 @@ Result<std::unique_ptr<Workload>> Workload::create(const WorkloadState& state,
 
 // How many there are is, at the destination, the peer's word: a host may have too few.
 Status Workload::start_threads() {
+    // A signal is not for a vCPU, whose default would end the program and the guest with it.
+    const SignalsBlocked blocked;
     try {
         for (unsigned i = 0; i < spec_.threads; ++i) {
             threads_.emplace_back([vcpu = vcpus_[i].get(), i] {

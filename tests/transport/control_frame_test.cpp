@@ -1,11 +1,15 @@
 #include "transport/control_frame.hpp"
 
+#include <set>
+
 #include "base/little_endian.hpp"
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::transport {
 namespace {
+
+constexpr std::uint16_t kLastType = 16;
 
 std::span<const std::byte> bytes_of(const std::string& text) {
     return std::as_bytes(std::span(text));
@@ -22,7 +26,7 @@ std::array<std::byte, kFrameHeaderSize> header_with(std::uint16_t type, std::uin
 
 TEST_CASE("frames of every type come out as they went in, fed byte by byte") {
     std::string stream;
-    for (std::uint16_t type = 1; type <= 10; ++type) {
+    for (std::uint16_t type = 1; type <= kLastType; ++type) {
         stream += encode_frame(static_cast<FrameType>(type), std::string(type * 37U % 50, 'x'));
     }
     FrameParser parser;
@@ -35,7 +39,7 @@ TEST_CASE("frames of every type come out as they went in, fed byte by byte") {
         CHECK(frame->body == std::string(expected * 37U % 50, 'x'));
         ++expected;
     }
-    CHECK(expected == 11);
+    CHECK(expected == kLastType + 1);
     CHECK_FALSE(parser.in_mid_frame());
 }
 
@@ -76,7 +80,8 @@ TEST_CASE("a frame may have the largest body and no larger one") {
 }
 
 TEST_CASE("a frame of an unknown type is refused") {
-    for (const std::uint16_t type : {std::uint16_t{0}, std::uint16_t{11}, std::uint16_t{0xFFFF}}) {
+    for (const std::uint16_t type :
+         {std::uint16_t{0}, std::uint16_t{kLastType + 1}, std::uint16_t{0xFFFF}}) {
         CHECK(message_of(decode_frame_header(header_with(type, 0))).find(std::to_string(type)) !=
               std::string::npos);
     }
@@ -97,6 +102,18 @@ TEST_CASE("garbage is no frame") {
 TEST_CASE("every frame type has a name of its own") {
     CHECK(name_of(FrameType::kOffer) == "OFFER");
     CHECK(name_of(FrameType::kHeartbeat) == "HEARTBEAT");
+    CHECK(name_of(FrameType::kRoundDone) == "ROUND_DONE");
+    CHECK(name_of(FrameType::kSwitchoverAck) == "SWITCHOVER_ACK");
+    CHECK(name_of(FrameType::kSwitchover) == "SWITCHOVER");
+    CHECK(name_of(FrameType::kGuestState) == "GUEST_STATE");
+    CHECK(name_of(FrameType::kLoaded) == "LOADED");
+    CHECK(name_of(FrameType::kHandover) == "HANDOVER");
+    std::set<std::string_view> names;
+    for (std::uint16_t type = 1; type <= kLastType; ++type) {
+        names.insert(name_of(static_cast<FrameType>(type)));
+    }
+    CHECK(names.size() == kLastType);
+    CHECK_FALSE(names.contains("UNKNOWN"));
     CHECK(name_of(static_cast<FrameType>(99)) == "UNKNOWN");
 }
 

@@ -16,7 +16,8 @@ Offer some_offer() {
             .channels = 8,
             .packet_bytes = 524288,
             .compression = Compression::kZstd,
-            .verify = true};
+            .verify = true,
+            .guest = {}};
 }
 
 Json offer_json() { return Json::parse(encode(some_offer())); }
@@ -45,15 +46,38 @@ TEST_CASE("the other messages survive their encoding") {
     CHECK(accept.session == session);
     CHECK(accept.program == "migrate 9");
     CHECK(accept.sink == "file:/x");
-    CHECK(must(decode_round_mark(encode(RoundMark{UINT32_MAX}))).round == UINT32_MAX);
+    const RoundMark mark = must(decode_round_mark(encode(RoundMark{UINT32_MAX, UINT64_MAX})));
+    CHECK(mark.round == UINT32_MAX);
+    CHECK(mark.pages == UINT64_MAX);
+    CHECK(must(decode_round_mark(encode(RoundMark{2, 0}))).pages == 0);
+    CHECK(must(decode_load_time(encode(LoadTime{12'345}))).microseconds == 12'345);
     const PageCounts pages{1, UINT64_MAX, 3};
     const Completion completion = must(decode_completion(encode(Completion{pages, {"ab", "cd"}})));
     CHECK(completion.pages == pages);
     CHECK(completion.digests == std::vector<std::string>{"ab", "cd"});
-    CHECK(must(decode_done(encode(Done{pages}))).pages == pages);
+    const Done done = must(decode_done(encode(Done{pages, 250, 180'000})));
+    CHECK(done.pages == pages);
+    CHECK(done.resume_us == 250);
+    CHECK(done.downtime_us == 180'000);
     const Failure failure = decode_failure(encode(Failure{true, "the user"}));
     CHECK(failure.cancelled);
     CHECK(failure.reason == "the user");
+    CHECK_FALSE(failure.guest_runs);
+    CHECK(decode_failure(encode(Failure{false, "lost", true})).guest_runs);
+}
+
+TEST_CASE("an offer names its guest and needs the feature for it; without a guest, neither") {
+    const auto features = [](const Offer& offer) {
+        return Json::parse(encode(offer))["features"].get<std::vector<std::string>>();
+    };
+    Offer offer = some_offer();
+    CHECK(must(decode_offer(encode(offer))).guest.empty());
+    const std::vector<std::string> without = features(offer);
+    offer.guest = "workload";
+    CHECK(must(decode_offer(encode(offer))).guest == "workload");
+    std::vector<std::string> with = without;
+    with.emplace_back("guest");
+    CHECK(features(offer) == with);
 }
 
 TEST_CASE("a message cut at any byte is refused") {
@@ -67,9 +91,41 @@ TEST_CASE("a message cut at any byte is refused") {
     };
     refused_at_every_byte(encode(some_offer()), decode_offer);
     refused_at_every_byte(encode(Accept{}), decode_accept);
-    refused_at_every_byte(encode(RoundMark{1}), decode_round_mark);
+    refused_at_every_byte(encode(RoundMark{1, 77}), decode_round_mark);
+    refused_at_every_byte(encode(LoadTime{123}), decode_load_time);
     refused_at_every_byte(encode(Completion{{1, 2, 3}, {"ab"}}), decode_completion);
-    refused_at_every_byte(encode(Done{{1, 2, 3}}), decode_done);
+    refused_at_every_byte(encode(Done{{1, 2, 3}, 4, 5}), decode_done);
+}
+
+TEST_CASE("a message without one of its numbers is refused by the number's name") {
+    const auto refused_without = [](const std::string& whole, const char* key, auto decode) {
+        for (const Json& value : {Json(), Json("1"), Json(-1), Json(1.5), Json::array({1})}) {
+            Json json = Json::parse(whole);
+            json[key] = value;
+            if (value.is_null()) json.erase(key);
+            const auto result = decode(json.dump());
+            INFO(json.dump());
+            REQUIRE_FALSE(result);
+            CHECK(result.error().kind() == ErrorKind::kProtocol);
+            CHECK(names(result.error().message(), key));
+        }
+    };
+    refused_without(encode(RoundMark{1, 2}), "round", decode_round_mark);
+    refused_without(encode(RoundMark{1, 2}), "pages", decode_round_mark);
+    refused_without(encode(LoadTime{1}), "load-us", decode_load_time);
+    refused_without(encode(Done{{1, 2, 3}, 4, 5}), "resume-us", decode_done);
+    refused_without(encode(Done{{1, 2, 3}, 4, 5}), "downtime-us", decode_done);
+}
+
+TEST_CASE("times have a bound, so that their sums have one") {
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 42;
+    CHECK(must(decode_load_time(encode(LoadTime{kMost}))).microseconds == kMost);
+    CHECK(decode_done(encode(Done{{}, kMost, kMost})));
+    for (const std::uint64_t time : {kMost + 1, UINT64_MAX}) {
+        CHECK(names(message_of(decode_load_time(encode(LoadTime{time}))), "load-us"));
+        CHECK(names(message_of(decode_done(encode(Done{{}, time, 0}))), "resume-us"));
+        CHECK(names(message_of(decode_done(encode(Done{{}, 0, time}))), "downtime-us"));
+    }
 }
 
 TEST_CASE("an offer without one of its keys is refused by the key's name") {
@@ -144,7 +200,7 @@ TEST_CASE("keys nobody knows are ignored") {
     json["colour"] = "blue";
     json["regions"][0]["numa"] = {{"node", 1}};
     CHECK(decode_offer(json.dump()));
-    Json mark = {{"round", 1}, {"colour", "blue"}};
+    Json mark = {{"round", 1}, {"pages", 2}, {"colour", "blue"}};
     CHECK(decode_round_mark(mark.dump()));
 }
 
@@ -197,6 +253,7 @@ TEST_CASE("hostile JSON is an error and nothing worse") {
         CHECK_FALSE(decode_offer(body));
         CHECK_FALSE(decode_accept(body));
         CHECK_FALSE(decode_round_mark(body));
+        CHECK_FALSE(decode_load_time(body));
         CHECK_FALSE(decode_completion(body));
         CHECK_FALSE(decode_done(body));
         CHECK(decode_failure(body).reason == "the peer gave no reason");
@@ -228,6 +285,8 @@ TEST_CASE("what a peer says is made safe to print") {
     Offer offer = some_offer();
     offer.program = "evil\x1B]0;title\x07";
     CHECK(must(decode_offer(encode(offer))).program == "evil?]0;title?");
+    offer.guest = "evil\x07guest" + std::string(100, 'g');
+    CHECK(must(decode_offer(encode(offer))).guest == "evil?guest" + std::string(54, 'g'));
     offer.program = "not UTF-8: \xFF";
     CHECK(decode_offer(encode(offer)));
 }
@@ -239,6 +298,17 @@ TEST_CASE("a failure without a usable reason has one nevertheless") {
           "the peer gave no reason");
     CHECK_FALSE(decode_failure("{\"cancelled\": 1}").cancelled);
     CHECK(decode_failure("{\"cancelled\": true}").cancelled);
+}
+
+TEST_CASE("a failure that does not say so is taken for a guest that may run there") {
+    for (const char* body :
+         {"", "[]", "{}", "{\"reason\": \"x\"}", "{\"guest-runs\": 0}", "{\"guest-runs\": \"no\"}",
+          "{\"guest-runs\": null}", "{\"guest-runs\": false"}) {
+        INFO(body);
+        CHECK(decode_failure(body).guest_runs);
+    }
+    CHECK_FALSE(decode_failure("{\"guest-runs\": false}").guest_runs);
+    CHECK(decode_failure("{\"guest-runs\": true}").guest_runs);
 }
 
 TEST_CASE("session ids differ and print as hexadecimal") {

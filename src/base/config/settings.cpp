@@ -41,7 +41,14 @@ Status validate_reports(const Settings& settings) {
     return check_written_once("stats", settings.get<"stats">(), "events", settings.get<"events">());
 }
 
-Status validate_send(const Settings& settings) { return validate_reports(settings); }
+Status validate_send(const Settings& settings) {
+    if (settings.get<"pause-before-switchover">() && settings.get<"qmp">().empty()) {
+        return Error(ErrorKind::kUsage,
+                     "pause-before-switchover waits for 'migrate-continue' on the qmp socket: set "
+                     "the option qmp, too");
+    }
+    return validate_reports(settings);
+}
 
 Status validate_recv(const Settings& settings) {
     const std::string& port_file = settings.get<"port-file">();
