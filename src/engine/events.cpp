@@ -25,11 +25,16 @@ Result<std::unique_ptr<EventLog>> EventLog::open(const std::string& path) {
 
 void EventLog::emit(std::string_view event, std::initializer_list<EventField> data) {
     const std::scoped_lock lock(mutex_);
-    if (!file_) return;
+    if (!file_ && !listener_) return;
     nlohmann::ordered_json fields = nlohmann::ordered_json::object();
     for (const auto& [key, value] : data) {
         std::visit([&, name = std::string(key)](const auto& held) { fields[name] = held; }, value);
     }
+    if (listener_) {
+        listener_(event,
+                  fields.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    }
+    if (!file_) return;
     const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
                          std::chrono::system_clock::now().time_since_epoch())
                          .count();

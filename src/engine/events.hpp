@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <mutex>
 #include <optional>
@@ -27,6 +28,10 @@ class EventLog {
     // To a file, which is emptied. kUsage if it cannot be opened.
     static Result<std::unique_ptr<EventLog>> open(const std::string& path);
 
+    // Is called with every event, too; QMP's clients get them this way. Before the first emit().
+    using Listener = std::function<void(std::string_view event, const std::string& json_data)>;
+    void listen(Listener listener) { listener_ = std::move(listener); }
+
     // A write that fails is logged once and ends the log; it never ends a migration.
     void emit(std::string_view event, std::initializer_list<EventField> data);
 
@@ -34,6 +39,7 @@ class EventLog {
     std::mutex mutex_;
     UniqueFd file_;  // guarded by mutex_
     std::string path_;
+    Listener listener_;
 };
 
 }  // namespace migrate::engine

@@ -12,6 +12,10 @@ std::string_view name_of(MigrationStatus status) {
             return "setup";
         case MigrationStatus::kActive:
             return "active";
+        case MigrationStatus::kPreSwitchover:
+            return "pre-switchover";
+        case MigrationStatus::kDevice:
+            return "device";
         case MigrationStatus::kCancelling:
             return "cancelling";
         case MigrationStatus::kCancelled:
@@ -25,7 +29,8 @@ std::string_view name_of(MigrationStatus status) {
 }
 
 bool may_follow(MigrationStatus from, MigrationStatus to) {
-    const bool in_progress = from == MigrationStatus::kSetup || from == MigrationStatus::kActive;
+    const bool in_progress =
+        from != MigrationStatus::kNone && !is_final(from) && from != MigrationStatus::kCancelling;
     switch (to) {
         case MigrationStatus::kNone:
             return false;
@@ -33,8 +38,12 @@ bool may_follow(MigrationStatus from, MigrationStatus to) {
             return from == MigrationStatus::kNone;
         case MigrationStatus::kActive:
             return from == MigrationStatus::kSetup;
-        case MigrationStatus::kCompleted:
+        case MigrationStatus::kPreSwitchover:
             return from == MigrationStatus::kActive;
+        case MigrationStatus::kDevice:
+            return from == MigrationStatus::kActive || from == MigrationStatus::kPreSwitchover;
+        case MigrationStatus::kCompleted:
+            return from == MigrationStatus::kActive || from == MigrationStatus::kDevice;
         case MigrationStatus::kCancelling:
         case MigrationStatus::kFailed:
             return in_progress;

@@ -7,11 +7,21 @@
 
 namespace migrate::engine {
 
-enum class MigrationStatus { kNone, kSetup, kActive, kCancelling, kCancelled, kFailed, kCompleted };
+enum class MigrationStatus {
+    kNone,
+    kSetup,
+    kActive,
+    kPreSwitchover,  // the guest is paused and waits for migrate-continue
+    kDevice,         // the guest is paused; its last round and state are on their way
+    kCancelling,
+    kCancelled,
+    kFailed,
+    kCompleted
+};
 
 std::string_view name_of(MigrationStatus status);
-// none → setup → active → completed; cancelling or failed from setup and active; cancelling →
-// cancelled.
+// none → setup → active → completed, with a guest active → [pre-switchover →] device → completed;
+// cancelling or failed from all of these but none and completed; cancelling → cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);
 inline bool is_final(MigrationStatus status) {
     return status == MigrationStatus::kCancelled || status == MigrationStatus::kFailed ||

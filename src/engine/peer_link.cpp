@@ -30,11 +30,13 @@ Error from_peer(const transport::Failure& failure) {
 }  // namespace
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, milliseconds io_timeout,
-                   std::string name, ThreadTimes& times, Cancellation& cancellation)
+                   std::string name, ThreadTimes& times, Cancellation& cancellation,
+                   std::function<bool()> guest_runs)
     : channel_(std::move(channel)),
       io_timeout_(io_timeout),
       interval_(std::clamp(io_timeout / 4, milliseconds(10), milliseconds(1000))),
       cancellation_(cancellation),
+      guest_runs_(std::move(guest_runs)),
       on_stop_(cancellation.token(), [this] { channel_->wake(); }) {
     cancellation.on_lost_connection([this] { channel_->wake(); });
     thread_.emplace(std::move(name), times, cancellation, [this] { return run(); });
@@ -77,15 +79,14 @@ Status PeerLink::follow() {
         Result<std::optional<Frame>> frame = channel_->receive(interval_);
         if (finished_.load(std::memory_order_acquire)) return {};
         if (!frame) {
-            if (close_expected_.load(std::memory_order_acquire)) return {};
+            if (done_passed_.load(std::memory_order_acquire)) return {};
             return std::move(frame).error();
         }
         if (*frame) {
-            // The receiver's last frame: what follows is its closing the connection, which is no
-            // loss.
-            const bool last = (*frame)->type == FrameType::kDone;
+            if ((*frame)->type == FrameType::kDone) done_passed_.store(true);
             MIGRATE_TRY(take(**std::move(frame)));
-            if (last) return {};
+            // The receiver's last frame.
+            if (done_passed_.load(std::memory_order_acquire)) return {};
         }
         const auto now = Clock::now();
         if (sends_heartbeats_.load(std::memory_order_relaxed) &&
@@ -102,11 +103,17 @@ Status PeerLink::follow() {
     return {};
 }
 
+Status PeerLink::send(FrameType type, std::string_view body) {
+    if (type == FrameType::kDone) done_passed_.store(true, std::memory_order_release);
+    return channel_->send(type, body);
+}
+
 Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kHeartbeat) return {};
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
+        if (!failure.guest_runs) peer_disclaims_.store(true, std::memory_order_release);
         cancellation_.fail(
             frame.type == FrameType::kRefuse
                 ? make_error(ErrorKind::kPeer, "the receiver refused: {}", failure.reason)
@@ -142,7 +149,8 @@ void PeerLink::await_reason() {
 void PeerLink::say_goodbye() {
     const std::optional<Error> error = cancellation_.error();
     if (!error || peer_gave_up_) return;
-    const transport::Failure failure{error->kind() == ErrorKind::kCancelled, error->message()};
+    const transport::Failure failure{error->kind() == ErrorKind::kCancelled, error->message(),
+                                     guest_runs_ && guest_runs_()};
     if (!channel_->send_last(FrameType::kFailure, transport::encode(failure), kGoodbyeLinger)) {
         log::debug("the peer could not be told of the failure");
     }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,17 +24,17 @@ namespace migrate::engine {
 class PeerLink {
   public:
     // Starts the thread, named `name`. `cancellation` and `times` outlive the link.
+    // `guest_runs`, asked once when the peer is told of a failure: whether a guest that arrived
+    // runs here; if it answers no, it never will. Without it, no guest does.
     PeerLink(std::unique_ptr<transport::ControlChannel> channel,
              std::chrono::milliseconds io_timeout, std::string name, ThreadTimes& times,
-             Cancellation& cancellation);
+             Cancellation& cancellation, std::function<bool()> guest_runs = {});
     // Ends the thread; if the session failed here, the peer has been told by then.
     ~PeerLink();
     PeerLink(const PeerLink&) = delete;
     PeerLink& operator=(const PeerLink&) = delete;
 
-    Status send(transport::FrameType type, std::string_view body) {
-        return channel_->send(type, body);
-    }
+    Status send(transport::FrameType type, std::string_view body);
 
     // The next frame, which has to be of one of these types. kTimeout after `timeout` (none: as
     // long as the peer is alive); the session's error if it failed.
@@ -46,9 +47,8 @@ class PeerLink {
     void stop_expecting_heartbeats() {
         expects_heartbeats_.store(false, std::memory_order_relaxed);
     }
-    // This side's last frame is about to be sent: that the peer then closes the connection is no
-    // loss.
-    void expect_close() { close_expected_.store(true, std::memory_order_release); }
+    // The peer failed and gave its word that it does not run the guest and never will.
+    bool peer_disclaims_guest() const { return peer_disclaims_.load(std::memory_order_acquire); }
     // All is done: the peer may close the connection, and this side reads no more. Idempotent.
     void finish();
 
@@ -70,7 +70,10 @@ class PeerLink {
     Cancellation& cancellation_;
     std::atomic<bool> sends_heartbeats_{true};
     std::atomic<bool> expects_heartbeats_{true};
-    std::atomic<bool> close_expected_{false};
+    std::atomic<bool> done_passed_{
+        false};  // after DONE, either way, a closed connection is no loss
+    std::atomic<bool> peer_disclaims_{false};
+    std::function<bool()> guest_runs_;
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
     std::mutex mutex_;

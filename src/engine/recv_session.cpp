@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 
 namespace {
 
+// What is told to the sender before the first guest was loaded: making its threads.
+constexpr Microseconds kTypicalLoadTime{2000};
+
 // Threads that share the prefaulting where there are fewer channels than CPUs.
 unsigned prefault_helpers(std::uint16_t channels) {
     const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
@@ -25,10 +28,10 @@ unsigned prefault_helpers(std::uint16_t channels) {
 }  // namespace
 
 RecvSession::RecvSession(RecvConfig config, EventLog& events)
-    : config_(std::move(config)), events_(events) {}
+    : config_(std::move(config)), core_(events) {}
 
 RecvSession::~RecvSession() {
-    cancellation_.fail(Error(ErrorKind::kCancelled, "the session ended"));
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, "the session ended"));
     stop_workers();
 }
 
@@ -42,22 +45,25 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(RecvConfig config, Even
     return session;
 }
 
-void RecvSession::set_status(MigrationStatus status) {
-    status_.advance(status);
-    events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
-}
-
 Status RecvSession::run() {
-    set_status(MigrationStatus::kSetup);
+    core_.set_status(MigrationStatus::kSetup);
     Status status = migrate();
-    if (!status) cancellation_.fail(std::move(status).error());
+    if (!status) core_.cancellation().fail(std::move(status).error());
     stop_workers();
     if (link_) link_->finish();
-    const std::optional<Error> error = cancellation_.error();
-    status = error ? Status(*error) : Status();
-    // Uncommitted, it takes its temporary file with it.
-    if (error) sink_.reset();
-    conclude(status);
+    status = core_.settle(Status());
+    if (guest_runs()) {
+        // The guest is here whatever became of the connection afterwards.
+        if (!status) log::warning("after the handover: {}", status.error().message());
+        status = Status();
+    }
+    if (!status) {
+        const std::scoped_lock lock(mutex_);
+        guest_.reset();
+        // Uncommitted, it takes its temporary file with it.
+        sink_.reset();
+    }
+    core_.conclude(status);
     return status;
 }
 
@@ -66,16 +72,12 @@ Status RecvSession::migrate() {
     MIGRATE_TRY(await_channels());
     MIGRATE_TRY(start_workers());
     MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
-    {
-        const std::scoped_lock lock(mutex_);
-        active_ = Clock::now();
-    }
-    set_status(MigrationStatus::kActive);
+    core_.activate();
     return receive_rounds();
 }
 
 Status RecvSession::await_sender() {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     std::optional<Clock::time_point> deadline;
     if (config_.listen_timeout) deadline = Clock::now() + *config_.listen_timeout;
     while (true) {
@@ -125,6 +127,15 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
             sink_->description());
     }
+    if (!offer.guest.empty()) {
+        if (!guest::can_run(offer.guest)) {
+            return make_error("this receiver cannot run a guest of the kind '{}'", offer.guest);
+        }
+        if (!sink_->hosts_guest()) {
+            return make_error("a running guest cannot go on in {}: use the sink anon: or memfd:",
+                              sink_->description());
+        }
+    }
     Status prepared = sink_->prepare(offer.regions);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
@@ -135,9 +146,9 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
 }
 
 Status RecvSession::accept(transport::NewConnection connection, const transport::Offer& offer) {
+    core_.start_clock();
     {
         const std::scoped_lock lock(mutex_);
-        started_ = Clock::now();
         offer_ = offer;
         channels_.resize(offer.channels);
     }
@@ -151,7 +162,8 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                                       session_, fmt::format("migrate {}", kVersion),
                                                       std::string(sink_->description())})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
-                                           times_, cancellation_);
+                                           core_.times(), core_.cancellation(),
+                                           [this] { return !abandon_guest(); });
     log::info(
         "sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
         offer.program, offer.channels,
@@ -172,7 +184,7 @@ Status RecvSession::await_channels() {
     while (connected < channels_.size()) {
         const auto left =
             std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
-        Result<transport::NewConnection> connection = listener_->next(left, cancellation_.token());
+        Result<transport::NewConnection> connection = listener_->next(left, core_.token());
         if (!connection) {
             if (connection.error().kind() != ErrorKind::kTimeout)
                 return std::move(connection).error();
@@ -218,7 +230,7 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
 
 Status RecvSession::start_workers() {
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
-        run_timed(name, times_, work);
+        run_timed(name, core_.times(), work);
     };
     MIGRATE_ASSIGN(placer_,
                    memory::PagePlacer::create(*sink_, offer_.regions,
@@ -231,9 +243,9 @@ Status RecvSession::start_workers() {
                                  {}});
     for (const auto& channel : channels_) {
         workers_.push_back(std::make_unique<SessionThread>(
-            fmt::format("multifdrecv_{}", index_of(channel->id())), times_, cancellation_,
-            [this, worker = channel.get()]() -> Status {
-                const std::stop_token stop = cancellation_.token();
+            fmt::format("multifdrecv_{}", index_of(channel->id())), core_.times(),
+            core_.cancellation(), [this, worker = channel.get()]() -> Status {
+                const std::stop_token stop = core_.token();
                 const std::stop_callback wake(stop, [worker] { worker->shutdown(); });
                 return worker->run(*shared_, stop);
             }));
@@ -249,29 +261,56 @@ void RecvSession::stop_workers() {
 }
 
 Status RecvSession::receive_rounds() {
-    for (std::uint32_t round = 1;; ++round) {
-        MIGRATE_ASSIGN(const transport::Frame frame,
-                       link_->expect({FrameType::kRoundStart, FrameType::kComplete}, std::nullopt));
-        if (frame.type == FrameType::kRoundStart) {
-            MIGRATE_ASSIGN(const transport::RoundMark mark,
-                           transport::decode_round_mark(frame.body));
-            if (mark.round != round) {
-                return make_error(ErrorKind::kProtocol,
-                                  "the sender starts round {} where {} had to come", mark.round,
-                                  round);
+    std::uint32_t next_round = 1;
+    while (true) {
+        MIGRATE_ASSIGN(const transport::Frame frame, next_frame());
+        switch (frame.type) {
+            case FrameType::kRoundStart: {
+                MIGRATE_ASSIGN(const transport::RoundMark mark,
+                               transport::decode_round_mark(frame.body));
+                if (mark.round != next_round) {
+                    return make_error(ErrorKind::kProtocol,
+                                      "the sender starts round {} where {} had to come", mark.round,
+                                      next_round);
+                }
+                MIGRATE_TRY(receive_round(mark));
+                ++next_round;
+                break;
             }
-            MIGRATE_TRY(receive_round(round));
-            continue;
+            case FrameType::kSwitchover:
+                switchover_began_ = Clock::now();
+                break;
+            case FrameType::kGuestState:
+                guest_state_ = frame.body;
+                break;
+            default: {
+                if (next_round == 1) {
+                    return Error(ErrorKind::kProtocol, "the sender completed without a round");
+                }
+                MIGRATE_ASSIGN(const transport::Completion completion,
+                               transport::decode_completion(frame.body));
+                return complete(completion);
+            }
         }
-        if (round == 1) return Error(ErrorKind::kProtocol, "the sender completed without a round");
-        MIGRATE_ASSIGN(const transport::Completion completion,
-                       transport::decode_completion(frame.body));
-        return complete(completion);
     }
 }
 
-Status RecvSession::receive_round(std::uint32_t round) {
-    events_.emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
+// What may come now: rounds, then, with a guest, the switchover, one round and the guest's state.
+Result<transport::Frame> RecvSession::next_frame() {
+    if (offer_.guest.empty()) {
+        return link_->expect({FrameType::kRoundStart, FrameType::kComplete}, std::nullopt);
+    }
+    if (!switchover_began_) {
+        return link_->expect({FrameType::kRoundStart, FrameType::kSwitchover}, std::nullopt);
+    }
+    if (!last_round_in_place_) return link_->expect({FrameType::kRoundStart}, std::nullopt);
+    if (!guest_state_) return link_->expect({FrameType::kGuestState}, std::nullopt);
+    return link_->expect({FrameType::kComplete}, std::nullopt);
+}
+
+Status RecvSession::receive_round(const transport::RoundMark& start) {
+    const std::uint32_t round = start.round;
+    core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
     gate_->open(round);
     MIGRATE_ASSIGN(const transport::Frame frame,
                    link_->expect({FrameType::kRoundEnd}, std::nullopt));
@@ -281,50 +320,105 @@ Status RecvSession::receive_round(std::uint32_t round) {
                           round);
     }
     shared_->ended_round.store(round, std::memory_order_release);
-    if (!gate_->wait_for_all(cancellation_.token()))
-        return Error(ErrorKind::kCancelled, "cancelled");
-    return placer_->finish_full_round();
+    if (!gate_->wait_for_all(core_.token())) return Error(ErrorKind::kCancelled, "cancelled");
+    MIGRATE_TRY(round == 1 ? placer_->finish_full_round() : placer_->finish_round(mark.pages));
+    if (offer_.guest.empty()) return {};
+    if (round == 1) {
+        const transport::LoadTime expected{static_cast<std::uint64_t>(kTypicalLoadTime.count())};
+        MIGRATE_TRY(link_->send(FrameType::kSwitchoverAck, transport::encode(expected)));
+    }
+    last_round_in_place_ = switchover_began_.has_value();
+    MIGRATE_TRY(link_->send(FrameType::kRoundDone, transport::encode(mark)));
+    // At the same time as the sender.
+    return last_round_in_place_ && offer_.verify ? compute_digests() : Status();
 }
 
 Status RecvSession::complete(const transport::Completion& completion) {
-    // The sender has said its last; from here on it waits for us.
-    link_->stop_expecting_heartbeats();
-    const transport::PageCounts received = received_pages();
-    if (received != completion.pages) {
+    // Without a guest the sender has said its last; from here on it waits for us.
+    if (offer_.guest.empty()) link_->stop_expecting_heartbeats();
+    transport::Done done{.pages = received_pages()};
+    if (done.pages != completion.pages) {
         return make_error(
             ErrorKind::kProtocol,
             "the sender counted {} normal, {} zero and {} unpopulated pages; {}, {} and {} arrived",
             completion.pages.normal, completion.pages.zero, completion.pages.unpopulated,
-            received.normal, received.zero, received.unpopulated);
+            done.pages.normal, done.pages.zero, done.pages.unpopulated);
     }
     if (offer_.verify) MIGRATE_TRY(compare_digests(completion));
-    if (cancellation_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
+    if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
+    if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
     MIGRATE_TRY(sink_->commit());
+    if (guest_) MIGRATE_TRY(take_over(done));
     link_->stop_sending_heartbeats();
-    link_->expect_close();
-    return link_->send(FrameType::kDone, transport::encode(transport::Done{received}));
+    return link_->send(FrameType::kDone, transport::encode(done));
+}
+
+Status RecvSession::load_guest() {
+    const Clock::time_point began = Clock::now();
+    std::vector<std::span<std::byte>> memory;
+    for (std::uint16_t i = 0; i < offer_.regions.size(); ++i) {
+        memory.push_back(sink_->memory(RegionId{i}));
+    }
+    MIGRATE_ASSIGN(auto loaded, guest::load_guest(offer_.guest, *guest_state_, std::move(memory)));
+    const std::scoped_lock lock(mutex_);
+    guest_ = std::move(loaded);
+    downtime_.load = std::chrono::ceil<Microseconds>(Clock::now() - began);
+    return {};
+}
+
+// Acknowledges, and runs the guest once the sender has let it go.
+Status RecvSession::take_over(transport::Done& done) {
+    const transport::LoadTime load{static_cast<std::uint64_t>(downtime_.load.count())};
+    MIGRATE_TRY(link_->send(FrameType::kLoaded, transport::encode(load)));
+    MIGRATE_TRY(link_->expect({FrameType::kHandover}, std::nullopt));
+    link_->stop_expecting_heartbeats();
+    // Whoever told the sender that this side has failed has also said that the guest will not run.
+    GuestFate undecided = GuestFate::kUndecided;
+    if (!fate_.compare_exchange_strong(undecided, GuestFate::kRuns)) {
+        return Error(ErrorKind::kCancelled, "cancelled");
+    }
+    const Clock::time_point began = Clock::now();
+    MIGRATE_TRY(guest_->resume());
+    const Clock::time_point resumed = Clock::now();
+    core_.events().emit("RESUME", {});
+    const std::scoped_lock lock(mutex_);
+    downtime_.resume = std::chrono::ceil<Microseconds>(resumed - began);
+    downtime_.total = std::chrono::ceil<Microseconds>(resumed - *switchover_began_);
+    done.resume_us = static_cast<std::uint64_t>(downtime_.resume.count());
+    done.downtime_us = static_cast<std::uint64_t>(downtime_.total.count());
+    return {};
+}
+
+// From its return on the guest will never run here, unless it does already: then false.
+bool RecvSession::abandon_guest() {
+    GuestFate undecided = GuestFate::kUndecided;
+    return fate_.compare_exchange_strong(undecided, GuestFate::kAbandoned) ||
+           undecided == GuestFate::kAbandoned;
+}
+
+Status RecvSession::compute_digests() {
+    MIGRATE_ASSIGN(
+        const auto digests,
+        memory::digest_sink(*sink_, offer_.regions,
+                            std::max(1U, std::thread::hardware_concurrency()), core_.token()));
+    const std::scoped_lock lock(mutex_);
+    for (const memory::Digest& digest : digests) digests_.push_back(digest.hex());
+    return {};
 }
 
 Status RecvSession::compare_digests(const transport::Completion& completion) {
-    MIGRATE_ASSIGN(const auto digests,
-                   memory::digest_sink(*sink_, offer_.regions,
-                                       std::max(1U, std::thread::hardware_concurrency()),
-                                       cancellation_.token()));
-    if (digests.size() != completion.digests.size()) {
+    if (digests_.empty()) MIGRATE_TRY(compute_digests());
+    if (digests_.size() != completion.digests.size()) {
         return make_error(ErrorKind::kProtocol, "the sender sent {} digests for {} regions",
-                          completion.digests.size(), digests.size());
+                          completion.digests.size(), digests_.size());
     }
-    std::vector<std::string> ours;
-    for (std::size_t i = 0; i < digests.size(); ++i) {
-        ours.push_back(digests[i].hex());
-        if (ours[i] != completion.digests[i]) {
+    for (std::size_t i = 0; i < digests_.size(); ++i) {
+        if (digests_[i] != completion.digests[i]) {
             return make_error(
                 "region '{}' is not a true copy: its digest is {} here and {} at the sender",
-                offer_.regions[i].name, ours[i], completion.digests[i]);
+                offer_.regions[i].name, digests_[i], completion.digests[i]);
         }
     }
-    const std::scoped_lock lock(mutex_);
-    digests_ = std::move(ours);
     return {};
 }
 
@@ -336,34 +430,16 @@ transport::PageCounts RecvSession::received_pages() const {
     return pages;
 }
 
-void RecvSession::conclude(const Status& status) {
-    {
-        const std::scoped_lock lock(mutex_);
-        ended_ = Clock::now();
-        if (!status) error_desc_ = status.error().message();
-    }
-    if (status) {
-        set_status(MigrationStatus::kCompleted);
-    } else if (status.error().kind() == ErrorKind::kCancelled) {
-        set_status(MigrationStatus::kCancelling);
-        set_status(MigrationStatus::kCancelled);
-    } else {
-        set_status(MigrationStatus::kFailed);
-    }
-}
-
 void RecvSession::cancel(const std::string& reason) {
-    cancellation_.fail(Error(ErrorKind::kCancelled, reason));
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
 }
 
 Report RecvSession::report() const {
     const std::scoped_lock lock(mutex_);
     Report report;
     report.side = "recv";
-    report.status = status_.get();
-    report.error_desc = error_desc_;
+    core_.fill(report);
     report.memory = config_.sink;
-    fill_times(report, {started_, active_, ended_});
     if (link_) {
         report.settings = {
             {"multifd-channels", std::to_string(offer_.channels)},
@@ -381,8 +457,14 @@ Report RecvSession::report() const {
                             channel_report(channel->id(), channel->bytes(), channel->counters()));
         report.pages += channel->counters().pages.get();
     }
-    report.threads = times_.all();
     report.digests = digests_;
+    report.planned_pages = report.pages.total();
+    if (!offer_.guest.empty()) {
+        report.downtime = downtime_;
+        GuestReport guest{.kind = offer_.guest, .state = guest_runs() ? "running" : "inmigrate"};
+        if (guest_) guest.longest_gap = guest_->activity().longest_gap;
+        report.guest = std::move(guest);
+    }
     return report;
 }
 

@@ -4,10 +4,12 @@
 // of itself in the sink.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,8 @@
 #include "engine/report.hpp"
 #include "engine/round_gate.hpp"
 #include "engine/session_config.hpp"
+#include "engine/session_core.hpp"
+#include "guest/guest.hpp"
 #include "memory/page_placer.hpp"
 #include "memory/page_sink.hpp"
 #include "transport/handshake.hpp"
@@ -43,9 +47,12 @@ class RecvSession {
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
     void cancel(const std::string& reason);
 
+    // The guest that arrived and runs in the session's sink; null if none did. After run().
+    guest::Guest* guest() { return guest_.get(); }
+
     // The figures as they stand. Any thread.
     Report report() const;
-    ThreadTimes& thread_times() { return times_; }
+    ThreadTimes& thread_times() { return core_.times(); }
 
   private:
     RecvSession(RecvConfig config, EventLog& events);
@@ -58,20 +65,21 @@ class RecvSession {
     Status add_channel(transport::NewConnection connection);
     Status start_workers();
     Status receive_rounds();
-    Status receive_round(std::uint32_t round);
+    Result<transport::Frame> next_frame();
+    Status receive_round(const transport::RoundMark& start);
     Status complete(const transport::Completion& completion);
+    Status load_guest();
+    Status take_over(transport::Done& done);
+    bool abandon_guest();
+    bool guest_runs() const { return fate_.load() == GuestFate::kRuns; }
+    Status compute_digests();
     Status compare_digests(const transport::Completion& completion);
     void stop_workers();
-    void conclude(const Status& status);
     transport::PageCounts received_pages() const;
-    void set_status(MigrationStatus status);
 
     RecvConfig config_;
-    EventLog& events_;
+    SessionCore core_;
     std::unique_ptr<transport::Listener> listener_;
-    Cancellation cancellation_;
-    ThreadTimes times_;
-    StatusCell status_;
     std::unique_ptr<memory::PageSink> sink_;
     transport::SessionId session_{};
 
@@ -80,10 +88,16 @@ class RecvSession {
     transport::Offer offer_;
     std::vector<std::unique_ptr<RecvChannel>> channels_;  // by id; null until it connected
     std::vector<std::string> digests_;
-    std::chrono::steady_clock::time_point started_{};
-    std::chrono::steady_clock::time_point active_{};
-    std::chrono::steady_clock::time_point ended_{};
-    std::string error_desc_;
+    std::unique_ptr<guest::Guest> guest_;  // in the sink's memory
+    DowntimeReport downtime_;
+
+    // Of a guest that arrives; decided once, by the thread that runs it or by the one that tells
+    // the sender of a failure.
+    enum class GuestFate { kUndecided, kRuns, kAbandoned };
+    std::atomic<GuestFate> fate_{GuestFate::kUndecided};
+    std::optional<std::chrono::steady_clock::time_point> switchover_began_;
+    bool last_round_in_place_ = false;
+    std::optional<std::string> guest_state_;
 
     std::unique_ptr<memory::PagePlacer> placer_;
     std::unique_ptr<RoundGate> gate_;

@@ -29,9 +29,76 @@ Json ram_json(const Report& report) {
         {"payload-bytes", report.payload_bytes},
         {"header-bytes", report.transferred - report.payload_bytes},
     };
+    if (report.guest) {
+        ram["dirty-sync-count"] = report.rounds.size();
+        ram["planned-pages"] = report.planned_pages;
+        if (!report.rounds.empty() && !is_final(report.status)) {
+            ram["dirty-pages-rate"] =
+                static_cast<std::uint64_t>(report.rounds.back().figures.dirty_pages_per_second());
+        }
+    }
     // As in QEMU, only while it is of use.
     if (!is_final(report.status)) ram["remaining"] = report.remaining_bytes();
     return ram;
+}
+
+Json rounds_json(const Report& report) {
+    Json rounds = Json::array();
+    for (const auto& [figures, decision] : report.rounds) {
+        rounds.push_back(
+            {{"round", figures.round},
+             {"pages", figures.pages},
+             {"normal", figures.normal_pages},
+             {"bytes", figures.bytes},
+             {"duration-us", figures.duration.count()},
+             {"collect-us", figures.collect_time.count()},
+             {"dirty-pages", figures.dirty_pages},
+             {"dirty-pages-rate", static_cast<std::uint64_t>(figures.dirty_pages_per_second())},
+             {"bandwidth", static_cast<std::uint64_t>(decision.bandwidth)},
+             {"expected-downtime-us", decision.expected_downtime.count()},
+             {"downtime-limit-us", decision.downtime_limit.count()},
+             {"cpu-throttle-percentage", decision.cpu_throttle},
+             {"stalled", decision.stalled},
+             {"decision", std::string(name_of(decision.action))}});
+    }
+    return rounds;
+}
+
+Json downtime_json(const DowntimeReport& downtime) {
+    return {{"stop", downtime.stop.count()},
+            {"last-round", downtime.last_round.count()},
+            {"state-save", downtime.state_save.count()},
+            {"digest", downtime.digest.count()},
+            {"wire", downtime.wire.count()},
+            {"load", downtime.load.count()},
+            {"resume", downtime.resume.count()}};
+}
+
+// Adds what only a migration with a guest has.
+void add_guest(Json& json, const Report& report) {
+    if (!report.guest) return;
+    const GuestReport& guest = *report.guest;
+    if (report.status == MigrationStatus::kCompleted) {
+        json["downtime"] = whole_ms(report.downtime.total);
+        json["downtime-us"] = report.downtime.total.count();
+        json["downtime-split-us"] = downtime_json(report.downtime);
+    } else if (!report.rounds.empty()) {
+        json["expected-downtime"] = whole_ms(report.expected_downtime);
+    }
+    if (report.side == "send") {
+        json["cpu-throttle-percentage"] = guest.cpu_throttle;
+        json["rounds"] = rounds_json(report);
+    }
+    Json& fields = json["guest"] = {{"kind", guest.kind}, {"state", guest.state}};
+    if (!guest.dirty_tracker.empty()) fields["dirty-tracker"] = guest.dirty_tracker;
+    const auto rate = [&](const char* name, double value) {
+        if (value > 0) fields[name] = static_cast<std::uint64_t>(value);
+    };
+    rate("bytes-per-second-before", guest.rate_before);
+    rate("bytes-per-second-during", guest.rate_during);
+    rate("bytes-per-second-after", guest.rate_after);
+    fields["longest-gap-us"] = guest.longest_gap.count();
+    if (!guest.check.empty()) fields["check"] = guest.check;
 }
 
 Json channels_json(const Report& report) {
@@ -68,6 +135,7 @@ std::uint64_t Report::multifd_bytes() const {
 }
 
 std::uint64_t Report::remaining_bytes() const {
+    if (!rounds.empty()) return dirty_pages * kPageSize;
     return total_bytes - std::min(total_bytes, pages.total() * kPageSize);
 }
 
@@ -92,6 +160,7 @@ std::string to_json(const Report& report) {
                  {"channels", channels_json(report)},
                  {"threads", threads_json(report)},
                  {"memory", report.memory}};
+    add_guest(json, report);
     if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
     if (!report.peer.empty()) json["peer"] = report.peer;
     if (!report.digests.empty()) json["digests"] = report.digests;
@@ -111,6 +180,25 @@ std::string to_text(const Report& report) {
     if (!report.error_desc.empty()) line("error", report.error_desc);
     line("total time", fmt::format("{} ms", whole_ms(report.total_time)));
     line("setup", fmt::format("{} ms", whole_ms(report.setup_time)));
+    if (report.guest) {
+        if (report.status == MigrationStatus::kCompleted) {
+            const DowntimeReport& down = report.downtime;
+            line("downtime",
+                 fmt::format("{} ms ({} us: stop {}, last round {}, state save {}, "
+                             "digest {}, wire {}, load {}, resume {})",
+                             whole_ms(down.total), down.total.count(), down.stop.count(),
+                             down.last_round.count(), down.state_save.count(), down.digest.count(),
+                             down.wire.count(), down.load.count(), down.resume.count()));
+        } else if (!report.rounds.empty()) {
+            line("expected downtime", fmt::format("{} ms", whole_ms(report.expected_downtime)));
+        }
+        line("guest", fmt::format("{}, {}", report.guest->kind, report.guest->state));
+        if (!report.guest->check.empty()) line("guest memory check", report.guest->check);
+        if (report.side == "send") {
+            line("dirty sync count", fmt::format("{}", report.rounds.size()));
+            line("cpu throttle percentage", fmt::format("{}", report.guest->cpu_throttle));
+        }
+    }
     line("transferred ram", kbytes(report.transferred));
     line("throughput", fmt::format("{:.2f} mbps", report.mbps()));
     if (!is_final(report.status)) line("remaining ram", kbytes(report.remaining_bytes()));

@@ -1,5 +1,6 @@
 // The figures of a migration, by QEMU's names and definitions (qapi/migration.json), and two ways
-// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages;
+// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages,
+// and with a guest those of all rounds' plans;
 // the bytes of the main channel and of all multifd channels add up to transferred; payload-bytes +
 // header-bytes = transferred.
 #pragma once
@@ -13,6 +14,7 @@
 
 #include "base/thread.hpp"
 #include "base/units.hpp"
+#include "engine/convergence.hpp"
 #include "engine/migration_status.hpp"
 #include "transport/packet_builder.hpp"
 
@@ -24,6 +26,39 @@ struct ChannelReport {
     std::uint64_t payload_bytes = 0;
     std::uint64_t packets = 0;
     transport::PageCounts pages;
+};
+
+// A round of a live migration.
+struct RoundReport {
+    RoundFigures figures;
+    Decision decision;  // what was made of it
+};
+
+// How long the guest stood still, by what it waited for, in the sender's clock; they add up to the
+// total. At the receiver only load, resume and total are known.
+struct DowntimeReport {
+    Microseconds stop{};        // until no vCPU ran
+    Microseconds last_round{};  // collecting what was dirty, sending it, having it in place
+    Microseconds state_save{};
+    Microseconds digest{};
+    Microseconds load{};    // by the receiver's clock
+    Microseconds resume{};  // by the receiver's clock
+    Microseconds wire{};    // the rest: frames under way
+    Microseconds total{};
+};
+
+// The guest as it is on this side.
+struct GuestReport {
+    std::string kind{};
+    // QEMU's RunState: running, paused, finish-migrate, postmigrate, inmigrate
+    std::string state{};
+    std::string dirty_tracker{};  // sender
+    unsigned cpu_throttle = 0;    // percent
+    double rate_before = 0;       // bytes written a second, before the migration; 0: not known here
+    double rate_during = 0;       // … while it was tracked
+    double rate_after = 0;        // … at the receiver
+    Microseconds longest_gap{};
+    std::string check{};  // "passed" or what is wrong; empty: not checked
 };
 
 struct Report {
@@ -43,6 +78,13 @@ struct Report {
     std::vector<ChannelReport> channels;  // the main channel first
     std::vector<ThreadTime> threads;
     std::vector<std::string> digests;  // one a region, if verified
+    // With a guest:
+    std::uint64_t planned_pages = 0;  // of all rounds; normal + duplicate + unpopulated at the end
+    std::uint64_t dirty_pages = 0;    // still to be sent, at the last look
+    std::vector<RoundReport> rounds;
+    Microseconds expected_downtime{};
+    DowntimeReport downtime;
+    std::optional<GuestReport> guest;
 
     std::uint64_t multifd_bytes() const;
     std::uint64_t remaining_bytes() const;

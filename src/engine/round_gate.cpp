@@ -11,9 +11,11 @@ void RoundGate::open(std::uint32_t round) {
     changed_.notify_all();
 }
 
-bool RoundGate::wait_for_all(const std::stop_token& stop) {
+bool RoundGate::wait_for_all(const std::stop_token& stop,
+                             std::optional<std::chrono::steady_clock::time_point> until) {
     std::unique_lock lock(mutex_);
-    return changed_.wait(lock, stop, [&] { return arrived_ == workers_; });
+    const auto all = [&] { return arrived_ == workers_; };
+    return until ? changed_.wait_until(lock, stop, *until, all) : changed_.wait(lock, stop, all);
 }
 
 void RoundGate::close() {

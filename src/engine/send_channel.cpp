@@ -1,5 +1,7 @@
 #include "engine/send_channel.hpp"
 
+#include <cstring>
+
 #include "memory/fault_guard.hpp"
 
 namespace migrate::engine {
@@ -15,20 +17,47 @@ std::string SendChannel::where(const transport::PacketBuilder& packet) const {
                        packet.first_page());
 }
 
+Result<std::span<const std::byte>> SendChannel::copy_payload(
+    const transport::PacketBuilder& packet) {
+    std::size_t size = 0;
+    for (const iovec& part : packet.payload()) size += part.iov_len;
+    copy_.resize(size);
+    MIGRATE_TRY(memory::guard_reads("the source", [&] {
+        std::byte* to = copy_.data();
+        for (const iovec& part : packet.payload()) {
+            std::memcpy(to, part.iov_base, part.iov_len);
+            to += part.iov_len;
+        }
+    }));
+    const std::byte* at = copy_.data();
+    for (const iovec& part : packet.payload()) {
+        on_sent_(packet.region(), static_cast<const std::byte*>(part.iov_base), {at, part.iov_len});
+        at += part.iov_len;
+    }
+    return std::span<const std::byte>(copy_);
+}
+
 // Fills parts_ from index 2 on with what goes on the wire for the packet's normal pages.
 Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder& packet) {
     parts_.resize(2);
-    if (compressor_ && !packet.payload().empty() && compressor_->worth_trying()) {
+    iovec copied{};
+    std::span<const iovec> payload = packet.payload();
+    if (on_sent_ && !payload.empty()) {
+        MIGRATE_ASSIGN(const std::span<const std::byte> copy, copy_payload(packet));
+        copied = {const_cast<std::byte*>(copy.data()), copy.size()};
+        payload = std::span(&copied, 1);
+    }
+    if (compressor_ && !payload.empty() && compressor_->worth_trying()) {
         std::span<const std::byte> whole;
-        MIGRATE_TRY(memory::guard_reads("the source",
-                                        [&] { whole = compressor_->gather(packet.payload()); }));
+        MIGRATE_TRY(
+            memory::guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
         MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
         // What did not pay is sent from the copy: it is in the cache.
         const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
         parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
         return compressed.empty() ? Compression::kNone : compressor_->method();
     }
-    parts_.insert(parts_.end(), packet.payload().begin(), packet.payload().end());
+    parts_.insert(parts_.end(), payload.begin(), payload.end());
     return Compression::kNone;
 }
 

@@ -1,7 +1,9 @@
 // A channel's sending end: packets in, bytes on the wire, counted.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <vector>
 
@@ -22,6 +24,12 @@ class SendChannel {
     SendChannel(ChannelId id, transport::Socket socket,
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer);
 
+    // What is told of each stretch of pages that goes out: where it lies in the source, and the
+    // copy that is sent of it. Set before the first packet; without it nothing is copied.
+    using OnSent =
+        std::function<void(RegionId, const std::byte* source, std::span<const std::byte> copy)>;
+    void send_copies(OnSent on_sent) { on_sent_ = std::move(on_sent); }
+
     // Sends the packet and clears it. kCancelled if stop was requested while it waited for
     // bandwidth.
     Status send(transport::PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop);
@@ -37,6 +45,7 @@ class SendChannel {
 
   private:
     Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);
+    Result<std::span<const std::byte>> copy_payload(const transport::PacketBuilder& packet);
     std::string where(const transport::PacketBuilder& packet) const;
 
     ChannelId id_;
@@ -46,6 +55,8 @@ class SendChannel {
     std::uint32_t sequence_ = 0;
     std::vector<iovec> parts_;  // [header, runs, payload …] of the packet under way
     ChannelCounters counters_;
+    OnSent on_sent_;
+    std::vector<std::byte> copy_;  // of the payload under way, if on_sent_
 };
 
 }  // namespace migrate::engine

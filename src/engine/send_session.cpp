@@ -27,19 +27,27 @@ constexpr std::size_t kLegacyPacketsPerChannel = 2;
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
     : config_(std::move(config)),
       source_(source),
-      events_(events),
-      pacer_(config_.max_bandwidth),
-      gate_(config_.channels) {}
+      core_(events),
+      convergence_(config_.switchover_ack),
+      pacer_(config_.tunables.max_bandwidth),
+      gate_(config_.channels),
+      tunables_(config_.tunables) {}
 
 SendSession::~SendSession() {
-    cancellation_.fail(Error(ErrorKind::kCancelled, "the session ended"));
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, "the session ended"));
     stop_workers();
 }
 
 Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                                                          const memory::PageSource& source,
-                                                         EventLog& events) {
+                                                         EventLog& events, guest::Guest* guest) {
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
+    if (guest != nullptr) {
+        session->guest_kind_ = guest->kind();
+        session->guest_state_ = "running";
+        MIGRATE_ASSIGN(session->live_,
+                       LiveSource::create(*guest, source, session->config_.dirty_tracker));
+    }
     MIGRATE_TRY(session->make_scanners());
     return session;
 }
@@ -64,42 +72,50 @@ Status SendSession::make_scanners() {
     return {};
 }
 
-void SendSession::set_status(MigrationStatus status) {
-    status_.advance(status);
-    events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
+Status SendSession::run() {
+    core_.start_clock();
+    core_.set_status(MigrationStatus::kSetup);
+    Status status = migrate();
+    status = settle(std::move(status));
+    core_.conclude(status);
+    return status;
 }
 
-Status SendSession::run() {
-    {
-        const std::scoped_lock lock(mutex_);
-        started_ = Clock::now();
-    }
-    set_status(MigrationStatus::kSetup);
-    Status status = migrate();
-    if (!status) cancellation_.fail(std::move(status).error());
+// Ends all threads, and gives the guest back if it is not the receiver's.
+Status SendSession::settle(Status result) {
+    if (!result) core_.cancellation().fail(std::move(result).error());
     stop_workers();
     if (link_) link_->finish();
-    // The first error, which may be another thread's, is the session's.
-    const std::optional<Error> error = cancellation_.error();
-    status = error ? Status(*error) : Status();
-    conclude(status);
+    Status status = core_.settle(Status());
+    if (!live_) return status;
+    if (!status && handed_over_) {
+        if (link_->peer_disclaims_guest()) {
+            live_->take_back();
+        } else {
+            status = std::move(status).error().with_context(
+                "the guest was handed over, but the receiver did not confirm that it runs; it is "
+                "kept paused here");
+        }
+    }
+    live_->give_back();
+    const std::scoped_lock lock(mutex_);
+    guest_state_ = status ? "postmigrate" : live_->guest_runs() ? "running" : "paused";
     return status;
 }
 
 Status SendSession::migrate() {
     MIGRATE_TRY(negotiate());
     MIGRATE_TRY(connect_channels());
-    {
-        const std::scoped_lock lock(mutex_);
-        active_ = Clock::now();
-    }
-    set_status(MigrationStatus::kActive);
-    MIGRATE_TRY(run_round(kFirstRound));
+    core_.activate();
+    if (live_) return migrate_live();
+    std::uint64_t pages = 0;
+    for (const RegionInfo& region : source_.regions()) pages += region.pages();
+    MIGRATE_TRY(run_round(kFirstRound, pages));
     return complete();
 }
 
 Status SendSession::negotiate() {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     MIGRATE_ASSIGN(UniqueFd fd,
                    transport::connect_to(config_.connect, config_.connect_timeout, stop));
     MIGRATE_ASSIGN(transport::Socket socket,
@@ -111,7 +127,8 @@ Status SendSession::negotiate() {
                            .channels = config_.channels,
                            .packet_bytes = config_.packet_bytes,
                            .compression = config_.compression,
-                           .verify = config_.verify};
+                           .verify = config_.verify,
+                           .guest = guest_kind_};
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
     std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
@@ -119,7 +136,7 @@ Status SendSession::negotiate() {
     Status opened = control->send_raw(std::as_bytes(std::span(opening)));
     if (!opened) return std::move(opened).error().with_context("main channel");
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
-                                           times_, cancellation_);
+                                           core_.times(), core_.cancellation());
     {
         const std::scoped_lock lock(mutex_);
         link_ = std::move(link);
@@ -136,7 +153,7 @@ Status SendSession::negotiate() {
 Status SendSession::connect_channels() {
     MIGRATE_ASSIGN(auto connections,
                    transport::connect_alike(link_->fd(), config_.channels, config_.connect_timeout,
-                                            cancellation_.token()));
+                                            core_.token()));
     for (std::uint16_t i = 0; i < config_.channels; ++i) {
         MIGRATE_ASSIGN(
             transport::Socket socket,
@@ -150,6 +167,13 @@ Status SendSession::connect_channels() {
         }
         auto channel = std::make_unique<SendChannel>(ChannelId{i}, std::move(socket),
                                                      std::move(compressor), pacer_);
+        if (live_ && live_->tracker().needs_sent()) {
+            channel->send_copies([this](RegionId region, const std::byte* from, auto copy) {
+                const std::byte* begin = source_.memory(region).data();
+                const auto first = static_cast<std::uint64_t>(from - begin) / kPageSize;
+                live_->tracker().sent(region, {first, copy.size() / kPageSize}, copy);
+            });
+        }
         MIGRATE_TRY(channel->send_hello(accepted_.session));
         const std::scoped_lock lock(mutex_);
         channels_.push_back(std::move(channel));
@@ -157,7 +181,7 @@ Status SendSession::connect_channels() {
     start_workers();
     MIGRATE_ASSIGN(const transport::Frame ready,
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
-    events_.emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});
+    core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});
     return {};
 }
 
@@ -165,7 +189,7 @@ void SendSession::start_workers() {
     for (std::size_t i = 0; i < channels_.size(); ++i) {
         SpanScanner* scanner = legacy_feed_ ? nullptr : scanners_[i].get();
         workers_.push_back(std::make_unique<SessionThread>(
-            fmt::format("multifdsend_{}", i), times_, cancellation_,
+            fmt::format("multifdsend_{}", i), core_.times(), core_.cancellation(),
             [this, channel = channels_[i].get(), scanner] { return work(*channel, scanner); }));
     }
 }
@@ -178,7 +202,7 @@ void SendSession::stop_workers() {
 }
 
 Status SendSession::work(SendChannel& channel, SpanScanner* scanner) {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     const std::stop_callback wake(stop, [&channel] { channel.shutdown(); });
     std::uint32_t done = 0;
     while (const auto round = gate_.next_round(done, stop)) {
@@ -209,25 +233,38 @@ Status pack(transport::PacketBuilder*& packet, RegionId region, PageRun run,
 
 }  // namespace
 
+void SendSession::classify(RegionId region, const PageRun& run) {
+    transport::PageCounts counts;
+    counts.add(run);
+    classified_.add(counts);
+    if (live_ && run.kind != PageKind::kNormal && live_->tracker().needs_sent()) {
+        live_->tracker().sent(region, run.pages, {});
+    }
+}
+
+const memory::PageBitmap* SendSession::dirty_of(RegionId region) const {
+    return full_round_ ? nullptr : &live_->dirty()[index_of(region)];
+}
+
 // multifd, none: the worker claims, scans and sends.
 Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std::uint32_t round) {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     transport::PacketBuilder builder(config_.packet_bytes);
     transport::PacketBuilder* packet = &builder;
     const auto send = [&] { return channel.send(*packet, round, stop); };
     const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        transport::PageCounts counts;
-        counts.add(run);
-        classified_.add(counts);
+        classify(region, run);
         return pack(packet, region, run, content, send);
     };
-    while (const auto span = cursor_->claim()) MIGRATE_TRY(scanner.scan(*span, emit));
+    while (const auto span = cursor_->claim()) {
+        MIGRATE_TRY(scanner.scan(*span, dirty_of(span->region), emit));
+    }
     return packet->empty() ? Status() : send();
 }
 
 Status SendSession::send_handed_over(SendChannel& channel, std::uint32_t round) {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     while (LegacyFeed::Packet packet = legacy_feed_->take_filled(stop)) {
         MIGRATE_TRY(channel.send(*packet, round, stop));
         legacy_feed_->give_back(std::move(packet));
@@ -237,7 +274,7 @@ Status SendSession::send_handed_over(SendChannel& channel, std::uint32_t round) 
 
 // legacy: this thread scans everything and hands packets over.
 Status SendSession::feed_legacy() {
-    const std::stop_token stop = cancellation_.token();
+    const std::stop_token stop = core_.token();
     const Error cancelled(ErrorKind::kCancelled, "cancelled");
     LegacyFeed::Packet held = legacy_feed_->take_empty(stop);
     if (!held) return cancelled;
@@ -250,12 +287,12 @@ Status SendSession::feed_legacy() {
     };
     const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
         if (stop.stop_requested()) return cancelled;
-        transport::PageCounts counts;
-        counts.add(run);
-        classified_.add(counts);
+        classify(region, run);
         return pack(packet, region, run, content, hand_over);
     };
-    while (const auto span = cursor_->claim()) MIGRATE_TRY(scanners_.front()->scan(*span, emit));
+    while (const auto span = cursor_->claim()) {
+        MIGRATE_TRY(scanners_.front()->scan(*span, dirty_of(span->region), emit));
+    }
     if (packet->empty()) {
         legacy_feed_->give_back(std::move(held));
     } else {
@@ -265,34 +302,67 @@ Status SendSession::feed_legacy() {
     return {};
 }
 
-Status SendSession::run_round(std::uint32_t round) {
+Status SendSession::run_round(std::uint32_t round, std::uint64_t pages) {
+    const transport::PageCounts before = classified_.get();
     cursor_ = std::make_unique<WorkCursor>(source_.regions(), config_.channels);
     if (legacy_feed_) legacy_feed_->begin_round();
-    MIGRATE_TRY(
-        link_->send(FrameType::kRoundStart, transport::encode(transport::RoundMark{round})));
-    events_.emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
+    const std::string mark = transport::encode(transport::RoundMark{round, pages});
+    MIGRATE_TRY(link_->send(FrameType::kRoundStart, mark));
+    core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
     gate_.open(round);
     if (legacy_feed_) MIGRATE_TRY(feed_legacy());
-    if (!gate_.wait_for_all(cancellation_.token()))
-        return Error(ErrorKind::kCancelled, "cancelled");
-    return link_->send(FrameType::kRoundEnd, transport::encode(transport::RoundMark{round}));
+    MIGRATE_TRY(await_workers(round));
+    const std::uint64_t sent = classified_.get().total() - before.total();
+    if (sent != pages) {
+        return make_error("round {} was to send {} pages and sent {}", round, pages, sent);
+    }
+    {
+        const std::scoped_lock lock(mutex_);
+        planned_pages_ += pages;
+    }
+    return link_->send(FrameType::kRoundEnd, mark);
+}
+
+// A live migration's deadline does not wait for the end of a round that may take long.
+Status SendSession::await_workers(std::uint32_t round) {
+    const std::stop_token stop = core_.token();
+    std::optional<Clock::time_point> until;
+    const Tunables now = tunables();
+    if (live_ && core_.status() == MigrationStatus::kActive && now.deadline.count() != 0 &&
+        now.on_deadline == OnDeadline::kCancel) {
+        until = Clock::now() + (now.deadline - core_.active_time());
+    }
+    if (gate_.wait_for_all(stop, until)) return {};
+    if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+    return make_error(ErrorKind::kTimeout, "the deadline of {} ms has passed in round {}: {}",
+                      now.deadline.count() / 1000, round,
+                      last_reason_.empty() ? "no round has ended yet" : last_reason_);
 }
 
 Status SendSession::complete() {
-    transport::Completion completion;
-    completion.pages = sent_pages();
-    if (config_.verify) {
-        MIGRATE_ASSIGN(
-            const auto digests,
-            memory::digest_source(source_, std::max(1U, std::thread::hardware_concurrency()),
-                                  cancellation_.token()));
-        for (const memory::Digest& digest : digests) completion.digests.push_back(digest.hex());
-    }
     // Nothing follows COMPLETE, so that both sides' byte counts end with it.
+    transport::Completion completion;
+    MIGRATE_TRY(make_completion(completion));
     link_->stop_sending_heartbeats();
     MIGRATE_TRY(link_->send(FrameType::kComplete, transport::encode(completion)));
+    MIGRATE_TRY(await_done(completion));
+    return {};
+}
+
+// The totals, and the digests if they were agreed on.
+Status SendSession::make_completion(transport::Completion& completion) {
+    completion.pages = sent_pages();
+    if (!config_.verify) return {};
+    MIGRATE_ASSIGN(const auto digests,
+                   memory::digest_source(source_, std::max(1U, std::thread::hardware_concurrency()),
+                                         core_.token()));
+    for (const memory::Digest& digest : digests) completion.digests.push_back(digest.hex());
+    return {};
+}
+
+Result<transport::Done> SendSession::await_done(const transport::Completion& completion) {
     MIGRATE_ASSIGN(const transport::Frame frame, link_->expect({FrameType::kDone}, std::nullopt));
-    MIGRATE_ASSIGN(const transport::Done done, transport::decode_done(frame.body));
+    MIGRATE_ASSIGN(transport::Done done, transport::decode_done(frame.body));
     if (done.pages != completion.pages) {
         return make_error(ErrorKind::kProtocol,
                           "the receiver counted {} normal, {} zero and {} unpopulated pages; {}, "
@@ -302,8 +372,8 @@ Status SendSession::complete() {
                           completion.pages.unpopulated);
     }
     const std::scoped_lock lock(mutex_);
-    digests_ = std::move(completion.digests);
-    return {};
+    digests_ = completion.digests;
+    return done;
 }
 
 transport::PageCounts SendSession::sent_pages() const {
@@ -312,32 +382,27 @@ transport::PageCounts SendSession::sent_pages() const {
     return pages;
 }
 
-void SendSession::conclude(const Status& status) {
-    {
-        const std::scoped_lock lock(mutex_);
-        ended_ = Clock::now();
-        if (!status) error_desc_ = status.error().message();
-    }
-    if (status) {
-        set_status(MigrationStatus::kCompleted);
-    } else if (status.error().kind() == ErrorKind::kCancelled) {
-        set_status(MigrationStatus::kCancelling);
-        set_status(MigrationStatus::kCancelled);
-    } else {
-        set_status(MigrationStatus::kFailed);
-    }
+std::uint64_t SendSession::channel_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const auto& channel : channels_) bytes += channel->bytes();
+    return bytes;
 }
 
 void SendSession::cancel(const std::string& reason) {
-    cancellation_.fail(Error(ErrorKind::kCancelled, reason));
+    // Under the mutex: hand_over() looks at the cancellation and crosses the line in one step.
+    const std::scoped_lock lock(mutex_);
+    if (handed_over_) {
+        log::warning("{}: too late, the guest was handed over", reason);
+        return;
+    }
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
 }
 
 Report SendSession::report() const {
     const std::scoped_lock lock(mutex_);
     Report report;
     report.side = "send";
-    report.status = status_.get();
-    report.error_desc = error_desc_;
+    core_.fill(report);
     report.memory = source_.description();
     report.settings = {
         {"multifd-channels", std::to_string(config_.channels)},
@@ -349,10 +414,9 @@ Report SendSession::report() const {
          config_.normal_page_ratio ? std::to_string(*config_.normal_page_ratio) : "off"},
         {"skip-unpopulated", config_.skip_unpopulated ? "on" : "off"},
         {"verify", config_.verify ? "digest" : "none"},
-        {"max-bandwidth", std::to_string(config_.max_bandwidth)},
+        {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
     };
     if (!accepted_.sink.empty()) report.settings.emplace_back("sink", accepted_.sink);
-    fill_times(report, {started_, active_, ended_});
     for (const RegionInfo& region : source_.regions()) report.total_bytes += region.size_bytes;
     report.pages = classified_.get();
     if (link_) {
@@ -362,8 +426,9 @@ Report SendSession::report() const {
     for (const auto& channel : channels_) {
         add_channel(report, channel_report(channel->id(), channel->bytes(), channel->counters()));
     }
-    report.threads = times_.all();
     report.digests = digests_;
+    report.planned_pages = planned_pages_;
+    if (live_) add_guest(report);
     return report;
 }
 

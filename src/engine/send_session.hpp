@@ -1,10 +1,12 @@
 // One migration from the sender's side: connect, negotiate, send every page, have it acknowledged.
 // Invariant: run() returns success only after the receiver said that all is in place and its count
-// of pages is ours.
+// of pages is ours. A guest runs here again after any failure, unless it was handed over and the
+// receiver did not say that it will never run it.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -12,17 +14,21 @@
 
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
+#include "engine/convergence.hpp"
 #include "engine/counters.hpp"
 #include "engine/events.hpp"
 #include "engine/legacy_feed.hpp"
+#include "engine/live_source.hpp"
 #include "engine/migration_status.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/report.hpp"
 #include "engine/round_gate.hpp"
 #include "engine/send_channel.hpp"
 #include "engine/session_config.hpp"
+#include "engine/session_core.hpp"
 #include "engine/span_scanner.hpp"
 #include "engine/work_cursor.hpp"
+#include "guest/guest.hpp"
 #include "memory/page_source.hpp"
 #include "transport/handshake.hpp"
 #include "transport/pacer.hpp"
@@ -31,21 +37,27 @@ namespace migrate::engine {
 
 class SendSession {
   public:
-    // `source` and `events` outlive the session. Fails if this host cannot do what the
-    // configuration asks.
+    // `source`, `events` and `guest` outlive the session; without a guest the source is an image.
+    // Fails if this host cannot do what the configuration asks.
     static Result<std::unique_ptr<SendSession>> create(SendConfig config,
                                                        const memory::PageSource& source,
-                                                       EventLog& events);
+                                                       EventLog& events,
+                                                       guest::Guest* guest = nullptr);
     ~SendSession();
 
     // The whole migration, on the calling thread, which plays QEMU's `live_migration`. Once.
     Status run();
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
+    // Once the guest was handed over it is too late, and nothing happens.
     void cancel(const std::string& reason);
+    // From the next decision on; max-bandwidth at once. Any thread.
+    void change(const Tunables& tunables);
+    // Ends the wait of pause-before-switchover; an Error if there is none. Any thread.
+    Status continue_switchover();
 
     // The figures as they stand. Any thread.
     Report report() const;
-    ThreadTimes& thread_times() { return times_; }
+    ThreadTimes& thread_times() { return core_.times(); }
 
   private:
     SendSession(SendConfig config, const memory::PageSource& source, EventLog& events);
@@ -54,23 +66,39 @@ class SendSession {
     Status connect_channels();
     Status make_scanners();
     void start_workers();
-    Status run_round(std::uint32_t round);
+    Status migrate_live();
+    Status switch_over(std::uint32_t round, Microseconds expected);
+    Status await_continue();
+    Result<transport::Done> hand_over(const transport::Completion& completion);
+    Result<RoundFigures> run_live_round(std::uint32_t round, std::uint64_t pages);
+    Status await_round_done(std::uint32_t round);
+    Status measure_digest();
+    FixedCosts fixed_costs() const;
+    void publish(const RoundFigures& figures, const Decision& decision);
+    Tunables tunables() const;
+    const memory::PageBitmap* dirty_of(RegionId region) const;
+    Status run_round(std::uint32_t round, std::uint64_t pages);
     Status feed_legacy();
     Status work(SendChannel& channel, SpanScanner* scanner);
     Status send_pulled(SendChannel& channel, SpanScanner& scanner, std::uint32_t round);
     Status send_handed_over(SendChannel& channel, std::uint32_t round);
+    void classify(RegionId region, const PageRun& run);
+    Status make_completion(transport::Completion& completion);
+    Result<transport::Done> await_done(const transport::Completion& completion);
     Status complete();
+    Status await_workers(std::uint32_t round);
     void stop_workers();
-    void conclude(const Status& status);
+    Status settle(Status result);
     transport::PageCounts sent_pages() const;
-    void set_status(MigrationStatus status);
+    std::uint64_t channel_bytes() const;
+    void add_guest(Report& report) const;
 
     SendConfig config_;
     const memory::PageSource& source_;
-    EventLog& events_;
-    Cancellation cancellation_;
-    ThreadTimes times_;
-    StatusCell status_;
+    SessionCore core_;
+    std::unique_ptr<LiveSource> live_;  // null for an image
+    Convergence convergence_;
+    std::string last_reason_;  // why the last decision was not to switch over
     transport::Pacer pacer_;
     RoundGate gate_;
     std::string kernel_name_;
@@ -78,6 +106,10 @@ class SendSession {
         scanners_;  // one a channel; in legacy mode only the first
     std::unique_ptr<LegacyFeed> legacy_feed_;
     std::unique_ptr<WorkCursor> cursor_;  // of the round under way
+    bool full_round_ = true;              // it sends all pages, not the dirty ones
+    bool acked_ = false;                  // the receiver could run the guest
+    Microseconds load_time_{};            // it will take, by the receiver's word
+    Microseconds digest_time_{};          // it will take, measured on a sample
     PageCounters classified_;
 
     mutable std::mutex mutex_;  // guards what follows, against report()
@@ -85,10 +117,20 @@ class SendSession {
     std::vector<std::unique_ptr<SendChannel>> channels_;
     transport::Accept accepted_;
     std::vector<std::string> digests_;
-    std::chrono::steady_clock::time_point started_{};
-    std::chrono::steady_clock::time_point active_{};
-    std::chrono::steady_clock::time_point ended_{};
-    std::string error_desc_;
+    Tunables tunables_;
+    bool may_switch_over_ = false;  // migrate-continue came
+    bool awaits_continue_ = false;
+    bool handed_over_ = false;  // from here on the guest is the receiver's
+    std::condition_variable_any continued_;
+    std::uint64_t planned_pages_ = 0;
+    std::uint64_t dirty_pages_ = 0;
+    std::vector<RoundReport> rounds_;
+    DowntimeReport downtime_;
+    std::string guest_kind_;
+    std::string guest_state_;
+    unsigned cpu_throttle_ = 0;
+    guest::Activity before_;  // when tracking began
+    guest::Activity paused_;  // when it was paused
 
     std::vector<std::unique_ptr<SessionThread>> workers_;
 };

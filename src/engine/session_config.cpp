@@ -27,6 +27,26 @@ std::string_view name_of(ZeroPageDetection detection) {
     return "none";
 }
 
+Tunables make_tunables(const Settings& settings) {
+    Tunables tunables;
+    tunables.max_bandwidth = settings.get<"max-bandwidth">();
+    tunables.avail_switchover_bandwidth = settings.get<"avail-switchover-bandwidth">();
+    tunables.downtime_limit = milliseconds(settings.get<"downtime-limit">());
+    tunables.max_downtime = milliseconds(settings.get<"max-downtime">());
+    tunables.auto_converge = settings.get<"auto-converge">();
+    tunables.throttle_trigger_threshold =
+        static_cast<unsigned>(settings.get<"throttle-trigger-threshold">());
+    tunables.cpu_throttle_initial = static_cast<unsigned>(settings.get<"cpu-throttle-initial">());
+    tunables.cpu_throttle_increment =
+        static_cast<unsigned>(settings.get<"cpu-throttle-increment">());
+    tunables.max_cpu_throttle = static_cast<unsigned>(settings.get<"max-cpu-throttle">());
+    tunables.deadline = milliseconds(settings.get<"deadline">());
+    tunables.on_deadline =
+        settings.get<"on-deadline">() == "switch" ? OnDeadline::kSwitch : OnDeadline::kCancel;
+    tunables.stall_limit = milliseconds(settings.get<"stall-limit">());
+    return tunables;
+}
+
 Result<SendConfig> make_send_config(const Settings& settings) {
     SendConfig config;
     MIGRATE_ASSIGN(config.connect, transport::parse_address(settings.get<"connect">()));
@@ -43,7 +63,10 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.compression_level = static_cast<int>(config.compression == transport::Compression::kLz4
                                                     ? settings.get<"multifd-lz4-level">()
                                                     : settings.get<"multifd-zstd-level">());
-    config.max_bandwidth = settings.get<"max-bandwidth">();
+    config.tunables = make_tunables(settings);
+    config.dirty_tracker = settings.get<"dirty-tracker">();
+    config.pause_before_switchover = settings.get<"pause-before-switchover">();
+    config.switchover_ack = settings.get<"switchover-ack">();
     config.skip_unpopulated = settings.get<"skip-unpopulated">();
     config.verify = settings.get<"verify">() == "digest";
     config.connect_timeout = milliseconds(settings.get<"connect-timeout">());

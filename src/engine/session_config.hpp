@@ -9,6 +9,7 @@
 
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
+#include "engine/convergence.hpp"
 #include "transport/address.hpp"
 #include "transport/wire.hpp"
 
@@ -32,7 +33,10 @@ struct SendConfig {
     std::uint64_t packet_bytes = 0;
     transport::Compression compression = transport::Compression::kNone;
     int compression_level = 1;
-    std::uint64_t max_bandwidth = 0;  // bytes per second, 0: no limit
+    Tunables tunables;  // as they are at the start
+    std::string dirty_tracker = "auto";
+    bool pause_before_switchover = false;
+    bool switchover_ack = false;
     bool skip_unpopulated = true;
     bool verify = false;
     std::chrono::milliseconds connect_timeout{};
@@ -40,6 +44,8 @@ struct SendConfig {
     std::chrono::milliseconds io_timeout{};
 };
 
+// What may change while a migration runs, from settings of Side::kSend.
+Tunables make_tunables(const Settings& settings);
 // From settings of Side::kSend that passed validate().
 Result<SendConfig> make_send_config(const Settings& settings);
 

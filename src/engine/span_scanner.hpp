@@ -14,6 +14,7 @@
 #include "base/units.hpp"
 #include "engine/ratio_knob.hpp"
 #include "engine/work_cursor.hpp"
+#include "memory/page_bitmap.hpp"
 #include "memory/page_source.hpp"
 
 namespace migrate::engine {
@@ -33,16 +34,21 @@ class SpanScanner {
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
 
-    Status scan(const WorkSpan& span, const Emit& emit);
+    // With `dirty`, the region's bitmap, only the pages whose bit is set: whatever was written is
+    // populated.
+    Status scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit);
 
   private:
+    // Pages that are checked together: several ranges where few of a span are dirty.
     struct Batch {
-        PageRange pages;
+        std::vector<PageRange> ranges;
         std::vector<std::uint64_t> zero_map;
     };
 
-    Status scan_populated(RegionId region, PageRange pages, const Emit& emit);
-    Status submit(RegionId region, PageRange pages);
+    Status scan_dirty(const WorkSpan& span, const memory::PageBitmap& dirty, const Emit& emit);
+    Status scan_ranges(RegionId region, std::span<const PageRange> ranges, const Emit& emit);
+    Status submit(RegionId region, std::span<const PageRange> ranges);
+    Status drain(RegionId region, const Emit& emit);
     Status collect(RegionId region, const Emit& emit);
     Status emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit);
 
@@ -52,6 +58,8 @@ class SpanScanner {
     bool prefaults_;  // whether pages may be absent when their turn to be read comes
     RatioKnob ratio_;
     std::vector<memory::PopulationExtent> extents_;
+    std::vector<PageRange> ranges_;
+    std::vector<accel::PageExtent> submitted_;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
     std::size_t outstanding_ = 0;

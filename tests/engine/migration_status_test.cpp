@@ -10,13 +10,27 @@ namespace {
 
 using enum MigrationStatus;
 
-const std::vector<MigrationStatus> kAll{kNone,      kSetup,  kActive,   kCancelling,
-                                        kCancelled, kFailed, kCompleted};
+const std::vector<MigrationStatus> kAll{kNone,       kSetup,     kActive, kPreSwitchover, kDevice,
+                                        kCancelling, kCancelled, kFailed, kCompleted};
 
 TEST_CASE("exactly the legal transitions are legal") {
     const std::set<std::pair<MigrationStatus, MigrationStatus>> legal{
-        {kNone, kSetup},        {kSetup, kActive}, {kActive, kCompleted}, {kSetup, kCancelling},
-        {kActive, kCancelling}, {kSetup, kFailed}, {kActive, kFailed},    {kCancelling, kCancelled},
+        {kNone, kSetup},
+        {kSetup, kActive},
+        {kActive, kCompleted},
+        {kSetup, kCancelling},
+        {kActive, kCancelling},
+        {kSetup, kFailed},
+        {kActive, kFailed},
+        {kCancelling, kCancelled},
+        {kActive, kPreSwitchover},
+        {kActive, kDevice},
+        {kPreSwitchover, kDevice},
+        {kDevice, kCompleted},
+        {kPreSwitchover, kCancelling},
+        {kPreSwitchover, kFailed},
+        {kDevice, kCancelling},
+        {kDevice, kFailed},
     };
     for (const MigrationStatus from : kAll) {
         for (const MigrationStatus to : kAll) {
@@ -35,12 +49,18 @@ TEST_CASE("the final states are those nothing follows") {
 }
 
 TEST_CASE("states have QEMU's names") {
-    const std::vector<std::string_view> names{"none",      "setup",  "active",   "cancelling",
-                                              "cancelled", "failed", "completed"};
+    const std::vector<std::string_view> names{"none",           "setup",  "active",
+                                              "pre-switchover", "device", "cancelling",
+                                              "cancelled",      "failed", "completed"};
     for (std::size_t i = 0; i < kAll.size(); ++i) CHECK(name_of(kAll[i]) == names[i]);
 }
 
 TEST_CASE("a cell holds the state it was last advanced to") {
+    StatusCell live;
+    for (const MigrationStatus status : {kSetup, kActive, kPreSwitchover, kDevice, kCompleted}) {
+        live.advance(status);
+        CHECK(live.get() == status);
+    }
     StatusCell cell;
     CHECK(cell.get() == kNone);
     for (const MigrationStatus status : {kSetup, kActive, kCancelling, kCancelled}) {

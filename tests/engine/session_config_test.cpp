@@ -56,7 +56,7 @@ TEST_CASE("a sender's options arrive, each in its field") {
     CHECK(config.packet_bytes == 64 * kKiB);
     CHECK(config.compression == Compression::kZstd);
     CHECK(config.compression_level == 13);
-    CHECK(config.max_bandwidth == 5 * kMiB);
+    CHECK(config.tunables.max_bandwidth == 5 * kMiB);
     CHECK_FALSE(config.skip_unpopulated);
     CHECK(config.verify);
     CHECK(config.connect_timeout == milliseconds(101));
@@ -72,7 +72,7 @@ TEST_CASE("a sender's defaults are the published ones") {
     CHECK_FALSE(config.normal_page_ratio);
     CHECK(config.packet_bytes == 512 * kKiB);
     CHECK(config.compression == Compression::kNone);
-    CHECK(config.max_bandwidth == 0);
+    CHECK(config.tunables.max_bandwidth == 0);
     CHECK(config.skip_unpopulated);
     CHECK_FALSE(config.verify);
     CHECK(config.connect_timeout == milliseconds(10'000));
@@ -104,7 +104,7 @@ TEST_CASE("the largest values of the option table fit the engine's fields") {
                                            {"io-timeout", "24h"}});
     CHECK(config.channels == transport::kMaxChannels);
     CHECK(config.packet_bytes == transport::kMaxPacketBytes);
-    CHECK(config.max_bandwidth == 1024 * kGiB);
+    CHECK(config.tunables.max_bandwidth == 1024 * kGiB);
     CHECK(config.io_timeout == std::chrono::hours(24));
 }
 

@@ -181,7 +181,7 @@ TEST_CASE("a sink that discards counts all, but cannot verify") {
 // So slow that it does not end by itself.
 SendConfig slow_config() {
     SendConfig config = send_config();
-    config.max_bandwidth = 1;
+    config.tunables.max_bandwidth = 1;
     return config;
 }
 

@@ -116,7 +116,7 @@ std::vector<PageKind> random_kinds(std::size_t pages) {
 // The kinds emitted, one a page, after checking order and content pointers.
 std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages) {
     std::vector<PageKind> kinds;
-    must(scanner.scan({kRam, pages},
+    must(scanner.scan({kRam, pages}, nullptr,
                       [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
                           REQUIRE(region == kRam);
                           REQUIRE(run.pages.count > 0);
@@ -208,19 +208,21 @@ TEST_CASE("an error of the consumer or of the source ends the scan") {
     int calls = 0;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
                         {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status stopped =
-        scanner.scan({kRam, {0, 1000}}, [&](RegionId, const PageRun&, const std::byte*) -> Status {
-            if (++calls == 3) return Error(ErrorKind::kCancelled, "enough");
-            return {};
-        });
+    const Status stopped = scanner.scan({kRam, {0, 1000}}, nullptr,
+                                        [&](RegionId, const PageRun&, const std::byte*) -> Status {
+                                            if (++calls == 3)
+                                                return Error(ErrorKind::kCancelled, "enough");
+                                            return {};
+                                        });
     CHECK(message_of(stopped) == "enough");
     CHECK(calls == 3);
 
     source.fail_from(500);
     SpanScanner second(source, std::make_unique<FakeScanner>(4, log),
                        {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status broken = second.scan(
-        {kRam, {0, 1000}}, [](RegionId, const PageRun&, const std::byte*) { return Status(); });
+    const Status broken =
+        second.scan({kRam, {0, 1000}}, nullptr,
+                    [](RegionId, const PageRun&, const std::byte*) { return Status(); });
     CHECK(message_of(broken) == "the source broke");
 }
 

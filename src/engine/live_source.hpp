@@ -1,0 +1,75 @@
+// The sending side's running guest: what it dirtied, its throttle and its pause. Invariant: unless
+// hand_over() was called, the guest runs again, unthrottled and untracked, when this ends, if it
+// ran when this began.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "guest/guest.hpp"
+#include "memory/dirty_tracker.hpp"
+#include "memory/page_bitmap.hpp"
+#include "memory/page_source.hpp"
+
+namespace migrate::engine {
+
+// Used by one thread.
+class LiveSource {
+  public:
+    // `tracker` is the option dirty-tracker. Guest and memory outlive this.
+    static Result<std::unique_ptr<LiveSource>> create(guest::Guest& guest,
+                                                      const memory::PageSource& memory,
+                                                      std::string_view tracker);
+    ~LiveSource();
+    LiveSource(const LiveSource&) = delete;
+    LiveSource& operator=(const LiveSource&) = delete;
+
+    // For its sent(), which the threads that send call.
+    memory::DirtyTracker& tracker() { return *tracker_; }
+    const memory::DirtyTracker& tracker() const { return *tracker_; }
+    bool guest_runs() const { return guest_.running(); }
+
+    // From here on no write is missed.
+    Status start();
+    // Makes dirty() what was written since start() or the last collect().
+    Status collect();
+    // Adds to dirty() what was written since, once the guest is paused.
+    Status collect_more();
+    // One bitmap a region.
+    std::span<const memory::PageBitmap> dirty() const { return dirty_; }
+    std::uint64_t dirty_pages() const { return dirty_pages_; }
+    std::chrono::microseconds collect_time() const { return collect_time_; }  // of the last one
+
+    Status throttle(unsigned percent);
+    Status pause();
+    Result<std::string> save_state() { return guest_.save_state(); }
+    guest::Activity activity() const { return guest_.activity(); }
+
+    // The guest is the receiver's: it is not resumed here any more.
+    void hand_over() { handed_over_ = true; }
+    // It is not after all: the receiver said that it will never run it.
+    void take_back() { handed_over_ = false; }
+    // As at the end of its life, now; what cannot be put back is logged.
+    void give_back();
+
+  private:
+    void count_dirty();
+    LiveSource(guest::Guest& guest, std::unique_ptr<memory::DirtyTracker> tracker,
+               std::vector<memory::PageBitmap> dirty);
+
+    guest::Guest& guest_;
+    std::unique_ptr<memory::DirtyTracker> tracker_;
+    std::vector<memory::PageBitmap> dirty_;
+    std::uint64_t dirty_pages_ = 0;
+    std::chrono::microseconds collect_time_{};
+    bool ran_;
+    bool handed_over_ = false;
+    unsigned throttle_ = 0;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,59 @@
+// What a session of either side is made of: its state, its times, its first error, its threads.
+// Invariant: the state only ever advances as may_follow() allows, and every step is an event.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include "base/cancellation.hpp"
+#include "base/error.hpp"
+#include "base/thread.hpp"
+#include "engine/events.hpp"
+#include "engine/migration_status.hpp"
+#include "engine/report.hpp"
+
+namespace migrate::engine {
+
+class SessionCore {
+  public:
+    // `events` outlives it.
+    explicit SessionCore(EventLog& events) : events_(events) {}
+
+    Cancellation& cancellation() { return cancellation_; }
+    bool stopped() const { return cancellation_.stopped(); }
+    std::stop_token token() const { return cancellation_.token(); }
+    ThreadTimes& times() { return times_; }
+    EventLog& events() { return events_; }
+    MigrationStatus status() const { return status_.get(); }
+
+    // Session's main thread.
+    void set_status(MigrationStatus status);
+    // total-time runs from here.
+    void start_clock();
+    // Set-up is over: kActive.
+    void activate();
+    // Time since activate(), 0 before.
+    std::chrono::microseconds active_time() const;
+    // The session's outcome: its first error, whichever thread had it, or success. `result` is what
+    // the main thread came to.
+    Status settle(Status result);
+    // The last state, and the end of total-time.
+    void conclude(const Status& status);
+
+    // Any thread. What is known so far: status, error, times, threads.
+    void fill(Report& report) const;
+
+  private:
+    EventLog& events_;
+    Cancellation cancellation_;
+    ThreadTimes times_;
+    StatusCell status_;
+    mutable std::mutex mutex_;  // guards what follows
+    std::chrono::steady_clock::time_point started_{};
+    std::chrono::steady_clock::time_point active_{};
+    std::chrono::steady_clock::time_point ended_{};
+    std::string error_desc_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,503 @@
+#include "engine/convergence.hpp"
+
+#include <functional>
+#include <limits>
+
+#include "catch.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::uint64_t kRate = 100 * kMiB;  // bytes per second
+constexpr std::uint64_t kPagesPerSecond = kRate / kPageSize;
+constexpr std::uint64_t kStuck = kPagesPerSecond;  // a second's worth is dirty again and again
+
+// A migration whose channels carry kRate, round by round.
+struct Rounds {
+    explicit Rounds(bool needs_ack = false) : convergence(needs_ack) {}
+
+    // A round of a second, after which so many pages are dirty.
+    RoundFigures next(std::uint64_t dirty_pages) {
+        figures.round += 1;
+        figures.pages = kPagesPerSecond;
+        figures.normal_pages = kPagesPerSecond;
+        figures.bytes = kRate;
+        figures.duration = seconds(1);
+        figures.dirty_pages = dirty_pages;
+        figures.elapsed += seconds(1);
+        return figures;
+    }
+    Decision after(std::uint64_t dirty_pages, bool acked = true) {
+        return convergence.decide(next(dirty_pages), tunables, costs, acked);
+    }
+    // The last decision of so many rounds that gain nothing.
+    Decision stuck_for(int rounds) {
+        Decision decision;
+        for (int i = 0; i < rounds; ++i) decision = after(kStuck);
+        return decision;
+    }
+
+    Convergence convergence;
+    Tunables tunables;
+    FixedCosts costs;
+    RoundFigures figures;
+};
+
+bool has(const std::string& text, std::string_view part) {
+    UNSCOPED_INFO(text);
+    return text.find(part) != std::string::npos;
+}
+
+// The smallest whole millisecond of downtime-limit with which such a first round switches over.
+std::int64_t smallest_limit(std::uint64_t dirty_pages, const FixedCosts& costs,
+                            Microseconds collect_time = {}) {
+    for (std::int64_t limit = 1; limit < 10'000; ++limit) {
+        Rounds rounds;
+        rounds.costs = costs;
+        rounds.figures.collect_time = collect_time;
+        rounds.tunables.downtime_limit = milliseconds(limit);
+        if (rounds.after(dirty_pages).action == Action::kSwitchOver) return limit;
+    }
+    return 10'000;
+}
+
+TEST_CASE("the actions have names") {
+    CHECK(name_of(Action::kNextRound) == "next-round");
+    CHECK(name_of(Action::kSwitchOver) == "switchover");
+    CHECK(name_of(Action::kGiveUp) == "give-up");
+}
+
+TEST_CASE("the guest is switched over as soon as the expectation fits the limit") {
+    Rounds rounds;
+    CHECK(rounds.after(kPagesPerSecond).action == Action::kNextRound);
+    CHECK(rounds.after(kPagesPerSecond / 2).action == Action::kNextRound);
+    const Decision decision = rounds.after(kPagesPerSecond / 10);
+    CHECK(decision.action == Action::kSwitchOver);
+    CHECK(decision.expected_downtime >= milliseconds(100));
+    CHECK(decision.expected_downtime < decision.downtime_limit);
+    CHECK(decision.bandwidth == static_cast<double>(kRate));
+    CHECK_FALSE(decision.stalled);
+}
+
+TEST_CASE("an expectation that fits the limit only without its margin goes on") {
+    Rounds rounds;
+    const Decision decision = rounds.after(kPagesPerSecond * 28 / 100);
+    CHECK(decision.expected_downtime < decision.downtime_limit);
+    CHECK(decision.action == Action::kNextRound);
+    CHECK(rounds.after(kPagesPerSecond * 20 / 100).action == Action::kSwitchOver);
+}
+
+TEST_CASE("where an acknowledgement is needed nothing switches over before it") {
+    Rounds rounds(true);
+    for (int i = 0; i < 5; ++i) CHECK(rounds.after(0, false).action == Action::kNextRound);
+    CHECK(rounds.after(0, true).action == Action::kSwitchOver);
+    CHECK(Rounds(false).after(0, false).action == Action::kSwitchOver);
+}
+
+TEST_CASE("waiting for the acknowledgement is no stall, raises no limit and does not give up") {
+    Rounds rounds(true);
+    rounds.tunables.max_downtime = seconds(10);
+    rounds.tunables.stall_limit = seconds(1);
+    for (int i = 0; i < 10; ++i) {
+        const Decision decision = rounds.after(5, false);
+        CHECK(decision.action == Action::kNextRound);
+        CHECK_FALSE(decision.stalled);
+        CHECK(decision.downtime_limit == rounds.tunables.downtime_limit);
+    }
+    CHECK(rounds.after(5, true).action == Action::kSwitchOver);
+}
+
+TEST_CASE("every fixed cost counts") {
+    const FixedCosts none;
+    const std::int64_t least = smallest_limit(0, none);
+    CHECK(least < 10);
+    // Of each 80 ms more the limit has to give 100 ms more: there is a margin of a quarter.
+    CHECK(smallest_limit(kPagesPerSecond * 8 / 100, none) == least + 100);
+    CHECK(smallest_limit(0, {.load = milliseconds(80)}) == least + 100);
+    CHECK(smallest_limit(0, {.digest = milliseconds(80)}) == least + 100);
+    CHECK(smallest_limit(0, none, milliseconds(80)) == least + 100);
+    CHECK(smallest_limit(0, {.round_trip = milliseconds(80)}) == least + 300);
+    CHECK(
+        smallest_limit(
+            kPagesPerSecond * 8 / 100,
+            {.round_trip = milliseconds(80), .load = milliseconds(80), .digest = milliseconds(80)},
+            milliseconds(80)) == least + 700);
+}
+
+TEST_CASE("a bandwidth that the user states goes before the measured one") {
+    Rounds rounds;
+    rounds.tunables.avail_switchover_bandwidth = 10 * kRate;
+    const Decision decision = rounds.after(kPagesPerSecond);
+    CHECK(decision.bandwidth == static_cast<double>(10 * kRate));
+    CHECK(decision.action == Action::kSwitchOver);
+}
+
+TEST_CASE("a small round does not spoil the measured bandwidth") {
+    Rounds rounds;
+    rounds.after(kStuck);
+    RoundFigures small = rounds.next(kStuck);
+    small.pages = small.normal_pages = 1;
+    small.bytes = kPageSize;
+    const Decision decision = rounds.convergence.decide(small, rounds.tunables, rounds.costs, true);
+    CHECK(decision.bandwidth == static_cast<double>(kRate));
+}
+
+TEST_CASE("pages that compress well are expected to do so in the last round") {
+    Rounds rounds;
+    RoundFigures plain = rounds.next(kStuck);
+    RoundFigures compressed = plain;
+    compressed.normal_pages = 4 * plain.normal_pages;
+    Convergence other;
+    const Decision with = other.decide(compressed, rounds.tunables, rounds.costs);
+    const Decision without = rounds.convergence.decide(plain, rounds.tunables, rounds.costs);
+    CHECK(with.expected_downtime < without.expected_downtime / 3);
+}
+
+TEST_CASE("two rounds without gain are a stall, one is not") {
+    Rounds rounds;
+    CHECK_FALSE(rounds.after(kStuck).stalled);
+    CHECK_FALSE(rounds.after(kStuck).stalled);
+    const Decision decision = rounds.after(kStuck);
+    CHECK(decision.stalled);
+    CHECK(decision.action == Action::kNextRound);
+    // A gain ends it.
+    CHECK_FALSE(rounds.after(kStuck / 2).stalled);
+    CHECK_FALSE(rounds.after(kStuck / 2).stalled);
+    CHECK(rounds.after(kStuck / 2).stalled);
+}
+
+TEST_CASE("what dirties ever less is no stall, however slowly it does") {
+    Rounds rounds;
+    std::uint64_t dirty = 64 * kPagesPerSecond;
+    for (int i = 0; i < 20; ++i) {
+        CHECK_FALSE(rounds.after(dirty).stalled);
+        dirty = dirty * 88 / 100;
+    }
+}
+
+TEST_CASE("the reason of a stall holds the numbers") {
+    Rounds rounds;
+    CHECK_FALSE(rounds.after(kStuck).stalled);
+    const std::string reason = rounds.stuck_for(2).reason;
+    CHECK(has(reason, "dirties 100 MiB/s"));
+    CHECK(has(reason, "carry 100 MiB/s"));
+    CHECK(has(reason, "after round 3"));
+    CHECK(has(reason, "100 MiB are left"));
+    CHECK(has(reason, "1001 ms"));
+    CHECK(has(reason, "downtime-limit is 300 ms"));
+    CHECK(has(reason, "auto-converge is off"));
+    CHECK_FALSE(has(reason, "throttled"));
+    rounds.tunables.auto_converge = true;
+    const std::string throttled = rounds.stuck_for(2).reason;
+    CHECK(has(throttled, "throttled by 20 %"));
+    CHECK_FALSE(has(throttled, "auto-converge is off"));
+}
+
+TEST_CASE("a stall that a raised limit ends has its reason too") {
+    Rounds rounds;
+    rounds.tunables.downtime_limit = seconds(1);
+    rounds.tunables.max_downtime = seconds(2);
+    const Decision decision = rounds.stuck_for(3);
+    CHECK(decision.action == Action::kSwitchOver);
+    CHECK(decision.stalled);
+    CHECK(has(decision.reason, "downtime-limit is 1500 ms"));
+}
+
+TEST_CASE("auto-converge begins with the initial throttle and adds increments up to its maximum") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.tunables.cpu_throttle_initial = 25;
+    rounds.tunables.cpu_throttle_increment = 30;
+    rounds.tunables.max_cpu_throttle = 90;
+    std::vector<unsigned> throttles;
+    for (int i = 0; i < 10; ++i) throttles.push_back(rounds.after(kStuck).cpu_throttle);
+    CHECK(throttles == std::vector<unsigned>{0, 25, 25, 55, 55, 85, 85, 90, 90, 90});
+}
+
+TEST_CASE("a throttle does not fall while auto-converge is on, and falls with it") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    CHECK(rounds.stuck_for(4).cpu_throttle == 30);
+    for (int i = 0; i < 4; ++i) CHECK(rounds.after(kStuck / 3).cpu_throttle == 30);
+    rounds.tunables.max_cpu_throttle = 10;
+    CHECK(rounds.stuck_for(4).cpu_throttle == 30);
+    rounds.tunables.auto_converge = false;
+    CHECK(rounds.after(kStuck).cpu_throttle == 0);
+    rounds.tunables = Tunables{.auto_converge = true};
+    CHECK(rounds.after(kStuck).cpu_throttle == 0);
+    CHECK(rounds.after(kStuck).cpu_throttle == 20);
+}
+
+TEST_CASE("a guest that dirties less than the threshold is not throttled") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    for (int i = 0; i < 8; ++i) CHECK(rounds.after(kPagesPerSecond / 2).cpu_throttle == 0);
+    rounds.tunables.throttle_trigger_threshold = 49;
+    CHECK(rounds.after(kPagesPerSecond / 2).cpu_throttle == 0);
+    CHECK(rounds.after(kPagesPerSecond / 2).cpu_throttle == 20);
+}
+
+TEST_CASE("one round over the threshold is chance") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    for (int i = 0; i < 6; ++i) {
+        CHECK(rounds.after(i % 2 == 0 ? kStuck : kStuck / 3).cpu_throttle == 0);
+    }
+}
+
+TEST_CASE("without auto-converge a stall raises the limit step by step up to max-downtime") {
+    Rounds rounds;
+    rounds.tunables.max_downtime = milliseconds(700);
+    CHECK(rounds.stuck_for(2).downtime_limit == milliseconds(300));
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(450));
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(675));
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(700));
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(700));
+    CHECK(rounds.stuck_for(5).action == Action::kNextRound);
+    CHECK(rounds.after(kStuck / 2).action == Action::kSwitchOver);
+}
+
+TEST_CASE("a limit without a max-downtime is not raised") {
+    Rounds rounds;
+    for (int i = 0; i < 20; ++i) {
+        CHECK(rounds.after(kStuck).downtime_limit == rounds.tunables.downtime_limit);
+    }
+}
+
+TEST_CASE("a raised limit is taken back with max-downtime") {
+    Rounds rounds;
+    rounds.tunables.max_downtime = milliseconds(900);
+    CHECK(rounds.stuck_for(6).downtime_limit == milliseconds(900));
+    rounds.tunables.max_downtime = milliseconds(500);
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(500));
+    rounds.tunables.max_downtime = {};
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(300));
+}
+
+TEST_CASE("with auto-converge the limit is raised only after the throttle is at its maximum") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.tunables.max_downtime = milliseconds(900);
+    unsigned throttle = 0;
+    for (int i = 0; throttle < 99; ++i) {
+        REQUIRE(i < 100);
+        const Decision decision = rounds.after(kStuck);
+        throttle = decision.cpu_throttle;
+        CHECK(decision.downtime_limit == milliseconds(300));
+    }
+    CHECK(rounds.after(kStuck).downtime_limit == milliseconds(450));
+    CHECK(rounds.stuck_for(3).downtime_limit == milliseconds(900));
+}
+
+TEST_CASE("where there is nothing to throttle auto-converge keeps no other rung from its turn") {
+    // An idle guest, whose fixed costs are too high for the limit.
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.tunables.stall_limit = seconds(3);
+    rounds.costs.load = milliseconds(800);
+    const auto idle_until_decided = [](Rounds& idle) {
+        Decision decision;
+        for (int i = 0; i < 20 && decision.action == Action::kNextRound; ++i) {
+            decision = idle.after(0);
+            CHECK(decision.cpu_throttle == 0);
+        }
+        return decision.action;
+    };
+    Rounds raised = rounds;
+    raised.tunables.max_downtime = seconds(2);
+    CHECK(idle_until_decided(raised) == Action::kSwitchOver);
+    CHECK(idle_until_decided(rounds) == Action::kGiveUp);
+}
+
+TEST_CASE("a throttle that cannot grow is no rung") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.tunables.cpu_throttle_increment = 0;
+    rounds.tunables.max_downtime = milliseconds(400);
+    CHECK(rounds.stuck_for(6).downtime_limit == milliseconds(400));
+}
+
+TEST_CASE("a deadline that passes gives up, with the reason") {
+    Rounds rounds;
+    rounds.tunables.deadline = milliseconds(3500);
+    CHECK(rounds.stuck_for(3).action == Action::kNextRound);
+    const Decision decision = rounds.after(kStuck);
+    CHECK(decision.action == Action::kGiveUp);
+    CHECK(has(decision.reason, "deadline of 3500 ms"));
+    CHECK(has(decision.reason, "100 MiB are left"));
+}
+
+TEST_CASE("a deadline that passes switches over where that is asked for") {
+    Rounds rounds;
+    rounds.tunables.deadline = seconds(2);
+    rounds.tunables.on_deadline = OnDeadline::kSwitch;
+    CHECK(rounds.after(kStuck).action == Action::kNextRound);
+    CHECK(rounds.after(kStuck).action == Action::kSwitchOver);
+}
+
+TEST_CASE("a deadline switches nothing over to a receiver that cannot run the guest") {
+    Rounds rounds(true);
+    rounds.tunables.deadline = seconds(1);
+    rounds.tunables.on_deadline = OnDeadline::kSwitch;
+    const Decision decision = rounds.after(0, false);
+    CHECK(decision.action == Action::kGiveUp);
+    CHECK(has(decision.reason, "deadline"));
+}
+
+TEST_CASE("what fits when the deadline passes is switched over, not given up") {
+    Rounds rounds;
+    rounds.tunables.deadline = seconds(1);
+    CHECK(rounds.after(10).action == Action::kSwitchOver);
+}
+
+TEST_CASE("a stall with no rung left is given up after stall-limit") {
+    Rounds rounds;
+    rounds.tunables.stall_limit = seconds(4);
+    // It is stalled from the third second on.
+    CHECK(rounds.stuck_for(6).action == Action::kNextRound);
+    const Decision decision = rounds.after(kStuck);
+    CHECK(decision.action == Action::kGiveUp);
+    CHECK(has(decision.reason, "4000 ms (stall-limit)"));
+    CHECK(has(decision.reason, "dirties 100 MiB/s"));
+}
+
+TEST_CASE("a stall is never given up without a stall-limit") {
+    Rounds rounds;
+    for (int i = 0; i < 1000; ++i) CHECK(rounds.after(kStuck).action == Action::kNextRound);
+}
+
+TEST_CASE("the wait for stall-limit begins with the last rung") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.tunables.cpu_throttle_initial = 99;
+    rounds.tunables.max_downtime = milliseconds(450);
+    rounds.tunables.stall_limit = seconds(1);
+    // Throttled in the second round, the limit raised in the third, nothing left from the fourth.
+    CHECK(rounds.stuck_for(4).action == Action::kNextRound);
+    CHECK(rounds.after(kStuck).action == Action::kGiveUp);
+}
+
+TEST_CASE("a gain ends the wait for stall-limit") {
+    Rounds rounds;
+    rounds.tunables.stall_limit = seconds(4);
+    CHECK(rounds.stuck_for(6).action == Action::kNextRound);
+    CHECK(rounds.after(kStuck / 2).action == Action::kNextRound);
+    CHECK(rounds.stuck_for(5).action == Action::kNextRound);
+    CHECK(rounds.after(kStuck).action == Action::kGiveUp);
+}
+
+TEST_CASE("a rung that changed tunables add ends the wait for stall-limit") {
+    const auto check = [](const std::function<void(Tunables&)>& change) {
+        Rounds rounds;
+        rounds.tunables.stall_limit = seconds(4);
+        CHECK(rounds.stuck_for(6).action == Action::kNextRound);
+        change(rounds.tunables);
+        // A rung taken in the seventh round; with none left afterwards it waits anew.
+        int waited = 0;
+        while (rounds.after(kStuck).action == Action::kNextRound && waited < 100) ++waited;
+        CHECK(waited >= 4);
+        CHECK(waited < 100);
+    };
+    check([](Tunables& tunables) { tunables.max_downtime = milliseconds(310); });
+    check([](Tunables& tunables) { tunables.auto_converge = true; });
+}
+
+TEST_CASE("a limit that the user raises switches over") {
+    Rounds rounds;
+    CHECK(rounds.stuck_for(5).action == Action::kNextRound);
+    rounds.tunables.downtime_limit = seconds(2);
+    CHECK(rounds.after(kStuck).action == Action::kSwitchOver);
+}
+
+TEST_CASE("the same figures give the same decisions") {
+    const auto decisions = [] {
+        Rounds rounds(true);
+        rounds.tunables = {.max_downtime = milliseconds(700),
+                           .auto_converge = true,
+                           .cpu_throttle_initial = 50,
+                           .stall_limit = seconds(20)};
+        rounds.costs = {milliseconds(1), milliseconds(2), milliseconds(3)};
+        std::string all;
+        for (std::uint64_t i = 0; i < 60; ++i) {
+            const Decision decision = rounds.after(kStuck / 2 + i * 7919 % 5000, i > 9);
+            all += std::string(name_of(decision.action)) + ' ' +
+                   std::to_string(decision.cpu_throttle) + ' ' +
+                   std::to_string(decision.downtime_limit.count()) + ' ' +
+                   std::to_string(decision.expected_downtime.count()) + ' ' +
+                   std::to_string(decision.bandwidth) + ' ' + decision.reason + '\n';
+        }
+        return all;
+    };
+    const std::string first = decisions();
+    CHECK(has(first, "switchover"));
+    CHECK(decisions() == first);
+}
+
+TEST_CASE("a round of no time and no bytes has no bandwidth, and nothing fits but nothing") {
+    Convergence convergence;
+    const Tunables tunables;
+    const FixedCosts costs;
+    const RoundFigures empty;
+    CHECK(empty.bytes_per_second() == 0);
+    CHECK(empty.dirty_pages_per_second() == 0);
+    RoundFigures dirty;
+    dirty.dirty_pages = 1;
+    CHECK(convergence.decide(dirty, tunables, costs).action == Action::kNextRound);
+    CHECK(convergence.decide(empty, tunables, costs).action == Action::kSwitchOver);
+}
+
+TEST_CASE("an expectation before the first round counts on no bandwidth") {
+    const Convergence convergence;
+    CHECK(convergence.expect(0, {}, {}) < milliseconds(10));
+    CHECK(convergence.expect(1, {}, {}) > seconds(60));
+}
+
+TEST_CASE("no number of pages is so large that it seems to be none") {
+    for (const std::uint64_t pages :
+         {std::uint64_t{1} << 51, std::uint64_t{1} << 52, UINT64_MAX / kPageSize, UINT64_MAX}) {
+        Rounds rounds;
+        rounds.tunables.auto_converge = true;
+        CHECK(rounds.after(pages).expected_downtime > seconds(60));
+        CHECK(rounds.after(pages).cpu_throttle == 20);
+    }
+}
+
+TEST_CASE("figures at either end of their range are survived") {
+    const std::vector<std::uint64_t> numbers{0, 1, kPagesPerSecond, UINT64_MAX / 4096, UINT64_MAX};
+    const std::vector<Microseconds> times{Microseconds(0), Microseconds(1), seconds(1),
+                                          std::chrono::hours(1'000'000)};
+    Convergence convergence;
+    Tunables tunables{.max_downtime = std::chrono::hours(1'000'000),
+                      .auto_converge = true,
+                      .deadline = std::chrono::hours(2'000'000),
+                      .stall_limit = seconds(1)};
+    RoundFigures figures;
+    for (const std::uint64_t pages : numbers) {
+        for (const std::uint64_t bytes : numbers) {
+            for (const std::uint64_t dirty : numbers) {
+                for (const Microseconds time : times) {
+                    figures.round += 1;
+                    figures.pages = figures.normal_pages = pages;
+                    figures.bytes = bytes;
+                    figures.dirty_pages = dirty;
+                    figures.duration = figures.collect_time = time;
+                    figures.elapsed += seconds(1);
+                    tunables.avail_switchover_bandwidth = figures.round % 3 == 0 ? bytes : 0;
+                    const Decision decision =
+                        convergence.decide(figures, tunables, {time, time, time});
+                    CHECK(decision.expected_downtime.count() > 0);
+                    CHECK(decision.downtime_limit >= tunables.downtime_limit);
+                    CHECK(decision.cpu_throttle <= tunables.max_cpu_throttle);
+                    CHECK(decision.bandwidth >= 0);
+                    CHECK(decision.bandwidth <= std::numeric_limits<double>::max());
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+}  // namespace migrate::engine
