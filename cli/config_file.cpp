@@ -171,6 +171,13 @@ Status load_config_file(const std::string& path, Settings& settings) {
     return {};
 }
 
+Status set_from_json_text(const std::string& key, const std::string& json, Settings& settings) {
+    MIGRATE_ASSIGN(const std::size_t index, find_option_for(key, settings.side()));
+    const Json value = Json::parse(json, nullptr, false);
+    MIGRATE_ASSIGN(const std::string text, value_text(kOptions[index], value));
+    return settings.set(key, text);
+}
+
 Result<std::string> settings_to_json(const Settings& settings) {
     Json json = Json::object();
     for (std::size_t i = 0; i < kOptionCount; ++i) {

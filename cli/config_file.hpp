@@ -16,6 +16,9 @@ namespace migrate::cli {
 // kUsage, naming file and key, and line and column where it is no JSON.
 Status load_config_file(const std::string& path, Settings& settings);
 
+// Sets one option, as a flag would, to a value in JSON: "\"lz4\"", "true", "300".
+Status set_from_json_text(const std::string& key, const std::string& json, Settings& settings);
+
 // Every setting of its side as a JSON object that load_config_file reads back. Fails when a text is
 // not UTF-8.
 Result<std::string> settings_to_json(const Settings& settings);

@@ -7,16 +7,20 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <functional>
 #include <memory>
 
 #include "base/log.hpp"
 #include "base/thread.hpp"
+#include "cli/guest_run.hpp"
 #include "cli/output_file.hpp"
 #include "cli/progress.hpp"
+#include "cli/qmp_commands.hpp"
 #include "cli/signals.hpp"
 #include "engine/recv_session.hpp"
 #include "engine/send_session.hpp"
 #include "engine/session_config.hpp"
+#include "guest/guest.hpp"
 
 namespace migrate::cli {
 
@@ -106,36 +110,55 @@ class Runner {
 
 template <typename Session>
 int run_to_end(Session& session, const Settings& settings, const Signals& signals,
-               OutputFile& stats, const std::string& thread_name) {
+               OutputFile& stats, const std::string& thread_name,
+               const std::function<guest::Guest*()>& guest_left_here) {
     const Progress progress(
         choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
     const Status status = Runner<Session>(session, signals, progress).run(thread_name);
-    const engine::Report report = session.report();
+    engine::Report report = session.report();
     const std::string text = to_text(report);
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
+    guest::Guest* guest = guest_left_here();
+    Status guest_fared;
+    if (guest != nullptr && guest->running() && report.guest) {
+        guest_fared = run_guest_on(*guest, settings, signals, report);
+    }
     const Status written = stats.write(to_json(report));
     if (!written) report_error(written.error());
+    if (!guest_fared) report_error(guest_fared.error());
     if (!status) {
         const int code = report_error(status.error());
         // What the peer or the system says during a migration is no usage error, whatever it is
         // about.
         return code == kExitUsage ? kExitFailed : code;
     }
-    return written ? kExitDone : kExitFailed;
+    return written && guest_fared ? kExitDone : kExitFailed;
 }
 
 Result<int> send(const Settings& settings) {
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
     MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
     MIGRATE_ASSIGN(const auto events, open_events(settings));
-    MIGRATE_ASSIGN(const auto source, memory::open_page_source(settings.get<"source">()));
+    MIGRATE_ASSIGN(const guest::Machine machine, guest::open_machine(settings.get<"source">()));
     // Not before: until the source is there, which may take a while, a signal may simply end the
     // program.
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_ASSIGN(const auto session,
-                   engine::SendSession::create(std::move(config), *source, *events));
-    return run_to_end(*session, settings, signals, stats, "live_migration");
+                   engine::SendSession::create(std::move(config), *machine.memory, *events,
+                                               machine.guest.get()));
+    MIGRATE_ASSIGN(const auto qmp,
+                   serve_qmp(settings,
+                             {.report = [&] { return session->report(); },
+                              .cancel = [&] { session->cancel("migrate_cancel received"); },
+                              .continue_switchover = [&] { return session->continue_switchover(); },
+                              .change =
+                                  [&](const Settings& changed) {
+                                      session->change(engine::make_tunables(changed));
+                                  }},
+                             *events));
+    return run_to_end(*session, settings, signals, stats, "live_migration",
+                      [&] { return machine.guest.get(); });
 }
 
 Result<int> recv(const Settings& settings) {
@@ -150,7 +173,15 @@ Result<int> recv(const Settings& settings) {
     if (!port_file.empty()) {
         MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
     }
-    return run_to_end(*session, settings, signals, stats, "incoming");
+    MIGRATE_ASSIGN(const auto qmp,
+                   serve_qmp(settings,
+                             {.report = [&] { return session->report(); },
+                              .cancel = [&] { session->cancel("migrate_cancel received"); },
+                              .continue_switchover = {},
+                              .change = {}},
+                             *events));
+    return run_to_end(*session, settings, signals, stats, "incoming",
+                      [&] { return session->guest(); });
 }
 
 }  // namespace

@@ -1,0 +1,128 @@
+#include "cli/qmp_commands.hpp"
+
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "cli/config_file.hpp"
+
+namespace migrate::cli {
+namespace {
+
+using qmp::Json;
+
+Status no_arguments(const Json& arguments) {
+    if (arguments.empty()) return {};
+    return make_error("parameter '{}' is unexpected", arguments.begin().key());
+}
+
+// QEMU answers with an empty object before there is a migration.
+Result<Json> query_migrate(const QmpTarget& target, const Json& arguments) {
+    MIGRATE_TRY(no_arguments(arguments));
+    const engine::Report report = target.report();
+    if (report.status == engine::MigrationStatus::kNone) return Json::object();
+    return Json::parse(to_json(report));
+}
+
+Result<Json> query_status(const QmpTarget& target, const Json& arguments) {
+    MIGRATE_TRY(no_arguments(arguments));
+    const engine::Report report = target.report();
+    // Without a guest nothing runs.
+    const std::string state = report.guest            ? report.guest->state
+                              : report.side == "recv" ? "inmigrate"
+                                                      : "paused";
+    return Json{{"status", state}, {"running", state == "running"}};
+}
+
+// The settings that a client may change, and the lock over them.
+class Parameters {
+  public:
+    explicit Parameters(const Settings& settings) : settings_(settings) {}
+
+    Result<Json> query(const Json& arguments) const {
+        MIGRATE_TRY(no_arguments(arguments));
+        const std::scoped_lock lock(mutex_);
+        MIGRATE_ASSIGN(const std::string text, settings_to_json(settings_));
+        const Json all = Json::parse(text);
+        Json parameters = Json::object();
+        for (const auto& [key, value] : all.items()) {
+            const std::size_t index = find_option(key);
+            if (index == kOptionCount) continue;
+            // Numbers, as QEMU has them: milliseconds, bytes, bytes per second.
+            const Option& option = kOptions[index];
+            parameters[key] = is_textual(option.type) || option.type == OptionType::kOnOff
+                                  ? value
+                                  : Json(settings_.value(index).number);
+        }
+        return parameters;
+    }
+
+    // All of them or none.
+    Result<Settings> set(const Json& arguments) {
+        const std::scoped_lock lock(mutex_);
+        Settings changed = settings_;
+        for (const auto& [key, value] : arguments.items()) {
+            MIGRATE_ASSIGN(const std::size_t index, find_option_for(key, changed.side()));
+            if (!kOptions[index].live) {
+                return make_error("parameter '{}' cannot be changed while a migration runs", key);
+            }
+            MIGRATE_TRY(set_from_json_text(key, value.dump(), changed));
+        }
+        MIGRATE_TRY(validate(changed));
+        settings_ = changed;
+        return changed;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    Settings settings_;  // guarded by mutex_
+};
+
+}  // namespace
+
+std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Settings& settings) {
+    const auto shared = std::make_shared<QmpTarget>(std::move(target));
+    const auto parameters = std::make_shared<Parameters>(settings);
+    std::map<std::string, qmp::Command> commands;
+    commands["query-migrate"] = [shared](const Json& args) { return query_migrate(*shared, args); };
+    commands["query-status"] = [shared](const Json& args) { return query_status(*shared, args); };
+    commands["query-migrate-parameters"] = [parameters](const Json& args) {
+        return parameters->query(args);
+    };
+    commands["migrate_cancel"] = [shared](const Json& args) -> Result<Json> {
+        MIGRATE_TRY(no_arguments(args));
+        shared->cancel();
+        return Json::object();
+    };
+    if (shared->change) {
+        commands["migrate-set-parameters"] = [shared,
+                                              parameters](const Json& args) -> Result<Json> {
+            MIGRATE_ASSIGN(const Settings changed, parameters->set(args));
+            shared->change(changed);
+            return Json::object();
+        };
+    }
+    if (shared->continue_switchover) {
+        commands["migrate-continue"] = [shared](const Json& args) -> Result<Json> {
+            if (args.size() != 1 || args.value("state", "") != "pre-switchover") {
+                return make_error("migrate-continue needs the argument 'state': 'pre-switchover'");
+            }
+            MIGRATE_TRY(shared->continue_switchover());
+            return Json::object();
+        };
+    }
+    return commands;
+}
+
+Result<std::unique_ptr<qmp::Server>> serve_qmp(const Settings& settings, QmpTarget target,
+                                               engine::EventLog& events) {
+    const std::string& address = settings.get<"qmp">();
+    if (address.empty()) return std::unique_ptr<qmp::Server>();
+    MIGRATE_ASSIGN(auto server,
+                   qmp::Server::create(address, qmp_commands(std::move(target), settings)));
+    events.listen([server = server.get()](std::string_view event, const std::string& data) {
+        server->broadcast(event, Json::parse(data));
+    });
+    return server;
+}
+
+}  // namespace migrate::cli
