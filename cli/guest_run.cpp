@@ -45,7 +45,7 @@ Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals
     MIGRATE_TRY(wait(run_for, signals));
     MIGRATE_TRY(guest.pause());
     const guest::Activity after = guest.activity();
-    const Status checked = guest.check();
+    Status checked = guest.check();
 
     engine::GuestReport& figures = *report.guest;
     const auto time = static_cast<double>((after.run_time - before.run_time).count());

@@ -356,8 +356,8 @@ Status RecvSession::complete(const transport::Completion& completion) {
 Status RecvSession::load_guest() {
     const Clock::time_point began = Clock::now();
     std::vector<std::span<std::byte>> memory;
-    for (std::uint16_t i = 0; i < offer_.regions.size(); ++i) {
-        memory.push_back(sink_->memory(RegionId{i}));
+    for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
+        memory.push_back(sink_->memory(RegionId{static_cast<std::uint16_t>(i)}));
     }
     MIGRATE_ASSIGN(auto loaded, guest::load_guest(offer_.guest, *guest_state_, std::move(memory)));
     const std::scoped_lock lock(mutex_);
