@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "tests/transport/noise.hpp"
 #include "tests/transport/tcp_pair.hpp"
 
 namespace migrate::engine {
@@ -18,15 +19,6 @@ using transport::PacketKind;
 
 constexpr std::uint64_t kPacketBytes = 8 * kPageSize;
 constexpr std::uint64_t kPages = 4096;
-
-std::vector<std::byte> noise(std::size_t size) {
-    const auto seed = std::random_device{}();
-    UNSCOPED_INFO("seed " << seed);
-    std::mt19937_64 random(seed);
-    std::vector<std::byte> bytes(size);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-    return bytes;
-}
 
 // What the peer finds on the wire.
 struct Received {

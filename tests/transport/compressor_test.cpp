@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/transport/noise.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -15,13 +16,6 @@ std::vector<std::byte> text_like(std::size_t size, unsigned seed) {
     std::mt19937 random(seed);
     std::vector<std::byte> bytes(size);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>('a' + random() % 4);
-    return bytes;
-}
-
-std::vector<std::byte> noise(std::size_t size, unsigned seed) {
-    std::mt19937 random(seed);
-    std::vector<std::byte> bytes(size);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
     return bytes;
 }
 

@@ -7,21 +7,15 @@
 
 #include "base/units.hpp"
 #include "catch.hpp"
+#include "tests/transport/noise.hpp"
 #include "tests/transport/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {
 
-std::vector<std::byte> noise(std::size_t size) {
-    std::mt19937 random(11);
-    std::vector<std::byte> bytes(size);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-    return bytes;
-}
-
 TEST_CASE("what is sent arrives whole and is counted, however large") {
     auto [near, far] = make_socket_pair();
-    const auto content = noise(8 * kMiB + 3);
+    const auto content = noise(8 * kMiB + 3, 11);
     Status sent;
     std::jthread sender([&, &from = near] { sent = from.send(content); });
     std::vector<std::byte> back(content.size());
@@ -35,7 +29,7 @@ TEST_CASE("what is sent arrives whole and is counted, however large") {
 
 TEST_CASE("more parts than one system call takes are gathered and scattered in order") {
     auto [near, far] = make_socket_pair();
-    auto content = noise(3 * IOV_MAX * 5);
+    auto content = noise(3 * IOV_MAX * 5, 11);
     std::vector<std::byte> back(content.size());
     std::vector<iovec> from;
     std::vector<iovec> to;
@@ -51,7 +45,7 @@ TEST_CASE("more parts than one system call takes are gathered and scattered in o
 
 TEST_CASE("empty parts are neither sent nor waited for") {
     auto [near, far] = make_socket_pair();
-    auto content = noise(6);
+    auto content = noise(6, 11);
     std::vector<iovec> from{
         {nullptr, 0}, {content.data(), 2}, {nullptr, 0}, {content.data() + 2, 4}, {nullptr, 0}};
     must(near.send(from));
@@ -67,7 +61,7 @@ TEST_CASE("empty parts are neither sent nor waited for") {
 }
 
 TEST_CASE("an end in mid-message is a lost connection, at every byte") {
-    const auto content = noise(10);
+    const auto content = noise(10, 11);
     for (std::size_t size = 0; size < content.size(); ++size) {
         TcpPair pair = make_tcp_pair();
         Socket far = must(Socket::adopt(std::move(pair.far), 30'000));
@@ -84,7 +78,7 @@ TEST_CASE("an end in mid-message is a lost connection, at every byte") {
 
 TEST_CASE("waiting for the first byte tells closed, complete, cut off and idle apart") {
     std::vector<std::byte> buffer(4);
-    const auto content = noise(4);
+    const auto content = noise(4, 11);
     auto [near, far] = make_socket_pair();
     must(near.send(content));
     CHECK(must(far.receive_first(buffer)) == Arrival::kComplete);
@@ -116,7 +110,7 @@ TEST_CASE("a peer that takes nothing is given up") {
 
 TEST_CASE("discarded bytes are counted and what follows is whole") {
     auto [near, far] = make_socket_pair();
-    const auto content = noise(2 * kMiB + 10);
+    const auto content = noise(2 * kMiB + 10, 11);
     Status sent;
     std::jthread sender([&, &from = near] { sent = from.send(content); });
     must(far.discard(2 * kMiB));
