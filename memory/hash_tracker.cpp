@@ -5,14 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <mutex>
-#include <optional>
-#include <thread>
 
 #include "base/fd.hpp"
-#include "base/thread.hpp"
 #include "memory/fault_guard.hpp"
+#include "memory/pieces.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -96,21 +92,11 @@ class Comparison {
         return {};
     }
 
-    std::size_t chunks() const { return chunks_.size(); }
-
-    void work() {
-        Status status = compare_chunks();
-        if (status) return;
-        next_.store(chunks_.size(), std::memory_order_relaxed);
-        const std::scoped_lock lock(mutex_);
-        if (!error_) error_ = std::move(status).error();
-    }
-
-    // After every work() returned.
-    Status result() {
-        const std::scoped_lock lock(mutex_);
-        if (error_) return *std::move(error_);
-        return {};
+    Status compare_chunks() {
+        return for_each_piece("hash", chunks_.size(), 1, [this](PageRange piece) {
+            const Chunk& chunk = chunks_[piece.first];
+            return compare_content(chunk.region, chunk.pages);
+        });
     }
 
   private:
@@ -122,14 +108,6 @@ class Comparison {
     void add_chunks(std::size_t region, PageRange pages) {
         for (std::uint64_t first = pages.first; first < pages.end(); first += kChunkPages) {
             chunks_.push_back({region, {first, std::min(kChunkPages, pages.end() - first)}});
-        }
-    }
-
-    Status compare_chunks() {
-        for (;;) {
-            const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
-            if (index >= chunks_.size()) return {};
-            MIGRATE_TRY(compare_content(chunks_[index].region, chunks_[index].pages));
         }
     }
 
@@ -159,10 +137,7 @@ class Comparison {
     const PageSource& source_;
     std::span<const SentPages> sent_;
     std::span<PageBitmap> dirty_;
-    std::vector<Chunk> chunks_;         // constant after find_chunks()
-    std::atomic<std::size_t> next_{0};  // relaxed: hands out numbers, orders nothing
-    std::mutex mutex_;
-    std::optional<Error> error_;  // guarded by mutex_
+    std::vector<Chunk> chunks_;  // constant after find_chunks()
 };
 
 class HashTracker final : public DirtyTracker {
@@ -177,19 +152,7 @@ class HashTracker final : public DirtyTracker {
     Status collect(std::span<PageBitmap> dirty) override {
         Comparison comparison(source_, sent_, dirty);
         MIGRATE_TRY(comparison.find_chunks());
-        const std::size_t threads = std::clamp<std::size_t>(
-            std::thread::hardware_concurrency(), 1, std::max<std::size_t>(comparison.chunks(), 1));
-        {
-            std::vector<std::jthread> helpers;
-            for (std::size_t i = 1; i < threads; ++i) {
-                helpers.emplace_back([&comparison, i] {
-                    name_this_thread(fmt::format("hash_{}", i));
-                    comparison.work();
-                });
-            }
-            comparison.work();
-        }
-        return comparison.result();
+        return comparison.compare_chunks();
     }
 
     void stop() override {}

@@ -11,6 +11,7 @@
 
 namespace migrate::memory {
 
+// The pages may be any numbered things: with `piece_pages` 1, entries of a list.
 // Calls `work` once for each piece of `piece_pages` (the last may be shorter) of the pages
 // [0, pages), on 2 to 16 threads called `name`_0, …, as many as there are CPUs. After an error no
 // piece is begun that lies behind it.

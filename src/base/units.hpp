@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace migrate {
@@ -57,5 +58,11 @@ struct RegionInfo {
 
     std::uint64_t pages() const { return size_bytes / kPageSize; }
 };
+
+inline std::uint64_t total_bytes(std::span<const RegionInfo> regions) {
+    std::uint64_t total = 0;
+    for (const RegionInfo& region : regions) total += region.size_bytes;
+    return total;
+}
 
 }  // namespace migrate
