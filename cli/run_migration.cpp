@@ -144,6 +144,10 @@ Result<int> send(const Settings& settings) {
     // Not before: until the source is there, which may take a while, a signal may simply end the
     // program.
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
+    if (interrupted) {
+        return make_error(ErrorKind::kCancelled, "{} received", signals.take());
+    }
     MIGRATE_ASSIGN(const auto session,
                    engine::SendSession::create(std::move(config), *machine.memory, *events,
                                                machine.guest.get()));

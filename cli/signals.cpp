@@ -1,9 +1,13 @@
 #include "cli/signals.hpp"
 
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
+#include <cstdint>
 
 namespace migrate::cli {
 
@@ -17,6 +21,22 @@ Result<Signals> Signals::create() {
     UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd) return Error::system("create a signalfd", errno);
     return Signals(std::move(fd));
+}
+
+Result<bool> Signals::came_within(std::optional<std::chrono::milliseconds> time) const {
+    using Clock = std::chrono::steady_clock;
+    using std::chrono::milliseconds;
+    const Clock::time_point end = Clock::now() + time.value_or(milliseconds(0));
+    while (true) {
+        const auto left =
+            std::max<std::int64_t>(std::chrono::ceil<milliseconds>(end - Clock::now()).count(), 0);
+        pollfd polled{fd_.get(), POLLIN, 0};
+        const int timeout = time ? static_cast<int>(std::min<std::int64_t>(left, INT_MAX)) : -1;
+        const int ready = ::poll(&polled, 1, timeout);
+        if (ready < 0 && errno != EINTR) return Error::system("wait for a signal", errno);
+        if (ready > 0) return true;
+        if (time && left == 0) return false;
+    }
 }
 
 std::string_view Signals::take() const {

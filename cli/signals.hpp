@@ -1,7 +1,9 @@
 // SIGINT and SIGTERM as something to poll.
 #pragma once
 
+#include <chrono>
 #include <csignal>
+#include <optional>
 #include <string_view>
 
 #include "base/error.hpp"
@@ -17,6 +19,8 @@ class Signals {
 
     // Readable when a signal came.
     int fd() const { return fd_.get(); }
+    // Waits for that long, or for ever; true if a signal came, which is not taken.
+    Result<bool> came_within(std::optional<std::chrono::milliseconds> time) const;
     // Takes one signal and names it: "SIGINT".
     std::string_view take() const;
 

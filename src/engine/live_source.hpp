@@ -52,6 +52,7 @@ class LiveSource {
 
     // The guest is the receiver's: it is not resumed here any more.
     void hand_over() { handed_over_ = true; }
+    bool handed_over() const { return handed_over_; }
     // It is not after all: the receiver said that it will never run it.
     void take_back() { handed_over_ = false; }
     // As at the end of its life, now; what cannot be put back is logged.

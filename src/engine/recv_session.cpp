@@ -51,7 +51,7 @@ Status RecvSession::run() {
     if (!status) core_.cancellation().fail(std::move(status).error());
     stop_workers();
     if (link_) link_->finish();
-    status = core_.settle(Status());
+    status = core_.outcome();
     if (guest_runs()) {
         // The guest is here whatever became of the connection afterwards.
         if (!status) log::warning("after the handover: {}", status.error().message());
@@ -164,15 +164,9 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
                                            [this] { return !abandon_guest(); });
-    log::info(
-        "sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
-        offer.program, offer.channels,
-        [&] {
-            std::uint64_t total = 0;
-            for (const RegionInfo& region : offer.regions) total += region.size_bytes;
-            return total / kMiB;
-        }(),
-        offer.regions.size());
+    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
+              offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
+              offer.regions.size());
     const std::scoped_lock lock(mutex_);
     link_ = std::move(link);
     return {};
@@ -378,7 +372,12 @@ Status RecvSession::take_over(transport::Done& done) {
         return Error(ErrorKind::kCancelled, "cancelled");
     }
     const Clock::time_point began = Clock::now();
-    MIGRATE_TRY(guest_->resume());
+    Status resuming = guest_->resume();
+    if (!resuming) {
+        // It stands still, and may be taken back.
+        fate_.store(GuestFate::kAbandoned);
+        return resuming;
+    }
     const Clock::time_point resumed = Clock::now();
     core_.events().emit("RESUME", {});
     const std::scoped_lock lock(mutex_);
@@ -447,7 +446,7 @@ Report RecvSession::report() const {
             {"multifd-compression", std::string(transport::name_of(offer_.compression))},
             {"verify", offer_.verify ? "digest" : "none"},
         };
-        for (const RegionInfo& region : offer_.regions) report.total_bytes += region.size_bytes;
+        report.total_bytes = total_bytes(offer_.regions);
         report.peer = link_->peer_name();
         engine::add_channel(report, main_channel_report(link_->bytes_received()));
     }

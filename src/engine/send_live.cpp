@@ -25,11 +25,6 @@ Microseconds since(Clock::time_point begin) {
 
 Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
-double rate_between(const guest::Activity& from, const guest::Activity& to) {
-    const auto time = static_cast<double>((to.run_time - from.run_time).count());
-    return time > 0 ? static_cast<double>(to.bytes_written - from.bytes_written) * 1e6 / time : 0;
-}
-
 }  // namespace
 
 Tunables SendSession::tunables() const {
@@ -54,15 +49,18 @@ Status SendSession::continue_switchover() {
 
 Status SendSession::migrate_live() {
     MIGRATE_TRY(live_->start());
-    std::uint64_t pages = 0;
-    for (const RegionInfo& region : source_.regions()) pages += region.pages();
+    std::uint64_t pages = total_bytes(source_.regions()) / kPageSize;
     {
         const std::scoped_lock lock(mutex_);
         before_ = live_->activity();
     }
     for (std::uint32_t round = 1;; ++round) {
         full_round_ = round == 1;
-        MIGRATE_ASSIGN(const RoundFigures figures, run_live_round(round, pages));
+        MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, pages));
+        MIGRATE_TRY(live_->collect());
+        figures.collect_time = live_->collect_time();
+        figures.dirty_pages = live_->dirty_pages();
+        figures.elapsed = core_.active_time();
         if (round == 1 && config_.verify) MIGRATE_TRY(measure_digest());
         const Decision decision = convergence_.decide(figures, tunables(), fixed_costs(), acked_);
         publish(figures, decision);
@@ -84,17 +82,11 @@ Result<RoundFigures> SendSession::run_live_round(std::uint32_t round, std::uint6
     const std::uint64_t normal = classified_.get().normal;
     MIGRATE_TRY(run_round(round, pages));
     MIGRATE_TRY(await_round_done(round));
-    RoundFigures figures{.round = round,
-                         .pages = pages,
-                         .normal_pages = classified_.get().normal - normal,
-                         .bytes = channel_bytes() - bytes,
-                         .duration = since(began)};
-    if (core_.status() == MigrationStatus::kDevice) return figures;
-    MIGRATE_TRY(live_->collect());
-    figures.collect_time = live_->collect_time();
-    figures.dirty_pages = live_->dirty_pages();
-    figures.elapsed = core_.active_time();
-    return figures;
+    return RoundFigures{.round = round,
+                        .pages = pages,
+                        .normal_pages = classified_.get().normal - normal,
+                        .bytes = channel_bytes() - bytes,
+                        .duration = since(began)};
 }
 
 // All of the round is in place at the receiver, which makes the round's time the time it took.
@@ -233,7 +225,6 @@ Result<transport::Done> SendSession::hand_over(const transport::Completion& comp
     {
         const std::scoped_lock lock(mutex_);
         if (core_.stopped()) return cancelled();
-        handed_over_ = true;
         live_->hand_over();
     }
     link_->stop_sending_heartbeats();
@@ -254,8 +245,8 @@ void SendSession::add_guest(Report& report) const {
                       .state = guest_state_,
                       .dirty_tracker = std::string(live_->tracker().name()),
                       .cpu_throttle = cpu_throttle_};
-    guest.rate_before = rate_between({}, tracked ? before_ : now);
-    if (tracked) guest.rate_during = rate_between(before_, paused ? paused_ : now);
+    guest.rate_before = bytes_per_second({}, tracked ? before_ : now);
+    if (tracked) guest.rate_during = bytes_per_second(before_, paused ? paused_ : now);
     guest.longest_gap = now.longest_gap;
     report.guest = std::move(guest);
 }

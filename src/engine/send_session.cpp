@@ -86,9 +86,9 @@ Status SendSession::settle(Status result) {
     if (!result) core_.cancellation().fail(std::move(result).error());
     stop_workers();
     if (link_) link_->finish();
-    Status status = core_.settle(Status());
+    Status status = core_.outcome();
     if (!live_) return status;
-    if (!status && handed_over_) {
+    if (!status && live_->handed_over()) {
         if (link_->peer_disclaims_guest()) {
             live_->take_back();
         } else {
@@ -108,9 +108,7 @@ Status SendSession::migrate() {
     MIGRATE_TRY(connect_channels());
     core_.activate();
     if (live_) return migrate_live();
-    std::uint64_t pages = 0;
-    for (const RegionInfo& region : source_.regions()) pages += region.pages();
-    MIGRATE_TRY(run_round(kFirstRound, pages));
+    MIGRATE_TRY(run_round(kFirstRound, total_bytes(source_.regions()) / kPageSize));
     return complete();
 }
 
@@ -391,7 +389,7 @@ std::uint64_t SendSession::channel_bytes() const {
 void SendSession::cancel(const std::string& reason) {
     // Under the mutex: hand_over() looks at the cancellation and crosses the line in one step.
     const std::scoped_lock lock(mutex_);
-    if (handed_over_) {
+    if (live_ && live_->handed_over()) {
         log::warning("{}: too late, the guest was handed over", reason);
         return;
     }
@@ -417,7 +415,7 @@ Report SendSession::report() const {
         {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
     };
     if (!accepted_.sink.empty()) report.settings.emplace_back("sink", accepted_.sink);
-    for (const RegionInfo& region : source_.regions()) report.total_bytes += region.size_bytes;
+    report.total_bytes = total_bytes(source_.regions());
     report.pages = classified_.get();
     if (link_) {
         report.peer = link_->peer_name();

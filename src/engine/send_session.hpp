@@ -96,7 +96,8 @@ class SendSession {
     SendConfig config_;
     const memory::PageSource& source_;
     SessionCore core_;
-    std::unique_ptr<LiveSource> live_;  // null for an image
+    // Null for an image. Its main thread's, but that hand_over() is under mutex_, for cancel().
+    std::unique_ptr<LiveSource> live_;
     Convergence convergence_;
     std::string last_reason_;  // why the last decision was not to switch over
     transport::Pacer pacer_;
@@ -120,7 +121,6 @@ class SendSession {
     Tunables tunables_;
     bool may_switch_over_ = false;  // migrate-continue came
     bool awaits_continue_ = false;
-    bool handed_over_ = false;  // from here on the guest is the receiver's
     std::condition_variable_any continued_;
     std::uint64_t planned_pages_ = 0;
     std::uint64_t dirty_pages_ = 0;

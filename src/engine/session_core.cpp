@@ -30,8 +30,7 @@ std::chrono::microseconds SessionCore::active_time() const {
     return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - active_);
 }
 
-Status SessionCore::settle(Status result) {
-    if (!result) cancellation_.fail(std::move(result).error());
+Status SessionCore::outcome() const {
     const std::optional<Error> error = cancellation_.error();
     return error ? Status(*error) : Status();
 }

@@ -35,9 +35,9 @@ class SessionCore {
     void activate();
     // Time since activate(), 0 before.
     std::chrono::microseconds active_time() const;
-    // The session's outcome: its first error, whichever thread had it, or success. `result` is what
-    // the main thread came to.
-    Status settle(Status result);
+    // The session's outcome once its threads have ended: the first error, whichever had it, or
+    // success.
+    Status outcome() const;
     // The last state, and the end of total-time.
     void conclude(const Status& status);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <thread>
 #include <utility>
 
 #include "guest/workload.hpp"
@@ -35,17 +34,22 @@ Result<Machine> open_workload(std::string_view uri, std::string_view words) {
     MIGRATE_ASSIGN(auto guest,
                    Workload::create(initial_state(spec), source->bytes(), source.get()));
     MIGRATE_TRY(guest->resume());
-    std::this_thread::sleep_for(std::chrono::milliseconds(options.warm_up_ms));
-    return Machine{std::move(source), std::move(guest)};
+    return Machine{std::move(source), std::move(guest),
+                   std::chrono::milliseconds(options.warm_up_ms)};
 }
 
 }  // namespace
+
+double bytes_per_second(const Activity& from, const Activity& to) {
+    const auto time = static_cast<double>((to.run_time - from.run_time).count());
+    return time > 0 ? static_cast<double>(to.bytes_written - from.bytes_written) * 1e6 / time : 0;
+}
 
 Result<Machine> open_machine(std::string_view uri) {
     MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--source", uri, kSchemes));
     if (parsed.scheme == kWorkloadKind) return open_workload(uri, parsed.rest);
     MIGRATE_ASSIGN(auto source, memory::open_page_source(uri));
-    return Machine{std::move(source), nullptr};
+    return Machine{std::move(source), nullptr, {}};
 }
 
 bool can_run(std::string_view kind) { return kind == kWorkloadKind; }

@@ -27,6 +27,10 @@ struct Activity {
     std::chrono::microseconds run_time{};
 };
 
+// The guest's own rate from one look at it to a later one, over the time that it was not paused; 0
+// if it ran for none.
+double bytes_per_second(const Activity& from, const Activity& to);
+
 // Used by one thread at a time, but for activity().
 class Guest {
   public:
@@ -62,11 +66,12 @@ inline constexpr std::size_t kMaxStateBytes = std::size_t{64} * 1024;
 struct Machine {
     std::unique_ptr<memory::PageSource> memory;
     std::unique_ptr<Guest> guest;  // null for an image; ends before its memory does
+    // How long it is to run before a migration begins, so that its undisturbed rate is known.
+    std::chrono::milliseconds warm_up{};
 };
 
 // Opens what `--source` names: "workload:…" (see workload_spec.hpp), or a PageSource, which is a
-// machine without a guest. A guest that comes with it is running when this returns, and has been
-// for its warm-up time, so that activity() tells its undisturbed rate.
+// machine without a guest. A guest that comes with it is running when this returns.
 Result<Machine> open_machine(std::string_view uri);
 
 // Whether this host can run guests of that kind.
