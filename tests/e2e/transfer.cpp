@@ -49,8 +49,12 @@ std::uint64_t TransferStats::ram(const std::string& name) const {
 
 std::vector<std::string> send_arguments(const Receiver& receiver, const std::string& source,
                                         const std::vector<std::string>& options) {
-    std::vector<std::string> arguments{"send", "--connect", receiver.endpoint(), "--source",
-                                       source};
+    return send_arguments(receiver.endpoint(), source, options);
+}
+
+std::vector<std::string> send_arguments(const std::string& endpoint, const std::string& source,
+                                        const std::vector<std::string>& options) {
+    std::vector<std::string> arguments{"send", "--connect", endpoint, "--source", source};
     arguments.insert(arguments.end(), options.begin(), options.end());
     return arguments;
 }

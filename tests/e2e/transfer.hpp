@@ -29,6 +29,8 @@ struct TransferStats {
 // "send --connect … --source …" and the options.
 std::vector<std::string> send_arguments(const Receiver& receiver, const std::string& source,
                                         const std::vector<std::string>& options = {});
+std::vector<std::string> send_arguments(const std::string& endpoint, const std::string& source,
+                                        const std::vector<std::string>& options);
 
 // Runs it, requires success on both sides and the accounting to add up on both; `folder` takes the
 // statistics.

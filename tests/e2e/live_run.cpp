@@ -1,0 +1,88 @@
+#include "e2e/live_run.hpp"
+
+#include <cstdlib>
+
+#include "catch.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using nlohmann::json;
+
+std::vector<std::string> joined(std::vector<std::string> words,
+                                const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+}  // namespace
+
+LiveRun::LiveRun(const TemporaryFolder& in, const std::string& source,
+                 const std::vector<std::string>& options,
+                 const std::vector<std::string>& recv_options)
+    : folder(in),
+      receiver(joined(
+          {"--stats", folder / "recv.json", "--run-for", "50ms"},
+          recv_options.empty() ? std::vector<std::string>{"--sink", "anon:"} : recv_options)),
+      sender(send_arguments(
+          receiver, source,
+          joined({"--stats", folder / "send.json", "--run-for", "50ms", "--multifd-channels", "4"},
+                 options))) {}
+
+int fault_turns() {
+    const char* turns = std::getenv("MIGRATE_TEST_KILLS");
+    return turns == nullptr ? 10 : std::atoi(turns);
+}
+
+bool guest_went_on(const Process& side) {
+    const bool ran = side.out().find("guest: ran on for") != std::string::npos;
+    if (ran) CHECK(side.out().find("memory check: passed") != std::string::npos);
+    return ran;
+}
+
+bool gave_guest_away(const Process& sender) {
+    return sender.both().find("was handed over") != std::string::npos ||
+           sender.out().find("postmigrate") != std::string::npos;
+}
+
+GuestPlace judge_guest(Process& sender, Process& receiver) {
+    const int sent = sender.wait();
+    const int received = receiver.wait();
+    INFO("sender, " << sent << ":\n"
+                    << sender.both() << "receiver, " << received << ":\n"
+                    << receiver.both());
+    const bool stayed = guest_went_on(sender);
+    const bool arrived = guest_went_on(receiver);
+    CHECK_FALSE((stayed && arrived));
+    CHECK(stayed != gave_guest_away(sender));
+    CHECK((sent == 0 || sent == 1));
+    CHECK((received == 0 || received == 1));
+    // The receiver's exit code says whether the guest is there; the sender's, that it knows it to
+    // be.
+    CHECK((received == 0) == arrived);
+    if (sent == 0) CHECK(arrived);
+    return arrived ? GuestPlace::kReceiver : stayed ? GuestPlace::kSender : GuestPlace::kNowhere;
+}
+
+void check_arrived(LiveRun& run) {
+    INFO(run.sender.both() << run.receiver->both());
+    REQUIRE(run.sender.wait() == 0);
+    REQUIRE(run.receiver->wait() == 0);
+    CHECK_FALSE(guest_went_on(run.sender));
+    CHECK(guest_went_on(run.receiver.process()));
+    const json sent = run.sent();
+    const json received = run.received();
+    CHECK(sent["guest"]["state"] == "postmigrate");
+    CHECK(received["guest"]["check"] == "passed");
+    check_accounting({sent, received});
+    const json& split = sent["downtime-split-us"];
+    std::int64_t sum = 0;
+    for (const auto& [name, value] : split.items()) sum += value.get<std::int64_t>();
+    // Each part is cut to whole microseconds, or by the other side's clock rounded up.
+    CHECK(std::abs(sum - sent["downtime-us"].get<std::int64_t>()) <= 16);
+    std::uint64_t planned = 0;
+    for (const json& round : sent["rounds"]) planned += round["pages"].get<std::uint64_t>();
+    CHECK(planned == sent["ram"]["planned-pages"]);
+}
+
+}  // namespace migrate::e2e

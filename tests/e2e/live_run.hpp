@@ -1,0 +1,48 @@
+// A guest on its way between two processes, and what has to hold of it afterwards.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "e2e/process.hpp"
+#include "e2e/transfer.hpp"
+#include "memory/temporary_folder.hpp"
+
+namespace migrate::e2e {
+
+// Both sides' processes and what they leave in `folder`.
+struct LiveRun {
+    // Without `recv_options` the sink is anon:.
+    LiveRun(const TemporaryFolder& in, const std::string& source,
+            const std::vector<std::string>& options = {},
+            const std::vector<std::string>& recv_options = {});
+
+    nlohmann::json sent() const { return read_stats(folder / "send.json"); }
+    nlohmann::json received() const { return read_stats(folder / "recv.json"); }
+
+    const TemporaryFolder& folder;
+    Receiver receiver;
+    Process sender;
+};
+
+// How often a test with random faults repeats: MIGRATE_TEST_KILLS sets it, for a long run by hand.
+int fault_turns();
+
+// Whether the guest went on at this side, and if so that its memory was what it must be.
+bool guest_went_on(const Process& side);
+
+// Whether the sender knows the guest for the receiver's: from then on it must never run it.
+bool gave_guest_away(const Process& sender);
+
+enum class GuestPlace { kSender, kReceiver, kNowhere };
+// Where the guest went on, of two sides that have ended by themselves, having checked that what
+// they did, said and returned agrees: it is never at both, and nowhere only if the sender had given
+// it away and the receiver did not come to take it.
+GuestPlace judge_guest(Process& sender, Process& receiver);
+
+// Awaits the end of both sides: the guest went on at the receiver, with every write, and the
+// figures add up.
+void check_arrived(LiveRun& run);
+
+}  // namespace migrate::e2e
