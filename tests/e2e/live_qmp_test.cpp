@@ -64,5 +64,60 @@ TEST_CASE("a QMP client cancels a migration, and the guest stays", "[live]") {
     CHECK(run.sent()["status"] == "cancelled");
 }
 
+// A client that is not ours: it knows QMP from its specification and nothing of this program.
+Process follow(const std::string& path, std::vector<std::string> options) {
+    options.insert(options.begin(), {path, "--interval", "0.05"});
+    return {MIGRATE_SOURCE_DIR "/scripts/qmp-follow", options};
+}
+
+TEST_CASE("scripts/qmp-follow follows a migration to its end", "[live]") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "qmp";
+    // So slow that it waits for the script, which lifts the limit.
+    LiveRun run(folder, "workload:32M,rate=10",
+                {"--qmp", "unix:" + path, "--max-bandwidth", "2M/s"});
+    Process script = follow(path, {"--set", "max-bandwidth=62914560"});
+    check_arrived(run);
+    INFO(script.both());
+    CHECK(script.wait() == 0);
+    for (const char* text : {"set max-bandwidth=62914560\n", "guest running  migration active",
+                             "event MIGRATION_PASS pass=2\n", "event STOP\n",
+                             "event MIGRATION status=completed\n", "migration completed\n"}) {
+        INFO(text);
+        CHECK(script.out().find(text) != std::string::npos);
+    }
+}
+
+TEST_CASE("scripts/qmp-follow cancels a migration after a round, and the guest stays", "[live]") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "qmp";
+    LiveRun run(folder, "workload:32M,rate=60",
+                {"--qmp", "unix:" + path, "--max-bandwidth", "20M/s", "--downtime-limit", "10ms"});
+    Process script = follow(path, {"--cancel-after-round", "1"});
+    CHECK(run.sender.wait() == 1);
+    CHECK(run.receiver->wait() == 1);
+    INFO(run.sender.both() << run.receiver->both() << script.both());
+    CHECK(guest_went_on(run.sender));
+    CHECK_FALSE(guest_went_on(run.receiver.process()));
+    CHECK(run.sent()["status"] == "cancelled");
+    CHECK(script.wait() == 1);
+    for (const char* text : {"  round 1  ", "MiB/s  expected downtime ", "  throttle 0 %",
+                             "migrate_cancel sent\n", "migration cancelled\n"}) {
+        INFO(text);
+        CHECK(script.out().find(text) != std::string::npos);
+    }
+}
+
+TEST_CASE("scripts/qmp-follow says what a server refuses", "[live]") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "qmp";
+    LiveRun run(folder, "workload:16M,rate=1",
+                {"--qmp", "unix:" + path, "--max-bandwidth", "5M/s"});
+    Process script = follow(path, {"--set", "multifd-channels=3"});
+    CHECK(script.wait() == 2);
+    CHECK(script.err().find("multifd-channels") != std::string::npos);
+    check_arrived(run);
+}
+
 }  // namespace
 }  // namespace migrate::e2e

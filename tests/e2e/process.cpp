@@ -40,7 +40,9 @@ std::vector<std::string> recv_arguments(std::vector<std::string> more) {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& arguments) {
+Process::Process(const std::vector<std::string>& arguments) : Process(MIGRATE_BINARY, arguments) {}
+
+Process::Process(const std::string& program, const std::vector<std::string>& arguments) {
     Pipe out = make_pipe();
     Pipe err = make_pipe();
     posix_spawn_file_actions_t actions;
@@ -52,16 +54,17 @@ Process::Process(const std::vector<std::string>& arguments) {
     ::posix_spawnattr_init(&attributes);
     // In a group of its own, so that a Ctrl-C at the test's terminal is the test's.
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    std::vector<std::string> words{MIGRATE_BINARY};
+    std::vector<std::string> words{program};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const int failed =
-        ::posix_spawn(&pid_, MIGRATE_BINARY, &actions, &attributes, argv.data(), environ);
+        ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, argv.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     ::posix_spawnattr_destroy(&attributes);
-    if (failed != 0) FAIL("cannot start " << MIGRATE_BINARY << ": " << failed);
+    if (failed != 0) FAIL("cannot start " << program << ": " << failed);
     pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     out_fd_ = std::move(out.read_end);
     err_fd_ = std::move(err.read_end);

@@ -1,4 +1,4 @@
-// A child process under test: the built `migrate` with its output collected.
+// A child process under test, mostly the built `migrate`, with its output collected.
 // Invariants: every wait has a deadline and waits by poll, never by sleeping; the child does not
 // outlive its object.
 #pragma once
@@ -21,6 +21,8 @@ class Process {
   public:
     // Starts MIGRATE_BINARY with these arguments.
     explicit Process(const std::vector<std::string>& arguments);
+    // `program` is a path.
+    Process(const std::string& program, const std::vector<std::string>& arguments);
     ~Process();
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
