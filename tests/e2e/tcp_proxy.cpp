@@ -1,0 +1,286 @@
+#include "e2e/tcp_proxy.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "catch.hpp"
+#include "transport/wire.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using transport::FrameType;
+
+constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
+
+sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+// Finds a frame in one direction of the main channel.
+class FrameSpotter {
+  public:
+    FrameSpotter(const CutMoment& moment, std::size_t hello_bytes)
+        : wanted_(moment.before_frame ? moment.before_frame : moment.after_frame),
+          after_(moment.after_frame.has_value()),
+          skip_(hello_bytes) {}
+
+    // Behind how many of these bytes the moment has come.
+    std::optional<std::size_t> find(std::span<const std::byte> bytes) {
+        std::size_t at = 0;
+        while (wanted_ && at < bytes.size()) {
+            if (skip_ > 0) {
+                const std::size_t step = std::min(skip_, bytes.size() - at);
+                skip_ -= step;
+                at += step;
+            } else {
+                header_[filled_++] = bytes[at++];
+                if (filled_ == header_.size() && take_header() && !after_) {
+                    wanted_.reset();
+                    return at - std::min(at, header_.size());
+                }
+            }
+            if (found_ && skip_ == 0) {
+                wanted_.reset();
+                return at;
+            }
+        }
+        return std::nullopt;
+    }
+
+  private:
+    // Whether it is the wanted frame's.
+    bool take_header() {
+        filled_ = 0;
+        const auto header = transport::decode_frame_header(header_);
+        if (!header) return false;
+        skip_ = header->body_bytes;
+        found_ = header->type == *wanted_;
+        return found_;
+    }
+
+    std::optional<FrameType> wanted_;
+    bool after_;
+    std::size_t skip_;  // of the hello, or of a body
+    std::array<std::byte, transport::kFrameHeaderSize> header_{};
+    std::size_t filled_ = 0;
+    bool found_ = false;
+};
+
+// One way of a connection.
+struct Way {
+    int from;
+    int to;
+    FrameSpotter spotter;
+    std::vector<std::byte> held{};        // read, and not yet written
+    std::optional<std::size_t> moment{};  // behind so many of them
+    bool ended = false;                   // nothing more comes
+    bool passed_on = false;               // and the other side was told
+};
+
+struct Connection {
+    UniqueFd client;
+    UniqueFd server;
+    std::array<Way, 2> ways;
+    bool swallows = false;  // it was cut by FIN
+    bool open() const { return bool(client); }
+};
+
+class Forwarder {
+  public:
+    Forwarder(int listener, int stop, std::uint16_t port, const Cut& cut,
+              std::atomic<bool>& has_cut)
+        : listener_(listener), stop_(stop), port_(port), cut_(cut), has_cut_(has_cut) {}
+
+    void run() {
+        while (wait()) {
+            if (polled_[1].revents != 0) accept();
+            for (const auto& connection : connections_) {
+                for (Way& way : connection->ways) {
+                    if (connection->open()) forward(*connection, way);
+                }
+                if (connection->ways[0].passed_on && connection->ways[1].passed_on)
+                    close(*connection);
+            }
+            const CutMoment& when = cut_.when;
+            if (when.time && started_ && Clock::now() >= *started_ + *when.time) due_ = true;
+            if (when.bytes && forwarded_ >= *when.bytes) due_ = true;
+            cut_if_due();
+        }
+    }
+
+  private:
+    bool wait() {
+        polled_.assign({{stop_, POLLIN, 0}, {listener_, POLLIN, 0}});
+        for (const auto& connection : connections_) {
+            for (const Way& way : connection->ways) {
+                if (!connection->open()) continue;
+                if (!way.held.empty()) {
+                    polled_.push_back({way.to, POLLOUT, 0});
+                } else if (!way.ended) {
+                    polled_.push_back({way.from, POLLIN, 0});
+                }
+            }
+        }
+        milliseconds left(60'000);
+        if (cut_.when.time && started_ && !due_) {
+            left = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(
+                                                 *started_ + *cut_.when.time - Clock::now()));
+        }
+        ::poll(polled_.data(), polled_.size(), static_cast<int>(left.count()));
+        return polled_[0].revents == 0;
+    }
+
+    void accept() {
+        UniqueFd client(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const sockaddr_in address = loopback(port_);
+        if (!client || ::connect(server.get(), reinterpret_cast<const sockaddr*>(&address),
+                                 sizeof address) != 0) {
+            return;
+        }
+        ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
+        const int one = 1;
+        for (const int fd : {client.get(), server.get()}) {
+            ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        }
+        if (!started_) started_ = Clock::now();
+        const bool is_main = connections_.empty();
+        const CutMoment spotted = is_main ? cut_.when : CutMoment{};
+        const int near = client.get();
+        const int far = server.get();
+        connections_.push_back(std::make_unique<Connection>(
+            Connection{std::move(client),
+                       std::move(server),
+                       {Way{near, far, FrameSpotter(spotted, transport::kHelloSize)},
+                        Way{far, near, FrameSpotter(spotted, 0)}}}));
+    }
+
+    void forward(Connection& connection, Way& way) {
+        if (way.held.empty() && !way.ended) read(connection, way);
+        if (!connection.open() || connection.swallows) return;
+        while (!way.held.empty()) {
+            const std::size_t limit = way.moment.value_or(way.held.size());
+            const ssize_t count = ::send(way.to, way.held.data(), limit, MSG_NOSIGNAL);
+            if (count < 0 && errno == EAGAIN) return;
+            if (count < 0) return reset(connection);
+            forwarded_ += static_cast<std::uint64_t>(count);
+            way.held.erase(way.held.begin(), way.held.begin() + count);
+            if (way.moment && (*way.moment -= static_cast<std::size_t>(count)) == 0) {
+                way.moment.reset();
+                due_ = true;
+                cut_if_due();
+                if (!connection.open() || connection.swallows) return;
+            }
+        }
+        if (way.ended && !way.passed_on) {
+            ::shutdown(way.to, SHUT_WR);
+            way.passed_on = true;
+        }
+    }
+
+    void read(Connection& connection, Way& way) {
+        way.held.resize(kBufferBytes);
+        const ssize_t count = ::recv(way.from, way.held.data(), way.held.size(), MSG_DONTWAIT);
+        way.held.resize(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+        if (count < 0 && errno == EAGAIN) return;
+        if (count < 0) return reset(connection);
+        if (connection.swallows) way.held.clear();
+        way.ended = count == 0;
+        if (way.ended && connection.swallows) way.passed_on = true;
+        way.moment = way.spotter.find(way.held);
+        if (way.moment == 0U) {
+            way.moment.reset();
+            due_ = true;
+            cut_if_due();
+        }
+    }
+
+    void cut_if_due() {
+        if (!due_ || has_cut_ || connections_.size() <= cut_.connection) return;
+        Connection& connection = *connections_[cut_.connection];
+        if (!connection.open()) return;
+        has_cut_ = true;
+        if (cut_.by == CutBy::kReset) return reset(connection);
+        connection.swallows = true;
+        for (Way& way : connection.ways) {
+            way.held.clear();
+            ::shutdown(way.to, SHUT_WR);
+        }
+    }
+
+    static void reset(Connection& connection) {
+        const linger hard{1, 0};
+        for (const int fd : {connection.client.get(), connection.server.get()}) {
+            ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        }
+        close(connection);
+    }
+
+    static void close(Connection& connection) {
+        connection.client.reset();
+        connection.server.reset();
+    }
+
+    int listener_;
+    int stop_;
+    std::uint16_t port_;
+    Cut cut_;
+    std::atomic<bool>& has_cut_;
+    std::vector<pollfd> polled_;
+    std::vector<std::unique_ptr<Connection>> connections_;
+    std::optional<Clock::time_point> started_;
+    std::uint64_t forwarded_ = 0;
+    bool due_ = false;
+};
+
+}  // namespace
+
+std::string describe(const Cut& cut) {
+    const CutMoment& when = cut.when;
+    return fmt::format(
+        "connection {} {} {}", cut.connection, cut.by == CutBy::kFin ? "closed" : "reset",
+        when.time           ? fmt::format("after {} ms", when.time->count())
+        : when.bytes        ? fmt::format("after {} bytes", *when.bytes)
+        : when.before_frame ? fmt::format("before {}", transport::name_of(*when.before_frame))
+                            : fmt::format("after {}", transport::name_of(*when.after_frame)));
+}
+
+TcpProxy::TcpProxy(std::uint16_t port, const Cut& cut)
+    : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    sockaddr_in address = loopback(0);
+    socklen_t size = sizeof address;
+    auto* plain = reinterpret_cast<sockaddr*>(&address);
+    if (!stop_ || ::bind(listener_.get(), plain, size) != 0 || ::listen(listener_.get(), 64) != 0 ||
+        ::getsockname(listener_.get(), plain, &size) != 0) {
+        FAIL("cannot listen: " << errno);
+    }
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread(
+        [this, port, cut] { Forwarder(listener_.get(), stop_.get(), port, cut, has_cut_).run(); });
+}
+
+TcpProxy::~TcpProxy() {
+    ::eventfd_write(stop_.get(), 1);
+    thread_.join();
+}
+
+}  // namespace migrate::e2e
