@@ -47,11 +47,13 @@ class Parameters {
         for (const auto& [key, value] : all.items()) {
             const std::size_t index = find_option(key);
             if (index == kOptionCount) continue;
-            // Numbers, as QEMU has them: milliseconds, bytes, bytes per second.
+            // Numbers, as QEMU has them: milliseconds, bytes, bytes per second. A word that stands
+            // in a number's place (off, forever) stays one.
             const Option& option = kOptions[index];
-            parameters[key] = is_textual(option.type) || option.type == OptionType::kOnOff
-                                  ? value
-                                  : Json(settings_.value(index).number);
+            const OptionValue& held = settings_.value(index);
+            const bool number = !is_textual(option.type) && option.type != OptionType::kOnOff &&
+                                (option.word.empty() || option_text(option, held) != option.word);
+            parameters[key] = number ? Json(held.number) : value;
         }
         return parameters;
     }
@@ -103,7 +105,8 @@ std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Setting
     }
     if (shared->continue_switchover) {
         commands["migrate-continue"] = [shared](const Json& args) -> Result<Json> {
-            if (args.size() != 1 || args.value("state", "") != "pre-switchover") {
+            const auto state = args.find("state");
+            if (args.size() != 1 || state == args.end() || *state != "pre-switchover") {
                 return make_error("migrate-continue needs the argument 'state': 'pre-switchover'");
             }
             MIGRATE_TRY(shared->continue_switchover());
