@@ -1,7 +1,12 @@
 #include "cli/qmp_commands.hpp"
 
+#include <algorithm>
+#include <array>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/config_file.hpp"
 
@@ -33,6 +38,41 @@ Result<Json> query_status(const QmpTarget& target, const Json& arguments) {
     return Json{{"status", state}, {"running", state == "running"}};
 }
 
+// Of QEMU's MigrationCapability, what there is here: an option of the same name, or a part of every
+// migration.
+struct Capability {
+    std::string_view name;
+    bool always = false;
+};
+constexpr std::array kCapabilities{
+    Capability{"auto-converge"},     Capability{"events", true},
+    Capability{"return-path", true}, Capability{"pause-before-switchover"},
+    Capability{"multifd", true},     Capability{"switchover-ack"}};
+
+// The list that migrate-set-capabilities takes: [{"capability": NAME, "state": BOOL}, …].
+Result<std::vector<std::pair<const Capability*, bool>>> wanted_capabilities(const Json& arguments) {
+    std::vector<std::pair<const Capability*, bool>> wanted;
+    const auto list = arguments.find("capabilities");
+    if (list == arguments.end() || !list->is_array() || arguments.size() != 1) {
+        return make_error("migrate-set-capabilities needs the argument 'capabilities': a list");
+    }
+    for (const Json& entry : *list) {
+        if (!entry.is_object() || entry.size() != 2 || !entry.contains("capability") ||
+            !entry["capability"].is_string() || !entry.contains("state") ||
+            !entry["state"].is_boolean()) {
+            return make_error("'capabilities' needs entries {{'capability': NAME, 'state': BOOL}}");
+        }
+        const auto& name = entry["capability"].get_ref<const std::string&>();
+        const auto* known = std::find_if(kCapabilities.begin(), kCapabilities.end(),
+                                         [&](const Capability& one) { return one.name == name; });
+        if (known == kCapabilities.end()) {
+            return make_error("parameter 'capability' does not accept value '{}'", name);
+        }
+        wanted.emplace_back(known, entry["state"].get<bool>());
+    }
+    return wanted;
+}
+
 // The settings that a client may change, and the lock over them.
 class Parameters {
   public:
@@ -58,6 +98,42 @@ class Parameters {
         return parameters;
     }
 
+    Result<Json> query_capabilities(const Json& arguments) const {
+        MIGRATE_TRY(no_arguments(arguments));
+        const std::scoped_lock lock(mutex_);
+        Json list = Json::array();
+        for (const Capability& capability : kCapabilities) {
+            list.push_back({{"capability", capability.name}, {"state", is_on(capability)}});
+        }
+        return list;
+    }
+
+    // All of them or none.
+    Result<Settings> set_capabilities(const Json& arguments) {
+        MIGRATE_ASSIGN(const auto wanted, wanted_capabilities(arguments));
+        const std::scoped_lock lock(mutex_);
+        Settings changed = settings_;
+        for (const auto& [capability, state] : wanted) {
+            if (state == is_on(*capability)) continue;
+            if (capability->always) {
+                return make_error("capability '{}' is part of every migration here",
+                                  capability->name);
+            }
+            MIGRATE_ASSIGN(const std::size_t index,
+                           find_option_for(capability->name, changed.side()));
+            if (!kOptions[index].live) {
+                return make_error(
+                    "capability '{}' cannot be changed while a migration runs: start it with the "
+                    "option --{}",
+                    capability->name, capability->name);
+            }
+            MIGRATE_TRY(changed.set(capability->name, state ? "on" : "off"));
+        }
+        MIGRATE_TRY(validate(changed));
+        settings_ = changed;
+        return changed;
+    }
+
     // All of them or none.
     Result<Settings> set(const Json& arguments) {
         const std::scoped_lock lock(mutex_);
@@ -75,6 +151,11 @@ class Parameters {
     }
 
   private:
+    // Called with mutex_ held.
+    bool is_on(const Capability& capability) const {
+        return capability.always || settings_.value(find_option(capability.name)).number != 0;
+    }
+
     mutable std::mutex mutex_;
     Settings settings_;  // guarded by mutex_
 };
@@ -90,6 +171,9 @@ std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Setting
     commands["query-migrate-parameters"] = [parameters](const Json& args) {
         return parameters->query(args);
     };
+    commands["query-migrate-capabilities"] = [parameters](const Json& args) {
+        return parameters->query_capabilities(args);
+    };
     commands["migrate_cancel"] = [shared](const Json& args) -> Result<Json> {
         MIGRATE_TRY(no_arguments(args));
         shared->cancel();
@@ -99,6 +183,12 @@ std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Setting
         commands["migrate-set-parameters"] = [shared,
                                               parameters](const Json& args) -> Result<Json> {
             MIGRATE_ASSIGN(const Settings changed, parameters->set(args));
+            shared->change(changed);
+            return Json::object();
+        };
+        commands["migrate-set-capabilities"] = [shared,
+                                                parameters](const Json& args) -> Result<Json> {
+            MIGRATE_ASSIGN(const Settings changed, parameters->set_capabilities(args));
             shared->change(changed);
             return Json::object();
         };

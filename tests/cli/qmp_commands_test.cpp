@@ -186,8 +186,9 @@ TEST_CASE("query-migrate-parameters gives numbers in QEMU's units") {
 
 TEST_CASE("queries and migrate_cancel take no arguments") {
     Steered steered;
-    for (const char* command : {"query-migrate", "query-status", "query-migrate-parameters",
-                                "migrate_cancel", "query-commands", "query-version"}) {
+    for (const char* command :
+         {"query-migrate", "query-status", "query-migrate-parameters", "query-migrate-capabilities",
+          "migrate_cancel", "query-commands", "query-version"}) {
         INFO(command);
         CHECK(is_generic(steered.refusal(command, R"({"x": 1})"), "arameter 'x' is unexpected"));
     }
@@ -253,9 +254,70 @@ TEST_CASE("migrate-continue names the state it continues from") {
                      "does not wait"));
 }
 
+TEST_CASE("query-migrate-capabilities lists QEMU's names and their states") {
+    Settings settings = settings_of(Side::kSend);
+    REQUIRE(settings.set("switchover-ack", "on"));
+    Steered steered(settings);
+    const Json reply = steered.execute("query-migrate-capabilities");
+    std::map<std::string, bool> states;
+    for (const Json& entry : reply) {
+        CHECK(entry.size() == 2);
+        states[entry["capability"].get<std::string>()] = entry["state"].get<bool>();
+    }
+    CHECK(states == std::map<std::string, bool>{{"auto-converge", false},
+                                                {"events", true},
+                                                {"return-path", true},
+                                                {"pause-before-switchover", false},
+                                                {"multifd", true},
+                                                {"switchover-ack", true}});
+}
+
+TEST_CASE("migrate-set-capabilities changes what may change, and accepts what is so already") {
+    Steered steered;
+    CHECK(steered.execute("migrate-set-capabilities",
+                          R"({"capabilities": [{"capability": "multifd", "state": true},
+                                               {"capability": "switchover-ack", "state": false},
+                                               {"capability": "auto-converge", "state": true}]})") ==
+          Json::object());
+    REQUIRE(steered.changes.size() == 1);
+    CHECK(steered.changes[0].get<"auto-converge">());
+    CHECK(steered.execute("query-migrate-capabilities")[0] ==
+          Json({{"capability", "auto-converge"}, {"state", true}}));
+    CHECK(steered.execute("query-migrate-parameters")["auto-converge"] == true);
+}
+
+TEST_CASE("migrate-set-capabilities says why one cannot change, and then changes none") {
+    Steered steered;
+    const std::string first =
+        R"({"capabilities": [{"capability": "auto-converge", "state": true}, )";
+    const std::pair<const char*, const char*> bad[] = {
+        {R"({"capability": "multifd", "state": false})", "part of every migration"},
+        {R"({"capability": "pause-before-switchover", "state": true})",
+         "the option --pause-before-switchover"},
+        {R"({"capability": "xbzrle", "state": true})", "does not accept value 'xbzrle'"},
+        {R"({"capability": "multifd"})", "'state': BOOL"},
+        {R"({"capability": "multifd", "state": "on"})", "'state': BOOL"},
+        {R"({"capability": 1, "state": true})", "'state': BOOL"},
+        {R"({"capability": "multifd", "state": true, "x": 1})", "'state': BOOL"},
+        {"3", "'state': BOOL"}};
+    for (const auto& [entry, reason] : bad) {
+        INFO(entry);
+        const std::string arguments = first + entry + "]}";
+        CHECK(is_generic(steered.refusal("migrate-set-capabilities", arguments.c_str()), reason));
+    }
+    for (const char* arguments :
+         {"{}", R"({"capabilities": 1})", R"({"capabilities": [], "x": 1})"}) {
+        INFO(arguments);
+        CHECK(is_generic(steered.refusal("migrate-set-capabilities", arguments), "a list"));
+    }
+    CHECK(steered.changes.empty());
+    CHECK(steered.execute("query-migrate-parameters")["auto-converge"] == false);
+}
+
 TEST_CASE("a receiver has no command that steers a sender") {
     Steered receiver(Side::kRecv);
-    for (const char* command : {"migrate-set-parameters", "migrate-continue"}) {
+    for (const char* command :
+         {"migrate-set-parameters", "migrate-set-capabilities", "migrate-continue"}) {
         CHECK(receiver.refusal(command).rfind("CommandNotFound: ", 0) == 0);
     }
     receiver.execute("migrate_cancel");
@@ -263,6 +325,7 @@ TEST_CASE("a receiver has no command that steers a sender") {
     const Json parameters = receiver.execute("query-migrate-parameters");
     CHECK(parameters["io-timeout"] == 30'000);
     CHECK_FALSE(parameters.contains("connect"));
+    CHECK(receiver.execute("query-migrate-capabilities").size() == 6);
 }
 
 }  // namespace migrate::cli
