@@ -215,6 +215,20 @@ TEST_CASE("a throttle slows the guest, and none lets it run again") {
     must(machine.guest->check());
 }
 
+TEST_CASE("a vCPU that has made all the writes that a state may claim makes no more") {
+    WorkloadState state =
+        initial_state({.size_bytes = 4 * kMiB, .working_set_bytes = 4 * kMiB, .threads = 2});
+    state.vcpus[0].writes = kMaxWrites;
+    const Machine host = paused_machine("4M,warm-up=0", 1);
+    const auto guest = must(load_guest(kWorkloadKind, encode_state(state), {memory_of(host)}));
+    must(guest->resume());
+    let_it_write(*guest, 100);
+    must(guest->pause());
+    const WorkloadState saved = must(decode_state(must(guest->save_state())));
+    CHECK(saved.vcpus[0].writes == kMaxWrites);
+    CHECK(saved.vcpus[1].writes >= 100);
+}
+
 TEST_CASE("a guest that runs is neither saved nor checked") {
     const Machine machine = must(open_machine("workload:1M,warm-up=0"));
     CHECK_FALSE(machine.guest->save_state());
