@@ -12,6 +12,9 @@ namespace {
 using namespace migrate;
 using namespace migrate::transport;
 
+// Far below what would overflow where times are added up.
+constexpr std::uint64_t kLongestUs = std::uint64_t{1} << 42U;
+
 void require(bool condition) {
     if (!condition) std::abort();
 }
@@ -32,14 +35,28 @@ void decode_all(std::string_view body) {
     if (const auto offer = decode_offer(body)) check_offer(*offer);
     if (const auto accept = decode_accept(body))
         require(decode_accept(encode(*accept))->session == accept->session);
-    if (const auto mark = decode_round_mark(body)) require(mark->round >= 1);
-    if (const auto done = decode_done(body))
-        require(decode_done(encode(*done))->pages == done->pages);
+    if (const auto mark = decode_round_mark(body)) {
+        require(mark->round >= 1);
+        const auto again = decode_round_mark(encode(*mark));
+        require(again && again->round == mark->round && again->pages == mark->pages);
+    }
+    if (const auto time = decode_load_time(body)) {
+        require(time->microseconds <= kLongestUs);
+        require(decode_load_time(encode(*time))->microseconds == time->microseconds);
+    }
+    if (const auto done = decode_done(body)) {
+        require(done->resume_us <= kLongestUs && done->downtime_us <= kLongestUs);
+        const auto again = decode_done(encode(*done));
+        require(again && again->pages == done->pages && again->downtime_us == done->downtime_us);
+    }
     if (const auto completion = decode_completion(body))
         require(completion->digests.size() <= kMaxRegions);
     const Failure failure = decode_failure(body);
     require(!failure.reason.empty() && failure.reason.size() <= 1024);
     for (const char c : failure.reason) require(c >= 0x20 && c < 0x7F);
+    const Failure again = decode_failure(encode(failure));
+    require(again.reason == failure.reason && again.cancelled == failure.cancelled);
+    require(again.guest_runs == failure.guest_runs);
 }
 
 void feed_frames(std::span<const std::byte> stream, std::size_t piece) {

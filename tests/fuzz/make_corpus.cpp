@@ -1,10 +1,11 @@
 // Writes the fuzz targets' seed corpora: make_corpus FOLDER makes FOLDER/packet_fuzz,
-// FOLDER/handshake_fuzz and FOLDER/qmp_fuzz.
+// FOLDER/handshake_fuzz, FOLDER/qmp_fuzz and FOLDER/state_fuzz.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
 
+#include "guest/workload_state.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/wire.hpp"
@@ -68,6 +69,46 @@ bool write_handshakes(const std::filesystem::path& folder) {
                  std::string(1, '\2') + text_of(encode_hello({.channel = ChannelId{3}})));
 }
 
+// What a session with a guest has beside.
+bool write_live_frames(const std::filesystem::path& folder) {
+    const std::string body(1, '\0');
+    const std::string mark = encode(RoundMark{2, 77});
+    const std::string time = encode(LoadTime{2000});
+    const std::string failure = encode(Failure{false, "why", true});
+    return write(folder / "round-done", body + mark) && write(folder / "load-time", body + time) &&
+           write(folder / "guest-runs", body + failure) &&
+           write(folder / "resumed", body + encode(Done{{1, 2, 3}, 50, 7000})) &&
+           write(folder / "guest-offer", body + encode(Offer{.program = "fuzz",
+                                                             .regions = {{"ram", kGiB}},
+                                                             .packet_bytes = 524288,
+                                                             .guest = "workload"})) &&
+           write(folder / "live", std::string(1, '\1') + encode_frame(FrameType::kRoundDone, mark) +
+                                      encode_frame(FrameType::kSwitchoverAck, time) +
+                                      encode_frame(FrameType::kSwitchover, "{}") +
+                                      encode_frame(FrameType::kGuestState, "MWLD\1") +
+                                      encode_frame(FrameType::kLoaded, time) +
+                                      encode_frame(FrameType::kHandover, "{}") +
+                                      encode_frame(FrameType::kFailure, failure));
+}
+
+bool write_states(const std::filesystem::path& folder) {
+    using namespace migrate::guest;
+    WorkloadSpec spec{.size_bytes = 16 * kPageSize, .working_set_bytes = 8 * kPageSize};
+    WorkloadState state = initial_state(spec);
+    bool ok = write(folder / "fresh", encode_state(state));
+    spec.fill = Fill::kNone;
+    ok = write(folder / "empty", encode_state(initial_state(spec))) && ok;
+    spec.pattern = Pattern::kHotSpot;
+    spec.threads = 2;
+    state = initial_state(spec);
+    state.run_time_us = 5'000'000;
+    state.vcpus = {{1000, 1'700'000'000'000'000}, {1, 1'700'000'000'000'000}};
+    ok = write(folder / "ran", encode_state(state)) && ok;
+    spec.size_bytes = spec.working_set_bytes = kGiB;
+    spec.threads = kMaxThreads;
+    return write(folder / "large", encode_state(initial_state(spec))) && ok;
+}
+
 bool write_requests(const std::filesystem::path& folder) {
     const std::string negotiate = R"(#{"execute":"qmp_capabilities","id":[1]})";
     return write(folder / "negotiate", negotiate) &&
@@ -89,8 +130,10 @@ int main(int argc, char** argv) {
     std::filesystem::create_directories(root / "packet_fuzz", error);
     std::filesystem::create_directories(root / "handshake_fuzz", error);
     std::filesystem::create_directories(root / "qmp_fuzz", error);
+    std::filesystem::create_directories(root / "state_fuzz", error);
     if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz") &&
-        write_requests(root / "qmp_fuzz")) {
+        write_live_frames(root / "handshake_fuzz") && write_requests(root / "qmp_fuzz") &&
+        write_states(root / "state_fuzz")) {
         return 0;
     }
     std::cerr << "make_corpus: cannot write to " << root << '\n';
