@@ -21,12 +21,15 @@ std::string progress_text(const engine::Report& report, std::uint64_t window_byt
     }
     if (!report.rounds.empty()) {
         const auto& [figures, decision] = report.rounds.back();
-        return fmt::format("round {}  {} remaining  dirty {:.0f} MiB/s  expected downtime {} ms{}",
-                           report.rounds.size() + 1, format_bytes(report.remaining_bytes()),
-                           figures.dirty_pages_per_second() * static_cast<double>(kPageSize) /
-                               static_cast<double>(kMiB),
-                           report.expected_downtime.count() / 1000,
-                           decision.stalled ? "  stalled" : "");
+        const unsigned throttle = report.guest ? report.guest->cpu_throttle : 0;
+        return fmt::format(
+            "round {}  {} remaining  dirty {:.0f} MiB/s  expected downtime {} ms{}{}",
+            report.rounds.size() + 1, format_bytes(report.remaining_bytes()),
+            figures.dirty_pages_per_second() * static_cast<double>(kPageSize) /
+                static_cast<double>(kMiB),
+            report.expected_downtime.count() / 1000,
+            throttle == 0 ? "" : fmt::format("  throttle {} %", throttle),
+            decision.stalled ? "  stalled" : "");
     }
     const std::uint64_t remaining = report.remaining_bytes();
     const std::uint64_t done = report.total_bytes - remaining;

@@ -15,6 +15,8 @@ enum class ProgressStyle { kNone, kTerminal, kLines };
 ProgressStyle choose_progress(std::string_view option, bool is_terminal);
 
 // "43 %  1.72 GiB of 4.00 GiB  25.1 Gbit/s  2 s left". `window_bytes` were sent during `window`.
+// With a guest, after the first round, "round 3  12.96 MiB remaining  dirty 5 MiB/s  expected
+// downtime 2538 ms", and "throttle 30 %" and "stalled" where they apply.
 std::string progress_text(const engine::Report& report, std::uint64_t window_bytes,
                           std::chrono::microseconds window);
 
