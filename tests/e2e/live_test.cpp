@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
+#include "tests/memory/huge_pool.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -25,6 +26,31 @@ TEST_CASE("a guest goes on at the receiver with every write, whatever its patter
             }
         }
     }
+}
+
+TEST_CASE("a guest in huge pages goes on at the receiver with every write", "[live]") {
+    constexpr std::uint64_t kPages = 24;
+    const memory::HugePool pool(kPages);
+    if (!pool) return;
+    if (memory::HugePool::free_pages() < kPages) {
+        WARN("skipped: the huge pages of this host are in use");
+        return;
+    }
+    const TemporaryFolder folder;
+    for (const char* tracker : {"auto", "hash"}) {
+        for (const char* sink : {"anon:", "memfd:"}) {
+            INFO(tracker << " " << sink);
+            LiveRun run(folder, "workload:48M,rate=100,threads=2,memory=hugetlb",
+                        {"--dirty-tracker", tracker, "--verify", "digest"}, {"--sink", sink});
+            check_arrived(run);
+        }
+    }
+    LiveRun stays(folder, "workload:48M,rate=100,memory=hugetlb",
+                  {"--max-bandwidth", "20M/s", "--deadline", "1s"});
+    CHECK(stays.sender.wait() == 1);
+    CHECK(stays.receiver->wait() == 1);
+    INFO(stays.sender.both() << stays.receiver->both());
+    CHECK(judge_guest(stays.sender, stays.receiver.process()) == GuestPlace::kSender);
 }
 
 TEST_CASE("a guest arrives through compression, the legacy scan and with acknowledgement",
