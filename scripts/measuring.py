@@ -193,6 +193,11 @@ def describe_machine():
         print(f"{Path(sys.argv[0]).name}: the machine is busy; figures will scatter", file=sys.stderr)
 
 
+def available_mib():
+    """Memory that processes may still take."""
+    return int(re.search(r"^MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE).group(1)) // 1024
+
+
 def show_progress(text):
     if sys.stderr.isatty():
         print(f"\r{'  ' + text:60}\r", end="", file=sys.stderr, flush=True)
