@@ -9,9 +9,9 @@ namespace {
 
 // Rounds that the bandwidth is taken from: what was long ago says little.
 constexpr std::size_t kRecentRounds = 4;
-// A round that leaves more than this share of the fewest dirty pages so far has gained nothing …
+// A round that leaves more than this share of what the last gain left has gained nothing …
 constexpr double kGain = 0.9;
-// … and that so often in a row is a stall.
+// … and that so often in a row is a stall. Small gains add up: 6 % a round is none.
 constexpr unsigned kStallRounds = 2;
 // As in QEMU: one round over the threshold may be chance.
 constexpr unsigned kThrottleRounds = 2;
@@ -87,9 +87,9 @@ Microseconds Convergence::expect(std::uint64_t dirty_pages, const Tunables& tuna
 
 void Convergence::look_for_stall(const RoundFigures& figures) {
     const bool gained =
-        fewest_dirty_ == UINT64_MAX ||
-        static_cast<double>(figures.dirty_pages) < kGain * static_cast<double>(fewest_dirty_);
-    fewest_dirty_ = std::min(fewest_dirty_, figures.dirty_pages);
+        dirty_at_gain_ == UINT64_MAX ||
+        static_cast<double>(figures.dirty_pages) < kGain * static_cast<double>(dirty_at_gain_);
+    if (gained) dirty_at_gain_ = figures.dirty_pages;
     rounds_without_gain_ = gained ? 0 : rounds_without_gain_ + 1;
 }
 

@@ -91,8 +91,8 @@ class Convergence {
                         const Decision& decision) const;
 
     bool needs_ack_;
-    std::vector<RoundFigures> recent_;  // the last few rounds
-    std::uint64_t fewest_dirty_ = UINT64_MAX;
+    std::vector<RoundFigures> recent_;          // the last few rounds
+    std::uint64_t dirty_at_gain_ = UINT64_MAX;  // after the last round that gained
     unsigned rounds_without_gain_ = 0;
     unsigned rounds_over_threshold_ = 0;
     unsigned rounds_under_threshold_ = 0;

@@ -127,13 +127,27 @@ TEST_CASE("two rounds without gain are a stall, one is not") {
     CHECK(rounds.after(kStuck / 2).stalled);
 }
 
-TEST_CASE("what dirties ever less is no stall, however slowly it does") {
-    Rounds rounds;
-    std::uint64_t dirty = 64 * kPagesPerSecond;
-    for (int i = 0; i < 20; ++i) {
-        CHECK_FALSE(rounds.after(dirty).stalled);
-        dirty = dirty * 88 / 100;
+TEST_CASE("what dirties ever less is no stall, be it by 6 % a round") {
+    for (const unsigned percent : {88U, 91U, 94U}) {
+        Rounds rounds;
+        rounds.tunables.stall_limit = seconds(1);
+        rounds.tunables.max_downtime = seconds(9);
+        std::uint64_t dirty = 64 * kPagesPerSecond;
+        for (int i = 0; i < 20; ++i) {
+            const Decision decision = rounds.after(dirty);
+            CHECK_FALSE(decision.stalled);
+            CHECK(decision.action == Action::kNextRound);
+            CHECK(decision.downtime_limit == rounds.tunables.downtime_limit);
+            dirty = dirty * percent / 100;
+        }
     }
+}
+
+TEST_CASE("what gains less than a tenth in two rounds together is a stall") {
+    Rounds rounds;
+    CHECK_FALSE(rounds.after(1000 * kStuck).stalled);
+    CHECK_FALSE(rounds.after(960 * kStuck).stalled);
+    CHECK(rounds.after(920 * kStuck).stalled);
 }
 
 TEST_CASE("the reason of a stall holds the numbers") {
