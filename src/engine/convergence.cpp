@@ -54,7 +54,9 @@ double RoundFigures::bytes_per_second() const {
 }
 
 double RoundFigures::dirty_pages_per_second() const {
-    return duration.count() > 0 ? static_cast<double>(dirty_pages) / seconds(duration) : 0;
+    // The guest writes on while it is asked what it wrote.
+    const Microseconds time = duration + collect_time;
+    return time.count() > 0 ? static_cast<double>(dirty_pages) / seconds(time) : 0;
 }
 
 // That of the recent round that moved most: small rounds measure their own overhead.
@@ -70,8 +72,11 @@ double Convergence::bandwidth(const Tunables& tunables) const {
 
 Microseconds Convergence::expect(std::uint64_t dirty_pages, const Tunables& tunables,
                                  const FixedCosts& costs) const {
-    const Microseconds collect_time =
-        recent_.empty() ? Microseconds() : recent_.back().collect_time;
+    // The longest: to go on until one happens to be short is to count on luck in the last round.
+    Microseconds collect_time{};
+    for (const RoundFigures& round : recent_) {
+        collect_time = std::max(collect_time, round.collect_time);
+    }
     // Compressed pages weigh less than they hold. Every dirty page may have content.
     double weight = 1;
     for (const RoundFigures& round : recent_) {

@@ -85,6 +85,24 @@ TEST_CASE("every fixed cost counts") {
             milliseconds(80)) == least + 700);
 }
 
+TEST_CASE("a collect that was short by chance switches nothing over") {
+    Rounds rounds;
+    rounds.figures.collect_time = milliseconds(260);
+    rounds.after(0);
+    rounds.figures.collect_time = milliseconds(80);
+    for (int i = 0; i < 3; ++i) CHECK(rounds.after(0).action == Action::kNextRound);
+    // What was long ago says little.
+    CHECK(rounds.after(0).action == Action::kSwitchOver);
+}
+
+TEST_CASE("what the guest writes while pages are collected does not add to its rate") {
+    RoundFigures figures{
+        .duration = milliseconds(40), .collect_time = milliseconds(160), .dirty_pages = 10'000};
+    CHECK(figures.dirty_pages_per_second() == 50'000);
+    figures.duration = figures.collect_time = {};
+    CHECK(figures.dirty_pages_per_second() == 0);
+}
+
 TEST_CASE("a bandwidth that the user states goes before the measured one") {
     Rounds rounds;
     rounds.tunables.avail_switchover_bandwidth = 10 * kRate;
