@@ -1,0 +1,97 @@
+// What a software DSA device is told to do wrong, as data and as text.
+// Invariant: parse_fault_plan(to_string(plan)) is the same plan, so that every failure of a test
+// can be repeated from one printed line.
+//
+// A plan is words separated by "," or ":" (the latter nests in lists that use the comma):
+//
+//     [wqQ.]KIND[=VALUE][@WHEN]       seed=N
+//
+// wqQ. confines a word to queue Q. Each word counts the events it looks at by itself, from 0:
+//
+//     KIND=VALUE        events         what happens
+//     full=N|ever       submissions    N tries in a row, or all, find the queue full
+//     fault-byte=K|any  work           page fault at byte K of the transfer, or at a random one
+//     list-fault=I|any  batches        descriptor I of the list cannot be read: status 6
+//     bad-child=I|any   batches        descriptor I of the batch fails with a random status
+//     batch-status=S    batches        status S for the batch, none of its descriptors is touched
+//     status=S          work           status S; 3 and 4 (0x83, 0x84) stop at a random byte, any
+//                                      other but 2 comes with random bytes in the other fields
+//     wrong             work           a wrong answer with status success
+//     record-fault      records        the record's page cannot be had: it is never written (0x1a)
+//     drop              records        the record is never written
+//     late=TIME         tops           the records come TIME later (ns, us, ms, s)
+//     reorder           tops           a batch's descriptors in random order; others overtake it
+//     halt-after=N      work           after N the device halts: it takes and finishes nothing
+//     open=ERRNO        opens          open() fails (EBUSY, EPERM, ...)
+//     mmap=ERRNO        mmaps          mmap() fails
+//     write=ERRNO       writes         write() fails at that descriptor (EAGAIN, EINVAL, ...)
+//
+// Work is every descriptor but a batch, tops every descriptor in a queue, submissions every try to
+// put one there, writes every descriptor handed to write(). WHEN is N (the N-th event only), N+
+// (from it on), /N (every N-th) or a probability with a dot (0.01); without it a word means every
+// event, and `full` the first one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace migrate::accel::softdsa {
+
+enum class FaultKind : std::uint8_t {
+    kFull,
+    kFaultByte,
+    kListFault,
+    kBadChild,
+    kBatchStatus,
+    kStatus,
+    kWrong,
+    kRecordFault,
+    kDrop,
+    kLate,
+    kReorder,
+    kHaltAfter,
+    kOpenError,
+    kMapError,
+    kWriteError,
+};
+
+// FaultRule::value of "ever" and "any".
+inline constexpr std::uint64_t kAnyValue = UINT64_MAX;
+
+struct FaultWhen {
+    enum class Kind : std::uint8_t { kAlways, kAt, kFrom, kEvery, kChance };
+    Kind kind = Kind::kAlways;
+    std::uint64_t count = 0;
+    double chance = 0;
+    friend bool operator==(const FaultWhen&, const FaultWhen&) = default;
+};
+
+struct FaultRule {
+    FaultKind kind = FaultKind::kFull;
+    std::uint64_t value = 0;  // a count, byte, index, status, errno or ns, by kind
+    int queue = -1;           // -1: every queue
+    FaultWhen when;
+    friend bool operator==(const FaultRule&, const FaultRule&) = default;
+};
+
+struct FaultPlan {
+    std::uint64_t seed = 1;  // of every chance and every random value
+    std::vector<FaultRule> rules;
+    friend bool operator==(const FaultPlan&, const FaultPlan&) = default;
+};
+
+struct ParsedFaultPlan {
+    FaultPlan plan;
+    std::string error;  // empty: none; else it names the word
+};
+ParsedFaultPlan parse_fault_plan(std::string_view text);
+std::string to_string(const FaultPlan& plan);
+
+// One to four faults of any kind but open=, mmap= and write=, which keep a client from beginning;
+// the same for the same seed. A client that finishes on the CPU what the device does not answers
+// every one of them in bounded time; halts and "full=ever" are rarer than the rest.
+FaultPlan random_plan(std::uint64_t seed);
+
+}  // namespace migrate::accel::softdsa
