@@ -107,6 +107,10 @@ class Device {
 
   private:
     struct Implementation;
+    bool put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept;
+    int write_one(std::size_t queue, std::uint64_t address) noexcept;
+    int planned_errno(FaultKind kind, std::size_t queue) noexcept;
+
     std::unique_ptr<Implementation> implementation_;
 };
 

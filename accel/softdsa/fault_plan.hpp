@@ -89,9 +89,9 @@ struct ParsedFaultPlan {
 ParsedFaultPlan parse_fault_plan(std::string_view text);
 std::string to_string(const FaultPlan& plan);
 
-// One to four faults of any kind but open=, mmap= and write=, which keep a client from beginning;
-// the same for the same seed. A client that finishes on the CPU what the device does not answers
-// every one of them in bounded time; halts and "full=ever" are rarer than the rest.
+// One to four faults, the same for the same seed. A client that finishes on the CPU what the device
+// does not answers every one of them in bounded time, so these are left out: open, mmap and write,
+// which keep it from beginning, and wrong, which nothing would tell it.
 FaultPlan random_plan(std::uint64_t seed);
 
 }  // namespace migrate::accel::softdsa

@@ -1,0 +1,62 @@
+// Wakes engines from anywhere, signal handlers included.
+// Invariant: value() is read before the queues are looked at, and wait() sleeps only while it is
+// still that: what is put into a queue afterwards is not slept through.
+#pragma once
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+#include <ctime>
+
+namespace migrate::accel::softdsa {
+
+inline constexpr std::uint64_t kNever = UINT64_MAX;
+
+inline std::uint64_t now_ns() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+class Doorbell {
+  public:
+    std::uint32_t value() const noexcept { return value_.load(); }
+
+    void ring_one() noexcept { ring(1); }
+    void ring_all() noexcept { ring(INT_MAX); }
+
+    // Until it is rung or the clock (CLOCK_MONOTONIC) says `deadline_ns`; may return early.
+    void wait(std::uint32_t seen, std::uint64_t deadline_ns) noexcept {
+        timespec until{};
+        until.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000U);
+        until.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000U);
+        // Sequentially consistent, like ring(): either this thread sees the new value, or the
+        // ringer sees a sleeper.
+        sleepers_.fetch_add(1);
+        ::syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET_PRIVATE, seen,
+                  deadline_ns == kNever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
+        sleepers_.fetch_sub(1);
+    }
+
+  private:
+    void ring(int engines) noexcept {
+        value_.fetch_add(1);
+        if (sleepers_.load() == 0) return;
+        const int before = errno;
+        ::syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, engines, nullptr, nullptr, 0);
+        errno = before;
+    }
+
+    std::atomic<std::uint32_t> value_{0};
+    std::atomic<std::uint32_t> sleepers_{0};
+    static_assert(sizeof(std::atomic<std::uint32_t>) == 4 &&
+                  std::atomic<std::uint32_t>::is_always_lock_free);
+};
+
+}  // namespace migrate::accel::softdsa

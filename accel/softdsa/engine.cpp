@@ -1,0 +1,299 @@
+#include "accel/softdsa/engine.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "accel/softdsa/injected_outcomes.hpp"
+#include "accel/softdsa/user_memory.hpp"
+#include "base/splitmix64.hpp"
+
+namespace migrate::accel::softdsa {
+namespace {
+
+using dsa::CompletionStatus;
+using dsa::Descriptor;
+using dsa::Opcode;
+
+// A sleep ends that much too late: what is due sooner is waited for awake.
+constexpr std::uint64_t kSleepSlackNs = 80'000;
+// The longest that what is overtaken stays behind.
+constexpr std::uint64_t kReorderNs = 200'000;
+
+std::uint64_t page_of(std::uint64_t address) { return address - address % user_memory::kPageBytes; }
+
+std::uint64_t service_ns(const Timing& timing, std::uint64_t bytes) {
+    const double ns =
+        static_cast<double>(bytes) * 1e9 / static_cast<double>(timing.bytes_per_second);
+    return std::max(timing.descriptor_ns, static_cast<std::uint64_t>(ns));
+}
+
+}  // namespace
+
+Wiring::Wiring(const DeviceConfig& config) {
+    for (const QueueConfig& queue : config.queues)
+        queues.push_back(std::make_unique<WorkQueue>(queue.size));
+}
+
+DeviceState::DeviceState(const DeviceConfig& configuration)
+    : config(configuration),
+      faults(configuration.faults),
+      counts(configuration.queues.size()),
+      wiring(std::make_unique<Wiring>(configuration)) {}
+
+Engine::Engine(DeviceState& state, std::size_t first)
+    : state_(state), wiring_(*state.wiring), next_(first % state.config.queues.size()) {
+    std::uint32_t longest = 0;
+    for (const QueueConfig& queue : state.config.queues)
+        longest = std::max(longest, queue.max_batch);
+    list_.resize(longest);
+}
+
+bool Engine::ended() const {
+    return wiring_.stopping.load(std::memory_order_acquire) ||
+           state_.halted.load(std::memory_order_acquire);
+}
+
+void Engine::run() {
+    while (!wiring_.stopping.load(std::memory_order_acquire)) {
+        const std::uint32_t seen = wiring_.doorbell.value();
+        if (state_.halted.load(std::memory_order_acquire)) {
+            wiring_.doorbell.wait(seen, kNever);
+            continue;
+        }
+        const bool answered = answer_one();
+        if (take_one() || answered) continue;
+        const std::uint64_t now = now_ns();
+        const std::uint64_t due = wiring_.held.next_due(now);
+        if (due != kNever && due < now + kSleepSlackNs)
+            ::sched_yield();
+        else
+            wiring_.doorbell.wait(seen, due == kNever ? due : due - kSleepSlackNs / 2);
+    }
+}
+
+bool Engine::take_one() {
+    for (std::size_t i = 0; i < wiring_.queues.size(); ++i) {
+        const std::size_t queue = next_;
+        next_ = (next_ + 1) % wiring_.queues.size();
+        WorkQueue::Entry entry;
+        if (!wiring_.queues[queue]->take(entry)) continue;
+        process(queue, entry);
+        return true;
+    }
+    return false;
+}
+
+bool Engine::answer_one() {
+    const auto finished = [this](const Answer& answer) {
+        return wiring_.queues[answer.queue]->finished_before(answer.position);
+    };
+    std::optional<Answer> answer = wiring_.held.take(now_ns(), finished);
+    if (!answer) return false;
+    for (const CompletionWrite& record : answer->writes) write(answer->queue, record);
+    wiring_.queues[answer->queue]->finish(answer->position);
+    return true;
+}
+
+void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
+    Task task{.entry = entry, .answer = {.queue = queue, .position = entry.position, .writes = {}}};
+    task.answer.drains = entry.descriptor.opcode() == Opcode::kDrain;
+    QueueCounts& counts = state_.counts[queue];
+    if (const auto late = state_.faults.next(FaultKind::kLate, queue)) {
+        task.delay = late->value;
+        count(counts.injected);
+    }
+    if (const auto reorder = state_.faults.next(FaultKind::kReorder, queue)) {
+        task.shuffles = true;
+        task.delay += reorder->random % kReorderNs;
+        count(counts.injected);
+    }
+    task.holds = task.answer.drains || task.delay != 0 || state_.config.timing.enabled;
+    if (entry.descriptor.opcode() == Opcode::kBatch)
+        batch(task);
+    else
+        answer(task, entry.descriptor, work(task, entry.descriptor, Place::kQueue, 0));
+    finish(task);
+}
+
+void Engine::finish(Task& task) {
+    const Timing& timing = state_.config.timing;
+    count(state_.counts[task.answer.queue].device_time_ns, task.service);
+    if (!task.holds) {
+        wiring_.queues[task.answer.queue]->finish(task.answer.position);
+        return;
+    }
+    std::uint64_t due = task.delay == 0 ? 0 : now_ns() + task.delay;
+    if (timing.enabled) {
+        std::uint64_t before = wiring_.device_free_ns.load();
+        std::uint64_t after = 0;
+        do {
+            after = std::max(before, task.entry.submitted_ns) + task.service;
+        } while (!wiring_.device_free_ns.compare_exchange_weak(before, after));
+        due = std::max(due, after + timing.latency_ns + task.delay);
+    }
+    task.answer.due_ns = due;
+    wiring_.held.hold(std::move(task.answer));
+}
+
+void Engine::batch(Task& task) {
+    const std::size_t queue = task.answer.queue;
+    const Descriptor& descriptor = task.entry.descriptor;
+    QueueCounts& counts = state_.counts[queue];
+    count(counts.batches);
+    Outcome outcome = check(descriptor, state_.config.queues[queue], Place::kQueue);
+    if (const auto forced = state_.faults.next(FaultKind::kBatchStatus, queue)) {
+        outcome = garbage(static_cast<std::uint8_t>(forced->value), forced->random);
+        count(counts.injected);
+    }
+    if (!outcome.failed()) {
+        const std::size_t bytes = descriptor.size * sizeof(Descriptor);
+        std::size_t readable =
+            user_memory::read(descriptor.source, list_.data(), bytes) / sizeof(Descriptor);
+        if (const auto fault = state_.faults.next(FaultKind::kListFault, queue)) {
+            const std::uint64_t at =
+                fault->value == kAnyValue ? fault->random % descriptor.size : fault->value;
+            if (at < readable) {
+                readable = at;
+                count(counts.injected);
+            }
+        }
+        outcome = children(task, readable);
+    }
+    if (outcome.failed()) count(counts.errors);
+    answer(task, descriptor, outcome);
+}
+
+// The batch's own outcome; descriptors from `readable` on cannot be had.
+Outcome Engine::children(Task& task, std::size_t readable) {
+    const std::size_t queue = task.answer.queue;
+    const Descriptor& batch = task.entry.descriptor;
+    std::size_t bad = SIZE_MAX;
+    std::uint64_t bad_random = 0;
+    if (const auto fault = state_.faults.next(FaultKind::kBadChild, queue)) {
+        bad_random = fault->random;
+        bad = fault->value == kAnyValue ? bad_random % batch.size : fault->value;
+    }
+    Outcome outcome;
+    std::uint32_t done = 0;
+    for (const std::size_t i : order(task, readable)) {
+        const Descriptor& child = list_[i];
+        // A fence behind a failure ends the batch: the rest is not touched.
+        if ((child.flags() & dsa::kFlagFence) != 0 && outcome.failed()) break;
+        const std::uint8_t forced = i == bad ? random_error(bad_random) : std::uint8_t{0};
+        const Outcome result = work(task, child, Place::kBatch, forced);
+        if (ended()) return outcome;
+        answer(task, child, result);
+        if (result.failed()) outcome = outcome_of(CompletionStatus::kBatchFailed);
+        ++done;
+    }
+    if (outcome.failed()) outcome.result = 1;
+    if (done == readable && readable < batch.size) {
+        outcome = outcome_of(CompletionStatus::kBatchPageFault);
+        outcome.fault_address = page_of(batch.source + readable * sizeof(Descriptor));
+    }
+    outcome.bytes_completed = done;
+    return outcome;
+}
+
+// The order in which the children run: a fence is passed by none.
+std::vector<std::size_t> Engine::order(const Task& task, std::size_t readable) const {
+    std::vector<std::size_t> order(readable);
+    std::iota(order.begin(), order.end(), 0);
+    if (!task.shuffles) return order;
+    std::uint64_t random = task.delay ^ task.entry.position;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < readable; ++i) {
+        if ((list_[i].flags() & dsa::kFlagFence) != 0) begin = i;
+        random = splitmix64(random);
+        // The fenced one itself stays the first of what it begins.
+        const std::size_t first = (list_[begin].flags() & dsa::kFlagFence) != 0 ? begin + 1 : begin;
+        if (i > first) std::swap(order[i], order[first + random % (i - first + 1)]);
+    }
+    return order;
+}
+
+Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
+                     std::uint8_t forced_status) {
+    const std::size_t queue = task.answer.queue;
+    QueueCounts& counts = state_.counts[queue];
+    if (state_.faults.happens(FaultKind::kHaltAfter, queue)) {
+        count(counts.injected);
+        state_.halted.store(true, std::memory_order_release);
+        return {};
+    }
+    const Outcome outcome = execute(queue, descriptor, place, forced_status);
+    count(counts.work);
+    count(counts.bytes, outcome.transferred);
+    if (outcome.failed() &&
+        outcome.status != static_cast<std::uint8_t>(CompletionStatus::kSuccessFalsePredicate))
+        count(counts.errors);
+    task.service += service_ns(state_.config.timing, outcome.transferred);
+    return outcome;
+}
+
+Outcome Engine::execute(std::size_t queue, const Descriptor& descriptor, Place place,
+                        std::uint8_t forced_status) {
+    FaultInjector& faults = state_.faults;
+    QueueCounts& counts = state_.counts[queue];
+    const std::optional<Fault> status = faults.next(FaultKind::kStatus, queue);
+    const std::optional<Fault> fault = faults.next(FaultKind::kFaultByte, queue);
+    const std::optional<Fault> wrong = faults.next(FaultKind::kWrong, queue);
+    if (status && forced_status == 0) forced_status = static_cast<std::uint8_t>(status->value);
+    const Outcome refused = check(descriptor, state_.config.queues[queue], place);
+    if (refused.failed()) return refused;
+
+    const std::uint64_t random = status ? status->random : descriptor.source;
+    if (forced_status != 0) {
+        count(counts.injected);
+        if (!is_partial(forced_status)) return garbage(forced_status, random);
+    }
+    std::uint64_t fault_at = UINT64_MAX;
+    const std::uint32_t size = std::max(descriptor.size, 1U);
+    if (forced_status != 0)
+        fault_at = random % size;
+    else if (fault)
+        fault_at = fault->value == kAnyValue ? fault->random % size : fault->value;
+    if (wrong) {
+        count(counts.injected);
+        if (!answers_by_record(descriptor.opcode())) return {};
+    }
+    Outcome outcome = operator_.execute(descriptor, fault_at);
+    if (forced_status == 0 && fault && outcome.failed()) count(counts.injected);
+    if (forced_status != 0) outcome = with_status(outcome, forced_status);
+    return wrong ? falsified(outcome, descriptor, wrong->random) : outcome;
+}
+
+void Engine::answer(Task& task, const Descriptor& descriptor, const Outcome& outcome) {
+    const std::size_t queue = task.answer.queue;
+    QueueCounts& counts = state_.counts[queue];
+    const std::uint32_t flags = descriptor.flags();
+    if ((flags & dsa::kFlagCompletionAddressValid) == 0) return;
+    if ((flags & dsa::kFlagRequestCompletion) == 0 && !outcome.failed()) return;
+    const bool unreachable = state_.faults.happens(FaultKind::kRecordFault, queue);
+    const bool dropped = state_.faults.happens(FaultKind::kDrop, queue);
+    if (unreachable || dropped) {
+        count(counts.injected);
+        count(counts.unwritten);
+        return;
+    }
+    const CompletionWrite record{descriptor.completion_address,
+                                 encode(outcome, descriptor.opcode())};
+    if (task.holds)
+        task.answer.writes.push_back(record);
+    else
+        write(queue, record);
+}
+
+void Engine::write(std::size_t queue, const CompletionWrite& record) {
+    QueueCounts& counts = state_.counts[queue];
+    // A record at an address that is not aligned, or not there, is one the device cannot write; it
+    // would say so in its error register (0x1b, 0x1a).
+    const bool written = !ended() && record.address % record.record.size() == 0 &&
+                         user_memory::write_record(record.address, record.record);
+    count(written ? counts.records : counts.unwritten);
+}
+
+}  // namespace migrate::accel::softdsa

@@ -1,0 +1,91 @@
+// What an engine thread does: takes descriptors, does them, and answers.
+// Invariant: between the stop (or a halt) and the end of the thread it writes no record.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "accel/softdsa/device.hpp"
+#include "accel/softdsa/doorbell.hpp"
+#include "accel/softdsa/fault_injector.hpp"
+#include "accel/softdsa/held_answers.hpp"
+#include "accel/softdsa/operations.hpp"
+#include "accel/softdsa/work_queue.hpp"
+
+namespace migrate::accel::softdsa {
+
+// As QueueCounters; each is only added to.
+struct QueueCounts {
+    std::atomic<std::uint64_t> accepted{0}, refused{0}, lost{0}, batches{0}, work{0}, bytes{0},
+        records{0}, unwritten{0}, errors{0}, injected{0}, device_time_ns{0};
+};
+
+inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noexcept {
+    counter.fetch_add(n, std::memory_order_relaxed);
+}
+
+// What a fork leaves behind: of it a child gets a new one.
+struct Wiring {
+    explicit Wiring(const DeviceConfig& config);
+
+    std::vector<std::unique_ptr<WorkQueue>> queues;
+    Doorbell doorbell;
+    HeldAnswers held;
+    std::atomic<bool> stopping{false};
+    std::atomic<std::uint64_t> device_free_ns{0};  // when the modelled device is done with its work
+};
+
+// What all engines share. `wiring` is replaced only while there are none.
+struct DeviceState {
+    explicit DeviceState(const DeviceConfig& configuration);
+
+    const DeviceConfig config;
+    FaultInjector faults;
+    std::vector<QueueCounts> counts;  // one a queue
+    std::atomic<bool> halted{false};
+    std::unique_ptr<Wiring> wiring;
+};
+
+class Engine {
+  public:
+    // `first` is the queue it looks at first.
+    Engine(DeviceState& state, std::size_t first);
+    void run();
+
+  private:
+    // One descriptor of a queue while it is done.
+    struct Task {
+        const WorkQueue::Entry& entry;
+        Answer answer;
+        bool holds = false;         // its records wait for answer.due_ns
+        std::uint64_t service = 0;  // ns of modelled device time so far
+        std::uint64_t delay = 0;    // ns, by the plan
+        bool shuffles = false;      // its children in any order
+    };
+
+    bool take_one();
+    bool answer_one();
+    void process(std::size_t queue, const WorkQueue::Entry& entry);
+    void finish(Task& task);
+    void batch(Task& task);
+    Outcome children(Task& task, std::size_t readable);
+    std::vector<std::size_t> order(const Task& task, std::size_t readable) const;
+    Outcome work(Task& task, const dsa::Descriptor& descriptor, Place place,
+                 std::uint8_t forced_status);
+    Outcome execute(std::size_t queue, const dsa::Descriptor& descriptor, Place place,
+                    std::uint8_t forced_status);
+    void answer(Task& task, const dsa::Descriptor& descriptor, const Outcome& outcome);
+    void write(std::size_t queue, const CompletionWrite& record);
+    bool ended() const;
+
+    DeviceState& state_;
+    Wiring& wiring_;
+    std::size_t next_;
+    Operator operator_;
+    std::vector<dsa::Descriptor> list_;  // a batch's
+};
+
+}  // namespace migrate::accel::softdsa

@@ -1,0 +1,25 @@
+#include "accel/softdsa/held_answers.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "accel/softdsa/doorbell.hpp"
+
+namespace migrate::accel::softdsa {
+
+void HeldAnswers::hold(Answer answer) {
+    const std::lock_guard lock(mutex_);
+    answers_.push_back(std::move(answer));
+}
+
+std::uint64_t HeldAnswers::next_due(std::uint64_t now) const {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t next = kNever;
+    for (const Answer& answer : answers_) {
+        // A drain whose time has come waits for another engine, which looks here when it is done.
+        if (answer.due_ns > now || !answer.drains) next = std::min(next, answer.due_ns);
+    }
+    return next;
+}
+
+}  // namespace migrate::accel::softdsa
