@@ -3,14 +3,17 @@ option(MIGRATE_WERROR "Treat warnings as errors" OFF)
 option(MIGRATE_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 set(MIGRATE_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined or thread")
 
-add_library(migrate_settings INTERFACE)
-target_compile_features(migrate_settings INTERFACE cxx_std_20)
-target_include_directories(migrate_settings INTERFACE
+# migrate_plain_settings is for what is loaded into other programs, and so may contain no sanitizer.
+add_library(migrate_plain_settings INTERFACE)
+target_compile_features(migrate_plain_settings INTERFACE cxx_std_20)
+target_include_directories(migrate_plain_settings INTERFACE
     "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_BINARY_DIR}/generated")
-target_compile_options(migrate_settings INTERFACE
+target_compile_options(migrate_plain_settings INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
     -Wold-style-cast -Wcast-align -Woverloaded-virtual
     $<$<BOOL:${MIGRATE_WERROR}>:-Werror>)
+add_library(migrate_settings INTERFACE)
+target_link_libraries(migrate_settings INTERFACE migrate_plain_settings)
 if(MIGRATE_SANITIZE)
     target_compile_options(migrate_settings INTERFACE
         # GCC 12 sees uninitialised values in <regex> under the sanitizers that are none.
