@@ -185,8 +185,8 @@ Outcome Engine::children(Task& task, std::size_t readable) {
         const std::uint8_t forced = i == bad ? random_error(bad_random) : std::uint8_t{0};
         const Outcome result = work(task, child, Place::kBatch, forced);
         if (ended()) return outcome;
-        answer(task, child, result);
-        if (result.failed()) outcome = outcome_of(CompletionStatus::kBatchFailed);
+        const bool answered = answer(task, child, result);
+        if (result.failed() || !answered) outcome = outcome_of(CompletionStatus::kBatchFailed);
         ++done;
     }
     if (outcome.failed()) outcome.result = 1;
@@ -266,34 +266,35 @@ Outcome Engine::execute(std::size_t queue, const Descriptor& descriptor, Place p
     return wrong ? falsified(outcome, descriptor, wrong->random) : outcome;
 }
 
-void Engine::answer(Task& task, const Descriptor& descriptor, const Outcome& outcome) {
+// False: the record could not be written.
+bool Engine::answer(Task& task, const Descriptor& descriptor, const Outcome& outcome) {
     const std::size_t queue = task.answer.queue;
     QueueCounts& counts = state_.counts[queue];
     const std::uint32_t flags = descriptor.flags();
-    if ((flags & dsa::kFlagCompletionAddressValid) == 0) return;
-    if ((flags & dsa::kFlagRequestCompletion) == 0 && !outcome.failed()) return;
+    if ((flags & dsa::kFlagCompletionAddressValid) == 0) return true;
+    if ((flags & dsa::kFlagRequestCompletion) == 0 && !outcome.failed()) return true;
     const bool unreachable = state_.faults.happens(FaultKind::kRecordFault, queue);
     const bool dropped = state_.faults.happens(FaultKind::kDrop, queue);
     if (unreachable || dropped) {
         count(counts.injected);
         count(counts.unwritten);
-        return;
+        return !unreachable;
     }
     const CompletionWrite record{descriptor.completion_address,
                                  encode(outcome, descriptor.opcode())};
-    if (task.holds)
-        task.answer.writes.push_back(record);
-    else
-        write(queue, record);
+    if (!task.holds) return write(queue, record);
+    task.answer.writes.push_back(record);
+    return record.address % record.record.size() == 0;
 }
 
-void Engine::write(std::size_t queue, const CompletionWrite& record) {
-    QueueCounts& counts = state_.counts[queue];
-    // A record at an address that is not aligned, or not there, is one the device cannot write; it
-    // would say so in its error register (0x1b, 0x1a).
+// A record at an address that is not aligned, or not there, is one the device cannot write; it
+// would say so in its error register (0x1b, 0x1a).
+bool Engine::write(std::size_t queue, const CompletionWrite& record) {
     const bool written = !ended() && record.address % record.record.size() == 0 &&
                          user_memory::write_record(record.address, record.record);
+    QueueCounts& counts = state_.counts[queue];
     count(written ? counts.records : counts.unwritten);
+    return written;
 }
 
 }  // namespace migrate::accel::softdsa

@@ -77,8 +77,8 @@ class Engine {
                  std::uint8_t forced_status);
     Outcome execute(std::size_t queue, const dsa::Descriptor& descriptor, Place place,
                     std::uint8_t forced_status);
-    void answer(Task& task, const dsa::Descriptor& descriptor, const Outcome& outcome);
-    void write(std::size_t queue, const CompletionWrite& record);
+    bool answer(Task& task, const dsa::Descriptor& descriptor, const Outcome& outcome);
+    bool write(std::size_t queue, const CompletionWrite& record);
     bool ended() const;
 
     DeviceState& state_;

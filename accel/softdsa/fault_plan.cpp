@@ -212,6 +212,14 @@ std::string parse_word(std::string_view word, FaultPlan& plan) {
         plan.seed = *seed;
         return {};
     }
+    if (word.starts_with("random=")) {
+        const auto seed = number(word.substr(7));
+        if (!seed) return complaint(word, "the seed is a number");
+        const FaultPlan drawn = random_plan(*seed);
+        plan.seed = drawn.seed;
+        plan.rules.insert(plan.rules.end(), drawn.rules.begin(), drawn.rules.end());
+        return {};
+    }
     FaultRule rule;
     std::string_view rest = word;
     if (!take_queue(rest, rule))

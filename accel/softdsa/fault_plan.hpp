@@ -4,15 +4,16 @@
 //
 // A plan is words separated by "," or ":" (the latter nests in lists that use the comma):
 //
-//     [wqQ.]KIND[=VALUE][@WHEN]       seed=N
+//     [wqQ.]KIND[=VALUE][@WHEN]       seed=N       random=N
 //
-// wqQ. confines a word to queue Q. Each word counts the events it looks at by itself, from 0:
+// random=N stands for the words of random_plan(N). wqQ. confines a word to queue Q. Each word
+// counts the events it looks at by itself, from 0:
 //
 //     KIND=VALUE        events         what happens
 //     full=N|ever       submissions    N tries in a row, or all, find the queue full
 //     fault-byte=K|any  work           page fault at byte K of the transfer, or at a random one
-//     list-fault=I|any  batches        descriptor I of the list cannot be read: status 6
-//     bad-child=I|any   batches        descriptor I of the batch fails with a random status
+//     list-fault=I|any  lists          descriptor I of the list cannot be read: status 6
+//     bad-child=I|any   lists          descriptor I of the batch fails with a random status
 //     batch-status=S    batches        status S for the batch, none of its descriptors is touched
 //     status=S          work           status S; 3 and 4 (0x83, 0x84) stop at a random byte, any
 //                                      other but 2 comes with random bytes in the other fields
@@ -26,10 +27,10 @@
 //     mmap=ERRNO        mmaps          mmap() fails
 //     write=ERRNO       writes         write() fails at that descriptor (EAGAIN, EINVAL, ...)
 //
-// Work is every descriptor but a batch, tops every descriptor in a queue, submissions every try to
-// put one there, writes every descriptor handed to write(). WHEN is N (the N-th event only), N+
-// (from it on), /N (every N-th) or a probability with a dot (0.01); without it a word means every
-// event, and `full` the first one.
+// Work is every descriptor but a batch, lists every batch whose list is read, tops every descriptor
+// in a queue, submissions every try to put one there, writes every descriptor handed to write().
+// WHEN is N (the N-th event only), N+ (from it on), /N (every N-th) or a probability with a dot
+// (0.01); without it a word means every event, and `full` the first one.
 #pragma once
 
 #include <cstdint>
