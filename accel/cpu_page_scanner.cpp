@@ -42,9 +42,4 @@ Status CpuPageScanner::collect(std::span<std::uint64_t> zero_map) {
     return {};
 }
 
-Result<std::unique_ptr<PageScanner>> make_cpu_page_scanner(std::string_view kernel) {
-    MIGRATE_ASSIGN(const ZeroKernel* found, find_zero_kernel(kernel));
-    return std::unique_ptr<PageScanner>(std::make_unique<CpuPageScanner>(*found));
-}
-
 }  // namespace migrate::accel

@@ -18,6 +18,7 @@ class CpuPageScanner final : public PageScanner {
     std::string_view name() const override { return kernel_.name; }
     std::size_t depth() const override { return kDepth; }
     void submit(std::span<const PageExtent> batch) override;
+    Status await() override { return {}; }
     Status collect(std::span<std::uint64_t> zero_map) override;
 
   private:

@@ -27,21 +27,19 @@ class PageScanner {
     PageScanner& operator=(const PageScanner&) = delete;
     virtual ~PageScanner() = default;
 
-    // The kernel or device that answers, for reports: "avx2".
+    // The kernel that answers where no device does, for reports: "avx2".
     virtual std::string_view name() const = 0;
     // How many batches may be submitted before the first must be collected; at least 1.
     virtual std::size_t depth() const = 0;
     // Begins to check a batch. The extents are copied; their memory stays mapped until the batch is
     // collected.
     virtual void submit(std::span<const PageExtent> batch) = 0;
-    // Waits for the oldest batch submitted and sets bit i % 64 of zero_map[i / 64] for each page i
-    // of it that holds only zeros, and clears it for the others. zero_map holds at least (pages +
-    // 63) / 64 words.
+    // Waits until the oldest batch submitted can be collected.
+    virtual Status await() = 0;
+    // After await(): sets bit i % 64 of zero_map[i / 64] for each page i of that batch that holds
+    // only zeros, and clears it for the others. zero_map holds at least (pages + 63) / 64 words.
+    // Reads memory as memory::guard_reads() may be left: nothing is held that must be given back.
     virtual Status collect(std::span<std::uint64_t> zero_map) = 0;
 };
-
-// A scanner on the CPU with the kernel of the given name: "auto" takes the fastest this CPU has,
-// "scalar", "avx2" and "avx512" force one; a name this CPU cannot run is an error that says so.
-Result<std::unique_ptr<PageScanner>> make_cpu_page_scanner(std::string_view kernel);
 
 }  // namespace migrate::accel

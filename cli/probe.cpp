@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "accel/dsa/device_portal.hpp"
+#include "accel/dsa/queue_info.hpp"
 #include "accel/zero_kernel.hpp"
+#include "base/config/unit_text.hpp"
 #include "memory/dirty_tracker.hpp"
 
 namespace migrate::cli {
@@ -29,9 +32,44 @@ ProbedGroup probe_zero_kernels() {
     return group;
 }
 
+ProbedItem probe_queue(const accel::dsa::QueueInfo& info) {
+    ProbedItem item{fmt::format("dsa:{}", info.path), false, ""};
+    const auto portal = accel::dsa::open_device_portal(info);
+    if (!portal) {
+        item.detail = portal.error().message();
+        return item;
+    }
+    const accel::dsa::QueueLimits& limits = (*portal)->limits();
+    item.usable = true;
+    item.detail = fmt::format(
+        "{}, {} entries, threshold {}, batches of {}, transfers of {}, NUMA node {}, by {}",
+        info.mode, info.size, info.threshold, limits.batch, exact_bytes_text(limits.transfer_bytes),
+        info.numa_node, (*portal)->access());
+    return item;
+}
+
+// Every work queue of every device, and the software device, which is always there.
+ProbedGroup probe_dsa() {
+    ProbedGroup group{"dsa", "DSA work queues", {}};
+    const auto queues = accel::dsa::discover_queues();
+    if (!queues) {
+        group.items.push_back({"dsa", false, queues.error().message()});
+    } else if (queues->empty()) {
+        const accel::dsa::Obstacle why = accel::dsa::why_no_device();
+        group.items.push_back({"dsa", false, fmt::format("{}; {}", why.reason, why.remedy)});
+    } else {
+        for (const accel::dsa::QueueInfo& info : *queues) group.items.push_back(probe_queue(info));
+    }
+    group.items.push_back(
+        {"softdsa:N", true, "a software device with N queues: for tests, never for speed"});
+    return group;
+}
+
 }  // namespace
 
-std::vector<ProbedGroup> probe_host() { return {probe_trackers(), probe_zero_kernels()}; }
+std::vector<ProbedGroup> probe_host() {
+    return {probe_trackers(), probe_zero_kernels(), probe_dsa()};
+}
 
 std::string probe_text(std::span<const ProbedGroup> groups) {
     std::string text;

@@ -16,12 +16,14 @@ struct ProbedItem {
 };
 
 struct ProbedGroup {
-    std::string key;                // in JSON
-    std::string title;              // in text
-    std::vector<ProbedItem> items;  // "auto" takes the first that can be used
+    std::string key;    // in JSON
+    std::string title;  // in text
+    std::vector<ProbedItem>
+        items;  // of trackers and kernels "auto" takes the first that can be used
 };
 
-// Tries everything on memory of its own; takes milliseconds and changes nothing.
+// Tries everything on memory of its own; takes milliseconds (a DSA device that hangs, a second) and
+// changes nothing.
 std::vector<ProbedGroup> probe_host();
 
 std::string probe_text(std::span<const ProbedGroup> groups);

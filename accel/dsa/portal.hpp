@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "accel/dsa/descriptor.hpp"
 
@@ -33,6 +34,8 @@ class Portal {
     virtual const QueueLimits& limits() const = 0;
     // The node the device is nearest to; -1: any.
     virtual int numa_node() const = 0;
+    // How a descriptor gets there, for people.
+    virtual std::string_view access() const { return "a call in this process"; }
     // No hardware stands behind it: no saving may be claimed.
     virtual bool is_software() const = 0;
     // One attempt, without waiting: how many of the descriptors, from the first on, the queue took.

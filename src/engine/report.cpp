@@ -125,6 +125,41 @@ Json threads_json(const Report& report) {
     return threads;
 }
 
+Json accel_counts_json(const accel::AccelCounts& counts) {
+    const auto whole_us = [](std::chrono::nanoseconds time) { return time.count() / 1000; };
+    return {{"batches", counts.batches},
+            {"descriptors", counts.descriptors},
+            {"retries", counts.retries},
+            {"queue-full", counts.full},
+            {"page-faults", counts.page_faults},
+            {"list-faults", counts.list_faults},
+            {"record-faults", counts.record_faults},
+            {"bad-statuses", counts.bad_statuses},
+            {"timeouts", counts.timeouts},
+            {"cpu-pages", counts.cpu_pages},
+            {"verified", counts.verified},
+            {"device-time-us", whole_us(counts.device_time)},
+            {"wait-time-us", whole_us(counts.wait_time)}};
+}
+
+Json accel_json(const accel::AccelReport& report) {
+    Json accel = {
+        {"device", report.software ? "software DSA" : "DSA"},
+        {"completion", report.completion == accel::CompletionModel::kThread ? "thread" : "inline"}};
+    accel.update(accel_counts_json(report.total()));
+    accel["queues"] = Json::array();
+    for (const accel::AccelQueueReport& queue : report.queues) {
+        Json fields = {{"name", queue.name},
+                       {"mode", queue.mode},
+                       {"numa-node", queue.numa_node},
+                       {"software", queue.software},
+                       {"disabled", queue.disabled}};
+        fields.update(accel_counts_json(queue.counts));
+        accel["queues"].push_back(std::move(fields));
+    }
+    return accel;
+}
+
 }  // namespace
 
 std::uint64_t Report::multifd_bytes() const {
@@ -161,6 +196,7 @@ std::string to_json(const Report& report) {
                  {"threads", threads_json(report)},
                  {"memory", report.memory}};
     add_guest(json, report);
+    if (report.accel) json["accel"] = accel_json(*report.accel);
     if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
     if (!report.peer.empty()) json["peer"] = report.peer;
     if (!report.digests.empty()) json["digests"] = report.digests;
@@ -212,6 +248,18 @@ std::string to_text(const Report& report) {
     line("payload bytes", fmt::format("{} bytes", report.payload_bytes));
     line("header bytes", fmt::format("{} bytes", report.transferred - report.payload_bytes));
     line("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
+    if (report.accel) {
+        const accel::AccelCounts counts = report.accel->total();
+        line(report.accel->software ? "software DSA" : "DSA",
+             fmt::format("{} pages in {} batches on {} queues, {} pages finished on the CPU",
+                         counts.descriptors, counts.batches, report.accel->queues.size(),
+                         counts.cpu_pages));
+        line("DSA troubles",
+             fmt::format("{} retries, {} times full, faults: {} of pages, {} of lists, {} of "
+                         "records, {} bad statuses, {} timeouts",
+                         counts.retries, counts.full, counts.page_faults, counts.list_faults,
+                         counts.record_faults, counts.bad_statuses, counts.timeouts));
+    }
     for (std::size_t i = 0; i < report.digests.size(); ++i) {
         line(fmt::format("digest of region {}", i), report.digests[i] + " on both sides");
     }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "accel/dsa_accelerator.hpp"
 #include "base/thread.hpp"
 #include "base/units.hpp"
 #include "engine/convergence.hpp"
@@ -85,6 +86,7 @@ struct Report {
     Microseconds expected_downtime{};
     DowntimeReport downtime;
     std::optional<GuestReport> guest;
+    std::optional<accel::AccelReport> accel;  // with dsa-accel
 
     std::uint64_t multifd_bytes() const;
     std::uint64_t remaining_bytes() const;

@@ -48,28 +48,12 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         MIGRATE_ASSIGN(session->live_,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker));
     }
-    MIGRATE_TRY(session->make_scanners());
+    MIGRATE_ASSIGN(session->scanners_, ScannerSet::create(session->config_, source));
+    if (session->config_.detection == ZeroPageDetection::kLegacy) {
+        session->legacy_feed_ = std::make_unique<LegacyFeed>(
+            kLegacyPacketsPerChannel * session->config_.channels, session->config_.packet_bytes);
+    }
     return session;
-}
-
-Status SendSession::make_scanners() {
-    const bool legacy = config_.detection == ZeroPageDetection::kLegacy;
-    const SpanScanner::Options options{.skip_unpopulated = config_.skip_unpopulated,
-                                       .normal_page_ratio = config_.normal_page_ratio,
-                                       .batch_pages = config_.packet_bytes / kPageSize};
-    for (unsigned i = 0; i < (legacy ? 1U : config_.channels); ++i) {
-        std::unique_ptr<accel::PageScanner> scanner;
-        if (config_.detection != ZeroPageDetection::kNone) {
-            MIGRATE_ASSIGN(scanner, accel::make_cpu_page_scanner(config_.zero_kernel));
-            kernel_name_ = scanner->name();
-        }
-        scanners_.push_back(std::make_unique<SpanScanner>(source_, std::move(scanner), options));
-    }
-    if (legacy) {
-        legacy_feed_ = std::make_unique<LegacyFeed>(kLegacyPacketsPerChannel * config_.channels,
-                                                    config_.packet_bytes);
-    }
-    return {};
 }
 
 Status SendSession::run() {
@@ -184,8 +168,9 @@ Status SendSession::connect_channels() {
 }
 
 void SendSession::start_workers() {
+    scanners_->start(core_.times(), core_.cancellation());
     for (std::size_t i = 0; i < channels_.size(); ++i) {
-        SpanScanner* scanner = legacy_feed_ ? nullptr : scanners_[i].get();
+        SpanScanner* scanner = legacy_feed_ ? nullptr : &scanners_->scanner(i);
         workers_.push_back(std::make_unique<SessionThread>(
             fmt::format("multifdsend_{}", i), core_.times(), core_.cancellation(),
             [this, channel = channels_[i].get(), scanner] { return work(*channel, scanner); }));
@@ -197,6 +182,7 @@ void SendSession::start_workers() {
 void SendSession::stop_workers() {
     gate_.close();
     workers_.clear();
+    if (scanners_) scanners_->stop();
 }
 
 Status SendSession::work(SendChannel& channel, SpanScanner* scanner) {
@@ -289,7 +275,7 @@ Status SendSession::feed_legacy() {
         return pack(packet, region, run, content, hand_over);
     };
     while (const auto span = cursor_->claim()) {
-        MIGRATE_TRY(scanners_.front()->scan(*span, dirty_of(span->region), emit));
+        MIGRATE_TRY(scanners_->scanner(0).scan(*span, dirty_of(span->region), emit));
     }
     if (packet->empty()) {
         legacy_feed_->give_back(std::move(held));
@@ -407,7 +393,7 @@ Report SendSession::report() const {
         {"multifd-packet-size", std::to_string(config_.packet_bytes)},
         {"multifd-compression", std::string(transport::name_of(config_.compression))},
         {"zero-page-detection", std::string(name_of(config_.detection))},
-        {"zero-kernel", kernel_name_.empty() ? "none" : kernel_name_},
+        {"zero-kernel", scanners_->kernel_name()},
         {"multifd-normal-page-ratio",
          config_.normal_page_ratio ? std::to_string(*config_.normal_page_ratio) : "off"},
         {"skip-unpopulated", config_.skip_unpopulated ? "on" : "off"},
@@ -426,6 +412,7 @@ Report SendSession::report() const {
     }
     report.digests = digests_;
     report.planned_pages = planned_pages_;
+    report.accel = scanners_->accel_report();
     if (live_) add_guest(report);
     return report;
 }

@@ -23,10 +23,10 @@
 #include "engine/peer_link.hpp"
 #include "engine/report.hpp"
 #include "engine/round_gate.hpp"
+#include "engine/scanner_set.hpp"
 #include "engine/send_channel.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
-#include "engine/span_scanner.hpp"
 #include "engine/work_cursor.hpp"
 #include "guest/guest.hpp"
 #include "memory/page_source.hpp"
@@ -64,7 +64,6 @@ class SendSession {
     Status migrate();
     Status negotiate();
     Status connect_channels();
-    Status make_scanners();
     void start_workers();
     Status migrate_live();
     Status switch_over(std::uint32_t round, Microseconds expected);
@@ -102,9 +101,7 @@ class SendSession {
     std::string last_reason_;  // why the last decision was not to switch over
     transport::Pacer pacer_;
     RoundGate gate_;
-    std::string kernel_name_;
-    std::vector<std::unique_ptr<SpanScanner>>
-        scanners_;  // one a channel; in legacy mode only the first
+    std::unique_ptr<ScannerSet> scanners_;
     std::unique_ptr<LegacyFeed> legacy_feed_;
     std::unique_ptr<WorkCursor> cursor_;  // of the round under way
     bool full_round_ = true;              // it sends all pages, not the dirty ones

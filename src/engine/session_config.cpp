@@ -6,8 +6,8 @@ using std::chrono::milliseconds;
 namespace {
 
 Result<ZeroPageDetection> detection_from_name(const std::string& name) {
-    for (const auto value :
-         {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
+    for (const auto value : {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy,
+                             ZeroPageDetection::kMultifd, ZeroPageDetection::kDsaAccel}) {
         if (name == name_of(value)) return value;
     }
     return make_error(ErrorKind::kUsage, "zero-page-detection '{}' is not known", name);
@@ -23,6 +23,8 @@ std::string_view name_of(ZeroPageDetection detection) {
             return "legacy";
         case ZeroPageDetection::kMultifd:
             return "multifd";
+        case ZeroPageDetection::kDsaAccel:
+            return "dsa-accel";
     }
     return "none";
 }
@@ -53,6 +55,12 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.channels = static_cast<std::uint16_t>(settings.get<"multifd-channels">());
     MIGRATE_ASSIGN(config.detection, detection_from_name(settings.get<"zero-page-detection">()));
     config.zero_kernel = settings.get<"zero-kernel">();
+    config.accel.path = settings.get<"accel-path">();
+    config.accel.completion = settings.get<"accel-completion">() == "thread"
+                                  ? accel::CompletionModel::kThread
+                                  : accel::CompletionModel::kInline;
+    config.accel.verify_every = settings.get<"accel-verify">();
+    config.accel.timeout = milliseconds(settings.get<"accel-timeout">());
     if (const auto ratio = settings.get<"multifd-normal-page-ratio">();
         ratio != kNormalPageRatioOff) {
         config.normal_page_ratio = static_cast<unsigned>(ratio);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "accel/dsa_accelerator.hpp"
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 #include "engine/convergence.hpp"
@@ -17,9 +18,10 @@ namespace migrate::engine {
 
 // zero-page-detection: who looks for zero pages.
 enum class ZeroPageDetection {
-    kNone,     // nobody: every populated page is sent
-    kLegacy,   // the main thread, which hands packets over to the channels
-    kMultifd,  // every channel's own thread
+    kNone,      // nobody: every populated page is sent
+    kLegacy,    // the main thread, which hands packets over to the channels
+    kMultifd,   // every channel's own thread
+    kDsaAccel,  // DSA work queues, asked by every channel's own thread
 };
 
 std::string_view name_of(ZeroPageDetection detection);
@@ -29,6 +31,7 @@ struct SendConfig {
     std::uint16_t channels = 2;
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
     std::string zero_kernel = "auto";
+    accel::DsaAccelerator::Options accel;  // of kDsaAccel: path, completion, verify_every, timeout
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
     std::uint64_t packet_bytes = 0;
     transport::Compression compression = transport::Compression::kNone;

@@ -19,63 +19,86 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
 }
 
 Status SpanScanner::scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit) {
-    if (dirty != nullptr) return scan_dirty(span, *dirty, emit);
     extents_.clear();
-    if (options_.skip_unpopulated) {
+    if (dirty != nullptr) {
+        add_dirty(span, *dirty);
+    } else if (options_.skip_unpopulated) {
         MIGRATE_TRY(source_.population(span.region, span.pages, extents_));
     } else {
         extents_.push_back({span.pages, true});
     }
+    return scanner_ ? scan_extents(span.region, emit) : send_unscanned(span.region, emit);
+}
+
+void SpanScanner::add_dirty(const WorkSpan& span, const memory::PageBitmap& dirty) {
+    const std::uint64_t end = span.pages.end();
+    for (std::uint64_t page = dirty.find(span.pages.first, end, true); page < end;) {
+        const std::uint64_t clean = dirty.find(page, end, false);
+        extents_.push_back({{page, clean - page}, true});
+        page = dirty.find(clean, end, true);
+    }
+}
+
+Status SpanScanner::send_unscanned(RegionId region, const Emit& emit) {
     for (const memory::PopulationExtent& extent : extents_) {
-        MIGRATE_TRY(extent.populated
-                        ? scan_ranges(span.region, std::span(&extent.pages, 1), emit)
-                        : emit_run(span.region, extent.pages, PageKind::kUnpopulated, emit));
+        PageRange rest = extent.pages;
+        while (rest.count != 0) {
+            const PageRange part{rest.first, extent.populated
+                                                 ? std::min(options_.batch_pages, rest.count)
+                                                 : rest.count};
+            rest = {part.end(), rest.count - part.count};
+            if (extent.populated && prefaults_) MIGRATE_TRY(source_.prefault(region, part));
+            MIGRATE_TRY(emit_run(
+                region, part, extent.populated ? PageKind::kNormal : PageKind::kUnpopulated, emit));
+        }
     }
     return {};
 }
 
-Status SpanScanner::scan_dirty(const WorkSpan& span, const memory::PageBitmap& dirty,
-                               const Emit& emit) {
-    ranges_.clear();
-    const std::uint64_t end = span.pages.end();
-    for (std::uint64_t page = dirty.find(span.pages.first, end, true); page < end;) {
-        const std::uint64_t clean = dirty.find(page, end, false);
-        ranges_.push_back({page, clean - page});
-        page = dirty.find(clean, end, true);
-    }
-    return scan_ranges(span.region, ranges_, emit);
-}
-
 // Batches of up to batch_pages pages, as many of them under way as the scanner takes.
-Status SpanScanner::scan_ranges(RegionId region, std::span<const PageRange> ranges,
-                                const Emit& emit) {
-    std::vector<PageRange> batch;
-    std::uint64_t batched = 0;
-    const auto flush = [&]() -> Status {
-        if (batched == 0) return {};
-        if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(region, emit));
-        MIGRATE_TRY(submit(region, batch));
-        batch.clear();
-        batched = 0;
-        return {};
-    };
-    for (PageRange range : ranges) {
-        while (range.count != 0) {
-            const PageRange part{range.first,
-                                 std::min(options_.batch_pages - batched, range.count)};
-            range = {part.end(), range.count - part.count};
+Status SpanScanner::scan_extents(RegionId region, const Emit& emit) {
+    for (const memory::PopulationExtent& extent : extents_) {
+        if (!extent.populated) {
+            filling_.push_back(extent);
+            continue;
+        }
+        PageRange rest = extent.pages;
+        while (rest.count != 0) {
+            const PageRange part{rest.first,
+                                 std::min(options_.batch_pages - to_check_, rest.count)};
+            rest = {part.end(), rest.count - part.count};
             if (prefaults_) MIGRATE_TRY(source_.prefault(region, part));
-            if (!scanner_) {
-                MIGRATE_TRY(emit_run(region, part, PageKind::kNormal, emit));
-                continue;
-            }
-            batch.push_back(part);
-            batched += part.count;
-            if (batched == options_.batch_pages) MIGRATE_TRY(flush());
+            filling_.push_back({part, true});
+            to_check_ += part.count;
+            if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, emit));
         }
     }
-    MIGRATE_TRY(flush());
+    MIGRATE_TRY(flush(region, emit));
     return drain(region, emit);
+}
+
+// Submits what was filled in.
+Status SpanScanner::flush(RegionId region, const Emit& emit) {
+    if (to_check_ == 0) {
+        MIGRATE_TRY(drain(region, emit));
+        for (const memory::PopulationExtent& extent : filling_)
+            MIGRATE_TRY(emit_run(region, extent.pages, PageKind::kUnpopulated, emit));
+        filling_.clear();
+        return {};
+    }
+    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(region, emit));
+    submitted_.clear();
+    for (const memory::PopulationExtent& extent : filling_) {
+        if (!extent.populated) continue;
+        submitted_.push_back({source_.memory(region).data() + extent.pages.offset_bytes(),
+                              static_cast<std::uint32_t>(extent.pages.count)});
+    }
+    scanner_->submit(submitted_);
+    in_flight_[(oldest_ + outstanding_) % in_flight_.size()].extents.swap(filling_);
+    filling_.clear();
+    to_check_ = 0;
+    ++outstanding_;
+    return {};
 }
 
 Status SpanScanner::drain(RegionId region, const Emit& emit) {
@@ -83,21 +106,9 @@ Status SpanScanner::drain(RegionId region, const Emit& emit) {
     return {};
 }
 
-Status SpanScanner::submit(RegionId region, std::span<const PageRange> ranges) {
-    submitted_.clear();
-    for (const PageRange& range : ranges) {
-        submitted_.push_back({source_.memory(region).data() + range.offset_bytes(),
-                              static_cast<std::uint32_t>(range.count)});
-    }
-    scanner_->submit(submitted_);
-    in_flight_[(oldest_ + outstanding_) % in_flight_.size()].ranges.assign(ranges.begin(),
-                                                                           ranges.end());
-    ++outstanding_;
-    return {};
-}
-
 Status SpanScanner::collect(RegionId region, const Emit& emit) {
     Batch& batch = in_flight_[oldest_];
+    MIGRATE_TRY(scanner_->await());
     Status collected;
     MIGRATE_TRY(memory::guard_reads(source_.description(),
                                     [&] { collected = scanner_->collect(batch.zero_map); }));
@@ -112,7 +123,11 @@ Status SpanScanner::collect(RegionId region, const Emit& emit) {
         const bool forced = ratio_.active() && ratio_.force_normal();
         return zero && !forced ? PageKind::kZero : PageKind::kNormal;
     };
-    for (const PageRange& range : batch.ranges) {
+    for (const auto& [range, populated] : batch.extents) {
+        if (!populated) {
+            MIGRATE_TRY(emit_run(region, range, PageKind::kUnpopulated, emit));
+            continue;
+        }
         std::uint64_t begin = range.first;
         PageKind kind = next_kind();
         for (std::uint64_t page = range.first + 1; page < range.end(); ++page) {

@@ -39,15 +39,17 @@ class SpanScanner {
     Status scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit);
 
   private:
-    // Pages that are checked together: several ranges where few of a span are dirty.
+    // Pages that are checked together: several stretches where few of a span are dirty, or
+    // populated; those between them that are not populated go through with them, unread.
     struct Batch {
-        std::vector<PageRange> ranges;
+        std::vector<memory::PopulationExtent> extents;
         std::vector<std::uint64_t> zero_map;
     };
 
-    Status scan_dirty(const WorkSpan& span, const memory::PageBitmap& dirty, const Emit& emit);
-    Status scan_ranges(RegionId region, std::span<const PageRange> ranges, const Emit& emit);
-    Status submit(RegionId region, std::span<const PageRange> ranges);
+    void add_dirty(const WorkSpan& span, const memory::PageBitmap& dirty);
+    Status send_unscanned(RegionId region, const Emit& emit);
+    Status scan_extents(RegionId region, const Emit& emit);
+    Status flush(RegionId region, const Emit& emit);
     Status drain(RegionId region, const Emit& emit);
     Status collect(RegionId region, const Emit& emit);
     Status emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit);
@@ -57,8 +59,9 @@ class SpanScanner {
     Options options_;
     bool prefaults_;  // whether pages may be absent when their turn to be read comes
     RatioKnob ratio_;
-    std::vector<memory::PopulationExtent> extents_;
-    std::vector<PageRange> ranges_;
+    std::vector<memory::PopulationExtent> extents_;  // of the span
+    std::vector<memory::PopulationExtent> filling_;  // the batch that is not submitted yet …
+    std::uint64_t to_check_ = 0;                     // … and how many of its pages are to be read
     std::vector<accel::PageExtent> submitted_;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;

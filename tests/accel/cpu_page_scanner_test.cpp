@@ -25,6 +25,11 @@ bool bit(const std::vector<std::uint64_t>& map, std::uint64_t page) {
     return ((map[page / 64] >> (page % 64)) & 1U) != 0;
 }
 
+Result<std::unique_ptr<PageScanner>> make_cpu_page_scanner(std::string_view kernel) {
+    MIGRATE_ASSIGN(const ZeroKernel* found, find_zero_kernel(kernel));
+    return std::unique_ptr<PageScanner>(std::make_unique<CpuPageScanner>(*found));
+}
+
 std::size_t calls_of_probe = 0;
 bool probe(const std::byte*) {
     ++calls_of_probe;

@@ -63,6 +63,8 @@ class FakeSource : public memory::PageSource {
 struct ScannerLog {
     std::size_t most_outstanding = 0;
     std::size_t most_pages = 0;
+    std::size_t awaited = 0;
+    std::size_t collected = 0;
     std::vector<const std::byte*> pages;  // in the order of submission
 };
 
@@ -83,7 +85,12 @@ class FakeScanner : public accel::PageScanner {
         }
         log_.most_pages = std::max(log_.most_pages, pages);
     }
+    Status await() override {
+        ++log_.awaited;
+        return {};
+    }
     Status collect(std::span<std::uint64_t> zero_map) override {
+        CHECK(log_.awaited == ++log_.collected);
         std::size_t index = 0;
         for (const accel::PageExtent& extent : batches_.front()) {
             for (std::uint32_t i = 0; i < extent.pages; ++i, ++index) {

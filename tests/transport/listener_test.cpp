@@ -8,6 +8,7 @@
 
 #include "base/log.hpp"
 #include "catch.hpp"
+#include "tests/base/quiet_log.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
 #include "transport/handshake.hpp"
@@ -37,15 +38,6 @@ Socket connect_data(const Listener& listener, std::uint16_t channel) {
     must(socket.send(encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{channel}})));
     return socket;
 }
-
-// Says nothing of strangers while it lives.
-class QuietLog {
-  public:
-    QuietLog() { log::set_level(log::Level::kError); }
-    ~QuietLog() { log::set_level(log::Level::kInfo); }
-    QuietLog(const QuietLog&) = delete;
-    QuietLog& operator=(const QuietLog&) = delete;
-};
 
 // While it lives, this process can open `more` descriptors beside those it has. No assertion
 // may be made then: the undefined-behaviour sanitizer opens a pipe to look at an object, and

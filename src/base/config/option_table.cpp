@@ -187,6 +187,7 @@ std::span<const OptionSection> all_sections() {
 Result<OptionValue> parse_option(const Option& option, std::string_view text) {
     switch (option.type) {
         case OptionType::kText:
+        case OptionType::kWords:
             return parse_plain_text(option, text);
         case OptionType::kHostPort:
             return parse_address(option, text);
@@ -226,6 +227,7 @@ std::string value_name_of(const Option& option) {
     if (!option.value_name.empty()) return std::string(option.value_name);
     switch (option.type) {
         case OptionType::kText:
+        case OptionType::kWords:
             return "TEXT";
         case OptionType::kHostPort:
             return "HOST:PORT";
@@ -246,7 +248,7 @@ std::string value_name_of(const Option& option) {
 }
 
 std::string allowed_text(const Option& option) {
-    if (option.type == OptionType::kText || option.type == OptionType::kHostPort) return "";
+    if (is_textual(option.type) && option.type != OptionType::kChoice) return "";
     if (const auto names = choices_of(option); !names.empty()) return join_choices(names);
     if (option.multiple_of == 1) return range_text(option);
     return fmt::format("{}, a multiple of {}", range_text(option),

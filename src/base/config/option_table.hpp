@@ -28,6 +28,7 @@ enum class OptionSide { kSend, kRecv, kBoth };
 
 enum class OptionType {
     kText,            // any text; empty is "not set"
+    kWords,           // text; in JSON also a list of its words, which have blanks between them
     kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
     kChoice,          // one of `choices`
     kOnOff,           // on or off
@@ -197,8 +198,42 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "multifd",
-     .choices = "none|legacy|multifd",
-     .help = "Who looks for zero pages: nobody, the main thread, or every channel's own thread."},
+     .choices = "none|legacy|multifd|dsa-accel",
+     .help = "Who looks for zero pages: nobody, the main thread, every channel's own thread, or "
+             "Intel DSA devices."},
+    {.key = "accel-path",
+     .type = OptionType::kWords,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .value_name = "PATHS",
+     .help =
+         "The work queues of dsa-accel: \"dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq1.0\", in JSON also "
+         "a list; softdsa:N are N queues of a software device. Without it, every queue this "
+         "user may use."},
+    {.key = "accel-completion",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "inline",
+     .choices = "inline|thread",
+     .help = "Who waits for the devices: each channel for its own batches, or one dsa_completion "
+             "thread for all, as published."},
+    {.key = "accel-timeout",
+     .type = OptionType::kDurationMs,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "1s",
+     .min = 1,
+     .max = 60'000,
+     .help = "How long a device may take to answer before its queue is given up."},
+    {.key = "accel-verify",
+     .type = OptionType::kInteger,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "0",
+     .max = 1'000'000,
+     .help = "Check every so many-th page that a device answers for on the CPU, too, and fail if "
+             "they differ; 0 checks none."},
     {.key = "zero-kernel",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
@@ -424,8 +459,8 @@ constexpr bool option_applies(const Option& option, Side side) {
 
 // Text of one of these types is kept as it is; the other types become a number.
 constexpr bool is_textual(OptionType type) {
-    return type == OptionType::kText || type == OptionType::kHostPort ||
-           type == OptionType::kChoice;
+    return type == OptionType::kText || type == OptionType::kWords ||
+           type == OptionType::kHostPort || type == OptionType::kChoice;
 }
 
 // A value of a row, in the one of the two forms that fits its type.

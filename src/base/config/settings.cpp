@@ -42,6 +42,13 @@ Status validate_reports(const Settings& settings) {
 }
 
 Status validate_send(const Settings& settings) {
+    if (!settings.get<"accel-path">().empty() &&
+        settings.get<"zero-page-detection">() != "dsa-accel") {
+        return Error(
+            ErrorKind::kUsage,
+            "accel-path names devices that nobody asks: set zero-page-detection=dsa-accel, "
+            "too");
+    }
     if (settings.get<"pause-before-switchover">() && settings.get<"qmp">().empty()) {
         return Error(ErrorKind::kUsage,
                      "pause-before-switchover waits for 'migrate-continue' on the qmp socket: set "

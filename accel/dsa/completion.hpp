@@ -1,0 +1,104 @@
+// Waiting for a device's answers: by the thread that asked, or by one thread for all.
+// Invariant: whoever waits gets an answer or, at the deadline, the word that there is none.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <vector>
+
+namespace migrate::accel::dsa {
+
+// Time and its passing, so that tests can make both up.
+class Time {
+  public:
+    using Point = std::chrono::steady_clock::time_point;
+
+    Time() = default;
+    Time(const Time&) = delete;
+    Time& operator=(const Time&) = delete;
+    virtual ~Time() = default;
+
+    virtual Point now() = 0;
+    // Lets a little pass, until `status` may have been written. `spins` counts the calls of one
+    // wait.
+    virtual void pass(const std::atomic<std::uint8_t>& status, std::uint32_t spins) = 0;
+};
+
+// UMWAIT where the CPU has it; otherwise PAUSE and, in a wait that lasts, giving way to other
+// threads.
+class RealTime final : public Time {
+  public:
+    Point now() override { return std::chrono::steady_clock::now(); }
+    void pass(const std::atomic<std::uint8_t>& status, std::uint32_t spins) override;
+};
+
+// One answer that is awaited. Not moved or ended while it is watched.
+struct Watch {
+    enum class State : std::uint32_t { kWatched, kAnswered, kUnanswered };
+
+    const std::atomic<std::uint8_t>* status = nullptr;  // of the completion record
+    Time::Point submitted;
+    Time::Point deadline;
+    Time::Point seen;  // when the answer was seen
+    std::atomic<State> state{State::kWatched};
+};
+
+class Completion {
+  public:
+    Completion() = default;
+    Completion(const Completion&) = delete;
+    Completion& operator=(const Completion&) = delete;
+    virtual ~Completion() = default;
+
+    // From here on the answer is waited for; `status`, `submitted` and `deadline` are set.
+    virtual void watch(Watch& watch) = 0;
+    // Whether the answer is there. Does not block.
+    virtual bool ready(Watch& watch) = 0;
+    // Blocks. False if the deadline passed without an answer.
+    virtual bool await(Watch& watch) = 0;
+    virtual Time& time() = 0;
+};
+
+// accel-completion=inline: await() polls. Used by any number of threads.
+class InlineCompletion final : public Completion {
+  public:
+    explicit InlineCompletion(Time& time) : time_(time) {}
+    void watch(Watch& watch) override;
+    bool ready(Watch& watch) override;
+    bool await(Watch& watch) override;
+    Time& time() override { return time_; }
+
+  private:
+    Time& time_;
+};
+
+// accel-completion=thread, the published model: run() polls for all, and sleeps while nothing is
+// outstanding; await() sleeps until it has seen the answer.
+class ThreadCompletion final : public Completion {
+  public:
+    explicit ThreadCompletion(Time& time) : time_(time) {}
+    void watch(Watch& watch) override;
+    bool ready(Watch& watch) override;
+    bool await(Watch& watch) override;
+    Time& time() override { return time_; }
+
+    // The thread's work, until stop is requested and nothing is outstanding.
+    void run(const std::stop_token& stop);
+
+  private:
+    // Sleeps while there is nothing to poll. False: the end.
+    bool take_new(const std::stop_token& stop);
+    void poll();
+
+    Time& time_;
+    std::mutex mutex_;
+    std::condition_variable_any added_;
+    std::vector<Watch*> new_;       // guarded by mutex_
+    std::vector<Watch*> watching_;  // run()'s own
+};
+
+}  // namespace migrate::accel::dsa

@@ -1,0 +1,98 @@
+#include "accel/dsa/dsa_page_scanner.hpp"
+
+#include <algorithm>
+
+namespace migrate::accel::dsa {
+
+namespace {
+
+// How often a batch that is needed next is offered to a queue that has no room, as published: 100
+// times 128.
+constexpr std::uint32_t kMaxOffers = 12'800;
+
+}  // namespace
+
+Result<std::unique_ptr<DsaPageScanner>> DsaPageScanner::create(std::vector<WorkQueue*> queues,
+                                                               Completion& completion,
+                                                               const ZeroKernel& kernel,
+                                                               const Options& options) {
+    std::unique_ptr<DsaPageScanner> scanner(
+        new DsaPageScanner(std::move(queues), completion, kernel, options));
+    for (auto& batch : scanner->batches_) {
+        MIGRATE_ASSIGN(batch, Batch::create(options.batch_pages, options.verify_every));
+    }
+    return scanner;
+}
+
+DsaPageScanner::~DsaPageScanner() {
+    // What is outstanding would be written into memory that is somebody else's.
+    for (auto& batch : batches_) {
+        if (!batch) continue;
+        if (batch->outstanding()) batch->await(completion_);
+        if (batch->lost()) batch->abandon();
+    }
+}
+
+WorkQueue* DsaPageScanner::living_queue() const {
+    const auto queue =
+        std::ranges::find_if(queues_, [](const WorkQueue* each) { return each->alive(); });
+    return queue == queues_.end() ? nullptr : *queue;
+}
+
+void DsaPageScanner::submit(std::span<const PageExtent> batch) {
+    batches_[(oldest_ + waiting_) % kDepth]->fill(batch, living_queue());
+    ++waiting_;
+    offer_waiting();
+}
+
+// One offer for each batch, the oldest first; what a queue has no room for waits its turn here.
+void DsaPageScanner::offer_waiting() {
+    for (std::size_t i = 0; i < waiting_; ++i) {
+        Batch& batch = *batches_[(oldest_ + i) % kDepth];
+        if (batch.queue() != nullptr && !batch.submit(completion_, options_.timeout)) return;
+    }
+}
+
+void DsaPageScanner::submit_all(Batch& batch) {
+    static const std::atomic<std::uint8_t> never_written{0};
+    WorkQueue& queue = *batch.queue();
+    std::uint32_t offers = 0;
+    while (!batch.submit(completion_, options_.timeout)) {
+        if (batch.advance(completion_)) {
+            offers = 0;
+        } else if (!queue.alive() || !queue.has_flow() || ++offers == kMaxOffers) {
+            queue.set_flow(false);
+            batch.give_up_submitting();
+            return;
+        } else {
+            completion_.time().pass(never_written, offers);
+        }
+    }
+    queue.set_flow(true);
+}
+
+Status DsaPageScanner::await() {
+    Batch& batch = *batches_[oldest_];
+    if (batch.queue() == nullptr) return {};
+    submit_all(batch);
+    batch.await(completion_);
+    if (!batch.lost()) return {};
+    batch.queue()->lost_memory();
+    return batch.renew();
+}
+
+Status DsaPageScanner::collect(std::span<std::uint64_t> zero_map) {
+    Batch& batch = *batches_[oldest_];
+    const std::uint64_t wrong = batch.collect(kernel_.is_zero, zero_map);
+    oldest_ = (oldest_ + 1) % kDepth;
+    --waiting_;
+    if (wrong == batch.pages()) return {};
+    batch.queue()->disable("gave a wrong answer (accel-verify)");
+    return make_error(
+        "{} said of a page that it is {} zero, and the CPU the contrary (accel-verify): this "
+        "device "
+        "cannot be trusted, and what it answered before may be wrong too",
+        batch.queue()->name(), (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "all" : "not all");
+}
+
+}  // namespace migrate::accel::dsa

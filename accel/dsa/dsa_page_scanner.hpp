@@ -1,0 +1,61 @@
+// The page scanner that asks DSA work queues, several batches ahead.
+// Invariant: every page is answered; what a device does not answer, the CPU does.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "accel/dsa/batch.hpp"
+#include "accel/dsa/completion.hpp"
+#include "accel/dsa/work_queue.hpp"
+#include "accel/page_scanner.hpp"
+#include "accel/zero_kernel.hpp"
+
+namespace migrate::accel::dsa {
+
+class DsaPageScanner final : public PageScanner {
+  public:
+    struct Options {
+        std::size_t batch_pages = 128;                               // of one submit(), at most
+        std::size_t verify_every = 0;                                // accel-verify; 0: never
+        std::chrono::nanoseconds timeout = std::chrono::seconds(1);  // for an answer
+    };
+
+    // Asks the first of the queues that serves; they, `completion` and `kernel`, which answers for
+    // the CPU, outlive the scanner.
+    static Result<std::unique_ptr<DsaPageScanner>> create(std::vector<WorkQueue*> queues,
+                                                          Completion& completion,
+                                                          const ZeroKernel& kernel,
+                                                          const Options& options);
+    ~DsaPageScanner() override;
+
+    std::string_view name() const override { return kernel_.name; }
+    std::size_t depth() const override { return kDepth; }
+    void submit(std::span<const PageExtent> batch) override;
+    Status await() override;
+    Status collect(std::span<std::uint64_t> zero_map) override;
+
+  private:
+    // One is being sent, one is waited for, and two keep the device busy.
+    static constexpr std::size_t kDepth = 4;
+
+    DsaPageScanner(std::vector<WorkQueue*> queues, Completion& completion, const ZeroKernel& kernel,
+                   const Options& options)
+        : queues_(std::move(queues)), completion_(completion), kernel_(kernel), options_(options) {}
+    WorkQueue* living_queue() const;
+    void offer_waiting();
+    void submit_all(Batch& batch);
+
+    std::vector<WorkQueue*> queues_;
+    Completion& completion_;
+    const ZeroKernel& kernel_;
+    Options options_;
+    std::array<std::unique_ptr<Batch>, kDepth> batches_;  // a ring
+    std::size_t oldest_ = 0;
+    std::size_t waiting_ = 0;
+};
+
+}  // namespace migrate::accel::dsa

@@ -1,0 +1,202 @@
+#include "accel/dsa/queue_info.hpp"
+
+#include <accel-config/libaccel_config.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <memory>
+
+namespace migrate::accel::dsa {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The whole of a small file without its last newline; empty if it is missing.
+std::string read_text(const fs::path& path) {
+    std::ifstream file(path);
+    std::string text;
+    std::getline(file, text);
+    return text;
+}
+
+// Decimal, or hexadecimal behind 0x; nothing for anything else.
+std::optional<std::int64_t> read_number(const fs::path& path) {
+    const std::string text = read_text(path);
+    const bool hex = text.starts_with("0x");
+    std::int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data() + (hex ? 2 : 0), end, value, hex ? 16 : 10);
+    if (text.empty() || parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+    return value;
+}
+
+std::uint32_t clamp_to_u32(std::int64_t value) {
+    return static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(value, 0, std::numeric_limits<std::uint32_t>::max()));
+}
+
+std::uint32_t read_u32(const fs::path& path, std::uint32_t missing) {
+    const auto value = read_number(path);
+    return value ? clamp_to_u32(*value) : missing;
+}
+
+// "wqD.Q", the device's number and the queue's.
+std::optional<std::string> device_number(std::string_view name) {
+    if (!name.starts_with("wq")) return std::nullopt;
+    const std::string_view numbers = name.substr(2);
+    const std::size_t dot = numbers.find('.');
+    const auto is_number = [](std::string_view text) {
+        return !text.empty() && text.size() < 10 &&
+               text.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    if (dot == std::string_view::npos || !is_number(numbers.substr(0, dot)) ||
+        !is_number(numbers.substr(dot + 1))) {
+        return std::nullopt;
+    }
+    return std::string(numbers.substr(0, dot));
+}
+
+// The obstacle to opening the node, if any.
+std::optional<Obstacle> find_node_obstacle(const QueueInfo& info) {
+    if (::access(info.path.c_str(), R_OK | W_OK) == 0) return std::nullopt;
+    if (errno == ENOENT) {
+        return Obstacle{fmt::format("{} does not exist", info.path),
+                        "make the node visible here (a container needs it passed in)"};
+    }
+    return Obstacle{fmt::format("{}: {}", info.path, std::strerror(errno)),
+                    fmt::format("sudo chown {} {}", ::geteuid(), info.path)};
+}
+
+void ignore_log(accfg_ctx* /*context*/, int /*priority*/, const char* /*file*/, int /*line*/,
+                const char* /*function*/, const char* /*format*/, va_list /*arguments*/) {}
+
+}  // namespace
+
+Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
+    const auto number = device_number(name);
+    if (!number) {
+        return make_error(ErrorKind::kUsage,
+                          "'{}' is no work queue: they are called wqD.Q, as in /dev/dsa/wq0.0",
+                          name);
+    }
+    QueueInfo info;
+    info.name = name;
+    info.device = "dsa" + *number;
+    info.path = places.nodes / name;
+    const fs::path device = places.sysfs / info.device;
+    const fs::path queue = device / name;
+    if (std::error_code error; !fs::is_directory(queue, error)) {
+        const Obstacle why = why_no_device(places);
+        return make_error("there is no work queue {} ({} is missing): {}", name, queue.native(),
+                          fs::is_directory(device, error)
+                              ? fmt::format("{} has others", info.device)
+                              : fmt::format("{}; {}", why.reason, why.remedy));
+    }
+    info.device_state = read_text(device / "state");
+    info.state = read_text(queue / "state");
+    info.type = read_text(queue / "type");
+    info.mode = read_text(queue / "mode");
+    info.size = read_u32(queue / "size", 0);
+    info.threshold = read_u32(queue / "threshold", 0);
+    info.clients = read_u32(queue / "clients", 0);
+    info.version = read_u32(device / "version", 0);
+    info.shared_virtual_addresses = read_number(device / "pasid_enabled").value_or(0) == 1;
+    info.numa_node = static_cast<int>(
+        std::clamp<std::int64_t>(read_number(device / "numa_node").value_or(-1), -1, 1 << 20));
+
+    QueueLimits& limits = info.limits;
+    limits.mode = info.mode == "dedicated" ? QueueMode::kDedicated : QueueMode::kShared;
+    // The portal that users get takes descriptors up to the threshold.
+    limits.entries = std::max(limits.mode == QueueMode::kShared && info.threshold != 0
+                                  ? std::min(info.threshold, info.size)
+                                  : info.size,
+                              1U);
+    const auto smaller = [&](const char* file) {
+        return std::max(std::min(read_u32(device / file, 1), read_u32(queue / file, 1)), 1U);
+    };
+    limits.batch = smaller("max_batch_size");
+    limits.transfer_bytes = smaller("max_transfer_size");
+    return info;
+}
+
+std::optional<Obstacle> find_obstacle(const QueueInfo& info) {
+    const std::string full_name = info.device + "/" + info.name;
+    const std::string configure = fmt::format(
+        "accel-config config-wq {} -g 0 -s 128 -p 10 -b 1 -t 128 -m shared -y user -n app1 -d "
+        "user, "
+        "then accel-config enable-wq {}",
+        full_name, full_name);
+    if (info.device_state != "enabled") {
+        return Obstacle{fmt::format("the device {} is {}", info.device, info.device_state),
+                        fmt::format("accel-config enable-device {}", info.device)};
+    }
+    if (info.type != "user") {
+        return Obstacle{fmt::format("the queue is of type {}, not user", info.type), configure};
+    }
+    if (info.state != "enabled") {
+        return Obstacle{fmt::format("the queue is {}", info.state),
+                        fmt::format("accel-config enable-wq {}", full_name)};
+    }
+    if (info.mode != "shared" && info.mode != "dedicated") {
+        return Obstacle{fmt::format("the queue's mode is '{}'", info.mode), configure};
+    }
+    if (!info.shared_virtual_addresses) {
+        return Obstacle{"shared virtual addresses are off (pasid_enabled is 0)",
+                        "put intel_iommu=on,sm_on on the kernel's command line and reboot"};
+    }
+    if (info.limits.transfer_bytes < 4096) {
+        return Obstacle{fmt::format("its max_transfer_size is {} bytes, less than a page",
+                                    info.limits.transfer_bytes),
+                        fmt::format("accel-config config-wq {} -x 2097152", full_name)};
+    }
+    if (info.limits.mode == QueueMode::kDedicated && info.clients != 0) {
+        return Obstacle{"a dedicated queue serves one process, and one has it open",
+                        "end that process, or use a shared queue"};
+    }
+    return find_node_obstacle(info);
+}
+
+Obstacle why_no_device(const Places& places) {
+    std::error_code error;
+    if (!fs::is_directory(places.sysfs, error)) {
+        return {"the kernel's driver idxd is not loaded",
+                "modprobe idxd (Linux 5.18 or newer; 'lspci -d 8086:0b25' lists the hardware)"};
+    }
+    return {"the kernel's driver idxd found no DSA device",
+            "see 'lspci -d 8086:0b25' and the BIOS; kernel command line: intel_iommu=on,sm_on"};
+}
+
+Result<std::vector<QueueInfo>> discover_queues() {
+    accfg_ctx* raw = nullptr;
+    if (const int error = ::accfg_new(&raw); error < 0) {
+        return Error::system("list DSA devices (libaccel-config)", -error);
+    }
+    const std::unique_ptr<accfg_ctx, decltype(&::accfg_unref)> context(raw, &::accfg_unref);
+    // It talks to stderr otherwise.
+    ::accfg_set_log_fn(context.get(), ignore_log);
+    std::vector<std::string> names;
+    accfg_device* device = nullptr;
+    accfg_device_foreach(context.get(), device) {
+        if (::accfg_device_get_type(device) != ACCFG_DEVICE_DSA) continue;
+        accfg_wq* queue = nullptr;
+        accfg_wq_foreach(device, queue) names.emplace_back(::accfg_wq_get_devname(queue));
+    }
+    // A device without groups is listed once more every time it is asked for.
+    std::ranges::sort(names);
+    const auto twice = std::ranges::unique(names);
+    names.erase(twice.begin(), twice.end());
+    std::vector<QueueInfo> queues;
+    for (const std::string& name : names) {
+        MIGRATE_ASSIGN(QueueInfo info, read_queue_info(name));
+        queues.push_back(std::move(info));
+    }
+    return queues;
+}
+
+}  // namespace migrate::accel::dsa

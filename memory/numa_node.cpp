@@ -1,0 +1,39 @@
+#include "memory/numa_node.hpp"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "base/units.hpp"
+
+namespace migrate::memory {
+
+int numa_node_of(const PageSource& source) {
+    constexpr std::uint64_t kSamplesPerRegion = 64;
+    std::vector<void*> pages;
+    for (std::size_t i = 0; i < source.regions().size(); ++i) {
+        const auto memory = source.memory(RegionId{static_cast<std::uint16_t>(i)});
+        const std::uint64_t count = memory.size() / kPageSize;
+        const std::uint64_t step = std::max<std::uint64_t>(count / kSamplesPerRegion, 1);
+        for (std::uint64_t page = 0; page < count; page += step) {
+            pages.push_back(const_cast<std::byte*>(memory.data() + page * kPageSize));
+        }
+    }
+    // Without target nodes it moves nothing, and says of each page where it is, or -ENOENT
+    // (move_pages(2)).
+    std::vector<int> nodes(pages.size(), -1);
+    if (::syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, nodes.data(), 0) != 0)
+        return -1;
+    std::map<int, std::size_t> count_of;
+    for (const int node : nodes) {
+        if (node >= 0) ++count_of[node];
+    }
+    const auto most = std::ranges::max_element(
+        count_of, {}, [](const auto& node_and_count) { return node_and_count.second; });
+    return most == count_of.end() ? -1 : most->first;
+}
+
+}  // namespace migrate::memory

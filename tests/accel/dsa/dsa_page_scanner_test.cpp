@@ -1,0 +1,275 @@
+#include "accel/dsa/dsa_page_scanner.hpp"
+
+#include <sys/mman.h>
+
+#include <random>
+
+#include "catch.hpp"
+#include "tests/accel/dsa/made_up_device.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::accel::dsa {
+namespace {
+
+constexpr std::uint32_t kPages = 128;
+
+const ZeroKernel& scalar() { return all_zero_kernels().back(); }
+
+// A device, its queue, and pages of which every third is not zero.
+struct Rig {
+    explicit Rig(DsaPageScanner::Options options = {}, QueueLimits limits = MadeUpDevice().limits())
+        : completion([&]() -> Time& {
+              auto made = std::make_unique<MadeUpDevice>(limits);
+              device = made.get();
+              queue = std::make_unique<WorkQueue>(std::move(made));
+              return *device;
+          }()) {
+        memory = must(Mapping::create({.size = kPages * kPageSize,
+                                       .protection = PROT_READ | PROT_WRITE,
+                                       .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                       .what = "pages"}));
+        for (std::size_t page = 0; page < kPages; page += 3)
+            memory.data()[page * kPageSize + page * 31 % kPageSize] = std::byte{1};
+        scanner = must(DsaPageScanner::create({queue.get()}, completion, scalar(), options));
+    }
+
+    void submit(std::uint32_t pages = kPages) {
+        const PageExtent extent{memory.data(), pages};
+        scanner->submit({&extent, 1});
+        submitted.push_back(pages);
+    }
+    Status collect_one(std::vector<std::uint64_t>& map) {
+        map.assign(kPages / 64, ~std::uint64_t{0});
+        MIGRATE_TRY(scanner->await());
+        return scanner->collect(map);
+    }
+    // Collects all that was submitted, and says how many answers are wrong.
+    std::size_t wrong_answers() {
+        std::size_t wrong = 0;
+        for (const std::uint32_t pages : submitted) {
+            std::vector<std::uint64_t> map;
+            must(collect_one(map));
+            for (std::uint32_t page = 0; page < pages; ++page)
+                wrong += (map[page / 64] >> (page % 64) & 1) != (page % 3 == 0 ? 0U : 1U);
+        }
+        submitted.clear();
+        return wrong;
+    }
+    std::uint64_t count(QueueCounters::Count QueueCounters::*counter) const {
+        return (queue->counters().*counter).load();
+    }
+
+    MadeUpDevice* device = nullptr;
+    std::unique_ptr<WorkQueue> queue;
+    InlineCompletion completion;
+    Mapping memory;
+    std::unique_ptr<DsaPageScanner> scanner;
+    std::vector<std::uint32_t> submitted;
+};
+
+TEST_CASE("a packet is split into batches of the queue's limit, and a page alone is no batch") {
+    Rig rig;
+    rig.submit(65);
+    REQUIRE(rig.device->taken().size() == 3);
+    CHECK(rig.device->taken()[0].opcode() == Opcode::kBatch);
+    CHECK(rig.device->taken()[0].size == 32);
+    CHECK(rig.device->taken()[2].opcode() == Opcode::kCompval);
+    CHECK(rig.device->taken()[2].size == kPageSize);
+    CHECK(rig.device->taken()[0].source % 64 == 0);
+    for (const Descriptor& descriptor : rig.device->taken()) {
+        CHECK(descriptor.pasid == 0);
+        CHECK(descriptor.completion_address % 32 == 0);
+        CHECK((descriptor.flags() & kFlagBlockOnFault) == 0);
+    }
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::batches) == 2);
+    CHECK(rig.count(&QueueCounters::descriptors) == 65);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == 0);
+}
+
+TEST_CASE("a queue without batches is given page after page, as many as it has room for") {
+    for (const QueueMode mode : {QueueMode::kShared, QueueMode::kDedicated}) {
+        Rig rig({}, {.mode = mode, .entries = 16, .batch = 1, .transfer_bytes = 4096});
+        for (int i = 0; i < 4; ++i) rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        CHECK(rig.device->taken().size() == std::size_t{4} * kPages);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == 0);
+        // A dedicated queue would have lost it without a word.
+        if (mode == QueueMode::kDedicated) CHECK(rig.device->lost == 0);
+    }
+}
+
+TEST_CASE("pages the device could not read are finished by the CPU") {
+    Rig rig;
+    rig.device->on_descriptor = [](const Descriptor& batch) {
+        for (const Descriptor& child : children_of(batch)) answer_page(child);
+        answer(children_of(batch)[3], CompletionStatus::kPageFault, 0, 512);
+        record_at(children_of(batch)[5].completion_address).status.store(0x84);
+        answer(batch, CompletionStatus::kBatchFailed, 1, batch.size);
+    };
+    rig.submit();
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::page_faults) == 8);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == 8);
+    CHECK(rig.queue->alive());
+}
+
+TEST_CASE("what a fault of the descriptor list left undone is finished by the CPU") {
+    Rig rig;
+    rig.device->on_descriptor = [](const Descriptor& batch) {
+        for (const Descriptor& child : children_of(batch).first(10)) answer_page(child);
+        answer(batch, CompletionStatus::kBatchPageFault, 0, 10);
+    };
+    rig.submit(32);
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::list_faults) == 1);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == 22);
+}
+
+TEST_CASE("every other status of a batch or a page is counted and finished by the CPU") {
+    const auto status = GENERATE(range(2, 0x100));
+    const auto masked = static_cast<CompletionStatus>(status & kStatusMask);
+    if (masked == CompletionStatus::kNone || masked == CompletionStatus::kSuccess) return;
+    const bool of_batch = GENERATE(true, false);
+    CAPTURE(status, of_batch);
+    Rig rig;
+    rig.device->on_descriptor = [&](const Descriptor& batch) {
+        for (const Descriptor& child : children_of(batch)) answer_page(child);
+        if (!of_batch) answer(children_of(batch)[7], static_cast<CompletionStatus>(status), 0, 3);
+        answer(batch,
+               of_batch ? static_cast<CompletionStatus>(status) : CompletionStatus::kBatchFailed, 1,
+               batch.size);
+    };
+    rig.submit(32);
+    CHECK(rig.wrong_answers() == 0);
+    const auto troubles =
+        rig.count(&QueueCounters::bad_statuses) + rig.count(&QueueCounters::page_faults) +
+        rig.count(&QueueCounters::list_faults) + rig.count(&QueueCounters::record_faults);
+    if (!of_batch || masked != CompletionStatus::kBatchFailed) CHECK(troubles == 1);
+}
+
+TEST_CASE("a result that is none is finished by the CPU") {
+    Rig rig;
+    rig.device->on_descriptor = [](const Descriptor& page) {
+        answer(page, CompletionStatus::kSuccess, 77);
+    };
+    rig.submit(1);
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::bad_statuses) == 1);
+}
+
+TEST_CASE("a queue that is full is offered a batch again, until it is pointless") {
+    Rig rig;
+    SECTION("for a while") {
+        rig.device->refusals = 1000;
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == 0);
+        CHECK(rig.count(&QueueCounters::retries) >= 1000);
+    }
+    SECTION("for ever") {
+        rig.device->refusals = SIZE_MAX;
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        const auto tries = rig.count(&QueueCounters::retries);
+        CHECK(rig.count(&QueueCounters::full) == 1);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == kPages);
+        // Waiting is not repeated for every packet.
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        CHECK(rig.count(&QueueCounters::retries) < tries + 10);
+        // And it is used again as soon as it takes something.
+        rig.device->refusals = 0;
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == 2 * kPages);
+    }
+}
+
+TEST_CASE("what a silent device writes late harms nothing") {
+    Rig rig({.timeout = std::chrono::milliseconds(5)});
+    rig.device->mute = true;
+    rig.submit();
+    rig.submit();
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::timeouts) == 8);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == 2 * kPages);
+    CHECK_FALSE(rig.queue->alive());
+    CHECK(rig.device->elapsed() < std::chrono::seconds(1));
+    // Now it says of every page that it is zero, where it was told to.
+    for (const Descriptor& batch : rig.device->taken()) {
+        for (const Descriptor& child : children_of(batch))
+            answer(child, CompletionStatus::kSuccess, 0);
+        answer(batch, CompletionStatus::kSuccess);
+    }
+    const std::size_t before = rig.device->taken().size();
+    rig.submit();
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.device->taken().size() == before);
+    // Also when it is written after the scanner is gone.
+    rig.scanner.reset();
+    for (const Descriptor& batch : rig.device->taken()) answer(batch, CompletionStatus::kSuccess);
+}
+
+TEST_CASE("a device that does not write its records is given up after some of them") {
+    Rig rig;
+    rig.device->on_descriptor = [](const Descriptor& batch) {
+        answer(batch, CompletionStatus::kBatchFailed, 1, batch.size);
+    };
+    for (int i = 0; i < 100; ++i) {
+        rig.submit(32);
+        CHECK(rig.wrong_answers() == 0);
+    }
+    CHECK_FALSE(rig.queue->alive());
+    CHECK(rig.device->taken().size() == 64);
+}
+
+TEST_CASE("where a queue fails the next one serves") {
+    Rig dead({.timeout = std::chrono::milliseconds(1)});
+    Rig rig;
+    dead.device->mute = true;
+    rig.scanner = must(DsaPageScanner::create({dead.queue.get(), rig.queue.get()}, dead.completion,
+                                              scalar(), {.timeout = std::chrono::milliseconds(1)}));
+    rig.submit();
+    CHECK(rig.wrong_answers() == 0);
+    CHECK_FALSE(dead.queue->alive());
+    rig.submit();
+    CHECK(rig.device->taken().size() == 4);
+    rig.device->pass_time(std::chrono::milliseconds(1));
+    CHECK(rig.wrong_answers() == 0);
+}
+
+TEST_CASE("a wrong answer is found by accel-verify, whatever the guest writes meanwhile") {
+    Rig rig({.verify_every = 5});
+    SECTION("a device that lies") {
+        rig.device->on_descriptor = [](const Descriptor& batch) {
+            for (const Descriptor& child : children_of(batch))
+                answer(child, CompletionStatus::kSuccess, 0);
+            answer(batch, CompletionStatus::kSuccess);
+        };
+        rig.submit();
+        std::vector<std::uint64_t> map;
+        CHECK_THAT(message_of(rig.collect_one(map)), Catch::Contains("cannot be trusted"));
+        CHECK_FALSE(rig.queue->alive());
+    }
+    SECTION("a guest that writes between the two looks") {
+        rig.submit();
+        rig.device->pass_time(std::chrono::seconds(1));
+        for (std::uint32_t page = 0; page < kPages; ++page)
+            rig.memory.data()[page * kPageSize] ^= std::byte{0xff};
+        std::vector<std::uint64_t> map;
+        CHECK(rig.collect_one(map));
+        CHECK(rig.count(&QueueCounters::verified) == kPages / 5);
+        CHECK(rig.queue->alive());
+    }
+}
+
+TEST_CASE("a scanner that ends early leaves no descriptor behind that could still be answered") {
+    Rig rig;
+    for (int i = 0; i < 4; ++i) rig.submit();
+    rig.scanner.reset();
+    CHECK(rig.device->elapsed() == std::chrono::microseconds(16));
+}
+
+}  // namespace
+}  // namespace migrate::accel::dsa
