@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <optional>
 #include <system_error>
 
@@ -290,7 +291,8 @@ std::string printed_value(const FaultRule& rule, ValueForm form) {
 // As many digits as chance_of() reads.
 std::string printed_chance(double chance) {
     constexpr std::uint64_t kBillion = 1'000'000'000;
-    const auto billionths = static_cast<std::uint64_t>(chance * static_cast<double>(kBillion) + .5);
+    const auto billionths =
+        static_cast<std::uint64_t>(std::llround(chance * static_cast<double>(kBillion)));
     std::string part = std::to_string(kBillion + billionths % kBillion).substr(1);
     part.erase(std::max<std::size_t>(part.find_last_not_of('0') + 1, 1));
     return std::to_string(billionths / kBillion) + "." + part;
