@@ -3,6 +3,9 @@
 include(GNUInstallDirs)
 
 install(TARGETS migrate RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+# The script looks for the library beside its own folder, in lib/migrate whatever the system calls its lib.
+install(PROGRAMS "${PROJECT_SOURCE_DIR}/scripts/with-softdsa" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(TARGETS softdsa_preload LIBRARY DESTINATION lib/migrate)
 
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/transport/PROTOCOL.md"

@@ -12,10 +12,13 @@ from pathlib import Path
 PREFIX = "usr"
 EXPECTED = (
     "bin/migrate",
+    "bin/with-softdsa",
+    "lib/migrate/libsoftdsa-preload.so",
     "share/doc/migrate/LICENSE",
     "share/doc/migrate/README.md",
     "share/doc/migrate/PROTOCOL.md",
     "share/doc/migrate/architecture.md",
+    "share/doc/migrate/softdsa.md",
     "share/doc/migrate/examples/loopback.json",
     "share/man/man1/migrate.1",
     "share/bash-completion/completions/migrate",

@@ -96,6 +96,10 @@ std::optional<Timing> parse_timing(std::string_view text) {
     return timing;
 }
 
+std::string node_path(const std::string& folder, const std::string& name) {
+    return folder + "/" + name;
+}
+
 void read_device(Catalog& catalog, const std::string& base, const std::string& nodes) {
     const std::string number = std::to_string(catalog.devices.size());
     const Folder folder(base, catalog.error);
@@ -114,9 +118,10 @@ void read_device(Catalog& catalog, const std::string& base, const std::string& n
         if (read_value(folder.path(name + "/state")) != "enabled") break;
         device.queues.push_back(
             read_queue(Folder(folder.path(name), catalog.error), first_version));
+        const std::string path = node_path(nodes, name);
         struct stat status {};
-        if (::stat((nodes + "/" + name).c_str(), &status) != 0) {
-            catalog.error = nodes + "/" + name + " is missing";
+        if (::stat(path.c_str(), &status) != 0) {
+            catalog.error = path + " is missing";
             return;
         }
         catalog.nodes.push_back({status.st_dev, status.st_ino, catalog.devices.size(),

@@ -161,7 +161,7 @@ const sigset_t* blockable(int how, const sigset_t* set, sigset_t& copy) {
 }  // namespace
 }  // namespace migrate::accel::softdsa::preload
 
-// NOLINTBEGIN(*-reserved-identifier, cert-dcl50-cpp): the C library's names
+// NOLINTBEGIN(*-reserved-identifier,readability-identifier-naming): the C library's names
 #define SOFTDSA_HOOK extern "C" [[gnu::visibility("default")]]
 
 namespace preload = migrate::accel::softdsa::preload;
@@ -281,4 +281,4 @@ SOFTDSA_HOOK int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) no
     sigset_t copy;
     return preload::next_pthread_sigmask(how, preload::blockable(how, set, copy), old);
 }
-// NOLINTEND(*-reserved-identifier, cert-dcl50-cpp)
+// NOLINTEND(*-reserved-identifier,readability-identifier-naming)
