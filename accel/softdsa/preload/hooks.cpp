@@ -37,10 +37,15 @@ constinit NextSymbol<int(int, const sigset_t*, sigset_t*)> next_pthread_sigmask(
 
 constexpr std::size_t kPortalBytes = 4096;
 
-// Of the address space that opened the node; a forked child's is another one. The kernel keeps a
+// Whether this address space opened the node; a forked child's is another one. The kernel keeps a
 // file's owner with the open file, through dup(), fork() and exec().
-pid_t owner_of(int fd) { return static_cast<pid_t>(::syscall(SYS_fcntl, fd, F_GETOWN)); }
 pid_t own_id() { return static_cast<pid_t>(::syscall(SYS_getpid)); }
+void take_ownership(int fd) { ::syscall(SYS_fcntl, fd, F_SETOWN, own_id()); }
+bool is_owner(int fd) {
+    const auto owner = static_cast<pid_t>(::syscall(SYS_fcntl, fd, F_GETOWN));
+    if (owner == 0) take_ownership(fd);  // opened past the hook: fopen(), a bare system call
+    return owner == 0 || owner == own_id();
+}
 
 int refuse_open(int fd, int error) {
     next_close(fd);
@@ -62,7 +67,7 @@ int opened(int fd, int flags) {
     if (world->node(*node).dedicated && ::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         return refuse_open(fd, EBUSY);
     }
-    ::syscall(SYS_fcntl, fd, F_SETOWN, own_id());
+    take_ownership(fd);
     return fd;
 }
 
@@ -73,7 +78,7 @@ mode_t mode_argument(int flags, va_list arguments) {
 
 // 0, or why the driver does not map the queue of `node`.
 int map_refusal(World& world, std::size_t node, int fd, std::size_t bytes) {
-    if (owner_of(fd) != own_id()) return EPERM;
+    if (!is_owner(fd)) return EPERM;
     if (const int error = world.device(node).map_error(world.node(node).queue)) return error;
     return bytes > kPortalBytes ? EINVAL : 0;
 }
@@ -115,8 +120,7 @@ std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t byte
     if (!node) return std::nullopt;
     world->start();
     const std::ptrdiff_t written =
-        owner_of(fd) == own_id() ? world->device(*node).write(world->node(*node).queue, data, bytes)
-                                 : -EPERM;
+        is_owner(fd) ? world->device(*node).write(world->node(*node).queue, data, bytes) : -EPERM;
     if (written >= 0) return written;
     errno = static_cast<int>(-written);
     return -1;
