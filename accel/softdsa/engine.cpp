@@ -57,8 +57,10 @@ bool Engine::ended() const {
 }
 
 void Engine::run() {
-    while (!wiring_.stopping.load(std::memory_order_acquire)) {
+    while (true) {
+        // Before anything that is rung for is looked at, the end included.
         const std::uint32_t seen = wiring_.doorbell.value();
+        if (wiring_.stopping.load(std::memory_order_acquire)) return;
         if (state_.halted.load(std::memory_order_acquire)) {
             wiring_.doorbell.wait(seen, kNever);
             continue;
