@@ -25,11 +25,14 @@ constexpr std::uint64_t kPortalStep = sizeof(Descriptor);
 class DevicePortal : public Portal {
   public:
     explicit DevicePortal(const QueueInfo& info)
-        : name_(info.path), limits_(info.limits), numa_node_(info.numa_node) {}
+        : name_(info.path),
+          limits_(info.limits),
+          numa_node_(info.numa_node),
+          software_(info.software) {}
     const std::string& name() const override { return name_; }
     const QueueLimits& limits() const override { return limits_; }
     int numa_node() const override { return numa_node_; }
-    bool is_software() const override { return false; }
+    bool is_software() const override { return software_; }
 
   protected:
     QueueLimits& limits() { return limits_; }
@@ -38,6 +41,7 @@ class DevicePortal : public Portal {
     std::string name_;
     QueueLimits limits_;
     int numa_node_;
+    bool software_;
 };
 
 // The descriptor goes by one instruction to the page the driver mapped.

@@ -110,6 +110,10 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
     info.numa_node = static_cast<int>(
         std::clamp<std::int64_t>(read_number(device / "numa_node").value_or(-1), -1, 1 << 20));
 
+    // A kernel's own bus has no such folder.
+    std::error_code error;
+    info.software = fs::is_directory(places.sysfs.parent_path() / "softdsa", error);
+
     QueueLimits& limits = info.limits;
     limits.mode = info.mode == "dedicated" ? QueueMode::kDedicated : QueueMode::kShared;
     // The portal that users get takes descriptors up to the threshold.
@@ -136,6 +140,7 @@ std::optional<Obstacle> find_obstacle(const QueueInfo& info) {
         return Obstacle{fmt::format("the device {} is {}", info.device, info.device_state),
                         fmt::format("accel-config enable-device {}", info.device)};
     }
+    if (info.type == "none") return Obstacle{"the queue is not configured", configure};
     if (info.type != "user") {
         return Obstacle{fmt::format("the queue is of type {}, not user", info.type), configure};
     }

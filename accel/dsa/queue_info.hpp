@@ -36,6 +36,7 @@ struct QueueInfo {
     std::uint32_t version = 0;              // of the device: 0x100
     bool shared_virtual_addresses = false;  // pasid_enabled
     int numa_node = -1;
+    bool software = false;  // one of scripts/with-softdsa
     QueueLimits limits;
 };
 

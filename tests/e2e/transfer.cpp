@@ -87,7 +87,12 @@ TransferStats run_transfer(const TemporaryFolder& folder, const Transfer& transf
     std::vector<std::string> send_options{"--stats", send_stats};
     send_options.insert(send_options.end(), transfer.send_options.begin(),
                         transfer.send_options.end());
-    Process sender(send_arguments(receiver, transfer.source, send_options));
+    std::vector<std::string> command = transfer.send_under;
+    command.push_back(MIGRATE_BINARY);
+    const std::vector<std::string> arguments =
+        send_arguments(receiver, transfer.source, send_options);
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    Process sender(command.front(), {command.begin() + 1, command.end()});
     const int sent = sender.wait();
     const int received = receiver->wait();
     INFO("sender:\n" << sender.both() << "receiver:\n" << receiver->both());

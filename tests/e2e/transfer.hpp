@@ -16,6 +16,8 @@ struct Transfer {
     std::string sink = "null:";
     std::vector<std::string> send_options{};
     std::vector<std::string> recv_options{};
+    // What the sender is a command of: "scripts/with-softdsa", "--". Empty: nothing.
+    std::vector<std::string> send_under{};
 };
 
 struct TransferStats {
