@@ -96,8 +96,8 @@ Status Batch::make_memory() {
     return {};
 }
 
-void Batch::fill(std::span<const PageExtent> extents, WorkQueue* queue) {
-    queue_ = queue;
+void Batch::fill(std::span<const PageExtent> extents, WorkQueue& queue) {
+    queue_ = &queue;
     taken_ = 0;
     awaited_ = 0;
     pages_.clear();
@@ -108,7 +108,7 @@ void Batch::fill(std::span<const PageExtent> extents, WorkQueue* queue) {
     answers_.assign(pages_.size(), Answer::kNone);
     copies_.clear();
     units_.clear();
-    if (queue_ == nullptr) return;
+    if (!queue.alive()) return;
     for (std::size_t i = 0; i < pages_.size(); ++i) {
         clear(records_[i]);
         Descriptor& child = children_[i];
@@ -295,7 +295,6 @@ std::uint64_t Batch::collect(bool (*is_zero)(const std::byte* page),
         }
         if (zero) zero_map[i / 64] |= std::uint64_t{1} << (i % 64);
     }
-    if (queue_ == nullptr) return pages_.size();
     count(queue_->counters().cpu_pages, on_cpu);
     for (const Copy& copy : copies_) {
         const Answer answer = answers_[copy.page];

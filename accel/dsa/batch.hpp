@@ -23,9 +23,9 @@ class Batch {
     // copied, and the copy is what the device checks (0: none).
     static Result<std::unique_ptr<Batch>> create(std::size_t max_pages, std::size_t verify_every);
 
-    // The pages to check; nothing of what was before is outstanding. `queue` null: no device is to
-    // be asked.
-    void fill(std::span<const PageExtent> extents, WorkQueue* queue);
+    // The pages to check; nothing of what was before is outstanding. A queue that serves no more is
+    // not asked, and has the CPU's pages counted.
+    void fill(std::span<const PageExtent> extents, WorkQueue& queue);
     // Gives the queue what it has not taken yet, in one attempt. True once all is taken.
     bool submit(Completion& completion, std::chrono::nanoseconds timeout);
     // What the queue has not taken is left to the CPU.
@@ -42,7 +42,7 @@ class Batch {
     void abandon();
 
     std::uint64_t pages() const { return pages_.size(); }
-    WorkQueue* queue() const { return queue_; }
+    WorkQueue& queue() const { return *queue_; }
     // Whether a descriptor was taken and its answer not awaited yet.
     bool outstanding() const { return awaited_ < taken_; }
     // After await(): sets the bit of every zero page, as PageScanner::collect() has it. Pages

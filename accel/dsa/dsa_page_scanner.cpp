@@ -33,14 +33,15 @@ DsaPageScanner::~DsaPageScanner() {
     }
 }
 
-WorkQueue* DsaPageScanner::living_queue() const {
+// The first that serves; if none does, the first.
+WorkQueue& DsaPageScanner::chosen_queue() const {
     const auto queue =
         std::ranges::find_if(queues_, [](const WorkQueue* each) { return each->alive(); });
-    return queue == queues_.end() ? nullptr : *queue;
+    return queue == queues_.end() ? *queues_.front() : **queue;
 }
 
 void DsaPageScanner::submit(std::span<const PageExtent> batch) {
-    batches_[(oldest_ + waiting_) % kDepth]->fill(batch, living_queue());
+    batches_[(oldest_ + waiting_) % kDepth]->fill(batch, chosen_queue());
     ++waiting_;
     offer_waiting();
 }
@@ -49,13 +50,13 @@ void DsaPageScanner::submit(std::span<const PageExtent> batch) {
 void DsaPageScanner::offer_waiting() {
     for (std::size_t i = 0; i < waiting_; ++i) {
         Batch& batch = *batches_[(oldest_ + i) % kDepth];
-        if (batch.queue() != nullptr && !batch.submit(completion_, options_.timeout)) return;
+        if (!batch.submit(completion_, options_.timeout)) return;
     }
 }
 
 void DsaPageScanner::submit_all(Batch& batch) {
     static const std::atomic<std::uint8_t> never_written{0};
-    WorkQueue& queue = *batch.queue();
+    WorkQueue& queue = batch.queue();
     std::uint32_t offers = 0;
     while (!batch.submit(completion_, options_.timeout)) {
         if (batch.advance(completion_)) {
@@ -73,11 +74,10 @@ void DsaPageScanner::submit_all(Batch& batch) {
 
 Status DsaPageScanner::await() {
     Batch& batch = *batches_[oldest_];
-    if (batch.queue() == nullptr) return {};
     submit_all(batch);
     batch.await(completion_);
     if (!batch.lost()) return {};
-    batch.queue()->lost_memory();
+    batch.queue().lost_memory();
     return batch.renew();
 }
 
@@ -87,12 +87,12 @@ Status DsaPageScanner::collect(std::span<std::uint64_t> zero_map) {
     oldest_ = (oldest_ + 1) % kDepth;
     --waiting_;
     if (wrong == batch.pages()) return {};
-    batch.queue()->disable("gave a wrong answer (accel-verify)");
+    batch.queue().disable("gave a wrong answer (accel-verify)");
     return make_error(
         "{} said of a page that it is {} zero, and the CPU the contrary (accel-verify): this "
         "device "
         "cannot be trusted, and what it answered before may be wrong too",
-        batch.queue()->name(), (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "all" : "not all");
+        batch.queue().name(), (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "all" : "not all");
 }
 
 }  // namespace migrate::accel::dsa

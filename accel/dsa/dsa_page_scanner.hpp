@@ -45,7 +45,7 @@ class DsaPageScanner final : public PageScanner {
     DsaPageScanner(std::vector<WorkQueue*> queues, Completion& completion, const ZeroKernel& kernel,
                    const Options& options)
         : queues_(std::move(queues)), completion_(completion), kernel_(kernel), options_(options) {}
-    WorkQueue* living_queue() const;
+    WorkQueue& chosen_queue() const;
     void offer_waiting();
     void submit_all(Batch& batch);
 
