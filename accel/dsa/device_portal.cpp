@@ -209,6 +209,7 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
 
     std::unique_ptr<Portal> portal;
     WritePortal* by_write = nullptr;
+    std::string no_mapping;
     auto page = Mapping::create({.size = kPortalBytes,
                                  .protection = PROT_WRITE,
                                  .flags = MAP_SHARED | MAP_POPULATE,
@@ -217,6 +218,7 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
     if (page) {
         portal = std::make_unique<MappedPortal>(info, *std::move(page));
     } else {
+        no_mapping = page.error().message();
         auto written = std::make_unique<WritePortal>(info, std::move(fd));
         by_write = written.get();
         portal = std::move(written);
@@ -230,7 +232,7 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
     if (Status judged = judge(info, outcome, probe_time); !judged) {
         if (by_write == nullptr) return std::move(judged).error();
         return std::move(judged).error().with_context(
-            fmt::format("{} (which is why write() was tried)", page.error().message()));
+            fmt::format("{} (which is why write() was tried)", no_mapping));
     }
     if (by_write == nullptr || info.limits.batch < 2) return portal;
 

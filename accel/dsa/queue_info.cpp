@@ -194,8 +194,7 @@ Result<std::vector<QueueInfo>> discover_queues() {
     }
     // A device without groups is listed once more every time it is asked for.
     std::ranges::sort(names);
-    const auto twice = std::ranges::unique(names);
-    names.erase(twice.begin(), twice.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     std::vector<QueueInfo> queues;
     for (const std::string& name : names) {
         MIGRATE_ASSIGN(QueueInfo info, read_queue_info(name));

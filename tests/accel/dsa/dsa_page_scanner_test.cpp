@@ -182,7 +182,7 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
         rig.device->refusals = 0;
         rig.submit();
         CHECK(rig.wrong_answers() == 0);
-        CHECK(rig.count(&QueueCounters::cpu_pages) == 2 * kPages);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kPages);
     }
 }
 
@@ -193,7 +193,7 @@ TEST_CASE("what a silent device writes late harms nothing") {
     rig.submit();
     CHECK(rig.wrong_answers() == 0);
     CHECK(rig.count(&QueueCounters::timeouts) == 8);
-    CHECK(rig.count(&QueueCounters::cpu_pages) == 2 * kPages);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kPages);
     CHECK_FALSE(rig.queue->alive());
     CHECK(rig.device->elapsed() < std::chrono::seconds(1));
     // Now it says of every page that it is zero, where it was told to.

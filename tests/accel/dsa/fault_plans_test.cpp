@@ -89,6 +89,7 @@ AccelCounts scan_under(const std::string& faults, const Pages& pages,
     scanner.reset();
     // Whoever gets the scanner's memory next: a record that comes late must not land in it.
     std::vector<Mapping> canaries;
+    canaries.reserve(8);
     for (int i = 0; i < 8; ++i) canaries.push_back(map_pages(6));
     std::stop_source(stop).request_stop();
     if (thread.joinable()) thread.join();

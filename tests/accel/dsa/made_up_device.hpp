@@ -13,9 +13,12 @@
 
 namespace migrate::accel::dsa {
 
-inline CompletionRecord& record_at(std::uint64_t address) {
-    return *reinterpret_cast<CompletionRecord*>(address);
+template <typename T>
+T* at(std::uint64_t address) {
+    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr): a device's view
 }
+
+inline CompletionRecord& record_at(std::uint64_t address) { return *at<CompletionRecord>(address); }
 
 inline void answer(const Descriptor& descriptor, CompletionStatus status, std::uint8_t result = 0,
                    std::uint32_t completed = 0) {
@@ -26,12 +29,12 @@ inline void answer(const Descriptor& descriptor, CompletionStatus status, std::u
 }
 
 inline std::span<const Descriptor> children_of(const Descriptor& batch) {
-    return {reinterpret_cast<const Descriptor*>(batch.source), batch.size};
+    return {at<const Descriptor>(batch.source), batch.size};
 }
 
 // COMPVAL with pattern 0, as a device answers it.
 inline void answer_page(const Descriptor& child) {
-    const auto* page = reinterpret_cast<const char*>(child.source);
+    const auto* page = at<const char>(child.source);
     std::uint32_t equal = 0;
     while (equal < child.size && page[equal] == 0) ++equal;
     answer(child, CompletionStatus::kSuccess, equal == child.size ? 0 : 1, equal);
