@@ -83,9 +83,12 @@ Microseconds Convergence::expect(std::uint64_t dirty_pages, const Tunables& tuna
         if (round.normal_pages == 0) continue;
         weight = std::min(1.0, static_cast<double>(round.bytes) / bytes_of(round.normal_pages));
     }
-    const double bytes = bytes_of(dirty_pages) * weight;
+    // What was written behind the back of a collect that takes long goes in the last round, too.
+    const double late =
+        recent_.empty() ? 0 : recent_.back().dirty_pages_per_second() * seconds(collect_time);
+    const double bytes = (bytes_of(dirty_pages) + late * kPageSize) * weight;
     const double rate = bandwidth(tunables);
-    const double transfer = dirty_pages == 0 ? 0 : rate > 0 ? bytes / rate : 3600;
+    const double transfer = bytes == 0 ? 0 : rate > 0 ? bytes / rate : 3600;
     return micros(transfer) + kPauseCost + collect_time + kSwitchoverRoundTrips * costs.round_trip +
            costs.load + costs.digest;
 }
