@@ -67,6 +67,22 @@ TEST_CASE("a configuration file holds numbers, strings and booleans as they suit
     CHECK(settings.origin(option_index<"stats">()) == Origin::kDefault);
 }
 
+TEST_CASE("an option of several words may be a list in a configuration file") {
+    for (const char* value : {R"(["dsa:/dev/dsa/wq0.0", "dsa:/dev/dsa/wq1.0"])",
+                              R"("dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq1.0")"}) {
+        const Settings settings =
+            loaded(Side::kSend, std::string(R"({"accel-path": )") + value + "}");
+        CHECK(settings.get<"accel-path">() == "dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq1.0");
+    }
+    CHECK(loaded(Side::kSend, R"({"accel-path": []})").get<"accel-path">().empty());
+    for (const char* value : {R"([1])", R"(["a b"])", R"([["a"]])"}) {
+        CHECK(error_of(Side::kSend, std::string(R"({"accel-path": )") + value + "}") ==
+              "option accel-path: the list may hold strings without blanks only");
+    }
+    CHECK(error_of(Side::kSend, R"({"source": ["anon:1M"]})") ==
+          "option source: the value must be a string");
+}
+
 TEST_CASE("a switch in a configuration file may also be a word") {
     CHECK_FALSE(loaded(Side::kSend, R"({"skip-unpopulated": "off"})").get<"skip-unpopulated">());
     CHECK(loaded(Side::kSend, R"({"skip-unpopulated": true})").get<"skip-unpopulated">());

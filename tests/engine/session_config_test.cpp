@@ -64,6 +64,21 @@ TEST_CASE("a sender's options arrive, each in its field") {
     CHECK(config.io_timeout == milliseconds(103));
 }
 
+TEST_CASE("the options of DSA devices arrive, each in its field") {
+    const SendConfig config = send_config({{"zero-page-detection", "dsa-accel"},
+                                           {"accel-path", "softdsa:2"},
+                                           {"accel-completion", "thread"},
+                                           {"accel-timeout", "20ms"},
+                                           {"accel-verify", "5"}});
+    CHECK(config.detection == ZeroPageDetection::kDsaAccel);
+    CHECK(config.accel.path == "softdsa:2");
+    CHECK(config.accel.completion == accel::CompletionModel::kThread);
+    CHECK(config.accel.timeout == milliseconds(20));
+    CHECK(config.accel.verify_every == 5);
+    CHECK(send_config({}).accel.completion == accel::CompletionModel::kInline);
+    CHECK_FALSE(validate(settings_with(Side::kSend, {{"accel-path", "softdsa:2"}})));
+}
+
 TEST_CASE("a sender's defaults are the published ones") {
     const SendConfig config = send_config({});
     CHECK(config.channels == 2);
