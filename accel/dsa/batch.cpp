@@ -180,7 +180,7 @@ bool Batch::submit(Completion& completion, std::chrono::nanoseconds timeout) {
 
 void Batch::give_up_submitting() {
     if (taken_ == units_.size()) return;
-    count(queue_->counters().full);
+    if (queue_->alive()) count(queue_->counters().full);
     units_.resize(taken_);
 }
 

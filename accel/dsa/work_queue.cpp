@@ -23,6 +23,7 @@ void WorkQueue::disable(std::string_view reason) {
 }
 
 std::size_t WorkQueue::submit(std::span<const Descriptor> descriptors) {
+    if (!alive()) return 0;
     const bool dedicated = portal_->limits().mode == QueueMode::kDedicated;
     if (dedicated) {
         std::size_t room = room_.load(std::memory_order_relaxed);

@@ -42,7 +42,8 @@ class WorkQueue {
     // It is given nothing more; the first reason is logged.
     void disable(std::string_view reason);
 
-    // One attempt, without waiting: how many of the descriptors, from the first on, were taken.
+    // One attempt, without waiting: how many of the descriptors, from the first on, were taken;
+    // none by a queue that was disabled.
     std::size_t submit(std::span<const Descriptor> descriptors);
     // So many of those taken were answered.
     void answered(std::size_t count);

@@ -239,6 +239,17 @@ TEST_CASE("where a queue fails the next one serves") {
     CHECK(rig.wrong_answers() == 0);
 }
 
+TEST_CASE("what another channel has given up is not asked again") {
+    Rig rig;
+    rig.device->refusals = 1;
+    rig.submit();
+    rig.queue->disable("was given up by another channel");
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.device->taken().empty());
+    CHECK(rig.count(&QueueCounters::cpu_pages) == kPages);
+    CHECK(rig.count(&QueueCounters::full) == 0);
+}
+
 TEST_CASE("a wrong answer is found by accel-verify, whatever the guest writes meanwhile") {
     Rig rig({.verify_every = 5});
     SECTION("a device that lies") {
