@@ -24,6 +24,12 @@ migrate_c_library(zstd zstd.h zstd libzstd-dev)
 migrate_c_library(xxhash xxhash.h xxhash libxxhash-dev)
 migrate_c_library(accel_config accel-config/libaccel_config.h accel-config libaccel-config-dev)
 
+# libaccel-config's header includes it, and its package does not depend on it.
+find_path(UUID_INCLUDE_DIR uuid/uuid.h)
+if(NOT UUID_INCLUDE_DIR)
+    migrate_missing("uuid/uuid.h" uuid-dev)
+endif()
+
 find_package(Boost 1.74 QUIET COMPONENTS program_options)
 if(NOT Boost_FOUND)
     migrate_missing("Boost.Program_options 1.74" libboost-program-options-dev)
