@@ -244,6 +244,7 @@ Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std:
     while (const auto span = cursor_->claim()) {
         MIGRATE_TRY(scanner.scan(*span, dirty_of(span->region), emit));
     }
+    MIGRATE_TRY(scanner.finish(emit));
     return packet->empty() ? Status() : send();
 }
 
@@ -277,6 +278,7 @@ Status SendSession::feed_legacy() {
     while (const auto span = cursor_->claim()) {
         MIGRATE_TRY(scanners_->scanner(0).scan(*span, dirty_of(span->region), emit));
     }
+    MIGRATE_TRY(scanners_->scanner(0).finish(emit));
     if (packet->empty()) {
         legacy_feed_->give_back(std::move(held));
     } else {

@@ -73,20 +73,20 @@ Status SpanScanner::scan_extents(RegionId region, const Emit& emit) {
             if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, emit));
         }
     }
-    MIGRATE_TRY(flush(region, emit));
-    return drain(region, emit);
+    return flush(region, emit);
 }
 
 // Submits what was filled in.
 Status SpanScanner::flush(RegionId region, const Emit& emit) {
+    if (filling_.empty()) return {};
     if (to_check_ == 0) {
-        MIGRATE_TRY(drain(region, emit));
+        MIGRATE_TRY(finish(emit));
         for (const memory::PopulationExtent& extent : filling_)
             MIGRATE_TRY(emit_run(region, extent.pages, PageKind::kUnpopulated, emit));
         filling_.clear();
         return {};
     }
-    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(region, emit));
+    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(emit));
     submitted_.clear();
     for (const memory::PopulationExtent& extent : filling_) {
         if (!extent.populated) continue;
@@ -94,20 +94,23 @@ Status SpanScanner::flush(RegionId region, const Emit& emit) {
                               static_cast<std::uint32_t>(extent.pages.count)});
     }
     scanner_->submit(submitted_);
-    in_flight_[(oldest_ + outstanding_) % in_flight_.size()].extents.swap(filling_);
+    Batch& batch = in_flight_[(oldest_ + outstanding_) % in_flight_.size()];
+    batch.region = region;
+    batch.extents.swap(filling_);
     filling_.clear();
     to_check_ = 0;
     ++outstanding_;
     return {};
 }
 
-Status SpanScanner::drain(RegionId region, const Emit& emit) {
-    while (outstanding_ != 0) MIGRATE_TRY(collect(region, emit));
+Status SpanScanner::finish(const Emit& emit) {
+    while (outstanding_ != 0) MIGRATE_TRY(collect(emit));
     return {};
 }
 
-Status SpanScanner::collect(RegionId region, const Emit& emit) {
+Status SpanScanner::collect(const Emit& emit) {
     Batch& batch = in_flight_[oldest_];
+    const RegionId region = batch.region;
     MIGRATE_TRY(scanner_->await());
     Status collected;
     MIGRATE_TRY(memory::guard_reads(source_.description(),

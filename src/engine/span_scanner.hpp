@@ -35,13 +35,17 @@ class SpanScanner {
                 const Options& options);
 
     // With `dirty`, the region's bitmap, only the pages whose bit is set: whatever was written is
-    // populated.
+    // populated. The last pages of a span may be emitted only by the next scan() or finish(), so
+    // that a device has work while the worker is between two spans.
     Status scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit);
+    // Emits what is left. Called before a round ends.
+    Status finish(const Emit& emit);
 
   private:
     // Pages that are checked together: several stretches where few of a span are dirty, or
     // populated; those between them that are not populated go through with them, unread.
     struct Batch {
+        RegionId region{};
         std::vector<memory::PopulationExtent> extents;
         std::vector<std::uint64_t> zero_map;
     };
@@ -50,8 +54,7 @@ class SpanScanner {
     Status send_unscanned(RegionId region, const Emit& emit);
     Status scan_extents(RegionId region, const Emit& emit);
     Status flush(RegionId region, const Emit& emit);
-    Status drain(RegionId region, const Emit& emit);
-    Status collect(RegionId region, const Emit& emit);
+    Status collect(const Emit& emit);
     Status emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit);
 
     const memory::PageSource& source_;

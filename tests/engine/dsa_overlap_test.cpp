@@ -35,12 +35,16 @@ double ratio_to_longer(nanoseconds check_packet, nanoseconds send_packet, std::u
         must(DsaPageScanner::create({&queue}, completion, accel::all_zero_kernels().back(), {})),
         {.normal_page_ratio = {}, .batch_pages = kPacketPages});
     std::uint64_t sent = 0;
-    must(scanner.scan({kRam, {0, pages}}, nullptr,
-                      [&](RegionId, const PageRun& run, const std::byte*) -> Status {
-                          sent += run.pages.count;
-                          device.pass_time(send_packet * run.pages.count / kPacketPages);
-                          return {};
-                      }));
+    const auto emit = [&](RegionId, const PageRun& run, const std::byte*) -> Status {
+        sent += run.pages.count;
+        device.pass_time(send_packet * run.pages.count / kPacketPages);
+        return {};
+    };
+    // The smallest claims there are.
+    constexpr std::uint64_t kSpan = 512;
+    for (std::uint64_t first = 0; first < pages; first += kSpan)
+        must(scanner.scan({kRam, {first, kSpan}}, nullptr, emit));
+    must(scanner.finish(emit));
     REQUIRE(sent == pages);
     CHECK(queue.counters().cpu_pages == 0);
     const double packets = static_cast<double>(pages) / kPacketPages;

@@ -120,20 +120,29 @@ std::vector<PageKind> random_kinds(std::size_t pages) {
     return kinds;
 }
 
-// The kinds emitted, one a page, after checking order and content pointers.
-std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages) {
+// The kinds emitted, one a page, after checking order and content pointers; in spans of so many
+// pages.
+std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages,
+                           std::uint64_t span) {
     std::vector<PageKind> kinds;
-    must(scanner.scan({kRam, pages}, nullptr,
-                      [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
-                          REQUIRE(region == kRam);
-                          REQUIRE(run.pages.count > 0);
-                          REQUIRE(run.pages.first == pages.first + kinds.size());
-                          REQUIRE(content == source.memory(kRam).data() + run.pages.offset_bytes());
-                          kinds.insert(kinds.end(), run.pages.count, run.kind);
-                          return {};
-                      }));
+    const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
+        REQUIRE(region == kRam);
+        REQUIRE(run.pages.count > 0);
+        REQUIRE(run.pages.first == pages.first + kinds.size());
+        REQUIRE(content == source.memory(kRam).data() + run.pages.offset_bytes());
+        kinds.insert(kinds.end(), run.pages.count, run.kind);
+        return {};
+    };
+    for (std::uint64_t first = pages.first; first < pages.end(); first += span) {
+        must(scanner.scan({kRam, {first, std::min(span, pages.end() - first)}}, nullptr, emit));
+    }
+    must(scanner.finish(emit));
     REQUIRE(kinds.size() == pages.count);
     return kinds;
+}
+
+std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages) {
+    return scan(scanner, source, pages, pages.count);
 }
 
 TEST_CASE("every page is emitted once, in order, by its kind, at any depth and batch size") {
@@ -157,6 +166,17 @@ TEST_CASE("every page is emitted once, in order, by its kind, at any depth and b
         }
     }
     CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("batches stay under way from one span to the next") {
+    const FakeSource source(random_kinds(3000));
+    for (const std::uint64_t span : {1U, 40U, 1000U}) {
+        ScannerLog log;
+        SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
+                            {.normal_page_ratio = {}, .batch_pages = 64});
+        CHECK(scan(scanner, source, {0, 3000}, span) == source.kinds());
+        CHECK(log.most_outstanding == 4);
+    }
 }
 
 TEST_CASE("a scanner of some depth is kept busy") {
