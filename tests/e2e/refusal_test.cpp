@@ -78,7 +78,7 @@ TEST_CASE("a value out of range is refused with the range", "[refusal]") {
     check_ends(with("--multifd-channels", "256"), 2, "255");
     check_ends(with("--multifd-packet-size", "5000"), 2, "multiple of 4K");
     check_ends(with("--multifd-normal-page-ratio", "102"), 2, "100");
-    check_ends(with("--zero-page-detection", "some"), 2, "none, legacy or multifd");
+    check_ends(with("--zero-page-detection", "some"), 2, "none, legacy, multifd or dsa-accel");
 }
 
 TEST_CASE("a source that cannot be sent is refused by name", "[refusal]") {
