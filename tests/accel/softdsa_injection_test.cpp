@@ -17,8 +17,8 @@ TEST_CASE("a queue is full for n tries, or for ever") {
     CompletionRecord record;
     Descriptor descriptor = check_zeros();
     descriptor.completion_address = address_of(&record);
-    std::vector<bool> taken;
-    for (int i = 0; i < 8; ++i) taken.push_back(device->enqcmd(0, descriptor));
+    std::vector<bool> taken(8);
+    for (std::size_t i = 0; i < 8; ++i) taken[i] = device->enqcmd(0, descriptor);
     CHECK(taken == std::vector<bool>{true, true, false, false, false, true, true, true});
     CHECK(wait_for(record) == 1);
 
@@ -205,6 +205,7 @@ TEST_CASE(
         config.queues = std::vector<QueueConfig>(2);
         config.engines = 2;
         std::vector<Batch> batches;
+        batches.reserve(20);
         for (int b = 0; b < 20; ++b) batches.emplace_back(16);
         std::vector<CompletionRecord> records(batches.size());
         {
