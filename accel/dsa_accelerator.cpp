@@ -123,9 +123,8 @@ Result<std::unique_ptr<DsaAccelerator>> DsaAccelerator::open(const Options& opti
     for (auto& portal : portals) {
         const dsa::QueueLimits& limits = portal->limits();
         log::info("zero pages are found by {} ({}, {} entries, batches of {}, by {}){}",
-                  portal->name(), limits.mode == dsa::QueueMode::kShared ? "shared" : "dedicated",
-                  limits.entries, limits.batch, portal->access(),
-                  portal->is_software() ? ", a software device" : "");
+                  portal->name(), dsa::name_of(limits.mode), limits.entries, limits.batch,
+                  portal->access(), portal->is_software() ? ", a software device" : "");
         queues.push_back(std::make_unique<dsa::WorkQueue>(std::move(portal)));
     }
     return std::unique_ptr<DsaAccelerator>(new DsaAccelerator(options, std::move(queues)));
@@ -153,13 +152,12 @@ AccelReport DsaAccelerator::report() const {
     for (const auto& queue : queues_) {
         const dsa::Portal& portal = queue->portal();
         report.software = report.software || portal.is_software();
-        report.queues.push_back(
-            {.name = portal.name(),
-             .mode = portal.limits().mode == dsa::QueueMode::kShared ? "shared" : "dedicated",
-             .numa_node = portal.numa_node(),
-             .software = portal.is_software(),
-             .disabled = !queue->alive(),
-             .counts = counts_of(queue->counters())});
+        report.queues.push_back({.name = portal.name(),
+                                 .mode = std::string(dsa::name_of(portal.limits().mode)),
+                                 .numa_node = portal.numa_node(),
+                                 .software = portal.is_software(),
+                                 .disabled = !queue->alive(),
+                                 .counts = counts_of(queue->counters())});
     }
     return report;
 }

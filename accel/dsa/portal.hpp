@@ -13,6 +13,10 @@ namespace migrate::accel::dsa {
 
 enum class QueueMode : std::uint8_t { kShared, kDedicated };
 
+constexpr std::string_view name_of(QueueMode mode) {
+    return mode == QueueMode::kShared ? "shared" : "dedicated";
+}
+
 // The smaller of the device's and the queue's, each at least 1.
 struct QueueLimits {
     QueueMode mode = QueueMode::kShared;

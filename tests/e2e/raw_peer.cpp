@@ -10,20 +10,13 @@
 #include <cerrno>
 
 #include "catch.hpp"
+#include "e2e/loopback.hpp"
 #include "e2e/process.hpp"
 
 namespace migrate::e2e {
 namespace {
 
 using transport::FrameType;
-
-sockaddr_in loopback(std::uint16_t port) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
 
 void await(int fd, short events, const char* what) {
     pollfd polled{fd, events, 0};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "e2e/loopback.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::e2e {
@@ -25,14 +26,6 @@ using std::chrono::milliseconds;
 using transport::FrameType;
 
 constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
-
-sockaddr_in loopback(std::uint16_t port) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
 
 // Finds a frame in one direction of the main channel.
 class FrameSpotter {

@@ -1,13 +1,11 @@
 #include "accel/dsa/queue_info.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <fstream>
 
 #include "accel/dsa/device_portal.hpp"
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::accel::dsa {
 namespace {
@@ -15,14 +13,11 @@ namespace {
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
-// The files of one device with one queue, as a kernel shows them. Removed with the object.
+// The files of one device with one queue, as a kernel shows them.
 class MadeUpSysfs {
   public:
     MadeUpSysfs() {
-        std::string name = (fs::temp_directory_path() / "migrate-dsa-XXXXXX").native();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        root_ = name;
-        places = {root_ / "devices", root_ / "dev"};
+        places = {folder_ / "devices", folder_ / "dev"};
         fs::create_directories(places.sysfs / "dsa0/wq0.1");
         fs::create_directories(places.nodes);
         device("state", "enabled");
@@ -41,9 +36,6 @@ class MadeUpSysfs {
         queue("max_transfer_size", "2097152");
         std::ofstream(places.nodes / "wq0.1");
     }
-    ~MadeUpSysfs() { fs::remove_all(root_); }
-    MadeUpSysfs(const MadeUpSysfs&) = delete;
-    MadeUpSysfs& operator=(const MadeUpSysfs&) = delete;
 
     void device(const char* file, const std::string& text) { write("dsa0", file, text); }
     void queue(const char* file, const std::string& text) { write("dsa0/wq0.1", file, text); }
@@ -60,7 +52,7 @@ class MadeUpSysfs {
     void write(const char* folder, const char* file, const std::string& text) {
         std::ofstream(places.sysfs / folder / file) << text << '\n';
     }
-    fs::path root_;
+    TemporaryFolder folder_;
 };
 
 TEST_CASE("a queue's limits are the smaller of its own and its device's") {
