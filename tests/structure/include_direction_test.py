@@ -16,7 +16,8 @@ class Project(unittest.TestCase):
 
     def test_has_sources_in_every_folder_that_exists(self):
         """Guards against checks that pass because they look at nothing."""
-        for folder in ("src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "cli"):
+        for folder in ("src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
+                       "cli"):
             self.assertTrue(rules.sources(PROJECT, folder), folder)
 
 
@@ -27,8 +28,8 @@ class WrongTree(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name)
-        for name in ("src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench",
-                     "cli"):
+        for name in ("src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
+                     "src/bench", "cli"):
             stem = name.split("/")[-1]
             self.write(f"{name}/{stem}.hpp", f"// Job.\n#pragma once\n#include <vector>\n")
             self.write(f"{name}/{stem}.cpp", f'#include "{stem}/{stem}.hpp"\n')
@@ -70,6 +71,9 @@ class WrongTree(unittest.TestCase):
 
     def test_guest_may_not_include_transport(self):
         self.assert_include_refused("src/guest", "transport/transport.hpp", "transport")
+
+    def test_devices_may_not_include_transport(self):
+        self.assert_include_refused("src/devices", "transport/transport.hpp", "transport")
 
     def test_qmp_may_not_include_transport(self):
         self.assert_include_refused("src/qmp", "transport/transport.hpp", "transport")

@@ -1,0 +1,163 @@
+#include "devices/stream_device.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+#include "base/little_endian.hpp"
+
+namespace migrate::devices {
+namespace {
+
+constexpr std::uint32_t kConfigMagic = 0x5254534D;  // "MSTR": the bytes that went before
+constexpr std::size_t kConfigBytes = 12;
+// How often a wait for a stream looks for a stop.
+constexpr int kLookMs = 50;
+
+// Until the descriptor can be read or written without waiting; regular files always can.
+Status await(int fd, short events, const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+        pollfd polled{fd, events, 0};
+        const int ready = ::poll(&polled, 1, kLookMs);
+        if (ready > 0) return {};
+        if (ready < 0 && errno != EINTR) return Error::system("wait for its stream", errno);
+    }
+    return Error(ErrorKind::kCancelled, "cancelled");
+}
+
+class StreamSource final : public DeviceSource {
+  public:
+    explicit StreamSource(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    Status begin(const std::stop_token&) override { return {}; }
+
+    Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) override {
+        std::size_t filled = 0;
+        while (filled < buffer.size()) {
+            MIGRATE_TRY(await(fd_.get(), POLLIN, stop));
+            const ssize_t count = ::read(fd_.get(), &buffer[filled], buffer.size() - filled);
+            if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+            if (count < 0) return Error::system("read its stream", errno);
+            if (count == 0) break;
+            filled += static_cast<std::size_t>(count);
+        }
+        total_ += filled;
+        return filled;
+    }
+
+    Result<std::size_t> save_config(std::span<std::byte> buffer, const std::stop_token&) override {
+        if (buffer.size() < kConfigBytes) return make_error("no room for the configuration");
+        store_le(&buffer[0], kConfigMagic);
+        store_le(&buffer[4], total_);
+        return kConfigBytes;
+    }
+
+  private:
+    UniqueFd fd_;
+    std::uint64_t total_ = 0;
+};
+
+class StreamSink final : public DeviceSink {
+  public:
+    // With `partial`, the file is renamed to `path` in the end.
+    StreamSink(UniqueFd fd, std::string partial, std::string path)
+        : fd_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
+    ~StreamSink() override {
+        if (!partial_.empty()) ::unlink(partial_.c_str());
+    }
+    StreamSink(const StreamSink&) = delete;
+    StreamSink& operator=(const StreamSink&) = delete;
+
+    Status begin(const std::stop_token&) override { return {}; }
+
+    Status load(std::span<const std::byte> chunk, const std::stop_token& stop) override {
+        total_ += chunk.size();
+        while (!chunk.empty()) {
+            MIGRATE_TRY(await(fd_.get(), POLLOUT, stop));
+            const ssize_t count = ::write(fd_.get(), chunk.data(), chunk.size());
+            if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+            if (count < 0) return Error::system("write its stream", errno);
+            chunk = chunk.subspan(static_cast<std::size_t>(count));
+        }
+        return {};
+    }
+
+    Status load_config(std::span<const std::byte> config, const std::stop_token&) override {
+        if (config.size() != kConfigBytes ||
+            load_le<std::uint32_t>(config.data()) != kConfigMagic) {
+            return make_error("its configuration is none of a stream");
+        }
+        if (const auto sent = load_le<std::uint64_t>(&config[4]); sent != total_) {
+            return make_error("{} bytes were sent, {} came", sent, total_);
+        }
+        if (partial_.empty()) return {};
+        if (std::rename(partial_.c_str(), path_.c_str()) != 0) {
+            return Error::system(fmt::format("rename {} to {}", partial_, path_), errno);
+        }
+        partial_.clear();
+        return {};
+    }
+
+  private:
+    UniqueFd fd_;
+    std::string partial_;
+    std::string path_;
+    std::uint64_t total_ = 0;
+};
+
+Result<UniqueFd> open_for(const std::string& path, int flags) {
+    // Not blocked by a FIFO that nobody writes to.
+    UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666));
+    if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    return fd;
+}
+
+Result<UniqueFd> adopt(int number) {
+    if (::fcntl(number, F_GETFD) < 0) {
+        return Error::system(fmt::format("use descriptor {}", number), errno).as(ErrorKind::kUsage);
+    }
+    ::fcntl(number, F_SETFD, FD_CLOEXEC);
+    return UniqueFd(number);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path) {
+    MIGRATE_ASSIGN(UniqueFd fd, open_for(path, O_RDONLY));
+    struct stat status {};
+    if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) {
+        return make_error(ErrorKind::kUsage, "{} is a folder", path);
+    }
+    // A FIFO without a writer reads as ended: opened again, waiting for one.
+    if (S_ISFIFO(status.st_mode)) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
+}
+
+Result<std::unique_ptr<DeviceSource>> adopt_stream_source(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+    return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
+}
+
+Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path) {
+    struct stat status {};
+    const bool there = ::stat(path.c_str(), &status) == 0;
+    const bool in_place = there && !S_ISREG(status.st_mode);
+    const std::string partial = in_place ? std::string() : path + ".partial";
+    MIGRATE_ASSIGN(UniqueFd fd, open_for(in_place ? path : partial,
+                                         in_place ? O_WRONLY : O_WRONLY | O_CREAT | O_TRUNC));
+    return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), partial, path));
+}
+
+Result<std::unique_ptr<DeviceSink>> adopt_stream_sink(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+    return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), "", ""));
+}
+
+}  // namespace migrate::devices
