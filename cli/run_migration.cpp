@@ -1,22 +1,16 @@
 #include "cli/run_migration.hpp"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
 #include <cstdio>
 #include <functional>
 #include <memory>
 
 #include "base/log.hpp"
-#include "base/thread.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/output_file.hpp"
-#include "cli/progress.hpp"
 #include "cli/qmp_commands.hpp"
+#include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
+#include "cli/there_and_back.hpp"
 #include "engine/recv_session.hpp"
 #include "engine/send_session.hpp"
 #include "engine/session_config.hpp"
@@ -42,79 +36,12 @@ void set_log_level(const std::string& name) {
                                        : Level::kInfo);
 }
 
-Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& settings) {
-    const std::string& path = settings.get<"events">();
-    if (path.empty()) return std::make_unique<engine::EventLog>();
-    return engine::EventLog::open(path);
-}
-
-// The session runs on a thread of its own; this one shows progress and takes signals until it has
-// ended.
-template <typename Session>
-class Runner {
-  public:
-    Runner(Session& session, const Signals& signals, Progress progress)
-        : session_(session), signals_(signals), progress_(progress) {}
-
-    Status run(const std::string& thread_name) {
-        UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!ended) return Error::system("create an eventfd", errno);
-        Status result;
-        Cancellation unused;
-        SessionThread thread(thread_name, session_.thread_times(), unused, [&]() -> Status {
-            result = session_.run();
-            const std::uint64_t one = 1;
-            [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
-            return {};
-        });
-        const Status waited = wait(ended.get());
-        thread.join();
-        progress_.finish();
-        MIGRATE_TRY(waited);
-        return result;
-    }
-
-  private:
-    Status wait(int ended) {
-        while (true) {
-            std::array<pollfd, 2> polled{pollfd{ended, POLLIN, 0},
-                                         pollfd{signals_.fd(), POLLIN, 0}};
-            const int ready = ::poll(polled.data(), polled.size(),
-                                     static_cast<int>(progress_.interval().count()));
-            if (ready < 0 && errno != EINTR) {
-                Status failed = Error::system("wait for the migration", errno);
-                session_.cancel("the program cannot wait");
-                return failed;
-            }
-            if (polled[0].revents != 0) return {};
-            if (polled[1].revents != 0) interrupt();
-            progress_.update(session_.report());
-        }
-    }
-
-    void interrupt() {
-        const std::string_view name = signals_.take();
-        if (interrupted_) {
-            fmt::print(stderr, "\nmigrate: {} again: leaving at once\n", name);
-            ::_exit(kExitFailed);
-        }
-        interrupted_ = true;
-        session_.cancel(fmt::format("{} received", name));
-    }
-
-    Session& session_;
-    const Signals& signals_;
-    Progress progress_;
-    bool interrupted_ = false;
-};
-
 template <typename Session>
 int run_to_end(Session& session, const Settings& settings, const Signals& signals,
                OutputFile& stats, const std::string& thread_name,
                const std::function<guest::Guest*()>& guest_left_here) {
-    const Progress progress(
-        choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
-    const Status status = Runner<Session>(session, signals, progress).run(thread_name);
+    const Status status =
+        Runner<Session>(session, signals, make_progress(settings)).run(thread_name);
     engine::Report report = session.report();
     const std::string text = to_text(report);
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -192,13 +119,15 @@ Result<int> recv(const Settings& settings) {
 
 int run_send(const Settings& settings) {
     set_log_level(settings.get<"log-level">());
-    const Result<int> code = send(settings);
+    const bool repeats = settings.get<"repeat">() != 0;
+    const Result<int> code = repeats ? send_there_and_back(settings) : send(settings);
     return code ? *code : report_error(code.error());
 }
 
 int run_recv(const Settings& settings) {
     set_log_level(settings.get<"log-level">());
-    const Result<int> code = recv(settings);
+    const bool repeats = settings.get<"repeat">() != 0;
+    const Result<int> code = repeats ? recv_there_and_back(settings) : recv(settings);
     return code ? *code : report_error(code.error());
 }
 

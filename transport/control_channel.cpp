@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
@@ -21,6 +22,19 @@ Status ControlChannel::send(FrameType type, std::string_view body) {
     const std::string frame = encode_frame(type, body);
     const std::scoped_lock lock(send_mutex_);
     Status sent = socket_.send(std::as_bytes(std::span(frame)));
+    if (!sent) return std::move(sent).error().with_context("main channel");
+    last_sent_.store(Clock::now(), std::memory_order_relaxed);
+    return {};
+}
+
+Status ControlChannel::send(FrameType type, std::span<const std::byte> first,
+                            std::span<const std::byte> second) {
+    auto header = encode_frame_header(type, first.size() + second.size());
+    std::array<iovec, 3> parts{iovec{header.data(), header.size()},
+                               iovec{const_cast<std::byte*>(first.data()), first.size()},
+                               iovec{const_cast<std::byte*>(second.data()), second.size()}};
+    const std::scoped_lock lock(send_mutex_);
+    Status sent = socket_.send(parts);
     if (!sent) return std::move(sent).error().with_context("main channel");
     last_sent_.store(Clock::now(), std::memory_order_relaxed);
     return {};
@@ -48,7 +62,7 @@ Status ControlChannel::send_last(FrameType type, std::string_view body,
 }
 
 Status ControlChannel::read_available() {
-    std::array<std::byte, 4096> buffer;
+    std::array<std::byte, std::size_t{64} * 1024> buffer;
     const ssize_t moved = ::recv(socket_.fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (moved == 0) {
         return make_error(ErrorKind::kLostConnection, "the peer closed the main channel");

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "base/error.hpp"
@@ -24,6 +25,9 @@ class ControlChannel {
     static Result<std::unique_ptr<ControlChannel>> create(Socket socket);
 
     Status send(FrameType type, std::string_view body);
+    // The same of a body in two parts, which are not copied together.
+    Status send(FrameType type, std::span<const std::byte> first,
+                std::span<const std::byte> second);
     // Sends bytes as they are: the sender's first words, hello and OFFER in one write, so that a
     // receiver that refuses the hello has read the offer too and can close without a reset.
     Status send_raw(std::span<const std::byte> bytes) { return socket_.send(bytes); }

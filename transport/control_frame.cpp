@@ -8,7 +8,7 @@ namespace migrate::transport {
 namespace {
 
 constexpr std::uint32_t kFrameMagic = 0x4C54434D;  // "MCTL" on the wire
-constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kHandover);
+constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kDeviceState);
 
 }  // namespace
 
@@ -38,23 +38,31 @@ std::string_view name_of(FrameType type) {
             return "ROUND_DONE";
         case FrameType::kSwitchoverAck:
             return "SWITCHOVER_ACK";
-        case FrameType::kSwitchover:
-            return "SWITCHOVER";
+        case FrameType::kSwitchoverStart:
+            return "SWITCHOVER_START";
         case FrameType::kGuestState:
             return "GUEST_STATE";
         case FrameType::kLoaded:
             return "LOADED";
         case FrameType::kHandover:
             return "HANDOVER";
+        case FrameType::kDeviceState:
+            return "DEVICE_STATE";
     }
     return "UNKNOWN";
 }
 
-std::string encode_frame(FrameType type, std::string_view body) {
+std::array<std::byte, kFrameHeaderSize> encode_frame_header(FrameType type,
+                                                            std::size_t body_bytes) {
     std::array<std::byte, kFrameHeaderSize> header{};
     store_le(&header[0], kFrameMagic);
     store_le(&header[4], static_cast<std::uint16_t>(type));
-    store_le(&header[8], static_cast<std::uint32_t>(body.size()));
+    store_le(&header[8], static_cast<std::uint32_t>(body_bytes));
+    return header;
+}
+
+std::string encode_frame(FrameType type, std::string_view body) {
+    const auto header = encode_frame_header(type, body.size());
     std::string frame(reinterpret_cast<const char*>(header.data()), header.size());
     frame += body;
     return frame;

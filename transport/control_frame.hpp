@@ -1,4 +1,4 @@
-// Frames of the main channel: a fixed header and a JSON body.
+// Frames of the main channel: a fixed header and a body, JSON in all but the states.
 // Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol
 // version, so that any two versions can at least tell each other why not.
 #pragma once
@@ -26,13 +26,14 @@ enum class FrameType : std::uint16_t {
     kDone = 8,        // receiver: all is in place and checked. Its last frame.
     kFailure = 9,     // either: why it gives up. Its last frame.
     kHeartbeat = 10,  // either: still there
-    // A session with a guest only:
-    kRoundDone = 11,      // receiver: all of the round is in place
-    kSwitchoverAck = 12,  // receiver: could run the guest now
-    kSwitchover = 13,     // sender: the guest is paused, its last round follows
-    kGuestState = 14,     // sender: what the guest needs beside memory; the body is opaque
-    kLoaded = 15,         // receiver: acknowledges; the guest is loaded and waits
-    kHandover = 16,       // sender: the guest is yours. Its last frame.
+    // A session with a guest or devices only:
+    kRoundDone = 11,        // receiver: all of the round is in place
+    kSwitchoverAck = 12,    // receiver: could run the guest now
+    kSwitchoverStart = 13,  // sender: the guest stands still, its last round and devices follow
+    kGuestState = 14,       // sender: what the guest needs beside memory; the body is opaque
+    kLoaded = 15,           // receiver: acknowledges; the guest is loaded and waits
+    kHandover = 16,         // sender: the guest is yours. Its last frame.
+    kDeviceState = 17,      // sender: a chunk of a device's state; binary, see device_chunk.hpp
 };
 std::string_view name_of(FrameType type);
 
@@ -44,7 +45,8 @@ struct Frame {
     std::string body;
 };
 
-// `body` is at most kMaxFrameBody bytes.
+// `body_bytes`, `body`: at most kMaxFrameBody bytes.
+std::array<std::byte, kFrameHeaderSize> encode_frame_header(FrameType type, std::size_t body_bytes);
 std::string encode_frame(FrameType type, std::string_view body);
 
 struct FrameHeader {

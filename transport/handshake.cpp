@@ -15,6 +15,16 @@ using Json = nlohmann::json;
 constexpr std::string_view kFeatures[] = {"multifd", "run-list"};
 // What it must be able to do beyond that if a guest is to go on there.
 constexpr std::string_view kGuestFeature = "guest";
+// … if devices other than the guest's own state are to arrive, however …
+constexpr std::string_view kDevicesFeature = "devices";
+// … and if they have to come on the data channels.
+constexpr std::string_view kDeviceStateFeature = "device-state";
+// … and if the guest is to come back, and perhaps again.
+constexpr std::string_view kReturnFeature = "return";
+constexpr std::string_view kOptionalFeatures[] = {kGuestFeature, kDevicesFeature,
+                                                  kDeviceStateFeature, kReturnFeature};
+
+constexpr std::size_t kMaxDeviceWords = 1024;
 
 // Beyond any timeout there is, and far from where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
@@ -86,8 +96,10 @@ Status check_features(const Json& json) {
     for (const Json& feature : *found) {
         const std::string name =
             feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
-        if (name != kGuestFeature &&
-            std::find(std::begin(kFeatures), std::end(kFeatures), name) == std::end(kFeatures)) {
+        const auto among = [&name](const auto& names) {
+            return std::find(std::begin(names), std::end(names), name) != std::end(names);
+        };
+        if (!among(kFeatures) && !among(kOptionalFeatures)) {
             return protocol_error(
                 fmt::format("the sender needs the feature '{}', which this receiver does not have: "
                             "update the receiver, or switch the feature off at the sender",
@@ -126,7 +138,73 @@ Result<std::vector<RegionInfo>> regions_from(const Json& json) {
     return regions;
 }
 
+Json to_json(const std::vector<OfferedDevice>& devices) {
+    Json list = Json::array();
+    for (const OfferedDevice& device : devices) {
+        list.push_back({{"name", device.name},
+                        {"instance", device.instance},
+                        {"kind", device.kind},
+                        {"words", device.words}});
+    }
+    return list;
+}
+
+Result<std::vector<OfferedDevice>> devices_from(const Json& json) {
+    std::vector<OfferedDevice> devices;
+    const auto found = json.find("devices");
+    if (found == json.end()) return devices;
+    if (!found->is_array() || found->size() > kMaxDevices) {
+        return protocol_error(fmt::format("'devices' is not a list of at most {}", kMaxDevices));
+    }
+    for (const Json& entry : *found) {
+        if (!entry.is_object()) return protocol_error("a device is not an object");
+        OfferedDevice device;
+        device.name = text_or_empty(entry, "name", 63);
+        device.kind = text_or_empty(entry, "kind", 32);
+        device.words = text_or_empty(entry, "words", kMaxDeviceWords);
+        if (device.name.empty()) return protocol_error("a device has no name");
+        MIGRATE_ASSIGN(const std::uint64_t instance, number(entry, "instance", 0, UINT32_MAX));
+        device.instance = static_cast<std::uint32_t>(instance);
+        devices.push_back(std::move(device));
+    }
+    return devices;
+}
+
+Result<Journey> journey_from(const Json& json) {
+    Journey journey;
+    const auto found = json.find("journey");
+    if (found == json.end()) return journey;
+    if (!found->is_object()) return protocol_error("'journey' is not an object");
+    MIGRATE_ASSIGN(const std::uint64_t legs, number(*found, "legs", 1, UINT32_MAX));
+    MIGRATE_ASSIGN(const std::uint64_t leg, number(*found, "leg", 1, legs));
+    MIGRATE_ASSIGN(const std::uint64_t port, number(*found, "return-port", 0, UINT16_MAX));
+    MIGRATE_ASSIGN(journey.downtime_limit_ms, number(*found, "downtime-limit", 1, 2'000'000));
+    journey.legs = static_cast<std::uint32_t>(legs);
+    journey.leg = static_cast<std::uint32_t>(leg);
+    journey.return_port = static_cast<std::uint16_t>(port);
+    return journey;
+}
+
 }  // namespace
+
+std::string_view name_of(DeviceStateMode mode) {
+    switch (mode) {
+        case DeviceStateMode::kAuto:
+            return "auto";
+        case DeviceStateMode::kOn:
+            return "on";
+        case DeviceStateMode::kOff:
+            return "off";
+    }
+    return "off";
+}
+
+Result<DeviceStateMode> device_state_mode_from_name(std::string_view name) {
+    for (const auto mode : {DeviceStateMode::kAuto, DeviceStateMode::kOn, DeviceStateMode::kOff}) {
+        if (name == name_of(mode)) return mode;
+    }
+    return protocol_error(fmt::format("multifd-device-state '{}' is not known here", name));
+}
 
 std::string encode(const Offer& message) {
     Json regions = Json::array();
@@ -136,14 +214,29 @@ std::string encode(const Offer& message) {
     }
     Json features = kFeatures;
     if (!message.guest.empty()) features.push_back(kGuestFeature);
-    return dump({{"program", message.program},
-                 {"features", std::move(features)},
+    const auto is_guests = [](const OfferedDevice& device) { return device.kind == "guest"; };
+    if (!std::all_of(message.devices.begin(), message.devices.end(), is_guests)) {
+        features.push_back(kDevicesFeature);
+    }
+    if (message.device_state == DeviceStateMode::kOn) features.push_back(kDeviceStateFeature);
+    Json json = {{"program", message.program},
                  {"guest", message.guest},
                  {"regions", std::move(regions)},
                  {"multifd-channels", message.channels},
                  {"multifd-packet-size", message.packet_bytes},
                  {"multifd-compression", name_of(message.compression)},
-                 {"verify", message.verify ? "digest" : "none"}});
+                 {"verify", message.verify ? "digest" : "none"},
+                 {"devices", to_json(message.devices)},
+                 {"multifd-device-state", name_of(message.device_state)}};
+    if (message.journey.leg != 0) {
+        features.push_back(kReturnFeature);
+        json["journey"] = {{"leg", message.journey.leg},
+                           {"legs", message.journey.legs},
+                           {"return-port", message.journey.return_port},
+                           {"downtime-limit", message.journey.downtime_limit_ms}};
+    }
+    json["features"] = std::move(features);
+    return dump(json);
 }
 
 Result<Offer> decode_offer(std::string_view body) {
@@ -170,13 +263,21 @@ Result<Offer> decode_offer(std::string_view body) {
     }
     offer.verify = verify == "digest";
     offer.guest = text_or_empty(json, "guest", 64);
+    MIGRATE_ASSIGN(offer.devices, devices_from(json));
+    // Absent in offers of programs that know none.
+    if (json.contains("multifd-device-state")) {
+        MIGRATE_ASSIGN(offer.device_state, device_state_mode_from_name(
+                                               text_or_empty(json, "multifd-device-state", 32)));
+    }
+    MIGRATE_ASSIGN(offer.journey, journey_from(json));
     return offer;
 }
 
 std::string encode(const Accept& message) {
     return dump({{"session", to_hex(message.session)},
                  {"program", message.program},
-                 {"sink", message.sink}});
+                 {"sink", message.sink},
+                 {"multifd-device-state", message.device_state ? "on" : "off"}});
 }
 
 Result<Accept> decode_accept(std::string_view body) {
@@ -184,6 +285,7 @@ Result<Accept> decode_accept(std::string_view body) {
     Accept accept;
     accept.program = text_or_empty(json, "program", 64);
     accept.sink = text_or_empty(json, "sink", 1024);
+    accept.device_state = text_or_empty(json, "multifd-device-state", 32) == "on";
     const std::string hex = text_or_empty(json, "session", 64);
     if (hex.size() != 2 * accept.session.size() ||
         hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
@@ -238,7 +340,8 @@ Result<Completion> decode_completion(std::string_view body) {
 std::string encode(const Done& message) {
     return dump({{"pages", to_json(message.pages)},
                  {"resume-us", message.resume_us},
-                 {"downtime-us", message.downtime_us}});
+                 {"downtime-us", message.downtime_us},
+                 {"devices-us", message.devices_us}});
 }
 
 Result<Done> decode_done(std::string_view body) {
@@ -247,6 +350,9 @@ Result<Done> decode_done(std::string_view body) {
     MIGRATE_ASSIGN(done.pages, pages_from(json));
     MIGRATE_ASSIGN(done.resume_us, number(json, "resume-us", 0, kMaxMicroseconds));
     MIGRATE_ASSIGN(done.downtime_us, number(json, "downtime-us", 0, kMaxMicroseconds));
+    if (json.contains("devices-us")) {
+        MIGRATE_ASSIGN(done.devices_us, number(json, "devices-us", 0, kMaxMicroseconds));
+    }
     return done;
 }
 

@@ -17,6 +17,29 @@ namespace migrate::transport {
 
 inline constexpr std::size_t kMaxRegions = 256;
 
+// multifd-device-state, of either side.
+enum class DeviceStateMode { kAuto, kOn, kOff };
+std::string_view name_of(DeviceStateMode mode);
+Result<DeviceStateMode> device_state_mode_from_name(std::string_view name);
+
+inline constexpr std::size_t kMaxDevices = 64;
+
+// A device whose state will come.
+struct OfferedDevice {
+    std::string name;  // 1 … 63 letters, digits and "._:-"
+    std::uint32_t instance = 0;
+    std::string kind;   // "sim", "stream", "guest"
+    std::string words;  // what the receiver must know of one of that kind
+};
+
+// Of a migration there and back; legs are counted from 1, the odd ones lead away.
+struct Journey {
+    std::uint32_t leg = 0;  // 0: there is one migration and no way back
+    std::uint32_t legs = 0;
+    std::uint16_t return_port = 0;        // where the sender of the odd legs listens
+    std::uint64_t downtime_limit_ms = 0;  // for the way back, whose sender was not told otherwise
+};
+
 struct Offer {
     std::string program;              // "migrate 0.1.0", for the logs
     std::vector<RegionInfo> regions;  // 1 … kMaxRegions
@@ -25,12 +48,16 @@ struct Offer {
     Compression compression = Compression::kNone;
     bool verify = false;  // both sides compute digests
     std::string guest;    // what kind of guest goes on at the receiver; empty: none, an image
+    std::vector<OfferedDevice> devices{};                  // at most kMaxDevices
+    DeviceStateMode device_state = DeviceStateMode::kOff;  // whether on the data channels
+    Journey journey{};
 };
 
 struct Accept {
     SessionId session{};
     std::string program;
-    std::string sink;  // what it is received into, for the sender's log
+    std::string sink;           // what it is received into, for the sender's log
+    bool device_state = false;  // devices' chunks go on the data channels
 };
 
 // The body of kRoundStart, kRoundEnd and kRoundDone.
@@ -53,9 +80,11 @@ struct Completion {
 struct Done {
     PageCounts pages;  // as the receiver counted them
     // With a guest: how long resuming it took, and how long it stood still as seen from there: from
-    // kSwitchover to its going on.
+    // kSwitchoverStart to its going on.
     std::uint64_t resume_us = 0;
     std::uint64_t downtime_us = 0;
+    // How long devices were waited for when all else was in place.
+    std::uint64_t devices_us = 0;
 };
 
 struct Failure {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/little_endian.hpp"
+#include "transport/device_chunk.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -127,6 +128,19 @@ Status check_pages_header(const PacketHeader& header, const PacketLimits& limits
     return {};
 }
 
+// The payload's size is for decode_device_header() to check, which can name the device.
+Status check_device_header(const PacketHeader& header, const PacketLimits& limits) {
+    if (!limits.device_state) {
+        return protocol_error("a device's state, which the handshake did not agree on");
+    }
+    if (header.run_bytes <= kDeviceHeaderFixedBytes || header.run_bytes > kMaxDeviceHeaderBytes ||
+        header.normal_pages != 0 || header.first_page != 0 || index_of(header.region) != 0 ||
+        header.compression != Compression::kNone) {
+        return protocol_error("a device's packet with pages, or without a device");
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
@@ -156,6 +170,9 @@ Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHead
         if (header.run_bytes != 0 || header.payload_bytes != 0 || header.normal_pages != 0) {
             return protocol_error("a SYNC packet with content");
         }
+    } else if (kind == static_cast<std::uint8_t>(PacketKind::kDeviceState)) {
+        header.kind = PacketKind::kDeviceState;
+        MIGRATE_TRY(check_device_header(header, limits));
     } else {
         return protocol_error(fmt::format("packet kind {} does not exist", kind));
     }
@@ -180,13 +197,19 @@ bool read_number(std::span<const std::byte>& bytes, std::uint64_t& number) {
 
 }  // namespace
 
+Status check_packet_checksum(std::span<const std::byte, kPacketHeaderSize> header_bytes,
+                             std::span<const std::byte> following) {
+    if (load_le<std::uint32_t>(&header_bytes[36]) != checksum(header_bytes.first(36), following)) {
+        return protocol_error("the packet's checksum is wrong");
+    }
+    return {};
+}
+
 Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
                    const PacketHeader& header, std::span<const std::byte> runs,
                    const PacketLimits& limits, std::vector<PageRun>& out) {
     out.clear();
-    if (load_le<std::uint32_t>(&header_bytes[36]) != checksum(header_bytes.first(36), runs)) {
-        return protocol_error("the packet's checksum is wrong");
-    }
+    MIGRATE_TRY(check_packet_checksum(header_bytes, runs));
     if (header.kind == PacketKind::kSync) return {};
     const RegionInfo& region = limits.regions[index_of(header.region)];
     std::uint64_t page = header.first_page;

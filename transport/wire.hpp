@@ -40,7 +40,8 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
 
 enum class PacketKind : std::uint8_t {
     kPages = 1,
-    kSync = 2,  // end of a round on this channel
+    kSync = 2,         // end of a round on this channel
+    kDeviceState = 3,  // a chunk of a device's state; its own header takes the run list's place
 };
 
 enum class Compression : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
@@ -73,12 +74,16 @@ struct PacketLimits {
     std::uint64_t packet_bytes = 0;
     Compression compression = Compression::kNone;
     std::span<const RegionInfo> regions;
+    bool device_state = false;  // chunks of devices may come
 };
 
 // The header's checksum covers the header and the run list.
 PacketHeaderBytes encode_packet_header(const PacketHeader& header, std::span<const std::byte> runs);
 Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
                                           const PacketLimits& limits);
+// `following` are the header.run_bytes bytes that followed, whatever they are.
+Status check_packet_checksum(std::span<const std::byte, kPacketHeaderSize> header_bytes,
+                             std::span<const std::byte> following);
 // `runs` are the header.run_bytes bytes that followed. Replaces the content of `out`, whose runs
 // are in ascending order, within the region, without overlap, and hold header.normal_pages normal
 // pages.

@@ -33,6 +33,7 @@ struct alignas(64) ChannelCounters {
     PageCounters pages;
     std::atomic<std::uint64_t> packets{0};
     std::atomic<std::uint64_t> payload_bytes{0};  // page content on the wire, compressed or not
+    std::atomic<std::uint64_t> device_bytes{0};   // of devices' chunks
 };
 
 }  // namespace migrate::engine

@@ -8,8 +8,8 @@
 namespace migrate::engine {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 using transport::Frame;
 using transport::FrameType;
 
@@ -76,7 +76,11 @@ Status PeerLink::follow() {
             await_reason();
             return {};
         }
-        Result<std::optional<Frame>> frame = channel_->receive(interval_);
+        // A device that takes its time leaves the rest of its frames on the way; meanwhile this
+        // side still says that it lives, and cannot tell whether the peer does.
+        const bool room = await_room();
+        Result<std::optional<Frame>> frame =
+            room ? channel_->receive(interval_) : std::optional<Frame>();
         if (finished_.load(std::memory_order_acquire)) return {};
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
@@ -93,14 +97,24 @@ Status PeerLink::follow() {
             now - channel_->last_sent() >= interval_) {
             MIGRATE_TRY(channel_->send(FrameType::kHeartbeat, ""));
         }
-        if (expects_heartbeats_.load(std::memory_order_relaxed) &&
-            now - channel_->last_heard() > io_timeout_) {
+        if (expects_heartbeats_.load(std::memory_order_relaxed) && room &&
+            now - std::max(channel_->last_heard(), last_full_) > io_timeout_) {
             return make_error(ErrorKind::kTimeout,
                               "the peer has been silent for {} ms (io-timeout)",
                               io_timeout_.count());
         }
     }
     return {};
+}
+
+// Waits for as long as a heartbeat may take; false if the queue is still full of devices' frames.
+bool PeerLink::await_room() {
+    std::unique_lock lock(mutex_);
+    const auto room = [this] { return device_frames_ < kMaxQueuedFrames; };
+    if (room()) return true;
+    const bool came = taken_.wait_for(lock, cancellation_.token(), interval_, room);
+    last_full_ = Clock::now();
+    return came;
 }
 
 Status PeerLink::send(FrameType type, std::string_view body) {
@@ -122,9 +136,11 @@ Status PeerLink::take(Frame frame) {
     }
     {
         const std::scoped_lock lock(mutex_);
-        if (frames_.size() >= kMaxQueuedFrames) {
+        const bool of_device = frame.type == FrameType::kDeviceState;
+        if (!of_device && frames_.size() - device_frames_ >= kMaxQueuedFrames) {
             return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
         }
+        if (of_device) ++device_frames_;
         frames_.push_back(std::move(frame));
     }
     arrived_.notify_all();
@@ -171,6 +187,8 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
     }
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
+    if (frame.type == FrameType::kDeviceState) --device_frames_;
+    taken_.notify_all();
     if (std::find(types.begin(), types.end(), frame.type) == types.end()) {
         return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come",
                           name_of(frame.type), name_of(*types.begin()));

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/cancellation.hpp"
@@ -22,6 +23,8 @@
 namespace migrate::engine {
 
 class PeerLink {
+    using Clock = std::chrono::steady_clock;
+
   public:
     // Starts the thread, named `name`. `cancellation` and `times` outlive the link.
     // `guest_runs`, asked once when the peer is told of a failure: whether a guest that arrived
@@ -35,6 +38,10 @@ class PeerLink {
     PeerLink& operator=(const PeerLink&) = delete;
 
     Status send(transport::FrameType type, std::string_view body);
+    Status send(transport::FrameType type, std::span<const std::byte> first,
+                std::span<const std::byte> second) {
+        return channel_->send(type, first, second);
+    }
 
     // The next frame, which has to be of one of these types. kTimeout after `timeout` (none: as
     // long as the peer is alive); the session's error if it failed.
@@ -61,6 +68,7 @@ class PeerLink {
     Status run();
     Status follow();
     Status take(transport::Frame frame);
+    bool await_room();
     void say_goodbye();
     void await_reason();
 
@@ -78,7 +86,11 @@ class PeerLink {
     bool peer_gave_up_ = false;  // link thread only
     std::mutex mutex_;
     std::condition_variable_any arrived_;
+    std::condition_variable_any taken_;
     std::deque<transport::Frame> frames_;  // guarded by mutex_
+    std::size_t device_frames_ = 0;        // of them; guarded by mutex_
+    // When the queue was last seen full; link thread only.
+    Clock::time_point last_full_{};
     std::stop_callback<std::function<void()>> on_stop_;
     std::optional<SessionThread> thread_;
 };

@@ -85,6 +85,11 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
                    transport::decode_packet_header(header_bytes_, shared.limits));
     const std::span<std::byte> run_bytes = std::span(run_bytes_).first(header.run_bytes);
     if (!run_bytes.empty()) MIGRATE_TRY(socket_.receive(run_bytes));
+    if (header.kind == PacketKind::kDeviceState) {
+        MIGRATE_TRY(check_order(header, round));
+        MIGRATE_TRY(receive_device(shared, header, run_bytes, stop));
+        return true;
+    }
     MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));
     MIGRATE_TRY(check_order(header, round));
     counters_.packets.fetch_add(1, std::memory_order_relaxed);
@@ -99,6 +104,21 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     counters_.pages.add(counts);
     counters_.payload_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
     return true;
+}
+
+Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& header,
+                                   std::span<const std::byte> device_header,
+                                   const std::stop_token& stop) {
+    MIGRATE_TRY(transport::check_packet_checksum(header_bytes_, device_header));
+    MIGRATE_ASSIGN(const transport::DeviceChunkHeader chunk,
+                   transport::decode_device_header(device_header, header.payload_bytes));
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    ++sequence_;
+    MIGRATE_TRY(shared.devices->receive(
+        chunk, header.payload_bytes,
+        [this](std::span<std::byte> to) { return socket_.receive(to); }, stop));
+    counters_.device_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
+    return {};
 }
 
 Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader& header) {

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/counters.hpp"
+#include "engine/device_receiver.hpp"
 #include "engine/round_gate.hpp"
 #include "memory/page_placer.hpp"
 #include "transport/compressor.hpp"
@@ -27,6 +28,7 @@ struct RecvShared {
     RoundGate& gate;
     // The last round of which the sender said that all of it is on its way.
     std::atomic<std::uint32_t> ended_round{0};
+    DeviceReceiver* devices = nullptr;  // if limits.device_state
 };
 
 // Used by one thread, but for the counters.
@@ -52,6 +54,8 @@ class RecvChannel {
                                 const std::stop_token& stop);
     Status await_header(const RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
     Status check_order(const transport::PacketHeader& header, std::uint32_t round) const;
+    Status receive_device(RecvShared& shared, const transport::PacketHeader& header,
+                          std::span<const std::byte> device_header, const std::stop_token& stop);
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
     Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
     std::string where() const;

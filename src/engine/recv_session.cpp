@@ -35,10 +35,13 @@ RecvSession::~RecvSession() {
     stop_workers();
 }
 
-Result<std::unique_ptr<RecvSession>> RecvSession::create(RecvConfig config, EventLog& events) {
+Result<std::unique_ptr<RecvSession>> RecvSession::create(
+    RecvConfig config, EventLog& events, std::unique_ptr<transport::Listener> listener) {
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that what is wrong with it is said before a sender comes.
     MIGRATE_ASSIGN(session->sink_, memory::open_page_sink(session->config_.sink));
+    session->listener_ = std::move(listener);
+    if (session->listener_) return session;
     MIGRATE_ASSIGN(
         session->listener_,
         transport::Listener::create(session->config_.listen, session->config_.handshake_timeout));
@@ -136,6 +139,8 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
                               sink_->description());
         }
     }
+    MIGRATE_TRY(check_journey(offer.journey));
+    MIGRATE_TRY(prepare_devices(offer));
     Status prepared = sink_->prepare(offer.regions);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
@@ -143,6 +148,18 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
         return std::move(prepared).error();
     }
     return offer;
+}
+
+Status RecvSession::check_journey(const transport::Journey& journey) const {
+    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) return {};
+    if (config_.expected_leg == 0) {
+        return Error("the sender wants its guest back: start the receiver with --repeat, too");
+    }
+    if (journey.leg == 0) {
+        return Error("this receiver was started with --repeat: start the sender with it, too");
+    }
+    return make_error("leg {} of {} came; leg {} of at most {} is due (repeat)", journey.leg,
+                      journey.legs, config_.expected_leg, config_.most_legs);
 }
 
 Status RecvSession::accept(transport::NewConnection connection, const transport::Offer& offer) {
@@ -158,15 +175,17 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
                                             connection.bytes_read));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
-    MIGRATE_TRY(control->send(FrameType::kAccept, transport::encode(transport::Accept{
-                                                      session_, fmt::format("migrate {}", kVersion),
-                                                      std::string(sink_->description())})));
+    MIGRATE_TRY(control->send(
+        FrameType::kAccept,
+        transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
+                                            std::string(sink_->description()), device_state_})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
                                            [this] { return !abandon_guest(); });
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
               offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
               offer.regions.size());
+    make_devices();
     const std::scoped_lock lock(mutex_);
     link_ = std::move(link);
     return {};
@@ -215,7 +234,8 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
                    transport::Socket::adopt(std::move(connection.fd),
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
                                             connection.bytes_read));
-    const transport::PacketLimits limits{offer_.packet_bytes, offer_.compression, offer_.regions};
+    const transport::PacketLimits limits{offer_.packet_bytes, offer_.compression, offer_.regions,
+                                         device_state_};
     MIGRATE_ASSIGN(auto channel, RecvChannel::create(ChannelId{id}, std::move(socket), limits));
     const std::scoped_lock lock(mutex_);
     channels_[id] = std::move(channel);
@@ -230,11 +250,13 @@ Status RecvSession::start_workers() {
                    memory::PagePlacer::create(*sink_, offer_.regions,
                                               prefault_helpers(offer_.channels), run_helper));
     gate_ = std::make_unique<RoundGate>(offer_.channels);
-    shared_.reset(new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions},
-                                 *placer_,
-                                 sink_->discards(),
-                                 *gate_,
-                                 {}});
+    shared_.reset(
+        new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions, device_state_},
+                       *placer_,
+                       sink_->discards(),
+                       *gate_,
+                       {},
+                       devices_.get()});
     for (const auto& channel : channels_) {
         workers_.push_back(std::make_unique<SessionThread>(
             fmt::format("multifdrecv_{}", index_of(channel->id())), core_.times(),
@@ -250,6 +272,7 @@ Status RecvSession::start_workers() {
 void RecvSession::stop_workers() {
     if (gate_) gate_->close();
     workers_.clear();
+    if (devices_) devices_->join();
     // Its helpers are threads of the report, too.
     placer_.reset();
 }
@@ -271,8 +294,11 @@ Status RecvSession::receive_rounds() {
                 ++next_round;
                 break;
             }
-            case FrameType::kSwitchover:
-                switchover_began_ = Clock::now();
+            case FrameType::kSwitchoverStart:
+                begin_switchover();
+                break;
+            case FrameType::kDeviceState:
+                MIGRATE_TRY(receive_device_frame(frame.body));
                 break;
             case FrameType::kGuestState:
                 guest_state_ = frame.body;
@@ -289,16 +315,23 @@ Status RecvSession::receive_rounds() {
     }
 }
 
-// What may come now: rounds, then, with a guest, the switchover, one round and the guest's state.
+// What may come now: rounds, then, with a guest or devices, the switchover, one round and their
+// states.
 Result<transport::Frame> RecvSession::next_frame() {
-    if (offer_.guest.empty()) {
+    if (offer_.guest.empty() && !devices_) {
         return link_->expect({FrameType::kRoundStart, FrameType::kComplete}, std::nullopt);
     }
     if (!switchover_began_) {
-        return link_->expect({FrameType::kRoundStart, FrameType::kSwitchover}, std::nullopt);
+        // An image's only round is its last.
+        return offer_.guest.empty()
+                   ? link_->expect({FrameType::kSwitchoverStart}, std::nullopt)
+                   : link_->expect({FrameType::kRoundStart, FrameType::kSwitchoverStart},
+                                   std::nullopt);
     }
     if (!last_round_in_place_) return link_->expect({FrameType::kRoundStart}, std::nullopt);
-    if (!guest_state_) return link_->expect({FrameType::kGuestState}, std::nullopt);
+    if (awaits_device_frames()) return link_->expect({FrameType::kDeviceState}, std::nullopt);
+    if (!offer_.guest.empty() && !device_state_ && !guest_state_)
+        return link_->expect({FrameType::kGuestState}, std::nullopt);
     return link_->expect({FrameType::kComplete}, std::nullopt);
 }
 
@@ -316,12 +349,13 @@ Status RecvSession::receive_round(const transport::RoundMark& start) {
     shared_->ended_round.store(round, std::memory_order_release);
     if (!gate_->wait_for_all(core_.token())) return Error(ErrorKind::kCancelled, "cancelled");
     MIGRATE_TRY(round == 1 ? placer_->finish_full_round() : placer_->finish_round(mark.pages));
+    last_round_in_place_ = switchover_began_.has_value();
+    if (last_round_in_place_ && devices_) devices_->end();
     if (offer_.guest.empty()) return {};
     if (round == 1) {
         const transport::LoadTime expected{static_cast<std::uint64_t>(kTypicalLoadTime.count())};
         MIGRATE_TRY(link_->send(FrameType::kSwitchoverAck, transport::encode(expected)));
     }
-    last_round_in_place_ = switchover_began_.has_value();
     MIGRATE_TRY(link_->send(FrameType::kRoundDone, transport::encode(mark)));
     // At the same time as the sender.
     return last_round_in_place_ && offer_.verify ? compute_digests() : Status();
@@ -339,6 +373,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
             done.pages.normal, done.pages.zero, done.pages.unpopulated);
     }
     if (offer_.verify) MIGRATE_TRY(compare_digests(completion));
+    MIGRATE_TRY(await_devices(done));
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
     MIGRATE_TRY(sink_->commit());
@@ -445,6 +480,7 @@ Report RecvSession::report() const {
             {"multifd-packet-size", std::to_string(offer_.packet_bytes)},
             {"multifd-compression", std::string(transport::name_of(offer_.compression))},
             {"verify", offer_.verify ? "digest" : "none"},
+            {"multifd-device-state", device_state_ ? "on" : "off"},
         };
         report.total_bytes = total_bytes(offer_.regions);
         report.peer = link_->peer_name();
@@ -457,6 +493,10 @@ Report RecvSession::report() const {
         report.pages += channel->counters().pages.get();
     }
     report.digests = digests_;
+    if (devices_) {
+        report.devices = devices_->report();
+        report.device_buffer_peak = devices_->peak_bytes();
+    }
     report.planned_pages = report.pages.total();
     if (!offer_.guest.empty()) {
         report.downtime = downtime_;

@@ -15,6 +15,7 @@
 
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
+#include "engine/device_receiver.hpp"
 #include "engine/events.hpp"
 #include "engine/migration_status.hpp"
 #include "engine/peer_link.hpp"
@@ -33,9 +34,11 @@ namespace migrate::engine {
 
 class RecvSession {
   public:
-    // Listens. `events` outlives the session. Fails if the address cannot be listened on or the
-    // sink not be used.
-    static Result<std::unique_ptr<RecvSession>> create(RecvConfig config, EventLog& events);
+    // Listens, unless it is given who does. `events` outlives the session. Fails if the address
+    // cannot be listened on or the sink not be used.
+    static Result<std::unique_ptr<RecvSession>> create(
+        RecvConfig config, EventLog& events,
+        std::unique_ptr<transport::Listener> listener = nullptr);
     ~RecvSession();
 
     // "HOST:PORT" it listens on.
@@ -50,6 +53,13 @@ class RecvSession {
     // The guest that arrived and runs in the session's sink; null if none did. After run().
     guest::Guest* guest() { return guest_.get(); }
 
+    // After a run() that succeeded, for the guest's next journey: where it lives, what its sender
+    // offered and where from, and who still listens.
+    const memory::PageSink& sink() const { return *sink_; }
+    const transport::Offer& offer() const { return offer_; }
+    std::string peer_name() const { return link_->peer_name(); }
+    std::unique_ptr<transport::Listener> take_listener() { return std::move(listener_); }
+
     // The figures as they stand. Any thread.
     Report report() const;
     ThreadTimes& thread_times() { return core_.times(); }
@@ -60,6 +70,7 @@ class RecvSession {
     Status await_sender();
     Result<bool> consider(transport::NewConnection connection);
     Result<transport::Offer> examine(const std::string& body);
+    Status check_journey(const transport::Journey& journey) const;
     Status accept(transport::NewConnection connection, const transport::Offer& offer);
     Status await_channels();
     Status add_channel(transport::NewConnection connection);
@@ -68,6 +79,12 @@ class RecvSession {
     Result<transport::Frame> next_frame();
     Status receive_round(const transport::RoundMark& start);
     Status complete(const transport::Completion& completion);
+    Status prepare_devices(const transport::Offer& offer);
+    void make_devices();
+    void begin_switchover();
+    bool awaits_device_frames() const;
+    Status receive_device_frame(const std::string& body);
+    Status await_devices(transport::Done& done);
     Status load_guest();
     Status take_over(transport::Done& done);
     bool abandon_guest();
@@ -88,7 +105,8 @@ class RecvSession {
     transport::Offer offer_;
     std::vector<std::unique_ptr<RecvChannel>> channels_;  // by id; null until it connected
     std::vector<std::string> digests_;
-    std::unique_ptr<guest::Guest> guest_;  // in the sink's memory
+    std::unique_ptr<DeviceReceiver> devices_;  // null: none come
+    std::unique_ptr<guest::Guest> guest_;      // in the sink's memory
     DowntimeReport downtime_;
 
     // Of a guest that arrives; decided once, by the thread that runs it or by the one that tells
@@ -98,6 +116,9 @@ class RecvSession {
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;
     std::optional<std::string> guest_state_;
+    bool device_state_ = false;                          // devices come on the data channels
+    std::vector<DeviceReceiver::Entry> device_entries_;  // of the offer, until it was accepted
+    std::shared_ptr<std::string> device_guest_state_;    // if the guest's state is one of them
 
     std::unique_ptr<memory::PagePlacer> placer_;
     std::unique_ptr<RoundGate> gate_;

@@ -65,13 +65,46 @@ Json rounds_json(const Report& report) {
 }
 
 Json downtime_json(const DowntimeReport& downtime) {
-    return {{"stop", downtime.stop.count()},
-            {"last-round", downtime.last_round.count()},
-            {"state-save", downtime.state_save.count()},
-            {"digest", downtime.digest.count()},
-            {"wire", downtime.wire.count()},
-            {"load", downtime.load.count()},
-            {"resume", downtime.resume.count()}};
+    return {{"stop", downtime.stop.count()},       {"last-round", downtime.last_round.count()},
+            {"devices", downtime.devices.count()}, {"state-save", downtime.state_save.count()},
+            {"digest", downtime.digest.count()},   {"wire", downtime.wire.count()},
+            {"load", downtime.load.count()},       {"resume", downtime.resume.count()}};
+}
+
+void add_downtime(Json& json, const DowntimeReport& downtime) {
+    json["downtime"] = whole_ms(downtime.total);
+    json["downtime-us"] = downtime.total.count();
+    json["downtime-split-us"] = downtime_json(downtime);
+}
+
+Json devices_json(const Report& report) {
+    Json devices = Json::array();
+    for (const DeviceReport& device : report.devices) {
+        Json fields = {{"name", device.name},
+                       {"kind", device.kind},
+                       {"complete", device.complete},
+                       {"bytes", device.bytes},
+                       {"chunks", device.chunks}};
+        fields[report.side == "send" ? "save-us" : "load-us"] =
+            (report.side == "send" ? device.save : device.load).count();
+        fields["config-us"] = device.config.count();
+        fields["wait-us"] = device.wait.count();
+        fields["wire-us"] = device.wire.count();
+        fields["total-us"] = device.total.count();
+        devices.push_back(std::move(fields));
+    }
+    return devices;
+}
+
+// Adds what only a migration with devices has.
+void add_devices(Json& json, const Report& report) {
+    if (report.devices.empty()) return;
+    json["devices"] = devices_json(report);
+    if (report.side == "recv") json["device-state-buffer-peak"] = report.device_buffer_peak;
+    // Memory without a guest stands still from the beginning.
+    if (!report.guest && report.side == "send" && report.status == MigrationStatus::kCompleted) {
+        add_downtime(json, report.downtime);
+    }
 }
 
 // Adds what only a migration with a guest has.
@@ -79,9 +112,7 @@ void add_guest(Json& json, const Report& report) {
     if (!report.guest) return;
     const GuestReport& guest = *report.guest;
     if (report.status == MigrationStatus::kCompleted) {
-        json["downtime"] = whole_ms(report.downtime.total);
-        json["downtime-us"] = report.downtime.total.count();
-        json["downtime-split-us"] = downtime_json(report.downtime);
+        add_downtime(json, report.downtime);
     } else if (!report.rounds.empty()) {
         json["expected-downtime"] = whole_ms(report.expected_downtime);
     }
@@ -107,6 +138,7 @@ Json channels_json(const Report& report) {
         channels.push_back({{"name", channel.name},
                             {"bytes", channel.bytes},
                             {"payload-bytes", channel.payload_bytes},
+                            {"device-bytes", channel.device_bytes},
                             {"packets", channel.packets},
                             {"pages", channel.pages.total()},
                             {"normal", channel.pages.normal},
@@ -184,7 +216,9 @@ double Report::pages_per_second() const {
     return active > 0 ? static_cast<double>(pages.normal + pages.zero) * 1e6 / active : 0;
 }
 
-std::string to_json(const Report& report) {
+namespace {
+
+Json document(const Report& report) {
     Json json = {{"side", report.side},
                  {"status", std::string(name_of(report.status))},
                  {"total-time", whole_ms(report.total_time)},
@@ -196,14 +230,30 @@ std::string to_json(const Report& report) {
                  {"threads", threads_json(report)},
                  {"memory", report.memory}};
     add_guest(json, report);
+    add_devices(json, report);
     if (report.accel) json["accel"] = accel_json(*report.accel);
     if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
     if (!report.peer.empty()) json["peer"] = report.peer;
     if (!report.digests.empty()) json["digests"] = report.digests;
+    if (report.leg != 0) json["leg"] = report.leg;
     Json settings = Json::object();
     for (const auto& [key, value] : report.settings) settings[key] = value;
     json["settings"] = std::move(settings);
+    return json;
+}
+
+std::string text_of(const Json& json) {
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace
+
+std::string to_json(const Report& report) { return text_of(document(report)); }
+
+std::string to_json(const std::vector<Report>& legs) {
+    Json list = Json::array();
+    for (const Report& leg : legs) list.push_back(document(leg));
+    return text_of(list);
 }
 
 std::string to_text(const Report& report) {
@@ -220,11 +270,12 @@ std::string to_text(const Report& report) {
         if (report.status == MigrationStatus::kCompleted) {
             const DowntimeReport& down = report.downtime;
             line("downtime",
-                 fmt::format("{} ms ({} us: stop {}, last round {}, state save {}, "
+                 fmt::format("{} ms ({} us: stop {}, last round {}, devices {}, state save {}, "
                              "digest {}, wire {}, load {}, resume {})",
                              whole_ms(down.total), down.total.count(), down.stop.count(),
-                             down.last_round.count(), down.state_save.count(), down.digest.count(),
-                             down.wire.count(), down.load.count(), down.resume.count()));
+                             down.last_round.count(), down.devices.count(), down.state_save.count(),
+                             down.digest.count(), down.wire.count(), down.load.count(),
+                             down.resume.count()));
         } else if (!report.rounds.empty()) {
             line("expected downtime", fmt::format("{} ms", whole_ms(report.expected_downtime)));
         }
@@ -248,6 +299,15 @@ std::string to_text(const Report& report) {
     line("payload bytes", fmt::format("{} bytes", report.payload_bytes));
     line("header bytes", fmt::format("{} bytes", report.transferred - report.payload_bytes));
     line("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
+    for (const DeviceReport& device : report.devices) {
+        line(
+            "device " + device.name,
+            fmt::format("{} bytes in {} chunks, {} {} ms, waited {} ms, wire {} ms, {} after {} ms",
+                        device.bytes, device.chunks, report.side == "send" ? "save" : "load",
+                        whole_ms((report.side == "send" ? device.save : device.load)),
+                        whole_ms(device.wait), whole_ms(device.wire),
+                        device.complete ? "complete" : "NOT COMPLETE", whole_ms(device.total)));
+    }
     if (report.accel) {
         const accel::AccelCounts counts = report.accel->total();
         line(report.accel->software ? "software DSA" : "DSA",

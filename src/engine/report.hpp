@@ -16,6 +16,7 @@
 #include "base/thread.hpp"
 #include "base/units.hpp"
 #include "engine/convergence.hpp"
+#include "engine/device_counters.hpp"
 #include "engine/migration_status.hpp"
 #include "transport/packet_builder.hpp"
 
@@ -25,6 +26,7 @@ struct ChannelReport {
     std::string name;         // "main", "0", "1", …
     std::uint64_t bytes = 0;  // sender → receiver, everything
     std::uint64_t payload_bytes = 0;
+    std::uint64_t device_bytes = 0;  // of devices' chunks; of the main channel it is not counted
     std::uint64_t packets = 0;
     transport::PageCounts pages;
 };
@@ -40,6 +42,7 @@ struct RoundReport {
 struct DowntimeReport {
     Microseconds stop{};        // until no vCPU ran
     Microseconds last_round{};  // collecting what was dirty, sending it, having it in place
+    Microseconds devices{};     // what devices took beyond the last round, on either side
     Microseconds state_save{};
     Microseconds digest{};
     Microseconds load{};    // by the receiver's clock
@@ -63,7 +66,8 @@ struct GuestReport {
 };
 
 struct Report {
-    std::string side;  // "send" or "recv"
+    std::string side;       // "send" or "recv"
+    std::uint32_t leg = 0;  // of a journey there and back, from 1; 0: of none
     MigrationStatus status = MigrationStatus::kNone;
     std::string error_desc;  // empty: none
     std::string peer;        // "ADDRESS:PORT"; empty: not connected
@@ -79,6 +83,8 @@ struct Report {
     std::vector<ChannelReport> channels;  // the main channel first
     std::vector<ThreadTime> threads;
     std::vector<std::string> digests;  // one a region, if verified
+    std::vector<DeviceReport> devices;
+    std::uint64_t device_buffer_peak = 0;  // receiver: bytes of chunks that waited at once, at most
     // With a guest:
     std::uint64_t planned_pages = 0;  // of all rounds; normal + duplicate + unpopulated at the end
     std::uint64_t dirty_pages = 0;    // still to be sent, at the last look
@@ -97,6 +103,8 @@ struct Report {
 
 // The document --stats writes.
 std::string to_json(const Report& report);
+// … and what it writes of a journey: a list of such documents, a leg each.
+std::string to_json(const std::vector<Report>& legs);
 // The summary for people, in the manner of `info migrate`.
 std::string to_text(const Report& report);
 

@@ -1,5 +1,6 @@
 #include "engine/send_channel.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "memory/fault_guard.hpp"
@@ -92,6 +93,33 @@ Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
     counters_.payload_bytes.fetch_add(payload_bytes, std::memory_order_relaxed);
     counters_.pages.add(packet.counts());
     packet.clear();
+    return {};
+}
+
+Status SendChannel::send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
+                                std::uint32_t round, const std::stop_token& stop) {
+    transport::PacketHeaderBytes packet =
+        transport::encode_packet_header({.kind = transport::PacketKind::kDeviceState,
+                                         .round = round,
+                                         .sequence = sequence_,
+                                         .payload_bytes = static_cast<std::uint32_t>(chunk.size())},
+                                        header);
+    if (!pacer_.acquire(packet.size() + header.size() + chunk.size(), stop)) {
+        return Error(ErrorKind::kCancelled, "cancelled");
+    }
+    std::array<iovec, 3> parts{
+        iovec{packet.data(), packet.size()},
+        iovec{const_cast<std::byte*>(header.data()), header.size()},
+        iovec{const_cast<std::byte*>(chunk.data()), chunk.size()},
+    };
+    Status sent = socket_.send(parts);
+    if (!sent) {
+        return std::move(sent).error().with_context(
+            fmt::format("channel {}, packet {}", index_of(id_), sequence_));
+    }
+    ++sequence_;
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    counters_.device_bytes.fetch_add(chunk.size(), std::memory_order_relaxed);
     return {};
 }
 

@@ -33,6 +33,9 @@ class SendChannel {
     // Sends the packet and clears it. kCancelled if stop was requested while it waited for
     // bandwidth.
     Status send(transport::PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop);
+    // A chunk of a device's state, with its encoded header.
+    Status send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
+                       std::uint32_t round, const std::stop_token& stop);
     // Says that this round is over on this channel.
     Status send_sync(std::uint32_t round);
     Status send_hello(const transport::SessionId& session);

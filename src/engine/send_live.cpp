@@ -19,9 +19,11 @@ namespace {
 // Memory that is digested to learn how long all of it will take.
 constexpr std::uint64_t kDigestSampleBytes = 32 * kMiB;
 
-Microseconds since(Clock::time_point begin) {
-    return std::chrono::duration_cast<Microseconds>(Clock::now() - begin);
+Microseconds between(Clock::time_point begin, Clock::time_point end) {
+    return std::chrono::duration_cast<Microseconds>(end - begin);
 }
+
+Microseconds since(Clock::time_point begin) { return between(begin, Clock::now()); }
 
 Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
@@ -170,16 +172,23 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     const Clock::time_point last_round = Clock::now();
     // As in QEMU: while the guest stands still nothing is held back.
     pacer_.set_rate(0);
-    MIGRATE_TRY(link_->send(FrameType::kSwitchover, "{}"));
+    MIGRATE_TRY(link_->send(FrameType::kSwitchoverStart, "{}"));
+    MIGRATE_TRY(start_devices());
     // The dirty pages of the last look, and what was written until the pause.
     MIGRATE_TRY(live_->collect_more());
     full_round_ = false;
     MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, live_->dirty_pages()));
-    downtime.last_round = since(last_round);
+    const Clock::time_point memory_done =
+        channel_devices_ != nullptr ? devices_->memory_done() : Clock::now();
+    downtime.last_round = between(last_round, memory_done);
+    MIGRATE_TRY(send_devices_in_turn());
+    downtime.devices = since(memory_done);
 
     const Clock::time_point saving = Clock::now();
-    MIGRATE_ASSIGN(const std::string state, live_->save_state());
-    MIGRATE_TRY(link_->send(FrameType::kGuestState, state));
+    if (channel_devices_ == nullptr) {
+        MIGRATE_ASSIGN(const std::string state, live_->save_state());
+        MIGRATE_TRY(link_->send(FrameType::kGuestState, state));
+    }
     downtime.state_save = since(saving);
 
     const Clock::time_point digesting = Clock::now();
@@ -194,9 +203,11 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     downtime.total = since(began);
     downtime.load = Microseconds(load.microseconds);
     downtime.resume = Microseconds(done.resume_us);
-    downtime.wire = std::max(Microseconds(0), downtime.total - downtime.stop - downtime.last_round -
-                                                  downtime.state_save - downtime.digest -
-                                                  downtime.load - downtime.resume);
+    downtime.devices += Microseconds(done.devices_us);
+    downtime.wire =
+        std::max(Microseconds(0), downtime.total - downtime.stop - downtime.last_round -
+                                      downtime.devices - downtime.state_save - downtime.digest -
+                                      downtime.load - downtime.resume);
     figures.elapsed = core_.active_time();
     const std::scoped_lock lock(mutex_);
     downtime_ = downtime;

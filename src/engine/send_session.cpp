@@ -18,7 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::uint32_t kFirstRound = 1;
 // Packets that circulate for each channel in legacy mode: one being sent, one waiting.
 constexpr std::size_t kLegacyPacketsPerChannel = 2;
 
@@ -48,6 +47,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         MIGRATE_ASSIGN(session->live_,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker));
     }
+    MIGRATE_TRY(session->prepare_devices());
     MIGRATE_ASSIGN(session->scanners_, ScannerSet::create(session->config_, source));
     if (session->config_.detection == ZeroPageDetection::kLegacy) {
         session->legacy_feed_ = std::make_unique<LegacyFeed>(
@@ -92,8 +92,7 @@ Status SendSession::migrate() {
     MIGRATE_TRY(connect_channels());
     core_.activate();
     if (live_) return migrate_live();
-    MIGRATE_TRY(run_round(kFirstRound, total_bytes(source_.regions()) / kPageSize));
-    return complete();
+    return migrate_image(total_bytes(source_.regions()) / kPageSize);
 }
 
 Status SendSession::negotiate() {
@@ -110,7 +109,9 @@ Status SendSession::negotiate() {
                            .packet_bytes = config_.packet_bytes,
                            .compression = config_.compression,
                            .verify = config_.verify,
-                           .guest = guest_kind_};
+                           .guest = guest_kind_,
+                           .journey = config_.journey};
+    offer_devices(offer);
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
     std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
@@ -126,6 +127,7 @@ Status SendSession::negotiate() {
     MIGRATE_ASSIGN(const transport::Frame frame,
                    link_->expect({FrameType::kAccept}, config_.handshake_timeout));
     MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
+    MIGRATE_TRY(check_device_answer(offer, accepted));
     log::info("connected to {} ({}, sink {})", link_->peer_name(), accepted.program, accepted.sink);
     const std::scoped_lock lock(mutex_);
     accepted_ = std::move(accepted);
@@ -182,6 +184,7 @@ void SendSession::start_workers() {
 void SendSession::stop_workers() {
     gate_.close();
     workers_.clear();
+    if (devices_) devices_->join();
     if (scanners_) scanners_->stop();
 }
 
@@ -235,7 +238,12 @@ Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std:
     const std::stop_token stop = core_.token();
     transport::PacketBuilder builder(config_.packet_bytes);
     transport::PacketBuilder* packet = &builder;
-    const auto send = [&] { return channel.send(*packet, round, stop); };
+    DeviceSender* devices = channel_devices_;
+    const auto send = [&]() -> Status {
+        MIGRATE_TRY(channel.send(*packet, round, stop));
+        // In turn, so that neither memory nor devices wait for all of the other.
+        return devices != nullptr ? devices->send_one(channel, round, stop) : Status();
+    };
     const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         classify(region, run);
@@ -245,7 +253,8 @@ Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std:
         MIGRATE_TRY(scanner.scan(*span, dirty_of(span->region), emit));
     }
     MIGRATE_TRY(scanner.finish(emit));
-    return packet->empty() ? Status() : send();
+    if (!packet->empty()) MIGRATE_TRY(send());
+    return devices != nullptr ? devices->send_rest(channel, round, stop) : Status();
 }
 
 Status SendSession::send_handed_over(SendChannel& channel, std::uint32_t round) {
@@ -325,16 +334,6 @@ Status SendSession::await_workers(std::uint32_t round) {
                       last_reason_.empty() ? "no round has ended yet" : last_reason_);
 }
 
-Status SendSession::complete() {
-    // Nothing follows COMPLETE, so that both sides' byte counts end with it.
-    transport::Completion completion;
-    MIGRATE_TRY(make_completion(completion));
-    link_->stop_sending_heartbeats();
-    MIGRATE_TRY(link_->send(FrameType::kComplete, transport::encode(completion)));
-    MIGRATE_TRY(await_done(completion));
-    return {};
-}
-
 // The totals, and the digests if they were agreed on.
 Status SendSession::make_completion(transport::Completion& completion) {
     completion.pages = sent_pages();
@@ -403,6 +402,11 @@ Report SendSession::report() const {
         {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
     };
     if (!accepted_.sink.empty()) report.settings.emplace_back("sink", accepted_.sink);
+    if (!accepted_.sink.empty()) {
+        report.settings.emplace_back("multifd-device-state", accepted_.device_state ? "on" : "off");
+    }
+    if (devices_) report.devices = devices_->report();
+    if (!live_) report.downtime = downtime_;
     report.total_bytes = total_bytes(source_.regions());
     report.pages = classified_.get();
     if (link_) {

@@ -14,8 +14,10 @@
 
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
+#include "devices/device.hpp"
 #include "engine/convergence.hpp"
 #include "engine/counters.hpp"
+#include "engine/device_sender.hpp"
 #include "engine/events.hpp"
 #include "engine/legacy_feed.hpp"
 #include "engine/live_source.hpp"
@@ -65,6 +67,14 @@ class SendSession {
     Status negotiate();
     Status connect_channels();
     void start_workers();
+    Status prepare_devices();
+    void offer_devices(transport::Offer& offer) const;
+    static Status check_device_answer(const transport::Offer& offer,
+                                      const transport::Accept& accepted);
+    Status start_devices();
+    Status send_devices_in_turn();
+    Status migrate_image(std::uint64_t pages);
+    Result<transport::Done> complete_image(DowntimeReport& downtime);
     Status migrate_live();
     Status switch_over(std::uint32_t round, Microseconds expected);
     Status await_continue();
@@ -109,11 +119,14 @@ class SendSession {
     Microseconds load_time_{};            // it will take, by the receiver's word
     Microseconds digest_time_{};          // it will take, measured on a sample
     PageCounters classified_;
+    std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until they are sent
+    DeviceSender* channel_devices_ = nullptr;  // if the channels send them; set before a round
 
     mutable std::mutex mutex_;  // guards what follows, against report()
     std::unique_ptr<PeerLink> link_;
     std::vector<std::unique_ptr<SendChannel>> channels_;
     transport::Accept accepted_;
+    std::unique_ptr<DeviceSender> devices_;  // once the guest stands still; null: there are none
     std::vector<std::string> digests_;
     Tunables tunables_;
     bool may_switch_over_ = false;  // migrate-continue came

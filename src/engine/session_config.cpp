@@ -77,6 +77,9 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.switchover_ack = settings.get<"switchover-ack">();
     config.skip_unpopulated = settings.get<"skip-unpopulated">();
     config.verify = settings.get<"verify">() == "digest";
+    MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
+    MIGRATE_ASSIGN(config.device_state,
+                   transport::device_state_mode_from_name(settings.get<"multifd-device-state">()));
     config.connect_timeout = milliseconds(settings.get<"connect-timeout">());
     config.handshake_timeout = milliseconds(settings.get<"handshake-timeout">());
     config.io_timeout = milliseconds(settings.get<"io-timeout">());
@@ -88,6 +91,10 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
     config.sink = settings.get<"sink">();
     config.port_file = settings.get<"port-file">();
+    MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
+    MIGRATE_ASSIGN(config.device_state,
+                   transport::device_state_mode_from_name(settings.get<"multifd-device-state">()));
+    config.device_state_buffer = settings.get<"device-state-buffer">();
     if (const auto timeout = settings.get<"listen-timeout">(); timeout != 0) {
         config.listen_timeout = milliseconds(timeout);
     }

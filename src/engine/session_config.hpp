@@ -6,12 +6,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "accel/dsa_accelerator.hpp"
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
+#include "devices/device_spec.hpp"
 #include "engine/convergence.hpp"
 #include "transport/address.hpp"
+#include "transport/handshake.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::engine {
@@ -42,6 +45,9 @@ struct SendConfig {
     bool switchover_ack = false;
     bool skip_unpopulated = true;
     bool verify = false;
+    std::vector<devices::DeviceSpec> devices;
+    transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
+    transport::Journey journey;  // which leg of how many this is
     std::chrono::milliseconds connect_timeout{};
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
@@ -55,7 +61,13 @@ Result<SendConfig> make_send_config(const Settings& settings);
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
-    std::string port_file;                                    // empty: none
+    std::string port_file;                     // empty: none
+    std::vector<devices::DeviceSpec> devices;  // where streams go
+    transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
+    std::uint64_t device_state_buffer = 128 * kMiB;
+    // Which leg of a journey there and back has to come, of at most how many; 0: of none.
+    std::uint32_t expected_leg = 0;
+    std::uint32_t most_legs = 0;
     std::optional<std::chrono::milliseconds> listen_timeout;  // nothing: for ever
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};

@@ -25,6 +25,7 @@ ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCou
     return {.name = std::to_string(index_of(id)),
             .bytes = bytes,
             .payload_bytes = counters.payload_bytes.load(std::memory_order_relaxed),
+            .device_bytes = counters.device_bytes.load(std::memory_order_relaxed),
             .packets = counters.packets.load(std::memory_order_relaxed),
             .pages = counters.pages.get()};
 }

@@ -21,10 +21,10 @@ constexpr milliseconds kEndsWithin = 4 * kTimeout;
 
 // All that a session has but heartbeats.
 constexpr std::array kFrames{
-    FrameType::kOffer,         FrameType::kAccept,     FrameType::kReady,
-    FrameType::kRoundStart,    FrameType::kRoundEnd,   FrameType::kRoundDone,
-    FrameType::kSwitchoverAck, FrameType::kSwitchover, FrameType::kGuestState,
-    FrameType::kComplete,      FrameType::kLoaded,     FrameType::kHandover,
+    FrameType::kOffer,         FrameType::kAccept,          FrameType::kReady,
+    FrameType::kRoundStart,    FrameType::kRoundEnd,        FrameType::kRoundDone,
+    FrameType::kSwitchoverAck, FrameType::kSwitchoverStart, FrameType::kGuestState,
+    FrameType::kComplete,      FrameType::kLoaded,          FrameType::kHandover,
     FrameType::kDone};
 
 int any_of(std::mt19937& random, int first, int last) {

@@ -9,7 +9,7 @@
 namespace migrate::transport {
 namespace {
 
-constexpr std::uint16_t kLastType = 16;
+constexpr std::uint16_t kLastType = 17;
 
 std::span<const std::byte> bytes_of(const std::string& text) {
     return std::as_bytes(std::span(text));
@@ -104,7 +104,7 @@ TEST_CASE("every frame type has a name of its own") {
     CHECK(name_of(FrameType::kHeartbeat) == "HEARTBEAT");
     CHECK(name_of(FrameType::kRoundDone) == "ROUND_DONE");
     CHECK(name_of(FrameType::kSwitchoverAck) == "SWITCHOVER_ACK");
-    CHECK(name_of(FrameType::kSwitchover) == "SWITCHOVER");
+    CHECK(name_of(FrameType::kSwitchoverStart) == "SWITCHOVER_START");
     CHECK(name_of(FrameType::kGuestState) == "GUEST_STATE");
     CHECK(name_of(FrameType::kLoaded) == "LOADED");
     CHECK(name_of(FrameType::kHandover) == "HANDOVER");

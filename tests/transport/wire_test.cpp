@@ -160,8 +160,8 @@ TEST_CASE("every field of a packet header is held to the limits agreed on") {
     header.compression = static_cast<Compression>(3);
     refused(header, "compression 3");
     header = header_of(1);
-    header.kind = static_cast<PacketKind>(3);
-    refused(header, "packet kind 3");
+    header.kind = static_cast<PacketKind>(4);
+    refused(header, "packet kind 4");
     header.kind = static_cast<PacketKind>(0);
     refused(header, "packet kind 0");
     for (const std::uint32_t payload : {0U, 4095U, 4097U, UINT32_MAX}) {

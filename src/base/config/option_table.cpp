@@ -168,6 +168,8 @@ std::string_view section_title(OptionSection section) {
             return "Zero pages";
         case OptionSection::kCompression:
             return "Compression";
+        case OptionSection::kDevices:
+            return "Devices";
         case OptionSection::kLive:
             return "Live migration";
         case OptionSection::kReports:
@@ -179,8 +181,8 @@ std::string_view section_title(OptionSection section) {
 std::span<const OptionSection> all_sections() {
     static constexpr std::array kSections{OptionSection::kConnection,  OptionSection::kMemory,
                                           OptionSection::kChannels,    OptionSection::kZeroPages,
-                                          OptionSection::kCompression, OptionSection::kLive,
-                                          OptionSection::kReports};
+                                          OptionSection::kCompression, OptionSection::kDevices,
+                                          OptionSection::kLive,        OptionSection::kReports};
     return kSections;
 }
 

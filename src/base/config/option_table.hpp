@@ -45,6 +45,7 @@ enum class OptionSection {
     kChannels,
     kZeroPages,
     kCompression,
+    kDevices,
     kLive,
     kReports
 };
@@ -276,6 +277,33 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = 20,
      .help = "Level of zstd; larger is smaller and slower, 0 is the library's own default."},
 
+    {.key = "devices",
+     .type = OptionType::kWords,
+     .section = OptionSection::kDevices,
+     .value_name = "DEVICES",
+     .help = "Devices whose state goes along, with blanks between them: file:NAME=PATH or "
+             "fd:NAME=NUMBER, a stream of bytes, which the receiver is told where to put the same "
+             "way; sim:NAME, a simulated one, at the sender only, and, behind commas, count=N, "
+             "preset=paper|ideal, size=SIZE, save-rate=SIZE, load-rate=SIZE, fixed=TIME, "
+             "serialised=PERCENT, seed=N, jitter=TIME, fail-save=SIZE, fail-load=SIZE."},
+    {.key = "multifd-device-state",
+     .type = OptionType::kChoice,
+     .section = OptionSection::kDevices,
+     .default_text = "auto",
+     .choices = "auto|on|off",
+     .help = "Devices' state on all channels beside memory, every device by threads of its own; "
+             "off: one device after the other on the main channel; auto: on where both sides can."},
+    {.key = "device-state-buffer",
+     .type = OptionType::kBytes,
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kDevices,
+     .default_text = "128M",
+     .min = 4 * kMiB,
+     .max = 1024 * kGiB,
+     .help =
+         "Memory for devices' chunks that arrived and are not loaded yet; channels wait when it "
+         "is full. At least 2 MiB a device."},
+
     {.key = "dirty-tracker",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
@@ -390,6 +418,23 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "off",
      .help = "Do not switch over before the receiver has said that it could run the guest."},
+    {.key = "repeat",
+     .type = OptionType::kInteger,
+     .section = OptionSection::kLive,
+     .default_text = "0",
+     .max = 100000,
+     .help = "There and back: the guest goes to the receiver and comes home so many times, the two "
+             "swapping roles; stats has a report for each leg, as a list. The receiver needs it, "
+             "too, and allows at most as many. 0: one migration, one way."},
+    {.key = "return-listen",
+     .type = OptionType::kHostPort,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kLive,
+     .default_text = "127.0.0.1:0",
+     .min = 0,
+     .max = 65535,
+     .help = "With repeat: where this side waits for the guest to come home. Between two hosts, an "
+             "address that the receiver can reach."},
     {.key = "run-for",
      .type = OptionType::kDurationMs,
      .section = OptionSection::kLive,

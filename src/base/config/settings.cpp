@@ -41,7 +41,19 @@ Status validate_reports(const Settings& settings) {
     return check_written_once("stats", settings.get<"stats">(), "events", settings.get<"events">());
 }
 
+Status validate_repeat(const Settings& settings) {
+    if (settings.get<"repeat">() == 0) return {};
+    if (!settings.get<"qmp">().empty()) {
+        return Error(ErrorKind::kUsage, "repeat and qmp: QMP serves one migration, not many");
+    }
+    if (settings.get<"devices">().find("fd:") != std::string::npos) {
+        return Error(ErrorKind::kUsage, "repeat and fd: a descriptor can be read only once");
+    }
+    return {};
+}
+
 Status validate_send(const Settings& settings) {
+    MIGRATE_TRY(validate_repeat(settings));
     if (!settings.get<"accel-path">().empty() &&
         settings.get<"zero-page-detection">() != "dsa-accel") {
         return Error(
@@ -58,6 +70,7 @@ Status validate_send(const Settings& settings) {
 }
 
 Status validate_recv(const Settings& settings) {
+    MIGRATE_TRY(validate_repeat(settings));
     const std::string& port_file = settings.get<"port-file">();
     MIGRATE_TRY(check_written_once("port-file", port_file, "stats", settings.get<"stats">()));
     MIGRATE_TRY(check_written_once("port-file", port_file, "events", settings.get<"events">()));

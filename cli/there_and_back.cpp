@@ -1,0 +1,228 @@
+#include "cli/there_and_back.hpp"
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.hpp"
+#include "cli/guest_run.hpp"
+#include "cli/output_file.hpp"
+#include "cli/run_migration.hpp"
+#include "cli/session_runner.hpp"
+#include "cli/signals.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "engine/session_config.hpp"
+#include "engine/session_devices.hpp"
+#include "engine/sink_source.hpp"
+#include "guest/guest.hpp"
+#include "transport/listener.hpp"
+
+namespace migrate::cli {
+namespace {
+
+using engine::RecvSession;
+using engine::SendSession;
+
+// Where the guest is while it is on this side: with the memory it began in, or in that of the
+// session that received it.
+struct Home {
+    guest::Machine machine;
+    std::unique_ptr<RecvSession> session;
+    std::unique_ptr<engine::SinkSource> memory;
+
+    guest::Guest* guest() const { return session ? session->guest() : machine.guest.get(); }
+    const memory::PageSource& source() const {
+        if (memory) return *memory;
+        return *machine.memory;
+    }
+    void settle_in(std::unique_ptr<RecvSession> arrived) {
+        leave();
+        session = std::move(arrived);
+        memory = std::make_unique<engine::SinkSource>(session->sink(), session->offer().regions);
+    }
+    // The guest is gone, and its memory is the host's again.
+    void leave() {
+        memory.reset();
+        session.reset();
+        machine = {};
+    }
+};
+
+class Traveller {
+  public:
+    Traveller(const Settings& settings, const Signals& signals, engine::EventLog& events)
+        : settings_(settings), signals_(signals), events_(events) {}
+
+    Home home;
+    std::unique_ptr<transport::Listener> listener;
+
+    Status send(engine::SendConfig config) {
+        const std::uint32_t leg = config.journey.leg;
+        MIGRATE_ASSIGN(const auto session, SendSession::create(std::move(config), home.source(),
+                                                               events_, home.guest()));
+        MIGRATE_TRY(run(*session, leg, "live_migration"));
+        home.leave();
+        return {};
+    }
+
+    Status receive(engine::RecvConfig config) {
+        const std::uint32_t leg = config.expected_leg;
+        MIGRATE_ASSIGN(auto session,
+                       RecvSession::create(std::move(config), events_, std::move(listener)));
+        MIGRATE_TRY(run(*session, leg, "incoming"));
+        listener = session->take_listener();
+        home.settle_in(std::move(session));
+        return {};
+    }
+
+    // What `status` leaves to be done: a guest that is here goes on for a while, and is checked.
+    int conclude(Status status, OutputFile& stats) {
+        Status guest_fared;
+        guest::Guest* guest = home.guest();
+        if (guest != nullptr && guest->running() && !legs_.empty() && legs_.back().guest) {
+            guest_fared = run_guest_on(*guest, settings_, signals_, legs_.back());
+        }
+        const Status written = stats.write(to_json(legs_));
+        int code = kExitDone;
+        for (const Status* outcome :
+             std::array<const Status*, 3>{&written, &guest_fared, &status}) {
+            if (*outcome) continue;
+            report_error(outcome->error());
+            code = kExitFailed;
+        }
+        return code;
+    }
+
+  private:
+    template <typename Session>
+    Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
+        const Status status =
+            Runner<Session>(session, signals_, make_progress(settings_)).run(thread_name);
+        engine::Report report = session.report();
+        report.leg = leg;
+        fmt::print("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg, report.side,
+                   name_of(report.status), report.total_time.count() / 1000,
+                   report.downtime.total.count() / 1000);
+        std::fflush(stdout);
+        legs_.push_back(std::move(report));
+        return status;
+    }
+
+    const Settings& settings_;
+    const Signals& signals_;
+    engine::EventLog& events_;
+    std::vector<engine::Report> legs_;
+};
+
+// The way back is made with what the way there was, as far as it is the offer's.
+Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::RecvConfig& here) {
+    const transport::Offer& offer = arrived.offer();
+    engine::SendConfig config;
+    MIGRATE_ASSIGN(config.connect, transport::parse_address(arrived.peer_name()));
+    config.connect.port = offer.journey.return_port;
+    config.channels = offer.channels;
+    config.packet_bytes = offer.packet_bytes;
+    config.compression = offer.compression;
+    config.verify = offer.verify;
+    config.tunables.downtime_limit = std::chrono::milliseconds(offer.journey.downtime_limit_ms);
+    config.connect_timeout = here.handshake_timeout;
+    config.handshake_timeout = here.handshake_timeout;
+    config.io_timeout = here.io_timeout;
+    config.device_state = offer.device_state;
+    config.journey = offer.journey;
+    ++config.journey.leg;
+    MIGRATE_ASSIGN(const auto announced, engine::devices_from_offer(offer.devices));
+    for (const devices::DeviceSpec& device : announced) {
+        if (device.kind == devices::DeviceKind::kSimulated) config.devices.push_back(device);
+        for (const devices::DeviceSpec& own : here.devices) {
+            if (own.id == device.id && device.kind == devices::DeviceKind::kStream) {
+                config.devices.push_back(own);
+            }
+        }
+    }
+    return config;
+}
+
+Status go_and_come_back(Traveller& traveller, const engine::SendConfig& there,
+                        const engine::RecvConfig& back) {
+    for (std::uint32_t leg = 1; leg <= there.journey.legs; leg += 2) {
+        engine::SendConfig going = there;
+        going.journey.leg = leg;
+        MIGRATE_TRY(traveller.send(std::move(going)));
+        engine::RecvConfig coming = back;
+        coming.expected_leg = leg + 1;
+        MIGRATE_TRY(traveller.receive(std::move(coming)));
+    }
+    return {};
+}
+
+Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
+    for (config.expected_leg = 1;; config.expected_leg += 2) {
+        MIGRATE_TRY(traveller.receive(config));
+        const transport::Journey journey = traveller.home.session->offer().journey;
+        MIGRATE_ASSIGN(engine::SendConfig back, way_back(*traveller.home.session, config));
+        MIGRATE_TRY(traveller.send(std::move(back)));
+        if (journey.leg + 1 >= journey.legs) return {};
+    }
+}
+
+}  // namespace
+
+Result<int> send_there_and_back(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(const auto events, open_events(settings));
+    engine::RecvConfig back;
+    MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
+    back.sink = "anon:";
+    // The receiver of the odd legs says so if it cannot come back; it is not waited for for ever.
+    back.listen_timeout = there.handshake_timeout;
+    back.handshake_timeout = there.handshake_timeout;
+    back.io_timeout = there.io_timeout;
+    back.devices = there.devices;
+    back.device_state = there.device_state;
+    back.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
+    MIGRATE_ASSIGN(auto listener, transport::Listener::create(back.listen, back.handshake_timeout));
+    there.journey = {.leg = 1,
+                     .legs = back.most_legs,
+                     .return_port = listener->port(),
+                     .downtime_limit_ms =
+                         static_cast<std::uint64_t>(there.tunables.downtime_limit.count()) / 1000};
+
+    MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
+    if (!machine.guest) {
+        return Error(ErrorKind::kUsage,
+                     "repeat needs a source that runs (workload:): an image has no way back");
+    }
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
+    if (interrupted) return make_error(ErrorKind::kCancelled, "{} received", signals.take());
+    Traveller traveller(settings, signals, *events);
+    traveller.home.machine = std::move(machine);
+    traveller.listener = std::move(listener);
+    return traveller.conclude(go_and_come_back(traveller, there, back), stats);
+}
+
+Result<int> recv_there_and_back(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(const auto events, open_events(settings));
+    config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
+    Traveller traveller(settings, signals, *events);
+    MIGRATE_ASSIGN(traveller.listener,
+                   transport::Listener::create(config.listen, config.handshake_timeout));
+    fmt::print("listening on {}\n", traveller.listener->endpoint());
+    std::fflush(stdout);
+    if (!config.port_file.empty()) {
+        MIGRATE_TRY(
+            write_file_at_once(config.port_file, fmt::format("{}\n", traveller.listener->port())));
+    }
+    return traveller.conclude(take_in_and_send_back(traveller, config), stats);
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,69 @@
+// What is counted of a device while it moves. As in counters.hpp: relaxed atomics, exact once the
+// threads have ended.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "engine/convergence.hpp"
+
+namespace migrate::engine {
+
+// A device as it is on one side; the times of the other side are 0.
+struct DeviceReport {
+    std::string name;  // with its instance
+    std::string kind;
+    bool complete = false;     // saved and sent, or loaded
+    std::uint64_t bytes = 0;   // of its state, the configuration included
+    std::uint64_t chunks = 0;  // the configuration included
+    Microseconds save{};       // in its own save functions
+    Microseconds load{};       // in its own load functions, but for the configuration
+    Microseconds config{};     // saving or loading the configuration
+    Microseconds wait{};       // sender: for room to hand over; receiver: for the next chunk
+    Microseconds wire{};       // in sending or receiving, summed over the channels
+    Microseconds total{};      // from when devices may move until it is complete
+};
+
+struct DeviceCounters {
+    using Clock = std::chrono::steady_clock;
+    using Counter = std::atomic<std::uint64_t>;
+
+    Counter bytes{0};
+    Counter chunks{0};
+    Counter save_us{0};
+    Counter load_us{0};
+    Counter config_us{0};
+    Counter wait_us{0};
+    Counter wire_us{0};
+    Counter total_us{0};
+    std::atomic<bool> complete{false};
+
+    static std::uint64_t us_since(Clock::time_point began) {
+        return static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began).count());
+    }
+    static void add(Counter& counter, std::uint64_t value) {
+        counter.fetch_add(value, std::memory_order_relaxed);
+    }
+    static void add_since(Counter& counter, Clock::time_point began) {
+        add(counter, us_since(began));
+    }
+    void fill(DeviceReport& report) const {
+        const auto time = [](const Counter& counter) {
+            return Microseconds(static_cast<std::int64_t>(counter.load(std::memory_order_relaxed)));
+        };
+        report.complete = complete.load(std::memory_order_relaxed);
+        report.bytes = bytes.load(std::memory_order_relaxed);
+        report.chunks = chunks.load(std::memory_order_relaxed);
+        report.save = time(save_us);
+        report.load = time(load_us);
+        report.config = time(config_us);
+        report.wait = time(wait_us);
+        report.wire = time(wire_us);
+        report.total = time(total_us);
+    }
+};
+
+}  // namespace migrate::engine

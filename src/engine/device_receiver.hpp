@@ -1,0 +1,90 @@
+// The receiving side of devices: channels hand chunks over as they come, a thread loads each device
+// strictly in order; or, on the main channel, one device after the other is loaded by the thread
+// that reads. Invariants: nothing is loaded before start(); await_complete() returns success only
+// when every device is complete.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/cancellation.hpp"
+#include "base/thread.hpp"
+#include "devices/device.hpp"
+#include "devices/device_spec.hpp"
+#include "engine/device_buffer.hpp"
+#include "engine/device_counters.hpp"
+#include "transport/device_chunk.hpp"
+
+namespace migrate::engine {
+
+class DeviceReceiver {
+  public:
+    struct Entry {
+        devices::DeviceId id;
+        devices::DeviceKind kind = devices::DeviceKind::kSimulated;
+        std::unique_ptr<devices::DeviceSink> sink;
+    };
+    // `buffer_bytes`, which passed DeviceBuffer::check_limit(), and `patience`: see there.
+    DeviceReceiver(std::vector<Entry> devices, std::uint64_t buffer_bytes,
+                   std::chrono::milliseconds patience);
+    ~DeviceReceiver();
+    DeviceReceiver(const DeviceReceiver&) = delete;
+    DeviceReceiver& operator=(const DeviceReceiver&) = delete;
+
+    // Channels, at any time: takes a chunk of `bytes`, whose content `read` fills in, waiting for
+    // room first. An Error names the device.
+    using Read = std::function<Status(std::span<std::byte>)>;
+    Status receive(const transport::DeviceChunkHeader& header, std::size_t bytes, const Read& read,
+                   const std::stop_token& stop);
+    // SWITCHOVER_START: starts the threads dev_load_NAME. `times` and `cancellation` outlive this.
+    void start(ThreadTimes& times, Cancellation& cancellation);
+    // The channels have delivered all that will come: what is missing is an error now.
+    void end() { buffer_.end(); }
+    // Waits until every device is complete. kCancelled if a stop was requested.
+    Status await_complete(const std::stop_token& stop);
+    // After a stop or await_complete(). Idempotent.
+    void join() { threads_.clear(); }
+
+    // Instead of all above: loads the next chunk of the one device whose turn it is.
+    Status load_in_turn(const transport::DeviceChunkHeader& header,
+                        std::span<const std::byte> chunk, const std::stop_token& stop);
+    bool all_in_turn_loaded() const { return turn_ == devices_.size(); }
+
+    // Any thread.
+    std::vector<DeviceReport> report() const;
+    // The most memory that waiting chunks took.
+    std::uint64_t peak_bytes() const { return buffer_.peak_bytes(); }
+
+  private:
+    struct Device {
+        Entry entry;
+        DeviceCounters counters;
+        std::string context() const { return "device " + entry.id.text() + ", loading"; }
+    };
+    Status load(std::size_t which, const std::stop_token& stop);
+    Status load_chunks(std::size_t which, const std::stop_token& stop);
+    Status load_one(Device& device, bool config, std::span<const std::byte> content,
+                    const std::stop_token& stop);
+    Status begin(Device& device, const std::stop_token& stop);
+    void complete(Device& device, DeviceCounters::Clock::time_point began);
+
+    std::vector<std::unique_ptr<Device>> devices_;
+    DeviceBuffer buffer_;
+    std::mutex mutex_;
+    std::condition_variable_any changed_;
+    std::size_t completed_ = 0;  // guarded by mutex_
+    std::vector<std::unique_ptr<SessionThread>> threads_;
+
+    // In turn only; the one thread's.
+    std::size_t turn_ = 0;
+    std::uint32_t turn_index_ = 0;
+    DeviceCounters::Clock::time_point turn_began_{};
+};
+
+}  // namespace migrate::engine

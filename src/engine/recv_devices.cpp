@@ -1,0 +1,92 @@
+// The receiving side's devices: what can be taken, and when all of them are complete.
+
+#include <algorithm>
+
+#include "engine/recv_session.hpp"
+#include "engine/session_devices.hpp"
+#include "transport/device_chunk.hpp"
+
+namespace migrate::engine {
+
+using transport::DeviceStateMode;
+
+// Makes room for the offered devices, or says why not.
+Status RecvSession::prepare_devices(const transport::Offer& offer) {
+    device_entries_.clear();
+    device_guest_state_.reset();
+    MIGRATE_ASSIGN(const std::vector<devices::DeviceSpec> specs, devices_from_offer(offer.devices));
+    const DeviceStateMode here = config_.device_state;
+    const DeviceStateMode there = offer.device_state;
+    if (here == DeviceStateMode::kOff && there == DeviceStateMode::kOn) {
+        return Error("multifd-device-state is off at this receiver, and on at the sender");
+    }
+    if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && !specs.empty()) {
+        return Error("multifd-device-state is on at this receiver, and off at the sender");
+    }
+    device_state_ =
+        !specs.empty() && here != DeviceStateMode::kOff && there != DeviceStateMode::kOff;
+    MIGRATE_TRY(DeviceBuffer::check_limit(config_.device_state_buffer, specs.size()));
+    MIGRATE_ASSIGN(auto sinks, devices::make_sinks(specs, config_.devices));
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+        if (specs[i].kind == devices::DeviceKind::kGuest) {
+            if (offer.guest.empty() || device_guest_state_) {
+                return make_error("device {}: it is no guest's that comes", specs[i].id.text());
+            }
+            // Off the channels it comes as GUEST_STATE.
+            if (!device_state_) continue;
+            device_guest_state_ = std::make_shared<std::string>();
+            sinks[i] = std::make_unique<GuestSink>(device_guest_state_);
+        }
+        device_entries_.push_back({specs[i].id, specs[i].kind, std::move(sinks[i])});
+    }
+    if (!offer.guest.empty() && device_state_ && !device_guest_state_) {
+        return Error("the sender offers device state, but not that of its guest");
+    }
+    return {};
+}
+
+void RecvSession::make_devices() {
+    if (device_entries_.empty()) return;
+    const std::scoped_lock lock(mutex_);
+    devices_ = std::make_unique<DeviceReceiver>(std::exchange(device_entries_, {}),
+                                                config_.device_state_buffer, config_.io_timeout);
+}
+
+// SWITCHOVER_START: from here on devices may be loaded.
+void RecvSession::begin_switchover() {
+    switchover_began_ = std::chrono::steady_clock::now();
+    if (devices_ && device_state_) devices_->start(core_.times(), core_.cancellation());
+}
+
+bool RecvSession::awaits_device_frames() const {
+    return devices_ && !device_state_ && !devices_->all_in_turn_loaded();
+}
+
+Status RecvSession::receive_device_frame(const std::string& body) {
+    const auto bytes = std::as_bytes(std::span(body));
+    if (bytes.size() < transport::kDeviceHeaderFixedBytes) {
+        return make_error(ErrorKind::kProtocol, "a device's frame of {} bytes", bytes.size());
+    }
+    const std::size_t header_bytes =
+        std::min(bytes.size(),
+                 transport::kDeviceHeaderFixedBytes +
+                     std::to_integer<std::size_t>(bytes[transport::kDeviceHeaderFixedBytes - 1]));
+    const auto chunk = bytes.subspan(header_bytes);
+    MIGRATE_ASSIGN(const transport::DeviceChunkHeader header,
+                   transport::decode_device_header(bytes.first(header_bytes), chunk.size()));
+    return devices_->load_in_turn(header, chunk, core_.token());
+}
+
+// Before the session says that all is in place; how long that took beyond all else goes to `done`.
+Status RecvSession::await_devices(transport::Done& done) {
+    if (!devices_) return {};
+    const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();
+    if (device_state_) MIGRATE_TRY(devices_->await_complete(core_.token()));
+    if (device_guest_state_) guest_state_ = *device_guest_state_;
+    done.devices_us = DeviceCounters::us_since(began);
+    const std::scoped_lock lock(mutex_);
+    downtime_.devices = Microseconds(static_cast<std::int64_t>(done.devices_us));
+    return {};
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,140 @@
+// The sending side's devices: what is offered, and how they go once the guest stands still.
+
+#include "base/log.hpp"
+#include "engine/send_session.hpp"
+#include "engine/session_devices.hpp"
+
+namespace migrate::engine {
+
+using transport::DeviceStateMode;
+
+// Opens what is to be sent, and says early what cannot be.
+Status SendSession::prepare_devices() {
+    const bool on = config_.device_state == DeviceStateMode::kOn;
+    if (on && config_.detection == ZeroPageDetection::kLegacy) {
+        return Error(ErrorKind::kUsage,
+                     "multifd-device-state=on: with zero-page-detection=legacy the channels send "
+                     "only what the main thread hands over");
+    }
+    if (on && config_.devices.empty() && !live_) {
+        return Error(ErrorKind::kUsage,
+                     "multifd-device-state=on: there is no guest and no device whose state could "
+                     "be sent; name some with --devices");
+    }
+    std::vector<devices::DeviceSpec> all = config_.devices;
+    if (live_) all.push_back(guest_device(guest_kind_));
+    MIGRATE_TRY(devices::check_list(all));
+    MIGRATE_ASSIGN(device_sources_, devices::make_sources(config_.devices));
+    return {};
+}
+
+void SendSession::offer_devices(transport::Offer& offer) const {
+    offer.device_state = config_.detection == ZeroPageDetection::kLegacy ? DeviceStateMode::kOff
+                                                                         : config_.device_state;
+    offer.devices = describe_devices(config_.devices);
+    if (live_ && offer.device_state != DeviceStateMode::kOff) {
+        const devices::DeviceSpec guest = guest_device(guest_kind_);
+        const auto described = describe_devices(std::span(&guest, 1));
+        offer.devices.push_back(described.front());
+    }
+}
+
+Status SendSession::check_device_answer(const transport::Offer& offer,
+                                        const transport::Accept& accepted) {
+    if (!accepted.device_state && offer.device_state == DeviceStateMode::kOn) {
+        return Error(ErrorKind::kPeer,
+                     "the receiver takes no device state on the channels: use "
+                     "multifd-device-state=auto or off");
+    }
+    if (accepted.device_state &&
+        (offer.device_state == DeviceStateMode::kOff || offer.devices.empty())) {
+        return Error(ErrorKind::kProtocol, "the receiver wants device state that was not offered");
+    }
+    return {};
+}
+
+// Once the guest stands still. On the channels the devices' threads begin now.
+Status SendSession::start_devices() {
+    const bool on_channels = accepted_.device_state;
+    std::vector<DeviceSender::Entry> entries;
+    for (std::size_t i = 0; i < config_.devices.size(); ++i) {
+        entries.push_back(
+            {config_.devices[i].id, config_.devices[i].kind, std::move(device_sources_[i])});
+    }
+    device_sources_.clear();
+    if (on_channels && live_) {
+        MIGRATE_ASSIGN(std::string state, live_->save_state());
+        const devices::DeviceSpec spec = guest_device(guest_kind_);
+        entries.push_back({spec.id, spec.kind, make_guest_source(std::move(state))});
+    }
+    if (entries.empty()) return {};
+    {
+        const std::scoped_lock lock(mutex_);
+        devices_ = std::make_unique<DeviceSender>(std::move(entries), config_.channels);
+    }
+    if (on_channels) {
+        // Read by the channels' threads from the next round on, which the gate opens.
+        channel_devices_ = devices_.get();
+        devices_->start(core_.times(), core_.cancellation());
+    }
+    return {};
+}
+
+// Off: device after device, as frames of the main channel.
+Status SendSession::send_devices_in_turn() {
+    if (!devices_ || channel_devices_ != nullptr) return {};
+    return devices_->send_in_turn(
+        [this](std::span<const std::byte> header, std::span<const std::byte> chunk) {
+            return link_->send(transport::FrameType::kDeviceState, header, chunk);
+        },
+        core_.token());
+}
+
+// An image stands still from the beginning: its only round is its last, and its downtime all of it.
+Status SendSession::migrate_image(std::uint64_t pages) {
+    using Clock = DeviceCounters::Clock;
+    constexpr std::uint32_t kOnlyRound = 1;
+    if (config_.devices.empty()) {
+        MIGRATE_TRY(run_round(kOnlyRound, pages));
+        return complete();
+    }
+    const auto us = [](Clock::duration time) {
+        return std::chrono::duration_cast<Microseconds>(time);
+    };
+    const Clock::time_point began = Clock::now();
+    MIGRATE_TRY(link_->send(transport::FrameType::kSwitchoverStart, "{}"));
+    MIGRATE_TRY(start_devices());
+    MIGRATE_TRY(run_round(kOnlyRound, pages));
+    const Clock::time_point memory_done =
+        channel_devices_ != nullptr ? devices_->memory_done() : Clock::now();
+    DowntimeReport downtime{.last_round = us(memory_done - began)};
+    MIGRATE_TRY(send_devices_in_turn());
+    downtime.devices = us(Clock::now() - memory_done);
+    MIGRATE_ASSIGN(const transport::Done done, complete_image(downtime));
+    downtime.devices += Microseconds(done.devices_us);
+    downtime.total = us(Clock::now() - began);
+    downtime.wire = std::max(
+        Microseconds(0), downtime.total - downtime.last_round - downtime.devices - downtime.digest);
+    const std::scoped_lock lock(mutex_);
+    downtime_ = downtime;
+    return {};
+}
+
+Status SendSession::complete() {
+    DowntimeReport unused;
+    MIGRATE_TRY(complete_image(unused));
+    return {};
+}
+
+// Nothing follows COMPLETE, so that both sides' byte counts end with it.
+Result<transport::Done> SendSession::complete_image(DowntimeReport& downtime) {
+    const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();
+    transport::Completion completion;
+    MIGRATE_TRY(make_completion(completion));
+    downtime.digest = Microseconds(static_cast<std::int64_t>(DeviceCounters::us_since(began)));
+    link_->stop_sending_heartbeats();
+    MIGRATE_TRY(link_->send(transport::FrameType::kComplete, transport::encode(completion)));
+    return await_done(completion);
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,256 @@
+// Devices between a sender and a receiver in one process, over loopback.
+#include <sys/socket.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "catch.hpp"
+#include "devices/device_spec.hpp"
+#include "engine/device_random.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "memory/page_source.hpp"
+#include "tests/memory/must.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using Catch::Matchers::Contains;
+using std::chrono::milliseconds;
+using transport::DeviceStateMode;
+
+constexpr milliseconds kLong{60'000};
+
+struct Run {
+    std::string source = "anon:2M,fill=random";
+    std::string devices = "sim:vf,count=3,size=3M";
+    std::string recv_devices;
+    SendConfig send;
+    RecvConfig recv;
+    std::uint16_t cut_port = 0;
+
+    Run() {
+        send.packet_bytes = 16 * kPageSize;
+        send.channels = 4;
+        send.verify = true;
+        send.connect_timeout = send.handshake_timeout = send.io_timeout = kLong;
+        send.tunables.downtime_limit = kLong;
+        recv.listen = {"127.0.0.1", 0};
+        recv.sink = "anon:";
+        recv.listen_timeout = kLong;
+        recv.handshake_timeout = recv.io_timeout = kLong;
+    }
+
+    Status sent;
+    Status received;
+    Report sender;
+    Report receiver;
+
+    // `disturb` is run beside, and told where the receiver listens.
+    void go(const std::function<void(std::uint16_t)>& disturb = {}) {
+        send.devices = must(devices::parse_devices(devices));
+        recv.devices = must(devices::parse_devices(recv_devices));
+        EventLog events;
+        guest::Machine machine = must(guest::open_machine(source));
+        const auto receiving = must(RecvSession::create(recv, events));
+        send.connect = {"127.0.0.1", receiving->port()};
+        const auto sending =
+            must(SendSession::create(send, *machine.memory, events, machine.guest.get()));
+        std::jthread disturbing;
+        if (disturb) disturbing = std::jthread([&] { disturb(receiving->port()); });
+        std::jthread thread([&] { received = receiving->run(); });
+        sent = sending->run();
+        if (!sent && sending->report().peer.empty()) receiving->cancel("the sender never came");
+        thread.join();
+        sender = sending->report();
+        receiver = receiving->report();
+        guest_ran_on = machine.guest != nullptr && machine.guest->running();
+    }
+    bool guest_ran_on = false;
+};
+
+std::string setting(const Report& report, std::string_view key) {
+    for (const auto& [name, value] : report.settings) {
+        if (name == key) return value;
+    }
+    return "";
+}
+
+void check_complete(const Run& run, std::size_t devices, std::string_view state) {
+    must(run.sent);
+    must(run.received);
+    CHECK(setting(run.sender, "multifd-device-state") == state);
+    CHECK(setting(run.receiver, "multifd-device-state") == state);
+    REQUIRE(run.sender.devices.size() == devices);
+    REQUIRE(run.receiver.devices.size() == devices);
+    for (std::size_t i = 0; i < devices; ++i) {
+        CHECK(run.sender.devices[i].complete);
+        CHECK(run.receiver.devices[i].complete);
+        CHECK(run.sender.devices[i].bytes == run.receiver.devices[i].bytes);
+        CHECK(run.sender.devices[i].chunks == run.receiver.devices[i].chunks);
+    }
+    CHECK(run.sender.transferred == run.receiver.transferred);
+    CHECK(run.sender.payload_bytes == run.receiver.payload_bytes);
+}
+
+TEST_CASE("devices travel beside an image and beside a guest, on the channels and off them") {
+    for (const char* source : {"anon:2M,fill=random", "workload:2M,rate=10,warm-up=0"}) {
+        const bool guest = std::string_view(source).starts_with("workload");
+        for (const auto mode : {DeviceStateMode::kOn, DeviceStateMode::kOff}) {
+            INFO(source << ", " << name_of(mode));
+            Run run;
+            run.source = source;
+            run.send.device_state = mode;
+            run.go();
+            const bool on = mode == DeviceStateMode::kOn;
+            check_complete(run, on && guest ? 4 : 3, name_of(mode));
+            CHECK(run.sender.devices[0].bytes == 3 * kMiB + 20);
+            const auto json = nlohmann::json::parse(to_json(run.sender));
+            CHECK(json.at("devices").size() == run.sender.devices.size());
+            CHECK(json.at("downtime-split-us").contains("devices"));
+            CHECK(
+                nlohmann::json::parse(to_json(run.receiver)).contains("device-state-buffer-peak"));
+        }
+    }
+}
+
+TEST_CASE("device state is negotiated: auto is on where both sides can") {
+    const auto agreed = [](DeviceStateMode there, DeviceStateMode here) {
+        Run run;
+        run.send.device_state = there;
+        run.recv.device_state = here;
+        run.go();
+        must(run.sent);
+        return setting(run.sender, "multifd-device-state");
+    };
+    CHECK(agreed(DeviceStateMode::kAuto, DeviceStateMode::kAuto) == "on");
+    CHECK(agreed(DeviceStateMode::kAuto, DeviceStateMode::kOn) == "on");
+    CHECK(agreed(DeviceStateMode::kAuto, DeviceStateMode::kOff) == "off");
+    CHECK(agreed(DeviceStateMode::kOff, DeviceStateMode::kAuto) == "off");
+    Run legacy;
+    legacy.send.detection = ZeroPageDetection::kLegacy;
+    legacy.go();
+    check_complete(legacy, 3, "off");
+}
+
+TEST_CASE("on where it is impossible is an error at the start") {
+    EventLog events;
+    const auto source = must(memory::open_page_source("anon:1M"));
+    SendConfig config = Run().send;
+    config.device_state = DeviceStateMode::kOn;
+    CHECK_THAT(message_of(SendSession::create(config, *source, events)), Contains("no device"));
+    config.devices = must(devices::parse_devices("sim:vf"));
+    config.detection = ZeroPageDetection::kLegacy;
+    CHECK_THAT(message_of(SendSession::create(config, *source, events)), Contains("legacy"));
+}
+
+// The receiver waits for another sender; the sender has the reason.
+std::string refusal(Run& run) {
+    EventLog events;
+    run.send.devices = must(devices::parse_devices(run.devices));
+    const auto source = must(memory::open_page_source("anon:1M"));
+    const auto receiving = must(RecvSession::create(run.recv, events));
+    run.send.connect = {"127.0.0.1", receiving->port()};
+    const auto sending = must(SendSession::create(run.send, *source, events));
+    std::jthread thread([&] { static_cast<void>(receiving->run()); });
+    const Status status = sending->run();
+    receiving->cancel("the test is over");
+    return message_of(status);
+}
+
+TEST_CASE("a receiver refuses by name what it cannot take") {
+    Run off;
+    off.send.device_state = DeviceStateMode::kOn;
+    off.recv.device_state = DeviceStateMode::kOff;
+    CHECK_THAT(refusal(off), Contains("multifd-device-state is off"));
+    Run on;
+    on.send.device_state = DeviceStateMode::kOff;
+    on.recv.device_state = DeviceStateMode::kOn;
+    CHECK_THAT(refusal(on), Contains("multifd-device-state is on"));
+    Run stream;
+    stream.devices = "file:net=/dev/null";
+    CHECK_THAT(refusal(stream), Contains("device net"));
+    Run small;
+    small.recv.device_state_buffer = 5 * kMiB;
+    CHECK_THAT(refusal(small), Contains("device-state-buffer"));
+}
+
+TEST_CASE("an error in saving or loading names the device, and the guest runs on at its source") {
+    for (const char* fault : {"fail-save=2M", "fail-load=2M"}) {
+        for (const auto mode : {DeviceStateMode::kOn, DeviceStateMode::kOff}) {
+            INFO(fault << ", " << name_of(mode));
+            Run run;
+            run.source = "workload:2M,rate=10,warm-up=0";
+            run.devices = std::string("sim:good,size=3M sim:bad,size=4M,") + fault;
+            run.send.device_state = mode;
+            run.go();
+            CHECK_THAT(message_of(run.sent), Contains("device bad"));
+            CHECK_THAT(message_of(run.received), Contains("device bad"));
+            CHECK(run.guest_ran_on);
+        }
+    }
+}
+
+TEST_CASE("a slow loader's chunks wait within the limit") {
+    Run run;
+    run.devices = "sim:slow,size=40M,load-rate=100M sim:fast,size=10M";
+    run.recv.device_state_buffer = 8 * kMiB;
+    run.go();
+    check_complete(run, 2, "on");
+    CHECK(run.receiver.device_buffer_peak <= 8 * kMiB);
+    CHECK(run.receiver.device_buffer_peak > 4 * kMiB);
+}
+
+// Shuts one of the session's connections, as a network that breaks would.
+void shut_one(std::uint16_t port, std::uint64_t which) {
+    constexpr int kDescriptors = 256;
+    std::vector<int> found;
+    const std::string end = ":" + std::to_string(port);
+    for (int fd = 3; fd < kDescriptors; ++fd) {
+        if (transport::endpoint_name(fd, true).ends_with(end)) found.push_back(fd);
+    }
+    if (!found.empty()) ::shutdown(found[which % found.size()], SHUT_RDWR);
+}
+
+TEST_CASE("random devices arrive whole or not at all, under delays and with connections that end") {
+    const unsigned seed = base_seed();
+    int arrived = 0;
+    const int runs = device_runs();
+    for (int number = 0; number < runs; ++number) {
+        INFO("MIGRATE_TEST_SEED=" << seed << ", run " << number);
+        Dice dice(seed + static_cast<unsigned>(number));
+        Run run;
+        run.source = dice.one_in(2) ? "anon:1M,fill=mixed:50" : "workload:1M,rate=20,warm-up=0";
+        run.devices.clear();
+        const std::uint64_t count = dice.roll(1, 4);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            run.devices += fmt::format("sim:dev{},size={},jitter={}ms,serialised={},seed={} ", i,
+                                       dice.roll(0, 4 * kMiB), dice.roll(0, 2), dice.roll(0, 100),
+                                       dice.roll(0, 1000));
+        }
+        run.recv.device_state_buffer = (2 * count + 2) * kMiB;
+        run.send.channels = static_cast<std::uint16_t>(dice.roll(1, 8));
+        run.send.device_state = dice.one_in(4) ? DeviceStateMode::kOff : DeviceStateMode::kAuto;
+        run.send.io_timeout = run.recv.io_timeout = milliseconds(10'000);
+        const bool cuts = dice.one_in(2);
+        const milliseconds when(dice.roll(0, 40));
+        const std::uint64_t which = dice.roll(0, 8);
+        run.go([&](std::uint16_t port) {
+            if (!cuts) return;
+            std::this_thread::sleep_for(when);
+            shut_one(port, which);
+        });
+        if (!cuts) must(run.sent);
+        // Either side knows whether all of it is there; a sender may miss the last word.
+        if (run.sent) must(run.received);
+        if (run.received) {
+            ++arrived;
+            for (const DeviceReport& device : run.receiver.devices) CHECK(device.complete);
+        }
+    }
+    WARN("seed " << seed << ": " << arrived << " of " << runs << " arrived");
+}
+
+}  // namespace
+}  // namespace migrate::engine
