@@ -1,0 +1,123 @@
+// Devices between two processes, and journeys there and back.
+#include <csignal>
+#include <random>
+
+#include "catch.hpp"
+#include "e2e/live_run.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using std::chrono::milliseconds;
+
+TEST_CASE("streams and simulated devices arrive with their guest, whichever way they go",
+          "[devices]") {
+    const TemporaryFolder folder;
+    const std::string state(3'000'000, 's');
+    write_file(folder / "net.state", state + "end");
+    for (const char* mode : {"on", "off"}) {
+        INFO(mode);
+        LiveRun run(folder, "workload:32M,rate=20,warm-up=0",
+                    {"--multifd-device-state", mode, "--verify", "digest", "--devices",
+                     "file:net=" + (folder / "net.state") + " sim:vf,count=2,size=5M"},
+                    {"--sink", "anon:", "--devices", "file:net=" + (folder / "net.copy")});
+        check_arrived(run);
+        CHECK(read_file(folder / "net.copy") == state + "end");
+        const nlohmann::json sent = run.sent();
+        const nlohmann::json received = run.received();
+        REQUIRE(sent["devices"].size() == received["devices"].size());
+        for (std::size_t i = 0; i < sent["devices"].size(); ++i) {
+            CHECK(sent["devices"][i]["complete"] == true);
+            CHECK(received["devices"][i]["complete"] == true);
+            CHECK(sent["devices"][i]["bytes"] == received["devices"][i]["bytes"]);
+        }
+        CHECK(sent["settings"]["multifd-device-state"] == mode);
+    }
+}
+
+TEST_CASE("a device that fails on either side leaves the guest at its source", "[devices]") {
+    const TemporaryFolder folder;
+    for (const char* fault : {"fail-save=3M", "fail-load=3M"}) {
+        LiveRun run(folder, "workload:32M,rate=20,warm-up=0",
+                    {"--devices", std::string("sim:good,size=8M sim:bad,size=8M,") + fault});
+        CHECK(judge_guest(run.sender, run.receiver.process()) == GuestPlace::kSender);
+        CHECK(run.sender.both().find("device bad") != std::string::npos);
+        CHECK(run.receiver->both().find("device bad") != std::string::npos);
+    }
+}
+
+TEST_CASE("killing either side while devices move leaves no second guest", "[devices]") {
+    const TemporaryFolder folder;
+    const unsigned seed = std::random_device{}();
+    std::mt19937 random(seed);
+    for (int turn = 0; turn < fault_turns(); ++turn) {
+        const bool kills_sender = turn % 2 == 0;
+        const milliseconds when(std::uniform_int_distribution<int>(0, 500)(random));
+        INFO("seed " << seed << ", turn " << turn << ", after " << when.count() << " ms");
+        LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                    {"--downtime-limit", "10s", "--devices",
+                     "sim:vf,count=3,size=10M,save-rate=50M,load-rate=50M"});
+        Process& victim = kills_sender ? run.sender : run.receiver.process();
+        Process& survivor = kills_sender ? run.receiver.process() : run.sender;
+        victim.ended_within(when);
+        victim.signal(SIGKILL);
+        victim.wait();
+        if (kills_sender && !survivor.ended_within(milliseconds(3000))) survivor.signal(SIGINT);
+        const int code = survivor.wait();
+        INFO(run.sender.both() << run.receiver->both());
+        if (kills_sender) {
+            CHECK(guest_went_on(survivor) == (code == 0));
+        } else {
+            CHECK(guest_went_on(survivor) != gave_guest_away(survivor));
+        }
+    }
+}
+
+TEST_CASE("a guest goes there and back, its devices with it, and is whole at home", "[devices]") {
+    const TemporaryFolder folder;
+    LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                {"--repeat", "3", "--devices", "sim:vf,count=2,size=2M", "--verify", "digest"},
+                {"--sink", "anon:", "--repeat", "5"});
+    INFO(run.sender.both() << run.receiver->both());
+    REQUIRE(run.sender.wait() == 0);
+    REQUIRE(run.receiver->wait() == 0);
+    CHECK(guest_went_on(run.sender));
+    CHECK_FALSE(guest_went_on(run.receiver.process()));
+    const auto legs = nlohmann::json::parse(read_file(folder / "send.json"));
+    const auto other = nlohmann::json::parse(read_file(folder / "recv.json"));
+    REQUIRE(legs.size() == 6);
+    REQUIRE(other.size() == 6);
+    for (std::size_t i = 0; i < legs.size(); ++i) {
+        CHECK(legs[i]["leg"] == i + 1);
+        CHECK(legs[i]["side"] == (i % 2 == 0 ? "send" : "recv"));
+        CHECK(other[i]["side"] == (i % 2 == 0 ? "recv" : "send"));
+        CHECK(legs[i]["status"] == "completed");
+        CHECK(legs[i]["devices"].size() == 3);
+        check_accounting(i % 2 == 0 ? TransferStats{legs[i], other[i]}
+                                    : TransferStats{other[i], legs[i]});
+    }
+    CHECK(legs.back()["guest"]["check"] == "passed");
+}
+
+TEST_CASE("a journey that one side was not told of, or that breaks off, keeps the guest whole",
+          "[devices]") {
+    const TemporaryFolder folder;
+    {
+        LiveRun run(folder, "workload:16M,rate=20,warm-up=0", {"--repeat", "3"});
+        CHECK(run.sender.wait() == 1);
+        CHECK(run.sender.err().find("--repeat") != std::string::npos);
+        run.receiver->signal(SIGINT);
+        run.receiver->wait();
+    }
+    LiveRun run(folder, "workload:16M,rate=20,warm-up=0", {"--repeat", "1000"},
+                {"--sink", "anon:", "--repeat", "1000"});
+    REQUIRE(run.sender.await_text("leg 3,"));
+    run.sender.signal(SIGINT);
+    run.sender.wait();
+    run.receiver->wait();
+    INFO(run.sender.both() << run.receiver->both());
+    CHECK(guest_went_on(run.sender) != guest_went_on(run.receiver.process()));
+}
+
+}  // namespace
+}  // namespace migrate::e2e
