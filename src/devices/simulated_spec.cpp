@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint64_t kPaperFixedMs = 75;
 constexpr std::uint64_t kPaperRate = 370 * kMiB;
-constexpr unsigned kPaperSerialised = 78;
+constexpr unsigned kPaperSerialised = 74;
 
 Status apply_preset(std::string_view name, SimulatedSpec& spec) {
     if (name != "paper" && name != "ideal") {

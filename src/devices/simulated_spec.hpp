@@ -17,7 +17,7 @@
 // so F + X = 345 and 2 F + X + W = 475. W was 40 to 80 ms where this was measured (two CPUs,
 // loopback), hence F = 75 ms and X = 270 ms (370 MiB/s). s would be 245 / 345 = 0.71; devices that
 // wait for one another on one host have their chunks loaded meanwhile on the other, which hides
-// about a tenth of it: s = 0.78. The 10 and 12 ms are no device's, but pausing, the last round and
+// some of it: s = 0.74. The 10 and 12 ms are no device's, but pausing, the last round and
 // the frames under way.
 //
 // preset=ideal is the same device with s = 0.
