@@ -84,13 +84,13 @@ Result<DeviceBuffer::Room> DeviceBuffer::await_room(std::unique_lock<std::mutex>
         const std::uint64_t moves = moves_;
         const bool found = changed_.wait_for(lock, stop, patience_, [&] {
             room = room_for(device, index, footprint);
-            // Until it is opened nobody makes room.
-            return room != Room::kNone || !open_;
+            return room != Room::kNone;
         });
+        if (found) return room;
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        if (room != Room::kNone) return room;
-        if (found) {
-            return make_error(ErrorKind::kProtocol,
+        // The main channel's SWITCHOVER_START may come after the first chunks, but it does come.
+        if (!open_) {
+            return make_error(ErrorKind::kTimeout,
                               "device {}: chunk {} goes beyond the {} bytes of device-state-buffer "
                               "before SWITCHOVER_START",
                               device.id.text(), index, limit_);

@@ -119,7 +119,16 @@ TEST_CASE("memory stays within the limit, and a full buffer makes channels wait"
     CHECK(buffer.peak_bytes() >= 3 * kMaxChunkBytes);
 }
 
-TEST_CASE("going over the limit before it opens is an error, since nobody would make room") {
+TEST_CASE("a full buffer that is opened in time makes channels wait, and loses nothing") {
+    DeviceBuffer buffer = make_buffer(4 * kMaxChunkBytes, milliseconds(60'000));
+    put(buffer, 0, 0, false, kMaxChunkBytes);
+    put(buffer, 0, 1, false, kMaxChunkBytes);
+    std::jthread channel([&] { put(buffer, 0, 2, true, kMaxChunkBytes); });
+    buffer.open();
+    for (std::uint32_t index = 0; index < 3; ++index) CHECK(take(buffer, 0) == index);
+}
+
+TEST_CASE("a full buffer that nobody opens is an error, after patience") {
     DeviceBuffer buffer = make_buffer();
     put(buffer, 0, 1, false, kMaxChunkBytes);
     put(buffer, 0, 2, false, kMaxChunkBytes);
