@@ -38,7 +38,7 @@ RecvSession::~RecvSession() {
 Result<std::unique_ptr<RecvSession>> RecvSession::create(RecvConfig config, EventLog& events) {
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that what is wrong with it is said before a sender comes.
-    MIGRATE_ASSIGN(session->sink_, memory::open_page_sink(session->config_.sink));
+    MIGRATE_ASSIGN(session->destination_, guest::open_destination(session->config_.sink));
     MIGRATE_ASSIGN(
         session->listener_,
         transport::Listener::create(session->config_.listen, session->config_.handshake_timeout));
@@ -61,7 +61,7 @@ Status RecvSession::run() {
         const std::scoped_lock lock(mutex_);
         guest_.reset();
         // Uncommitted, it takes its temporary file with it.
-        sink_.reset();
+        destination_ = {};
     }
     core_.conclude(status);
     return status;
@@ -119,27 +119,20 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
 // then.
 Result<transport::Offer> RecvSession::examine(const std::string& body) {
     MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
-    if (!sink_) {
-        MIGRATE_ASSIGN(sink_, memory::open_page_sink(config_.sink));
+    if (!destination_.memory) {
+        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
     }
-    if (sink_->discards() && offer.verify) {
+    const memory::PageSink& sink = *destination_.memory;
+    if (sink.discards() && offer.verify) {
         return make_error(
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
-            sink_->description());
+            sink.description());
     }
-    if (!offer.guest.empty()) {
-        if (!guest::can_run(offer.guest)) {
-            return make_error("this receiver cannot run a guest of the kind '{}'", offer.guest);
-        }
-        if (!sink_->hosts_guest()) {
-            return make_error("a running guest cannot go on in {}: use the sink anon: or memfd:",
-                              sink_->description());
-        }
-    }
-    Status prepared = sink_->prepare(offer.regions);
+    MIGRATE_TRY(destination_.check(offer.guest));
+    Status prepared = destination_.memory->prepare(offer.regions);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
-        sink_.reset();
+        destination_ = {};
         return std::move(prepared).error();
     }
     return offer;
@@ -158,9 +151,10 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
                                             connection.bytes_read));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
-    MIGRATE_TRY(control->send(FrameType::kAccept, transport::encode(transport::Accept{
-                                                      session_, fmt::format("migrate {}", kVersion),
-                                                      std::string(sink_->description())})));
+    MIGRATE_TRY(control->send(
+        FrameType::kAccept,
+        transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
+                                            std::string(destination_.memory->description())})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
                                            [this] { return !abandon_guest(); });
@@ -227,12 +221,12 @@ Status RecvSession::start_workers() {
         run_timed(name, core_.times(), work);
     };
     MIGRATE_ASSIGN(placer_,
-                   memory::PagePlacer::create(*sink_, offer_.regions,
+                   memory::PagePlacer::create(*destination_.memory, offer_.regions,
                                               prefault_helpers(offer_.channels), run_helper));
     gate_ = std::make_unique<RoundGate>(offer_.channels);
     shared_.reset(new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions},
                                  *placer_,
-                                 sink_->discards(),
+                                 destination_.memory->discards(),
                                  *gate_,
                                  {}});
     for (const auto& channel : channels_) {
@@ -275,7 +269,7 @@ Status RecvSession::receive_rounds() {
                 switchover_began_ = Clock::now();
                 break;
             case FrameType::kGuestState:
-                guest_state_ = frame.body;
+                MIGRATE_TRY(add_state(frame.body));
                 break;
             default: {
                 if (next_round == 1) {
@@ -298,8 +292,19 @@ Result<transport::Frame> RecvSession::next_frame() {
         return link_->expect({FrameType::kRoundStart, FrameType::kSwitchover}, std::nullopt);
     }
     if (!last_round_in_place_) return link_->expect({FrameType::kRoundStart}, std::nullopt);
-    if (!guest_state_) return link_->expect({FrameType::kGuestState}, std::nullopt);
-    return link_->expect({FrameType::kComplete}, std::nullopt);
+    if (guest_state_.empty()) return link_->expect({FrameType::kGuestState}, std::nullopt);
+    return link_->expect({FrameType::kGuestState, FrameType::kComplete}, std::nullopt);
+}
+
+// A piece of the guest's state, behind those that came before it.
+Status RecvSession::add_state(const std::string& piece) {
+    if (piece.empty()) return Error(ErrorKind::kProtocol, "an empty piece of the guest's state");
+    if (piece.size() > guest::kMaxStateBytes - guest_state_.size()) {
+        return make_error(ErrorKind::kProtocol, "the guest's state has more than {} bytes",
+                          guest::kMaxStateBytes);
+    }
+    guest_state_ += piece;
+    return {};
 }
 
 Status RecvSession::receive_round(const transport::RoundMark& start) {
@@ -341,7 +346,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
     if (offer_.verify) MIGRATE_TRY(compare_digests(completion));
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
-    MIGRATE_TRY(sink_->commit());
+    MIGRATE_TRY(destination_.memory->commit());
     if (guest_) MIGRATE_TRY(take_over(done));
     link_->stop_sending_heartbeats();
     return link_->send(FrameType::kDone, transport::encode(done));
@@ -351,9 +356,9 @@ Status RecvSession::load_guest() {
     const Clock::time_point began = Clock::now();
     std::vector<std::span<std::byte>> memory;
     for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
-        memory.push_back(sink_->memory(RegionId{static_cast<std::uint16_t>(i)}));
+        memory.push_back(destination_.memory->memory(RegionId{static_cast<std::uint16_t>(i)}));
     }
-    MIGRATE_ASSIGN(auto loaded, guest::load_guest(offer_.guest, *guest_state_, std::move(memory)));
+    MIGRATE_ASSIGN(auto loaded, destination_.load(offer_.guest, guest_state_, std::move(memory)));
     const std::scoped_lock lock(mutex_);
     guest_ = std::move(loaded);
     downtime_.load = std::chrono::ceil<Microseconds>(Clock::now() - began);
@@ -398,7 +403,7 @@ bool RecvSession::abandon_guest() {
 Status RecvSession::compute_digests() {
     MIGRATE_ASSIGN(
         const auto digests,
-        memory::digest_sink(*sink_, offer_.regions,
+        memory::digest_sink(*destination_.memory, offer_.regions,
                             std::max(1U, std::thread::hardware_concurrency()), core_.token()));
     const std::scoped_lock lock(mutex_);
     for (const memory::Digest& digest : digests) digests_.push_back(digest.hex());
@@ -460,7 +465,10 @@ Report RecvSession::report() const {
     report.planned_pages = report.pages.total();
     if (!offer_.guest.empty()) {
         report.downtime = downtime_;
-        GuestReport guest{.kind = offer_.guest, .state = guest_runs() ? "running" : "inmigrate"};
+        GuestReport guest{.kind = offer_.guest,
+                          .state = !guest_runs()                  ? "inmigrate"
+                                   : guest_ && !guest_->running() ? "paused"
+                                                                  : "running"};
         if (guest_) guest.longest_gap = guest_->activity().longest_gap;
         report.guest = std::move(guest);
     }

@@ -68,6 +68,7 @@ class RecvSession {
     Result<transport::Frame> next_frame();
     Status receive_round(const transport::RoundMark& start);
     Status complete(const transport::Completion& completion);
+    Status add_state(const std::string& piece);
     Status load_guest();
     Status take_over(transport::Done& done);
     bool abandon_guest();
@@ -80,7 +81,7 @@ class RecvSession {
     RecvConfig config_;
     SessionCore core_;
     std::unique_ptr<transport::Listener> listener_;
-    std::unique_ptr<memory::PageSink> sink_;
+    guest::Destination destination_;  // its memory is null between two senders
     transport::SessionId session_{};
 
     mutable std::mutex mutex_;  // guards what follows, against report()
@@ -97,7 +98,7 @@ class RecvSession {
     std::atomic<GuestFate> fate_{GuestFate::kUndecided};
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;
-    std::optional<std::string> guest_state_;
+    std::string guest_state_;  // so far; empty: nothing of it has come
 
     std::unique_ptr<memory::PagePlacer> placer_;
     std::unique_ptr<RoundGate> gate_;

@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "accel": {"src/base"},
     "memory": {"src/base"},
     "transport": {"src/base"},
-    "src/guest": {"src/base", "memory"},
+    "src/guest": {"src/base", "src/qmp", "memory"},
     "src/engine": {"src/base", "accel", "memory", "transport", "src/guest"},
     "src/bench": {"src/base", "accel", "memory", "transport", "src/guest", "src/engine"},
     "cli": {"src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench"},

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Usage: migration_test.py MIGRATE
+
+Moves a guest that writes and checks its memory between two running, unmodified QEMUs over 8 channels, there and back.
+MIGRATE_TEST_MOVES sets how often (default 2, once in each direction); MIGRATE_TEST_KVM=1 uses KVM.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import vm
+
+MIGRATE = ""
+FOLDER = None
+IMAGE = None
+
+
+def passes(qemu):
+    """The guest's sums over all its memory, by the number of the pass."""
+    with qemu.changed:
+        return {line.split()[1]: line.split()[3] for _, line in qemu.lines if line.startswith("pass ") and
+                len(line.split()) == 4 and len(line.split()[3]) == 16}
+
+
+class Moves(unittest.TestCase):
+    def move(self, source, destination, *options, **more):
+        migration = vm.Migration(MIGRATE, source, destination, FOLDER, "--verify", "digest", *options, **more)
+        self.addCleanup(migration.end)
+        codes = migration.wait()
+        self.assertEqual(codes, (0, 0), migration.words())
+        destination.await_more()
+        vm.check_went_on(source, destination)
+        self.assertTrue(source.is_silent(), "the guest runs at the source, too")
+        return migration
+
+    def boot(self, **options):
+        qemu = vm.Qemu(IMAGE, **options)
+        self.addCleanup(qemu.kill)
+        qemu.await_boot()
+        return qemu
+
+    def waiting(self, **options):
+        qemu = vm.Qemu(IMAGE, incoming=True, **options)
+        self.addCleanup(qemu.kill)
+        return qemu
+
+    def test_there_and_back(self):
+        source = self.boot(rewrite_mib=32, rate=64)
+        sums = {}
+        for turn in range(int(os.environ.get("MIGRATE_TEST_MOVES", "2"))):
+            destination = self.waiting(rewrite_mib=32, rate=64)
+            migration = self.move(source, destination)
+            self.assertEqual(source.state(), "postmigrate")
+            sent = migration.sent()
+            print(f"move {turn + 1}: total {sent['total-time']} ms, downtime {sent['downtime-us'] / 1000:.1f} ms with "
+                  f"the digest, gap {vm.gap_between(source, destination) * 1000:.0f} ms, a thread stood still for "
+                  f"{sent['guest'].get('attach-us', '?')} us, {sent['guest']['dirty-tracker']}", flush=True)
+            sums.update(passes(source))
+            source.kill()
+            source = destination
+            source.await_more(40)
+        sums.update(passes(source))
+        self.assertGreater(len(sums), 2)
+        # A guest that never moved says what each pass's sum is.
+        with vm.Qemu(IMAGE, rewrite_mib=32, rate=200) as still:
+            still.await_boot()
+            wanted = max(map(int, sums))
+            still.await_line(lambda line: line.startswith(f"pass {min(wanted, 6)} "), 120)
+            expected = passes(still)
+        compared = [number for number in sums if number in expected]
+        self.assertGreater(len(compared), 1)
+        for number in compared:
+            self.assertEqual(sums[number], expected[number], f"pass {number}")
+
+    def test_settings_are_put_back(self):
+        source = self.boot()
+        with source.qmp() as qmp:
+            qmp.ask("migrate-set-capabilities", capabilities=[{"capability": "xbzrle", "state": True}])
+            qmp.ask("migrate-set-parameters", max_bandwidth=12345678)
+            before = qmp.ask("query-migrate-capabilities")
+        destination = self.waiting()
+        self.move(source, destination)
+        with source.qmp() as qmp:
+            self.assertEqual(qmp.ask("query-migrate-capabilities"), before)
+            self.assertEqual(qmp.ask("query-migrate-parameters")["max-bandwidth"], 12345678)
+        with destination.qmp() as qmp:
+            self.assertFalse(any(entry["state"] for entry in qmp.ask("query-migrate-capabilities")))
+        left = [link for link in Path(f"/proc/{source.pid}/fd").iterdir() if "userfaultfd" in os.readlink(link)]
+        self.assertEqual(left, [])
+
+    def test_two_numa_nodes_and_quit_source(self):
+        source, destination = self.boot(backend="numa"), self.waiting(backend="numa")
+        self.move_and_quit(source, destination)
+
+    def test_memfd_without_a_name(self):
+        source, destination = self.boot(backend="memfd"), self.waiting(backend="memfd")
+        self.move(source, destination)
+
+    def move_and_quit(self, source, destination):
+        migration = vm.Migration(MIGRATE, source, destination, FOLDER, "--quit-source", "on")
+        self.addCleanup(migration.end)
+        self.assertEqual(migration.wait(), (0, 0), migration.words())
+        destination.await_more()
+        self.assertEqual(source.process.wait(30), 0)
+        vm.check_went_on(source, destination)
+
+    def test_hash_tracker(self):
+        source, destination = self.boot(), self.waiting()
+        self.move(source, destination, "--dirty-tracker", "hash")
+
+    def test_a_paused_guest_stays_paused(self):
+        source, destination = self.boot(), self.waiting()
+        with source.qmp() as qmp:
+            qmp.ask("stop")
+        migration = vm.Migration(MIGRATE, source, destination, FOLDER)
+        self.addCleanup(migration.end)
+        self.assertEqual(migration.wait(), (0, 0), migration.words())
+        self.assertEqual(destination.state(), "paused")
+        self.assertTrue(destination.is_silent())
+        with destination.qmp() as qmp:
+            qmp.ask("cont")
+        destination.await_more()
+        vm.check_went_on(source, destination)
+
+    def test_throttled(self):
+        source, destination = self.boot(rewrite_mib=64, rate=64), self.waiting(rewrite_mib=64, rate=64)
+        migration = self.move(source, destination, "--max-bandwidth", "40M/s", "--auto-converge", "on",
+                              "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30", "--downtime-limit",
+                              "200ms")
+        throttles = [entry["cpu-throttle-percentage"] for entry in migration.sent()["rounds"]]
+        self.assertGreater(max(throttles), 0, throttles)
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, reason, *arguments):
+        done = subprocess.run([MIGRATE, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(reason, done.stderr)
+
+    def test_private_memory(self):
+        with vm.Qemu(IMAGE, backend="private") as qemu:
+            qemu.await_boot()
+            self.refused("private to QEMU", "send", "--connect", "127.0.0.1:1", "--source", f"qemu:{qemu.qmp_path}")
+            qemu.await_more()
+
+    def test_a_destination_that_does_not_wait(self):
+        with vm.Qemu(IMAGE) as qemu:
+            qemu.await_boot()
+            self.refused("-incoming defer", "recv", "--listen", "127.0.0.1:0", "--sink", f"qemu:{qemu.qmp_path}")
+            qemu.await_more()
+
+    def test_other_sizes(self):
+        with vm.Qemu(IMAGE) as source, vm.Qemu(IMAGE, incoming=True, memory_mib=320) as destination:
+            source.await_boot()
+            migration = vm.Migration(MIGRATE, source, destination, FOLDER)
+            try:
+                self.assertEqual(migration.sender.wait(), 1)
+                self.assertIn("memory differs", migration.sender.words)
+            finally:
+                migration.end()
+            source.await_more()
+
+    def test_nobody_there(self):
+        self.refused("nobody listens there", "send", "--connect", "127.0.0.1:1", "--source", "qemu:/nowhere/vm.qmp")
+
+
+if __name__ == "__main__":
+    MIGRATE = sys.argv.pop(1)
+    vm.require_guest()
+    with tempfile.TemporaryDirectory() as folder:
+        FOLDER, IMAGE = folder, vm.build_initramfs(folder)
+        unittest.main()
