@@ -121,8 +121,12 @@ Status PeerLink::take(Frame frame) {
         return {};
     }
     {
-        const std::scoped_lock lock(mutex_);
-        if (frames_.size() >= kMaxQueuedFrames) {
+        std::unique_lock lock(mutex_);
+        const auto has_room = [this] { return frames_.size() < kMaxQueuedFrames; };
+        // A guest's state is as long as it is, and comes as fast as it is taken.
+        const bool may_wait = frame.type == FrameType::kGuestState;
+        if (may_wait) arrived_.wait_for(lock, cancellation_.token(), io_timeout_, has_room);
+        if (!has_room()) {
             return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
         }
         frames_.push_back(std::move(frame));
@@ -171,6 +175,7 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
     }
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
+    arrived_.notify_all();  // the link may wait for room
     if (std::find(types.begin(), types.end(), frame.type) == types.end()) {
         return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come",
                           name_of(frame.type), name_of(*types.begin()));

@@ -71,11 +71,12 @@ class Turn:
                 victim.send_signal(signal.SIGKILL)
 
     def finish(self):
-        """Where the guest is: "source", "destination", or "nowhere" if it was given away and nobody took it."""
+        """Where the guest is: "source", "destination", "gone" with the QEMU it had arrived in before that was killed,
+        or "undecided" if it was given away and the answer got lost: then the sender says so, and keeps it paused."""
         if self.migration is None:
             return "source"
         # A receiver without a sender waits for the next one.
-        self.migration.sender.wait()
+        sent = self.migration.sender.wait()
         if self.kind.startswith(("sender", "QMP error at the source")):
             try:
                 self.migration.receiver.wait(8)
@@ -83,7 +84,6 @@ class Turn:
                 self.migration.end()
         self.migration.receiver.wait()
         self.words = self.migration.words()
-        given_away = "was handed over" in self.words or "postmigrate" in self.migration.sender.words
         time.sleep(0.3)  # what the guardian does follows the death of its process
         alive = self.destination.process.poll() is None
         if alive and self.destination.ticks() and not self.destination.is_silent():
@@ -91,8 +91,11 @@ class Turn:
         state = self.source.state()
         if state == "running":
             return "source"
-        if given_away or self.kind.startswith("sender"):
-            return "nowhere"
+        if sent == 0 and not alive:
+            return "gone"
+        # A sender that is killed between its two last steps can say nothing.
+        if "was handed over" in self.migration.sender.words or self.kind.startswith("sender"):
+            return "undecided"
         raise vm.Trouble(f"the guest is '{state}' at the source\n{self.words}")
 
     def clean_up(self):
@@ -125,7 +128,8 @@ def run_turn(binary, image, source, folder, kind, chance):
             source.kill()
             source = destination
         else:
-            if where == "nowhere":
+            if where != "source":
+                # As docs/qemu.md says: it does not run at the destination, so it may run here.
                 with source.qmp() as qmp:
                     qmp.ask("cont")
             check_runs(source)

@@ -105,7 +105,12 @@ class FaultyQmp:
                     descriptors = []
         except OSError:
             pass
+        # Closing alone would not reach a thread that is reading.
         for one in (client, server):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
             one.close()
 
     def _strike(self, client, server, request):

@@ -98,7 +98,15 @@ class Moves(unittest.TestCase):
 
     def test_memfd_without_a_name(self):
         source, destination = self.boot(backend="memfd"), self.waiting(backend="memfd")
-        self.move(source, destination)
+        with source.qmp() as qmp:
+            version = qmp.ask("query-version")["qemu"]
+        if (version["major"], version["minor"]) < (8, 1):
+            self.move(source, destination)
+            return
+        done = subprocess.run([MIGRATE, "send", "--connect", "127.0.0.1:1", "--source", f"qemu:{source.qmp_path}"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertIn("is a memfd", done.stderr)
+        source.await_more()
 
     def move_and_quit(self, source, destination):
         migration = vm.Migration(MIGRATE, source, destination, FOLDER, "--quit-source", "on")

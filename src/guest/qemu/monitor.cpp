@@ -89,6 +89,13 @@ std::string Monitor::version() const {
                        number_of(*qemu, "micro"));
 }
 
+bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
+    const auto qemu = client_->version().find("qemu");
+    if (qemu == client_->version().end()) return false;
+    return std::pair(number_of(*qemu, "major"), number_of(*qemu, "minor")) >=
+           std::pair(major, minor);
+}
+
 Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     return client_->execute(command, arguments, kQmpPatience, {});
 }

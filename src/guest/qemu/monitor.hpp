@@ -37,6 +37,9 @@ class Monitor {
     // "7.2.22"
     std::string version() const;
 
+    // Whether it is of that version or a later one.
+    bool is_at_least(std::uint64_t major, std::uint64_t minor) const;
+
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
     // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …

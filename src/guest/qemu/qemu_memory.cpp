@@ -139,6 +139,16 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
 
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access) {
     MIGRATE_ASSIGN(const auto backends, monitor.memory_backends());
+    for (const MemoryBackend& backend : backends) {
+        // From 8.1 on x-ignore-shared leaves out files with a name only: all of the memory would
+        // be in the devices' stream, while the guest stands still.
+        if (backend.type == "memory-backend-memfd" && monitor.is_at_least(8, 1)) {
+            return make_error(
+                "its memory backend '{}' is a memfd, which QEMU {} would put among its devices; "
+                "use memory-backend-file with a mem-path",
+                backend.id, monitor.version());
+        }
+    }
     MIGRATE_ASSIGN(const std::uint64_t bytes, monitor.memory_bytes());
     MIGRATE_TRY(check_backends(backends, bytes));
     QemuMemory memory;
