@@ -176,6 +176,53 @@ class Refusals(unittest.TestCase):
         self.refused("nobody listens there", "send", "--connect", "127.0.0.1:1", "--source", "qemu:/nowhere/vm.qmp")
 
 
+class Processes(unittest.TestCase):
+    """A process that is no VMM, and knows nothing of it."""
+
+    PROGRAM = """
+import mmap, os, sys, time
+with open(sys.argv[1], "r+b") as file:
+    memory = mmap.mmap(file.fileno(), 0)
+print("ready", flush=True)
+count = 0
+while True:
+    count += 1
+    offset = count * 7919 % (len(memory) // 4096) * 4096
+    memory[offset:offset + 8] = count.to_bytes(8, "little")
+    if count % 20 == 0:
+        time.sleep(0.001)
+"""
+
+    def test_memory_of_a_process_moves_while_it_writes(self):
+        for pause, options in (("sigstop", ("--verify", "digest")), ("none", ())):
+            with self.subTest(pause):
+                self.copy(pause, options)
+
+    def copy(self, pause, options):
+        file, copy = (Path(f"/dev/shm/migrate-test-{os.getpid()}.{name}") for name in ("ram", "copy"))
+        file.write_bytes(os.urandom(16 << 20))
+        writer = subprocess.Popen([sys.executable, "-c", self.PROGRAM, file], stdout=subprocess.PIPE)
+        receiver = vm.Side(MIGRATE, "recv", "--listen", "127.0.0.1:0", "--sink", f"file:{copy}")
+        try:
+            writer.stdout.readline()
+            receiver.await_words("listening on ")
+            sender = vm.Side(MIGRATE, "send", "--source", f"pid:{writer.pid},map={file},pause={pause}", "--connect",
+                             receiver.words.split("listening on ")[1].split()[0], "--multifd-channels", 8, *options)
+            self.assertEqual((sender.wait(), receiver.wait()), (0, 0), sender.words + receiver.words)
+            stopped = Path(f"/proc/{writer.pid}/stat").read_text().split(") ")[1][0] == "T"
+            self.assertEqual(stopped, pause == "sigstop")
+            if stopped:
+                self.assertEqual(file.read_bytes(), copy.read_bytes())
+            sender.end()
+        finally:
+            receiver.end()
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+            file.unlink()
+            copy.unlink(missing_ok=True)
+
+
 if __name__ == "__main__":
     MIGRATE = sys.argv.pop(1)
     vm.require_guest()
