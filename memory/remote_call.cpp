@@ -70,6 +70,7 @@ Result<std::uint64_t> find_syscall_instruction(pid_t pid) {
         const std::uint64_t end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
         std::vector<unsigned char> code(end - start);
         iovec here{code.data(), code.size()};
+        // An address of the other process. NOLINTNEXTLINE(performance-no-int-to-ptr)
         iovec there{reinterpret_cast<void*>(start), code.size()};
         const ssize_t size = ::process_vm_readv(pid, &here, 1, &there, 1, 0);
         if (size < 0) return Error::system(fmt::format("read memory of process {}", pid), errno);

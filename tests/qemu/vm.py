@@ -1,6 +1,7 @@
 """QEMUs with a guest that can be judged by its serial console, and migrations between them; for the tests here and for
 scripts/measure-qemu."""
 
+import ctypes
 import glob
 import json
 import os
@@ -25,6 +26,11 @@ WAIT_S = 60
 
 class Trouble(Exception):
     """Something did not come about."""
+
+
+def end_with_parent():
+    """In the child: a test that is killed leaves no QEMU behind (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def skip(reason):
@@ -140,7 +146,7 @@ class Qemu:
             "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             *(["-incoming", "defer"] if incoming else []), *extra]
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, start_new_session=True)
+                                        stderr=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent)
         self.changed = threading.Condition()
         self.readers = [threading.Thread(target=self._read_console, daemon=True),
                         threading.Thread(target=self._read_words, daemon=True)]
