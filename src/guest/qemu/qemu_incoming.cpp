@@ -76,10 +76,17 @@ class ArrivedGuest final : public Guest {
     // An Error only if it is sure that it does not run.
     Status run() {
         Monitor& monitor = *incoming_->monitor;
-        const auto started = monitor.ask("cont");
+        auto started = monitor.ask("cont");
         if (started) return {};
-        if (!incoming_->guardian->alive()) return started.error();
-        if (started.error().kind() == ErrorKind::kPeer) return started.error();
+        // The connection may be what is wrong, and a second `cont` does no harm.
+        if (started.error().kind() != ErrorKind::kPeer && incoming_->guardian->alive() &&
+            monitor.reconnect()) {
+            started = monitor.ask("cont");
+            if (started) return {};
+        }
+        if (!incoming_->guardian->alive() || started.error().kind() == ErrorKind::kPeer) {
+            return started.error();
+        }
         log::warning("QEMU did not say whether its guest runs: {}", started.error().message());
         return {};
     }
