@@ -10,6 +10,7 @@
 #include "accel/zero_kernel.hpp"
 #include "base/config/unit_text.hpp"
 #include "memory/dirty_tracker.hpp"
+#include "memory/foreign_userfaultfd.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -20,6 +21,16 @@ ProbedGroup probe_trackers() {
         group.items.push_back({std::move(tracker.name), tracker.usable, std::move(tracker.detail)});
     }
     return group;
+}
+
+// What a running QEMU, or any other process, can be moved by.
+ProbedGroup probe_processes() {
+    const Status status = memory::probe_foreign_userfaultfd();
+    return {"processes",
+            "Other processes",
+            {{"ptrace", static_cast<bool>(status),
+              status ? "processes of this user can be attached to, and their writes be tracked"
+                     : status.error().message()}}};
 }
 
 ProbedGroup probe_zero_kernels() {
@@ -68,7 +79,7 @@ ProbedGroup probe_dsa() {
 }  // namespace
 
 std::vector<ProbedGroup> probe_host() {
-    return {probe_trackers(), probe_zero_kernels(), probe_dsa()};
+    return {probe_trackers(), probe_zero_kernels(), probe_dsa(), probe_processes()};
 }
 
 std::string probe_text(std::span<const ProbedGroup> groups) {

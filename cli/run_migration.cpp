@@ -48,7 +48,7 @@ int run_to_end(Session& session, const Settings& settings, const Signals& signal
     std::fflush(stdout);
     guest::Guest* guest = guest_left_here();
     Status guest_fared;
-    if (guest != nullptr && guest->running() && report.guest) {
+    if (guest != nullptr && guest->lives_here() && guest->running() && report.guest) {
         guest_fared = run_guest_on(*guest, settings, signals, report);
     }
     const Status written = stats.write(to_json(report));
@@ -68,6 +68,10 @@ Result<int> send(const Settings& settings) {
     MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
     MIGRATE_ASSIGN(const auto events, open_events(settings));
     MIGRATE_ASSIGN(const guest::Machine machine, guest::open_machine(settings.get<"source">()));
+    if (settings.get<"quit-source">() && (!machine.guest || machine.guest->lives_here())) {
+        return make_error(ErrorKind::kUsage, "quit-source ends a QEMU, and the source is none: {}",
+                          settings.get<"source">());
+    }
     // Not before: until the source is there, which may take a while, a signal may simply end the
     // program.
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
@@ -88,8 +92,10 @@ Result<int> send(const Settings& settings) {
                                       session->change(engine::make_tunables(changed));
                                   }},
                              *events));
-    return run_to_end(*session, settings, signals, stats, "live_migration",
-                      [&] { return machine.guest.get(); });
+    const int code = run_to_end(*session, settings, signals, stats, "live_migration",
+                                [&] { return machine.guest.get(); });
+    if (code == kExitDone && settings.get<"quit-source">()) MIGRATE_TRY(machine.guest->quit());
+    return code;
 }
 
 Result<int> recv(const Settings& settings) {

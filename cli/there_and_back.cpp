@@ -194,9 +194,13 @@ Result<int> send_there_and_back(const Settings& settings) {
                          static_cast<std::uint64_t>(there.tunables.downtime_limit.count()) / 1000};
 
     MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
-    if (!machine.guest) {
+    if (!machine.guest || !machine.guest->lives_here()) {
         return Error(ErrorKind::kUsage,
-                     "repeat needs a source that runs (workload:): an image has no way back");
+                     "repeat needs a guest that this program runs (workload:): no other has a way "
+                     "back");
+    }
+    if (settings.get<"quit-source">()) {
+        return Error(ErrorKind::kUsage, "quit-source leaves nothing to come back to: without repeat");
     }
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));

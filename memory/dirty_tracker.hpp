@@ -2,10 +2,12 @@
 // Invariant: no write is ever lost: a page written after collect() looked at it is in the next
 // collect(), whatever the threads that write do meanwhile. A page too many is allowed. It holds for
 // senders that read a page's bytes after the collect() that reported it.
-// What is written is what this process writes, system calls included. uffd-wp does not see another
-// process that has the same file mapped, nor a device's DMA; hash does.
+// What is written is what the memory's owner writes (PageSource::owner(); this process, where there
+// is none), system calls included. uffd-wp does not see another process that has the same file
+// mapped, nor a device's DMA; hash does.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -41,6 +43,9 @@ class DirtyTracker {
     virtual Status collect(std::span<PageBitmap> dirty) = 0;
     // The guest's writes are plain writes again. Idempotent.
     virtual void stop() = 0;
+    // How long a thread of the memory's owner was made to stand still so that its writes could be
+    // tracked; 0 if none was.
+    virtual std::chrono::microseconds stood_still() const { return {}; }
 
     // Whether it finds writes by comparing memory with what the destination holds, and so has to be
     // told by sent(). See hash_tracker.hpp for why it cannot know by itself.

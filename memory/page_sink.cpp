@@ -24,8 +24,7 @@ Result<HugePages> parse_memory_words(std::string_view uri, std::string_view text
 }  // namespace
 
 Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri) {
-    constexpr std::array<std::string_view, 4> kSchemes{"file", "anon", "memfd", "null"};
-    MIGRATE_ASSIGN(const Uri parsed, parse_uri("--sink", uri, kSchemes));
+    MIGRATE_ASSIGN(const Uri parsed, parse_uri("--sink", uri, kSinkSchemes));
     if (parsed.scheme == "file") return open_file_sink(uri, parsed.rest);
     if (parsed.scheme == "null") {
         if (parsed.rest.empty()) return std::unique_ptr<PageSink>(std::make_unique<NullSink>());

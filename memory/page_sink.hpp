@@ -3,6 +3,7 @@
 // leaves what was there before as it was, and nothing of its own behind.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -50,6 +51,9 @@ class PageSink {
     // The last byte is in place and checked: makes the result durable and visible under its name.
     virtual Status commit() = 0;
 };
+
+// The kinds that open_page_sink() knows.
+inline constexpr std::array<std::string_view, 4> kSinkSchemes{"file", "anon", "memfd", "null"};
 
 // Opens what `--sink` names: "file:PATH" or a bare path, "anon:" (private memory, huge pages where
 // it can; "anon:huge=off" for 4 KiB pages), "memfd:" (shared memory, same words), or "null:".

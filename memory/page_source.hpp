@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "memory/foreign_mapping.hpp"
 #include "memory/population.hpp"
 
 namespace migrate::memory {
@@ -39,6 +40,8 @@ class PageSource {
     // Makes the pages present in this process before they are read, so that a read error or a file
     // truncated under us is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // The process that writes this memory while it is sent; null: this one.
+    virtual const MemoryOwner* owner() const { return nullptr; }
 };
 
 // The kinds that open_page_source() knows; a guest of its own kind is for src/guest to open.

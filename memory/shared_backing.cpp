@@ -35,6 +35,12 @@ Result<SharedBacking> SharedBacking::create(UniqueFd file, std::uint64_t size_by
     if (::ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
         return Error::system(fmt::format("give {} its size of {} bytes", what, size_bytes), errno);
     }
+    return adopt(std::move(file), size_bytes, std::move(what));
+}
+
+Result<SharedBacking> SharedBacking::adopt(UniqueFd file, std::uint64_t size_bytes,
+                                           std::string what) {
+    const std::optional<std::uint64_t> huge_size = hugetlb_page_size(file.get());
     // MAP_NORESERVE: without it hugetlbfs would set aside the whole size.
     MIGRATE_ASSIGN(Mapping mapping,
                    Mapping::create({.size = size_bytes,

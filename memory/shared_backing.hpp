@@ -21,6 +21,8 @@ class SharedBacking {
     // `file` is empty; `what` names it in errors. `size_bytes` comes from the peer: it is checked
     // against what the file system and the address space allow, and nothing of it is allocated.
     static Result<SharedBacking> create(UniqueFd file, std::uint64_t size_bytes, std::string what);
+    // In a file that has at least that size, and keeps it.
+    static Result<SharedBacking> adopt(UniqueFd file, std::uint64_t size_bytes, std::string what);
     // In a memfd of its own, with transparent huge pages where the host has them.
     static Result<SharedBacking> create_memfd(std::uint64_t size_bytes, HugePages huge,
                                               std::string what);

@@ -3,57 +3,84 @@
 #include <sys/mman.h>
 
 #include <string>
+#include <vector>
 
 #include "base/fd.hpp"
+#include "base/log.hpp"
+#include "memory/foreign_userfaultfd.hpp"
 #include "memory/write_protection.hpp"
 
 namespace migrate::memory {
 namespace {
 
+// A region's memory, or a part of it, where its owner has it.
+struct Watched {
+    AddressRange addresses;
+    std::size_t region = 0;
+    std::uint64_t first_page = 0;  // of the region
+};
+
 class UffdWpTracker final : public DirtyTracker {
   public:
-    UffdWpTracker(const PageSource& source, WriteProtection protection)
-        : source_(source), protection_(std::move(protection)) {}
+    UffdWpTracker(std::vector<Watched> parts, WriteProtection protection,
+                  std::chrono::microseconds stood_still)
+        : parts_(std::move(parts)), protection_(std::move(protection)), stood_still_(stood_still) {}
     ~UffdWpTracker() override { stop(); }
 
     std::string_view name() const override { return "uffd-wp"; }
 
     // Before start(): whether it is possible at all.
-    Status watch() {
-        for (; watched_ < source_.regions().size(); ++watched_) {
-            Status status = protection_.watch(memory(watched_));
+    Status watch(const PageSource& source) {
+        for (; watched_ < parts_.size(); ++watched_) {
+            Status status = protection_.watch(parts_[watched_].addresses);
             if (status) continue;
-            const std::string& name = source_.regions()[watched_].name;
+            const std::string& name = source.regions()[parts_[watched_].region].name;
             return std::move(status).error().with_context("region " + name);
         }
         return {};
     }
 
     Status start() override {
-        for (std::size_t i = 0; i < watched_; ++i) MIGRATE_TRY(protection_.protect(memory(i)));
+        for (const Watched& part : watched()) MIGRATE_TRY(protection_.protect(part.addresses));
         return {};
     }
 
     Status collect(std::span<PageBitmap> dirty) override {
-        for (std::size_t i = 0; i < watched_; ++i) {
-            MIGRATE_TRY(protection_.take_written(memory(i), dirty[i]));
+        for (const Watched& part : watched()) {
+            MIGRATE_TRY(
+                protection_.take_written(part.addresses, dirty[part.region], part.first_page));
         }
         return {};
     }
 
     void stop() override {
-        while (watched_ > 0) protection_.release(memory(--watched_));
+        while (watched_ > 0) protection_.release(parts_[--watched_].addresses);
     }
+
+    std::chrono::microseconds stood_still() const override { return stood_still_; }
 
   private:
-    std::span<const std::byte> memory(std::size_t region) const {
-        return source_.memory(static_cast<RegionId>(region));
-    }
+    std::span<const Watched> watched() const { return std::span(parts_).first(watched_); }
 
-    const PageSource& source_;
+    std::vector<Watched> parts_;
     WriteProtection protection_;
-    std::size_t watched_ = 0;  // regions, from the first
+    std::chrono::microseconds stood_still_;
+    std::size_t watched_ = 0;  // parts, from the first
 };
+
+std::vector<Watched> parts_of(const PageSource& source) {
+    std::vector<Watched> parts;
+    for (std::size_t i = 0; i < source.regions().size(); ++i) {
+        if (source.owner() == nullptr) {
+            parts.push_back({source.memory(static_cast<RegionId>(i)), i, 0});
+            continue;
+        }
+        for (const ForeignMapping& mapping : source.owner()->regions[i]) {
+            parts.push_back({{mapping.address, mapping.size}, i, mapping.file_offset / kPageSize});
+        }
+    }
+    return parts;
+}
 
 // A page written before, one written after, and one not at all.
 Status try_protection(WriteProtection& protection) {
@@ -76,9 +103,29 @@ Status try_protection(WriteProtection& protection) {
 }  // namespace
 
 Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& source) {
-    MIGRATE_ASSIGN(WriteProtection protection, WriteProtection::create());
-    auto tracker = std::make_unique<UffdWpTracker>(source, std::move(protection));
-    MIGRATE_TRY(tracker->watch());
+    const MemoryOwner* owner = source.owner();
+    std::unique_ptr<UffdWpTracker> tracker;
+    if (owner == nullptr) {
+        MIGRATE_ASSIGN(WriteProtection protection, WriteProtection::create());
+        tracker = std::make_unique<UffdWpTracker>(parts_of(source), std::move(protection),
+                                                  std::chrono::microseconds(0));
+    } else {
+        if (owner->pid == 0) {
+            return make_error("it is not known which process is {}", owner->description);
+        }
+        if (!owner->other_writer.empty()) {
+            return make_error("{} has the memory mapped, too, and its writes would not be seen",
+                              owner->other_writer);
+        }
+        MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
+        MIGRATE_ASSIGN(WriteProtection protection,
+                       WriteProtection::create_for(owner->pid, std::move(foreign.faults)));
+        log::info("a thread of {} stood still for {} us to be attached to", owner->description,
+                  foreign.stood_still.count());
+        tracker = std::make_unique<UffdWpTracker>(parts_of(source), std::move(protection),
+                                                  foreign.stood_still);
+    }
+    MIGRATE_TRY(tracker->watch(source));
     return std::unique_ptr<DirtyTracker>(std::move(tracker));
 }
 

@@ -20,13 +20,7 @@ constexpr unsigned long kNewFromDevice = _IO(0xAA, 0x00);  // USERFAULTFD_IOC_NE
 // As many runs as a call can report; 1 % of a GiB's pages, scattered, are 2621.
 constexpr std::size_t kRunsPerCall = 4096;
 
-std::uint64_t address_of(std::span<const std::byte> memory) {
-    return reinterpret_cast<std::uintptr_t>(memory.data());
-}
-
-uffdio_range range_of(std::span<const std::byte> memory) {
-    return {.start = address_of(memory), .len = memory.size()};
-}
+uffdio_range range_of(AddressRange memory) { return {.start = memory.start, .len = memory.size}; }
 
 // UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says, and is enough:
 // it withholds the faults of system calls from this process, and here no fault is ever handed out.
@@ -64,16 +58,16 @@ Status enable(const UniqueFd& faults) {
         "6.7 with CONFIG_PTE_MARKER_UFFD_WP");
 }
 
-PagemapScanArgument scan_of(std::span<const std::byte> memory, std::uint64_t flags) {
+PagemapScanArgument scan_of(AddressRange memory, std::uint64_t flags) {
     PagemapScanArgument argument;
     argument.size = sizeof argument;
     argument.flags = flags | kScanOnlyRegistered;
-    argument.start = address_of(memory);
-    argument.end = address_of(memory) + memory.size();
+    argument.start = memory.start;
+    argument.end = memory.start + memory.size;
     return argument;
 }
 
-PagemapScanArgument scan_for_written(std::span<const std::byte> memory) {
+PagemapScanArgument scan_for_written(AddressRange memory) {
     // Exactly this pair of masks takes the kernel's short way, which looks at nothing else of a
     // page, and which takes an entry that was cleared for written.
     PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
@@ -96,7 +90,7 @@ Result<std::size_t> scan(const UniqueFd& pagemap, PagemapScanArgument& argument)
     }
 }
 
-Status write_protect(const UniqueFd& faults, std::span<const std::byte> memory) {
+Status write_protect(const UniqueFd& faults, AddressRange memory) {
     uffdio_writeprotect request{};
     request.range = range_of(memory);
     request.mode = UFFDIO_WRITEPROTECT_MODE_WP;
@@ -111,13 +105,27 @@ Status write_protect(const UniqueFd& faults, std::span<const std::byte> memory) 
 
 Result<WriteProtection> WriteProtection::create() {
     MIGRATE_ASSIGN(UniqueFd faults, open_userfaultfd());
-    MIGRATE_TRY(enable(faults));
-    UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-    if (!pagemap) return Error::system("open /proc/self/pagemap", errno);
-    WriteProtection protection(std::move(faults), std::move(pagemap));
+    MIGRATE_ASSIGN(WriteProtection protection,
+                   create_with(std::move(faults), "/proc/self/pagemap"));
     MIGRATE_ASSIGN(const bool finds_holes, protection.scan_finds_holes());
     protection.look_for_holes_ = !finds_holes;
     return protection;
+}
+
+Result<WriteProtection> WriteProtection::create_for(pid_t pid, UniqueFd faults) {
+    // What this kernel's scans do is tried on memory of our own.
+    MIGRATE_ASSIGN(const WriteProtection own, create());
+    MIGRATE_ASSIGN(WriteProtection protection,
+                   create_with(std::move(faults), fmt::format("/proc/{}/pagemap", pid)));
+    protection.look_for_holes_ = own.look_for_holes_;
+    return protection;
+}
+
+Result<WriteProtection> WriteProtection::create_with(UniqueFd faults, const std::string& pagemap) {
+    MIGRATE_TRY(enable(faults));
+    UniqueFd file(::open(pagemap.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return Error::system("open " + pagemap, errno);
+    return WriteProtection(std::move(faults), std::move(file));
 }
 
 Result<bool> WriteProtection::scan_finds_holes() {
@@ -137,7 +145,7 @@ Result<bool> WriteProtection::scan_finds_holes() {
     return found == scratch.size();
 }
 
-Status WriteProtection::watch(std::span<const std::byte> memory) {
+Status WriteProtection::watch(AddressRange memory) {
     uffdio_register request{};
     request.range = range_of(memory);
     request.mode = UFFDIO_REGISTER_MODE_WP;
@@ -157,7 +165,7 @@ Status WriteProtection::watch(std::span<const std::byte> memory) {
                       "(a memfd) or hugetlbfs, and mapped for writing");
 }
 
-Status WriteProtection::protect(std::span<const std::byte> memory) {
+Status WriteProtection::protect(AddressRange memory) {
     // A mask of nothing matches everything; without a vector nothing is reported.
     PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
     while (argument.start < argument.end) {
@@ -165,31 +173,33 @@ Status WriteProtection::protect(std::span<const std::byte> memory) {
         argument.start = argument.walk_end;
     }
     // The scan does not protect the holes of hugetlbfs (seen with Linux 6.18).
-    return protect_holes(memory, nullptr);
+    return protect_holes(memory, nullptr, 0);
 }
 
-Status WriteProtection::take_written(std::span<const std::byte> memory, PageBitmap& written) {
+Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
+                                     std::uint64_t first_page) {
     MIGRATE_TRY(scan_all(scan_for_written(memory), [&](const PagemapRegion& run) {
-        written.set(
-            {(run.start - address_of(memory)) / kPageSize, (run.end - run.start) / kPageSize});
+        written.set({first_page + (run.start - memory.start) / kPageSize,
+                     (run.end - run.start) / kPageSize});
         return Status{};
     }));
     // All memory had page table entries since it was protected. Where there is none, a huge page
     // was given back, or an empty table was (CONFIG_PT_RECLAIM), with the marks that it held.
-    return look_for_holes_ ? protect_holes(memory, &written) : Status{};
+    return look_for_holes_ ? protect_holes(memory, &written, first_page) : Status{};
 }
 
-Status WriteProtection::protect_holes(std::span<const std::byte> memory, PageBitmap* holes) {
+Status WriteProtection::protect_holes(AddressRange memory, PageBitmap* holes,
+                                      std::uint64_t first_page) {
     PagemapScanArgument argument = scan_of(memory, 0);
     argument.category_inverted = kPageIsPresent | kPageIsSwapped;
     argument.category_mask = kPageIsPresent | kPageIsSwapped;
     argument.return_mask = kPageIsPresent | kPageIsSwapped;
     // What is written between the two steps loses its mark, and is reported as a hole.
     return scan_all(argument, [&](const PagemapRegion& run) {
-        const std::uint64_t offset = run.start - address_of(memory);
+        const std::uint64_t offset = run.start - memory.start;
         const std::uint64_t size = run.end - run.start;
-        if (holes != nullptr) holes->set({offset / kPageSize, size / kPageSize});
-        return write_protect(faults_, memory.subspan(offset, size));
+        if (holes != nullptr) holes->set({first_page + offset / kPageSize, size / kPageSize});
+        return write_protect(faults_, {memory.start + offset, size});
     });
 }
 
@@ -207,7 +217,7 @@ Status WriteProtection::scan_all(PagemapScanArgument argument, Found found) {
     return {};
 }
 
-void WriteProtection::release(std::span<const std::byte> memory) const {
+void WriteProtection::release(AddressRange memory) const {
     uffdio_range range = range_of(memory);
     // Fails only for memory that is not there any more, whose protection went with it.
     static_cast<void>(::ioctl(faults_.get(), UFFDIO_UNREGISTER, &range));

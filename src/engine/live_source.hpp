@@ -51,10 +51,16 @@ class LiveSource {
     guest::Activity activity() const { return guest_.activity(); }
 
     // The guest is the receiver's: it is not resumed here any more.
-    void hand_over() { handed_over_ = true; }
+    void hand_over() {
+        guest_.give_away();
+        handed_over_ = true;
+    }
     bool handed_over() const { return handed_over_; }
     // It is not after all: the receiver said that it will never run it.
-    void take_back() { handed_over_ = false; }
+    void take_back() {
+        guest_.take_back();
+        handed_over_ = false;
+    }
     // As at the end of its life, now; what cannot be put back is logged.
     void give_back();
 

@@ -27,6 +27,11 @@ Error from_peer(const transport::Failure& failure) {
     return make_error(ErrorKind::kPeer, "the peer failed: {}", failure.reason);
 }
 
+// As much of it as there is comes as fast as it is taken.
+bool is_state(FrameType type) {
+    return type == FrameType::kDeviceState || type == FrameType::kGuestState;
+}
+
 }  // namespace
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, milliseconds io_timeout,
@@ -76,7 +81,7 @@ Status PeerLink::follow() {
             await_reason();
             return {};
         }
-        // A device that takes its time leaves the rest of its frames on the way; meanwhile this
+        // State that takes its time to be loaded leaves the rest of it on the way; meanwhile this
         // side still says that it lives, and cannot tell whether the peer does.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
@@ -107,10 +112,10 @@ Status PeerLink::follow() {
     return {};
 }
 
-// Waits for as long as a heartbeat may take; false if the queue is still full of devices' frames.
+// Waits for as long as a heartbeat may take; false if the queue is still full of frames of state.
 bool PeerLink::await_room() {
     std::unique_lock lock(mutex_);
-    const auto room = [this] { return device_frames_ < kMaxQueuedFrames; };
+    const auto room = [this] { return state_frames_ < kMaxQueuedFrames; };
     if (room()) return true;
     const bool came = taken_.wait_for(lock, cancellation_.token(), interval_, room);
     last_full_ = Clock::now();
@@ -136,11 +141,11 @@ Status PeerLink::take(Frame frame) {
     }
     {
         const std::scoped_lock lock(mutex_);
-        const bool of_device = frame.type == FrameType::kDeviceState;
-        if (!of_device && frames_.size() - device_frames_ >= kMaxQueuedFrames) {
+        const bool of_state = is_state(frame.type);
+        if (!of_state && frames_.size() - state_frames_ >= kMaxQueuedFrames) {
             return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
         }
-        if (of_device) ++device_frames_;
+        if (of_state) ++state_frames_;
         frames_.push_back(std::move(frame));
     }
     arrived_.notify_all();
@@ -187,7 +192,7 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
     }
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
-    if (frame.type == FrameType::kDeviceState) --device_frames_;
+    if (is_state(frame.type)) --state_frames_;
     taken_.notify_all();
     if (std::find(types.begin(), types.end(), frame.type) == types.end()) {
         return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come",

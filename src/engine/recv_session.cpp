@@ -5,6 +5,7 @@
 
 #include "base/log.hpp"
 #include "base/version.hpp"
+#include "engine/session_devices.hpp"
 #include "engine/session_report.hpp"
 #include "memory/region_digest.hpp"
 
@@ -39,7 +40,7 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(
     RecvConfig config, EventLog& events, std::unique_ptr<transport::Listener> listener) {
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that what is wrong with it is said before a sender comes.
-    MIGRATE_ASSIGN(session->sink_, memory::open_page_sink(session->config_.sink));
+    MIGRATE_ASSIGN(session->destination_, guest::open_destination(session->config_.sink));
     session->listener_ = std::move(listener);
     if (session->listener_) return session;
     MIGRATE_ASSIGN(
@@ -64,7 +65,7 @@ Status RecvSession::run() {
         const std::scoped_lock lock(mutex_);
         guest_.reset();
         // Uncommitted, it takes its temporary file with it.
-        sink_.reset();
+        destination_ = {};
     }
     core_.conclude(status);
     return status;
@@ -122,29 +123,22 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
 // then.
 Result<transport::Offer> RecvSession::examine(const std::string& body) {
     MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
-    if (!sink_) {
-        MIGRATE_ASSIGN(sink_, memory::open_page_sink(config_.sink));
+    if (!destination_.memory) {
+        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
     }
-    if (sink_->discards() && offer.verify) {
+    const memory::PageSink& sink = *destination_.memory;
+    if (sink.discards() && offer.verify) {
         return make_error(
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
-            sink_->description());
+            sink.description());
     }
-    if (!offer.guest.empty()) {
-        if (!guest::can_run(offer.guest)) {
-            return make_error("this receiver cannot run a guest of the kind '{}'", offer.guest);
-        }
-        if (!sink_->hosts_guest()) {
-            return make_error("a running guest cannot go on in {}: use the sink anon: or memfd:",
-                              sink_->description());
-        }
-    }
+    MIGRATE_TRY(destination_.check(offer.guest));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_TRY(prepare_devices(offer));
-    Status prepared = sink_->prepare(offer.regions);
+    Status prepared = destination_.memory->prepare(offer.regions);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
-        sink_.reset();
+        destination_ = {};
         return std::move(prepared).error();
     }
     return offer;
@@ -178,7 +172,8 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
     MIGRATE_TRY(control->send(
         FrameType::kAccept,
         transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
-                                            std::string(sink_->description()), device_state_})));
+                                            std::string(destination_.memory->description()),
+                                            device_state_})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
                                            [this] { return !abandon_guest(); });
@@ -247,13 +242,13 @@ Status RecvSession::start_workers() {
         run_timed(name, core_.times(), work);
     };
     MIGRATE_ASSIGN(placer_,
-                   memory::PagePlacer::create(*sink_, offer_.regions,
+                   memory::PagePlacer::create(*destination_.memory, offer_.regions,
                                               prefault_helpers(offer_.channels), run_helper));
     gate_ = std::make_unique<RoundGate>(offer_.channels);
     shared_.reset(
         new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions, device_state_},
                        *placer_,
-                       sink_->discards(),
+                       destination_.memory->discards(),
                        *gate_,
                        {},
                        devices_.get()});
@@ -301,7 +296,7 @@ Status RecvSession::receive_rounds() {
                 MIGRATE_TRY(receive_device_frame(frame.body));
                 break;
             case FrameType::kGuestState:
-                guest_state_ = frame.body;
+                MIGRATE_TRY(add_guest_state(guest_state_, std::as_bytes(std::span(frame.body))));
                 break;
             default: {
                 if (next_round == 1) {
@@ -330,9 +325,11 @@ Result<transport::Frame> RecvSession::next_frame() {
     }
     if (!last_round_in_place_) return link_->expect({FrameType::kRoundStart}, std::nullopt);
     if (awaits_device_frames()) return link_->expect({FrameType::kDeviceState}, std::nullopt);
-    if (!offer_.guest.empty() && !device_state_ && !guest_state_)
-        return link_->expect({FrameType::kGuestState}, std::nullopt);
-    return link_->expect({FrameType::kComplete}, std::nullopt);
+    if (offer_.guest.empty() || device_state_) {
+        return link_->expect({FrameType::kComplete}, std::nullopt);
+    }
+    if (guest_state_.empty()) return link_->expect({FrameType::kGuestState}, std::nullopt);
+    return link_->expect({FrameType::kGuestState, FrameType::kComplete}, std::nullopt);
 }
 
 Status RecvSession::receive_round(const transport::RoundMark& start) {
@@ -376,7 +373,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
     MIGRATE_TRY(await_devices(done));
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
-    MIGRATE_TRY(sink_->commit());
+    MIGRATE_TRY(destination_.memory->commit());
     if (guest_) MIGRATE_TRY(take_over(done));
     link_->stop_sending_heartbeats();
     return link_->send(FrameType::kDone, transport::encode(done));
@@ -386,9 +383,9 @@ Status RecvSession::load_guest() {
     const Clock::time_point began = Clock::now();
     std::vector<std::span<std::byte>> memory;
     for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
-        memory.push_back(sink_->memory(RegionId{static_cast<std::uint16_t>(i)}));
+        memory.push_back(destination_.memory->memory(RegionId{static_cast<std::uint16_t>(i)}));
     }
-    MIGRATE_ASSIGN(auto loaded, guest::load_guest(offer_.guest, *guest_state_, std::move(memory)));
+    MIGRATE_ASSIGN(auto loaded, destination_.load(offer_.guest, guest_state_, std::move(memory)));
     const std::scoped_lock lock(mutex_);
     guest_ = std::move(loaded);
     downtime_.load = std::chrono::ceil<Microseconds>(Clock::now() - began);
@@ -433,7 +430,7 @@ bool RecvSession::abandon_guest() {
 Status RecvSession::compute_digests() {
     MIGRATE_ASSIGN(
         const auto digests,
-        memory::digest_sink(*sink_, offer_.regions,
+        memory::digest_sink(*destination_.memory, offer_.regions,
                             std::max(1U, std::thread::hardware_concurrency()), core_.token()));
     const std::scoped_lock lock(mutex_);
     for (const memory::Digest& digest : digests) digests_.push_back(digest.hex());
@@ -500,7 +497,10 @@ Report RecvSession::report() const {
     report.planned_pages = report.pages.total();
     if (!offer_.guest.empty()) {
         report.downtime = downtime_;
-        GuestReport guest{.kind = offer_.guest, .state = guest_runs() ? "running" : "inmigrate"};
+        GuestReport guest{.kind = offer_.guest,
+                          .state = !guest_runs()                  ? "inmigrate"
+                                   : guest_ && !guest_->running() ? "paused"
+                                                                  : "running"};
         if (guest_) guest.longest_gap = guest_->activity().longest_gap;
         report.guest = std::move(guest);
     }

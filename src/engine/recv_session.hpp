@@ -55,7 +55,7 @@ class RecvSession {
 
     // After a run() that succeeded, for the guest's next journey: where it lives, what its sender
     // offered and where from, and who still listens.
-    const memory::PageSink& sink() const { return *sink_; }
+    const memory::PageSink& sink() const { return *destination_.memory; }
     const transport::Offer& offer() const { return offer_; }
     std::string peer_name() const { return link_->peer_name(); }
     std::unique_ptr<transport::Listener> take_listener() { return std::move(listener_); }
@@ -97,7 +97,7 @@ class RecvSession {
     RecvConfig config_;
     SessionCore core_;
     std::unique_ptr<transport::Listener> listener_;
-    std::unique_ptr<memory::PageSink> sink_;
+    guest::Destination destination_;  // its memory is null between two senders
     transport::SessionId session_{};
 
     mutable std::mutex mutex_;  // guards what follows, against report()
@@ -115,7 +115,7 @@ class RecvSession {
     std::atomic<GuestFate> fate_{GuestFate::kUndecided};
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;
-    std::optional<std::string> guest_state_;
+    std::string guest_state_;  // so far; empty: nothing of it has come
     bool device_state_ = false;                          // devices come on the data channels
     std::vector<DeviceReceiver::Entry> device_entries_;  // of the offer, until it was accepted
     std::shared_ptr<std::string> device_guest_state_;    // if the guest's state is one of them

@@ -122,6 +122,7 @@ void add_guest(Json& json, const Report& report) {
     }
     Json& fields = json["guest"] = {{"kind", guest.kind}, {"state", guest.state}};
     if (!guest.dirty_tracker.empty()) fields["dirty-tracker"] = guest.dirty_tracker;
+    if (guest.stood_still.count() != 0) fields["attach-us"] = guest.stood_still.count();
     const auto rate = [&](const char* name, double value) {
         if (value > 0) fields[name] = static_cast<std::uint64_t>(value);
     };
@@ -281,6 +282,9 @@ std::string to_text(const Report& report) {
         }
         line("guest", fmt::format("{}, {}", report.guest->kind, report.guest->state));
         if (!report.guest->check.empty()) line("guest memory check", report.guest->check);
+        if (report.guest->stood_still.count() != 0) {
+            line("attached within", fmt::format("{} us", report.guest->stood_still.count()));
+        }
         if (report.side == "send") {
             line("dirty sync count", fmt::format("{}", report.rounds.size()));
             line("cpu throttle percentage", fmt::format("{}", report.guest->cpu_throttle));

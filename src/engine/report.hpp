@@ -57,10 +57,12 @@ struct GuestReport {
     // QEMU's RunState: running, paused, finish-migrate, postmigrate, inmigrate
     std::string state{};
     std::string dirty_tracker{};  // sender
-    unsigned cpu_throttle = 0;    // percent
-    double rate_before = 0;       // bytes written a second, before the migration; 0: not known here
-    double rate_during = 0;       // … while it was tracked
-    double rate_after = 0;        // … at the receiver
+    // How long a thread of the memory's owner stood still to be attached to; 0 if none did.
+    Microseconds stood_still{};
+    unsigned cpu_throttle = 0;  // percent
+    double rate_before = 0;     // bytes written a second, before the migration; 0: not known here
+    double rate_during = 0;     // … while it was tracked
+    double rate_after = 0;      // … at the receiver
     Microseconds longest_gap{};
     std::string check{};  // "passed" or what is wrong; empty: not checked
 };

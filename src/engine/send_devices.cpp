@@ -63,9 +63,9 @@ Status SendSession::start_devices() {
     }
     device_sources_.clear();
     if (on_channels && live_) {
-        MIGRATE_ASSIGN(std::string state, live_->save_state());
         const devices::DeviceSpec spec = guest_device(guest_kind_);
-        entries.push_back({spec.id, spec.kind, make_guest_source(std::move(state))});
+        entries.push_back(
+            {spec.id, spec.kind, make_guest_source([this] { return live_->save_state(); })});
     }
     if (entries.empty()) return {};
     {

@@ -187,7 +187,10 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     const Clock::time_point saving = Clock::now();
     if (channel_devices_ == nullptr) {
         MIGRATE_ASSIGN(const std::string state, live_->save_state());
-        MIGRATE_TRY(link_->send(FrameType::kGuestState, state));
+        for (std::size_t sent = 0; sent < state.size(); sent += transport::kMaxFrameBody) {
+            MIGRATE_TRY(
+                link_->send(FrameType::kGuestState, state.substr(sent, transport::kMaxFrameBody)));
+        }
     }
     downtime.state_save = since(saving);
 
@@ -255,6 +258,7 @@ void SendSession::add_guest(Report& report) const {
     GuestReport guest{.kind = guest_kind_,
                       .state = guest_state_,
                       .dirty_tracker = std::string(live_->tracker().name()),
+                      .stood_still = live_->tracker().stood_still(),
                       .cpu_throttle = cpu_throttle_};
     guest.rate_before = bytes_per_second({}, tracked ? before_ : now);
     if (tracked) guest.rate_during = bytes_per_second(before_, paused ? paused_ : now);

@@ -14,19 +14,30 @@ namespace {
 
 class GuestSource final : public devices::DeviceSource {
   public:
-    explicit GuestSource(std::string state) : state_(std::move(state)) {}
-    Status begin(const std::stop_token&) override { return {}; }
-    Result<std::size_t> save(std::span<std::byte>, const std::stop_token&) override {
-        return std::size_t{0};
+    explicit GuestSource(SaveGuest save) : save_(std::move(save)) {}
+    Status begin(const std::stop_token&) override {
+        MIGRATE_ASSIGN(state_, save_());
+        return {};
+    }
+    // What fits into one chunk is left for the last, the configuration.
+    Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token&) override {
+        return state_.size() - sent_ <= buffer.size() ? std::size_t{0} : fill(buffer);
     }
     Result<std::size_t> save_config(std::span<std::byte> buffer, const std::stop_token&) override {
-        if (state_.size() > buffer.size()) return make_error("no room for the guest's state");
-        std::memcpy(buffer.data(), state_.data(), state_.size());
-        return state_.size();
+        return fill(buffer);
     }
 
   private:
+    std::size_t fill(std::span<std::byte> buffer) {
+        const std::size_t size = std::min(buffer.size(), state_.size() - sent_);
+        std::memcpy(buffer.data(), state_.data() + sent_, size);
+        sent_ += size;
+        return size;
+    }
+
+    SaveGuest save_;
     std::string state_;
+    std::size_t sent_ = 0;
 };
 
 }  // namespace
@@ -76,21 +87,26 @@ DeviceSpec guest_device(std::string_view kind) {
     return spec;
 }
 
-std::unique_ptr<devices::DeviceSource> make_guest_source(std::string state) {
-    return std::make_unique<GuestSource>(std::move(state));
+std::unique_ptr<devices::DeviceSource> make_guest_source(SaveGuest save) {
+    return std::make_unique<GuestSource>(std::move(save));
 }
 
-Status GuestSink::load(std::span<const std::byte>, const std::stop_token&) {
-    return make_error("a guest's state is one chunk, its configuration");
+Status add_guest_state(std::string& state, std::span<const std::byte> piece) {
+    if (piece.empty()) return Error(ErrorKind::kProtocol, "an empty piece of the guest's state");
+    if (piece.size() > guest::kMaxStateBytes - state.size()) {
+        return make_error(ErrorKind::kProtocol, "the guest's state has more than {} bytes",
+                          guest::kMaxStateBytes);
+    }
+    state.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    return {};
+}
+
+Status GuestSink::load(std::span<const std::byte> chunk, const std::stop_token&) {
+    return add_guest_state(*state_, chunk);
 }
 
 Status GuestSink::load_config(std::span<const std::byte> config, const std::stop_token&) {
-    if (config.size() > guest::kMaxStateBytes) {
-        return make_error("a guest's state of {} bytes; {} are possible", config.size(),
-                          guest::kMaxStateBytes);
-    }
-    state_->assign(reinterpret_cast<const char*>(config.data()), config.size());
-    return {};
+    return add_guest_state(*state_, config);
 }
 
 }  // namespace migrate::engine

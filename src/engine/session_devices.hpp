@@ -2,6 +2,7 @@
 // built-in guest's own state as one of them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,9 +21,14 @@ std::vector<transport::OfferedDevice> describe_devices(std::span<const devices::
 Result<std::vector<devices::DeviceSpec>> devices_from_offer(
     std::span<const transport::OfferedDevice> offered);
 
-// The guest of that kind as a device; its state is its configuration chunk, and it has no other.
+// The guest of that kind as a device.
 devices::DeviceSpec guest_device(std::string_view kind);
-std::unique_ptr<devices::DeviceSource> make_guest_source(std::string state);
+// `save` is asked for the state by the device's thread, while the last of the memory is sent.
+using SaveGuest = std::function<Result<std::string>()>;
+std::unique_ptr<devices::DeviceSource> make_guest_source(SaveGuest save);
+
+// A piece of a guest's state, behind those that came before it.
+Status add_guest_state(std::string& state, std::span<const std::byte> piece);
 
 // Keeps the state for the session, which loads it when memory is in place.
 class GuestSink final : public devices::DeviceSink {

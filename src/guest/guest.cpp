@@ -4,6 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "guest/external/process_guest.hpp"
+#include "guest/qemu/qemu_guest.hpp"
+#include "guest/qemu/qemu_incoming.hpp"
 #include "guest/workload.hpp"
 #include "guest/workload_spec.hpp"
 #include "memory/mapped_source.hpp"
@@ -13,12 +16,16 @@ namespace migrate::guest {
 namespace {
 
 // Those of memory, and ours.
-constexpr auto kSchemes = [] {
-    std::array<std::string_view, memory::kSourceSchemes.size() + 1> schemes{};
-    std::copy(memory::kSourceSchemes.begin(), memory::kSourceSchemes.end(), schemes.begin());
-    schemes.back() = kWorkloadKind;
+template <std::size_t N>
+constexpr auto with_memory_schemes(const auto& theirs,
+                                   const std::array<std::string_view, N>& ours) {
+    std::array<std::string_view, std::tuple_size_v<std::decay_t<decltype(theirs)>> + N> schemes{};
+    std::copy(ours.begin(), ours.end(), std::copy(theirs.begin(), theirs.end(), schemes.begin()));
     return schemes;
-}();
+}
+constexpr auto kSourceSchemes =
+    with_memory_schemes(memory::kSourceSchemes, std::array{kWorkloadKind, kQemuKind, kPidScheme});
+constexpr auto kSinkSchemes = with_memory_schemes(memory::kSinkSchemes, std::array{kQemuKind});
 
 Result<Machine> open_workload(std::string_view uri, std::string_view words) {
     MIGRATE_ASSIGN(const WorkloadOptions options, parse_workload(uri, words));
@@ -46,10 +53,47 @@ double bytes_per_second(const Activity& from, const Activity& to) {
 }
 
 Result<Machine> open_machine(std::string_view uri) {
-    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--source", uri, kSchemes));
+    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--source", uri, kSourceSchemes));
     if (parsed.scheme == kWorkloadKind) return open_workload(uri, parsed.rest);
+    if (parsed.scheme == kQemuKind) return open_qemu_machine(uri, parsed.rest);
+    if (parsed.scheme == kPidScheme) return open_process_machine(uri, parsed.rest);
     MIGRATE_ASSIGN(auto source, memory::open_page_source(uri));
     return Machine{std::move(source), nullptr, {}};
+}
+
+Result<Destination> open_destination(std::string_view uri) {
+    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--sink", uri, kSinkSchemes));
+    if (parsed.scheme == kQemuKind) return open_qemu_destination(uri, parsed.rest);
+    MIGRATE_ASSIGN(auto sink, memory::open_page_sink(uri));
+    return Destination{std::move(sink), nullptr};
+}
+
+Status Destination::check(std::string_view kind) const {
+    if (loader) {
+        if (kind == loader->kind()) return {};
+        return make_error("{} takes a running guest of the kind '{}' only, and this is {}",
+                          memory->description(), loader->kind(),
+                          kind.empty() ? "a memory image" : fmt::format("one of '{}'", kind));
+    }
+    if (kind.empty() || kind == kProcessKind) return {};
+    if (kind == kQemuKind) {
+        return make_error("a guest of QEMU goes on in another QEMU: use the sink qemu:SOCKET");
+    }
+    if (!can_run(kind)) {
+        return make_error("this receiver cannot run a guest of the kind '{}'", kind);
+    }
+    if (!memory->hosts_guest()) {
+        return make_error("a running guest cannot go on in {}: use the sink anon: or memfd:",
+                          memory->description());
+    }
+    return {};
+}
+
+Result<std::unique_ptr<Guest>> Destination::load(std::string_view kind, std::string_view state,
+                                                 std::vector<std::span<std::byte>> regions) const {
+    if (loader) return loader->load(state);
+    if (kind == kProcessKind) return load_process(state);
+    return load_guest(kind, state, std::move(regions));
 }
 
 bool can_run(std::string_view kind) { return kind == kWorkloadKind; }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "memory/page_sink.hpp"
 #include "memory/page_source.hpp"
 
 namespace migrate::guest {
@@ -37,9 +38,11 @@ class Guest {
     Guest() = default;
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;
-    // Stops it for good.
+    // Stops it for good, if it lives in this process; else leaves it as it is.
     virtual ~Guest() = default;
 
+    // Whether it ends with this process; a VMM's guest does not.
+    virtual bool lives_here() const { return true; }
     // What the receiving host must be able to run, as in the handshake: "workload".
     virtual std::string_view kind() const = 0;
     virtual bool running() const = 0;
@@ -58,9 +61,17 @@ class Guest {
     // Whether memory holds what the guest's own state says it must: an Error names the first page
     // that does not. Success too where the guest cannot tell. Only while paused.
     virtual Status check() = 0;
+    // From here on it is another host's, whatever becomes of this process; take_back(): it is not
+    // after all.
+    virtual void give_away() {}
+    virtual void take_back() {}
+    // Ends what is left of a guest that was given away; an Error if that cannot be asked of it.
+    virtual Status quit() { return make_error("a guest of kind '{}' cannot be quit", kind()); }
 };
 
-inline constexpr std::size_t kMaxStateBytes = std::size_t{64} * 1024;
+// Of any guest. QEMU's devices take some 100 KiB, and the memory of its own that it puts there too
+// (a graphics card's) 16 MiB or more.
+inline constexpr std::size_t kMaxStateBytes = std::size_t{256} * 1024 * 1024;
 
 // A guest and its memory, which it writes.
 struct Machine {
@@ -70,11 +81,40 @@ struct Machine {
     std::chrono::milliseconds warm_up{};
 };
 
-// Opens what `--source` names: "workload:…" (see workload_spec.hpp), or a PageSource, which is a
-// machine without a guest. A guest that comes with it is running when this returns.
+// Opens what `--source` names: "workload:…" (see workload_spec.hpp), "qemu:SOCKET[,pid=PID]" (see
+// qemu/qemu_guest.hpp), "pid:PID,…" (see external/process_guest.hpp), or a PageSource, which is a
+// machine without a guest. A guest of our own that comes with it is running when this returns.
 Result<Machine> open_machine(std::string_view uri);
 
-// Whether this host can run guests of that kind.
+// Makes the guests of one kind go on in memory that is not this process's.
+class GuestLoader {
+  public:
+    GuestLoader() = default;
+    GuestLoader(const GuestLoader&) = delete;
+    GuestLoader& operator=(const GuestLoader&) = delete;
+    virtual ~GuestLoader() = default;
+
+    virtual std::string_view kind() const = 0;
+    // As load_guest(), once, in the sink's memory.
+    virtual Result<std::unique_ptr<Guest>> load(std::string_view state) = 0;
+};
+
+// Where a guest's memory goes, and who runs it there.
+struct Destination {
+    std::unique_ptr<memory::PageSink> memory;
+    std::unique_ptr<GuestLoader> loader;  // null: this process; outlives the guest
+
+    // Whether a guest of that kind (empty: an image) can arrive here; an Error says why not.
+    Status check(std::string_view kind) const;
+    // As load_guest().
+    Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
+                                        std::vector<std::span<std::byte>> regions) const;
+};
+
+// Opens what `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp), or a PageSink.
+Result<Destination> open_destination(std::string_view uri);
+
+// Whether this program itself can run guests of that kind.
 bool can_run(std::string_view kind);
 // The guest that was saved as `state`, paused, in the memory that arrived, a span a region, which
 // outlives it. The state is a peer's word: checked before it is used.

@@ -3,10 +3,12 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string>
 
 #include "base/log.hpp"
@@ -34,6 +36,25 @@ std::string shown(const Json& object, const char* key) {
 
 std::string brief(const Json& message) {
     return message.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
+}
+
+// As ::send() without waiting, with a descriptor unless it is -1.
+ssize_t send_some(int socket, std::string_view text, int fd) {
+    iovec part{const_cast<char*>(text.data()), text.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (fd >= 0) {
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 bool has_object(const Json& message, const char* key) {
@@ -143,13 +164,19 @@ Result<Json> Client::execute(std::string_view command, const Json& arguments, mi
     return execute(command, arguments, wait);
 }
 
-Result<Json> Client::execute(std::string_view command, const Json& arguments, Wait& wait) {
+Result<Json> Client::execute_with_fd(std::string_view command, const Json& arguments, int fd,
+                                     milliseconds timeout, const std::stop_token& stop) {
+    Wait wait(timeout, stop);
+    return execute(command, arguments, wait, fd);
+}
+
+Result<Json> Client::execute(std::string_view command, const Json& arguments, Wait& wait, int fd) {
     const std::uint64_t id = ++last_id_;
     Json request = {{"execute", command}};
     if (!arguments.empty()) request["arguments"] = arguments;
     request["id"] = id;
     const std::string what = fmt::format("QMP command {}", command);
-    if (Status sent = send(to_line(request), wait); !sent)
+    if (Status sent = send(to_line(request), wait, fd); !sent)
         return std::move(sent).error().with_context(what);
     while (true) {
         Result<Json> message = receive(wait);
@@ -213,6 +240,16 @@ Result<Json> Client::find_event(std::string_view name, Wait& wait) {
     }
 }
 
+void Client::forget_events(std::string_view name) {
+    std::erase_if(events_, [name](const Json& event) { return event["event"] == name; });
+}
+
+pid_t Client::peer_pid() const {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    return ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 void Client::keep_event(Json event) {
     if (events_.size() == kMaxKeptEvents) {
         log::debug("QMP: forgot an event nobody waited for: {}", brief(events_.front()));
@@ -221,13 +258,13 @@ void Client::keep_event(Json event) {
     events_.push_back(std::move(event));
 }
 
-Status Client::send(std::string_view line, Wait& wait) {
+Status Client::send(std::string_view line, Wait& wait, int fd) {
     if (broken_) return *broken_;
     const std::size_t whole = line.size();
     while (!line.empty()) {
-        const ssize_t sent =
-            ::send(socket_.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t sent = send_some(socket_.get(), line, fd);
         if (sent >= 0) {
+            fd = -1;  // it went with the first byte
             line.remove_prefix(static_cast<std::size_t>(sent));
             continue;
         }

@@ -3,6 +3,8 @@
 // meanwhile are kept for wait_event().
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -46,11 +48,20 @@ class Client {
     Result<Json> execute(std::string_view command, const Json& arguments,
                          std::chrono::milliseconds timeout, const std::stop_token& stop);
 
+    // The same, with a descriptor sent along, as "getfd" takes it; it stays the caller's.
+    Result<Json> execute_with_fd(std::string_view command, const Json& arguments, int fd,
+                                 std::chrono::milliseconds timeout, const std::stop_token& stop);
+
     // The oldest event of that name which was not given out yet, whole: {"event", "data",
     // "timestamp"}. Those of other names are kept for later calls, kMaxKeptEvents at most; then the
     // oldest go.
     Result<Json> wait_event(std::string_view name, std::chrono::milliseconds timeout,
                             const std::stop_token& stop);
+
+    // Forgets the events of that name that have come and were not given out.
+    void forget_events(std::string_view name);
+    // The process that listened on the socket; 0 if it is in a namespace that cannot be seen.
+    pid_t peer_pid() const;
 
     // The greeting's "version".
     const Json& version() const { return version_; }
@@ -60,9 +71,9 @@ class Client {
 
     explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
     Status negotiate(Wait& wait);
-    Result<Json> execute(std::string_view command, const Json& arguments, Wait& wait);
+    Result<Json> execute(std::string_view command, const Json& arguments, Wait& wait, int fd = -1);
     Result<Json> find_event(std::string_view name, Wait& wait);
-    Status send(std::string_view line, Wait& wait);
+    Status send(std::string_view line, Wait& wait, int fd);
     Result<Json> receive(Wait& wait);
     Status receive_more(Wait& wait);
     Result<Json> result_of(Json answer);

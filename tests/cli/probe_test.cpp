@@ -11,7 +11,7 @@ using namespace migrate::cli::test;
 
 TEST_CASE("probe names every tracker and kernel, with a reason each") {
     const auto groups = probe_host();
-    REQUIRE(groups.size() == 3);
+    REQUIRE(groups.size() == 4);
     CHECK(groups[0].key == "dirty-trackers");
     CHECK(groups[0].items.size() == 3);
     CHECK(groups[0].items.back().usable);
@@ -21,6 +21,8 @@ TEST_CASE("probe names every tracker and kernel, with a reason each") {
     CHECK(groups[1].items.back().usable);
     CHECK(groups[2].key == "dsa");
     CHECK(groups[2].items.back().name == "softdsa:N");
+    CHECK(groups[3].key == "processes");
+    CHECK(groups[3].items.back().name == "ptrace");
     for (const ProbedGroup& group : groups) {
         for (const ProbedItem& item : group.items) CHECK_FALSE(item.detail.empty());
     }

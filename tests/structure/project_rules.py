@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "memory": {"src/base"},
     "transport": {"src/base"},
     "src/devices": {"src/base"},
-    "src/guest": {"src/base", "memory"},
+    "src/guest": {"src/base", "src/qmp", "memory"},
     "src/engine": {"src/base", "accel", "memory", "transport", "src/devices", "src/guest"},
     "src/bench": {"src/base", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine"},
     "cli": {"src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",

@@ -141,7 +141,9 @@ inline constexpr auto kOptions = std::to_array<Option>({
              "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on], or one that runs: "
              "workload:SIZE and, behind commas, rate=MIB/s, pattern=sequential|uniform|hot-spot, "
              "working-set=SIZE, threads=N, seed=N, memory=anon|memfd|hugetlb, huge=on|off, "
-             "fill=working-set|all|none, warm-up=TIME.",
+             "fill=working-set|all|none, warm-up=TIME; the guest of a running QEMU: "
+             "qemu:QMP-SOCKET[,pid=PID]; or any process's shared memory: "
+             "pid:PID,map=FILE[,pause=none|sigstop|freezer].",
      .required = true},
     {.key = "sink",
      .side = OptionSide::kRecv,
@@ -149,8 +151,15 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .value_name = "SINK",
      .help =
          "Where the memory goes: file:PATH (a bare path means file:), anon: for private memory, "
-         "memfd: for shared memory, null: to check and discard.",
+         "memfd: for shared memory, qemu:QMP-SOCKET[,pid=PID] for a QEMU started with -incoming "
+         "defer, null: to check and discard.",
      .required = true},
+    {.key = "quit-source",
+     .type = OptionType::kOnOff,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kMemory,
+     .default_text = "off",
+     .help = "End the source's QEMU once its guest runs elsewhere; off leaves it paused."},
     {.key = "skip-unpopulated",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,

@@ -1,0 +1,61 @@
+// Where another process has files mapped: what a guest's memory looks like from outside its VMM.
+// Invariant: addresses are the other process's, and are never dereferenced here.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace migrate::memory {
+
+// The file behind a mapping or a descriptor, by what /proc/PID/maps tells of it.
+struct FileIdentity {
+    std::uint64_t device = 0;  // dev_t
+    std::uint64_t inode = 0;
+    bool operator==(const FileIdentity&) const = default;
+};
+// Of an open file.
+Result<FileIdentity> identify(int fd);
+
+struct ForeignMapping {
+    std::uint64_t address = 0;
+    std::uint64_t size = 0;         // bytes
+    std::uint64_t file_offset = 0;  // bytes
+    std::uint64_t end() const { return address + size; }
+};
+
+// A shared mapping of a file; neighbours that continue each other are one.
+struct SharedFileMapping {
+    ForeignMapping where;
+    FileIdentity file;
+    bool writable = false;
+    std::string path;  // as in /proc/PID/maps, " (deleted)" included
+};
+
+// The process that writes some memory, if it is not this one, and where it has each region mapped.
+struct MemoryOwner {
+    pid_t pid = 0;                                     // 0: not known
+    std::string description;                           // "qemu-system-x86 (pid 4711)"
+    std::string other_writer;                          // see below; empty: none
+    std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
+};
+
+// All of the process's shared file mappings, by address. An Error if the process is gone or may not
+// be looked at.
+Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid);
+// The writable ones of this file.
+std::vector<ForeignMapping> mappings_of(const std::vector<SharedFileMapping>& all,
+                                        const FileIdentity& file);
+
+// Names the first process but `owner` and this one that has the file mapped for writing; empty if
+// there is none. Processes that may not be looked at count as none.
+std::string other_writer(const FileIdentity& file, pid_t owner);
+
+// "NAME (pid PID)", for messages.
+std::string process_name(pid_t pid);
+
+}  // namespace migrate::memory

@@ -1,0 +1,252 @@
+#include "memory/foreign_userfaultfd.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "memory/remote_call.hpp"
+
+namespace migrate::memory {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// How far the helper came, for the message.
+enum class Step : int { kDone, kSeize, kStop, kCall, kRefused, kFetch, kClose };
+
+// What the helper says: a datagram, with the descriptor beside it.
+struct Answer {
+    Step step = Step::kDone;
+    int code = 0;  // errno
+    std::int64_t stood_still_us = 0;
+};
+
+constexpr milliseconds kPatience{2000};
+constexpr std::size_t kMostLeftovers = 16;
+
+// Descriptors an interrupted helper of ours left in the process: a userfaultfd on which UFFDIO_API
+// was never called. Its own program calls that at once, so that one seen twice is nobody's.
+std::vector<int> unused_userfaultfds(pid_t pid) {
+    std::vector<int> found;
+    std::error_code ignored;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
+        std::error_code unreadable;
+        if (std::filesystem::read_symlink(entry.path(), unreadable) != "anon_inode:[userfaultfd]") {
+            continue;
+        }
+        const std::string number = entry.path().filename().string();
+        std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, number));
+        for (std::string line; std::getline(info, line);) {
+            // "API:\taa:FEATURES:IOCTLS" (fs/userfaultfd.c)
+            if (line.starts_with("API:") && line.find(":0:") != std::string::npos) {
+                found.push_back(std::stoi(number));
+            }
+        }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+std::vector<int> leftovers(pid_t pid) {
+    const std::vector<int> first = unused_userfaultfds(pid);
+    if (first.empty()) return {};
+    std::this_thread::sleep_for(milliseconds(20));
+    const std::vector<int> second = unused_userfaultfds(pid);
+    std::vector<int> both;
+    std::set_intersection(first.begin(), first.end(), second.begin(), second.end(),
+                          std::back_inserter(both));
+    both.resize(std::min(both.size(), kMostLeftovers));
+    return both;
+}
+
+void send_answer(int socket, const Answer& answer, int fd) {
+    iovec part{const_cast<Answer*>(&answer), sizeof answer};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (fd >= 0) {
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    (void)!::sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+// In the helper, which is a fork of a process that may have threads: system calls only.
+Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> left, int& faults) {
+    RemoteCall call(pid, gate);
+    if (const int code = call.seize(); code != 0) return {Step::kSeize, code};
+    const auto stopped_at = Clock::now();
+    if (const int code = call.stop(kPatience); code != 0) return {Step::kStop, code};
+    Answer answer;
+    for (const int fd : left) (void)call.run(SYS_close, static_cast<std::uint64_t>(fd));
+    const auto made = call.run(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    if (!made) {
+        answer = {Step::kCall, call.error()};
+    } else if (*made < 0) {
+        answer = {Step::kRefused, static_cast<int>(-*made)};
+    } else {
+        faults = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(*made), 0U));
+        if (faults < 0) answer = {Step::kFetch, errno};
+        const auto closed = call.run(SYS_close, static_cast<std::uint64_t>(*made));
+        if (!closed && answer.step == Step::kDone) answer = {Step::kClose, call.error()};
+    }
+    call.let_go();
+    answer.stood_still_us = std::chrono::ceil<microseconds>(Clock::now() - stopped_at).count();
+    return answer;
+}
+
+[[noreturn]] void help(int socket, pid_t pid, int pidfd, std::uint64_t gate,
+                       std::span<const int> left) {
+    // Ends by itself; a terminal's Ctrl-C must not end it half-way.
+    sigset_t all;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, nullptr);
+    (void)::setsid();
+    int faults = -1;
+    const Answer answer = attach(pid, pidfd, gate, left, faults);
+    send_answer(socket, answer, faults);
+    ::_exit(0);
+}
+
+Error explain(const Answer& answer, pid_t pid) {
+    const std::string who = fmt::format("process {}", pid);
+    switch (answer.step) {
+        case Step::kSeize: {
+            Error error = Error::system("attach to " + who + " by ptrace", answer.code);
+            if (answer.code != EPERM) return error;
+            return make_error(
+                "{}: it belongs to another user, is being debugged, or kernel.yama.ptrace_scope "
+                "forbids it; root, or CAP_SYS_PTRACE, may",
+                error.message());
+        }
+        case Step::kStop:
+            return Error::system("stop a thread of " + who, answer.code);
+        case Step::kRefused:
+            if (answer.code == EPERM) {
+                return make_error("{} may not make a userfaultfd: a seccomp filter of it forbids",
+                                  who);
+            }
+            return Error::system("make a userfaultfd in " + who, answer.code);
+        case Step::kFetch:
+            return Error::system("fetch a descriptor of " + who + " (pidfd_getfd)", answer.code);
+        default:
+            return Error::system("run a system call in " + who, answer.code);
+    }
+}
+
+Result<ForeignUserfaultfd> receive(int socket, pid_t pid) {
+    pollfd polled{socket, POLLIN, 0};
+    const auto patience = static_cast<int>((2 * kPatience).count());
+    while (::poll(&polled, 1, patience) < 0 && errno == EINTR) {
+    }
+    Answer answer;
+    iovec part{&answer, sizeof answer};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size != static_cast<ssize_t>(sizeof answer)) {
+        return make_error("the helper that attaches to process {} did not answer", pid);
+    }
+    ForeignUserfaultfd result;
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        result.faults.reset(fd);
+    }
+    if (answer.step != Step::kDone || !result.faults) return explain(answer, pid);
+    result.stood_still = microseconds(answer.stood_still_us);
+    return result;
+}
+
+// A filter may end the process for a call it does not know: it is not tried.
+Status check_no_filter(pid_t pid) {
+    std::ifstream status(fmt::format("/proc/{}/status", pid));
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("Seccomp:") && line.find('2') != std::string::npos) {
+            return make_error(
+                "process {} runs under a seccomp filter, which may end it for a userfaultfd call",
+                pid);
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
+    MIGRATE_TRY(check_no_filter(pid));
+    MIGRATE_ASSIGN(const std::uint64_t gate, find_syscall_instruction(pid));
+    const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
+    if (!pidfd) return Error::system(fmt::format("open process {}", pid), errno);
+    const std::vector<int> left = leftovers(pid);
+    std::array<int, 2> pair{-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+        return Error::system("make a socket pair", errno);
+    }
+    const UniqueFd ours(pair[0]);
+    UniqueFd theirs(pair[1]);
+    const pid_t helper = ::fork();
+    if (helper < 0) return Error::system("start the helper that attaches", errno);
+    if (helper == 0) help(theirs.get(), pid, pidfd.get(), gate, left);
+    theirs.reset();
+    auto result = receive(ours.get(), pid);
+    // It ends within kPatience of its own.
+    while (::waitpid(helper, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return result;
+}
+
+Status probe_foreign_userfaultfd() {
+    std::array<int, 2> pair{-1, -1};
+    if (::pipe2(pair.data(), O_CLOEXEC) != 0) return Error::system("make a pipe", errno);
+    UniqueFd gate(pair[0]);
+    UniqueFd opener(pair[1]);
+    const pid_t child = ::fork();
+    if (child < 0) return Error::system("start a process to try it on", errno);
+    if (child == 0) {
+        // Blocks in a system call until the parent closes its end.
+        ::close(opener.get());
+        char byte = 0;
+        (void)!::read(gate.get(), &byte, 1);
+        ::_exit(0);
+    }
+    gate.reset();
+    auto tried = open_foreign_userfaultfd(child);
+    opener.reset();
+    while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    if (!tried) return std::move(tried).error();
+    return {};
+}
+
+}  // namespace migrate::memory

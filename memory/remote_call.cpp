@@ -1,0 +1,196 @@
+#include "memory/remote_call.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fd.hpp"
+
+namespace migrate::memory {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds kCallPatience{1000};
+
+#if defined(__x86_64__)
+
+// include/linux/errno.h: what a system call that was interrupted leaves in its result register for
+// the kernel's way back to user mode.
+constexpr std::int64_t kRestartSys = -512;
+constexpr std::int64_t kRestartNoIntr = -513;
+constexpr std::int64_t kRestartNoHand = -514;
+constexpr std::int64_t kRestartBlock = -516;
+constexpr std::uint64_t kSyscallBytes = 2;  // of the instruction
+
+// The thread's registers as the kernel would have made them on its way back, had we not come: an
+// interrupted call is begun again.
+user_regs_struct restarted(user_regs_struct registers) {
+    if (static_cast<std::int64_t>(registers.orig_rax) < 0) return registers;
+    switch (static_cast<std::int64_t>(registers.rax)) {
+        case kRestartSys:
+        case kRestartNoIntr:
+        case kRestartNoHand:
+            registers.rax = registers.orig_rax;
+            break;
+        case kRestartBlock:
+            registers.rax = SYS_restart_syscall;
+            break;
+        default:
+            return registers;
+    }
+    registers.rip -= kSyscallBytes;
+    registers.orig_rax = ~0ULL;
+    return registers;
+}
+
+#endif
+
+}  // namespace
+
+#if defined(__x86_64__)
+
+Result<std::uint64_t> find_syscall_instruction(pid_t pid) {
+    std::ifstream maps(fmt::format("/proc/{}/maps", pid));
+    if (!maps) return Error::system(fmt::format("look at the memory of process {}", pid), errno);
+    for (std::string line; std::getline(maps, line);) {
+        if (!line.ends_with("[vdso]")) continue;
+        const std::uint64_t start = std::stoull(line, nullptr, 16);
+        const std::uint64_t end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+        std::vector<unsigned char> code(end - start);
+        iovec here{code.data(), code.size()};
+        // An address of the other process. NOLINTNEXTLINE(performance-no-int-to-ptr)
+        iovec there{reinterpret_cast<void*>(start), code.size()};
+        const ssize_t size = ::process_vm_readv(pid, &here, 1, &there, 1, 0);
+        if (size < 0) return Error::system(fmt::format("read memory of process {}", pid), errno);
+        for (std::size_t i = 0; i + 1 < static_cast<std::size_t>(size); ++i) {
+            if (code[i] == 0x0F && code[i + 1] == 0x05) return start + i;
+        }
+    }
+    return make_error("process {} has no vDSO with a system call in it (is it a 32-bit program?)",
+                      pid);
+}
+
+int RemoteCall::seize() {
+    if (::ptrace(PTRACE_SEIZE, pid_, nullptr, PTRACE_O_TRACESYSGOOD) != 0) return errno;
+    seized_ = true;
+    return 0;
+}
+
+bool RemoteCall::await_stop(milliseconds patience) {
+    const auto until = Clock::now() + patience;
+    // A thread stops within microseconds; one that waits for a disk may take longer.
+    for (int turn = 0;; ++turn) {
+        int status = 0;
+        const pid_t found = ::waitpid(pid_, &status, WNOHANG | __WALL);
+        if (found == pid_) {
+            stop_status_ = status;
+            if (WIFSTOPPED(status)) return true;
+            error_ = ESRCH;
+            return false;
+        }
+        if (found < 0 && errno != EINTR) {
+            error_ = errno;
+            return false;
+        }
+        if (Clock::now() >= until) {
+            error_ = ETIMEDOUT;
+            return false;
+        }
+        if (turn > 1000) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+}
+
+int RemoteCall::stop(milliseconds patience) {
+    if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return errno;
+    if (!await_stop(patience)) return error_;
+    // SIGSTOP and SIGKILL aside, signals wait until the thread is let go: none is lost.
+    const std::uint64_t all = ~0ULL;
+    if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &before_) != 0 ||
+        ::ptrace(PTRACE_GETSIGMASK, pid_, sizeof mask_before_, &mask_before_) != 0 ||
+        ::ptrace(PTRACE_SETSIGMASK, pid_, sizeof all, &all) != 0) {
+        return errno;
+    }
+    stopped_ = true;
+    return 0;
+}
+
+// To the next border of a system call. A SIGSTOP, which cannot be held back, stops the process when
+// the thread is let go.
+bool RemoteCall::resume_until_border() {
+    constexpr int kSyscallStop = SIGTRAP | 0x80;  // PTRACE_O_TRACESYSGOOD
+    constexpr int kMostStops = 64;
+    for (int stops = 0; stops < kMostStops; ++stops) {
+        if (::ptrace(PTRACE_SYSCALL, pid_, nullptr, nullptr) != 0) {
+            error_ = errno;
+            return false;
+        }
+        if (!await_stop(kCallPatience)) return false;
+        if (WSTOPSIG(stop_status_) == kSyscallStop) return true;
+    }
+    error_ = EPROTO;
+    return false;
+}
+
+std::optional<std::int64_t> RemoteCall::run(long number, std::uint64_t first,
+                                            std::uint64_t second) {
+    user_regs_struct registers = before_;
+    registers.rip = gate_;
+    registers.rax = static_cast<std::uint64_t>(number);
+    registers.orig_rax = ~0ULL;  // nothing to begin again
+    registers.rdi = first;
+    registers.rsi = second;
+    registers.rdx = 0;
+    if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &registers) != 0) {
+        error_ = errno;
+        return std::nullopt;
+    }
+    // In, and out again.
+    for (int border = 0; border < 2; ++border) {
+        if (!resume_until_border()) return std::nullopt;
+    }
+    if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0 ||
+        registers.rip != gate_ + kSyscallBytes) {
+        error_ = EPROTO;
+        return std::nullopt;
+    }
+    return static_cast<std::int64_t>(registers.rax);
+}
+
+void RemoteCall::let_go() {
+    if (stopped_) {
+        const user_regs_struct after = restarted(before_);
+        (void)::ptrace(PTRACE_SETREGS, pid_, nullptr, &after);
+        (void)::ptrace(PTRACE_SETSIGMASK, pid_, sizeof mask_before_, &mask_before_);
+        stopped_ = false;
+    }
+    if (seized_) (void)::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
+    seized_ = false;
+}
+
+#else
+
+Result<std::uint64_t> find_syscall_instruction(pid_t) {
+    return make_error("attaching to a process is known on x86-64 only");
+}
+int RemoteCall::seize() { return ENOSYS; }
+int RemoteCall::stop(milliseconds) { return ENOSYS; }
+std::optional<std::int64_t> RemoteCall::run(long, std::uint64_t, std::uint64_t) {
+    return std::nullopt;
+}
+void RemoteCall::let_go() {}
+
+#endif
+
+}  // namespace migrate::memory

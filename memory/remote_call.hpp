@@ -1,0 +1,53 @@
+// System calls run by a thread of another process, through ptrace. Invariant: from stop() on,
+// let_go() or destruction puts the thread's registers and signal mask back before it runs, so that
+// the system call it was in goes on as if nothing had been. System calls only, no allocation: may
+// be used in the child of a fork.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "base/error.hpp"
+
+namespace migrate::memory {
+
+// The address of a `syscall` instruction in the process's vDSO.
+Result<std::uint64_t> find_syscall_instruction(pid_t pid);
+
+class RemoteCall {
+  public:
+    // `gate` is from find_syscall_instruction(). The thread is the process's first.
+    RemoteCall(pid_t pid, std::uint64_t gate) : pid_(pid), gate_(gate) {}
+    ~RemoteCall() { let_go(); }
+    RemoteCall(const RemoteCall&) = delete;
+    RemoteCall& operator=(const RemoteCall&) = delete;
+
+    // 0 or errno.
+    int seize();
+    // Until the thread stands still: 0 or errno, ETIMEDOUT included.
+    int stop(std::chrono::milliseconds patience);
+    // What the call returned, -errno included; nothing if it could not be run, for error().
+    std::optional<std::int64_t> run(long number, std::uint64_t first, std::uint64_t second = 0);
+    int error() const { return error_; }
+    void let_go();
+
+  private:
+    bool await_stop(std::chrono::milliseconds patience);
+    bool resume_until_border();
+
+    pid_t pid_;
+    std::uint64_t gate_;
+    bool seized_ = false;
+    bool stopped_ = false;
+    int error_ = 0;
+    int stop_status_ = 0;  // of the last stop, as waitpid() told it
+    user_regs_struct before_{};
+    std::uint64_t mask_before_ = 0;  // the kernel's sigset_t
+};
+
+}  // namespace migrate::memory

@@ -1,0 +1,89 @@
+#include "memory/shared_source.hpp"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "memory/hugetlb_holes.hpp"
+#include "memory/populate.hpp"
+
+namespace migrate::memory {
+namespace {
+
+class SharedSource final : public PageSource {
+  public:
+    SharedSource(std::string_view uri, MemoryOwner owner) : uri_(uri), owner_(std::move(owner)) {}
+
+    Status add(SharedRegion region) {
+        struct stat status {};
+        if (::fstat(region.file.get(), &status) != 0) {
+            return Error::system(fmt::format("examine {}", region.path), errno);
+        }
+        if (static_cast<std::uint64_t>(status.st_size) < region.size_bytes) {
+            return make_error("{} has {} bytes, and the region '{}' that it holds has {}",
+                              region.path, status.st_size, region.name, region.size_bytes);
+        }
+        MIGRATE_ASSIGN(Mapping mapping, Mapping::create({.size = region.size_bytes,
+                                                         .protection = PROT_READ,
+                                                         .flags = MAP_SHARED | MAP_NORESERVE,
+                                                         .fd = region.file.get(),
+                                                         .what = region.path}));
+        const bool hugetlb = hugetlb_page_size(region.file.get()).has_value();
+        infos_.push_back({region.name, region.size_bytes});
+        parts_.push_back({std::move(region), std::move(mapping), hugetlb});
+        return {};
+    }
+
+    std::string_view description() const override { return uri_; }
+    std::span<const RegionInfo> regions() const override { return infos_; }
+    std::span<const std::byte> memory(RegionId region) const override {
+        return parts_[index_of(region)].mapping.bytes();
+    }
+
+    Status population(RegionId region, PageRange range,
+                      std::vector<PopulationExtent>& extents) const override {
+        const Part& part = parts_[index_of(region)];
+        const int file = part.region.file.get();
+        Status status = part.hugetlb ? hugetlb_population(file, part.mapping.size(), range, extents)
+                                     : file_population(file, part.mapping.size(), range, extents);
+        if (!status) return std::move(status).error().with_context(part.region.path);
+        return {};
+    }
+
+    Status prefault(RegionId region, PageRange range) const override {
+        const Part& part = parts_[index_of(region)];
+        const int code =
+            populate(part.mapping.bytes().subspan(range.offset_bytes(), range.size_bytes()),
+                     PopulateFor::kReading);
+        if (code == 0) return {};
+        return Error::system(
+            fmt::format("read {} at offset {}", part.region.path, range.offset_bytes()), code);
+    }
+
+    const MemoryOwner* owner() const override { return &owner_; }
+
+  private:
+    struct Part {
+        SharedRegion region;
+        Mapping mapping;
+        bool hugetlb = false;
+    };
+
+    std::string uri_;
+    MemoryOwner owner_;
+    std::vector<RegionInfo> infos_;
+    std::vector<Part> parts_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PageSource>> open_shared_source(std::string_view uri,
+                                                       std::vector<SharedRegion> regions,
+                                                       MemoryOwner owner) {
+    auto source = std::make_unique<SharedSource>(uri, std::move(owner));
+    for (SharedRegion& region : regions) MIGRATE_TRY(source->add(std::move(region)));
+    return std::unique_ptr<PageSource>(std::move(source));
+}
+
+}  // namespace migrate::memory

@@ -1,0 +1,30 @@
+// Memory of another process as a source: files that it has mapped shared, mapped here too, for
+// reading. What is populated is told at the time of the question; a page written later is for a
+// dirty tracker to see.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "memory/page_source.hpp"
+
+namespace migrate::memory {
+
+struct SharedRegion {
+    std::string name;
+    UniqueFd file;                 // open for reading; a sink's for writing, too
+    std::uint64_t size_bytes = 0;  // of the region, which begins at the file's first byte
+    std::string path;              // for messages
+};
+
+// `owner` has one entry a region, whose mappings cover it. An Error if a file is shorter than its
+// region or cannot be mapped.
+Result<std::unique_ptr<PageSource>> open_shared_source(std::string_view uri,
+                                                       std::vector<SharedRegion> regions,
+                                                       MemoryOwner owner);
+
+}  // namespace migrate::memory

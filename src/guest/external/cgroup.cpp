@@ -1,0 +1,72 @@
+#include "guest/external/cgroup.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace migrate::guest {
+namespace {
+
+// The mount point of the hierarchy (proc(5): mountinfo): version 2's, or the one of version 1 that
+// has the controller.
+std::string mount_point(std::string_view controller) {
+    std::ifstream mounts("/proc/self/mounts");
+    for (std::string line; std::getline(mounts, line);) {
+        std::istringstream words(line);
+        std::string device;
+        std::string point;
+        std::string type;
+        std::string options;
+        words >> device >> point >> type >> options;
+        if (controller.empty()
+                ? type == "cgroup2"
+                : type == "cgroup" && ("," + options + ",").find(fmt::format(",{},", controller)) !=
+                                          std::string::npos) {
+            return point;
+        }
+    }
+    return {};
+}
+
+// "HIERARCHY:CONTROLLERS:PATH" (cgroups(7))
+std::string path_of(pid_t pid, std::string_view controller) {
+    std::ifstream groups(fmt::format("/proc/{}/cgroup", pid));
+    for (std::string line; std::getline(groups, line);) {
+        const std::size_t first = line.find(':');
+        const std::size_t second = line.find(':', first + 1);
+        if (second == std::string::npos) continue;
+        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+        const bool found = controller.empty() ? controllers == ",,"
+                                              : controllers.find(fmt::format(",{},", controller)) !=
+                                                    std::string::npos;
+        if (found) return line.substr(second + 1);
+    }
+    return {};
+}
+
+bool is_alone(const std::string& folder, pid_t pid) {
+    std::ifstream processes(folder + "/cgroup.procs");
+    std::size_t others = 0;
+    bool found = false;
+    for (pid_t process = 0; processes >> process;) {
+        found = found || process == pid;
+        if (process != pid) ++others;
+    }
+    return found && others == 0;
+}
+
+}  // namespace
+
+std::string own_cgroup(pid_t pid, std::string_view knob, std::string_view controller) {
+    const std::string root = mount_point(controller);
+    const std::string path = path_of(pid, controller);
+    if (root.empty() || path.empty() || path == "/") return {};
+    std::string folder = root + path;
+    std::error_code ignored;
+    if (!std::filesystem::exists(folder + "/" + std::string(knob), ignored)) return {};
+    return is_alone(folder, pid) ? folder : std::string();
+}
+
+}  // namespace migrate::guest

@@ -1,0 +1,152 @@
+#include "guest/external/guardian.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <thread>
+
+#include "guest/qemu/undo_commands.hpp"
+#include "qmp/message.hpp"
+
+namespace migrate::guest {
+namespace {
+
+// An undo with all its commands is a few kilobytes.
+constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
+// The descriptors the child keeps beside standard error.
+constexpr int kSocket = 3;
+constexpr int kProcess = 4;
+
+std::string encode(const Undo& undo) {
+    qmp::Json json = {
+        {"wake", undo.wake}, {"files", qmp::Json::array()}, {"commands", qmp::Json::array()}};
+    for (const auto& [path, content] : undo.files) json["files"].push_back({path, content});
+    for (const std::string& command : undo.commands) json["commands"].push_back(command);
+    return json.dump();
+}
+
+// Our own words, written by encode().
+Undo decode(const std::string& text) {
+    Undo undo;
+    const qmp::Json json = qmp::Json::parse(text, nullptr, false);
+    if (!json.is_object()) return undo;
+    undo.wake = json["wake"].get<bool>();
+    for (const auto& file : json["files"]) {
+        undo.files.emplace_back(file[0].get<std::string>(), file[1].get<std::string>());
+    }
+    for (const auto& command : json["commands"]) {
+        undo.commands.push_back(command.get<std::string>());
+    }
+    return undo;
+}
+
+int send_signal(int process, int number) {
+    return static_cast<int>(::syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
+}
+
+void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
+    for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
+    if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
+    if (undo.commands.empty()) return;
+    const Status done = run_undo_commands(qmp, undo.commands);
+    fmt::print(stderr, "migrate: its process died; {}\n",
+               done ? "the guest was put right again"
+                    : "the guest cannot be put right: " + done.error().message());
+}
+
+// The child: a fork of a process that may have threads, whose locks it does not touch.
+[[noreturn]] void guard(int socket, int process, const std::string& qmp) {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, nullptr);
+    static_cast<void>(::setsid());
+    // By way of high numbers: either may be where the other is to go.
+    const int high_socket = ::fcntl(socket, F_DUPFD, 100);
+    const int high_process = process < 0 ? -1 : ::fcntl(process, F_DUPFD, 100);
+    ::dup2(high_socket, kSocket);
+    if (high_process >= 0) ::dup2(high_process, kProcess);
+    ::syscall(SYS_close_range, high_process < 0 ? kProcess : kProcess + 1, ~0U, 0);
+    const int nowhere = ::open("/dev/null", O_RDWR);
+    ::dup2(nowhere, STDIN_FILENO);
+    ::dup2(nowhere, STDOUT_FILENO);
+
+    std::string last;
+    std::string message(kMaxMessage, '\0');
+    while (true) {
+        const ssize_t size = ::recv(kSocket, message.data(), message.size(), 0);
+        if (size < 0 && errno == EINTR) continue;
+        if (size <= 0) break;
+        last = message.substr(0, static_cast<std::size_t>(size));
+    }
+    if (!last.empty()) put_right(decode(last), qmp, high_process >= 0);
+    ::_exit(0);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& qmp) {
+    UniqueFd process;
+    if (pid != 0) {
+        process.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
+        if (!process) return Error::system(fmt::format("open process {}", pid), errno);
+    }
+    std::array<int, 2> pair{-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+        return Error::system("make a socket pair", errno);
+    }
+    UniqueFd ours(pair[0]);
+    const UniqueFd theirs(pair[1]);
+    const pid_t child = ::fork();
+    if (child < 0) return Error::system("start the process that guards the guest", errno);
+    if (child == 0) guard(theirs.get(), process.get(), qmp);
+    return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(process), child));
+}
+
+Guardian::~Guardian() {
+    static_cast<void>(entrust({}));
+    socket_.reset();
+    while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+Status Guardian::entrust(const Undo& undo) {
+    const std::string message = encode(undo);
+    while (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
+        if (errno == EINTR) continue;
+        return Error::system("tell the process that guards the guest", errno);
+    }
+    return {};
+}
+
+Status Guardian::signal(int number) const {
+    if (send_signal(process_.get(), number) == 0) return {};
+    return Error::system("signal the guest's process", errno);
+}
+
+bool Guardian::alive() const {
+    // A pidfd is readable once its process has ended.
+    pollfd polled{process_.get(), POLLIN, 0};
+    return !process_ || ::poll(&polled, 1, 0) == 0;
+}
+
+Status write_knob(const std::string& path, const std::string& content) {
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!file) return Error::system("open " + path, errno);
+    if (::write(file.get(), content.data(), content.size()) ==
+        static_cast<ssize_t>(content.size())) {
+        return {};
+    }
+    return Error::system("write to " + path, errno);
+}
+
+}  // namespace migrate::guest

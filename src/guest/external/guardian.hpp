@@ -1,0 +1,57 @@
+// A second process that puts a foreign guest right if this one dies: a SIGKILL between pausing a
+// guest and letting it go must not leave it paused for ever. Invariant: what was entrusted last,
+// and that alone, is done at most once, and only after this process is gone.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate::guest {
+
+// What there is to put right, in this order.
+struct Undo {
+    bool wake = false;                                         // SIGCONT to the guest's process
+    std::vector<std::pair<std::string, std::string>> files{};  // path and content: a cgroup's knobs
+    // Commands in QMP's own words, one JSON object each; one that QEMU refuses is tried again for
+    // up to 10 s, and then left out.
+    std::vector<std::string> commands{};
+};
+
+class Guardian {
+  public:
+    // Watches over the process `pid` (0: none) and the QMP socket `qmp` ("unix:PATH"; empty: none).
+    // Forks: the new process has no other descriptor of ours, takes no terminal's signals, and ends
+    // with this object.
+    static Result<std::unique_ptr<Guardian>> start(pid_t pid, const std::string& qmp);
+    ~Guardian();
+    Guardian(const Guardian&) = delete;
+    Guardian& operator=(const Guardian&) = delete;
+
+    // From its return on this is what will be done, and nothing that was entrusted before.
+    Status entrust(const Undo& undo);
+    // The signal, to the very process, even if its number was given to another one since. An Error
+    // if it is gone.
+    Status signal(int number) const;
+    // Whether the process that is watched over is there.
+    bool alive() const;
+
+  private:
+    Guardian(UniqueFd socket, UniqueFd process, pid_t child)
+        : socket_(std::move(socket)), process_(std::move(process)), child_(child) {}
+
+    UniqueFd socket_;
+    UniqueFd process_;  // a pidfd; empty for none
+    pid_t child_;
+};
+
+// Writes `content` into an existing file in one write, as the kernel's own files want it.
+Status write_knob(const std::string& path, const std::string& content);
+
+}  // namespace migrate::guest

@@ -1,0 +1,304 @@
+#include "guest/external/process_guest.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/log.hpp"
+#include "guest/external/cgroup.hpp"
+#include "guest/external/guardian.hpp"
+#include "guest/external/throttle.hpp"
+#include "memory/shared_source.hpp"
+#include "memory/uri.hpp"
+
+namespace migrate::guest {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// There is nothing but memory to be said of a process.
+constexpr std::string_view kState = "MPRC\1";
+constexpr std::chrono::milliseconds kStopPatience{5000};
+
+enum class PauseBy { kNothing, kSigstop, kFreezer };
+
+struct ProcessSpec {
+    pid_t pid = 0;
+    std::vector<std::string> files;
+    PauseBy pause = PauseBy::kNothing;
+};
+
+Error usage(std::string_view uri, std::string_view what) {
+    return make_error(ErrorKind::kUsage, "--source {}: {}", uri, what);
+}
+
+Result<ProcessSpec> parse(std::string_view uri, std::string_view text) {
+    constexpr std::array<std::string_view, 2> kKeys{"map", "pause"};
+    const std::vector<std::string_view> words = memory::split_words(text);
+    ProcessSpec spec;
+    if (words.empty()) return usage(uri, "the process's number is missing");
+    const char* end = words[0].data() + words[0].size();
+    const auto parsed = std::from_chars(words[0].data(), end, spec.pid);
+    if (parsed.ec != std::errc() || parsed.ptr != end || spec.pid <= 0) {
+        return usage(uri, fmt::format("'{}' is no process's number", words[0]));
+    }
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], kKeys));
+        if (pair.key == "map") {
+            spec.files.emplace_back(pair.value);
+        } else if (pair.value == "sigstop") {
+            spec.pause = PauseBy::kSigstop;
+        } else if (pair.value == "freezer") {
+            spec.pause = PauseBy::kFreezer;
+        } else if (pair.value != "none") {
+            return usage(uri, fmt::format("pause={}: it is none, sigstop or freezer", pair.value));
+        }
+    }
+    if (spec.files.empty()) return usage(uri, "which of its files are memory? map=FILE says so");
+    return spec;
+}
+
+// The files that freeze a process's own cgroup.
+struct Freezer {
+    std::string knob;
+    std::string freeze;
+    std::string thaw;
+    std::string state;   // a file …
+    std::string frozen;  // … one of whose lines is this once all stand still
+};
+
+Freezer find_freezer(pid_t pid) {
+    if (const std::string group = own_cgroup(pid, "cgroup.freeze", ""); !group.empty()) {
+        return {group + "/cgroup.freeze", "1", "0", group + "/cgroup.events", "frozen 1"};
+    }
+    if (const std::string group = own_cgroup(pid, "freezer.state", "freezer"); !group.empty()) {
+        return {group + "/freezer.state", "FROZEN", "THAWED", group + "/freezer.state", "FROZEN"};
+    }
+    return {};
+}
+
+bool has_line(const std::string& path, std::string_view wanted) {
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+        if (line == wanted) return true;
+    }
+    return false;
+}
+
+// Whether all threads are stopped ("State:\tT", proc(5)).
+bool all_stopped(pid_t pid) {
+    std::error_code failed;
+    for (const auto& thread :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
+        std::ifstream status(thread.path() / "status");
+        bool stopped = !status;  // it has ended
+        for (std::string line; std::getline(status, line);) {
+            if (line.starts_with("State:")) stopped = line.find_first_of("TtZX", 6) == 7;
+        }
+        if (!stopped) return false;
+    }
+    return !failed;
+}
+
+// Neither way of stopping a process tells when it is done.
+template <typename Done>
+Status await(std::string_view what, Done done) {
+    const auto until = Clock::now() + kStopPatience;
+    while (!done()) {
+        if (Clock::now() >= until) {
+            return make_error(ErrorKind::kTimeout, "{} within {} ms", what, kStopPatience.count());
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    return {};
+}
+
+class ProcessGuest final : public Guest {
+  public:
+    ProcessGuest(pid_t pid, PauseBy by, Freezer freezer, std::unique_ptr<Guardian> guardian,
+                 std::unique_ptr<Throttle> throttle)
+        : pid_(pid),
+          by_(by),
+          freezer_(std::move(freezer)),
+          guardian_(std::move(guardian)),
+          throttle_(std::move(throttle)) {}
+    ~ProcessGuest() override {
+        throttle_.reset();
+        if (!given_away_ && !running_) static_cast<void>(resume());
+    }
+
+    std::string_view kind() const override { return kProcessKind; }
+    bool lives_here() const override { return false; }
+    bool running() const override { return running_; }
+
+    Status pause() override {
+        if (!running_) return {};
+        MIGRATE_TRY(throttle_->hold());
+        if (by_ != PauseBy::kNothing) {
+            MIGRATE_TRY(guardian_->entrust(undo_all()));
+            running_ = false;
+        }
+        if (by_ == PauseBy::kSigstop) {
+            MIGRATE_TRY(guardian_->signal(SIGSTOP));
+            MIGRATE_TRY(await("the process did not stop", [this] { return all_stopped(pid_); }));
+        } else if (by_ == PauseBy::kFreezer) {
+            MIGRATE_TRY(write_knob(freezer_.knob, freezer_.freeze));
+            MIGRATE_TRY(await("the process's cgroup did not freeze",
+                              [this] { return has_line(freezer_.state, freezer_.frozen); }));
+        }
+        return {};
+    }
+
+    Status resume() override {
+        if (running_) return {};
+        if (by_ == PauseBy::kSigstop) MIGRATE_TRY(guardian_->signal(SIGCONT));
+        if (by_ == PauseBy::kFreezer) MIGRATE_TRY(write_knob(freezer_.knob, freezer_.thaw));
+        running_ = true;
+        return throttle_->release();
+    }
+
+    Status throttle(unsigned percent) override {
+        MIGRATE_TRY(guardian_->entrust(undo_all()));
+        return throttle_->set(percent);
+    }
+
+    Result<std::string> save_state() override { return std::string(kState); }
+    Activity activity() const override {
+        return {.run_time =
+                    std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_)};
+    }
+    Status check() override { return {}; }
+
+    void give_away() override {
+        given_away_ = true;
+        static_cast<void>(guardian_->entrust(throttle_->undo()));
+    }
+    void take_back() override {
+        given_away_ = false;
+        static_cast<void>(guardian_->entrust(undo_all()));
+    }
+
+  private:
+    Undo undo_all() const {
+        Undo undo = throttle_->undo();
+        if (by_ == PauseBy::kSigstop) undo.wake = true;
+        if (by_ == PauseBy::kFreezer) undo.files.emplace_back(freezer_.knob, freezer_.thaw);
+        return undo;
+    }
+
+    pid_t pid_;
+    PauseBy by_;
+    Freezer freezer_;
+    std::unique_ptr<Guardian> guardian_;
+    std::unique_ptr<Throttle> throttle_;
+    std::atomic<bool> running_{true};
+    bool given_away_ = false;
+    Clock::time_point began_ = Clock::now();
+};
+
+// Memory that arrived.
+class ArrivedProcess final : public Guest {
+  public:
+    std::string_view kind() const override { return kProcessKind; }
+    bool lives_here() const override { return false; }
+    bool running() const override { return false; }
+    Status pause() override { return {}; }
+    Status resume() override { return {}; }
+    Status throttle(unsigned) override { return {}; }
+    Result<std::string> save_state() override { return std::string(kState); }
+    Activity activity() const override { return {}; }
+    Status check() override { return {}; }
+};
+
+Status add_region(const ProcessSpec& spec, const std::string& path,
+                  const std::vector<memory::SharedFileMapping>& mappings,
+                  std::vector<memory::SharedRegion>& regions, memory::MemoryOwner& owner) {
+    UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file) return Error::system("open " + path, errno);
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) return Error::system("examine " + path, errno);
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (!S_ISREG(status.st_mode) || size == 0 || size % kPageSize != 0) {
+        return make_error("{} is no file of whole pages", path);
+    }
+    MIGRATE_ASSIGN(const memory::FileIdentity identity, memory::identify(file.get()));
+    std::vector<memory::ForeignMapping> where = memory::mappings_of(mappings, identity);
+    if (where.empty()) {
+        return make_error("process {} does not have {} mapped shared and writable", spec.pid, path);
+    }
+    for (memory::ForeignMapping& mapping : where) {
+        if (mapping.file_offset + mapping.size > (size + kPageSize - 1) / kPageSize * kPageSize) {
+            return make_error("process {} has more of {} mapped than there is of it", spec.pid,
+                              path);
+        }
+    }
+    if (owner.other_writer.empty()) owner.other_writer = memory::other_writer(identity, spec.pid);
+    owner.regions.push_back(std::move(where));
+    const std::string name = spec.files.size() == 1 ? "ram" : fmt::format("ram{}", regions.size());
+    regions.push_back({name, std::move(file), size, path});
+    return {};
+}
+
+Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
+    MIGRATE_ASSIGN(const auto mappings, memory::shared_file_mappings(spec.pid));
+    std::vector<memory::SharedRegion> regions;
+    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}};
+    for (const std::string& path : spec.files) {
+        MIGRATE_TRY(add_region(spec, path, mappings, regions, owner));
+    }
+    Freezer freezer;
+    if (spec.pause == PauseBy::kFreezer) {
+        freezer = find_freezer(spec.pid);
+        if (freezer.knob.empty()) {
+            return make_error(
+                "pause=freezer: the process has no cgroup of its own with a freezer; "
+                "use pause=sigstop");
+        }
+    }
+    if (spec.pause == PauseBy::kNothing) {
+        log::info("{} is not paused (pause=none): the copy is of no single moment",
+                  owner.description);
+    }
+    MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
+    auto throttle =
+        Throttle::create(*guardian, spec.pid, std::max(1U, std::thread::hardware_concurrency()));
+    MIGRATE_ASSIGN(auto source,
+                   memory::open_shared_source(uri, std::move(regions), std::move(owner)));
+    return Machine{std::move(source),
+                   std::make_unique<ProcessGuest>(spec.pid, spec.pause, std::move(freezer),
+                                                  std::move(guardian), std::move(throttle)),
+                   {}};
+}
+
+}  // namespace
+
+Result<Machine> open_process_machine(std::string_view uri, std::string_view words) {
+    MIGRATE_ASSIGN(const ProcessSpec spec, parse(uri, words));
+    auto machine = open_spec(uri, spec);
+    if (!machine) return std::move(machine).error().with_context(uri).as(ErrorKind::kUsage);
+    return machine;
+}
+
+Result<std::unique_ptr<Guest>> load_process(std::string_view state) {
+    if (state != kState) {
+        return make_error(ErrorKind::kProtocol, "this is no state of a process: {} bytes",
+                          state.size());
+    }
+    return std::unique_ptr<Guest>(std::make_unique<ArrivedProcess>());
+}
+
+}  // namespace migrate::guest

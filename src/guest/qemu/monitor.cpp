@@ -1,0 +1,294 @@
+#include "guest/qemu/monitor.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "guest/qemu/undo_commands.hpp"
+
+namespace migrate::guest {
+namespace {
+
+using qmp::Json;
+using std::chrono::milliseconds;
+
+// The name under which QEMU knows our end of a socket.
+constexpr std::string_view kFdName = "migrate-state";
+// Without a limit, as far as a local socket goes: QEMU's own default is 128 MiB/s.
+constexpr std::uint64_t kStateBandwidth = std::uint64_t{1} << 40;
+constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
+
+// The answer is another program's word.
+std::string text_of(const Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_string()
+               ? member->get<std::string>()
+               : std::string();
+}
+std::uint64_t number_of(const Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_number_unsigned()
+               ? member->get<std::uint64_t>()
+               : 0;
+}
+bool flag_of(const Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_boolean() &&
+           member->get<bool>();
+}
+
+std::string command_line(std::string_view command, const Json& arguments) {
+    return Json{{"execute", command}, {"arguments", arguments}}.dump();
+}
+
+Status await_ready(int socket, short events) {
+    pollfd polled{socket, events, 0};
+    while (true) {
+        const int ready = ::poll(&polled, 1, static_cast<int>(kQmpPatience.count()));
+        if (ready > 0) return {};
+        if (ready == 0) {
+            return make_error(ErrorKind::kTimeout, "QEMU's state does not move for {} ms",
+                              kQmpPatience.count());
+        }
+        if (errno != EINTR) return Error::system("poll a socket", errno);
+    }
+}
+
+// Capabilities that leave the stream as it is.
+bool is_harmless(std::string_view capability) {
+    return capability == "events" || capability == "late-block-activate" ||
+           capability == "dirty-bitmaps" || capability == "validate-uuid";
+}
+bool is_wanted(std::string_view capability) {
+    return capability == "x-ignore-shared" || capability == "events" ||
+           // The destination takes the disks when its guest runs, not when it is loaded.
+           capability == "late-block-activate";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Monitor>> Monitor::connect(const std::string& path) {
+    const std::string address = "unix:" + path;
+    MIGRATE_ASSIGN(auto client, qmp::Client::connect(address, kQmpPatience, {}));
+    return std::unique_ptr<Monitor>(new Monitor(address, std::move(client)));
+}
+
+Status Monitor::reconnect() {
+    client_.reset();
+    MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, {}));
+    return {};
+}
+
+std::string Monitor::version() const {
+    const auto qemu = client_->version().find("qemu");
+    if (qemu == client_->version().end()) return "?";
+    return fmt::format("{}.{}.{}", number_of(*qemu, "major"), number_of(*qemu, "minor"),
+                       number_of(*qemu, "micro"));
+}
+
+bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
+    const auto qemu = client_->version().find("qemu");
+    if (qemu == client_->version().end()) return false;
+    return std::pair(number_of(*qemu, "major"), number_of(*qemu, "minor")) >=
+           std::pair(major, minor);
+}
+
+Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
+    return client_->execute(command, arguments, kQmpPatience, {});
+}
+
+Result<std::string> Monitor::run_state() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-status"));
+    return text_of(answer, "status");
+}
+
+Result<std::string> Monitor::migration_state() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-migrate"));
+    const std::string status = text_of(answer, "status");
+    return status.empty() ? "none" : status;
+}
+
+Result<std::string> Monitor::blocked_by() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-migrate"));
+    const auto reasons = answer.find("blocked-reasons");
+    if (reasons == answer.end() || !reasons->is_array() || reasons->empty()) return std::string();
+    return reasons->front().is_string() ? reasons->front().get<std::string>() : std::string("?");
+}
+
+Result<std::size_t> Monitor::cpu_count() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-cpus-fast"));
+    return answer.size();
+}
+
+Result<std::vector<MemoryBackend>> Monitor::memory_backends() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-memdev"));
+    std::vector<MemoryBackend> backends;
+    for (const Json& entry : answer) {
+        MemoryBackend backend{
+            text_of(entry, "id"), number_of(entry, "size"), flag_of(entry, "share"), {}, {}};
+        const Json where = {{"path", "/objects/" + backend.id}, {"property", "type"}};
+        const auto type = ask("qom-get", where);
+        if (type && type->is_string()) backend.type = type->get<std::string>();
+        const auto path =
+            ask("qom-get", {{"path", "/objects/" + backend.id}, {"property", "mem-path"}});
+        // A memfd has none.
+        if (path && path->is_string()) backend.path = path->get<std::string>();
+        backends.push_back(std::move(backend));
+    }
+    return backends;
+}
+
+Result<std::uint64_t> Monitor::memory_bytes() {
+    MIGRATE_ASSIGN(const Json answer, ask("query-memory-size-summary"));
+    return number_of(answer, "base-memory") + number_of(answer, "plugged-memory");
+}
+
+Status Monitor::prepare_for_state() {
+    MIGRATE_TRY(set_capabilities());
+    return set_parameters();
+}
+
+Status Monitor::set_capabilities() {
+    MIGRATE_ASSIGN(const Json known, ask("query-migrate-capabilities"));
+    Json changes = Json::array();
+    Json undo = Json::array();
+    bool can_ignore_shared = false;
+    for (const Json& entry : known) {
+        const std::string name = text_of(entry, "capability");
+        const bool on = flag_of(entry, "state");
+        const bool wanted = is_wanted(name) || (on && is_harmless(name));
+        can_ignore_shared = can_ignore_shared || name == "x-ignore-shared";
+        if (on == wanted) continue;
+        changes.push_back({{"capability", name}, {"state", wanted}});
+        undo.push_back({{"capability", name}, {"state", on}});
+    }
+    if (!can_ignore_shared) {
+        return make_error("QEMU {} does not know x-ignore-shared, by which its devices travel",
+                          version());
+    }
+    if (changes.empty()) return {};
+    undo_.push_back(command_line("migrate-set-capabilities", {{"capabilities", undo}}));
+    MIGRATE_TRY(ask("migrate-set-capabilities", {{"capabilities", changes}}));
+    return {};
+}
+
+Status Monitor::set_parameters() {
+    MIGRATE_ASSIGN(const Json known, ask("query-migrate-parameters"));
+    Json changes = {{"max-bandwidth", kStateBandwidth}};
+    Json undo = {{"max-bandwidth", number_of(known, "max-bandwidth")}};
+    // The socket does not leave the host.
+    if (const std::string tls = text_of(known, "tls-creds"); !tls.empty()) {
+        changes["tls-creds"] = "";
+        undo["tls-creds"] = tls;
+    }
+    undo_.push_back(command_line("migrate-set-parameters", undo));
+    MIGRATE_TRY(ask("migrate-set-parameters", changes));
+    return {};
+}
+
+Status Monitor::put_back() {
+    Status first;
+    while (!undo_.empty()) {
+        const Json command = Json::parse(undo_.back(), nullptr, false);
+        auto done = ask(command["execute"].get<std::string>(), command["arguments"]);
+        if (!done && first) first = std::move(done).error();
+        undo_.pop_back();
+    }
+    return first;
+}
+
+// One end of a new socket, whose other end QEMU has under kFdName.
+Result<UniqueFd> Monitor::give_socket() {
+    std::array<int, 2> pair{-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+        return Error::system("make a socket pair", errno);
+    }
+    UniqueFd ours(pair[0]);
+    const UniqueFd theirs(pair[1]);
+    MIGRATE_TRY(
+        client_->execute_with_fd("getfd", {{"fdname", kFdName}}, theirs.get(), kQmpPatience, {}));
+    return ours;
+}
+
+Result<std::string> Monitor::save_state(std::size_t limit) {
+    MIGRATE_ASSIGN(const UniqueFd socket, give_socket());
+    client_->forget_events("MIGRATION");
+    MIGRATE_TRY(ask("migrate", {{"uri", fmt::format("fd:{}", kFdName)}}));
+    std::string state;
+    while (true) {
+        MIGRATE_TRY(await_ready(socket.get(), POLLIN));
+        const std::size_t used = state.size();
+        state.resize(used + kReadBytes);
+        const ssize_t size = ::recv(socket.get(), state.data() + used, kReadBytes, 0);
+        if (size < 0 && errno != EINTR) return Error::system("read QEMU's state", errno);
+        state.resize(used + static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        if (size == 0) break;
+        if (state.size() > limit) {
+            return make_error("QEMU's state has more than {} bytes: is there guest memory in it?",
+                              limit);
+        }
+    }
+    MIGRATE_TRY(await_migration());
+    return state;
+}
+
+Status Monitor::load_state(std::string_view state) {
+    MIGRATE_ASSIGN(UniqueFd socket, give_socket());
+    client_->forget_events("MIGRATION");
+    MIGRATE_TRY(ask("migrate-incoming", {{"uri", fmt::format("fd:{}", kFdName)}}));
+    while (!state.empty()) {
+        MIGRATE_TRY(await_ready(socket.get(), POLLOUT));
+        const ssize_t size =
+            ::send(socket.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (size >= 0) {
+            state.remove_prefix(static_cast<std::size_t>(size));
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            break;  // why, the migration's end tells
+        } else if (errno != EINTR && errno != EAGAIN) {
+            return Error::system("write QEMU's state", errno);
+        }
+    }
+    // Not before QEMU has read it all: to its main loop an end of the stream is an error.
+    return await_migration();
+}
+
+Status Monitor::end_migration() {
+    const auto is_over = [](const std::string& state) {
+        return state == "none" || state == "completed" || state == "failed" || state == "cancelled";
+    };
+    MIGRATE_ASSIGN(std::string state, migration_state());
+    if (is_over(state)) return {};
+    client_->forget_events("MIGRATION");
+    MIGRATE_TRY(ask("migrate_cancel"));
+    const auto until = std::chrono::steady_clock::now() + kQmpPatience;
+    while (true) {
+        MIGRATE_ASSIGN(state, migration_state());
+        if (is_over(state)) return {};
+        if (std::chrono::steady_clock::now() >= until) {
+            return make_error(ErrorKind::kTimeout, "QEMU's migration does not end: it is '{}'",
+                              state);
+        }
+        // Its change is an event where the capability `events` is on, as it was for our own.
+        static_cast<void>(client_->wait_event("MIGRATION", milliseconds(100), {}));
+    }
+}
+
+// Until QEMU says that its migration has ended, well or not.
+Status Monitor::await_migration() {
+    while (true) {
+        MIGRATE_ASSIGN(const Json event, client_->wait_event("MIGRATION", kQmpPatience, {}));
+        const std::string status =
+            event.contains("data") ? text_of(event["data"], "status") : std::string();
+        if (status == "completed") return {};
+        if (status != "failed" && status != "cancelled") continue;
+        const auto answer = ask("query-migrate");
+        const std::string why = answer ? text_of(*answer, "error-desc") : std::string();
+        return make_error("QEMU's migration of its devices {}{}{}", status, why.empty() ? "" : ": ",
+                          why);
+    }
+}
+
+}  // namespace migrate::guest

@@ -1,0 +1,89 @@
+// What a migration asks of a QEMU by QMP. Invariant: every change of its settings is in undo(),
+// until put_back() has taken it back.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "qmp/client.hpp"
+
+namespace migrate::guest {
+
+// Long: a QEMU under load, or stopped by a throttle, answers late.
+inline constexpr std::chrono::milliseconds kQmpPatience{20'000};
+
+// A memory backend (query-memdev).
+struct MemoryBackend {
+    std::string id;
+    std::uint64_t size_bytes = 0;
+    bool shared = false;
+    std::string type;  // "memory-backend-file"; empty: QEMU does not tell
+    std::string path;  // its mem-path, a file or a folder; empty: none
+};
+
+// Used by one thread at a time. Errors name the command.
+class Monitor {
+  public:
+    // `path` of the QMP socket.
+    static Result<std::unique_ptr<Monitor>> connect(const std::string& path);
+
+    const std::string& address() const { return address_; }
+    pid_t peer_pid() const { return client_->peer_pid(); }
+    // "7.2.22"
+    std::string version() const;
+
+    // Whether it is of that version or a later one.
+    bool is_at_least(std::uint64_t major, std::uint64_t minor) const;
+
+    Result<qmp::Json> ask(std::string_view command,
+                          const qmp::Json& arguments = qmp::Json::object());
+    // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …
+    Result<std::string> run_state();
+    // How its last or present migration fares: "none", "active", "completed", "failed", …
+    Result<std::string> migration_state();
+    Result<std::vector<MemoryBackend>> memory_backends();
+    // Bytes of guest memory, plugged memory included.
+    Result<std::uint64_t> memory_bytes();
+    // What keeps this guest from being migrated at all; empty: nothing.
+    Result<std::string> blocked_by();
+    Result<std::size_t> cpu_count();
+
+    // As QEMU is to be while its device state goes through a socket: x-ignore-shared, and nothing
+    // else that would change the stream.
+    Status prepare_for_state();
+    // The commands that put its settings back as they were.
+    const std::vector<std::string>& undo() const { return undo_; }
+    Status put_back();
+
+    // QEMU's devices, and what memory of its own is not shared, as QEMU writes them; at most
+    // `limit` bytes. The guest is paused, and prepare_for_state() was called.
+    Result<std::string> save_state(std::size_t limit);
+    // The way back, at a QEMU that waits for it. kLostConnection if it ended over it, as QEMU does
+    // when it cannot load.
+    Status load_state(std::string_view state);
+
+    // Cancels a migration that is under way and waits until it has ended; success if there is none.
+    Status end_migration();
+
+    // After an Error that broke the connection: a new one, if QEMU is there.
+    Status reconnect();
+
+  private:
+    Monitor(std::string address, std::unique_ptr<qmp::Client> client)
+        : address_(std::move(address)), client_(std::move(client)) {}
+    Status set_capabilities();
+    Status set_parameters();
+    Result<UniqueFd> give_socket();
+    Status await_migration();
+
+    std::string address_;
+    std::unique_ptr<qmp::Client> client_;
+    std::vector<std::string> undo_;
+};
+
+}  // namespace migrate::guest

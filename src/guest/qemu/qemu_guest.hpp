@@ -1,0 +1,68 @@
+// A guest of a running, unmodified QEMU on its way out. Invariant: unless it was given away it runs
+// again, with QEMU's settings as they were and no throttle, when this ends, whichever way this
+// process ends.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "guest/external/guardian.hpp"
+#include "guest/external/throttle.hpp"
+#include "guest/guest.hpp"
+#include "guest/qemu/monitor.hpp"
+
+namespace migrate::guest {
+
+inline constexpr std::string_view kQemuKind = "qemu";
+
+// "SOCKET[,pid=PID]": SOCKET is the path of a QMP socket of QEMU, which nobody else is connected
+// to; PID its process, where that is not who listens on it. Refused, with the reason: memory that
+// is not shared, a guest that cannot be migrated, a QEMU that itself waits for one.
+Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words);
+
+class QemuGuest final : public Guest {
+  public:
+    QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
+              std::unique_ptr<Throttle> throttle, bool running);
+    ~QemuGuest() override;
+
+    std::string_view kind() const override { return kQemuKind; }
+    bool lives_here() const override { return false; }
+    bool running() const override { return running_; }
+    Status pause() override;
+    Status resume() override;
+    Status throttle(unsigned percent) override;
+    Result<std::string> save_state() override;
+    Activity activity() const override;
+    Status check() override { return {}; }
+    void give_away() override;
+    void take_back() override;
+    Status quit() override;
+
+  private:
+    Status entrust(bool resume);
+    Status wake_up();
+
+    std::unique_ptr<Monitor> monitor_;
+    std::unique_ptr<Guardian> guardian_;
+    std::unique_ptr<Throttle> throttle_;
+    std::atomic<bool> running_;  // as far as it was our doing
+    bool ran_;                   // at first
+    bool given_away_ = false;
+    std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+    // Since the clock's epoch; relaxed: one number.
+    std::atomic<std::chrono::steady_clock::rep> paused_at_{0};
+};
+
+// What a QEMU's saved state begins with: whether the guest ran, then the stream of QEMU itself.
+struct QemuState {
+    bool ran = true;
+    std::string_view stream;
+};
+std::string encode_qemu_state(bool ran, const std::string& stream);
+// kProtocol if it is no such thing.
+Result<QemuState> decode_qemu_state(std::string_view state);
+
+}  // namespace migrate::guest

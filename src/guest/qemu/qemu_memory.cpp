@@ -1,0 +1,189 @@
+#include "guest/qemu/qemu_memory.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+
+#include "memory/uri.hpp"
+
+namespace migrate::guest {
+namespace {
+
+using memory::FileIdentity;
+using memory::ForeignMapping;
+using memory::SharedFileMapping;
+
+constexpr std::string_view kHowTo =
+    "start QEMU with -object memory-backend-file,id=ID,size=SIZE,mem-path=/dev/shm/NAME,share=on "
+    "(or memory-backend-memfd) and -machine memory-backend=ID, or a -numa node,memdev=ID each";
+
+Status check_backends(const std::vector<MemoryBackend>& backends, std::uint64_t memory_bytes) {
+    if (backends.empty()) return make_error("its memory is no memory backend; {}", kHowTo);
+    std::uint64_t sum = 0;
+    for (const MemoryBackend& backend : backends) {
+        if (!backend.shared) {
+            return make_error("its memory backend '{}' is private to QEMU (no share=on); {}",
+                              backend.id, kHowTo);
+        }
+        if (backend.size_bytes == 0 || backend.size_bytes % kPageSize != 0) {
+            return make_error("its memory backend '{}' has an odd size of {} bytes", backend.id,
+                              backend.size_bytes);
+        }
+        sum += backend.size_bytes;
+    }
+    if (sum >= memory_bytes) return {};
+    return make_error("it has {} MiB of memory, and its memory backends {} MiB; {}",
+                      memory_bytes / kMiB, sum / kMiB, kHowTo);
+}
+
+// An open descriptor for the file that the process has open too, by one of its own: that works for
+// files without a name.
+UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
+    std::error_code ignored;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
+        struct stat status {};
+        if (::stat(entry.path().c_str(), &status) != 0) continue;
+        if (!S_ISREG(status.st_mode) || FileIdentity{status.st_dev, status.st_ino} != file) {
+            continue;
+        }
+        UniqueFd opened(::open(entry.path().c_str(), flags));
+        if (opened) return opened;
+    }
+    return {};
+}
+
+// QEMU's own names of files that have none: hostmem-memfd.c, and qemu_ram_alloc_from_file() for a
+// mem-path that is a folder.
+bool could_be(const SharedFileMapping& mapping, const MemoryBackend& backend) {
+    if (!mapping.writable || mapping.where.size != backend.size_bytes) return false;
+    if (mapping.where.file_offset != 0) return false;
+    if (backend.type == "memory-backend-memfd") {
+        return mapping.path.starts_with("/memfd:memory-backend-memfd");
+    }
+    return mapping.path.find("qemu_back_mem." + backend.id + ".") != std::string::npos;
+}
+
+Result<FileIdentity> find_unnamed(const std::vector<SharedFileMapping>& mappings,
+                                  const MemoryBackend& backend) {
+    std::optional<FileIdentity> found;
+    for (const SharedFileMapping& mapping : mappings) {
+        if (!could_be(mapping, backend)) continue;
+        if (found && *found != mapping.file) {
+            return make_error(
+                "its memory backend '{}' cannot be told from another of the same size: use "
+                "memory-backend-file with a mem-path each",
+                backend.id);
+        }
+        found = mapping.file;
+    }
+    if (found) return *found;
+    return make_error("the memory of its backend '{}' ({}) was not found in the process",
+                      backend.id, backend.type);
+}
+
+bool is_named_file(const std::string& path) {
+    struct stat status {};
+    return !path.empty() && ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+std::uint64_t covered(const std::vector<ForeignMapping>& mappings) {
+    std::uint64_t bytes = 0;
+    for (const ForeignMapping& mapping : mappings) bytes += mapping.size;
+    return bytes;
+}
+
+// Adds a backend's file and where the process has it.
+Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& mappings,
+                   const MemoryBackend& backend, int flags) {
+    const pid_t pid = memory.owner.pid;
+    UniqueFd file;
+    if (is_named_file(backend.path)) {
+        file.reset(::open(backend.path.c_str(), flags));
+        if (!file) return Error::system("open " + backend.path, errno);
+    } else if (pid == 0) {
+        return make_error(
+            "its memory backend '{}' has no file's name, and the process is not "
+            "known: say which with pid=PID",
+            backend.id);
+    } else {
+        MIGRATE_ASSIGN(const FileIdentity identity, find_unnamed(mappings, backend));
+        file = open_by_process(pid, identity, flags);
+        if (!file) return make_error("the file of its backend '{}' cannot be opened", backend.id);
+    }
+    MIGRATE_ASSIGN(const FileIdentity identity, memory::identify(file.get()));
+    std::vector<ForeignMapping> where = memory::mappings_of(mappings, identity);
+    if (pid != 0 &&
+        (where.size() != 1 || where[0].file_offset != 0 || covered(where) != backend.size_bytes)) {
+        return make_error(
+            "process {} does not have {} mapped as the whole of its backend '{}'; is it this QEMU? "
+            "(pid=PID says which process it is)",
+            pid, backend.path.empty() ? "the file" : backend.path, backend.id);
+    }
+    memory.owner.regions.push_back(std::move(where));
+    if (memory.owner.other_writer.empty() && pid != 0) {
+        memory.owner.other_writer = memory::other_writer(identity, pid);
+    }
+    memory.regions.push_back({backend.id, std::move(file), backend.size_bytes,
+                              backend.path.empty() ? backend.id : backend.path});
+    return {};
+}
+
+}  // namespace
+
+Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access) {
+    MIGRATE_ASSIGN(const auto backends, monitor.memory_backends());
+    for (const MemoryBackend& backend : backends) {
+        // From 8.1 on x-ignore-shared leaves out files with a name only: all of the memory would
+        // be in the devices' stream, while the guest stands still.
+        if (backend.type == "memory-backend-memfd" && monitor.is_at_least(8, 1)) {
+            return make_error(
+                "its memory backend '{}' is a memfd, which QEMU {} would put among its devices; "
+                "use memory-backend-file with a mem-path",
+                backend.id, monitor.version());
+        }
+    }
+    MIGRATE_ASSIGN(const std::uint64_t bytes, monitor.memory_bytes());
+    MIGRATE_TRY(check_backends(backends, bytes));
+    QemuMemory memory;
+    memory.owner.pid = pid != 0 ? pid : monitor.peer_pid();
+    memory.owner.description = memory.owner.pid == 0 ? "QEMU, in another PID namespace"
+                                                     : memory::process_name(memory.owner.pid);
+    std::vector<SharedFileMapping> mappings;
+    if (memory.owner.pid != 0) {
+        MIGRATE_ASSIGN(mappings, memory::shared_file_mappings(memory.owner.pid));
+    }
+    const int flags = (access == FileAccess::kRead ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+    for (const MemoryBackend& backend : backends) {
+        MIGRATE_TRY(add_backend(memory, mappings, backend, flags));
+    }
+    return memory;
+}
+
+Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text) {
+    constexpr std::array<std::string_view, 1> kKeys{"pid"};
+    std::vector<std::string_view> words = memory::split_words(text);
+    if (words.empty() || words[0].empty()) {
+        return make_error(ErrorKind::kUsage,
+                          "{}: the path of QEMU's QMP socket is missing: qemu:/run/vm.qmp", uri);
+    }
+    QemuAddress address{words[0], 0};
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], kKeys));
+        const char* end = pair.value.data() + pair.value.size();
+        const auto parsed = std::from_chars(pair.value.data(), end, address.pid);
+        if (parsed.ec != std::errc() || parsed.ptr != end || address.pid <= 0) {
+            return make_error(ErrorKind::kUsage, "{}: '{}' is no process's number", uri,
+                              pair.value);
+        }
+    }
+    return address;
+}
+
+}  // namespace migrate::guest

@@ -1,0 +1,36 @@
+// The files behind a QEMU's guest memory, found from outside. Invariant: what is returned is all of
+// the guest's memory; a guest part of whose memory could not be reached is refused.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "guest/qemu/monitor.hpp"
+#include "memory/foreign_mapping.hpp"
+#include "memory/shared_source.hpp"
+
+namespace migrate::guest {
+
+enum class FileAccess { kRead, kWrite };
+
+struct QemuMemory {
+    std::vector<memory::SharedRegion> regions;  // one a backend, by its id
+    memory::MemoryOwner owner;                  // pid 0 where the process cannot be seen
+};
+
+// `pid` 0: the process that listens on the socket. The Error says what QEMU would have to be
+// started with.
+Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access);
+
+// "SOCKET[,pid=PID]" of `uri`. kUsage if it is anything else.
+struct QemuAddress {
+    std::string_view socket;
+    pid_t pid = 0;
+};
+Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text);
+
+}  // namespace migrate::guest

@@ -1,0 +1,139 @@
+"""What goes wrong between two QEMUs: a network that is cut, and a QMP that refuses or hangs up."""
+
+import json
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+
+class CuttableRoute:
+    """Forwards TCP connections until cut() closes all of them."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.sockets = []
+        self.lock = threading.Lock()
+        self.target = None
+        self.is_cut = False
+
+    def to(self, endpoint):
+        host, port = endpoint.rsplit(":", 1)
+        self.target = (host, int(port))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _accept(self):
+        while True:
+            try:
+                ours, _ = self.listener.accept()
+                theirs = socket.create_connection(self.target)
+            except OSError:
+                return
+            with self.lock:
+                self.sockets += [ours, theirs]
+                if self.is_cut:
+                    return self.cut()
+            for pair in ((ours, theirs), (theirs, ours)):
+                threading.Thread(target=self._forward, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _forward(source, target):
+        try:
+            while data := source.recv(1 << 18):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self):
+        self.is_cut = True
+        self.listener.close()
+        for one in list(self.sockets):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class FaultyQmp:
+    """Stands between `migrate` and a QEMU's QMP socket, descriptors included. From the first command named `command`
+    on it answers once with an error (`hang_up` false), or closes the connection for good."""
+
+    count = 0
+
+    def __init__(self, qemu, command, hang_up):
+        FaultyQmp.count += 1
+        self.path = Path(tempfile.gettempdir()) / f"migrate-fault-{qemu.name}-{FaultyQmp.count}.qmp"
+        self.at = f"{self.path},pid={qemu.pid}"
+        self.qemu_path, self.command, self.hang_up, self.struck = qemu.qmp_path, command, hang_up, False
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self.qemu_path))
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
+        rest = b""
+        try:
+            while True:
+                data, descriptors, _, _ = socket.recv_fds(client, 65536, 4)
+                if not data:
+                    break
+                rest += data
+                while b"\n" in rest:
+                    line, rest = rest.split(b"\n", 1)
+                    if self._strike(client, server, json.loads(line)):
+                        continue
+                    socket.send_fds(server, [line + b"\n"], descriptors)
+                    for descriptor in descriptors:
+                        socket.close(descriptor)
+                    descriptors = []
+        except OSError:
+            pass
+        # Closing alone would not reach a thread that is reading.
+        for one in (client, server):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+
+    def _strike(self, client, server, request):
+        if self.struck or request["execute"] != self.command:
+            return False
+        self.struck = True
+        if self.hang_up:
+            for one in (client, server):
+                one.shutdown(socket.SHUT_RDWR)
+            raise OSError("hung up")
+        client.sendall(json.dumps({"error": {"class": "GenericError", "desc": "a fault of the test"},
+                                   "id": request.get("id")}).encode() + b"\r\n")
+        return True
+
+    @staticmethod
+    def _answers(server, client):
+        try:
+            while data := server.recv(65536):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def close(self):
+        self.listener.close()
+        self.path.unlink(missing_ok=True)
