@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "transport": {"src/base"},
     "src/guest": {"src/base", "memory"},
     "src/engine": {"src/base", "accel", "memory", "transport", "src/guest"},
-    "src/bench": {"src/base", "accel", "memory", "transport", "src/guest", "src/engine"},
+    "src/bench": {"src/base", "src/qmp"},
     "cli": {"src/base", "src/qmp", "accel", "memory", "transport", "src/guest", "src/engine", "src/bench"},
 }
 TOP_LEVEL = {
