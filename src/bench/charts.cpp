@@ -26,17 +26,11 @@ std::string quoted(std::string text) {
         while ((static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
         text = text.substr(0, end) + "…";
     }
-    std::string safe;
-    for (const char c : text) {
-        if (c == '\'' || c == '"' || c == '\\' || c == '\n') {
-            safe += ' ';
-        } else if (c == '_') {
-            safe += "\\_";
-        } else {
-            safe += c;
-        }
+    // In double quotes gnuplot would run what is in backticks, in single ones nothing is special.
+    for (char& c : text) {
+        if (c == '\'' || c == '"' || c == '`' || c == '\\' || c == '\n') c = ' ';
     }
-    return "\"" + safe + "\"";
+    return '\'' + text + '\'';
 }
 
 std::string colour(std::size_t index) { return kColours[index % kColours.size()]; }
@@ -110,7 +104,7 @@ void add_speed(const Json& scenario, std::vector<Chart>& charts) {
     }
     if (bars.empty()) return;
     charts.push_back(
-        bar_chart("Guest memory dealt with a second", "GB/s (2^{30} bytes)", bars, kKinds));
+        bar_chart("Guest memory dealt with a second", "GB/s (of 2³⁰ bytes)", bars, kKinds));
 }
 
 void add_threads(const std::vector<std::pair<std::string, ThreadMs>>& columns, std::string title,
@@ -124,7 +118,10 @@ void add_threads(const std::vector<std::pair<std::string, ThreadMs>>& columns, s
     }
     std::string data = "$threads << EOD\n";
     for (const auto& [label, threads] : columns) {
-        data += quoted(label);
+        // In data, double quotes hold a text together.
+        std::string text = quoted(label);
+        text.front() = text.back() = '"';
+        data += text;
         for (const std::string& name : names) {
             const auto found =
                 std::find_if(threads.begin(), threads.end(),

@@ -54,7 +54,7 @@ Result<std::string> draw_svg(const std::string& script, const std::string& id, i
     const fs::path input = folder / "chart.gp";
     const fs::path output = folder / "chart.svg";
     const std::string head = fmt::format(
-        "set terminal svg size {},{} dynamic enhanced font 'sans-serif,13'\n"
+        "set terminal svg size {},{} dynamic noenhanced font 'sans-serif,13'\n"
         "set output '{}'\nset encoding utf8\n",
         width, height, output.string());
     MIGRATE_TRY(write_file(input, head + script + "\nunset output\n"));
