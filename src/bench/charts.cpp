@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <optional>
 
 #include "bench/figures.hpp"
@@ -35,9 +36,19 @@ std::string quoted(std::string text) {
 
 std::string colour(std::size_t index) { return kColours[index % kColours.size()]; }
 
+// The same thread has the same colour in every chart.
+std::string thread_colour(const std::string& name) {
+    constexpr std::string_view kChannel = "multifdsend_";
+    if (name == "live_migration") return colour(0);
+    if (name == "dsa_completion") return colour(kColours.size() - 1);
+    if (!name.starts_with(kChannel)) return "#9a9a9a";
+    return colour(1 + static_cast<std::size_t>(std::atoi(name.c_str() + kChannel.size())));
+}
+
 // Grid, borders and room for the legend; grey shows on either background.
 std::string look() {
-    return "set border 3\nset tics nomirror\nset grid ytics lc rgb '#8a8a8a' lw 0.5 dt 3\n"
+    return "set border 3 lc rgb '#8a8a8a'\nset tics nomirror\nset grid ytics lc rgb '#8a8a8a' lw "
+           "0.5 dt 3\n"
            "set key outside right top noenhanced\nset yrange [0:*]\n";
 }
 
@@ -61,7 +72,8 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
     }
     std::string script = data + "EOD\n";
     script += fmt::format(
-        "set border 2\nset xtics nomirror\nset grid xtics lc rgb '#8a8a8a' lw 0.5 dt 3\n"
+        "set border 2 lc rgb '#8a8a8a'\nset xtics nomirror\nset grid xtics lc rgb '#8a8a8a' lw 0.5 "
+        "dt 3\n"
         "set key outside right top noenhanced\nset xlabel {}\nset xrange [0:{}]\nset yrange "
         "[-0.6:{}]\n"
         "set ytics ({}) nomirror scale 0\nset style fill solid 1.0 noborder\n",
@@ -136,7 +148,7 @@ void add_threads(const std::vector<std::pair<std::string, ThreadMs>>& columns, s
                          "set ylabel 'CPU run time, ms'\nset xtics rotate by -12 scale 0\nplot ";
     for (std::size_t i = 0; i < names.size(); ++i) {
         script += fmt::format("{}$threads using {}{} title '{}' lc rgb '{}'", i == 0 ? "" : ", ",
-                              i + 2, i == 0 ? ":xtic(1)" : "", names[i], colour(i));
+                              i + 2, i == 0 ? ":xtic(1)" : "", names[i], thread_colour(names[i]));
     }
     charts.push_back({std::move(title), script + '\n', 860, 440});
 }

@@ -26,7 +26,7 @@ nav a { color: inherit; margin-right: 14px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-bottom: 14px; }
 th, td { border-bottom: 1px solid var(--line); padding: 4px 10px; text-align: right; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { min-width: 150px; text-align: left; }
 table.published { background: var(--panel); }
 figure { background: var(--panel); border-radius: 8px; margin: 16px 0; padding: 12px; }
 figcaption { font-weight: 600; margin-bottom: 4px; }
