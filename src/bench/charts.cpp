@@ -74,7 +74,8 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
     script += fmt::format(
         "set border 2 lc rgb '#8a8a8a'\nset xtics nomirror\nset grid xtics lc rgb '#8a8a8a' lw 0.5 "
         "dt 3\n"
-        "set key outside right top noenhanced\nset xlabel {}\nset xrange [0:{}]\nset yrange "
+        "set key outside bottom center horizontal noenhanced\nset xlabel {}\nset xrange "
+        "[0:{}]\nset yrange "
         "[-0.6:{}]\n"
         "set ytics ({}) nomirror scale 0\nset style fill solid 1.0 noborder\n",
         quoted(unit), most > 0 ? most * 1.18 : 1, static_cast<double>(bars.size()) - 0.4, tics);
@@ -87,7 +88,7 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
             kind, colour(kind), quoted(legend[kind]));
     }
     script += "$bars using 1:2:(sprintf(' %.4g', $1)) with labels left offset 0.3,0 notitle\n";
-    return {std::move(title), std::move(script), 860, 110 + 30 * static_cast<int>(bars.size())};
+    return {std::move(title), std::move(script), 860, 130 + 30 * static_cast<int>(bars.size())};
 }
 
 // Which of the three kinds of bars there are; the colour is the kind's place.

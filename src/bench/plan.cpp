@@ -48,7 +48,11 @@ std::uint64_t sender_memory(const Variant& variant, std::uint64_t guest) {
 }
 
 std::uint64_t receiver_memory(const Variant& variant, std::uint64_t guest) {
-    return variant.sink == "null:" ? 0 : guest / 100 * content_percent(variant);
+    if (variant.sink == "null:") return 0;
+    const unsigned percent = content_percent(variant);
+    // Scattered pages of content leave no huge page untouched.
+    const bool huge = variant.sink == "anon:";
+    return huge && percent > 0 ? guest : guest / 100 * percent;
 }
 
 // Leaves the received pages out, or the variant, where memory does not suffice.
