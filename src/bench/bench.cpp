@@ -125,7 +125,7 @@ Result<unsigned> run_bench(const Request& request, int stop_fd, bool live) {
     std::size_t runs = 0;
     for (const Plan& plan : plans) runs += plan.runs();
     Terminal terminal(runs, live);
-    const Result<unsigned> done = run_plans(plans, *results, request, terminal, stop_fd);
+    Result<unsigned> done = run_plans(plans, *results, request, terminal, stop_fd);
     // What was finished is reported, whatever ended the run.
     MIGRATE_TRY(results->save());
     MIGRATE_TRY(write_reports(results->json(), out, terminal));
