@@ -109,7 +109,8 @@ Status read_options(const Json& json, std::string_view key, Side side, const Sce
             MIGRATE_ASSIGN([[maybe_unused]] const OptionValue parsed,
                            parse_option(kOptions[row], text));
         }
-        const auto same = [&](const auto& option) { return option.first == name; };
+        const std::string& key_of_it = name;
+        const auto same = [&](const auto& option) { return option.first == key_of_it; };
         const auto old = std::find_if(to.begin(), to.end(), same);
         if (old != to.end()) {
             old->second = std::move(text);

@@ -109,7 +109,8 @@ std::string ratio_to_peer(const Json& scenario, const Json& variant, const char*
     const auto ours = series(scenario, text_at(variant, "name"), name);
     const auto theirs = series(scenario, text_at(variant, "name") + "-qemu", name);
     if (ours.empty() || theirs.empty() || median(theirs) <= 0) return kNone;
-    return fmt::format("{:.2f} ×", median(ours) / median(theirs));
+    const double ratio = median(ours) / median(theirs);
+    return fmt::format("{:.{}f} ×", ratio, ratio < 0.1 ? 3 : 2);
 }
 
 bool has_peer(const Json& scenario) {
