@@ -29,7 +29,8 @@ CommandLine text_to_print(Command command, std::string text) {
     return {.command = command,
             .settings = Settings(Side::kSend),
             .text = std::move(text),
-            .probe_format = ProbeFormat::kText};
+            .probe_format = ProbeFormat::kText,
+            .bench = {}};
 }
 
 po::options_description description_of(Side side) {
@@ -195,7 +196,8 @@ Result<CommandLine> parse_side(Side side, Arguments args) {
     return CommandLine{.command = side == Side::kSend ? Command::kSend : Command::kRecv,
                        .settings = std::move(parsed.settings),
                        .text = "",
-                       .probe_format = ProbeFormat::kText};
+                       .probe_format = ProbeFormat::kText,
+                       .bench = {}};
 }
 
 Error unknown_word(std::string_view what, std::string_view word,
@@ -216,7 +218,8 @@ Result<CommandLine> parse_help(Arguments args) {
     if (topic == "send") return text_to_print(Command::kHelp, command_help_text(Side::kSend));
     if (topic == "recv") return text_to_print(Command::kHelp, command_help_text(Side::kRecv));
     if (topic == "probe") return text_to_print(Command::kHelp, probe_help_text());
-    constexpr std::array<std::string_view, 3> kTopics{"send", "recv", "probe"};
+    if (topic == "bench") return text_to_print(Command::kHelp, bench_help_text());
+    constexpr std::array<std::string_view, 4> kTopics{"send", "recv", "probe", "bench"};
     return unknown_word("command", topic, kTopics);
 }
 
@@ -236,6 +239,14 @@ Result<CommandLine> parse_probe(Arguments args) {
     return line;
 }
 
+Result<CommandLine> parse_bench_line(Arguments args) {
+    MIGRATE_ASSIGN(BenchLine bench, parse_bench(args));
+    if (bench.help) return text_to_print(Command::kHelp, bench_help_text());
+    CommandLine line = text_to_print(Command::kBench, "");
+    line.bench = std::move(bench);
+    return line;
+}
+
 // Commands for the build and the tests: the texts that are installed, and the README's table.
 Result<CommandLine> parse_completion(Arguments args) {
     if (args.empty() || std::string_view(args.front()) != "bash") {
@@ -252,7 +263,8 @@ Result<CommandLine> parse_generated(std::string_view command, std::string text, 
 
 Error unknown_command(std::string_view word) {
     if (!word.starts_with('-')) {
-        constexpr std::array<std::string_view, 4> kCommands{"send", "recv", "probe", "help"};
+        constexpr std::array<std::string_view, 5> kCommands{"send", "recv", "probe", "bench",
+                                                            "help"};
         return unknown_word("command", word, kCommands);
     }
     const std::string name = bare_name(word);
@@ -273,6 +285,7 @@ Result<CommandLine> parse_command_line(Arguments args) {
     if (command == "send") return parse_side(Side::kSend, rest);
     if (command == "recv") return parse_side(Side::kRecv, rest);
     if (command == "probe") return parse_probe(rest);
+    if (command == "bench") return parse_bench_line(rest);
     if (command == "help" || command == "--help" || command == "-h") return parse_help(rest);
     if (command == "--version") {
         MIGRATE_TRY(expect_no_more(command, rest));

@@ -8,6 +8,7 @@
 
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
+#include "cli/bench_command.hpp"
 
 namespace migrate::cli {
 
@@ -17,6 +18,7 @@ enum class Command {
     kHelp,         // print `text`: help, the man page, the completion script, …
     kVersion,      // print `text`
     kPrintConfig,  // print `text`
+    kBench,        // run the scenarios of `bench`
     kProbe,        // find out what this host can do, and print it as `probe_format` says
 };
 
@@ -27,6 +29,7 @@ struct CommandLine {
     Settings settings;  // meaningful for kSend and kRecv; settings.side() is the command's side
     std::string text;   // ends with a newline; to print on standard output
     ProbeFormat probe_format = ProbeFormat::kText;
+    BenchLine bench{};  // meaningful for kBench
 };
 
 // `args` are those behind the program's name. Reads the file of --config.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/config/option_table.hpp"
+#include "cli/bench_command.hpp"
 #include "cli/help.hpp"
 
 namespace migrate::cli {
@@ -23,12 +24,12 @@ _migrate() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "send recv probe help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "send recv probe bench help --help --version" -- "$cur")
         return
     fi
 )";
 constexpr std::string_view kHelpTopics = R"(    if [[ $command == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "send recv probe" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "send recv probe bench" -- "$cur")
         return
     fi
 )";
@@ -47,15 +48,23 @@ std::string flags_of(Side side) {
     return flags;
 }
 
+std::string bench_flags() {
+    std::string flags;
+    for (const CommandFlag& flag : kBenchFlags) flags += fmt::format("--{} ", flag.name);
+    flags.pop_back();
+    return flags;
+}
+
 std::string flags_by_command() {
     return fmt::format(
         "    case $command in\n"
         "        send) flags=\"{}\" ;;\n"
         "        recv) flags=\"{}\" ;;\n"
         "        probe) flags=\"--json --help\" ;;\n"
+        "        bench) flags=\"{}\" ;;\n"
         "        *) return ;;\n"
         "    esac\n",
-        flags_of(Side::kSend), flags_of(Side::kRecv));
+        flags_of(Side::kSend), flags_of(Side::kRecv), bench_flags());
 }
 
 bool takes_path(std::string_view value_name) {
@@ -83,6 +92,13 @@ std::string values_by_flag() {
     for (const CommandFlag& flag : kCommandFlags) {
         if (takes_path(flag.value_name)) paths.push_back(fmt::format("--{}", flag.name));
     }
+    for (const CommandFlag& flag : kBenchFlags) {
+        if (flag.value_name == "DIR") paths.push_back(fmt::format("--{}", flag.name));
+        if (flag.value_name == "F") unknown.push_back(fmt::format("--{}", flag.name));
+    }
+    text +=
+        "        --peer) mapfile -t COMPREPLY < <(compgen -W \"qemu none\" -- \"$cur\"); return "
+        ";;\n";
     text += fmt::format(
         "        {})\n"
         "            # Fails, harmlessly, where no completion is going on.\n"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "cli/bench_command.hpp"
+
 namespace migrate::cli {
 namespace {
 
@@ -163,7 +165,9 @@ std::string overview_text() {
     text += entry("recv", "Wait for a sender and receive the memory.");
     text += entry("send", "Send the memory to a receiver.");
     text += entry("probe [--json]", "Show what this host can do for a migration.");
-    text += entry("help [send|recv|probe]", "Show this help, or all options of a command.");
+    text +=
+        entry("bench NAME… --out DIR", "Measure scenarios, and report beside published figures.");
+    text += entry("help [send|recv|probe|bench]", "Show this help, or all options of a command.");
     text += entry("--version", "Show the program's version.");
     text +=
         "\nOn one machine, in two terminals:\n"
@@ -202,6 +206,27 @@ std::string probe_help_text() {
     return "Usage: migrate probe [--json]\n\n" + paragraph(probe_summary()) + "\nOptions:\n" +
            entry("--json", "Print it as one JSON object.") +
            entry("-h, --help", "Show this help and exit.");
+}
+
+std::string_view bench_summary() {
+    return "Runs scenarios, among them those of published systems, on this machine: real senders "
+           "and "
+           "receivers, the compared variants in turn. Leaves the raw results, and a report in "
+           "Markdown "
+           "and as one HTML page with charts, published figures beside measured ones.";
+}
+
+std::string bench_help_text() {
+    std::string text =
+        "Usage: migrate bench --list\n"
+        "       migrate bench NAME|FILE.json… --out DIR [options]\n\n" +
+        paragraph(bench_summary()) + "\nOptions:\n";
+    for (const CommandFlag& flag : kBenchFlags) {
+        const std::string alias = flag.letter.empty() ? "" : fmt::format("-{}, ", flag.letter);
+        text += entry(fmt::format("{}{}", alias, flag_with_value(flag.name, flag.value_name)),
+                      flag.help);
+    }
+    return text;
 }
 
 std::string options_markdown() {

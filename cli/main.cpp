@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
 #include "cli/probe.hpp"
 #include "cli/run_migration.hpp"
@@ -35,6 +36,10 @@ int main(int argc, char** argv) {
     Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
     if (!line) return cli::report_error(line.error());
     if (line->command == cli::Command::kProbe) line->text = probe(line->probe_format);
+    if (line->command == cli::Command::kBench) {
+        ::signal(SIGPIPE, SIG_IGN);
+        return cli::run_bench_command(line->bench);
+    }
     if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
         const bool printed =
             std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;

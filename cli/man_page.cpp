@@ -5,6 +5,7 @@
 
 #include "base/config/option_table.hpp"
 #include "base/version.hpp"
+#include "cli/bench_command.hpp"
 #include "cli/help.hpp"
 
 namespace migrate::cli {
@@ -71,7 +72,10 @@ std::string synopsis() {
         text += "[\\fIoptions\\fR]\n.br\n";
     }
     text += ".B migrate probe\n[\\fB\\-\\-json\\fR]\n.br\n";
-    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR|\\fBprobe\\fR]\n";
+    text +=
+        ".B migrate bench\n\\fB\\-\\-list\\fR|\\fINAME\\fR... \\fB\\-\\-out\\fR \\fIDIR\\fR "
+        "[\\fIoptions\\fR]\n.br\n";
+    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR|\\fBprobe\\fR|\\fBbench\\fR]\n";
 }
 
 std::string description() {
@@ -83,6 +87,7 @@ std::string description() {
            paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
            paragraph("'migrate probe': " + std::string(probe_summary()) +
                      " --json prints it as one JSON object.") +
+           paragraph("'migrate bench': " + std::string(bench_summary())) +
            paragraph(
                "Every option but those that ask for help is a flag and, without the dashes, a key "
                "of "
@@ -110,6 +115,10 @@ std::string options() {
     text += ".SS Configuration and help\n";
     for (const CommandFlag& flag : kCommandFlags)
         text += entry(flag.letter, flag.name, flag.value_name, flag.help);
+    text += ".SS Of 'migrate bench'\n";
+    for (const CommandFlag& flag : kBenchFlags) {
+        if (flag.name != "help") text += entry(flag.letter, flag.name, flag.value_name, flag.help);
+    }
     return text + paragraph(unit_note());
 }
 

@@ -200,7 +200,8 @@ Result<int> send_there_and_back(const Settings& settings) {
                      "back");
     }
     if (settings.get<"quit-source">()) {
-        return Error(ErrorKind::kUsage, "quit-source leaves nothing to come back to: without repeat");
+        return Error(ErrorKind::kUsage,
+                     "quit-source leaves nothing to come back to: without repeat");
     }
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));

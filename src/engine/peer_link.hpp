@@ -88,7 +88,7 @@ class PeerLink {
     std::condition_variable_any arrived_;
     std::condition_variable_any taken_;
     std::deque<transport::Frame> frames_;  // guarded by mutex_
-    std::size_t state_frames_ = 0;        // of them; guarded by mutex_
+    std::size_t state_frames_ = 0;         // of them; guarded by mutex_
     // When the queue was last seen full; link thread only.
     Clock::time_point last_full_{};
     std::stop_callback<std::function<void()>> on_stop_;

@@ -170,10 +170,9 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             connection.bytes_read));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     MIGRATE_TRY(control->send(
-        FrameType::kAccept,
-        transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
-                                            std::string(destination_.memory->description()),
-                                            device_state_})));
+        FrameType::kAccept, transport::encode(transport::Accept{
+                                session_, fmt::format("migrate {}", kVersion),
+                                std::string(destination_.memory->description()), device_state_})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
                                            [this] { return !abandon_guest(); });

@@ -115,7 +115,7 @@ class RecvSession {
     std::atomic<GuestFate> fate_{GuestFate::kUndecided};
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;
-    std::string guest_state_;  // so far; empty: nothing of it has come
+    std::string guest_state_;                            // so far; empty: nothing of it has come
     bool device_state_ = false;                          // devices come on the data channels
     std::vector<DeviceReceiver::Entry> device_entries_;  // of the offer, until it was accepted
     std::shared_ptr<std::string> device_guest_state_;    // if the guest's state is one of them

@@ -40,9 +40,9 @@ using Words = std::vector<std::string>;
 
 TEST_CASE("completion offers the commands first") {
     CHECK(offered({"migrate", ""}) ==
-          Words{"send", "recv", "probe", "help", "--help", "--version"});
+          Words{"send", "recv", "probe", "bench", "help", "--help", "--version"});
     CHECK(offered({"migrate", "s"}) == Words{"send"});
-    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv", "probe"});
+    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv", "probe", "bench"});
     CHECK(offered({"migrate", "probe", ""}) == Words{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
 }

@@ -17,7 +17,7 @@ class Project(unittest.TestCase):
     def test_has_sources_in_every_folder_that_exists(self):
         """Guards against checks that pass because they look at nothing."""
         for folder in ("src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
-                       "cli"):
+                       "src/bench", "cli"):
             self.assertTrue(rules.sources(PROJECT, folder), folder)
 
 
@@ -86,6 +86,9 @@ class WrongTree(unittest.TestCase):
 
     def test_engine_may_not_include_bench(self):
         self.assert_include_refused("src/engine", "bench/bench.hpp", "src/bench")
+
+    def test_bench_may_not_include_the_engine(self):
+        self.assert_include_refused("src/bench", "engine/engine.hpp", "src/engine")
 
     def test_program_may_not_include_tests(self):
         self.assert_include_refused("cli", "catch.hpp", "tests")

@@ -20,6 +20,8 @@ EXPECTED = (
     "share/doc/migrate/architecture.md",
     "share/doc/migrate/softdsa.md",
     "share/doc/migrate/examples/loopback.json",
+    "share/migrate/scenarios/dsa-50.json",
+    "share/doc/migrate/bench.md",
     "share/man/man1/migrate.1",
     "share/bash-completion/completions/migrate",
 )
@@ -48,6 +50,12 @@ class Install(unittest.TestCase):
         done = subprocess.run([self.installed("bin/migrate"), "--help"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("migrate send", done.stdout)
+
+    def test_installed_binary_finds_its_scenarios(self):
+        done = subprocess.run([self.installed("bin/migrate"), "bench", "--list"], capture_output=True, text=True,
+                              cwd="/")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("dsa-50", done.stdout)
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
     def test_man_page_formats_without_a_warning(self):

@@ -1,0 +1,135 @@
+#include "cli/bench_command.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <set>
+#include <vector>
+
+#include "base/config/option_table.hpp"
+#include "cli/run_migration.hpp"
+#include "cli/signals.hpp"
+
+namespace migrate::cli {
+namespace {
+
+constexpr double kSmallestScale = 0.0001;
+constexpr double kLargestScale = 16;
+
+template <typename... Args>
+Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
+    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
+}
+
+Result<const CommandFlag*> find_flag(std::string_view word) {
+    std::string_view name = word;
+    name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
+    std::vector<std::string_view> names;
+    for (const CommandFlag& flag : kBenchFlags) {
+        if (word == fmt::format("--{}", flag.name)) return &flag;
+        if (!flag.letter.empty() && word == fmt::format("-{}", flag.letter)) return &flag;
+        names.push_back(flag.name);
+    }
+    return usage_error("'migrate bench': unknown option '{}': did you mean '--{}'?", word,
+                       nearest_name(name, names));
+}
+
+Result<double> parse_scale(std::string_view text) {
+    double scale = 0;
+    const char* end = text.data() + text.size();
+    const auto [stopped, code] = std::from_chars(text.data(), end, scale);
+    if (code != std::errc{} || stopped != end || !(scale >= kSmallestScale) ||
+        scale > kLargestScale) {
+        return usage_error("option scale: '{}' is no number from {} to {}", text, kSmallestScale,
+                           kLargestScale);
+    }
+    return scale;
+}
+
+Status set_value(std::string_view name, const std::string& value, BenchLine& line) {
+    bench::Request& request = line.request;
+    if (value.empty()) return usage_error("option {} is empty", name);
+    if (name == "out") request.out = value;
+    if (name == "scenarios") request.scenario_folder = value;
+    if (name == "scratch") request.scratch = value;
+    if (name == "scale") {
+        MIGRATE_ASSIGN(request.mode.scale, parse_scale(value));
+    }
+    if (name == "peer") {
+        if (value != "qemu" && value != "none") {
+            return usage_error("option peer: '{}': allowed values are qemu and none", value);
+        }
+        request.mode.peer = value == "qemu";
+    }
+    return {};
+}
+
+void set_switch(std::string_view name, BenchLine& line) {
+    if (name == "list") line.list = true;
+    if (name == "quick") line.request.mode.quick = true;
+    if (name == "resume") line.request.resume = true;
+    if (name == "help") line.help = true;
+}
+
+Status check(const BenchLine& line) {
+    if (line.help || line.list) return {};
+    if (line.request.scenarios.empty()) {
+        return usage_error("'migrate bench' needs the name of a scenario; --list shows them");
+    }
+    if (line.request.out.empty()) {
+        return usage_error("'migrate bench' needs a folder for its results: --out DIR");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<BenchLine> parse_bench(std::span<const char* const> args) {
+    BenchLine line;
+    std::set<std::string_view> seen;
+    for (std::size_t i = 0; i < args.size(); ++i) {
+        const std::string_view word = args[i];
+        if (!word.starts_with('-')) {
+            line.request.scenarios.emplace_back(word);
+            continue;
+        }
+        const std::size_t equals = std::min(word.find('='), word.size());
+        MIGRATE_ASSIGN(const CommandFlag* flag, find_flag(word.substr(0, equals)));
+        if (!seen.insert(flag->name).second) {
+            return usage_error("option {} is given twice", flag->name);
+        }
+        if (flag->value_name.empty()) {
+            if (equals < word.size()) return usage_error("option {} takes no value", flag->name);
+            set_switch(flag->name, line);
+            continue;
+        }
+        if (equals == word.size() && i + 1 == args.size()) {
+            return usage_error("option {} needs a value: --{} {}", flag->name, flag->name,
+                               flag->value_name);
+        }
+        const std::string value(equals < word.size() ? word.substr(equals + 1) : args[++i]);
+        MIGRATE_TRY(set_value(flag->name, value, line));
+    }
+    MIGRATE_TRY(check(line));
+    return line;
+}
+
+int run_bench_command(const BenchLine& line) {
+    if (line.list) {
+        const Result<std::string> text = bench::list_text(line.request.scenario_folder);
+        if (!text) return report_error(text.error());
+        const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+        return printed ? kExitDone : kExitFailed;
+    }
+    const Result<Signals> signals = Signals::create();
+    if (!signals) return report_error(signals.error());
+    const Result<unsigned> failed =
+        bench::run_bench(line.request, signals->fd(), ::isatty(STDERR_FILENO) == 1);
+    if (!failed) return report_error(failed.error());
+    if (*failed == 0) return kExitDone;
+    return report_error(make_error("{} runs failed; the report says which and why", *failed));
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,51 @@
+// `migrate bench`: its flags, its help, and its run.
+// Invariant: kBenchFlags is the one list of its flags; parsing, help, man page and completion read
+// it.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "bench/bench.hpp"
+#include "cli/help.hpp"
+
+namespace migrate::cli {
+
+inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
+    {"list", "", "", "List the scenarios that there are, and exit."},
+    {"out", "", "DIR",
+     "Where results.json, report.md and report.html go; made if it is not there."},
+    {"quick", "", "", "Small guests and few repeats: to see in minutes that it works."},
+    {"scale", "", "F",
+     "Multiply the size of every guest, from 0.0001 to 16. Sizes stay whole huge pages."},
+    {"peer", "", "qemu|none",
+     "Run the same shapes with the installed qemu-system-x86_64, in the same alternation."},
+    {"resume", "", "",
+     "Go on with the results in DIR: what was finished there is kept and not run again."},
+    {"scenarios", "", "DIR", "Look for scenarios in this folder."},
+    {"scratch", "", "DIR", "A folder on tmpfs for images and received files (default /dev/shm)."},
+    {"help", "h", "", "Show this help and exit."},
+});
+
+// What was asked for behind "bench".
+struct BenchLine {
+    bench::Request request;
+    bool list = false;
+    bool help = false;
+};
+
+// Fails with kUsage.
+Result<BenchLine> parse_bench(std::span<const char* const> args);
+
+// `migrate bench --help`
+std::string bench_help_text();
+// What it is for, in a sentence or two.
+std::string_view bench_summary();
+
+// Returns the exit code; errors have been printed.
+int run_bench_command(const BenchLine& line);
+
+}  // namespace migrate::cli

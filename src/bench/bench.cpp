@@ -1,0 +1,132 @@
+#include "bench/bench.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "bench/charts.hpp"
+#include "bench/gnuplot.hpp"
+#include "bench/host.hpp"
+#include "bench/html.hpp"
+#include "bench/markdown.hpp"
+#include "bench/qemu_peer.hpp"
+#include "bench/results.hpp"
+#include "bench/runner.hpp"
+#include "bench/scenario_files.hpp"
+#include "bench/terminal.hpp"
+
+namespace migrate::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<std::vector<Plan>> make_plans(const Request& request) {
+    // A tenth is left to the system and to what both processes need beside the guest.
+    const Limits limits{.memory = available_memory() / 10 * 9,
+                        .dsa = has_dsa_queue(),
+                        .peer_missing = qemu_missing()};
+    std::vector<Plan> plans;
+    for (const std::string& name : request.scenarios) {
+        MIGRATE_ASSIGN(Scenario scenario, load_scenario(name, request.scenario_folder));
+        for (const Plan& plan : plans) {
+            if (plan.scenario.name == scenario.name) {
+                return make_error(ErrorKind::kUsage, "scenario {} is asked for twice",
+                                  scenario.name);
+            }
+        }
+        plans.push_back(make_plan(std::move(scenario), request.mode, limits));
+    }
+    return plans;
+}
+
+Result<Drawings> draw_all(const Json& results, const fs::path& folder, int stop_fd) {
+    Drawings drawings;
+    unsigned count = 0;
+    for (const Json& scenario : results.at("scenarios")) {
+        for (const Chart& chart : charts_of(scenario)) {
+            MIGRATE_ASSIGN(std::string svg, draw_svg(chart.script, fmt::format("c{}_", ++count),
+                                                     chart.width, chart.height, folder, stop_fd));
+            drawings[text_at(scenario, "name")].emplace_back(chart.title, std::move(svg));
+        }
+    }
+    return drawings;
+}
+
+// Charts are left out, with the reason on the page, where they cannot be drawn.
+Status write_reports(const Json& results, const fs::path& out, Terminal& terminal) {
+    MIGRATE_TRY(write_file(out / "report.md", markdown_report(results)));
+    std::string missing = gnuplot_missing();
+    Drawings drawings;
+    if (missing.empty()) {
+        const fs::path folder = out / ".drawing";
+        std::error_code failed;
+        fs::create_directory(folder, failed);
+        Result<Drawings> drawn = draw_all(results, folder, -1);
+        fs::remove_all(folder, failed);
+        if (drawn) {
+            drawings = *std::move(drawn);
+        } else {
+            missing = drawn.error().message();
+        }
+    }
+    if (!missing.empty()) terminal.note(missing);
+    return write_file(out / "report.html", html_report(results, drawings, missing));
+}
+
+Result<unsigned> run_plans(const std::vector<Plan>& plans, Results& results, const Request& request,
+                           Terminal& terminal, int stop_fd) {
+    MIGRATE_ASSIGN(Runner runner, Runner::create(request.scratch, results, terminal, stop_fd));
+    unsigned failures = 0;
+    for (const Plan& plan : plans) {
+        MIGRATE_ASSIGN(const unsigned failed, runner.run(plan));
+        failures += failed;
+        MIGRATE_ASSIGN(const Json* scenario, results.scenario(plan));
+        terminal.show(*scenario);
+    }
+    return failures;
+}
+
+}  // namespace
+
+Result<std::string> list_text(const std::string& scenario_folder_given) {
+    MIGRATE_ASSIGN(const fs::path folder, scenario_folder(scenario_folder_given));
+    MIGRATE_ASSIGN(const std::vector<Scenario> scenarios, load_all(folder));
+    std::string text;
+    for (const Scenario& scenario : scenarios) {
+        text += fmt::format("{:18} {}\n", scenario.name, scenario.title);
+    }
+    return text;
+}
+
+Result<unsigned> run_bench(const Request& request, int stop_fd, bool live) {
+    MIGRATE_ASSIGN(const std::vector<Plan> plans, make_plans(request));
+    const fs::path out = request.out;
+    std::error_code failed;
+    fs::create_directories(out, failed);
+    if (failed) {
+        return make_error(ErrorKind::kUsage, "--out {}: {}", request.out, failed.message());
+    }
+    const fs::path file = out / "results.json";
+    if (!request.resume && fs::exists(file)) {
+        return make_error(
+            ErrorKind::kUsage,
+            "{} is there already: --resume goes on with it, another --out leaves it alone",
+            file.string());
+    }
+    Result<Results> results = request.resume ? Results::resume(file, request.mode)
+                                             : Result<Results>(Results::begin(file, request.mode));
+    if (!results) return std::move(results).error();
+    std::size_t runs = 0;
+    for (const Plan& plan : plans) runs += plan.runs();
+    Terminal terminal(runs, live);
+    Result<unsigned> done = run_plans(plans, *results, request, terminal, stop_fd);
+    // What was finished is reported, whatever ended the run.
+    MIGRATE_TRY(results->save());
+    MIGRATE_TRY(write_reports(results->json(), out, terminal));
+    terminal.note(
+        fmt::format("{}, report.md and report.html are in {}", "results.json", request.out));
+    return done;
+}
+
+}  // namespace migrate::bench

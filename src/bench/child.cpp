@@ -1,0 +1,137 @@
+#include "bench/child.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+namespace migrate::bench {
+namespace {
+
+using std::chrono::milliseconds;
+constexpr std::size_t kMostWords = 1500;
+
+// In a group of its own, so that a Ctrl-C at the terminal is the bench's to act on; with no signal
+// blocked, since the bench blocks those that it takes itself.
+int spawn(pid_t& pid, const std::string& program, const std::vector<std::string>& arguments,
+          const std::string& log) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
+                                       O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    ::posix_spawnattr_init(&attributes);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    std::vector<std::string> words{program};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const int failed =
+        ::posix_spawnp(&pid, program.c_str(), &actions, &attributes, argv.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+    return failed;
+}
+
+double ms_of(const timeval& time) {
+    return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+}
+
+}  // namespace
+
+Result<Child> Child::start(const std::string& program, const std::vector<std::string>& arguments,
+                           const std::filesystem::path& log) {
+    pid_t pid = -1;
+    const int failed = spawn(pid, program, arguments, log.string());
+    if (failed != 0) return Error::system(fmt::format("start {}", program), failed);
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    const int code = errno;
+    Child child(pid, std::move(pidfd), log);
+    if (!child.pidfd_) return Error::system(fmt::format("watch {}", program), code);
+    return child;
+}
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      log_(std::move(other.log_)),
+      began_(other.began_) {}
+
+Child::~Child() { kill_now(); }
+
+void Child::kill_now() {
+    if (pid_ < 0) return;
+    ::kill(pid_, SIGKILL);
+    reap();
+}
+
+Ended Child::reap() {
+    int status = 0;
+    rusage usage{};
+    while (::wait4(pid_, &status, 0, &usage) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    const std::chrono::duration<double, std::milli> wall = Clock::now() - began_;
+    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            .cpu_ms = ms_of(usage.ru_utime) + ms_of(usage.ru_stime),
+            .wall_ms = wall.count()};
+}
+
+bool Child::running() {
+    if (pid_ < 0) return false;
+    pollfd polled{pidfd_.get(), POLLIN, 0};
+    return ::poll(&polled, 1, 0) == 0;
+}
+
+Result<Ended> Child::wait(Clock::time_point deadline, int stop_fd) {
+    while (true) {
+        const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
+        std::array<pollfd, 2> polled{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{stop_fd, POLLIN, 0}};
+        const int ready = ::poll(polled.data(), polled.size(),
+                                 static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX)));
+        if (ready < 0 && errno != EINTR) return Error::system("wait for a process", errno);
+        if (polled[0].revents != 0) return reap();
+        if (ready > 0 && polled[1].revents != 0) {
+            kill_now();
+            return make_error(ErrorKind::kCancelled, "interrupted");
+        }
+        if (ready == 0 && left <= 0) {
+            kill_now();
+            return make_error(ErrorKind::kTimeout, "it took longer than the scenario's timeout");
+        }
+    }
+}
+
+std::string Child::words() const {
+    std::ifstream file(log_);
+    std::ostringstream stream;
+    stream << file.rdbuf();
+    std::string text = stream.str();
+    if (text.size() > kMostWords) text = "…" + text.substr(text.size() - kMostWords);
+    return text;
+}
+
+bool stopped_within(int stop_fd, milliseconds time) {
+    pollfd polled{stop_fd, POLLIN, 0};
+    return ::poll(&polled, 1, static_cast<int>(time.count())) > 0;
+}
+
+}  // namespace migrate::bench

@@ -1,0 +1,26 @@
+// The machine that figures are from, and its memory: how much is left, and warming it.
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.hpp"
+#include "bench/json.hpp"
+
+namespace migrate::bench {
+
+// CPU, kernel, memory, huge-page settings, DSA queues, load, and the commit that was built. Nothing
+// that names the host or its user.
+Json describe_host();
+
+// Bytes that processes may still take.
+std::uint64_t available_memory();
+
+// Takes so much memory from the kernel and gives it back: where a hypervisor backs free memory only
+// on demand, what runs next then finds pages that are backed. Takes at most four fifths of what is
+// available.
+Status warm_memory(std::uint64_t bytes);
+
+// Whether this user may open a DSA work queue.
+bool has_dsa_queue();
+
+}  // namespace migrate::bench

@@ -1,0 +1,66 @@
+// A scenario on this machine: sizes, what fits into memory and what must be discarded instead,
+// which device there is, and what kind of zeros the guest's memory is made of. Invariant: a plan
+// says in words whatever differs from the scenario's file; nothing is left out in silence.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/image.hpp"
+#include "bench/scenario.hpp"
+
+namespace migrate::bench {
+
+// What the user asked for beside the scenarios.
+struct Mode {
+    bool quick = false;  // small guests, few repeats
+    double scale = 1;    // of every guest's size
+    bool peer = false;   // QEMU beside us
+};
+
+// What the machine has.
+struct Limits {
+    std::uint64_t memory = 0;  // bytes that the bench may fill, both sides together
+    bool dsa = false;          // a DSA work queue that may be used
+    std::string peer_missing;  // why QEMU cannot run here; empty: it can
+};
+
+// A variant as it will run, by us or by the peer.
+struct PlannedVariant {
+    Variant variant;
+    std::string name;         // in the results
+    std::string label;        // in tables
+    bool peer = false;        // run by QEMU
+    std::uint64_t guest = 0;  // bytes
+    std::string source;       // of migrate send; "{image}" stands for the image's path
+    std::string sink;         // of migrate recv; "{scratch}" stands for the run's folder
+    OptionList send;
+    std::string backing;  // what the guest's memory is made of, in words
+    std::vector<std::string> notes;
+    std::string skipped;     // why it does not run; empty: it does
+    std::uint64_t warm = 0;  // bytes to warm before each run
+    std::optional<ImageSpec> image;
+};
+
+struct Plan {
+    Scenario scenario;
+    unsigned repeats = 1;
+    unsigned warm_ups = 0;
+    unsigned legs = 0;  // of one run that goes there and back; 0: there only
+    std::vector<PlannedVariant> variants;
+
+    // Timed runs and warm-ups, of all variants that run.
+    std::size_t runs() const;
+};
+
+Plan make_plan(Scenario scenario, const Mode& mode, const Limits& limits);
+
+// What memory a source is made of, in words: "shared 4 KiB zero page", "touched zeros", …
+std::string backing_of(const std::string& source, const OptionList& send);
+
+// A guest's size at this scale: whole huge pages, 16 MiB at least.
+std::uint64_t scaled_guest(std::uint64_t bytes, double scale);
+
+}  // namespace migrate::bench
