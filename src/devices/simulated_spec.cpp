@@ -7,9 +7,9 @@
 namespace migrate::devices {
 namespace {
 
-constexpr std::uint64_t kPaperFixedMs = 75;
-constexpr std::uint64_t kPaperRate = 370 * kMiB;
-constexpr unsigned kPaperSerialised = 74;
+constexpr std::uint64_t kPaperFixedMs = 100;
+constexpr std::uint64_t kPaperRate = 408 * kMiB;
+constexpr unsigned kPaperSerialised = 78;
 
 Status apply_preset(std::string_view name, SimulatedSpec& spec) {
     if (name != "paper" && name != "ideal") {

@@ -12,13 +12,12 @@
 //     off(n) = 10 + n (2 F + X + W)     the destination begins a device when its first byte is
 //                                       there, and holds up the source, whose socket is full
 //     on(n)  = 12 + (1 - s)(F + X) + n s (F + X)     every device's thread at the destination
-//     begins
-//                                       at once, while its source begins
-// so F + X = 345 and 2 F + X + W = 475. With W assumed to be 55 ms (it depends on the machine, and
-// was 50 to 125 ms on two busy CPUs), F = 75 ms and X = 270 ms (370 MiB/s). s would be 245 / 345 =
-// 0.71; devices that wait for one another on one host have their chunks loaded meanwhile on the
-// other, which hides some of it: s = 0.74. The 10 and 12 ms are no device's, but pausing, the last
-// round and the frames under way. To be confirmed by scripts/measure-devices on a quiet machine.
+//                                       begins at once, while its source begins
+// so F + X = 345 and 2 F + X + W = 475. W is about 20 ms on two quiet CPUs (up to 125 on busy ones),
+// which leaves F = 100 ms and X = 245 ms (408 MiB/s). s would be 245 / 345 = 0.71; devices that wait
+// for one another on one host have their chunks loaded meanwhile on the other, which hides some of
+// it: s = 0.78. The 10 and 12 ms are no device's, but pausing, the last round and the frames under
+// way. scripts/measure-devices prints what comes of it.
 //
 // preset=ideal is the same device with s = 0.
 #pragma once
