@@ -41,6 +41,7 @@ class FileSource final : public PageSource {
           path_(path),
           file_(std::move(file)),
           mapping_(std::move(mapping)),
+          population_(file_.get(), mapping_.size()),
           region_{"ram", mapping_.size()} {}
 
     std::string_view description() const override { return uri_; }
@@ -58,7 +59,7 @@ class FileSource final : public PageSource {
     Status population(RegionId, PageRange range,
                       std::vector<PopulationExtent>& extents) const override {
         if (hugetlb_.empty()) {
-            Status status = file_population(file_.get(), region_.size_bytes, range, extents);
+            Status status = population_.query(range, extents);
             if (!status) return std::move(status).error().with_context(path_);
             return {};
         }
@@ -89,6 +90,7 @@ class FileSource final : public PageSource {
     std::string path_;
     UniqueFd file_;
     Mapping mapping_;
+    FilePopulation population_;
     RegionInfo region_;
     std::vector<PopulationExtent>
         hugetlb_;  // of the whole region, for hugetlbfs; constant after open

@@ -122,33 +122,51 @@ void PopulationBuilder::extend_to(std::uint64_t end, bool populated) {
     next_ = end;
 }
 
-Status file_population(int fd, std::uint64_t size_bytes, PageRange range,
-                       std::vector<PopulationExtent>& extents) {
+Status FilePopulation::query(PageRange range, std::vector<PopulationExtent>& extents) const {
     PopulationBuilder builder(range, extents);
-    const auto seek = [fd](std::uint64_t offset, int whence) {
-        return ::lseek(fd, static_cast<off_t>(offset), whence);
-    };
+    const std::scoped_lock lock(known_->mutex);
     while (!builder.complete()) {
-        const off_t data = seek(builder.next() * kPageSize, SEEK_DATA);
-        if (data < 0 && errno == ENXIO) {
-            MIGRATE_TRY(check_not_truncated(fd, size_bytes));
-            builder.extend_to(range.end(), false);
-            break;
+        const PageRange& data = known_->data;
+        if (builder.next() >= data.first && builder.next() < data.end()) {
+            builder.extend_to(data.end(), true);
+        } else {
+            MIGRATE_TRY(find(builder, range));
         }
-        if (data < 0 && errno == EINVAL) {
-            builder.extend_to(range.end(), true);
-            break;
-        }
-        if (data < 0) return Error::system("find data in the file", errno);
-        builder.extend_to(static_cast<std::uint64_t>(data) / kPageSize, false);
-        if (builder.complete()) break;
-        // ENXIO here is a file that was cut off between the two calls; the next SEEK_DATA tells.
-        const off_t hole = seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
-        if (hole < 0 && errno == ENXIO) continue;
-        if (hole < 0) return Error::system("find a hole in the file", errno);
-        builder.extend_to((static_cast<std::uint64_t>(hole) + kPageSize - 1) / kPageSize, true);
     }
     return {};
+}
+
+// The next hole and the data behind it.
+Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
+    const auto seek = [this](std::uint64_t offset, int whence) {
+        return ::lseek(fd_, static_cast<off_t>(offset), whence);
+    };
+    const off_t data = seek(builder.next() * kPageSize, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) {
+        MIGRATE_TRY(check_not_truncated(fd_, size_bytes_));
+        builder.extend_to(range.end(), false);
+        return {};
+    }
+    if (data < 0 && errno == EINVAL) {
+        builder.extend_to(range.end(), true);
+        return {};
+    }
+    if (data < 0) return Error::system("find data in the file", errno);
+    builder.extend_to(static_cast<std::uint64_t>(data) / kPageSize, false);
+    if (builder.complete()) return {};
+    // ENXIO here is a file that was cut off between the two calls; the next SEEK_DATA tells.
+    const off_t hole = seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
+    if (hole < 0 && errno == ENXIO) return {};
+    if (hole < 0) return Error::system("find a hole in the file", errno);
+    const std::uint64_t end = (static_cast<std::uint64_t>(hole) + kPageSize - 1) / kPageSize;
+    known_->data = {builder.next(), end - builder.next()};
+    builder.extend_to(end, true);
+    return {};
+}
+
+void FilePopulation::forget() const {
+    const std::scoped_lock lock(known_->mutex);
+    known_->data = {};
 }
 
 Result<PagemapPopulation> PagemapPopulation::create(Method method) {

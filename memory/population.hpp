@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -37,11 +39,31 @@ class PopulationBuilder {
     std::vector<PopulationExtent>& extents_;
 };
 
-// Holes of a file by SEEK_DATA; a file system without it has none. `size_bytes` is what the file
-// had when it was mapped: a file that became shorter is an Error and not a hole. Thread-safe: the
-// shared offset it moves is of no use to anybody.
-Status file_population(int fd, std::uint64_t size_bytes, PageRange range,
-                       std::vector<PopulationExtent>& extents);
+// Holes of a file by SEEK_DATA; a file system without it has none. Data that was found once is not
+// looked for again: SEEK_HOLE walks all of the data that follows, which for each span of a full
+// file would be most of the file. Thread-safe: the shared offset it moves is of no use to anybody.
+class FilePopulation {
+  public:
+    // `fd` stays open for longer; `size_bytes` is what the file had when it was mapped.
+    FilePopulation(int fd, std::uint64_t size_bytes)
+        : fd_(fd), size_bytes_(size_bytes), known_(std::make_unique<Known>()) {}
+
+    // A file that became shorter is an Error and not a hole, where it was not known to have data.
+    Status query(PageRange range, std::vector<PopulationExtent>& extents) const;
+    // A hole was made where data may have been found.
+    void forget() const;
+
+  private:
+    struct Known {
+        std::mutex mutex;
+        PageRange data;  // the last that was found; guarded by mutex
+    };
+    Status find(PopulationBuilder& builder, PageRange range) const;
+
+    int fd_;
+    std::uint64_t size_bytes_;
+    std::unique_ptr<Known> known_;  // so that this can be moved
+};
 
 // Private anonymous memory of this process by /proc/self/pagemap. Pages that map the kernel's zero
 // page were never written, and are unpopulated where the kernel can tell (PAGEMAP_SCAN).

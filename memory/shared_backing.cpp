@@ -91,6 +91,7 @@ Status SharedBacking::clear(PageRange range) const {
         ::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                     static_cast<off_t>(range.offset_bytes()),
                     static_cast<off_t>(bytes.size())) == 0) {
+        population_.forget();
         return {};
     }
     // Not every file system punches holes. The pages were placed, so that writing to them allocates
@@ -102,7 +103,7 @@ Status SharedBacking::clear(PageRange range) const {
 
 Status SharedBacking::population(PageRange range, std::vector<PopulationExtent>& extents) const {
     if (huge_size_) return hugetlb_population(file_.get(), mapping_.size(), range, extents);
-    return file_population(file_.get(), mapping_.size(), range, extents);
+    return population_.query(range, extents);
 }
 
 }  // namespace migrate::memory

@@ -42,6 +42,7 @@ class SharedBacking {
                   std::optional<std::uint64_t> huge_size)
         : file_(std::move(file)),
           mapping_(std::move(mapping)),
+          population_(file_.get(), mapping_.size()),
           what_(std::move(what)),
           huge_size_(huge_size) {}
     std::span<std::byte> bytes_of(PageRange range) const {
@@ -50,6 +51,7 @@ class SharedBacking {
 
     UniqueFd file_;
     Mapping mapping_;
+    FilePopulation population_;
     std::string what_;
     std::optional<std::uint64_t> huge_size_;
 };

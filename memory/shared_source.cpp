@@ -31,7 +31,8 @@ class SharedSource final : public PageSource {
                                                          .what = region.path}));
         const bool hugetlb = hugetlb_page_size(region.file.get()).has_value();
         infos_.push_back({region.name, region.size_bytes});
-        parts_.push_back({std::move(region), std::move(mapping), hugetlb});
+        FilePopulation population(region.file.get(), region.size_bytes);
+        parts_.push_back({std::move(region), std::move(mapping), std::move(population), hugetlb});
         return {};
     }
 
@@ -46,7 +47,7 @@ class SharedSource final : public PageSource {
         const Part& part = parts_[index_of(region)];
         const int file = part.region.file.get();
         Status status = part.hugetlb ? hugetlb_population(file, part.mapping.size(), range, extents)
-                                     : file_population(file, part.mapping.size(), range, extents);
+                                     : part.population.query(range, extents);
         if (!status) return std::move(status).error().with_context(part.region.path);
         return {};
     }
@@ -67,6 +68,7 @@ class SharedSource final : public PageSource {
     struct Part {
         SharedRegion region;
         Mapping mapping;
+        FilePopulation population;
         bool hugetlb = false;
     };
 

@@ -61,7 +61,7 @@ class GuestMemory final : public PageSource {
     Status population(RegionId, PageRange range,
                       std::vector<PopulationExtent>& extents) const override {
         if (kind_ == MemoryKind::kMemfd) {
-            return file_population(file_.get(), region_.size_bytes, range, extents);
+            return FilePopulation(file_.get(), region_.size_bytes).query(range, extents);
         }
         if (kind_ == MemoryKind::kHugetlb) {
             PopulationBuilder(range, extents).extend_to(range.end(), true);

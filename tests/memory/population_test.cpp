@@ -44,7 +44,7 @@ std::string of_memory(const Mapping& memory, PageRange range, PagemapPopulation:
 std::string of_file(const std::string& path, std::uint64_t pages, PageRange range) {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     std::vector<PopulationExtent> extents;
-    must(file_population(file.get(), pages * kPageSize, range, extents));
+    must(FilePopulation(file.get(), pages * kPageSize).query(range, extents));
     return drawing(extents, range.first);
 }
 
@@ -194,6 +194,27 @@ TEST_CASE("a file without data is one hole, one without holes is all populated")
     CHECK(of_file(folder / "full", 4, {0, 4}) == "####");
 }
 
+TEST_CASE("data that was found once is data, until its holes are to be looked for anew") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "image";
+    write_sparse_file(path, 16, {0, 1, 2, 3, 4, 5, 6, 7, 12});
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    const FilePopulation population(file.get(), 16 * kPageSize);
+    const auto found = [&](PageRange range) {
+        std::vector<PopulationExtent> extents;
+        must(population.query(range, extents));
+        return drawing(extents, range.first);
+    };
+    CHECK(found({0, 2}) == "##");
+    REQUIRE(::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4 * kPageSize,
+                        2 * kPageSize) == 0);
+    CHECK(found({2, 8}) == "######..");
+    population.forget();
+    CHECK(found({2, 8}) == "##..##..");
+    CHECK(found({6, 10}) == "##....#...");
+    CHECK(found({0, 8}) == "####..##");
+}
+
 TEST_CASE("a file that became shorter is an error and not a hole") {
     const TemporaryFolder folder;
     const std::string path = folder / "image";
@@ -201,9 +222,9 @@ TEST_CASE("a file that became shorter is an error and not a hole") {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     REQUIRE(::truncate(path.c_str(), 3 * kPageSize) == 0);
     std::vector<PopulationExtent> extents;
-    CHECK_THAT(message_of(file_population(file.get(), 8 * kPageSize, {0, 8}, extents)),
+    CHECK_THAT(message_of(FilePopulation(file.get(), 8 * kPageSize).query({0, 8}, extents)),
                Catch::Contains("truncated from 32768 to 12288 bytes"));
-    CHECK_FALSE(file_population(file.get(), 8 * kPageSize, {5, 1}, extents));
+    CHECK_FALSE(FilePopulation(file.get(), 8 * kPageSize).query({5, 1}, extents));
 }
 
 }  // namespace

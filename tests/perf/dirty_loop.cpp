@@ -66,7 +66,7 @@ class Ram final : public memory::PageSource {
     Status population(RegionId, PageRange range,
                       std::vector<memory::PopulationExtent>& extents) const override {
         if (pagemap_) return pagemap_->query(mapping_.bytes(), range, extents);
-        return memory::file_population(file_.get(), region_.size_bytes, range, extents);
+        return memory::FilePopulation(file_.get(), region_.size_bytes).query(range, extents);
     }
     bool populated_is_present() const override { return true; }
     Status prefault(RegionId, PageRange) const override { return {}; }
