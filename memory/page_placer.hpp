@@ -19,6 +19,10 @@
 
 namespace migrate::memory {
 
+// Who writes the pages of a packet: a system call that fails with EFAULT where there is no memory,
+// or this program, which would get a SIGBUS.
+enum class WrittenBy { kSystemCall, kProgram };
+
 class PagePlacer {
   public:
     // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
@@ -31,9 +35,14 @@ class PagePlacer {
 
     // Takes a packet's runs, which lie within the region: clears stale zero and unpopulated pages,
     // prefaults fresh normal ones, and appends to `payload` the destinations of the normal pages,
-    // in order (none if the sink discards). An error if a page came before in this round.
-    // Thread-safe.
-    Status accept(RegionId region, std::span<const PageRun> runs, std::vector<iovec>& payload);
+    // in order (none if the sink discards). Short runs that the kernel writes are left to its own
+    // page faults, where no idle CPU could prefault them meanwhile. An error if a page came before
+    // in this round. Thread-safe.
+    Status accept(RegionId region, std::span<const PageRun> runs, WrittenBy writer,
+                  std::vector<iovec>& payload);
+    // Why the kernel could not write a packet's normal pages (EFAULT): what prefaulting them says,
+    // or `fault` if that says nothing.
+    Error explain(RegionId region, std::span<const PageRun> runs, Error fault) const;
 
     // Ends a round in which every page had to come: an error that names the first page that did
     // not. No accept() may run meanwhile. The next round begins with nothing accounted for.

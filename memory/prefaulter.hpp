@@ -26,6 +26,7 @@ class Prefaulter {
     Prefaulter(const Prefaulter&) = delete;
     Prefaulter& operator=(const Prefaulter&) = delete;
 
+    bool has_helpers() const { return state_ != nullptr; }
     // Returns when every page of all the ranges is present, or with the first error. Thread-safe.
     Status populate(RegionId region, std::span<const PageRange> ranges);
 

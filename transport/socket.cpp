@@ -106,7 +106,9 @@ Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
         if (moved < 0) {
             if (errno == EINTR) continue;
             if (would_block(errno)) return stalled("stopped in mid-packet and sent nothing");
-            if (errno == EFAULT) return Error::system("write to the sink's memory", errno);
+            if (errno == EFAULT) {
+                return Error::system("write to the sink's memory", errno).as(ErrorKind::kFault);
+            }
             return lost("receive from the peer", errno);
         }
         counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);

@@ -24,6 +24,7 @@ enum class ErrorKind {
                       // channel
     kPeer,            // the peer said that it failed
     kProtocol,        // the peer sent what the protocol does not allow
+    kFault,           // a system call could not write to memory of ours (EFAULT)
 };
 
 class [[nodiscard]] Error {

@@ -97,8 +97,14 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     if (header.kind == PacketKind::kSync) return false;
 
     payload_.clear();
-    MIGRATE_TRY(shared.placer.accept(header.region, runs_, payload_));
-    MIGRATE_TRY(receive_payload(shared, header));
+    const auto writer = header.compression == Compression::kNone ? memory::WrittenBy::kSystemCall
+                                                                 : memory::WrittenBy::kProgram;
+    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, payload_));
+    Status received = receive_payload(shared, header);
+    if (!received && received.error().kind() == ErrorKind::kFault) {
+        return shared.placer.explain(header.region, runs_, std::move(received).error());
+    }
+    MIGRATE_TRY(std::move(received));
     transport::PageCounts counts;
     for (const PageRun& run : runs_) counts.add(run);
     counters_.pages.add(counts);

@@ -22,7 +22,7 @@ struct Fixture {
     }
     Status accept(RegionId region, std::vector<PageRun> runs) {
         payload.clear();
-        return placer->accept(region, runs, payload);
+        return placer->accept(region, runs, WrittenBy::kProgram, payload);
     }
     void end_round() {
         // The pages a case does not care about.
@@ -53,6 +53,21 @@ TEST_CASE("normal pages are prefaulted and get their places in order, neighbours
     CHECK(test.payload[1].iov_base == ram + 8 * kPageSize);
     CHECK(test.payload[1].iov_len == 3 * kPageSize);
     CHECK(test.sink.take_prefaulted() == std::vector<PageRange>{{4, 2}, {6, 1}, {8, 3}});
+}
+
+TEST_CASE("short runs that a system call writes are left to its faults, long ones are prefaulted") {
+    Fixture test;
+    const std::vector<PageRun> runs{{{4, 2}, PageKind::kNormal}, {{100, 64}, PageKind::kNormal}};
+    must(test.placer->accept(kRam, runs, WrittenBy::kSystemCall, test.payload));
+    CHECK(test.payload.size() == 2);
+    CHECK(test.sink.take_prefaulted() == std::vector<PageRange>{{100, 64}});
+}
+
+TEST_CASE("a page that could not be written is explained by what prefaulting says") {
+    Fixture test;
+    const std::vector<PageRun> runs{{{4, 2}, PageKind::kNormal}, {{8, 1}, PageKind::kZero}};
+    CHECK(test.placer->explain(kRam, runs, Error("bad address")).message() == "bad address");
+    CHECK(test.sink.take_prefaulted() == std::vector<PageRange>{{4, 2}});
 }
 
 TEST_CASE("fresh zero and unpopulated pages are left untouched") {
@@ -168,11 +183,11 @@ TEST_CASE("a sink that discards gets bookkeeping and no destinations") {
     std::vector<iovec> payload;
     const std::vector<PageRun> runs{{{0, 128}, PageKind::kNormal},
                                     {{128, region.pages() - 128}, PageKind::kUnpopulated}};
-    must(placer->accept(kRam, runs, payload));
+    must(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
     CHECK(payload.empty());
-    CHECK_FALSE(placer->accept(kRam, runs, payload));
+    CHECK_FALSE(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
     must(placer->finish_full_round());
-    must(placer->accept(kRam, runs, payload));
+    must(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
 }
 
 TEST_CASE("threads that place neighbouring runs account for every page once") {
@@ -197,7 +212,8 @@ TEST_CASE("threads that place neighbouring runs account for every page once") {
                         const PageKind kind = at % 3 == 0 ? PageKind::kZero : PageKind::kNormal;
                         const PageRun run{range, kind};
                         payload.clear();
-                        if (!placer->accept(kRam, {&run, 1}, payload)) ++errors;
+                        if (!placer->accept(kRam, {&run, 1}, WrittenBy::kProgram, payload))
+                            ++errors;
                         for (const iovec& part : payload) placed += part.iov_len / kPageSize;
                     }
                 });
