@@ -118,15 +118,22 @@ Result<UniqueFd> open_for(const std::string& path, int flags) {
     return fd;
 }
 
-Result<UniqueFd> adopt(int number) {
-    if (::fcntl(number, F_GETFD) < 0) {
-        return Error::system(fmt::format("use descriptor {}", number), errno).as(ErrorKind::kUsage);
-    }
-    ::fcntl(number, F_SETFD, FD_CLOEXEC);
-    return UniqueFd(number);
+Error unusable(int number, int code) {
+    return Error::system(fmt::format("use descriptor {}", number), code).as(ErrorKind::kUsage);
+}
+
+Result<UniqueFd> duplicate(int number) {
+    UniqueFd fd(::fcntl(number, F_DUPFD_CLOEXEC, 0));
+    if (!fd) return unusable(number, errno);
+    return fd;
 }
 
 }  // namespace
+
+Status take_descriptor(int number) {
+    if (::fcntl(number, F_SETFD, FD_CLOEXEC) < 0) return unusable(number, errno);
+    return {};
+}
 
 Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path) {
     MIGRATE_ASSIGN(UniqueFd fd, open_for(path, O_RDONLY));
@@ -140,8 +147,8 @@ Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 
-Result<std::unique_ptr<DeviceSource>> adopt_stream_source(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 
@@ -155,8 +162,8 @@ Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path) {
     return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), partial, path));
 }
 
-Result<std::unique_ptr<DeviceSink>> adopt_stream_sink(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
     return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), "", ""));
 }
 

@@ -134,8 +134,10 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
     }
     MIGRATE_TRY(destination_.check(offer.guest));
     MIGRATE_TRY(check_journey(offer.journey));
-    MIGRATE_TRY(prepare_devices(offer));
+    MIGRATE_ASSIGN(const auto devices, check_devices(offer));
     Status prepared = destination_.memory->prepare(offer.regions);
+    // Last, since whoever is at the other end of a pipe would see that it was opened and closed.
+    if (prepared) prepared = open_devices(offer, devices);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
         destination_ = {};

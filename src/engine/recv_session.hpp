@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,7 +80,10 @@ class RecvSession {
     Result<transport::Frame> next_frame();
     Status receive_round(const transport::RoundMark& start);
     Status complete(const transport::Completion& completion);
-    Status prepare_devices(const transport::Offer& offer);
+    Result<std::vector<devices::DeviceSpec>> check_devices(const transport::Offer& offer) const;
+    bool on_channels(const transport::Offer& offer,
+                     std::span<const devices::DeviceSpec> specs) const;
+    Status open_devices(const transport::Offer& offer, std::span<const devices::DeviceSpec> specs);
     void make_devices();
     void begin_switchover();
     bool awaits_device_frames() const;

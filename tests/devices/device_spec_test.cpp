@@ -16,7 +16,7 @@ TEST_CASE("the option's words become devices") {
     CHECK(specs[0].id.text() == "vf");
     CHECK(specs[1].id.text() == "vf#1");
     CHECK(specs[1].simulated.size_bytes == 8 * kMiB);
-    CHECK(specs[1].simulated.serialised == 74);
+    CHECK(specs[1].simulated.serialised == 78);
     CHECK(specs[2].kind == DeviceKind::kStream);
     CHECK(specs[2].path == "/tmp/net.state");
     CHECK(specs[3].id.text() == "gpu#7");

@@ -1,9 +1,14 @@
 // Devices between a sender and a receiver in one process, over loopback.
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/fd.hpp"
 #include "catch.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/device_random.hpp"
@@ -11,6 +16,7 @@
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
@@ -174,6 +180,38 @@ TEST_CASE("a receiver refuses by name what it cannot take") {
     Run small;
     small.recv.device_state_buffer = 5 * kMiB;
     CHECK_THAT(refusal(small), Contains("device-state-buffer"));
+}
+
+TEST_CASE("a refused offer leaves the receiver's descriptor open for the next sender") {
+    const TemporaryFolder folder;
+    write_file(folder / "net.state", "of the net");
+    write_file(folder / "disk.state", "of the disk");
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    Run run;
+    run.recv.devices = must(devices::parse_devices(
+        fmt::format("fd:net={} file:disk={}", writer.get(), folder / "not-yet/disk")));
+    run.send.devices = must(devices::parse_devices("file:net=" + (folder / "net.state") +
+                                                   " file:disk=" + (folder / "disk.state")));
+    EventLog events;
+    const auto source = must(memory::open_page_source("anon:1M"));
+    const auto receiving = must(RecvSession::create(run.recv, events));
+    run.send.connect = {"127.0.0.1", receiving->port()};
+    std::jthread thread([&] { run.received = receiving->run(); });
+    const auto refused = must(SendSession::create(run.send, *source, events));
+    CHECK_THAT(message_of(refused->run()), Contains("device disk"));
+    CHECK(::fcntl(writer.get(), F_GETFD) >= 0);
+
+    REQUIRE(std::filesystem::create_directory(folder / "not-yet"));
+    const auto sending = must(SendSession::create(run.send, *source, events));
+    must(sending->run());
+    thread.join();
+    must(run.received);
+    std::array<char, 64> arrived{};
+    REQUIRE(::read(reader.get(), arrived.data(), arrived.size()) == 10);
+    CHECK(std::string(arrived.data(), 10) == "of the net");
 }
 
 TEST_CASE("an error in saving or loading names the device, and the guest runs on at its source") {
