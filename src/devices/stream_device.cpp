@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
-#include <vector>
 
 #include "base/little_endian.hpp"
 
@@ -63,11 +64,41 @@ class StreamSource final : public DeviceSource {
     std::uint64_t total_ = 0;
 };
 
+// Writes what can be written without waiting, whatever whoever opened the descriptor has set: its
+// flags are theirs, too, and not to be changed.
+class Writer {
+  public:
+    explicit Writer(UniqueFd fd) : fd_(std::move(fd)) {
+        struct stat status {};
+        if (::fstat(fd_.get(), &status) != 0) return;
+        is_socket_ = S_ISSOCK(status.st_mode);
+        const int flags = ::fcntl(fd_.get(), F_GETFL);
+        // A pipe that poll() calls writable has room for so much (pipe(7)); a write of more would
+        // wait for a reader, deaf to a stop.
+        const bool may_wait = !S_ISREG(status.st_mode) && (flags & O_NONBLOCK) == 0;
+        most_bytes_ = may_wait ? PIPE_BUF : SSIZE_MAX;
+    }
+
+    int fd() const { return fd_.get(); }
+    // As write(2), once the descriptor can be written.
+    ssize_t write(std::span<const std::byte> bytes) const {
+        if (is_socket_) {
+            return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        return ::write(fd_.get(), bytes.data(), std::min(bytes.size(), most_bytes_));
+    }
+
+  private:
+    UniqueFd fd_;
+    bool is_socket_ = false;
+    std::size_t most_bytes_ = PIPE_BUF;
+};
+
 class StreamSink final : public DeviceSink {
   public:
     // With `partial`, the file is renamed to `path` in the end.
     StreamSink(UniqueFd fd, std::string partial, std::string path)
-        : fd_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
+        : to_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
     ~StreamSink() override {
         if (!partial_.empty()) ::unlink(partial_.c_str());
     }
@@ -79,8 +110,8 @@ class StreamSink final : public DeviceSink {
     Status load(std::span<const std::byte> chunk, const std::stop_token& stop) override {
         total_ += chunk.size();
         while (!chunk.empty()) {
-            MIGRATE_TRY(await(fd_.get(), POLLOUT, stop));
-            const ssize_t count = ::write(fd_.get(), chunk.data(), chunk.size());
+            MIGRATE_TRY(await(to_.fd(), POLLOUT, stop));
+            const ssize_t count = to_.write(chunk);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (count < 0) return Error::system("write its stream", errno);
             chunk = chunk.subspan(static_cast<std::size_t>(count));
@@ -105,7 +136,7 @@ class StreamSink final : public DeviceSink {
     }
 
   private:
-    UniqueFd fd_;
+    Writer to_;
     std::string partial_;
     std::string path_;
     std::uint64_t total_ = 0;
