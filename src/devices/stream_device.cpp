@@ -41,6 +41,8 @@ class StreamSource final : public DeviceSource {
     Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) override {
         std::size_t filled = 0;
         while (filled < buffer.size()) {
+            // Also for a FIFO's writer: until one has come and gone, poll() sees no end (fs/pipe.c
+            // in Linux: the hang-up counts writers since this end was opened), read() would.
             MIGRATE_TRY(await(fd_.get(), POLLIN, stop));
             const ssize_t count = ::read(fd_.get(), &buffer[filled], buffer.size() - filled);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -143,7 +145,8 @@ class StreamSink final : public DeviceSink {
 };
 
 Result<UniqueFd> open_for(const std::string& path, int flags) {
-    // Not blocked by a FIFO that nobody writes to.
+    // Not blocked by a FIFO that nobody writes to yet: signals are blocked, so nothing but SIGKILL
+    // would end that wait.
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666));
     if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
     return fd;
@@ -172,9 +175,6 @@ Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path
     if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) {
         return make_error(ErrorKind::kUsage, "{} is a folder", path);
     }
-    // A FIFO without a writer reads as ended: opened again, waiting for one.
-    if (S_ISFIFO(status.st_mode)) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 

@@ -85,5 +85,34 @@ TEST_CASE("a sink writes everything in order into a descriptor that blocks") {
     }
 }
 
+TEST_CASE("a FIFO that nobody writes to is opened at once, and the wait for its writer can end") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "fifo";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    const auto source = must(open_stream_source(path));
+    std::stop_source stop;
+    std::vector<std::byte> buffer(100);
+    Result<std::size_t> saved(std::size_t{0});
+    std::jthread saving([&] { saved = source->save(buffer, stop.get_token()); });
+    stop.request_stop();
+    saving.join();
+    REQUIRE_FALSE(saved);
+    CHECK(saved.error().kind() == ErrorKind::kCancelled);
+}
+
+TEST_CASE("a FIFO's writer may come late, and its end is the device's") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "fifo";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    const auto source = must(open_stream_source(path));
+    std::vector<std::byte> buffer(100);
+    Result<std::size_t> saved(std::size_t{0});
+    std::jthread saving([&] { saved = source->save(buffer, {}); });
+    write_file(path, "its state");
+    saving.join();
+    CHECK(must(saved) == 9);
+    CHECK(must(source->save(buffer, {})) == 0);
+}
+
 }  // namespace
 }  // namespace migrate::devices
