@@ -64,8 +64,12 @@ class DeviceSink {
 
     virtual Status begin(const std::stop_token& stop) = 0;
     virtual Status load(std::span<const std::byte> chunk, const std::stop_token& stop) = 0;
-    // Last; success says that the device is complete.
+    // After the last chunk; success says that the device is complete, and changes nothing that is
+    // seen beyond it: the migration may still fail.
     virtual Status load_config(std::span<const std::byte> config, const std::stop_token& stop) = 0;
+    // Last, once, when nothing can fail any more but this: what was loaded becomes visible. A sink
+    // that is destroyed without it leaves no trace.
+    virtual Status commit() { return {}; }
 };
 
 }  // namespace migrate::devices

@@ -126,9 +126,12 @@ class StreamSink final : public DeviceSink {
             load_le<std::uint32_t>(config.data()) != kConfigMagic) {
             return make_error("its configuration is none of a stream");
         }
-        if (const auto sent = load_le<std::uint64_t>(&config[4]); sent != total_) {
-            return make_error("{} bytes were sent, {} came", sent, total_);
-        }
+        const auto sent = load_le<std::uint64_t>(&config[4]);
+        if (sent == total_) return {};
+        return make_error("{} bytes were sent, {} came", sent, total_);
+    }
+
+    Status commit() override {
         if (partial_.empty()) return {};
         if (std::rename(partial_.c_str(), path_.c_str()) != 0) {
             return Error::system(fmt::format("rename {} to {}", partial_, path_), errno);

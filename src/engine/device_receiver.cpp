@@ -105,6 +105,14 @@ Status DeviceReceiver::await_complete(const std::stop_token& stop) {
     return Error(ErrorKind::kCancelled, "cancelled");
 }
 
+Status DeviceReceiver::commit() {
+    for (const auto& device : devices_) {
+        Status committed = device->entry.sink->commit();
+        if (!committed) return std::move(committed).error().with_context(device->context());
+    }
+    return {};
+}
+
 Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,
                                     std::span<const std::byte> chunk, const std::stop_token& stop) {
     MIGRATE_ASSIGN(const std::size_t which, buffer_.find({header.name, header.instance}));

@@ -107,4 +107,6 @@ Status RecvSession::await_devices(transport::Done& done) {
     return {};
 }
 
+Status RecvSession::commit_devices() { return devices_ ? devices_->commit() : Status(); }
+
 }  // namespace migrate::engine

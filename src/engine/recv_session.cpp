@@ -375,7 +375,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
     MIGRATE_TRY(destination_.memory->commit());
-    if (guest_) MIGRATE_TRY(take_over(done));
+    MIGRATE_TRY(guest_ ? take_over(done) : commit_devices());
     link_->stop_sending_heartbeats();
     return link_->send(FrameType::kDone, transport::encode(done));
 }
@@ -405,7 +405,9 @@ Status RecvSession::take_over(transport::Done& done) {
         return Error(ErrorKind::kCancelled, "cancelled");
     }
     const Clock::time_point began = Clock::now();
-    Status resuming = guest_->resume();
+    // Not before: a sender that never lets the guest go keeps its devices, too.
+    Status resuming = commit_devices();
+    if (resuming) resuming = guest_->resume();
     if (!resuming) {
         // It stands still, and may be taken back.
         fate_.store(GuestFate::kAbandoned);

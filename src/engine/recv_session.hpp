@@ -1,7 +1,7 @@
 // One migration from the receiver's side: wait for the sender, adopt its settings, place every
 // page, make the result visible and say so. Invariant: run() commits the sink only after every page
-// was accounted for and, if agreed on, the digests are equal; a session that fails leaves no trace
-// of itself in the sink.
+// was accounted for and, if agreed on, the digests are equal, and the devices' sinks once nothing
+// else is left to fail; a session that fails leaves no trace of itself in either.
 #pragma once
 
 #include <atomic>
@@ -89,6 +89,7 @@ class RecvSession {
     bool awaits_device_frames() const;
     Status receive_device_frame(const std::string& body);
     Status await_devices(transport::Done& done);
+    Status commit_devices();
     Status load_guest();
     Status take_over(transport::Done& done);
     bool abandon_guest();

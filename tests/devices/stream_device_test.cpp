@@ -114,5 +114,26 @@ TEST_CASE("a FIFO's writer may come late, and its end is the device's") {
     CHECK(must(source->save(buffer, {})) == 0);
 }
 
+TEST_CASE("a file is replaced when the device is committed, and not before") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "state";
+    write_file(folder / "source", "new");
+    for (const bool commits : {false, true}) {
+        write_file(path, "old");
+        const auto source = must(open_stream_source(folder / "source"));
+        auto sink = must(open_stream_sink(path));
+        std::vector<std::byte> buffer(100);
+        const std::size_t size = must(source->save(buffer, {}));
+        must(sink->load(std::span(buffer).first(size), {}));
+        const std::size_t config = must(source->save_config(buffer, {}));
+        must(sink->load_config(std::span(buffer).first(config), {}));
+        CHECK(read_file(path) == "old");
+        if (commits) must(sink->commit());
+        sink.reset();
+        CHECK(read_file(path) == (commits ? "new" : "old"));
+        CHECK(folder.names().size() == 2);
+    }
+}
+
 }  // namespace
 }  // namespace migrate::devices

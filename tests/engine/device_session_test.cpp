@@ -230,6 +230,28 @@ TEST_CASE("an error in saving or loading names the device, and the guest runs on
     }
 }
 
+TEST_CASE("a migration that fails leaves the files of the devices that had arrived as they were") {
+    const TemporaryFolder folder;
+    write_file(folder / "net.state", "new");
+    for (const char* source : {"anon:2M,fill=random", "workload:2M,rate=10,warm-up=0"}) {
+        for (const char* fault : {"", ",fail-load=8M"}) {
+            INFO(source << fault);
+            write_file(folder / "net", "old");
+            Run run;
+            run.source = source;
+            // In turn, so that the file's device is complete when the other fails.
+            run.send.device_state = DeviceStateMode::kOff;
+            run.devices = "file:net=" + (folder / "net.state") + " sim:vf,size=8M" + fault;
+            run.recv_devices = "file:net=" + (folder / "net");
+            run.go();
+            const bool failed = *fault != '\0';
+            CHECK(static_cast<bool>(run.received) == !failed);
+            CHECK(read_file(folder / "net") == (failed ? "old" : "new"));
+            CHECK(folder.names().size() == 2);
+        }
+    }
+}
+
 TEST_CASE("a slow loader's chunks wait within the limit") {
     Run run;
     run.devices = "sim:slow,size=40M,load-rate=100M sim:fast,size=10M";
