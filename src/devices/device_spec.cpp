@@ -162,6 +162,11 @@ Status check_places(std::span<const DeviceSpec> announced, std::span<const Devic
             "device {}: the receiver was not told where it goes; give it --devices file:{}=PATH",
             spec.id.text(), spec.id.text());
     }
+    for (const DeviceSpec& spec : own) {
+        if (find_device(announced, spec) != announced.end()) continue;
+        return make_error("device {}: the sender does not send it, or not as a {}", spec.id.text(),
+                          name_of(spec.kind));
+    }
     return {};
 }
 

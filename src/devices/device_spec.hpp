@@ -39,8 +39,8 @@ Status check_list(std::span<const DeviceSpec> specs);
 // One source each, of simulated devices and streams; a stream is opened.
 Result<std::vector<std::unique_ptr<DeviceSource>>> make_sources(std::span<const DeviceSpec> specs);
 
-// Whether what a sender announced has a place here; `own` are the receiver's specs, which say where
-// streams go. Opens nothing, and names the device that has no place.
+// Whether what a sender announced has a place here, and all that was waited for comes; `own` are
+// the receiver's specs, which say where streams go. Opens nothing; an Error names the device.
 Status check_places(std::span<const DeviceSpec> announced, std::span<const DeviceSpec> own);
 // A sink each for what passed check_places(); kGuest gets a null. Streams are opened, which their
 // readers may see: last of all that may fail.

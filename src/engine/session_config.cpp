@@ -92,6 +92,13 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     config.sink = settings.get<"sink">();
     config.port_file = settings.get<"port-file">();
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
+    for (const devices::DeviceSpec& device : config.devices) {
+        if (device.kind != devices::DeviceKind::kSimulated) continue;
+        return make_error(
+            ErrorKind::kUsage,
+            "option devices: device {} is simulated, which is said at the sender only",
+            device.id.text());
+    }
     MIGRATE_ASSIGN(config.device_state,
                    transport::device_state_mode_from_name(settings.get<"multifd-device-state">()));
     config.device_state_buffer = settings.get<"device-state-buffer">();

@@ -57,6 +57,22 @@ TEST_CASE("a stream that the receiver was told nothing of has no sink, and the e
     CHECK_THAT(message_of(check_places(announced, {})), Contains("device net"));
     const auto own = must(parse_devices("file:net=" + (folder / "net")));
     must(check_places(announced, own));
+}
+
+TEST_CASE("a device that the receiver waits for and nobody sends is named") {
+    const auto own = must(parse_devices("file:net=/dev/null file:gpu=/dev/null"));
+    const auto error = [&](std::string_view announced) {
+        return message_of(check_places(must(parse_devices(announced)), own));
+    };
+    CHECK_THAT(error("file:net=/dev/null"), Contains("device gpu: the sender does not send it"));
+    CHECK_THAT(error("file:net=/dev/null sim:gpu"), Contains("device gpu: the sender does not"));
+    CHECK_THAT(error(""), Contains("device net: the sender does not send it"));
+}
+
+TEST_CASE("every announced device has a sink") {
+    const TemporaryFolder folder;
+    const auto announced = must(parse_devices("file:net=/dev/null sim:vf"));
+    const auto own = must(parse_devices("file:net=" + (folder / "net")));
     CHECK(must(make_sinks(announced, own)).size() == 2);
     CHECK_FALSE(make_sources(must(parse_devices("file:net=/nonexistent/net"))));
 }

@@ -177,6 +177,9 @@ TEST_CASE("a receiver refuses by name what it cannot take") {
     Run stream;
     stream.devices = "file:net=/dev/null";
     CHECK_THAT(refusal(stream), Contains("device net"));
+    Run missing;
+    missing.recv.devices = must(devices::parse_devices("file:gpu=/dev/null"));
+    CHECK_THAT(refusal(missing), Contains("device gpu: the sender does not send it"));
     Run small;
     small.recv.device_state_buffer = 5 * kMiB;
     CHECK_THAT(refusal(small), Contains("device-state-buffer"));

@@ -168,6 +168,14 @@ TEST_CASE("settings without an address are wrong usage and no configuration") {
     CHECK(recv.error().kind() == ErrorKind::kUsage);
 }
 
+TEST_CASE("a receiver is not told to simulate a device: the sender says so for both") {
+    const auto config =
+        make_recv_config(settings_with(Side::kRecv, {{"devices", "file:net=/dev/null sim:vf"}}));
+    REQUIRE_FALSE(config);
+    CHECK(config.error().kind() == ErrorKind::kUsage);
+    CHECK(message_of(config).find("device vf") != std::string::npos);
+}
+
 TEST_CASE("a wrong value never gets as far as a configuration") {
     const auto refused = [](Side side, const char* key, const char* text) {
         Settings settings = settings_with(side, {});
