@@ -132,7 +132,9 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;
     config.io_timeout = here.io_timeout;
-    config.device_state = offer.device_state;
+    config.device_state = here.device_state == transport::DeviceStateMode::kAuto
+                              ? offer.device_state
+                              : here.device_state;
     config.journey = offer.journey;
     ++config.journey.leg;
     MIGRATE_ASSIGN(const auto announced, engine::devices_from_offer(offer.devices));

@@ -19,7 +19,9 @@ Result<std::vector<devices::DeviceSpec>> RecvSession::check_devices(
     if (here == DeviceStateMode::kOff && there == DeviceStateMode::kOn) {
         return Error("multifd-device-state is off at this receiver, and on at the sender");
     }
-    if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && !specs.empty()) {
+    // With off a guest's own state is not among the devices.
+    const bool has_state = !specs.empty() || !offer.guest.empty();
+    if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && has_state) {
         return Error("multifd-device-state is on at this receiver, and off at the sender");
     }
     MIGRATE_TRY(DeviceBuffer::check_limit(config_.device_state_buffer, specs.size()));

@@ -99,6 +99,23 @@ TEST_CASE("a guest goes there and back, its devices with it, and is whole at hom
     CHECK(legs.back()["guest"]["check"] == "passed");
 }
 
+TEST_CASE("what the receiver says of device state holds for its own leg, too", "[devices]") {
+    const TemporaryFolder folder;
+    for (const char* mode : {"on", "off"}) {
+        INFO(mode);
+        LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                    {"--repeat", "1", "--devices", "sim:vf,size=1M"},
+                    {"--sink", "anon:", "--repeat", "1", "--multifd-device-state", mode});
+        CHECK(run.sender.wait() == 0);
+        CHECK(run.receiver->wait() == 0);
+        const auto legs = nlohmann::json::parse(read_file(folder / "recv.json"));
+        REQUIRE(legs.size() == 2);
+        for (const nlohmann::json& leg : legs) {
+            CHECK(leg["settings"]["multifd-device-state"] == mode);
+        }
+    }
+}
+
 TEST_CASE("a journey that one side was not told of, or that breaks off, keeps the guest whole",
           "[devices]") {
     const TemporaryFolder folder;

@@ -155,10 +155,11 @@ TEST_CASE("on where it is impossible is an error at the start") {
 std::string refusal(Run& run) {
     EventLog events;
     run.send.devices = must(devices::parse_devices(run.devices));
-    const auto source = must(memory::open_page_source("anon:1M"));
+    const guest::Machine machine = must(guest::open_machine(run.source));
     const auto receiving = must(RecvSession::create(run.recv, events));
     run.send.connect = {"127.0.0.1", receiving->port()};
-    const auto sending = must(SendSession::create(run.send, *source, events));
+    const auto sending =
+        must(SendSession::create(run.send, *machine.memory, events, machine.guest.get()));
     std::jthread thread([&] { static_cast<void>(receiving->run()); });
     const Status status = sending->run();
     receiving->cancel("the test is over");
@@ -174,6 +175,15 @@ TEST_CASE("a receiver refuses by name what it cannot take") {
     on.send.device_state = DeviceStateMode::kOff;
     on.recv.device_state = DeviceStateMode::kOn;
     CHECK_THAT(refusal(on), Contains("multifd-device-state is on"));
+    Run guest_alone;
+    guest_alone.source = "workload:2M,rate=10,warm-up=0";
+    guest_alone.devices = "";
+    guest_alone.recv.device_state = DeviceStateMode::kOn;
+    guest_alone.send.device_state = DeviceStateMode::kOff;
+    CHECK_THAT(refusal(guest_alone), Contains("multifd-device-state is on"));
+    guest_alone.send.device_state = DeviceStateMode::kAuto;
+    guest_alone.send.detection = ZeroPageDetection::kLegacy;
+    CHECK_THAT(refusal(guest_alone), Contains("multifd-device-state is on"));
     Run stream;
     stream.devices = "file:net=/dev/null";
     CHECK_THAT(refusal(stream), Contains("device net"));
