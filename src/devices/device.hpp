@@ -35,6 +35,11 @@ struct DeviceId {
     friend auto operator<=>(const DeviceId&, const DeviceId&) = default;
 };
 
+// An error of a device as one of the migration's: a connection that was lost or a time that ran out
+// was the device's own (to a QEMU, say), and says nothing of the peer or its channels. A stop stays
+// one.
+Error own_error(Error error);
+
 // A device that is saved; used by one thread at a time, from when the guest stands still. Every
 // call returns soon after a stop was requested, with kCancelled if it had to break off.
 class DeviceSource {
