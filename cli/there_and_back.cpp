@@ -118,7 +118,7 @@ class Traveller {
     std::vector<engine::Report> legs_;
 };
 
-// The way back is made with what the way there was, as far as it is the offer's.
+// The way back is made with what the way there was, as far as the offer says it.
 Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::RecvConfig& here) {
     const transport::Offer& offer = arrived.offer();
     engine::SendConfig config;
@@ -128,7 +128,7 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     config.packet_bytes = offer.packet_bytes;
     config.compression = offer.compression;
     config.verify = offer.verify;
-    config.tunables.downtime_limit = std::chrono::milliseconds(offer.journey.downtime_limit_ms);
+    MIGRATE_ASSIGN(config.tunables, engine::tunables_for_way_back(offer.journey.options));
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;
     config.io_timeout = here.io_timeout;
@@ -192,8 +192,7 @@ Result<int> send_there_and_back(const Settings& settings) {
     there.journey = {.leg = 1,
                      .legs = back.most_legs,
                      .return_port = listener->port(),
-                     .downtime_limit_ms =
-                         static_cast<std::uint64_t>(there.tunables.downtime_limit.count()) / 1000};
+                     .options = engine::options_for_way_back(settings)};
 
     MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
     if (!machine.guest || !machine.guest->lives_here()) {

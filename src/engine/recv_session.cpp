@@ -147,7 +147,11 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
 }
 
 Status RecvSession::check_journey(const transport::Journey& journey) const {
-    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) return {};
+    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) {
+        // Now, while the guest can still be kept from coming.
+        MIGRATE_TRY(tunables_for_way_back(journey.options));
+        return {};
+    }
     if (config_.expected_leg == 0) {
         return Error("the sender wants its guest back: start the receiver with --repeat, too");
     }

@@ -116,6 +116,17 @@ TEST_CASE("what the receiver says of device state holds for its own leg, too", "
     }
 }
 
+TEST_CASE("the way back goes by the options that the way there was given", "[devices]") {
+    const TemporaryFolder folder;
+    LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                {"--repeat", "1", "--max-bandwidth", "900M"}, {"--sink", "anon:", "--repeat", "1"});
+    CHECK(run.sender.wait() == 0);
+    CHECK(run.receiver->wait() == 0);
+    const auto back = nlohmann::json::parse(read_file(folder / "recv.json")).at(1);
+    CHECK(back["side"] == "send");
+    CHECK(back["settings"]["max-bandwidth"] == std::to_string(900 * kMiB));
+}
+
 TEST_CASE("a journey that one side was not told of, or that breaks off, keeps the guest whole",
           "[devices]") {
     const TemporaryFolder folder;

@@ -190,6 +190,11 @@ TEST_CASE("a receiver refuses by name what it cannot take") {
     Run missing;
     missing.recv.devices = must(devices::parse_devices("file:gpu=/dev/null"));
     CHECK_THAT(refusal(missing), Contains("device gpu: the sender does not send it"));
+    Run back;
+    back.recv.expected_leg = 1;
+    back.recv.most_legs = 2;
+    back.send.journey = {.leg = 1, .legs = 2, .options = {{"stall-limit", "25h"}}};
+    CHECK_THAT(refusal(back), Contains("option stall-limit"));
     Run small;
     small.recv.device_state_buffer = 5 * kMiB;
     CHECK_THAT(refusal(small), Contains("device-state-buffer"));
