@@ -164,6 +164,10 @@ Status go_and_come_back(Traveller& traveller, const engine::SendConfig& there,
 
 Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     for (config.expected_leg = 1;; config.expected_leg += 2) {
+        // The first leg may be long in coming; for a further one its sender needs no time.
+        if (config.expected_leg > 1 && !config.listen_timeout) {
+            config.listen_timeout = config.handshake_timeout;
+        }
         MIGRATE_TRY(traveller.receive(config));
         const transport::Journey journey = traveller.home.session->offer().journey;
         MIGRATE_ASSIGN(engine::SendConfig back, way_back(*traveller.home.session, config));

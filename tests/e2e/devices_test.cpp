@@ -4,6 +4,11 @@
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "guest/guest.hpp"
+#include "memory/must.hpp"
+#include "transport/listener.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -97,6 +102,29 @@ TEST_CASE("a guest goes there and back, its devices with it, and is whole at hom
                                     : TransferStats{other[i], legs[i]});
     }
     CHECK(legs.back()["guest"]["check"] == "passed");
+}
+
+TEST_CASE("a receiver whose guest went home does not wait for ever for it to come again",
+          "[devices]") {
+    constexpr milliseconds kLong{60'000};
+    Receiver receiver({"--sink", "anon:", "--repeat", "5", "--handshake-timeout", "1s"});
+    engine::EventLog events;
+    guest::Machine home = must(guest::open_machine("workload:4M,rate=10,warm-up=0"));
+    auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong));
+    engine::SendConfig there;
+    there.connect = {"127.0.0.1", receiver.port()};
+    there.packet_bytes = 16 * kPageSize;
+    there.connect_timeout = there.handshake_timeout = there.io_timeout = kLong;
+    there.journey = {.leg = 1, .legs = 10, .return_port = listener->port()};
+    must(must(engine::SendSession::create(there, *home.memory, events, home.guest.get()))->run());
+    engine::RecvConfig back;
+    back.sink = "anon:";
+    back.handshake_timeout = back.io_timeout = kLong;
+    back.expected_leg = 2;
+    back.most_legs = 10;
+    must(must(engine::RecvSession::create(back, events, std::move(listener)))->run());
+    CHECK(receiver->wait() == 1);
+    CHECK(receiver->err().find("no sender came within 1000 ms") != std::string::npos);
 }
 
 TEST_CASE("what the receiver says of device state holds for its own leg, too", "[devices]") {
