@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.hpp"
@@ -61,6 +62,7 @@ class Traveller {
     std::unique_ptr<transport::Listener> listener;
 
     Status send(engine::SendConfig config) {
+        MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.journey.leg;
         MIGRATE_ASSIGN(const auto session, SendSession::create(std::move(config), home.source(),
                                                                events_, home.guest()));
@@ -70,6 +72,7 @@ class Traveller {
     }
 
     Status receive(engine::RecvConfig config) {
+        MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.expected_leg;
         MIGRATE_ASSIGN(auto session,
                        RecvSession::create(std::move(config), events_, std::move(listener)));
@@ -98,10 +101,18 @@ class Traveller {
     }
 
   private:
+    // A signal that came after a leg's handover could not stop that leg, but does the next.
+    Status go_on() const {
+        if (interrupted_by_.empty()) return {};
+        return make_error(ErrorKind::kCancelled, "{} received: the journey ends after leg {}",
+                          interrupted_by_, legs_.back().leg);
+    }
+
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
-        const Status status =
-            Runner<Session>(session, signals_, make_progress(settings_)).run(thread_name);
+        Runner<Session> runner(session, signals_, make_progress(settings_));
+        const Status status = runner.run(thread_name);
+        interrupted_by_ = runner.interrupted_by();
         engine::Report report = session.report();
         report.leg = leg;
         fmt::print("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg, report.side,
@@ -116,6 +127,7 @@ class Traveller {
     const Signals& signals_;
     engine::EventLog& events_;
     std::vector<engine::Report> legs_;
+    std::string_view interrupted_by_;  // the signal that came during the last of them
 };
 
 // The way back is made with what the way there was, as far as the offer says it.
