@@ -1,5 +1,6 @@
 // Devices between a sender and a receiver in one process, over loopback.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -278,6 +279,35 @@ TEST_CASE("a slow loader's chunks wait within the limit") {
     check_complete(run, 2, "on");
     CHECK(run.receiver.device_buffer_peak <= 8 * kMiB);
     CHECK(run.receiver.device_buffer_peak > 4 * kMiB);
+}
+
+TEST_CASE("a device that takes nothing for longer than io-timeout is no dead peer") {
+    const TemporaryFolder folder;
+    const std::string state(32 * kMiB, 's');
+    write_file(folder / "net.state", state);
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    Run run;
+    run.devices = "file:net=" + (folder / "net.state");
+    run.recv_devices = "fd:net=" + std::to_string(writer.get());
+    run.recv.device_state_buffer = 4 * kMiB;
+    run.send.channels = 2;
+    run.send.io_timeout = run.recv.io_timeout = milliseconds(500);
+    std::size_t arrived = 0;
+    run.go([&](std::uint16_t) {
+        std::this_thread::sleep_for(milliseconds(2000));
+        std::vector<char> buffer(kMiB);
+        pollfd more{reader.get(), POLLIN, 0};
+        while (arrived < state.size() && ::poll(&more, 1, 10'000) > 0) {
+            const ssize_t count = ::read(reader.get(), buffer.data(), buffer.size());
+            if (count <= 0) break;
+            arrived += static_cast<std::size_t>(count);
+        }
+    });
+    check_complete(run, 1, "on");
+    CHECK(arrived == state.size());
 }
 
 // Shuts one of the session's connections, as a network that breaks would.
