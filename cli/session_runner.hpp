@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
@@ -37,6 +38,10 @@ class Runner {
   public:
     Runner(Session& session, const Signals& signals, Progress progress)
         : session_(session), signals_(signals), progress_(progress) {}
+
+    // Of the signal that came during run(), whether or not the session could still be cancelled;
+    // empty: none came.
+    std::string_view interrupted_by() const { return interrupted_by_; }
 
     Status run(const std::string& thread_name) {
         UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -76,18 +81,18 @@ class Runner {
 
     void interrupt() {
         const std::string_view name = signals_.take();
-        if (interrupted_) {
+        if (!interrupted_by_.empty()) {
             fmt::print(stderr, "\nmigrate: {} again: leaving at once\n", name);
             ::_exit(kExitFailed);
         }
-        interrupted_ = true;
+        interrupted_by_ = name;
         session_.cancel(fmt::format("{} received", name));
     }
 
     Session& session_;
     const Signals& signals_;
     Progress progress_;
-    bool interrupted_ = false;
+    std::string_view interrupted_by_;  // its name, a literal
 };
 
 }  // namespace migrate::cli

@@ -21,7 +21,7 @@ class Signals {
     int fd() const { return fd_.get(); }
     // Waits for that long, or for ever; true if a signal came, which is not taken.
     Result<bool> came_within(std::optional<std::chrono::milliseconds> time) const;
-    // Takes one signal and names it: "SIGINT".
+    // Takes one signal and names it by a literal: "SIGINT".
     std::string_view take() const;
 
   private:

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.hpp"
@@ -61,6 +62,7 @@ class Traveller {
     std::unique_ptr<transport::Listener> listener;
 
     Status send(engine::SendConfig config) {
+        MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.journey.leg;
         MIGRATE_ASSIGN(const auto session, SendSession::create(std::move(config), home.source(),
                                                                events_, home.guest()));
@@ -70,6 +72,7 @@ class Traveller {
     }
 
     Status receive(engine::RecvConfig config) {
+        MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.expected_leg;
         MIGRATE_ASSIGN(auto session,
                        RecvSession::create(std::move(config), events_, std::move(listener)));
@@ -98,10 +101,18 @@ class Traveller {
     }
 
   private:
+    // A signal that came after a leg's handover could not stop that leg, but does the next.
+    Status go_on() const {
+        if (interrupted_by_.empty()) return {};
+        return make_error(ErrorKind::kCancelled, "{} received: the journey ends after leg {}",
+                          interrupted_by_, legs_.back().leg);
+    }
+
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
-        const Status status =
-            Runner<Session>(session, signals_, make_progress(settings_)).run(thread_name);
+        Runner<Session> runner(session, signals_, make_progress(settings_));
+        const Status status = runner.run(thread_name);
+        interrupted_by_ = runner.interrupted_by();
         engine::Report report = session.report();
         report.leg = leg;
         fmt::print("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg, report.side,
@@ -116,9 +127,10 @@ class Traveller {
     const Signals& signals_;
     engine::EventLog& events_;
     std::vector<engine::Report> legs_;
+    std::string_view interrupted_by_;  // the signal that came during the last of them
 };
 
-// The way back is made with what the way there was, as far as it is the offer's.
+// The way back is made with what the way there was, as far as the offer says it.
 Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::RecvConfig& here) {
     const transport::Offer& offer = arrived.offer();
     engine::SendConfig config;
@@ -128,11 +140,13 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     config.packet_bytes = offer.packet_bytes;
     config.compression = offer.compression;
     config.verify = offer.verify;
-    config.tunables.downtime_limit = std::chrono::milliseconds(offer.journey.downtime_limit_ms);
+    MIGRATE_ASSIGN(config.tunables, engine::tunables_for_way_back(offer.journey.options));
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;
     config.io_timeout = here.io_timeout;
-    config.device_state = offer.device_state;
+    config.device_state = here.device_state == transport::DeviceStateMode::kAuto
+                              ? offer.device_state
+                              : here.device_state;
     config.journey = offer.journey;
     ++config.journey.leg;
     MIGRATE_ASSIGN(const auto announced, engine::devices_from_offer(offer.devices));
@@ -162,6 +176,10 @@ Status go_and_come_back(Traveller& traveller, const engine::SendConfig& there,
 
 Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     for (config.expected_leg = 1;; config.expected_leg += 2) {
+        // The first leg may be long in coming; for a further one its sender needs no time.
+        if (config.expected_leg > 1 && !config.listen_timeout) {
+            config.listen_timeout = config.handshake_timeout;
+        }
         MIGRATE_TRY(traveller.receive(config));
         const transport::Journey journey = traveller.home.session->offer().journey;
         MIGRATE_ASSIGN(engine::SendConfig back, way_back(*traveller.home.session, config));
@@ -190,8 +208,7 @@ Result<int> send_there_and_back(const Settings& settings) {
     there.journey = {.leg = 1,
                      .legs = back.most_legs,
                      .return_port = listener->port(),
-                     .downtime_limit_ms =
-                         static_cast<std::uint64_t>(there.tunables.downtime_limit.count()) / 1000};
+                     .options = engine::options_for_way_back(settings)};
 
     MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
     if (!machine.guest || !machine.guest->lives_here()) {

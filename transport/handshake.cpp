@@ -25,6 +25,7 @@ constexpr std::string_view kOptionalFeatures[] = {kGuestFeature, kDevicesFeature
                                                   kDeviceStateFeature, kReturnFeature};
 
 constexpr std::size_t kMaxDeviceWords = 1024;
+constexpr std::size_t kMaxOptionText = 64;  // of a journey; a name or a value
 
 // Beyond any timeout there is, and far from where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
@@ -178,10 +179,20 @@ Result<Journey> journey_from(const Json& json) {
     MIGRATE_ASSIGN(const std::uint64_t legs, number(*found, "legs", 1, UINT32_MAX));
     MIGRATE_ASSIGN(const std::uint64_t leg, number(*found, "leg", 1, legs));
     MIGRATE_ASSIGN(const std::uint64_t port, number(*found, "return-port", 0, UINT16_MAX));
-    MIGRATE_ASSIGN(journey.downtime_limit_ms, number(*found, "downtime-limit", 1, 2'000'000));
     journey.legs = static_cast<std::uint32_t>(legs);
     journey.leg = static_cast<std::uint32_t>(leg);
     journey.return_port = static_cast<std::uint16_t>(port);
+    const auto options = found->find("options");
+    if (options == found->end()) return journey;
+    if (!options->is_object() || options->size() > kMaxJourneyOptions) {
+        return protocol_error(
+            fmt::format("'options' is not an object of at most {}", kMaxJourneyOptions));
+    }
+    for (const auto& option : options->items()) {
+        if (!option.value().is_string()) return protocol_error("an option's value is not a string");
+        journey.options[printable(option.key(), kMaxOptionText)] =
+            printable(option.value().get<std::string>(), kMaxOptionText);
+    }
     return journey;
 }
 
@@ -233,7 +244,7 @@ std::string encode(const Offer& message) {
         json["journey"] = {{"leg", message.journey.leg},
                            {"legs", message.journey.legs},
                            {"return-port", message.journey.return_port},
-                           {"downtime-limit", message.journey.downtime_limit_ms}};
+                           {"options", message.journey.options}};
     }
     json["features"] = std::move(features);
     return dump(json);

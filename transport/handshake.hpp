@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,12 +33,15 @@ struct OfferedDevice {
     std::string words;  // what the receiver must know of one of that kind
 };
 
+inline constexpr std::size_t kMaxJourneyOptions = 64;
+
 // Of a migration there and back; legs are counted from 1, the odd ones lead away.
 struct Journey {
     std::uint32_t leg = 0;  // 0: there is one migration and no way back
     std::uint32_t legs = 0;
-    std::uint16_t return_port = 0;        // where the sender of the odd legs listens
-    std::uint64_t downtime_limit_ms = 0;  // for the way back, whose sender was not told otherwise
+    std::uint16_t return_port = 0;  // where the sender of the odd legs listens
+    // For the way back, whose sender was not told otherwise: options by name, and their values.
+    std::map<std::string, std::string> options{};  // at most kMaxJourneyOptions
 };
 
 struct Offer {

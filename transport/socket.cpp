@@ -42,6 +42,16 @@ Error lost(std::string_view what, int code) {
     return Error::system(what, code).as(ErrorKind::kLostConnection);
 }
 
+// Whether the peer's host has answered lately, or owes no answer: neither to data nor to questions
+// for room (zero-window probes, ever further apart, of which one may just be under way).
+bool host_answers(int fd, std::uint64_t lately_ms) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+    return info.tcpi_last_ack_recv < lately_ms ||
+           (info.tcpi_retransmits == 0 && info.tcpi_probes <= 1);
+}
+
 }  // namespace
 
 Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
@@ -67,6 +77,14 @@ Error Socket::stalled(std::string_view what) const {
                       io_timeout_ms_);
 }
 
+Status Socket::expect_back_pressure() {
+    // It also ends a connection whose peer answers that it has no room.
+    const unsigned none = 0;
+    MIGRATE_TRY(set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, none, "TCP_USER_TIMEOUT"));
+    expects_back_pressure_ = true;
+    return {};
+}
+
 Status Socket::send(std::span<iovec> parts) {
     while (!parts.empty()) {
         msghdr message{};
@@ -75,7 +93,10 @@ Status Socket::send(std::span<iovec> parts) {
         const ssize_t moved = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
         if (moved < 0) {
             if (errno == EINTR) continue;
-            if (would_block(errno)) return stalled("took no data");
+            if (would_block(errno)) {
+                if (expects_back_pressure_ && host_answers(fd_.get(), io_timeout_ms_)) continue;
+                return stalled("took no data");
+            }
             if (errno == EFAULT) return Error::system("read the guest memory to send", errno);
             return lost("send to the peer", errno);
         }

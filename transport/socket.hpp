@@ -1,6 +1,7 @@
 // A connected TCP socket used by one sending and one receiving thread, blocking, with a stall
-// timeout. Invariants: every wait ends within io_timeout of the last byte that moved, or at once
-// after shutdown(), which any thread may call; partial transfers never surface.
+// timeout. Invariants: every wait ends within io_timeout of the last byte that moved (a send's not
+// after expect_back_pressure()), or at once after shutdown(), which any thread may call; partial
+// transfers never surface.
 #pragma once
 
 #include <sys/uio.h>
@@ -35,6 +36,10 @@ class Socket {
     // Sends all of it, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
+    // From here on send() waits for a peer without room for as long as the peer's host acknowledges
+    // what it is asked, which says that the way there is whole. Whether the peer itself still lives
+    // is for the caller to know from elsewhere, and to call shutdown(). Not beside a send().
+    Status expect_back_pressure();
     // Fills all of it. kLostConnection if the peer closes before that, kTimeout if it stalls.
     Status receive(std::span<std::byte> bytes);
     Status receive(std::span<iovec> parts);
@@ -69,6 +74,7 @@ class Socket {
 
     UniqueFd fd_;
     std::uint64_t io_timeout_ms_ = 0;
+    bool expects_back_pressure_ = false;
     std::unique_ptr<Counters> counters_;
 };
 

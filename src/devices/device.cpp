@@ -15,4 +15,9 @@ std::string DeviceId::text() const {
     return instance == 0 ? name : fmt::format("{}#{}", name, instance);
 }
 
+Error own_error(Error error) {
+    if (error.kind() == ErrorKind::kCancelled) return error;
+    return std::move(error).as(ErrorKind::kFailed);
+}
+
 }  // namespace migrate::devices

@@ -35,6 +35,11 @@ struct DeviceId {
     friend auto operator<=>(const DeviceId&, const DeviceId&) = default;
 };
 
+// An error of a device as one of the migration's: a connection that was lost or a time that ran out
+// was the device's own (to a QEMU, say), and says nothing of the peer or its channels. A stop stays
+// one.
+Error own_error(Error error);
+
 // A device that is saved; used by one thread at a time, from when the guest stands still. Every
 // call returns soon after a stop was requested, with kCancelled if it had to break off.
 class DeviceSource {
@@ -64,8 +69,12 @@ class DeviceSink {
 
     virtual Status begin(const std::stop_token& stop) = 0;
     virtual Status load(std::span<const std::byte> chunk, const std::stop_token& stop) = 0;
-    // Last; success says that the device is complete.
+    // After the last chunk; success says that the device is complete, and changes nothing that is
+    // seen beyond it: the migration may still fail.
     virtual Status load_config(std::span<const std::byte> config, const std::stop_token& stop) = 0;
+    // Last, once, when nothing can fail any more but this: what was loaded becomes visible. A sink
+    // that is destroyed without it leaves no trace.
+    virtual Status commit() { return {}; }
 };
 
 }  // namespace migrate::devices

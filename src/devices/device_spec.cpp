@@ -66,6 +66,7 @@ Status add_stream(std::string_view scheme, std::string_view text, std::vector<De
         MIGRATE_ASSIGN(const std::uint64_t number, parse_integer(text.substr(equals + 1)));
         if (number > INT_MAX) return make_error(ErrorKind::kUsage, "{} is no descriptor", number);
         spec.fd = static_cast<int>(number);
+        MIGRATE_TRY(take_descriptor(spec.fd));
     } else {
         spec.path = text.substr(equals + 1);
     }
@@ -82,6 +83,13 @@ Status add_word(std::string_view word, std::vector<DeviceSpec>& specs) {
         if (scheme == "file" || scheme == "fd") return add_stream(scheme, rest, specs);
     }
     return make_error(ErrorKind::kUsage, "it begins with none of sim:, file:, fd:");
+}
+
+// The same device in the other side's list, if it is there as the same kind.
+auto find_device(std::span<const DeviceSpec> list, const DeviceSpec& wanted) {
+    return std::find_if(list.begin(), list.end(), [&](const DeviceSpec& spec) {
+        return spec.id == wanted.id && spec.kind == wanted.kind;
+    });
 }
 
 }  // namespace
@@ -137,13 +145,29 @@ Result<std::vector<std::unique_ptr<DeviceSource>>> make_sources(std::span<const 
             sources.push_back(make_simulated_source(spec.id, spec.simulated, bus));
             continue;
         }
-        auto opened = spec.fd >= 0 ? adopt_stream_source(spec.fd) : open_stream_source(spec.path);
+        auto opened =
+            spec.fd >= 0 ? duplicate_stream_source(spec.fd) : open_stream_source(spec.path);
         if (!opened) {
             return std::move(opened).error().with_context(fmt::format("device {}", spec.id.text()));
         }
         sources.push_back(*std::move(opened));
     }
     return sources;
+}
+
+Status check_places(std::span<const DeviceSpec> announced, std::span<const DeviceSpec> own) {
+    for (const DeviceSpec& spec : announced) {
+        if (spec.kind != DeviceKind::kStream || find_device(own, spec) != own.end()) continue;
+        return make_error(
+            "device {}: the receiver was not told where it goes; give it --devices file:{}=PATH",
+            spec.id.text(), spec.id.text());
+    }
+    for (const DeviceSpec& spec : own) {
+        if (find_device(announced, spec) != announced.end()) continue;
+        return make_error("device {}: the sender does not send it, or not as a {}", spec.id.text(),
+                          name_of(spec.kind));
+    }
+    return {};
 }
 
 Result<std::vector<std::unique_ptr<DeviceSink>>> make_sinks(std::span<const DeviceSpec> announced,
@@ -159,16 +183,9 @@ Result<std::vector<std::unique_ptr<DeviceSink>>> make_sinks(std::span<const Devi
             sinks.push_back(make_simulated_sink(spec.id, spec.simulated, bus));
             continue;
         }
-        const auto place = std::find_if(own.begin(), own.end(), [&](const DeviceSpec& here) {
-            return here.id == spec.id && here.kind == DeviceKind::kStream;
-        });
-        if (place == own.end()) {
-            return make_error(
-                "device {}: the receiver was not told where it goes; give it --devices "
-                "file:{}=PATH",
-                spec.id.text(), spec.id.text());
-        }
-        auto opened = place->fd >= 0 ? adopt_stream_sink(place->fd) : open_stream_sink(place->path);
+        const auto place = find_device(own, spec);
+        auto opened =
+            place->fd >= 0 ? duplicate_stream_sink(place->fd) : open_stream_sink(place->path);
         if (!opened) {
             return std::move(opened).error().with_context(fmt::format("device {}", spec.id.text()));
         }

@@ -25,12 +25,12 @@ struct DeviceSpec {
     DeviceKind kind = DeviceKind::kSimulated;
     SimulatedSpec simulated;  // kSimulated
     std::string path;         // kStream: a file, or
-    int fd = -1;              // … an open descriptor if ≥ 0
+    int fd = -1;  // … an open descriptor if ≥ 0, which was taken (stream_device.hpp)
 };
 
 // Blank-separated words: "sim:NAME[,count=N][,WORDS]" (see simulated_spec.hpp; count=N makes the
 // instances 0 … N − 1), "file:NAME=PATH", "fd:NAME=NUMBER"; NAME may end in #INSTANCE. kUsage names
-// the word that is wrong.
+// the word that is wrong. Takes the descriptors, so before anything is opened.
 Result<std::vector<DeviceSpec>> parse_devices(std::string_view words);
 
 // No two of the list have the same id, and there are at most kMaxDevices.
@@ -39,8 +39,11 @@ Status check_list(std::span<const DeviceSpec> specs);
 // One source each, of simulated devices and streams; a stream is opened.
 Result<std::vector<std::unique_ptr<DeviceSource>>> make_sources(std::span<const DeviceSpec> specs);
 
-// A sink each for what a sender announced; `own` are the receiver's specs, which say where streams
-// go. kGuest gets a null. Fails naming the device that has no place here.
+// Whether what a sender announced has a place here, and all that was waited for comes; `own` are
+// the receiver's specs, which say where streams go. Opens nothing; an Error names the device.
+Status check_places(std::span<const DeviceSpec> announced, std::span<const DeviceSpec> own);
+// A sink each for what passed check_places(); kGuest gets a null. Streams are opened, which their
+// readers may see: last of all that may fail.
 Result<std::vector<std::unique_ptr<DeviceSink>>> make_sinks(std::span<const DeviceSpec> announced,
                                                             std::span<const DeviceSpec> own);
 

@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
-#include <vector>
 
 #include "base/little_endian.hpp"
 
@@ -40,6 +41,8 @@ class StreamSource final : public DeviceSource {
     Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) override {
         std::size_t filled = 0;
         while (filled < buffer.size()) {
+            // Also for a FIFO's writer: until one has come and gone, poll() sees no end (fs/pipe.c
+            // in Linux: the hang-up counts writers since this end was opened), read() would.
             MIGRATE_TRY(await(fd_.get(), POLLIN, stop));
             const ssize_t count = ::read(fd_.get(), &buffer[filled], buffer.size() - filled);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -63,11 +66,41 @@ class StreamSource final : public DeviceSource {
     std::uint64_t total_ = 0;
 };
 
+// Writes what can be written without waiting, whatever whoever opened the descriptor has set: its
+// flags are theirs, too, and not to be changed.
+class Writer {
+  public:
+    explicit Writer(UniqueFd fd) : fd_(std::move(fd)) {
+        struct stat status {};
+        if (::fstat(fd_.get(), &status) != 0) return;
+        is_socket_ = S_ISSOCK(status.st_mode);
+        const int flags = ::fcntl(fd_.get(), F_GETFL);
+        // A pipe that poll() calls writable has room for so much (pipe(7)); a write of more would
+        // wait for a reader, deaf to a stop.
+        const bool may_wait = !S_ISREG(status.st_mode) && (flags & O_NONBLOCK) == 0;
+        most_bytes_ = may_wait ? PIPE_BUF : SSIZE_MAX;
+    }
+
+    int fd() const { return fd_.get(); }
+    // As write(2), once the descriptor can be written.
+    ssize_t write(std::span<const std::byte> bytes) const {
+        if (is_socket_) {
+            return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        return ::write(fd_.get(), bytes.data(), std::min(bytes.size(), most_bytes_));
+    }
+
+  private:
+    UniqueFd fd_;
+    bool is_socket_ = false;
+    std::size_t most_bytes_ = PIPE_BUF;
+};
+
 class StreamSink final : public DeviceSink {
   public:
     // With `partial`, the file is renamed to `path` in the end.
     StreamSink(UniqueFd fd, std::string partial, std::string path)
-        : fd_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
+        : to_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
     ~StreamSink() override {
         if (!partial_.empty()) ::unlink(partial_.c_str());
     }
@@ -79,8 +112,8 @@ class StreamSink final : public DeviceSink {
     Status load(std::span<const std::byte> chunk, const std::stop_token& stop) override {
         total_ += chunk.size();
         while (!chunk.empty()) {
-            MIGRATE_TRY(await(fd_.get(), POLLOUT, stop));
-            const ssize_t count = ::write(fd_.get(), chunk.data(), chunk.size());
+            MIGRATE_TRY(await(to_.fd(), POLLOUT, stop));
+            const ssize_t count = to_.write(chunk);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (count < 0) return Error::system("write its stream", errno);
             chunk = chunk.subspan(static_cast<std::size_t>(count));
@@ -93,9 +126,12 @@ class StreamSink final : public DeviceSink {
             load_le<std::uint32_t>(config.data()) != kConfigMagic) {
             return make_error("its configuration is none of a stream");
         }
-        if (const auto sent = load_le<std::uint64_t>(&config[4]); sent != total_) {
-            return make_error("{} bytes were sent, {} came", sent, total_);
-        }
+        const auto sent = load_le<std::uint64_t>(&config[4]);
+        if (sent == total_) return {};
+        return make_error("{} bytes were sent, {} came", sent, total_);
+    }
+
+    Status commit() override {
         if (partial_.empty()) return {};
         if (std::rename(partial_.c_str(), path_.c_str()) != 0) {
             return Error::system(fmt::format("rename {} to {}", partial_, path_), errno);
@@ -105,28 +141,36 @@ class StreamSink final : public DeviceSink {
     }
 
   private:
-    UniqueFd fd_;
+    Writer to_;
     std::string partial_;
     std::string path_;
     std::uint64_t total_ = 0;
 };
 
 Result<UniqueFd> open_for(const std::string& path, int flags) {
-    // Not blocked by a FIFO that nobody writes to.
+    // Not blocked by a FIFO that nobody writes to yet: signals are blocked, so nothing but SIGKILL
+    // would end that wait.
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666));
     if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
     return fd;
 }
 
-Result<UniqueFd> adopt(int number) {
-    if (::fcntl(number, F_GETFD) < 0) {
-        return Error::system(fmt::format("use descriptor {}", number), errno).as(ErrorKind::kUsage);
-    }
-    ::fcntl(number, F_SETFD, FD_CLOEXEC);
-    return UniqueFd(number);
+Error unusable(int number, int code) {
+    return Error::system(fmt::format("use descriptor {}", number), code).as(ErrorKind::kUsage);
+}
+
+Result<UniqueFd> duplicate(int number) {
+    UniqueFd fd(::fcntl(number, F_DUPFD_CLOEXEC, 0));
+    if (!fd) return unusable(number, errno);
+    return fd;
 }
 
 }  // namespace
+
+Status take_descriptor(int number) {
+    if (::fcntl(number, F_SETFD, FD_CLOEXEC) < 0) return unusable(number, errno);
+    return {};
+}
 
 Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path) {
     MIGRATE_ASSIGN(UniqueFd fd, open_for(path, O_RDONLY));
@@ -134,14 +178,11 @@ Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path
     if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) {
         return make_error(ErrorKind::kUsage, "{} is a folder", path);
     }
-    // A FIFO without a writer reads as ended: opened again, waiting for one.
-    if (S_ISFIFO(status.st_mode)) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 
-Result<std::unique_ptr<DeviceSource>> adopt_stream_source(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 
@@ -155,8 +196,8 @@ Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path) {
     return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), partial, path));
 }
 
-Result<std::unique_ptr<DeviceSink>> adopt_stream_sink(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, adopt(number));
+Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number) {
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
     return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), "", ""));
 }
 

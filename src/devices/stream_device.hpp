@@ -1,5 +1,7 @@
 // A device's state as a stream of bytes from, or into, anything: files, and descriptors that
-// another program opened. Invariant: a file is under its name only once all of it has arrived.
+// another program opened. Invariants: a file is under its name only once it was committed; a
+// descriptor that another program opened is never closed, so that its number never names anything
+// else and serves the next sender, too.
 #pragma once
 
 #include <memory>
@@ -10,13 +12,18 @@
 
 namespace migrate::devices {
 
+// Takes the open descriptor of that number for the rest of the process's life; kUsage if there is
+// none. Before this program opens anything, which might get the number.
+Status take_descriptor(int number);
+
 // From a regular file, a pipe, a socket …, until its end. Opens it at once: kUsage if it cannot be.
+// A FIFO's writer is waited for by save().
 Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path);
-// From the open descriptor of that number, which is taken over.
-Result<std::unique_ptr<DeviceSource>> adopt_stream_source(int fd);
+// From a duplicate of a descriptor that was taken.
+Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number);
 
 // Into PATH.partial first if PATH is a regular file or is not there.
 Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path);
-Result<std::unique_ptr<DeviceSink>> adopt_stream_sink(int fd);
+Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number);
 
 }  // namespace migrate::devices

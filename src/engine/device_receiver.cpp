@@ -61,7 +61,8 @@ Status DeviceReceiver::load(std::size_t which, const std::stop_token& stop) {
 
 Status DeviceReceiver::begin(Device& device, const std::stop_token& stop) {
     const Clock::time_point began = Clock::now();
-    MIGRATE_TRY(device.entry.sink->begin(stop));
+    Status begun = device.entry.sink->begin(stop);
+    if (!begun) return devices::own_error(std::move(begun).error());
     DeviceCounters::add_since(device.counters.load_us, began);
     return {};
 }
@@ -70,7 +71,8 @@ Status DeviceReceiver::load_one(Device& device, bool config, std::span<const std
                                 const std::stop_token& stop) {
     const Clock::time_point began = Clock::now();
     devices::DeviceSink& sink = *device.entry.sink;
-    MIGRATE_TRY(config ? sink.load_config(content, stop) : sink.load(content, stop));
+    Status loaded = config ? sink.load_config(content, stop) : sink.load(content, stop);
+    if (!loaded) return devices::own_error(std::move(loaded).error());
     DeviceCounters::add_since(config ? device.counters.config_us : device.counters.load_us, began);
     return {};
 }
@@ -103,6 +105,15 @@ Status DeviceReceiver::await_complete(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     if (changed_.wait(lock, stop, [this] { return completed_ == devices_.size(); })) return {};
     return Error(ErrorKind::kCancelled, "cancelled");
+}
+
+Status DeviceReceiver::commit() {
+    for (const auto& device : devices_) {
+        Status committed = device->entry.sink->commit();
+        if (committed) continue;
+        return devices::own_error(std::move(committed).error()).with_context(device->context());
+    }
+    return {};
 }
 
 Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,

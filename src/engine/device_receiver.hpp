@@ -48,6 +48,8 @@ class DeviceReceiver {
     void end() { buffer_.end(); }
     // Waits until every device is complete. kCancelled if a stop was requested.
     Status await_complete(const std::stop_token& stop);
+    // Once every device is complete: makes visible what was loaded.
+    Status commit();
     // After a stop or await_complete(). Idempotent.
     void join() { threads_.clear(); }
 

@@ -63,31 +63,41 @@ Status DeviceSender::save_chunks(std::size_t which, std::size_t chunk_bytes,
     Device& device = *devices_[which];
     devices::DeviceSource& source = *device.entry.source;
     Clock::time_point began = Clock::now();
-    MIGRATE_TRY(source.begin(stop));
+    Status begun = source.begin(stop);
+    if (!begun) return devices::own_error(std::move(begun).error());
     DeviceCounters::add_since(device.counters.save_us, began);
     for (std::uint32_t index = 0;; ++index) {
         OutgoingChunk chunk{which, index, false, {}};
         MIGRATE_ASSIGN(chunk.content, pool_.take(chunk_bytes));
-        began = Clock::now();
-        MIGRATE_ASSIGN(std::size_t size, source.save(chunk.content.bytes(), stop));
-        DeviceCounters::add_since(device.counters.save_us, began);
-        if (size == 0) {
-            began = Clock::now();
-            MIGRATE_ASSIGN(size, source.save_config(chunk.content.bytes(), stop));
-            DeviceCounters::add_since(device.counters.config_us, began);
-            chunk.config = true;
-        }
-        if (size == 0 || size > chunk_bytes) {
-            return make_error("a chunk of {} bytes; 1 to {} are possible", size, chunk_bytes);
-        }
-        chunk.content.set_size(size);
-        DeviceCounters::add(device.counters.bytes, size);
+        Status saved = save_one(device, chunk, stop);
+        if (!saved) return devices::own_error(std::move(saved).error());
+        DeviceCounters::add(device.counters.bytes, chunk.content.bytes().size());
         DeviceCounters::add(device.counters.chunks, 1);
         const bool last = chunk.config;
         MIGRATE_TRY(emit(std::move(chunk)));
         if (last) return {};
         if (index == UINT32_MAX) return make_error("it has more chunks than can be counted");
     }
+}
+
+// The next chunk, or the configuration if there are no more.
+Status DeviceSender::save_one(Device& device, OutgoingChunk& chunk, const std::stop_token& stop) {
+    const std::span<std::byte> room = chunk.content.bytes();
+    devices::DeviceSource& source = *device.entry.source;
+    Clock::time_point began = Clock::now();
+    MIGRATE_ASSIGN(std::size_t size, source.save(room, stop));
+    DeviceCounters::add_since(device.counters.save_us, began);
+    if (size == 0) {
+        began = Clock::now();
+        MIGRATE_ASSIGN(size, source.save_config(room, stop));
+        DeviceCounters::add_since(device.counters.config_us, began);
+        chunk.config = true;
+    }
+    if (size == 0 || size > room.size()) {
+        return make_error("a chunk of {} bytes; 1 to {} are possible", size, room.size());
+    }
+    chunk.content.set_size(size);
+    return {};
 }
 
 Status DeviceSender::send(SendChannel& channel, OutgoingChunk chunk, std::uint32_t round,

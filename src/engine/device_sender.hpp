@@ -72,6 +72,7 @@ class DeviceSender {
                 const Emit& emit);
     Status save_chunks(std::size_t which, std::size_t chunk_bytes, const std::stop_token& stop,
                        const Emit& emit);
+    static Status save_one(Device& device, OutgoingChunk& chunk, const std::stop_token& stop);
     Status send(SendChannel& channel, OutgoingChunk chunk, std::uint32_t round,
                 const std::stop_token& stop);
 

@@ -10,37 +10,57 @@ namespace migrate::engine {
 
 using transport::DeviceStateMode;
 
-// Makes room for the offered devices, or says why not.
-Status RecvSession::prepare_devices(const transport::Offer& offer) {
-    device_entries_.clear();
-    device_guest_state_.reset();
-    MIGRATE_ASSIGN(const std::vector<devices::DeviceSpec> specs, devices_from_offer(offer.devices));
+// Whether the offered devices can be taken; nothing is opened for them yet.
+Result<std::vector<devices::DeviceSpec>> RecvSession::check_devices(
+    const transport::Offer& offer) const {
+    MIGRATE_ASSIGN(std::vector<devices::DeviceSpec> specs, devices_from_offer(offer.devices));
     const DeviceStateMode here = config_.device_state;
     const DeviceStateMode there = offer.device_state;
     if (here == DeviceStateMode::kOff && there == DeviceStateMode::kOn) {
         return Error("multifd-device-state is off at this receiver, and on at the sender");
     }
-    if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && !specs.empty()) {
+    // With off a guest's own state is not among the devices.
+    const bool has_state = !specs.empty() || !offer.guest.empty();
+    if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && has_state) {
         return Error("multifd-device-state is on at this receiver, and off at the sender");
     }
-    device_state_ =
-        !specs.empty() && here != DeviceStateMode::kOff && there != DeviceStateMode::kOff;
     MIGRATE_TRY(DeviceBuffer::check_limit(config_.device_state_buffer, specs.size()));
+    MIGRATE_TRY(devices::check_places(specs, config_.devices));
+    bool guest_is_there = false;
+    for (const devices::DeviceSpec& spec : specs) {
+        if (spec.kind != devices::DeviceKind::kGuest) continue;
+        if (offer.guest.empty() || guest_is_there) {
+            return make_error("device {}: it is no guest's that comes", spec.id.text());
+        }
+        guest_is_there = true;
+    }
+    if (!offer.guest.empty() && on_channels(offer, specs) && !guest_is_there) {
+        return Error("the sender offers device state, but not that of its guest");
+    }
+    return specs;
+}
+
+bool RecvSession::on_channels(const transport::Offer& offer,
+                              std::span<const devices::DeviceSpec> specs) const {
+    return !specs.empty() && config_.device_state != DeviceStateMode::kOff &&
+           offer.device_state != DeviceStateMode::kOff;
+}
+
+// Opens where devices go that passed check_devices().
+Status RecvSession::open_devices(const transport::Offer& offer,
+                                 std::span<const devices::DeviceSpec> specs) {
+    device_entries_.clear();
+    device_guest_state_.reset();
+    device_state_ = on_channels(offer, specs);
     MIGRATE_ASSIGN(auto sinks, devices::make_sinks(specs, config_.devices));
     for (std::size_t i = 0; i < specs.size(); ++i) {
         if (specs[i].kind == devices::DeviceKind::kGuest) {
-            if (offer.guest.empty() || device_guest_state_) {
-                return make_error("device {}: it is no guest's that comes", specs[i].id.text());
-            }
             // Off the channels it comes as GUEST_STATE.
             if (!device_state_) continue;
             device_guest_state_ = std::make_shared<std::string>();
             sinks[i] = std::make_unique<GuestSink>(device_guest_state_);
         }
         device_entries_.push_back({specs[i].id, specs[i].kind, std::move(sinks[i])});
-    }
-    if (!offer.guest.empty() && device_state_ && !device_guest_state_) {
-        return Error("the sender offers device state, but not that of its guest");
     }
     return {};
 }
@@ -88,5 +108,7 @@ Status RecvSession::await_devices(transport::Done& done) {
     downtime_.devices = Microseconds(static_cast<std::int64_t>(done.devices_us));
     return {};
 }
+
+Status RecvSession::commit_devices() { return devices_ ? devices_->commit() : Status(); }
 
 }  // namespace migrate::engine

@@ -134,8 +134,10 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
     }
     MIGRATE_TRY(destination_.check(offer.guest));
     MIGRATE_TRY(check_journey(offer.journey));
-    MIGRATE_TRY(prepare_devices(offer));
+    MIGRATE_ASSIGN(const auto devices, check_devices(offer));
     Status prepared = destination_.memory->prepare(offer.regions);
+    // Last, since whoever is at the other end of a pipe would see that it was opened and closed.
+    if (prepared) prepared = open_devices(offer, devices);
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
         destination_ = {};
@@ -145,7 +147,11 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
 }
 
 Status RecvSession::check_journey(const transport::Journey& journey) const {
-    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) return {};
+    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) {
+        // Now, while the guest can still be kept from coming.
+        MIGRATE_TRY(tunables_for_way_back(journey.options));
+        return {};
+    }
     if (config_.expected_leg == 0) {
         return Error("the sender wants its guest back: start the receiver with --repeat, too");
     }
@@ -373,7 +379,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
     MIGRATE_TRY(destination_.memory->commit());
-    if (guest_) MIGRATE_TRY(take_over(done));
+    MIGRATE_TRY(guest_ ? take_over(done) : commit_devices());
     link_->stop_sending_heartbeats();
     return link_->send(FrameType::kDone, transport::encode(done));
 }
@@ -403,7 +409,9 @@ Status RecvSession::take_over(transport::Done& done) {
         return Error(ErrorKind::kCancelled, "cancelled");
     }
     const Clock::time_point began = Clock::now();
-    Status resuming = guest_->resume();
+    // Not before: a sender that never lets the guest go keeps its devices, too.
+    Status resuming = commit_devices();
+    if (resuming) resuming = guest_->resume();
     if (!resuming) {
         // It stands still, and may be taken back.
         fate_.store(GuestFate::kAbandoned);

@@ -1,7 +1,7 @@
 // One migration from the receiver's side: wait for the sender, adopt its settings, place every
 // page, make the result visible and say so. Invariant: run() commits the sink only after every page
-// was accounted for and, if agreed on, the digests are equal; a session that fails leaves no trace
-// of itself in the sink.
+// was accounted for and, if agreed on, the digests are equal, and the devices' sinks once nothing
+// else is left to fail; a session that fails leaves no trace of itself in either.
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,12 +80,16 @@ class RecvSession {
     Result<transport::Frame> next_frame();
     Status receive_round(const transport::RoundMark& start);
     Status complete(const transport::Completion& completion);
-    Status prepare_devices(const transport::Offer& offer);
+    Result<std::vector<devices::DeviceSpec>> check_devices(const transport::Offer& offer) const;
+    bool on_channels(const transport::Offer& offer,
+                     std::span<const devices::DeviceSpec> specs) const;
+    Status open_devices(const transport::Offer& offer, std::span<const devices::DeviceSpec> specs);
     void make_devices();
     void begin_switchover();
     bool awaits_device_frames() const;
     Status receive_device_frame(const std::string& body);
     Status await_devices(transport::Done& done);
+    Status commit_devices();
     Status load_guest();
     Status take_over(transport::Done& done);
     bool abandon_guest();

@@ -36,6 +36,9 @@ class SendChannel {
     // A chunk of a device's state, with its encoded header.
     Status send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
                        std::uint32_t round, const std::stop_token& stop);
+    // From here on the receiver may stop reading for as long as it likes; see Socket. Between
+    // rounds.
+    Status expect_back_pressure() { return socket_.expect_back_pressure(); }
     // Says that this round is over on this channel.
     Status send_sync(std::uint32_t round);
     Status send_hello(const transport::SessionId& session);

@@ -73,6 +73,9 @@ Status SendSession::start_devices() {
         devices_ = std::make_unique<DeviceSender>(std::move(entries), config_.channels);
     }
     if (on_channels) {
+        // The receiver stops reading while its devices have more to load than it may keep. A
+        // receiver that died is noticed on the main channel.
+        for (const auto& channel : channels_) MIGRATE_TRY(channel->expect_back_pressure());
         // Read by the channels' threads from the next round on, which the gate opens.
         channel_devices_ = devices_.get();
         devices_->start(core_.times(), core_.cancellation());

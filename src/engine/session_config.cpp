@@ -49,6 +49,26 @@ Tunables make_tunables(const Settings& settings) {
     return tunables;
 }
 
+std::map<std::string, std::string> options_for_way_back(const Settings& settings) {
+    std::map<std::string, std::string> options;
+    for (std::size_t i = 0; i < kOptionCount; ++i) {
+        if (!kOptions[i].live) continue;
+        options[std::string(kOptions[i].key)] = option_text(kOptions[i], settings.value(i));
+    }
+    return options;
+}
+
+Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>& options) {
+    Settings settings(Side::kSend);
+    for (const auto& [key, text] : options) {
+        const std::size_t index = find_option(key);
+        if (index == kOptionCount || !kOptions[index].live) continue;
+        Status set = settings.set(key, text);
+        if (!set) return std::move(set).error().with_context("the way back");
+    }
+    return make_tunables(settings);
+}
+
 Result<SendConfig> make_send_config(const Settings& settings) {
     SendConfig config;
     MIGRATE_ASSIGN(config.connect, transport::parse_address(settings.get<"connect">()));
@@ -92,6 +112,13 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     config.sink = settings.get<"sink">();
     config.port_file = settings.get<"port-file">();
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
+    for (const devices::DeviceSpec& device : config.devices) {
+        if (device.kind != devices::DeviceKind::kSimulated) continue;
+        return make_error(
+            ErrorKind::kUsage,
+            "option devices: device {} is simulated, which is said at the sender only",
+            device.id.text());
+    }
     MIGRATE_ASSIGN(config.device_state,
                    transport::device_state_mode_from_name(settings.get<"multifd-device-state">()));
     config.device_state_buffer = settings.get<"device-state-buffer">();

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,6 +56,11 @@ struct SendConfig {
 
 // What may change while a migration runs, from settings of Side::kSend.
 Tunables make_tunables(const Settings& settings);
+// The same for a journey's way back: options and their values, and what a peer says of them. Those
+// that this program does not know, or that may not change, are ignored; kUsage names one whose
+// value is not allowed.
+std::map<std::string, std::string> options_for_way_back(const Settings& settings);
+Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>& options);
 // From settings of Side::kSend that passed validate().
 Result<SendConfig> make_send_config(const Settings& settings);
 

@@ -1,5 +1,8 @@
 #include "devices/device_spec.hpp"
 
+#include <fcntl.h>
+
+#include "base/fd.hpp"
 #include "catch.hpp"
 #include "memory/must.hpp"
 #include "memory/temporary_folder.hpp"
@@ -10,17 +13,19 @@ namespace {
 using Catch::Matchers::Contains;
 
 TEST_CASE("the option's words become devices") {
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     const auto specs = must(
-        parse_devices("sim:vf,count=2,preset=paper,size=8M  file:net=/tmp/net.state fd:gpu#7=5"));
+        parse_devices("sim:vf,count=2,preset=paper,size=8M  file:net=/tmp/net.state fd:gpu#7=" +
+                      std::to_string(null.get())));
     REQUIRE(specs.size() == 4);
     CHECK(specs[0].id.text() == "vf");
     CHECK(specs[1].id.text() == "vf#1");
     CHECK(specs[1].simulated.size_bytes == 8 * kMiB);
-    CHECK(specs[1].simulated.serialised == 74);
+    CHECK(specs[1].simulated.serialised == 78);
     CHECK(specs[2].kind == DeviceKind::kStream);
     CHECK(specs[2].path == "/tmp/net.state");
     CHECK(specs[3].id.text() == "gpu#7");
-    CHECK(specs[3].fd == 5);
+    CHECK(specs[3].fd == null.get());
     CHECK(must(parse_devices("")).empty());
 }
 
@@ -49,11 +54,43 @@ TEST_CASE("a simulated device's words are read back as they are told to a receiv
 TEST_CASE("a stream that the receiver was told nothing of has no sink, and the error names it") {
     const TemporaryFolder folder;
     const auto announced = must(parse_devices("file:net=/dev/null sim:vf"));
-    CHECK_THAT(message_of(make_sinks(announced, {})), Contains("device net"));
+    CHECK_THAT(message_of(check_places(announced, {})), Contains("device net"));
+    const auto own = must(parse_devices("file:net=" + (folder / "net")));
+    must(check_places(announced, own));
+}
+
+TEST_CASE("a device that the receiver waits for and nobody sends is named") {
+    const auto own = must(parse_devices("file:net=/dev/null file:gpu=/dev/null"));
+    const auto error = [&](std::string_view announced) {
+        return message_of(check_places(must(parse_devices(announced)), own));
+    };
+    CHECK_THAT(error("file:net=/dev/null"), Contains("device gpu: the sender does not send it"));
+    CHECK_THAT(error("file:net=/dev/null sim:gpu"), Contains("device gpu: the sender does not"));
+    CHECK_THAT(error(""), Contains("device net: the sender does not send it"));
+}
+
+TEST_CASE("every announced device has a sink") {
+    const TemporaryFolder folder;
+    const auto announced = must(parse_devices("file:net=/dev/null sim:vf"));
     const auto own = must(parse_devices("file:net=" + (folder / "net")));
     CHECK(must(make_sinks(announced, own)).size() == 2);
     CHECK_FALSE(make_sources(must(parse_devices("file:net=/nonexistent/net"))));
-    CHECK_FALSE(make_sources(must(parse_devices("fd:net=987"))));
+}
+
+TEST_CASE("a descriptor that is not open is refused with the option's word, before any is opened") {
+    const auto parsed = parse_devices("fd:net=987");
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().kind() == ErrorKind::kUsage);
+    CHECK_THAT(parsed.error().message(), Contains("'fd:net=987'"));
+}
+
+TEST_CASE("a device's end leaves the descriptor that it was made from open") {
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    const auto specs = must(parse_devices("fd:net=" + std::to_string(null.get())));
+    must(make_sinks(specs, specs)).clear();
+    must(make_sources(specs)).clear();
+    CHECK(::fcntl(null.get(), F_GETFD) == FD_CLOEXEC);
+    CHECK(must(make_sinks(specs, specs)).size() == 1);
 }
 
 }  // namespace

@@ -4,6 +4,11 @@
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "guest/guest.hpp"
+#include "memory/must.hpp"
+#include "transport/listener.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -99,24 +104,87 @@ TEST_CASE("a guest goes there and back, its devices with it, and is whole at hom
     CHECK(legs.back()["guest"]["check"] == "passed");
 }
 
-TEST_CASE("a journey that one side was not told of, or that breaks off, keeps the guest whole",
+TEST_CASE("a receiver whose guest went home does not wait for ever for it to come again",
+          "[devices]") {
+    constexpr milliseconds kLong{60'000};
+    Receiver receiver({"--sink", "anon:", "--repeat", "5", "--handshake-timeout", "1s"});
+    engine::EventLog events;
+    guest::Machine home = must(guest::open_machine("workload:4M,rate=10,warm-up=0"));
+    auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong));
+    engine::SendConfig there;
+    there.connect = {"127.0.0.1", receiver.port()};
+    there.packet_bytes = 16 * kPageSize;
+    there.connect_timeout = there.handshake_timeout = there.io_timeout = kLong;
+    there.journey = {.leg = 1, .legs = 10, .return_port = listener->port()};
+    must(must(engine::SendSession::create(there, *home.memory, events, home.guest.get()))->run());
+    engine::RecvConfig back;
+    back.sink = "anon:";
+    back.handshake_timeout = back.io_timeout = kLong;
+    back.expected_leg = 2;
+    back.most_legs = 10;
+    must(must(engine::RecvSession::create(back, events, std::move(listener)))->run());
+    CHECK(receiver->wait() == 1);
+    CHECK(receiver->err().find("no sender came within 1000 ms") != std::string::npos);
+}
+
+TEST_CASE("what the receiver says of device state holds for its own leg, too", "[devices]") {
+    const TemporaryFolder folder;
+    for (const char* mode : {"on", "off"}) {
+        INFO(mode);
+        LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                    {"--repeat", "1", "--devices", "sim:vf,size=1M"},
+                    {"--sink", "anon:", "--repeat", "1", "--multifd-device-state", mode});
+        CHECK(run.sender.wait() == 0);
+        CHECK(run.receiver->wait() == 0);
+        const auto legs = nlohmann::json::parse(read_file(folder / "recv.json"));
+        REQUIRE(legs.size() == 2);
+        for (const nlohmann::json& leg : legs) {
+            CHECK(leg["settings"]["multifd-device-state"] == mode);
+        }
+    }
+}
+
+TEST_CASE("the way back goes by the options that the way there was given", "[devices]") {
+    const TemporaryFolder folder;
+    LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                {"--repeat", "1", "--max-bandwidth", "900M"}, {"--sink", "anon:", "--repeat", "1"});
+    CHECK(run.sender.wait() == 0);
+    CHECK(run.receiver->wait() == 0);
+    const auto back = nlohmann::json::parse(read_file(folder / "recv.json")).at(1);
+    CHECK(back["side"] == "send");
+    CHECK(back["settings"]["max-bandwidth"] == std::to_string(900 * kMiB));
+}
+
+TEST_CASE("a journey that one side was not told of keeps the guest at home", "[devices]") {
+    const TemporaryFolder folder;
+    LiveRun run(folder, "workload:16M,rate=20,warm-up=0", {"--repeat", "3"});
+    CHECK(run.sender.wait() == 1);
+    CHECK(run.sender.err().find("--repeat") != std::string::npos);
+    CHECK(guest_went_on(run.sender));
+    run.receiver->signal(SIGINT);
+    run.receiver->wait();
+}
+
+TEST_CASE("a journey ends at a signal, whenever it comes, and the guest stays on one side",
           "[devices]") {
     const TemporaryFolder folder;
-    {
-        LiveRun run(folder, "workload:16M,rate=20,warm-up=0", {"--repeat", "3"});
+    const unsigned seed = std::random_device{}();
+    std::mt19937 random(seed);
+    for (int turn = 0; turn < fault_turns(); ++turn) {
+        const bool at_home = turn % 2 == 0;
+        const milliseconds when(std::uniform_int_distribution<int>(0, 50)(random));
+        INFO("seed " << seed << ", turn " << turn << ", after " << when.count() << " ms");
+        LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
+                    {"--repeat", "1000", "--handshake-timeout", "2s"},
+                    {"--sink", "anon:", "--repeat", "1000", "--handshake-timeout", "2s"});
+        REQUIRE(run.sender.await_text("leg 3,"));
+        run.sender.ended_within(when);
+        (at_home ? run.sender : run.receiver.process()).signal(SIGINT);
         CHECK(run.sender.wait() == 1);
-        CHECK(run.sender.err().find("--repeat") != std::string::npos);
-        run.receiver->signal(SIGINT);
-        run.receiver->wait();
+        CHECK(run.receiver->wait() == 1);
+        INFO(run.sender.both() << run.receiver->both());
+        CHECK(guest_went_on(run.sender) != guest_went_on(run.receiver.process()));
     }
-    LiveRun run(folder, "workload:16M,rate=20,warm-up=0", {"--repeat", "1000"},
-                {"--sink", "anon:", "--repeat", "1000"});
-    REQUIRE(run.sender.await_text("leg 3,"));
-    run.sender.signal(SIGINT);
-    run.sender.wait();
-    run.receiver->wait();
-    INFO(run.sender.both() << run.receiver->both());
-    CHECK(guest_went_on(run.sender) != guest_went_on(run.receiver.process()));
 }
 
 }  // namespace

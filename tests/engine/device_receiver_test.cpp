@@ -1,6 +1,7 @@
 #include "engine/device_receiver.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <thread>
@@ -151,6 +152,44 @@ TEST_CASE("in turn, devices are loaded in their order, chunk after chunk, and no
     const auto report = loading.receiver->report();
     CHECK(report[0].bytes == 10);
     CHECK(report[1].complete);
+}
+
+// Loses a connection of its own in one of its parts: 0 the beginning, 1 a chunk, 2 the
+// configuration, 3 the commit.
+class LosingSink final : public devices::DeviceSink {
+  public:
+    explicit LosingSink(int part) : part_(part) {}
+
+    Status begin(const std::stop_token&) override { return in(0); }
+    Status load(std::span<const std::byte>, const std::stop_token&) override { return in(1); }
+    Status load_config(std::span<const std::byte>, const std::stop_token&) override {
+        return in(2);
+    }
+    Status commit() override { return in(3); }
+
+  private:
+    Status in(int part) const {
+        return part == part_ ? Status(Error(ErrorKind::kLostConnection, "its monitor is gone"))
+                             : Status();
+    }
+
+    int part_;
+};
+
+TEST_CASE("a connection that a device's sink loses is not taken for one of the migration's") {
+    for (const int part : {0, 1, 2, 3}) {
+        std::vector<DeviceReceiver::Entry> entries;
+        entries.push_back(
+            {{"vm", 0}, devices::DeviceKind::kStream, std::make_unique<LosingSink>(part)});
+        DeviceReceiver receiver(std::move(entries), 8 * kMiB, milliseconds(20'000));
+        const std::array<std::byte, 1> chunk{};
+        Status status = receiver.load_in_turn({"vm", 0, 0, false}, chunk, {});
+        if (status) status = receiver.load_in_turn({"vm", 0, 1, true}, chunk, {});
+        if (status) status = receiver.commit();
+        REQUIRE_FALSE(status);
+        CHECK(status.error().kind() == ErrorKind::kFailed);
+        CHECK_THAT(status.error().message(), Contains("device vm, loading: its monitor"));
+    }
 }
 
 // What the senders' queue does: chunks of all devices in one order, each device's in its own.

@@ -1,9 +1,15 @@
 // Devices between a sender and a receiver in one process, over loopback.
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/fd.hpp"
 #include "catch.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/device_random.hpp"
@@ -11,6 +17,7 @@
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
@@ -149,10 +156,11 @@ TEST_CASE("on where it is impossible is an error at the start") {
 std::string refusal(Run& run) {
     EventLog events;
     run.send.devices = must(devices::parse_devices(run.devices));
-    const auto source = must(memory::open_page_source("anon:1M"));
+    const guest::Machine machine = must(guest::open_machine(run.source));
     const auto receiving = must(RecvSession::create(run.recv, events));
     run.send.connect = {"127.0.0.1", receiving->port()};
-    const auto sending = must(SendSession::create(run.send, *source, events));
+    const auto sending =
+        must(SendSession::create(run.send, *machine.memory, events, machine.guest.get()));
     std::jthread thread([&] { static_cast<void>(receiving->run()); });
     const Status status = sending->run();
     receiving->cancel("the test is over");
@@ -168,12 +176,61 @@ TEST_CASE("a receiver refuses by name what it cannot take") {
     on.send.device_state = DeviceStateMode::kOff;
     on.recv.device_state = DeviceStateMode::kOn;
     CHECK_THAT(refusal(on), Contains("multifd-device-state is on"));
+    Run guest_alone;
+    guest_alone.source = "workload:2M,rate=10,warm-up=0";
+    guest_alone.devices = "";
+    guest_alone.recv.device_state = DeviceStateMode::kOn;
+    guest_alone.send.device_state = DeviceStateMode::kOff;
+    CHECK_THAT(refusal(guest_alone), Contains("multifd-device-state is on"));
+    guest_alone.send.device_state = DeviceStateMode::kAuto;
+    guest_alone.send.detection = ZeroPageDetection::kLegacy;
+    CHECK_THAT(refusal(guest_alone), Contains("multifd-device-state is on"));
     Run stream;
     stream.devices = "file:net=/dev/null";
     CHECK_THAT(refusal(stream), Contains("device net"));
+    Run missing;
+    missing.recv.devices = must(devices::parse_devices("file:gpu=/dev/null"));
+    CHECK_THAT(refusal(missing), Contains("device gpu: the sender does not send it"));
+    Run back;
+    back.recv.expected_leg = 1;
+    back.recv.most_legs = 2;
+    back.send.journey = {.leg = 1, .legs = 2, .options = {{"stall-limit", "25h"}}};
+    CHECK_THAT(refusal(back), Contains("option stall-limit"));
     Run small;
     small.recv.device_state_buffer = 5 * kMiB;
     CHECK_THAT(refusal(small), Contains("device-state-buffer"));
+}
+
+TEST_CASE("a refused offer leaves the receiver's descriptor open for the next sender") {
+    const TemporaryFolder folder;
+    write_file(folder / "net.state", "of the net");
+    write_file(folder / "disk.state", "of the disk");
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    Run run;
+    run.recv.devices = must(devices::parse_devices(
+        fmt::format("fd:net={} file:disk={}", writer.get(), folder / "not-yet/disk")));
+    run.send.devices = must(devices::parse_devices("file:net=" + (folder / "net.state") +
+                                                   " file:disk=" + (folder / "disk.state")));
+    EventLog events;
+    const auto source = must(memory::open_page_source("anon:1M"));
+    const auto receiving = must(RecvSession::create(run.recv, events));
+    run.send.connect = {"127.0.0.1", receiving->port()};
+    std::jthread thread([&] { run.received = receiving->run(); });
+    const auto refused = must(SendSession::create(run.send, *source, events));
+    CHECK_THAT(message_of(refused->run()), Contains("device disk"));
+    CHECK(::fcntl(writer.get(), F_GETFD) >= 0);
+
+    REQUIRE(std::filesystem::create_directory(folder / "not-yet"));
+    const auto sending = must(SendSession::create(run.send, *source, events));
+    must(sending->run());
+    thread.join();
+    must(run.received);
+    std::array<char, 64> arrived{};
+    REQUIRE(::read(reader.get(), arrived.data(), arrived.size()) == 10);
+    CHECK(std::string(arrived.data(), 10) == "of the net");
 }
 
 TEST_CASE("an error in saving or loading names the device, and the guest runs on at its source") {
@@ -192,6 +249,28 @@ TEST_CASE("an error in saving or loading names the device, and the guest runs on
     }
 }
 
+TEST_CASE("a migration that fails leaves the files of the devices that had arrived as they were") {
+    const TemporaryFolder folder;
+    write_file(folder / "net.state", "new");
+    for (const char* source : {"anon:2M,fill=random", "workload:2M,rate=10,warm-up=0"}) {
+        for (const char* fault : {"", ",fail-load=8M"}) {
+            INFO(source << fault);
+            write_file(folder / "net", "old");
+            Run run;
+            run.source = source;
+            // In turn, so that the file's device is complete when the other fails.
+            run.send.device_state = DeviceStateMode::kOff;
+            run.devices = "file:net=" + (folder / "net.state") + " sim:vf,size=8M" + fault;
+            run.recv_devices = "file:net=" + (folder / "net");
+            run.go();
+            const bool failed = *fault != '\0';
+            CHECK(static_cast<bool>(run.received) == !failed);
+            CHECK(read_file(folder / "net") == (failed ? "old" : "new"));
+            CHECK(folder.names().size() == 2);
+        }
+    }
+}
+
 TEST_CASE("a slow loader's chunks wait within the limit") {
     Run run;
     run.devices = "sim:slow,size=40M,load-rate=100M sim:fast,size=10M";
@@ -200,6 +279,35 @@ TEST_CASE("a slow loader's chunks wait within the limit") {
     check_complete(run, 2, "on");
     CHECK(run.receiver.device_buffer_peak <= 8 * kMiB);
     CHECK(run.receiver.device_buffer_peak > 4 * kMiB);
+}
+
+TEST_CASE("a device that takes nothing for longer than io-timeout is no dead peer") {
+    const TemporaryFolder folder;
+    const std::string state(32 * kMiB, 's');
+    write_file(folder / "net.state", state);
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    Run run;
+    run.devices = "file:net=" + (folder / "net.state");
+    run.recv_devices = "fd:net=" + std::to_string(writer.get());
+    run.recv.device_state_buffer = 4 * kMiB;
+    run.send.channels = 2;
+    run.send.io_timeout = run.recv.io_timeout = milliseconds(500);
+    std::size_t arrived = 0;
+    run.go([&](std::uint16_t) {
+        std::this_thread::sleep_for(milliseconds(2000));
+        std::vector<char> buffer(kMiB);
+        pollfd more{reader.get(), POLLIN, 0};
+        while (arrived < state.size() && ::poll(&more, 1, 10'000) > 0) {
+            const ssize_t count = ::read(reader.get(), buffer.data(), buffer.size());
+            if (count <= 0) break;
+            arrived += static_cast<std::size_t>(count);
+        }
+    });
+    check_complete(run, 1, "on");
+    CHECK(arrived == state.size());
 }
 
 // Shuts one of the session's connections, as a network that breaks would.

@@ -168,6 +168,48 @@ TEST_CASE("settings without an address are wrong usage and no configuration") {
     CHECK(recv.error().kind() == ErrorKind::kUsage);
 }
 
+TEST_CASE("a receiver is not told to simulate a device: the sender says so for both") {
+    const auto config =
+        make_recv_config(settings_with(Side::kRecv, {{"devices", "file:net=/dev/null sim:vf"}}));
+    REQUIRE_FALSE(config);
+    CHECK(config.error().kind() == ErrorKind::kUsage);
+    CHECK(message_of(config).find("device vf") != std::string::npos);
+}
+
+TEST_CASE("the way back goes by every option of the sender that may change") {
+    const std::initializer_list<std::pair<const char*, const char*>> told{
+        {"max-bandwidth", "3M"},        {"avail-switchover-bandwidth", "4M"},
+        {"downtime-limit", "50ms"},     {"max-downtime", "2s"},
+        {"auto-converge", "on"},        {"throttle-trigger-threshold", "40"},
+        {"cpu-throttle-initial", "11"}, {"cpu-throttle-increment", "12"},
+        {"max-cpu-throttle", "77"},     {"deadline", "90s"},
+        {"on-deadline", "switch"},      {"stall-limit", "5s"}};
+    const Settings settings = settings_with(Side::kSend, told);
+    const auto options = options_for_way_back(settings);
+    CHECK(options.size() == told.size());
+    const Tunables back = must(tunables_for_way_back(options));
+    CHECK(back.max_bandwidth == 3 * kMiB);
+    CHECK(back.avail_switchover_bandwidth == 4 * kMiB);
+    CHECK(back.downtime_limit == milliseconds(50));
+    CHECK(back.max_downtime == milliseconds(2000));
+    CHECK(back.auto_converge);
+    CHECK(back.throttle_trigger_threshold == 40);
+    CHECK(back.cpu_throttle_initial == 11);
+    CHECK(back.cpu_throttle_increment == 12);
+    CHECK(back.max_cpu_throttle == 77);
+    CHECK(back.deadline == milliseconds(90'000));
+    CHECK(back.on_deadline == OnDeadline::kSwitch);
+    CHECK(back.stall_limit == milliseconds(5000));
+}
+
+TEST_CASE("of the way back, only a value that is not allowed is an error") {
+    const Tunables back =
+        must(tunables_for_way_back({{"source", "file:/etc/passwd"}, {"telepathy", "on"}}));
+    CHECK(back.stall_limit == milliseconds(60'000));
+    CHECK(message_of(tunables_for_way_back({{"stall-limit", "25h"}})).find("stall-limit") !=
+          std::string::npos);
+}
+
 TEST_CASE("a wrong value never gets as far as a configuration") {
     const auto refused = [](Side side, const char* key, const char* text) {
         Settings settings = settings_with(side, {});

@@ -82,6 +82,16 @@ bool write_live_frames(const std::filesystem::path& folder) {
                                                              .regions = {{"ram", kGiB}},
                                                              .packet_bytes = 524288,
                                                              .guest = "workload"})) &&
+           write(folder / "journey",
+                 body + encode(Offer{.program = "fuzz",
+                                     .regions = {{"ram", kGiB}},
+                                     .packet_bytes = 524288,
+                                     .guest = "workload",
+                                     .devices = {{"vf", 1, "sim", "size=1024"}},
+                                     .journey = {.leg = 1,
+                                                 .legs = 2,
+                                                 .return_port = 4445,
+                                                 .options = {{"stall-limit", "5s"}}}})) &&
            write(folder / "live", std::string(1, '\1') + encode_frame(FrameType::kRoundDone, mark) +
                                       encode_frame(FrameType::kSwitchoverAck, time) +
                                       encode_frame(FrameType::kSwitchoverStart, "{}") +

@@ -80,6 +80,48 @@ TEST_CASE("an offer names its guest and needs the feature for it; without a gues
     CHECK(features(offer) == with);
 }
 
+Offer journey_offer() {
+    Offer offer = some_offer();
+    offer.journey = {.leg = 3,
+                     .legs = 8,
+                     .return_port = 4445,
+                     .options = {{"stall-limit", "5s"}, {"on-deadline", "switch"}}};
+    return offer;
+}
+
+TEST_CASE("a journey survives its encoding, the options for the way back with it") {
+    const Journey journey = must(decode_offer(encode(journey_offer()))).journey;
+    CHECK(journey.leg == 3);
+    CHECK(journey.legs == 8);
+    CHECK(journey.return_port == 4445);
+    CHECK(journey.options == journey_offer().journey.options);
+    Json json = Json::parse(encode(journey_offer()));
+    json["journey"].erase("options");
+    CHECK(must(decode_offer(json.dump())).journey.options.empty());
+    CHECK(must(decode_offer(encode(some_offer()))).journey.leg == 0);
+}
+
+TEST_CASE("a journey that makes no sense is refused, and its text is safe to print") {
+    const auto error = [](const char* key, const Json& value) {
+        Json json = Json::parse(encode(journey_offer()));
+        json["journey"][key] = value;
+        return message_of(decode_offer(json.dump()));
+    };
+    CHECK(names(error("leg", 9), "leg"));
+    CHECK(names(error("leg", 0), "leg"));
+    CHECK(names(error("return-port", 65536), "return-port"));
+    CHECK(names(error("options", Json::array({1})), "options"));
+    CHECK(names(error("options", {{"stall-limit", 5}}), "option"));
+    Json many = Json::object();
+    for (std::size_t i = 0; i <= kMaxJourneyOptions; ++i) many[std::to_string(i)] = "x";
+    CHECK(names(error("options", many), "options"));
+
+    Offer offer = journey_offer();
+    offer.journey.options = {{"name\n", std::string(1000, '\x1B')}};
+    const auto printed = must(decode_offer(encode(offer))).journey.options;
+    CHECK(printed == std::map<std::string, std::string>{{"name?", std::string(64, '?')}});
+}
+
 TEST_CASE("a message cut at any byte is refused") {
     const auto refused_at_every_byte = [](const std::string& whole, auto decode) {
         for (std::size_t size = 0; size < whole.size(); ++size) {
@@ -90,6 +132,7 @@ TEST_CASE("a message cut at any byte is refused") {
         }
     };
     refused_at_every_byte(encode(some_offer()), decode_offer);
+    refused_at_every_byte(encode(journey_offer()), decode_offer);
     refused_at_every_byte(encode(Accept{}), decode_accept);
     refused_at_every_byte(encode(RoundMark{1, 77}), decode_round_mark);
     refused_at_every_byte(encode(LoadTime{123}), decode_load_time);

@@ -1,5 +1,7 @@
 #include "transport/socket.hpp"
 
+#include <poll.h>
+
 #include <climits>
 #include <random>
 #include <thread>
@@ -106,6 +108,32 @@ TEST_CASE("a peer that takes nothing is given up") {
     REQUIRE_FALSE(sent);
     CHECK((sent.error().kind() == ErrorKind::kTimeout ||
            sent.error().kind() == ErrorKind::kLostConnection));
+}
+
+TEST_CASE("a peer that has no room is waited for where that is expected, until a shutdown") {
+    constexpr std::uint64_t kTimeoutMs = 50;
+    auto [near, far] = make_socket_pair(kTimeoutMs);
+    must(near.expect_back_pressure());
+    const std::vector<std::byte> large(64 * kMiB);
+    Status sent;
+    std::jthread sender([&, &to = near] { sent = to.send(large); });
+    // Several timeouts in which nothing moves, once the buffers are full.
+    std::uint64_t before = UINT64_MAX;
+    for (int still = 0; still < 10;) {
+        ::poll(nullptr, 0, kTimeoutMs);
+        still = near.bytes_sent() == before ? still + 1 : 0;
+        before = near.bytes_sent();
+    }
+    SECTION("it makes room") {
+        must(far.discard(large.size()));
+        sender.join();
+        must(sent);
+    }
+    SECTION("shutdown") {
+        near.shutdown();
+        sender.join();
+        CHECK_FALSE(sent);
+    }
 }
 
 TEST_CASE("discarded bytes are counted and what follows is whole") {

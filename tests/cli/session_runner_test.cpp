@@ -1,0 +1,63 @@
+#include "cli/session_runner.hpp"
+
+#include <csignal>
+#include <semaphore>
+
+#include "catch.hpp"
+#include "memory/must.hpp"
+
+namespace migrate::cli {
+namespace {
+
+// A session that has passed the point of no return when it is cancelled: it succeeds all the same.
+class LateSession {
+  public:
+    Status run() {
+        if (awaits_cancel) cancelled_.acquire();
+        return {};
+    }
+    void cancel(const std::string&) { cancelled_.release(); }
+    engine::Report report() const { return {}; }
+    ThreadTimes& thread_times() { return times_; }
+
+    bool awaits_cancel = true;
+
+  private:
+    std::counting_semaphore<2> cancelled_{0};
+    ThreadTimes times_;
+};
+
+// SIGINT and SIGTERM are blocked while it lives, as Signals leaves them.
+class MaskRestored {
+  public:
+    MaskRestored() { ::pthread_sigmask(SIG_SETMASK, nullptr, &before_); }
+    ~MaskRestored() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    MaskRestored(const MaskRestored&) = delete;
+    MaskRestored& operator=(const MaskRestored&) = delete;
+
+  private:
+    sigset_t before_{};
+};
+
+TEST_CASE("a signal that comes too late to cancel a session is reported all the same") {
+    const MaskRestored restored;
+    const Signals signals = must(Signals::create());
+    LateSession session;
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
+    ::raise(SIGTERM);
+    must(runner.run("late"));
+    CHECK(runner.interrupted_by() == "SIGTERM");
+}
+
+TEST_CASE("a session without a signal is interrupted by none") {
+    const MaskRestored restored;
+    const Signals signals = must(Signals::create());
+    LateSession session;
+    session.awaits_cancel = false;
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
+    must(runner.run("quick"));
+    CHECK(runner.interrupted_by().empty());
+}
+
+}  // namespace
+}  // namespace migrate::cli

@@ -1,0 +1,60 @@
+#include "engine/device_sender.hpp"
+
+#include "catch.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using Catch::Matchers::Contains;
+
+// A source that fails when it is asked for one of its parts: 0 the beginning, 1 a chunk, 2 the
+// configuration; another number: for none.
+class FailingSource final : public devices::DeviceSource {
+  public:
+    FailingSource(int part, ErrorKind kind) : part_(part), error_(kind, "its monitor is gone") {}
+
+    Status begin(const std::stop_token&) override { return part_ == 0 ? Status(error_) : Status(); }
+    Result<std::size_t> save(std::span<std::byte>, const std::stop_token&) override {
+        if (part_ == 1) return error_;
+        return std::size_t{0};
+    }
+    Result<std::size_t> save_config(std::span<std::byte>, const std::stop_token&) override {
+        if (part_ == 2) return error_;
+        return std::size_t{1};
+    }
+
+  private:
+    int part_;
+    Error error_;
+};
+
+Status send_one_that_fails(int part, ErrorKind kind, const Status& sent = {}) {
+    std::vector<DeviceSender::Entry> entries;
+    entries.push_back(
+        {{"vm", 0}, devices::DeviceKind::kGuest, std::make_unique<FailingSource>(part, kind)});
+    DeviceSender sender(std::move(entries), 1);
+    return sender.send_in_turn([&](auto, auto) { return sent; }, {});
+}
+
+TEST_CASE("a connection that a device loses is not taken for one of the migration's") {
+    for (const ErrorKind kind : {ErrorKind::kLostConnection, ErrorKind::kTimeout}) {
+        for (const int part : {0, 1, 2}) {
+            const Status status = send_one_that_fails(part, kind);
+            REQUIRE_FALSE(status);
+            CHECK(status.error().kind() == ErrorKind::kFailed);
+            CHECK_THAT(status.error().message(), Contains("device vm, saving: its monitor"));
+        }
+    }
+    CHECK(send_one_that_fails(1, ErrorKind::kCancelled).error().kind() == ErrorKind::kCancelled);
+}
+
+TEST_CASE("a connection that is lost while a device is sent stays a lost connection") {
+    const Status lost = Error(ErrorKind::kLostConnection, "reset");
+    const Status status = send_one_that_fails(3, ErrorKind::kFailed, lost);
+    REQUIRE_FALSE(status);
+    CHECK(status.error().kind() == ErrorKind::kLostConnection);
+}
+
+}  // namespace
+}  // namespace migrate::engine
