@@ -137,8 +137,10 @@ class ProcessGuest final : public Guest {
           guardian_(std::move(guardian)),
           throttle_(std::move(throttle)) {}
     ~ProcessGuest() override {
-        throttle_.reset();
-        if (!given_away_ && !running_) static_cast<void>(resume());
+        if (!given_away_ && !running_) {
+            const Status resumed = resume();
+            if (!resumed) log::error("the process stands still: {}", resumed.error().message());
+        }
     }
 
     std::string_view kind() const override { return kProcessKind; }
