@@ -59,15 +59,18 @@ UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
     return {};
 }
 
-// QEMU's own names of files that have none: hostmem-memfd.c, and qemu_ram_alloc_from_file() for a
-// mem-path that is a folder.
+// QEMU's own names of files that have none: hostmem-memfd.c, and for a mem-path that is a folder
+// file_ram_open(), from the name of the RAM block with its slashes replaced. That name is the
+// backend's id with machine types before 4.0 (x-use-canonical-path-for-ramblock-id), else its path.
 bool could_be(const SharedFileMapping& mapping, const MemoryBackend& backend) {
     if (!mapping.writable || mapping.where.size != backend.size_bytes) return false;
     if (mapping.where.file_offset != 0) return false;
     if (backend.type == "memory-backend-memfd") {
         return mapping.path.starts_with("/memfd:memory-backend-memfd");
     }
-    return mapping.path.find("qemu_back_mem." + backend.id + ".") != std::string::npos;
+    const std::string file = std::filesystem::path(mapping.path).filename();
+    return file.starts_with("qemu_back_mem." + backend.id + ".") ||
+           file.starts_with("qemu_back_mem._objects_" + backend.id + ".");
 }
 
 Result<FileIdentity> find_unnamed(const std::vector<SharedFileMapping>& mappings,
