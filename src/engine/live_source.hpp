@@ -44,6 +44,8 @@ class LiveSource {
     std::span<const memory::PageBitmap> dirty() const { return dirty_; }
     std::uint64_t dirty_pages() const { return dirty_pages_; }
     std::chrono::microseconds collect_time() const { return collect_time_; }  // of the last one
+    // An Error if writes may have been missed by now.
+    Status check() const { return tracker_->check(); }
 
     Status throttle(unsigned percent);
     Status pause();

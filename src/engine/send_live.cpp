@@ -72,6 +72,7 @@ Status SendSession::migrate_live() {
         }
         if (decision.action == Action::kSwitchOver) {
             return switch_over(round + 1, decision.expected_downtime);
+            MIGRATE_TRY(live_->check());
         }
         MIGRATE_TRY(live_->throttle(decision.cpu_throttle));
         pages = live_->dirty_pages();

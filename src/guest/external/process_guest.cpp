@@ -22,6 +22,7 @@
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
+#include "memory/foreign_writers.hpp"
 #include "memory/shared_source.hpp"
 #include "memory/uri.hpp"
 
@@ -248,7 +249,7 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
                               path);
         }
     }
-    if (owner.other_writer.empty()) owner.other_writer = memory::other_writer(identity, spec.pid);
+    owner.files.push_back(identity);
     owner.regions.push_back(std::move(where));
     const std::string name = spec.files.size() == 1 ? "ram" : fmt::format("ram{}", regions.size());
     regions.push_back({name, std::move(file), size, path});
@@ -258,7 +259,7 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
 Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
     MIGRATE_ASSIGN(const auto mappings, memory::shared_file_mappings(spec.pid));
     std::vector<memory::SharedRegion> regions;
-    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}};
+    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}, {}};
     for (const std::string& path : spec.files) {
         MIGRATE_TRY(add_region(spec, path, mappings, regions, owner));
     }
@@ -276,6 +277,12 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
                   owner.description);
     }
     MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
+    if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty()) {
+        log::warning(
+            "{} reads files by direct I/O: what is under way when it is stopped may arrive later, "
+            "and not be in the copy",
+            owner.description);
+    }
     auto throttle =
         Throttle::create(*guardian, spec.pid, std::max(1U, std::thread::hardware_concurrency()));
     MIGRATE_ASSIGN(auto source,

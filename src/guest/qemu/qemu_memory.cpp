@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "guest/qemu/qemu_devices.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {
@@ -129,10 +130,8 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
             "(pid=PID says which process it is)",
             pid, backend.path.empty() ? "the file" : backend.path, backend.id);
     }
+    memory.owner.files.push_back(identity);
     memory.owner.regions.push_back(std::move(where));
-    if (memory.owner.other_writer.empty() && pid != 0) {
-        memory.owner.other_writer = memory::other_writer(identity, pid);
-    }
     memory.regions.push_back({backend.id, std::move(file), backend.size_bytes,
                               backend.path.empty() ? backend.id : backend.path});
     return {};
@@ -158,6 +157,8 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     memory.owner.pid = pid != 0 ? pid : monitor.peer_pid();
     memory.owner.description = memory.owner.pid == 0 ? "QEMU, in another PID namespace"
                                                      : memory::process_name(memory.owner.pid);
+    MIGRATE_TRY(check_no_host_device(monitor, memory.owner.pid));
+    MIGRATE_ASSIGN(memory.owner.outside_writer, outside_writer(monitor));
     std::vector<SharedFileMapping> mappings;
     if (memory.owner.pid != 0) {
         MIGRATE_ASSIGN(mappings, memory::shared_file_mappings(memory.owner.pid));
