@@ -147,6 +147,7 @@ class ProcessGuest final : public Guest {
     std::string_view kind() const override { return kProcessKind; }
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
+    bool can_stand_still() const override { return by_ != PauseBy::kNothing; }
 
     Status pause() override {
         if (!running_) return {};
@@ -276,13 +277,13 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
         log::info("{} is not paused (pause=none): the copy is of no single moment",
                   owner.description);
     }
-    MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
     if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty()) {
         log::warning(
             "{} reads files by direct I/O: what is under way when it is stopped may arrive later, "
             "and not be in the copy",
             owner.description);
     }
+    MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
     auto throttle =
         Throttle::create(*guardian, spec.pid, std::max(1U, std::thread::hardware_concurrency()));
     MIGRATE_ASSIGN(auto source,
