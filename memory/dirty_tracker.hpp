@@ -3,8 +3,11 @@
 // collect(), whatever the threads that write do meanwhile. A page too many is allowed. It holds for
 // senders that read a page's bytes after the collect() that reported it.
 // What is written is what the memory's owner writes (PageSource::owner(); this process, where there
-// is none), system calls included. uffd-wp does not see another process that has the same file
-// mapped, nor a device's DMA; hash does.
+// is none), its system calls and the kernel's threads in its page tables (vhost-net) included.
+// uffd-wp does not see another process that has the same file mapped, nor what lands in pages that
+// were pinned before the collect(): reads by O_DIRECT or io_uring, and a device's DMA. It refuses
+// such an owner (memory/foreign_writers.hpp). hash compares, and so finds all that has landed when
+// it looks: enough where the pause drains what is under way, as QEMU's does.
 #pragma once
 
 #include <chrono>
@@ -41,6 +44,9 @@ class DirtyTracker {
     // until the guest writes it, as a balloon's pages are to the guest. After an Error the
     // tracker's word is worth nothing, and the migration has failed.
     virtual Status collect(std::span<PageBitmap> dirty) = 0;
+    // Whether every write is seen still: an Error names what writes by other ways that was not
+    // there when this was made. May take as long as a look at all processes of the host.
+    virtual Status check() const { return {}; }
     // The guest's writes are plain writes again. Idempotent.
     virtual void stop() = 0;
     // How long a thread of the memory's owner was made to stand still so that its writes could be

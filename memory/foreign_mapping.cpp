@@ -3,13 +3,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -76,20 +73,6 @@ std::vector<ForeignMapping> mappings_of(const std::vector<SharedFileMapping>& al
         if (mapping.writable && mapping.file == file) found.push_back(mapping.where);
     }
     return found;
-}
-
-std::string other_writer(const FileIdentity& file, pid_t owner) {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-        const std::string name = entry.path().filename().string();
-        pid_t pid = 0;
-        const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-        if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) continue;
-        if (pid == owner || pid == ::getpid()) continue;
-        const auto mappings = shared_file_mappings(pid);
-        if (mappings && !mappings_of(*mappings, file).empty()) return process_name(pid);
-    }
-    return {};
 }
 
 std::string process_name(pid_t pid) {

@@ -38,9 +38,10 @@ struct SharedFileMapping {
 
 // The process that writes some memory, if it is not this one, and where it has each region mapped.
 struct MemoryOwner {
-    pid_t pid = 0;                                     // 0: not known
-    std::string description;                           // "qemu-system-x86 (pid 4711)"
-    std::string other_writer;                          // see below; empty: none
+    pid_t pid = 0;               // 0: not known
+    std::string description;     // "qemu-system-x86 (pid 4711)"
+    std::string outside_writer;  // why others may write it, known from the owner itself; else empty
+    std::vector<FileIdentity> files;                   // behind each region
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
 };
 
@@ -50,10 +51,6 @@ Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid);
 // The writable ones of this file.
 std::vector<ForeignMapping> mappings_of(const std::vector<SharedFileMapping>& all,
                                         const FileIdentity& file);
-
-// Names the first process but `owner` and this one that has the file mapped for writing; empty if
-// there is none. Processes that may not be looked at count as none.
-std::string other_writer(const FileIdentity& file, pid_t owner);
 
 // "NAME (pid PID)", for messages.
 std::string process_name(pid_t pid);

@@ -16,8 +16,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "memory/remote_call.hpp"
@@ -159,13 +161,19 @@ Error explain(const Answer& answer, pid_t pid) {
     }
 }
 
-Result<ForeignUserfaultfd> receive(int socket, pid_t pid) {
+struct Received {
+    Answer answer;
+    UniqueFd faults;
+};
+
+// Nothing if the helper does not answer: the thread does not come back from a call.
+std::optional<Received> receive(int socket) {
     pollfd polled{socket, POLLIN, 0};
     const auto patience = static_cast<int>((2 * kPatience).count());
     while (::poll(&polled, 1, patience) < 0 && errno == EINTR) {
     }
-    Answer answer;
-    iovec part{&answer, sizeof answer};
+    Received received;
+    iovec part{&received.answer, sizeof received.answer};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     msghdr message{};
     message.msg_iov = &part;
@@ -173,19 +181,14 @@ Result<ForeignUserfaultfd> receive(int socket, pid_t pid) {
     message.msg_control = control.data();
     message.msg_controllen = control.size();
     const ssize_t size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size != static_cast<ssize_t>(sizeof answer)) {
-        return make_error("the helper that attaches to process {} did not answer", pid);
-    }
-    ForeignUserfaultfd result;
+    if (size != static_cast<ssize_t>(sizeof received.answer)) return std::nullopt;
     const cmsghdr* header = CMSG_FIRSTHDR(&message);
     if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
         int fd = -1;
         std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        result.faults.reset(fd);
+        received.faults.reset(fd);
     }
-    if (answer.step != Step::kDone || !result.faults) return explain(answer, pid);
-    result.stood_still = microseconds(answer.stood_still_us);
-    return result;
+    return received;
 }
 
 // A filter may end the process for a call it does not know: it is not tried.
@@ -219,11 +222,16 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     if (helper < 0) return Error::system("start the helper that attaches", errno);
     if (helper == 0) help(theirs.get(), pid, pidfd.get(), gate, left);
     theirs.reset();
-    auto result = receive(ours.get(), pid);
-    // It ends within kPatience of its own.
+    std::optional<Received> received = receive(ours.get());
+    if (!received) {
+        // Not waited for: it stays with the thread until that can be let go.
+        return make_error("the helper that attaches to process {} did not answer", pid);
+    }
     while (::waitpid(helper, nullptr, 0) < 0 && errno == EINTR) {
     }
-    return result;
+    const Answer& answer = received->answer;
+    if (answer.step != Step::kDone || !received->faults) return explain(answer, pid);
+    return ForeignUserfaultfd{std::move(received->faults), microseconds(answer.stood_still_us)};
 }
 
 Status probe_foreign_userfaultfd() {

@@ -21,7 +21,8 @@ struct ForeignUserfaultfd {
 };
 
 // An Error says what forbids it: another user's process, ptrace_scope, a debugger that is attached,
-// a seccomp filter of the process, another kind of CPU than x86-64. Takes under a second.
+// a seccomp filter of the process, another kind of CPU than x86-64. Takes under a second, or four
+// where the thread does not come back from a system call; a helper then stays with it.
 Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid);
 
 // Whether this program may do so to processes of its own user: an Error says why not.

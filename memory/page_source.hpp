@@ -34,6 +34,9 @@ class PageSource {
     // that was written and memory that never was meet. Thread-safe.
     virtual Status population(RegionId region, PageRange range,
                               std::vector<PopulationExtent>& extents) const = 0;
+    // What was given back by now is no longer called populated: what is known from earlier
+    // questions is forgotten. Thread-safe.
+    virtual void look_again() const {}
     // True if pages that population() calls populated are mapped in this process and cannot fail to
     // be read: they need no prefault(), which costs more than scanning them does.
     virtual bool populated_is_present() const { return false; }

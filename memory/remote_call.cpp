@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -35,14 +36,16 @@ constexpr std::int64_t kRestartBlock = -516;
 constexpr std::uint64_t kSyscallBytes = 2;  // of the instruction
 
 // The thread's registers as the kernel would have made them on its way back, had we not come: an
-// interrupted call is begun again.
+// interrupted call is begun again. Never with a call's number: where the thread stands at the entry
+// of a call of ours, the kernel would run that one.
 user_regs_struct restarted(user_regs_struct registers) {
-    if (static_cast<std::int64_t>(registers.orig_rax) < 0) return registers;
+    const std::uint64_t number = std::exchange(registers.orig_rax, ~0ULL);
+    if (static_cast<std::int64_t>(number) < 0) return registers;
     switch (static_cast<std::int64_t>(registers.rax)) {
         case kRestartSys:
         case kRestartNoIntr:
         case kRestartNoHand:
-            registers.rax = registers.orig_rax;
+            registers.rax = number;
             break;
         case kRestartBlock:
             registers.rax = SYS_restart_syscall;
@@ -51,8 +54,15 @@ user_regs_struct restarted(user_regs_struct registers) {
             return registers;
     }
     registers.rip -= kSyscallBytes;
-    registers.orig_rax = ~0ULL;
     return registers;
+}
+
+// What a traced thread stands still for.
+enum class Stop { kEvent, kBorder, kSignal };  // PTRACE_EVENT_STOP; a system call's; a delivery
+Stop kind_of(int status) {
+    constexpr int kSyscallStop = SIGTRAP | 0x80;  // PTRACE_O_TRACESYSGOOD
+    if (status >> 16 != 0) return Stop::kEvent;
+    return WSTOPSIG(status) == kSyscallStop ? Stop::kBorder : Stop::kSignal;
 }
 
 #endif
@@ -112,10 +122,28 @@ bool RemoteCall::await_stop(milliseconds patience) {
     }
 }
 
+// For as long as it takes: a thread with borrowed registers is not left alone. False once it is
+// gone.
+bool RemoteCall::force_stop() {
+    if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return false;
+    while (true) {
+        const pid_t found = ::waitpid(pid_, &stop_status_, __WALL);
+        if (found == pid_) return WIFSTOPPED(stop_status_);
+        if (found < 0 && errno != EINTR) return false;
+    }
+}
+
 int RemoteCall::stop(milliseconds patience) {
-    if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return errno;
-    if (!await_stop(patience)) return error_;
-    // SIGSTOP and SIGKILL aside, signals wait until the thread is let go: none is lost.
+    while (true) {
+        if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return errno;
+        if (!await_stop(patience)) return error_;
+        if (kind_of(stop_status_) != Stop::kSignal) break;
+        // A signal came first. It is delivered, and as any stop takes back the interruption, that
+        // is asked for anew.
+        const auto signal = static_cast<std::uintptr_t>(WSTOPSIG(stop_status_));
+        if (::ptrace(PTRACE_CONT, pid_, nullptr, signal) != 0) return errno;
+    }
+    // From here on signals wait until the thread is let go, but for SIGSTOP and SIGKILL.
     const std::uint64_t all = ~0ULL;
     if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &before_) != 0 ||
         ::ptrace(PTRACE_GETSIGMASK, pid_, sizeof mask_before_, &mask_before_) != 0 ||
@@ -126,18 +154,24 @@ int RemoteCall::stop(milliseconds patience) {
     return 0;
 }
 
-// To the next border of a system call. A SIGSTOP, which cannot be held back, stops the process when
-// the thread is let go.
+// To the next border of a system call. A SIGSTOP on the way is delivered: it stops the other
+// threads now, and this one when it is let go, unless a SIGCONT came meanwhile.
 bool RemoteCall::resume_until_border() {
-    constexpr int kSyscallStop = SIGTRAP | 0x80;  // PTRACE_O_TRACESYSGOOD
     constexpr int kMostStops = 64;
+    std::uintptr_t signal = 0;
     for (int stops = 0; stops < kMostStops; ++stops) {
-        if (::ptrace(PTRACE_SYSCALL, pid_, nullptr, nullptr) != 0) {
+        if (::ptrace(PTRACE_SYSCALL, pid_, nullptr, signal) != 0) {
             error_ = errno;
             return false;
         }
+        astray_ = true;
         if (!await_stop(kCallPatience)) return false;
-        if (WSTOPSIG(stop_status_) == kSyscallStop) return true;
+        astray_ = false;
+        const Stop kind = kind_of(stop_status_);
+        if (kind == Stop::kBorder) return true;
+        const int number = WSTOPSIG(stop_status_);
+        // Any other that passes the mask is the kernel's answer to what we made the thread do.
+        signal = kind == Stop::kSignal && number == SIGSTOP ? SIGSTOP : 0;
     }
     error_ = EPROTO;
     return false;
@@ -145,6 +179,7 @@ bool RemoteCall::resume_until_border() {
 
 std::optional<std::int64_t> RemoteCall::run(long number, std::uint64_t first,
                                             std::uint64_t second) {
+    if (!stopped_ || astray_) return std::nullopt;
     user_regs_struct registers = before_;
     registers.rip = gate_;
     registers.rax = static_cast<std::uint64_t>(number);
@@ -169,13 +204,18 @@ std::optional<std::int64_t> RemoteCall::run(long number, std::uint64_t first,
 }
 
 void RemoteCall::let_go() {
+    if (astray_ && !force_stop()) stopped_ = seized_ = false;
+    astray_ = false;
+    std::uintptr_t signal = 0;
     if (stopped_) {
         const user_regs_struct after = restarted(before_);
         (void)::ptrace(PTRACE_SETREGS, pid_, nullptr, &after);
         (void)::ptrace(PTRACE_SETSIGMASK, pid_, sizeof mask_before_, &mask_before_);
         stopped_ = false;
+        const bool held = kind_of(stop_status_) == Stop::kSignal;
+        if (held && WSTOPSIG(stop_status_) == SIGSTOP) signal = SIGSTOP;
     }
-    if (seized_) (void)::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
+    if (seized_) (void)::ptrace(PTRACE_DETACH, pid_, nullptr, signal);
     seized_ = false;
 }
 

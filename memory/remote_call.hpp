@@ -1,7 +1,7 @@
 // System calls run by a thread of another process, through ptrace. Invariant: from stop() on,
-// let_go() or destruction puts the thread's registers and signal mask back before it runs, so that
-// the system call it was in goes on as if nothing had been. System calls only, no allocation: may
-// be used in the child of a fork.
+// let_go() or destruction puts the thread's registers and signal mask back before it runs, however
+// long that takes, so that the system call it was in goes on as if nothing had been, and no signal
+// is lost. System calls only, no allocation: may be used in the child of a fork.
 #pragma once
 
 #include <signal.h>
@@ -31,19 +31,23 @@ class RemoteCall {
     int seize();
     // Until the thread stands still: 0 or errno, ETIMEDOUT included.
     int stop(std::chrono::milliseconds patience);
-    // What the call returned, -errno included; nothing if it could not be run, for error().
+    // What the call returned, -errno included; nothing if it could not be run, for error(), or did
+    // not return within a second (ETIMEDOUT), after which no other can be run.
     std::optional<std::int64_t> run(long number, std::uint64_t first, std::uint64_t second = 0);
     int error() const { return error_; }
+    // Waits for a call that did not return to be interrupted.
     void let_go();
 
   private:
     bool await_stop(std::chrono::milliseconds patience);
+    bool force_stop();
     bool resume_until_border();
 
     pid_t pid_;
     std::uint64_t gate_;
     bool seized_ = false;
-    bool stopped_ = false;
+    bool stopped_ = false;  // its registers are ours to put back
+    bool astray_ = false;   // it runs with registers of ours
     int error_ = 0;
     int stop_status_ = 0;  // of the last stop, as waitpid() told it
     user_regs_struct before_{};

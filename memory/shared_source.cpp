@@ -52,6 +52,10 @@ class SharedSource final : public PageSource {
         return {};
     }
 
+    void look_again() const override {
+        for (const Part& part : parts_) part.population.forget();
+    }
+
     Status prefault(RegionId region, PageRange range) const override {
         const Part& part = parts_[index_of(region)];
         const int code =

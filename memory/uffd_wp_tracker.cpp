@@ -8,6 +8,7 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "memory/foreign_userfaultfd.hpp"
+#include "memory/foreign_writers.hpp"
 #include "memory/write_protection.hpp"
 
 namespace migrate::memory {
@@ -20,21 +21,38 @@ struct Watched {
     std::uint64_t first_page = 0;  // of the region
 };
 
+std::vector<Watched> parts_of(const PageSource& source) {
+    std::vector<Watched> parts;
+    for (std::size_t i = 0; i < source.regions().size(); ++i) {
+        if (source.owner() == nullptr) {
+            parts.push_back({source.memory(static_cast<RegionId>(i)), i, 0});
+            continue;
+        }
+        for (const ForeignMapping& mapping : source.owner()->regions[i]) {
+            parts.push_back({{mapping.address, mapping.size}, i, mapping.file_offset / kPageSize});
+        }
+    }
+    return parts;
+}
+
 class UffdWpTracker final : public DirtyTracker {
   public:
-    UffdWpTracker(std::vector<Watched> parts, WriteProtection protection,
+    UffdWpTracker(const PageSource& source, WriteProtection protection,
                   std::chrono::microseconds stood_still)
-        : parts_(std::move(parts)), protection_(std::move(protection)), stood_still_(stood_still) {}
+        : source_(source),
+          parts_(parts_of(source)),
+          protection_(std::move(protection)),
+          stood_still_(stood_still) {}
     ~UffdWpTracker() override { stop(); }
 
     std::string_view name() const override { return "uffd-wp"; }
 
     // Before start(): whether it is possible at all.
-    Status watch(const PageSource& source) {
+    Status watch() {
         for (; watched_ < parts_.size(); ++watched_) {
             Status status = protection_.watch(parts_[watched_].addresses);
             if (status) continue;
-            const std::string& name = source.regions()[parts_[watched_].region].name;
+            const std::string& name = source_.regions()[parts_[watched_].region].name;
             return std::move(status).error().with_context("region " + name);
         }
         return {};
@@ -53,6 +71,12 @@ class UffdWpTracker final : public DirtyTracker {
         return {};
     }
 
+    Status check() const override {
+        if (source_.owner() == nullptr) return {};
+        const std::string unseen = unseen_writes(*source_.owner());
+        return unseen.empty() ? Status() : Status(Error(unseen));
+    }
+
     void stop() override {
         while (watched_ > 0) protection_.release(parts_[--watched_].addresses);
     }
@@ -62,25 +86,12 @@ class UffdWpTracker final : public DirtyTracker {
   private:
     std::span<const Watched> watched() const { return std::span(parts_).first(watched_); }
 
+    const PageSource& source_;
     std::vector<Watched> parts_;
     WriteProtection protection_;
     std::chrono::microseconds stood_still_;
     std::size_t watched_ = 0;  // parts, from the first
 };
-
-std::vector<Watched> parts_of(const PageSource& source) {
-    std::vector<Watched> parts;
-    for (std::size_t i = 0; i < source.regions().size(); ++i) {
-        if (source.owner() == nullptr) {
-            parts.push_back({source.memory(static_cast<RegionId>(i)), i, 0});
-            continue;
-        }
-        for (const ForeignMapping& mapping : source.owner()->regions[i]) {
-            parts.push_back({{mapping.address, mapping.size}, i, mapping.file_offset / kPageSize});
-        }
-    }
-    return parts;
-}
 
 // A page written before, one written after, and one not at all.
 Status try_protection(WriteProtection& protection) {
@@ -107,25 +118,19 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
     std::unique_ptr<UffdWpTracker> tracker;
     if (owner == nullptr) {
         MIGRATE_ASSIGN(WriteProtection protection, WriteProtection::create());
-        tracker = std::make_unique<UffdWpTracker>(parts_of(source), std::move(protection),
+        tracker = std::make_unique<UffdWpTracker>(source, std::move(protection),
                                                   std::chrono::microseconds(0));
     } else {
-        if (owner->pid == 0) {
-            return make_error("it is not known which process is {}", owner->description);
-        }
-        if (!owner->other_writer.empty()) {
-            return make_error("{} has the memory mapped, too, and its writes would not be seen",
-                              owner->other_writer);
-        }
+        if (const std::string unseen = unseen_writes(*owner); !unseen.empty()) return Error(unseen);
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));
         log::info("a thread of {} stood still for {} us to be attached to", owner->description,
                   foreign.stood_still.count());
-        tracker = std::make_unique<UffdWpTracker>(parts_of(source), std::move(protection),
-                                                  foreign.stood_still);
+        tracker =
+            std::make_unique<UffdWpTracker>(source, std::move(protection), foreign.stood_still);
     }
-    MIGRATE_TRY(tracker->watch(source));
+    MIGRATE_TRY(tracker->watch());
     return std::unique_ptr<DirtyTracker>(std::move(tracker));
 }
 

@@ -6,9 +6,25 @@ namespace migrate::engine {
 
 using Clock = std::chrono::steady_clock;
 
-LiveSource::LiveSource(guest::Guest& guest, std::unique_ptr<memory::DirtyTracker> tracker,
+namespace {
+
+// One a region.
+Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& memory) {
+    std::vector<memory::PageBitmap> bitmaps;
+    for (const RegionInfo& region : memory.regions()) {
+        MIGRATE_ASSIGN(memory::PageBitmap bitmap, memory::PageBitmap::create(region.pages()));
+        bitmaps.push_back(std::move(bitmap));
+    }
+    return bitmaps;
+}
+
+}  // namespace
+
+LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
+                       std::unique_ptr<memory::DirtyTracker> tracker,
                        std::vector<memory::PageBitmap> dirty)
     : guest_(guest),
+      memory_(memory),
       tracker_(std::move(tracker)),
       dirty_(std::move(dirty)),
       ran_(guest.running()) {}
@@ -19,12 +35,26 @@ Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
                                                        std::string_view tracker) {
     MIGRATE_ASSIGN(auto made, memory::make_dirty_tracker(tracker, memory));
-    std::vector<memory::PageBitmap> dirty;
-    for (const RegionInfo& region : memory.regions()) {
-        MIGRATE_ASSIGN(memory::PageBitmap bitmap, memory::PageBitmap::create(region.pages()));
-        dirty.push_back(std::move(bitmap));
+    MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
+    return std::unique_ptr<LiveSource>(
+        new LiveSource(guest, memory, std::move(made), std::move(dirty)));
+}
+
+Status LiveSource::watch_given_back() {
+    MIGRATE_ASSIGN(content_, make_bitmaps(memory_));
+    return {};
+}
+
+void LiveSource::note_sent(RegionId region, const PageRun& run) {
+    if (run.kind != PageKind::kNormal && tracker_->needs_sent()) {
+        tracker_->sent(region, run.pages, {});
     }
-    return std::unique_ptr<LiveSource>(new LiveSource(guest, std::move(made), std::move(dirty)));
+    if (content_.empty()) return;
+    if (run.kind == PageKind::kNormal) {
+        content_[index_of(region)].set(run.pages);
+    } else {
+        content_[index_of(region)].clear(run.pages);
+    }
 }
 
 Status LiveSource::start() { return tracker_->start(); }
@@ -40,8 +70,36 @@ Status LiveSource::collect() {
 
 Status LiveSource::collect_more() {
     MIGRATE_TRY(tracker_->collect(dirty_));
+    if (!content_.empty()) MIGRATE_TRY(collect_given_back());
     count_dirty();
     return {};
+}
+
+Status LiveSource::collect_given_back() {
+    MIGRATE_ASSIGN(given_back_, make_bitmaps(memory_));
+    memory_.look_again();
+    std::vector<memory::PopulationExtent> extents;
+    for (std::size_t i = 0; i < given_back_.size(); ++i) {
+        extents.clear();
+        MIGRATE_TRY(
+            memory_.population(static_cast<RegionId>(i), {0, given_back_[i].pages()}, extents));
+        for (const memory::PopulationExtent& extent : extents) {
+            if (extent.populated) continue;
+            given_back_[i].set(extent.pages);
+            add_content(i, extent.pages);
+        }
+    }
+    return {};
+}
+
+void LiveSource::add_content(std::size_t region, PageRange pages) {
+    const memory::PageBitmap& content = content_[region];
+    std::uint64_t page = content.find(pages.first, pages.end(), true);
+    while (page < pages.end()) {
+        const std::uint64_t end = content.find(page, pages.end(), false);
+        dirty_[region].set({page, end - page});
+        page = content.find(end, pages.end(), true);
+    }
 }
 
 void LiveSource::count_dirty() {

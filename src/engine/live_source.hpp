@@ -34,14 +34,26 @@ class LiveSource {
     const memory::DirtyTracker& tracker() const { return *tracker_; }
     bool guest_runs() const { return guest_.running(); }
 
+    // Before start(), where both memories are to be compared: memory that the guest gives back (to
+    // a balloon, by free page reporting) is as it was to most trackers, but zeros to a digest. From
+    // here on what went out with content is remembered, and counts as written if it was given back
+    // when collect_more() looks.
+    Status watch_given_back();
+    // Each run that goes out; any thread.
+    void note_sent(RegionId region, const PageRun& run);
+
     // From here on no write is missed.
     Status start();
+    // An Error if writes may have been missed by now.
+    Status check() const { return tracker_->check(); }
     // Makes dirty() what was written since start() or the last collect().
     Status collect();
     // Adds to dirty() what was written since, once the guest is paused.
     Status collect_more();
     // One bitmap a region.
     std::span<const memory::PageBitmap> dirty() const { return dirty_; }
+    // Those of dirty() that need not be read, being zeros; one bitmap a region, or none at all.
+    std::span<const memory::PageBitmap> given_back() const { return given_back_; }
     std::uint64_t dirty_pages() const { return dirty_pages_; }
     std::chrono::microseconds collect_time() const { return collect_time_; }  // of the last one
 
@@ -66,12 +78,18 @@ class LiveSource {
 
   private:
     void count_dirty();
-    LiveSource(guest::Guest& guest, std::unique_ptr<memory::DirtyTracker> tracker,
+    Status collect_given_back();
+    void add_content(std::size_t region, PageRange pages);
+    LiveSource(guest::Guest& guest, const memory::PageSource& memory,
+               std::unique_ptr<memory::DirtyTracker> tracker,
                std::vector<memory::PageBitmap> dirty);
 
     guest::Guest& guest_;
+    const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
+    std::vector<memory::PageBitmap> content_;     // what the destination has as no zeros
+    std::vector<memory::PageBitmap> given_back_;  // empty before the last look
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
     bool ran_;

@@ -50,6 +50,7 @@ Status SendSession::continue_switchover() {
 }
 
 Status SendSession::migrate_live() {
+    if (config_.verify) MIGRATE_TRY(time_digest());
     MIGRATE_TRY(live_->start());
     std::uint64_t pages = total_bytes(source_.regions()) / kPageSize;
     {
@@ -63,7 +64,7 @@ Status SendSession::migrate_live() {
         figures.collect_time = live_->collect_time();
         figures.dirty_pages = live_->dirty_pages();
         figures.elapsed = core_.active_time();
-        if (round == 1 && config_.verify) MIGRATE_TRY(measure_digest());
+        if (round == 1) expect_digest();
         const Decision decision = convergence_.decide(figures, tunables(), fixed_costs(), acked_);
         publish(figures, decision);
         last_reason_ = decision.reason;
@@ -71,6 +72,7 @@ Status SendSession::migrate_live() {
             return Error(ErrorKind::kTimeout, decision.reason);
         }
         if (decision.action == Action::kSwitchOver) {
+            MIGRATE_TRY(live_->check());
             return switch_over(round + 1, decision.expected_downtime);
         }
         MIGRATE_TRY(live_->throttle(decision.cpu_throttle));
@@ -110,8 +112,9 @@ Status SendSession::await_round_done(std::uint32_t round) {
     }
 }
 
-// How long it will take to digest all memory, from some of it.
-Status SendSession::measure_digest() {
+// How long it takes to digest some memory. Before any page goes out: to read one that the guest has
+// given back meanwhile would take the hole away that tells of it.
+Status SendSession::time_digest() {
     std::vector<memory::PopulationExtent> extents;
     std::uint64_t bytes = 0;
     const Clock::time_point began = Clock::now();
@@ -125,14 +128,17 @@ Status SendSession::measure_digest() {
         bytes += pages.size_bytes();
     }
     if (bytes == 0) return {};
+    digest_us_per_byte_ = static_cast<double>(since(began).count()) / static_cast<double>(bytes);
+    return {};
+}
+
+// How long it will take for all memory, now that the pages have been counted.
+void SendSession::expect_digest() {
     const transport::PageCounts counts = classified_.get();
-    const double share =
-        static_cast<double>((counts.normal + counts.zero) * kPageSize) / static_cast<double>(bytes);
+    const auto bytes = static_cast<double>((counts.normal + counts.zero) * kPageSize);
     // Both sides digest at the same time, perhaps on the same host.
     const double threads = std::max(1.0, std::thread::hardware_concurrency() / 2.0);
-    digest_time_ = Microseconds(
-        static_cast<std::int64_t>(static_cast<double>(since(began).count()) * share / threads));
-    return {};
+    digest_time_ = Microseconds(static_cast<std::int64_t>(digest_us_per_byte_ * bytes / threads));
 }
 
 FixedCosts SendSession::fixed_costs() const {

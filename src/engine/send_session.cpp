@@ -42,10 +42,17 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                                                          EventLog& events, guest::Guest* guest) {
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
     if (guest != nullptr) {
+        if (session->config_.verify && !guest->can_stand_still()) {
+            return make_error(
+                ErrorKind::kUsage,
+                "a guest that is not paused (pause=none) has no moment that verify=digest "
+                "could compare");
+        }
         session->guest_kind_ = guest->kind();
         session->guest_state_ = "running";
         MIGRATE_ASSIGN(session->live_,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker));
+        if (session->config_.verify) MIGRATE_TRY(session->live_->watch_given_back());
     }
     MIGRATE_TRY(session->prepare_devices());
     MIGRATE_ASSIGN(session->scanners_, ScannerSet::create(session->config_, source));
@@ -224,13 +231,14 @@ void SendSession::classify(RegionId region, const PageRun& run) {
     transport::PageCounts counts;
     counts.add(run);
     classified_.add(counts);
-    if (live_ && run.kind != PageKind::kNormal && live_->tracker().needs_sent()) {
-        live_->tracker().sent(region, run.pages, {});
-    }
+    if (live_) live_->note_sent(region, run);
 }
 
-const memory::PageBitmap* SendSession::dirty_of(RegionId region) const {
-    return full_round_ ? nullptr : &live_->dirty()[index_of(region)];
+DirtyPages SendSession::dirty_of(RegionId region) const {
+    if (full_round_) return {};
+    const std::size_t index = index_of(region);
+    const auto given_back = live_->given_back();
+    return {&live_->dirty()[index], given_back.empty() ? nullptr : &given_back[index]};
 }
 
 // multifd, none: the worker claims, scans and sends.

@@ -81,11 +81,12 @@ class SendSession {
     Result<transport::Done> hand_over(const transport::Completion& completion);
     Result<RoundFigures> run_live_round(std::uint32_t round, std::uint64_t pages);
     Status await_round_done(std::uint32_t round);
-    Status measure_digest();
+    Status time_digest();
+    void expect_digest();
     FixedCosts fixed_costs() const;
     void publish(const RoundFigures& figures, const Decision& decision);
     Tunables tunables() const;
-    const memory::PageBitmap* dirty_of(RegionId region) const;
+    DirtyPages dirty_of(RegionId region) const;
     Status run_round(std::uint32_t round, std::uint64_t pages);
     Status feed_legacy();
     Status work(SendChannel& channel, SpanScanner* scanner);
@@ -117,7 +118,8 @@ class SendSession {
     bool full_round_ = true;              // it sends all pages, not the dirty ones
     bool acked_ = false;                  // the receiver could run the guest
     Microseconds load_time_{};            // it will take, by the receiver's word
-    Microseconds digest_time_{};          // it will take, measured on a sample
+    double digest_us_per_byte_ = 0;       // measured on a sample; 0: nothing is verified
+    Microseconds digest_time_{};          // it will take
     PageCounters classified_;
     std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until they are sent
     DeviceSender* channel_devices_ = nullptr;  // if the channels send them; set before a round

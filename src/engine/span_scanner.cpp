@@ -18,10 +18,10 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
     for (Batch& batch : in_flight_) batch.zero_map.resize((options_.batch_pages + 63) / 64);
 }
 
-Status SpanScanner::scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit) {
+Status SpanScanner::scan(const WorkSpan& span, const DirtyPages& dirty, const Emit& emit) {
     extents_.clear();
-    if (dirty != nullptr) {
-        add_dirty(span, *dirty);
+    if (dirty.written != nullptr) {
+        add_dirty(span, dirty);
     } else if (options_.skip_unpopulated) {
         MIGRATE_TRY(source_.population(span.region, span.pages, extents_));
     } else {
@@ -30,12 +30,18 @@ Status SpanScanner::scan(const WorkSpan& span, const memory::PageBitmap* dirty, 
     return scanner_ ? scan_extents(span.region, emit) : send_unscanned(span.region, emit);
 }
 
-void SpanScanner::add_dirty(const WorkSpan& span, const memory::PageBitmap& dirty) {
+void SpanScanner::add_dirty(const WorkSpan& span, const DirtyPages& dirty) {
     const std::uint64_t end = span.pages.end();
-    for (std::uint64_t page = dirty.find(span.pages.first, end, true); page < end;) {
-        const std::uint64_t clean = dirty.find(page, end, false);
-        extents_.push_back({{page, clean - page}, true});
-        page = dirty.find(clean, end, true);
+    std::uint64_t page = dirty.written->find(span.pages.first, end, true);
+    while (page < end) {
+        std::uint64_t next = dirty.written->find(page, end, false);
+        bool populated = true;
+        if (dirty.given_back != nullptr) {
+            populated = !dirty.given_back->test(page);
+            next = dirty.given_back->find(page, next, populated);
+        }
+        extents_.push_back({{page, next - page}, populated});
+        page = dirty.written->find(next, end, true);
     }
 }
 

@@ -19,6 +19,12 @@
 
 namespace migrate::engine {
 
+// A region's pages that a round is about.
+struct DirtyPages {
+    const memory::PageBitmap* written = nullptr;     // null: all pages
+    const memory::PageBitmap* given_back = nullptr;  // those of them that are zeros; null: none
+};
+
 // One per thread that scans.
 class SpanScanner {
   public:
@@ -34,10 +40,10 @@ class SpanScanner {
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
 
-    // With `dirty`, the region's bitmap, only the pages whose bit is set: whatever was written is
-    // populated. The last pages of a span may be emitted only by the next scan() or finish(), so
-    // that a device has work while the worker is between two spans.
-    Status scan(const WorkSpan& span, const memory::PageBitmap* dirty, const Emit& emit);
+    // With pages that were written only those: they are populated, unless they are said to have
+    // been given back, and then not read. The last pages of a span may be emitted only by the next
+    // scan() or finish(), so that a device has work while the worker is between two spans.
+    Status scan(const WorkSpan& span, const DirtyPages& dirty, const Emit& emit);
     // Emits what is left. Called before a round ends.
     Status finish(const Emit& emit);
 
@@ -50,7 +56,7 @@ class SpanScanner {
         std::vector<std::uint64_t> zero_map;
     };
 
-    void add_dirty(const WorkSpan& span, const memory::PageBitmap& dirty);
+    void add_dirty(const WorkSpan& span, const DirtyPages& dirty);
     Status send_unscanned(RegionId region, const Emit& emit);
     Status scan_extents(RegionId region, const Emit& emit);
     Status flush(RegionId region, const Emit& emit);

@@ -46,6 +46,8 @@ class Guest {
     // What the receiving host must be able to run, as in the handshake: "workload".
     virtual std::string_view kind() const = 0;
     virtual bool running() const = 0;
+    // Whether pause() stops it; if not, its memory is of no single moment.
+    virtual bool can_stand_still() const { return true; }
     // Returns when no vCPU runs. Idempotent.
     virtual Status pause() = 0;
     // Idempotent. Lifts no throttle.

@@ -43,7 +43,7 @@ double ratio_to_longer(nanoseconds check_packet, nanoseconds send_packet, std::u
     // The smallest claims there are.
     constexpr std::uint64_t kSpan = 512;
     for (std::uint64_t first = 0; first < pages; first += kSpan)
-        must(scanner.scan({kRam, {first, kSpan}}, nullptr, emit));
+        must(scanner.scan({kRam, {first, kSpan}}, {}, emit));
     must(scanner.finish(emit));
     REQUIRE(sent == pages);
     CHECK(queue.counters().cpu_pages == 0);

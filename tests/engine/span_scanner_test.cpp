@@ -134,7 +134,7 @@ std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageR
         return {};
     };
     for (std::uint64_t first = pages.first; first < pages.end(); first += span) {
-        must(scanner.scan({kRam, {first, std::min(span, pages.end() - first)}}, nullptr, emit));
+        must(scanner.scan({kRam, {first, std::min(span, pages.end() - first)}}, {}, emit));
     }
     must(scanner.finish(emit));
     REQUIRE(kinds.size() == pages.count);
@@ -143,6 +143,35 @@ std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageR
 
 std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages) {
     return scan(scanner, source, pages, pages.count);
+}
+
+TEST_CASE("pages that were given back are sent as unpopulated and not read") {
+    const FakeSource source({PageKind::kNormal, PageKind::kUnpopulated, PageKind::kUnpopulated,
+                             PageKind::kNormal, PageKind::kUnpopulated, PageKind::kNormal,
+                             PageKind::kZero});
+    memory::PageBitmap written = must(memory::PageBitmap::create(source.kinds().size()));
+    memory::PageBitmap given_back = must(memory::PageBitmap::create(source.kinds().size()));
+    written.set({0, 4});
+    written.set({6, 1});
+    given_back.set({1, 2});
+    given_back.set({4, 1});
+    ScannerLog log;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log), {});
+    std::vector<std::pair<std::uint64_t, PageKind>> pages;
+    const auto emit = [&](RegionId, const PageRun& run, const std::byte*) -> Status {
+        for (std::uint64_t i = 0; i < run.pages.count; ++i) {
+            pages.emplace_back(run.pages.first + i, run.kind);
+        }
+        return {};
+    };
+    must(scanner.scan({kRam, {0, source.kinds().size()}}, {&written, &given_back}, emit));
+    must(scanner.finish(emit));
+    CHECK(pages == std::vector<std::pair<std::uint64_t, PageKind>>{{0, PageKind::kNormal},
+                                                                   {1, PageKind::kUnpopulated},
+                                                                   {2, PageKind::kUnpopulated},
+                                                                   {3, PageKind::kNormal},
+                                                                   {6, PageKind::kZero}});
+    CHECK_FALSE(source.prefaulted_unpopulated());
 }
 
 TEST_CASE("every page is emitted once, in order, by its kind, at any depth and batch size") {
@@ -235,7 +264,7 @@ TEST_CASE("an error of the consumer or of the source ends the scan") {
     int calls = 0;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
                         {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status stopped = scanner.scan({kRam, {0, 1000}}, nullptr,
+    const Status stopped = scanner.scan({kRam, {0, 1000}}, {},
                                         [&](RegionId, const PageRun&, const std::byte*) -> Status {
                                             if (++calls == 3)
                                                 return Error(ErrorKind::kCancelled, "enough");
@@ -247,9 +276,8 @@ TEST_CASE("an error of the consumer or of the source ends the scan") {
     source.fail_from(500);
     SpanScanner second(source, std::make_unique<FakeScanner>(4, log),
                        {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status broken =
-        second.scan({kRam, {0, 1000}}, nullptr,
-                    [](RegionId, const PageRun&, const std::byte*) { return Status(); });
+    const Status broken = second.scan(
+        {kRam, {0, 1000}}, {}, [](RegionId, const PageRun&, const std::byte*) { return Status(); });
     CHECK(message_of(broken) == "the source broke");
 }
 

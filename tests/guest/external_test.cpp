@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -15,16 +16,23 @@
 #include "guest/qemu/qemu_memory.hpp"
 #include "tests/catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::guest {
 namespace {
 
-// One that only waits.
+// One that only waits, by as many threads.
 class Sleeper {
   public:
-    Sleeper() : pid_(::fork()) {
+    explicit Sleeper(unsigned threads = 1) : pid_(::fork()) {
         REQUIRE(pid_ >= 0);
-        while (pid_ == 0) ::pause();
+        if (pid_ != 0) return;
+        while (threads-- > 1) {
+            std::thread([] {
+                while (true) ::pause();
+            }).detach();
+        }
+        while (true) ::pause();
     }
     ~Sleeper() {
         ::kill(pid_, SIGKILL);
@@ -34,6 +42,17 @@ class Sleeper {
     Sleeper& operator=(const Sleeper&) = delete;
 
     pid_t pid() const { return pid_; }
+    // The number of one that is not its first.
+    std::string other_thread() const {
+        while (true) {
+            for (const auto& thread :
+                 std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_))) {
+                const std::string number = thread.path().filename().string();
+                if (number != std::to_string(pid_)) return number;
+            }
+            std::this_thread::yield();
+        }
+    }
     char state() const {
         std::ifstream status(fmt::format("/proc/{}/status", pid_));
         for (std::string line; std::getline(status, line);) {
@@ -94,6 +113,68 @@ TEST_CASE("a throttle by turns stops and continues, and ends with the process ru
     CHECK(sleeper.becomes(true));
     must(throttle->set(0));
     CHECK(sleeper.becomes(false));
+}
+
+TEST_CASE("a throttle by quota takes from what the process has, and never gives it more") {
+    const auto quota = [](const char* before, std::size_t cpus, unsigned percent) {
+        return cpu_quota({"cpu.max", before, false, 0}, cpus, percent).value_or("?");
+    };
+    CHECK(quota("max 100000", 4, 50) == "20000 10000");
+    // The kernel's least is 1 ms.
+    CHECK(quota("max 100000", 1, 99) == "1600 160000");
+    // A quarter of one CPU, of which half is left.
+    CHECK(quota("25000 100000", 4, 50) == "1250 10000");
+    // More than it can use counts as what it can use.
+    CHECK(quota("800000 100000", 2, 50) == "10000 10000");
+    CHECK(quota("1000 1000000", 1, 99) == "1000 1000000");
+    CHECK(quota("", 1, 50) == "?");
+    CHECK(quota("some words", 1, 50) == "?");
+
+    const auto old = [](const char* before, std::uint64_t period_us, unsigned percent) {
+        return cpu_quota({"cpu.cfs_quota_us", before, true, period_us}, 2, percent).value_or("?");
+    };
+    CHECK(old("-1", 100'000, 50) == "100000");
+    CHECK(old("-1", 10'000, 50) == "10000");
+    CHECK(old("50000", 50'000, 90) == "5000");
+    CHECK(old("1000", 50'000, 99) == "1000");
+    CHECK(old("-1", 0, 50) == "?");
+}
+
+TEST_CASE("a cgroup is a process's own only with all its threads and nobody else") {
+    const std::string root = "/sys/fs/cgroup/cpu/migrate-test-" + std::to_string(::getpid());
+    std::error_code failed;
+    if (!std::filesystem::create_directory(root, failed)) {
+        WARN("not tested: no cgroup of version 1 can be made here");
+        return;
+    }
+    {
+        const Sleeper sleeper(2);
+        const std::string pid = std::to_string(sleeper.pid());
+        must(write_knob(root + "/cgroup.procs", pid));
+        must(write_knob(root + "/cpu.cfs_period_us", "50000"));
+        const CpuKnob knob = find_cpu_knob(sleeper.pid());
+        CHECK(knob.path == root + "/cpu.cfs_quota_us");
+        CHECK(knob.period_us == 50'000);
+        const auto guardian = must(Guardian::start(sleeper.pid(), {}));
+        const auto throttle = Throttle::create(*guardian, sleeper.pid(), 1);
+        must(throttle->set(90));
+        CHECK(read_file(knob.path) == "5000\n");
+        must(throttle->set(0));
+        CHECK(read_file(knob.path) == "-1\n");
+
+        REQUIRE(std::filesystem::create_directory(root + "/below"));
+        CHECK(find_cpu_knob(sleeper.pid()).path.empty());
+        std::filesystem::remove(root + "/below");
+        CHECK_FALSE(find_cpu_knob(sleeper.pid()).path.empty());
+        must(write_knob("/sys/fs/cgroup/cpu/tasks", sleeper.other_thread()));
+        CHECK(find_cpu_knob(sleeper.pid()).path.empty());
+        must(write_knob(root + "/tasks", sleeper.other_thread()));
+        CHECK_FALSE(find_cpu_knob(sleeper.pid()).path.empty());
+        const Sleeper other;
+        must(write_knob(root + "/cgroup.procs", std::to_string(other.pid())));
+        CHECK(find_cpu_knob(sleeper.pid()).path.empty());
+    }
+    std::filesystem::remove(root);
 }
 
 TEST_CASE("a source that is a QEMU or a process is refused where its words are wrong") {

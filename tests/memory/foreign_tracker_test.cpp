@@ -12,14 +12,19 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "memory/dirty_tracker.hpp"
 #include "memory/foreign_userfaultfd.hpp"
+#include "memory/foreign_writers.hpp"
+#include "memory/remote_call.hpp"
 #include "memory/shared_source.hpp"
 #include "tests/catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -114,7 +119,7 @@ std::unique_ptr<PageSource> source_of(const Other& other) {
     std::vector<SharedRegion> regions;
     regions.push_back({"ram", other.file(), kTestPages * kPageSize, "a memfd"});
     const FileIdentity file = must(identify(regions[0].file.get()));
-    MemoryOwner owner{other.pid(), process_name(other.pid()), {}, {}};
+    MemoryOwner owner{other.pid(), process_name(other.pid()), {}, {file}, {}};
     owner.regions.push_back(mappings_of(must(shared_file_mappings(other.pid())), file));
     REQUIRE(owner.regions[0].size() == 1);
     return must(open_shared_source("test", std::move(regions), std::move(owner)));
@@ -167,6 +172,66 @@ TEST_CASE("a process that is attached to loses neither its sleep nor its system 
     CHECK(other.ask(1) == 0);
 }
 
+TEST_CASE("a process that is attached to receives every signal that it is sent") {
+    if (!can_attach()) return;
+    const Mapping shared = must(Mapping::create({.size = kPageSize,
+                                                 .protection = PROT_READ | PROT_WRITE,
+                                                 .flags = MAP_SHARED | MAP_ANONYMOUS,
+                                                 .what = "a counter"}));
+    static std::atomic<std::uint64_t>* received = nullptr;
+    received = new (shared.data()) std::atomic<std::uint64_t>(0);
+    Other other([] {
+        struct sigaction count {};
+        count.sa_handler = [](int) { ++*received; };
+        count.sa_flags = SA_RESTART;
+        ::sigaction(SIGRTMIN, &count, nullptr);
+    });
+    std::atomic<bool> attached = false;
+    std::uint64_t sent = 0;
+    std::thread sender([&] {
+        while (!attached) {
+            if (::sigqueue(other.pid(), SIGRTMIN, {}) == 0) ++sent;
+        }
+    });
+    for (int turn = 0; turn < 200; ++turn) must(open_foreign_userfaultfd(other.pid()));
+    attached = true;
+    sender.join();
+    // Signals that are queued are taken before the next word is.
+    CHECK(other.ask(1) == 0);
+    CHECK(*received == sent);
+}
+
+TEST_CASE("a process that is attached to stays stopped if it was sent SIGSTOP meanwhile") {
+    if (!can_attach()) return;
+    Other other;
+    for (int turn = 0; turn < 100; ++turn) {
+        std::thread stopper([&] { ::kill(other.pid(), SIGSTOP); });
+        must(open_foreign_userfaultfd(other.pid()));
+        stopper.join();
+        siginfo_t what{};
+        CHECK(::waitid(P_PID, static_cast<id_t>(other.pid()), &what, WSTOPPED) == 0);
+        CHECK(what.si_status == SIGSTOP);
+        ::kill(other.pid(), SIGCONT);
+    }
+    CHECK(other.ask(1) == 0);
+}
+
+TEST_CASE("a thread that does not come back from a call is waited for and put back") {
+    if (!can_attach()) return;
+    Other other;
+    other.tell(-900);
+    RemoteCall call(other.pid(), must(find_syscall_instruction(other.pid())));
+    REQUIRE(call.seize() == 0);
+    REQUIRE(call.stop(std::chrono::seconds(2)) == 0);
+    CHECK(call.run(SYS_getpid, 0) == other.pid());
+    CHECK_FALSE(call.run(SYS_pause, 0));
+    CHECK(call.error() == ETIMEDOUT);
+    CHECK_FALSE(call.run(SYS_getpid, 0));
+    call.let_go();
+    CHECK(other.answer() == 0);
+    CHECK(other.ask(1) == 0);
+}
+
 TEST_CASE("what an interrupted attempt left in the process is closed by the next") {
     if (!can_attach()) return;
     Other other([] { (void)::syscall(SYS_userfaultfd, O_CLOEXEC | 1); });
@@ -189,14 +254,70 @@ TEST_CASE("a process under a seccomp filter is left alone, and hashed") {
     CHECK(other.ask(1) == 0);
 }
 
-TEST_CASE("memory that a third process may write is not tracked by uffd-wp") {
+TEST_CASE("memory that a third process comes to write is no longer tracked by uffd-wp") {
+    if (!can_attach()) return;
     const Other other;
-    const Other third;
-    std::vector<SharedRegion> regions;
-    regions.push_back({"ram", other.file(), kTestPages * kPageSize, "a memfd"});
-    const FileIdentity file = must(identify(regions[0].file.get()));
-    CHECK(other_writer(file, other.pid()).empty());
-    CHECK_FALSE(other_writer(file, third.pid()).empty());
+    const auto source = source_of(other);
+    const auto tracker = must(make_dirty_tracker("uffd-wp", *source));
+    must(tracker->start());
+    must(tracker->check());
+    const Mapping ours = must(Mapping::create({.size = kTestPages * kPageSize,
+                                               .protection = PROT_READ | PROT_WRITE,
+                                               .flags = MAP_SHARED,
+                                               .fd = other.file().get(),
+                                               .what = "the other's memory"}));
+    must(tracker->check());
+    const pid_t third = ::fork();
+    if (third == 0) {
+        while (true) ::pause();
+    }
+    CHECK_THAT(message_of(tracker->check()), Catch::Contains("its writes would not be seen"));
+    CHECK_THAT(message_of(make_dirty_tracker("uffd-wp", *source)), Catch::Contains("mapped, too"));
+    CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
+    ::kill(third, SIGKILL);
+    ::waitpid(third, nullptr, 0);
+    must(tracker->check());
+}
+
+TEST_CASE("memory of a process that reads files by direct I/O is compared, not marked") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "disk";
+    const int flags = GENERATE(O_RDWR | O_DIRECT, -1);
+    Other other([&] {
+        if (flags != -1) {
+            (void)::open(path.c_str(), O_CREAT | flags, 0600);
+        } else {
+            std::array<std::uint32_t, 30> parameters{};  // struct io_uring_params: 120 bytes
+            (void)::syscall(SYS_io_uring_setup, 4, parameters.data());
+        }
+    });
+    if (open_file_of(other.pid(), FileAccessPath::kPinned).empty()) {
+        WARN("not tested: there is no " << (flags == -1 ? "io_uring" : "O_DIRECT") << " here");
+        return;
+    }
+    const auto source = source_of(other);
+    CHECK_THAT(message_of(make_dirty_tracker("uffd-wp", *source)), Catch::Contains("direct I/O"));
+    CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
+}
+
+TEST_CASE("an open file tells how memory can be written through it") {
+    const auto is = [](std::string_view link, std::uint64_t flags, FileAccessPath path) {
+        INFO(link);
+        CHECK(access_path_of(link, flags) == path);
+    };
+    for (const char* device : {"/dev/vfio/vfio", "/dev/vfio/12", "/dev/vfio/devices/vfio0",
+                               "/dev/iommu", "/dev/vhost-vdpa-0"}) {
+        is(device, O_RDWR, FileAccessPath::kDevice);
+    }
+    is("/dev/vhost-scsi", O_RDWR, FileAccessPath::kPinned);
+    is("anon_inode:[io_uring]", O_RDWR, FileAccessPath::kPinned);
+    is("/disk.img", O_RDWR | O_DIRECT, FileAccessPath::kPinned);
+    is("/disk.img", O_RDONLY | O_DIRECT, FileAccessPath::kPinned);
+    is("/log", O_WRONLY | O_DIRECT, FileAccessPath::kMarked);
+    is("/disk.img", O_RDWR, FileAccessPath::kMarked);
+    is("pipe:[1]", O_RDONLY | O_DIRECT, FileAccessPath::kMarked);
+    is("/dev/vhost-net", O_RDWR, FileAccessPath::kMarked);
+    is("/dev/kvm", O_RDWR, FileAccessPath::kMarked);
 }
 
 TEST_CASE("a process that is gone cannot be attached to") {

@@ -116,10 +116,15 @@ def check_runs(qemu):
 def run_turn(binary, image, source, folder, kind, chance):
     """One failure and the attempt after it; the QEMU that has the guest then."""
     destination = vm.Qemu(image, incoming=True, rewrite_mib=48, rate=16)
+    settings = source.settings(), destination.settings()
     turn = Turn(binary, source, destination, folder, kind, chance)
     try:
         turn.strike()
         where = turn.finish()
+        # Whoever was killed, and whenever: nothing of ours stays behind.
+        source.await_settings(settings[0])
+        if destination.process.poll() is None and destination.state() in ("inmigrate", "running"):
+            destination.await_settings(settings[1])
         if where == "destination":
             if source.state() == "running":
                 raise vm.Trouble(f"the guest runs twice\n{turn.words}")

@@ -4,6 +4,7 @@ import json
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 
@@ -57,16 +58,19 @@ class CuttableRoute:
 
 
 class FaultyQmp:
-    """Stands between `migrate` and a QEMU's QMP socket, descriptors included. From the first command named `command`
-    on it answers once with an error (`hang_up` false), or closes the connection for good."""
+    """Stands between `migrate` and a QEMU's QMP socket, descriptors included. The first command named `command` is
+    answered with an error; or not at all, and the connection closed (`hang_up`), after which new ones are, too, for
+    `deaf_s` seconds. With `answer` all of them are answered with that. `strikes`: commands and what to call when the
+    first of each comes, which goes no further if that returns true."""
 
     count = 0
 
-    def __init__(self, qemu, command, hang_up):
+    def __init__(self, qemu, command="", hang_up=False, answer=None, deaf_s=0, strikes=None):
         FaultyQmp.count += 1
         self.path = Path(tempfile.gettempdir()) / f"migrate-fault-{qemu.name}-{FaultyQmp.count}.qmp"
         self.at = f"{self.path},pid={qemu.pid}"
         self.qemu_path, self.command, self.hang_up, self.struck = qemu.qmp_path, command, hang_up, False
+        self.answer, self.deaf_s, self.strikes, self.deaf_until = answer, deaf_s, dict(strikes or {}), 0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
         self.listener.listen()
@@ -78,6 +82,9 @@ class FaultyQmp:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            if time.monotonic() < self.deaf_until:
+                client.close()
+                continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
@@ -114,15 +121,19 @@ class FaultyQmp:
             one.close()
 
     def _strike(self, client, server, request):
-        if self.struck or request["execute"] != self.command:
+        if self.strikes.pop(request["execute"], lambda: False)():
+            return True
+        if request["execute"] != self.command or (self.struck and self.answer is None):
             return False
         self.struck = True
         if self.hang_up:
+            self.deaf_until = time.monotonic() + self.deaf_s
             for one in (client, server):
                 one.shutdown(socket.SHUT_RDWR)
             raise OSError("hung up")
-        client.sendall(json.dumps({"error": {"class": "GenericError", "desc": "a fault of the test"},
-                                   "id": request.get("id")}).encode() + b"\r\n")
+        error = {"error": {"class": "GenericError", "desc": "a fault of the test"}}
+        answer = error if self.answer is None else {"return": self.answer}
+        client.sendall(json.dumps({**answer, "id": request.get("id")}).encode() + b"\r\n")
         return True
 
     @staticmethod

@@ -6,6 +6,7 @@ MIGRATE_TEST_MOVES sets how often (default 2, once in each direction); MIGRATE_T
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,9 @@ import unittest
 from pathlib import Path
 
 import vm
+from faults import FaultyQmp
 
+QEMUS_BANDWIDTH = 128 << 20  # its default
 MIGRATE = ""
 FOLDER = None
 IMAGE = None
@@ -87,6 +90,7 @@ class Moves(unittest.TestCase):
         with source.qmp() as qmp:
             self.assertEqual(qmp.ask("query-migrate-capabilities"), before)
             self.assertEqual(qmp.ask("query-migrate-parameters")["max-bandwidth"], 12345678)
+        refused(self, "QMP's `cont`", "send", "--connect", "127.0.0.1:1", "--source", f"qemu:{source.qmp_path}")
         with destination.qmp() as qmp:
             self.assertFalse(any(entry["state"] for entry in qmp.ask("query-migrate-capabilities")))
         left = [link for link in Path(f"/proc/{source.pid}/fd").iterdir() if "userfaultfd" in os.readlink(link)]
@@ -143,11 +147,116 @@ class Moves(unittest.TestCase):
         self.assertGreater(max(throttles), 0, throttles)
 
 
+    def test_files_in_a_folder(self):
+        source, destination = self.boot(backend="folder"), self.waiting(backend="folder")
+        self.move(source, destination)
+
+    def test_direct_io_is_not_tracked_by_marks(self):
+        disk = Path(FOLDER) / "disk"
+        disk.write_bytes(bytes(1 << 20))
+        extra = ("-blockdev", f"driver=raw,node-name=d,cache.direct=on,file.driver=file,file.filename={disk},"
+                 "file.locking=off,file.cache.direct=on", "-device", "virtio-blk-pci,drive=d")
+        source, destination = self.boot(extra=extra), self.waiting(extra=extra)
+        refused(self, "direct I/O", "send", "--connect", "127.0.0.1:1", "--source", f"qemu:{source.qmp_path}",
+                "--dirty-tracker", "uffd-wp")
+        migration = self.move(source, destination)
+        self.assertEqual(migration.sent()["guest"]["dirty-tracker"], "hash")
+
+
+class Faults(unittest.TestCase):
+    """Those that the random ones of failure_test.py meet too seldom."""
+
+    def start(self, *options, paused=False, at_source=None, at_destination=None):
+        """The guest's QEMU, the waiting one, and the migration from one to the other, with faults in between."""
+        source = vm.Qemu(IMAGE)
+        self.addCleanup(source.kill)
+        source.await_boot()
+        if paused:
+            with source.qmp() as qmp:
+                qmp.ask("stop")
+        destination = vm.Qemu(IMAGE, incoming=True)
+        self.addCleanup(destination.kill)
+        more = {}
+        for side, qemu, fault in (("source_at", source, at_source), ("destination_at", destination, at_destination)):
+            if fault is not None:
+                proxy = FaultyQmp(qemu, **fault)
+                self.addCleanup(proxy.close)
+                more[side] = proxy.at
+        self.migration = vm.Migration(MIGRATE, source, destination, FOLDER, *options, **more)
+        self.addCleanup(self.migration.end)
+        return source, destination
+
+    def test_the_guardian_dies_as_the_guest_begins_to_run(self):
+        def kill():
+            os.kill(self.migration.receiver.children()[0], signal.SIGKILL)
+        source, destination = self.start(at_destination={"strikes": {"cont": kill}})
+        self.assertEqual(self.migration.wait(), (0, 0), self.migration.words())
+        destination.await_more()
+        self.assertEqual(source.state(), "postmigrate")
+
+    def test_a_guest_that_may_not_run_is_not_left_to_run(self):
+        """`cont` is refused, and the receiver dies before it can end its QEMU: the guardian does that."""
+        def kill():
+            self.migration.receiver.process.kill()
+            return True
+        source, destination = self.start(at_destination={"command": "cont", "strikes": {"quit": kill}})
+        self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
+        destination.process.wait(30)
+        self.assertEqual(destination.ticks(), [])
+        if source.state() != "running":
+            self.assertIn("was handed over", self.migration.sender.words)
+            with source.qmp() as qmp:
+                qmp.ask("cont")
+        source.await_more()
+
+    def test_a_guest_runs_again_once_its_qmp_can_be_reached(self):
+        source, _ = self.start(at_source={"command": "migrate", "hang_up": True, "deaf_s": 3})
+        self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
+        source.await_state("running")
+        source.await_more()
+        source.await_settings((set(), QEMUS_BANDWIDTH))
+
+    def test_a_paused_guest_that_failed_late_says_what_to_do(self):
+        source, _ = self.start(paused=True, at_destination={"command": "migrate-incoming"})
+        self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
+        self.assertIn("stays paused, in QEMU's state 'postmigrate'", self.migration.sender.words)
+        refused(self, "was migrated before", "send", "--connect", "127.0.0.1:1", "--source",
+                f"qemu:{source.qmp_path}")
+        with source.qmp() as qmp:
+            qmp.ask("cont")
+            qmp.ask("stop")
+        fresh = vm.Qemu(IMAGE, incoming=True)
+        self.addCleanup(fresh.kill)
+        again = vm.Migration(MIGRATE, source, fresh, FOLDER)
+        self.addCleanup(again.end)
+        self.assertEqual(again.wait(), (0, 0), again.words())
+        self.assertEqual(fresh.state(), "paused")
+
+
+def refused(test, reason, *arguments):
+    done = subprocess.run([MIGRATE, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    test.assertNotEqual(done.returncode, 0)
+    test.assertIn(reason, done.stderr)
+
+
 class Refusals(unittest.TestCase):
-    def refused(self, reason, *arguments):
-        done = subprocess.run([MIGRATE, *map(str, arguments)], capture_output=True, text=True, timeout=60)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn(reason, done.stderr)
+    def refused(self, *arguments):
+        refused(self, *arguments)
+
+    def test_devices_that_write_from_outside(self):
+        with vm.Qemu(IMAGE) as qemu:
+            qemu.await_boot()
+            for command, answer, reason in (
+                    ("human-monitor-command", "net0: index=0,type=vhost-user,vhost-user to c\r\n",
+                     "has -netdev vhost-user, whose process"),
+                    ("human-monitor-command", "net0: index=0,type=vhost-vdpa\r\n", "has -netdev vhost-vdpa: a device"),
+                    ("qom-list", [{"name": "gpu", "type": "child<vfio-pci>"}], "has vfio-pci: a device")):
+                with self.subTest(reason):
+                    proxy = FaultyQmp(qemu, command, answer=answer)
+                    self.addCleanup(proxy.close)
+                    self.refused(reason, "send", "--connect", "127.0.0.1:1", "--source", f"qemu:{proxy.at}",
+                                 "--dirty-tracker", "uffd-wp")
+            qemu.await_more()
 
     def test_private_memory(self):
         with vm.Qemu(IMAGE, backend="private") as qemu:
@@ -189,9 +298,26 @@ while True:
     count += 1
     offset = count * 7919 % (len(memory) // 4096) * 4096
     memory[offset:offset + 8] = count.to_bytes(8, "little")
+    if count % 5 == 0:
+        # As a balloon does.
+        memory.madvise(mmap.MADV_REMOVE, offset * 3 % len(memory), 4096)
     if count % 20 == 0:
         time.sleep(0.001)
 """
+
+    def test_what_is_not_paused_is_not_verified(self):
+        file = Path(f"/dev/shm/migrate-test-{os.getpid()}.ram")
+        file.write_bytes(bytes(1 << 20))
+        writer = subprocess.Popen([sys.executable, "-c", self.PROGRAM, file], stdout=subprocess.PIPE)
+        try:
+            writer.stdout.readline()
+            refused(self, "pause=none", "send", "--source", f"pid:{writer.pid},map={file}", "--connect",
+                    "127.0.0.1:1", "--verify", "digest")
+        finally:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+            file.unlink()
 
     def test_memory_of_a_process_moves_while_it_writes(self):
         for pause, options in (("sigstop", ("--verify", "digest")), ("none", ())):

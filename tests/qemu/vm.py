@@ -132,6 +132,7 @@ class Qemu:
         objects = {
             "file": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path={self.memory},share=on"],
             "memfd": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=on"],
+            "folder": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path=/dev/shm,share=on"],
             "private": ["-object", f"memory-backend-ram,id=m,size={memory_mib}M"],
             "numa": [word for node in range(2) for word in (
                 "-object", f"memory-backend-file,id=m{node},size={memory_mib // 2}M,mem-path={self.memory}{node},"
@@ -186,6 +187,26 @@ class Qemu:
     def state(self):
         with self.qmp() as qmp:
             return qmp.ask("query-status")["status"]
+
+    def settings(self):
+        """Of its migrations."""
+        with self.qmp() as qmp:
+            on = {entry["capability"] for entry in qmp.ask("query-migrate-capabilities") if entry["state"]}
+            return on, qmp.ask("query-migrate-parameters")["max-bandwidth"]
+
+    def await_settings(self, wanted, timeout_s=15):
+        until = time.monotonic() + timeout_s
+        while (now := self.settings()) != wanted:
+            if time.monotonic() > until:
+                raise Trouble(f"QEMU's settings are {now}; they were {wanted}")
+            time.sleep(0.05)
+
+    def await_state(self, wanted, timeout_s=WAIT_S):
+        until = time.monotonic() + timeout_s
+        while (now := self.state()) != wanted:
+            if time.monotonic() > until:
+                raise Trouble(f"QEMU is '{now}', and not '{wanted}'")
+            time.sleep(0.05)
 
     def await_line(self, wanted, timeout_s=WAIT_S, after=0):
         """The first line from number `after` on for which wanted(line) holds."""
@@ -279,6 +300,10 @@ class Side:
             raise Trouble(f"it does not end:\n{self.words}") from None
         self.reader.join(15)
         return code
+
+    def children(self):
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(child) for child in listed.read_text().split()]
 
     def end(self):
         if self.process.poll() is None:

@@ -30,9 +30,9 @@ std::string mount_point(std::string_view controller) {
     return {};
 }
 
-// "HIERARCHY:CONTROLLERS:PATH" (cgroups(7))
-std::string path_of(pid_t pid, std::string_view controller) {
-    std::ifstream groups(fmt::format("/proc/{}/cgroup", pid));
+// "HIERARCHY:CONTROLLERS:PATH" (cgroups(7)), of the folder in /proc of a process or a thread
+std::string path_of(const std::filesystem::path& who, std::string_view controller) {
+    std::ifstream groups(who / "cgroup");
     for (std::string line; std::getline(groups, line);) {
         const std::size_t first = line.find(':');
         const std::size_t second = line.find(':', first + 1);
@@ -57,16 +57,38 @@ bool is_alone(const std::string& folder, pid_t pid) {
     return found && others == 0;
 }
 
+// As libvirt does: a vCPU's thread may have a group of its own.
+bool has_all_threads(pid_t pid, std::string_view controller, const std::string& path) {
+    std::error_code failed;
+    for (const auto& thread :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
+        const std::string its = path_of(thread.path(), controller);
+        // None: it has just ended.
+        if (!its.empty() && its != path) return false;
+    }
+    return !failed;
+}
+
+bool has_group_below(const std::string& folder) {
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, failed)) {
+        if (entry.is_directory(failed)) return true;
+    }
+    return static_cast<bool>(failed);
+}
+
 }  // namespace
 
 std::string own_cgroup(pid_t pid, std::string_view knob, std::string_view controller) {
     const std::string root = mount_point(controller);
-    const std::string path = path_of(pid, controller);
+    const std::string path = path_of(fmt::format("/proc/{}", pid), controller);
     if (root.empty() || path.empty() || path == "/") return {};
     std::string folder = root + path;
     std::error_code ignored;
     if (!std::filesystem::exists(folder + "/" + std::string(knob), ignored)) return {};
-    return is_alone(folder, pid) ? folder : std::string();
+    const bool own =
+        is_alone(folder, pid) && has_all_threads(pid, controller, path) && !has_group_below(folder);
+    return own ? folder : std::string();
 }
 
 }  // namespace migrate::guest

@@ -54,12 +54,19 @@ int send_signal(int process, int number) {
     return static_cast<int>(::syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
 }
 
+// A pidfd is readable once its process has ended.
+bool is_there(int process) {
+    pollfd polled{process, POLLIN, 0};
+    return ::poll(&polled, 1, 0) == 0;
+}
+
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
     if (undo.commands.empty()) return;
-    const Status done = run_undo_commands(qmp, undo.commands);
-    fmt::print(stderr, "migrate: its process died; {}\n",
+    const auto keep_trying = [has_process] { return has_process && is_there(kProcess); };
+    const Status done = run_undo_commands(qmp, undo.commands, keep_trying);
+    fmt::print(stderr, "migrate: its process left a guest behind; {}\n",
                done ? "the guest was put right again"
                     : "the guest cannot be put right: " + done.error().message());
 }
@@ -113,6 +120,8 @@ Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& 
 }
 
 Guardian::~Guardian() {
+    // It may take long over what it does.
+    if (!socket_) return;
     static_cast<void>(entrust({}));
     socket_.reset();
     while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
@@ -133,11 +142,9 @@ Status Guardian::signal(int number) const {
     return Error::system("signal the guest's process", errno);
 }
 
-bool Guardian::alive() const {
-    // A pidfd is readable once its process has ended.
-    pollfd polled{process_.get(), POLLIN, 0};
-    return !process_ || ::poll(&polled, 1, 0) == 0;
-}
+void Guardian::act() { socket_.reset(); }
+
+bool Guardian::alive() const { return !process_ || is_there(process_.get()); }
 
 Status write_knob(const std::string& path, const std::string& content) {
     const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));

@@ -1,6 +1,6 @@
 // A second process that puts a foreign guest right if this one dies: a SIGKILL between pausing a
 // guest and letting it go must not leave it paused for ever. Invariant: what was entrusted last,
-// and that alone, is done at most once, and only after this process is gone.
+// and that alone, is done, and only after this process is gone or gave up by act().
 #pragma once
 
 #include <sys/types.h>
@@ -20,7 +20,8 @@ struct Undo {
     bool wake = false;                                         // SIGCONT to the guest's process
     std::vector<std::pair<std::string, std::string>> files{};  // path and content: a cgroup's knobs
     // Commands in QMP's own words, one JSON object each; one that QEMU refuses is tried again for
-    // up to 10 s, and then left out.
+    // up to 10 s, and then left out. While QEMU cannot be reached at all, it is tried for as long
+    // as the guest's process is there.
     std::vector<std::string> commands{};
 };
 
@@ -36,6 +37,9 @@ class Guardian {
 
     // From its return on this is what will be done, and nothing that was entrusted before.
     Status entrust(const Undo& undo);
+    // Does now, without this process waiting for it, what was entrusted last; nothing can be
+    // entrusted any more.
+    void act();
     // The signal, to the very process, even if its number was given to another one since. An Error
     // if it is gone.
     Status signal(int number) const;

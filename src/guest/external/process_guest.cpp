@@ -22,6 +22,7 @@
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
+#include "memory/foreign_writers.hpp"
 #include "memory/shared_source.hpp"
 #include "memory/uri.hpp"
 
@@ -137,13 +138,16 @@ class ProcessGuest final : public Guest {
           guardian_(std::move(guardian)),
           throttle_(std::move(throttle)) {}
     ~ProcessGuest() override {
-        throttle_.reset();
-        if (!given_away_ && !running_) static_cast<void>(resume());
+        if (!given_away_ && !running_) {
+            const Status resumed = resume();
+            if (!resumed) log::error("the process stands still: {}", resumed.error().message());
+        }
     }
 
     std::string_view kind() const override { return kProcessKind; }
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
+    bool can_stand_still() const override { return by_ != PauseBy::kNothing; }
 
     Status pause() override {
         if (!running_) return {};
@@ -246,7 +250,7 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
                               path);
         }
     }
-    if (owner.other_writer.empty()) owner.other_writer = memory::other_writer(identity, spec.pid);
+    owner.files.push_back(identity);
     owner.regions.push_back(std::move(where));
     const std::string name = spec.files.size() == 1 ? "ram" : fmt::format("ram{}", regions.size());
     regions.push_back({name, std::move(file), size, path});
@@ -256,7 +260,7 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
 Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
     MIGRATE_ASSIGN(const auto mappings, memory::shared_file_mappings(spec.pid));
     std::vector<memory::SharedRegion> regions;
-    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}};
+    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}, {}};
     for (const std::string& path : spec.files) {
         MIGRATE_TRY(add_region(spec, path, mappings, regions, owner));
     }
@@ -272,6 +276,12 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
     if (spec.pause == PauseBy::kNothing) {
         log::info("{} is not paused (pause=none): the copy is of no single moment",
                   owner.description);
+    }
+    if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty()) {
+        log::warning(
+            "{} reads files by direct I/O: what is under way when it is stopped may arrive later, "
+            "and not be in the copy",
+            owner.description);
     }
     MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
     auto throttle =

@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <utility>
 
 #include "base/log.hpp"
@@ -25,7 +28,41 @@ constexpr std::uint64_t kLeastQuotaUs = 1000;
 constexpr std::uint64_t kPeriodUs = 10'000;
 constexpr std::uint64_t kLongestPeriodUs = 1'000'000;
 
+// Of one CPU's time, for a period.
+struct Quota {
+    std::uint64_t quota_us = 0;
+    std::uint64_t period_us = 0;
+};
+
+// "50000 100000" or "max 100000" (cgroup-v2.rst), "50000" or "-1" (sched-bwc.rst).
+std::optional<Quota> parse_quota(const CpuKnob& knob, std::size_t cpus) {
+    std::istringstream words(knob.before);
+    std::string quota;
+    Quota found{0, knob.period_us};
+    words >> quota;
+    if (!knob.version1) words >> found.period_us;
+    if (!words || found.period_us == 0) return std::nullopt;
+    const std::uint64_t all = cpus * found.period_us;
+    if (quota == "max" || quota == "-1") return Quota{all, found.period_us};
+    const auto parsed = std::from_chars(quota.data(), quota.data() + quota.size(), found.quota_us);
+    if (parsed.ec != std::errc() || found.quota_us == 0) return std::nullopt;
+    return Quota{std::min(found.quota_us, all), found.period_us};
+}
+
 }  // namespace
+
+std::optional<std::string> cpu_quota(const CpuKnob& knob, std::size_t cpus, unsigned percent) {
+    const std::optional<Quota> has = parse_quota(knob, cpus);
+    if (!has) return std::nullopt;
+    std::uint64_t period = knob.version1 ? has->period_us : kPeriodUs;
+    const auto quota = [&] {
+        return has->quota_us * (100 - percent) * period / (100 * has->period_us);
+    };
+    while (!knob.version1 && quota() < kLeastQuotaUs && period < kLongestPeriodUs) period *= 2;
+    if (!knob.version1) period = std::min(period, kLongestPeriodUs);
+    const std::uint64_t least = std::max(kLeastQuotaUs, quota());
+    return knob.version1 ? fmt::format("{}", least) : fmt::format("{} {}", least, period);
+}
 
 CpuKnob find_cpu_knob(pid_t pid) {
     CpuKnob knob;
@@ -39,7 +76,12 @@ CpuKnob find_cpu_knob(pid_t pid) {
     }
     std::ifstream file(knob.path);
     if (!std::getline(file, knob.before) || ::access(knob.path.c_str(), W_OK) != 0) return {};
-    return knob;
+    if (knob.version1) {
+        const std::filesystem::path folder = std::filesystem::path(knob.path).parent_path();
+        std::ifstream period(folder / "cpu.cfs_period_us");
+        period >> knob.period_us;
+    }
+    return cpu_quota(knob, 1, 1) ? knob : CpuKnob{};
 }
 
 Throttle::Throttle(const Guardian& guardian, pid_t pid, std::size_t cpus, CpuKnob knob)
@@ -95,18 +137,9 @@ Undo Throttle::undo() const {
 Status Throttle::apply() {
     const unsigned percent = held_ ? 0 : percent_;
     if (!knob_.path.empty()) {
-        if (percent == 0) return write_knob(knob_.path, knob_.before);
-        const std::uint64_t share = cpus_ * (100 - percent);
-        std::uint64_t period = kPeriodUs;
-        // Version 1 has its period in another file, which is usually 100 ms.
-        if (knob_.version1) period = 100'000;
-        while (!knob_.version1 && share * period / 100 < kLeastQuotaUs &&
-               period < kLongestPeriodUs) {
-            period *= 2;
-        }
-        const std::uint64_t quota = std::max(kLeastQuotaUs, share * period / 100);
-        return write_knob(knob_.path, knob_.version1 ? fmt::format("{}", quota)
-                                                     : fmt::format("{} {}", quota, period));
+        const auto quota = percent == 0 ? knob_.before : cpu_quota(knob_, cpus_, percent);
+        if (!quota) return make_error("{} holds '{}'", knob_.path, knob_.before);
+        return write_knob(knob_.path, *quota);
     }
     {
         const std::scoped_lock lock(mutex_);

@@ -8,8 +8,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -24,8 +26,13 @@ struct CpuKnob {
     std::string path;
     std::string before;  // its content
     bool version1 = false;
+    std::uint64_t period_us = 0;  // of version 1, which has it in another file
 };
 CpuKnob find_cpu_knob(pid_t pid);
+
+// What to write into it to take 1 … 99 percent of what the process, which can keep `cpus` busy, has
+// now. Never more than it has; nothing if its content is not understood.
+std::optional<std::string> cpu_quota(const CpuKnob& knob, std::size_t cpus, unsigned percent);
 
 class Throttle {
   public:

@@ -77,27 +77,39 @@ Result<std::unique_ptr<Monitor>> Monitor::connect(const std::string& path) {
 }
 
 Status Monitor::reconnect() {
+    // First, as QEMU serves one client at a time.
     client_.reset();
     MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, {}));
     return {};
 }
 
+Result<qmp::Client*> Monitor::connected() {
+    if (!client_) MIGRATE_TRY(reconnect());
+    return client_.get();
+}
+
+std::uint64_t Monitor::version_part(const char* part) const {
+    const auto qemu = version_.find("qemu");
+    return qemu == version_.end() ? 0 : number_of(*qemu, part);
+}
+
 std::string Monitor::version() const {
-    const auto qemu = client_->version().find("qemu");
-    if (qemu == client_->version().end()) return "?";
-    return fmt::format("{}.{}.{}", number_of(*qemu, "major"), number_of(*qemu, "minor"),
-                       number_of(*qemu, "micro"));
+    return fmt::format("{}.{}.{}", version_part("major"), version_part("minor"),
+                       version_part("micro"));
 }
 
 bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
-    const auto qemu = client_->version().find("qemu");
-    if (qemu == client_->version().end()) return false;
-    return std::pair(number_of(*qemu, "major"), number_of(*qemu, "minor")) >=
-           std::pair(major, minor);
+    return std::pair(version_part("major"), version_part("minor")) >= std::pair(major, minor);
 }
 
 Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
-    return client_->execute(command, arguments, kQmpPatience, {});
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return client->execute(command, arguments, kQmpPatience, {});
+}
+
+Status Monitor::insist(const std::string& command) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return run_undo_command(*client, command);
 }
 
 Result<std::string> Monitor::run_state() {
@@ -146,12 +158,31 @@ Result<std::uint64_t> Monitor::memory_bytes() {
     return number_of(answer, "base-memory") + number_of(answer, "plugged-memory");
 }
 
-Status Monitor::prepare_for_state() {
-    MIGRATE_TRY(set_capabilities());
-    return set_parameters();
+Result<std::vector<std::string>> Monitor::device_types() {
+    std::vector<std::string> types;
+    for (const char* folder : {"/machine/peripheral", "/machine/peripheral-anon", "/objects"}) {
+        MIGRATE_ASSIGN(const Json answer, ask("qom-list", {{"path", folder}}));
+        for (const Json& entry : answer) {
+            const std::string type = text_of(entry, "type");
+            if (type.starts_with("child<")) types.push_back(type.substr(6, type.size() - 7));
+        }
+    }
+    return types;
 }
 
-Status Monitor::set_capabilities() {
+Result<std::string> Monitor::networks() {
+    MIGRATE_ASSIGN(const Json answer,
+                   ask("human-monitor-command", {{"command-line", "info network"}}));
+    return answer.is_string() ? answer.get<std::string>() : std::string();
+}
+
+Status Monitor::plan_settings() {
+    changes_.clear();
+    MIGRATE_TRY(plan_capabilities());
+    return plan_parameters();
+}
+
+Status Monitor::plan_capabilities() {
     MIGRATE_ASSIGN(const Json known, ask("query-migrate-capabilities"));
     Json changes = Json::array();
     Json undo = Json::array();
@@ -170,12 +201,12 @@ Status Monitor::set_capabilities() {
                           version());
     }
     if (changes.empty()) return {};
+    changes_.push_back(command_line("migrate-set-capabilities", {{"capabilities", changes}}));
     undo_.push_back(command_line("migrate-set-capabilities", {{"capabilities", undo}}));
-    MIGRATE_TRY(ask("migrate-set-capabilities", {{"capabilities", changes}}));
     return {};
 }
 
-Status Monitor::set_parameters() {
+Status Monitor::plan_parameters() {
     MIGRATE_ASSIGN(const Json known, ask("query-migrate-parameters"));
     Json changes = {{"max-bandwidth", kStateBandwidth}};
     Json undo = {{"max-bandwidth", number_of(known, "max-bandwidth")}};
@@ -184,17 +215,25 @@ Status Monitor::set_parameters() {
         changes["tls-creds"] = "";
         undo["tls-creds"] = tls;
     }
+    changes_.push_back(command_line("migrate-set-parameters", changes));
     undo_.push_back(command_line("migrate-set-parameters", undo));
-    MIGRATE_TRY(ask("migrate-set-parameters", changes));
+    return {};
+}
+
+Status Monitor::change_settings() {
+    for (const std::string& text : changes_) {
+        const Json command = Json::parse(text, nullptr, false);
+        MIGRATE_TRY(ask(command["execute"].get<std::string>(), command["arguments"]));
+    }
     return {};
 }
 
 Status Monitor::put_back() {
     Status first;
     while (!undo_.empty()) {
-        const Json command = Json::parse(undo_.back(), nullptr, false);
-        auto done = ask(command["execute"].get<std::string>(), command["arguments"]);
-        if (!done && first) first = std::move(done).error();
+        Status done = insist(undo_.back());
+        if (!done && done.error().kind() != ErrorKind::kPeer) return done;
+        if (!done && first) first = std::move(done);
         undo_.pop_back();
     }
     return first;
@@ -208,14 +247,16 @@ Result<UniqueFd> Monitor::give_socket() {
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
     MIGRATE_TRY(
-        client_->execute_with_fd("getfd", {{"fdname", kFdName}}, theirs.get(), kQmpPatience, {}));
+        client->execute_with_fd("getfd", {{"fdname", kFdName}}, theirs.get(), kQmpPatience, {}));
+    // Of migrations before.
+    client->forget_events("MIGRATION");
     return ours;
 }
 
 Result<std::string> Monitor::save_state(std::size_t limit) {
     MIGRATE_ASSIGN(const UniqueFd socket, give_socket());
-    client_->forget_events("MIGRATION");
     MIGRATE_TRY(ask("migrate", {{"uri", fmt::format("fd:{}", kFdName)}}));
     std::string state;
     while (true) {
@@ -237,7 +278,6 @@ Result<std::string> Monitor::save_state(std::size_t limit) {
 
 Status Monitor::load_state(std::string_view state) {
     MIGRATE_ASSIGN(UniqueFd socket, give_socket());
-    client_->forget_events("MIGRATION");
     MIGRATE_TRY(ask("migrate-incoming", {{"uri", fmt::format("fd:{}", kFdName)}}));
     while (!state.empty()) {
         MIGRATE_TRY(await_ready(socket.get(), POLLOUT));
@@ -261,7 +301,8 @@ Status Monitor::end_migration() {
     };
     MIGRATE_ASSIGN(std::string state, migration_state());
     if (is_over(state)) return {};
-    client_->forget_events("MIGRATION");
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    client->forget_events("MIGRATION");
     MIGRATE_TRY(ask("migrate_cancel"));
     const auto until = std::chrono::steady_clock::now() + kQmpPatience;
     while (true) {
@@ -272,14 +313,15 @@ Status Monitor::end_migration() {
                               state);
         }
         // Its change is an event where the capability `events` is on, as it was for our own.
-        static_cast<void>(client_->wait_event("MIGRATION", milliseconds(100), {}));
+        static_cast<void>(client->wait_event("MIGRATION", milliseconds(100), {}));
     }
 }
 
 // Until QEMU says that its migration has ended, well or not.
 Status Monitor::await_migration() {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
     while (true) {
-        MIGRATE_ASSIGN(const Json event, client_->wait_event("MIGRATION", kQmpPatience, {}));
+        MIGRATE_ASSIGN(const Json event, client->wait_event("MIGRATION", kQmpPatience, {}));
         const std::string status =
             event.contains("data") ? text_of(event["data"], "status") : std::string();
         if (status == "completed") return {};

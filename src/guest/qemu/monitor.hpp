@@ -1,5 +1,5 @@
-// What a migration asks of a QEMU by QMP. Invariant: every change of its settings is in undo(),
-// until put_back() has taken it back.
+// What a migration asks of a QEMU by QMP. Invariant: every change of its settings is in undo()
+// before it is made, and until put_back() has taken it back.
 #pragma once
 
 #include <chrono>
@@ -26,14 +26,16 @@ struct MemoryBackend {
     std::string path;  // its mem-path, a file or a folder; empty: none
 };
 
-// Used by one thread at a time. Errors name the command.
+// Used by one thread at a time. Errors name the command. While there is no connection every call
+// tries to make one first.
 class Monitor {
   public:
     // `path` of the QMP socket.
     static Result<std::unique_ptr<Monitor>> connect(const std::string& path);
 
     const std::string& address() const { return address_; }
-    pid_t peer_pid() const { return client_->peer_pid(); }
+    // As of the first connection.
+    pid_t peer_pid() const { return peer_pid_; }
     // "7.2.22"
     std::string version() const;
 
@@ -42,6 +44,8 @@ class Monitor {
 
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
+    // As run_undo_command() does.
+    Status insist(const std::string& command);
     // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …
     Result<std::string> run_state();
     // How its last or present migration fares: "none", "active", "completed", "failed", …
@@ -49,19 +53,26 @@ class Monitor {
     Result<std::vector<MemoryBackend>> memory_backends();
     // Bytes of guest memory, plugged memory included.
     Result<std::uint64_t> memory_bytes();
+    // QOM types of the devices it was started with, or that were added, and of its objects.
+    Result<std::vector<std::string>> device_types();
+    // What its back ends of networks are, in its own words ("info network").
+    Result<std::string> networks();
     // What keeps this guest from being migrated at all; empty: nothing.
     Result<std::string> blocked_by();
     Result<std::size_t> cpu_count();
 
-    // As QEMU is to be while its device state goes through a socket: x-ignore-shared, and nothing
-    // else that would change the stream.
-    Status prepare_for_state();
+    // How QEMU is to be while its device state goes through a socket: x-ignore-shared, and nothing
+    // else that would change the stream. plan_settings() finds out what is to be changed, which is
+    // in undo() from then on; change_settings() changes it.
+    Status plan_settings();
+    Status change_settings();
     // The commands that put its settings back as they were.
     const std::vector<std::string>& undo() const { return undo_; }
+    // What is refused is left out; what did not reach QEMU stays in undo().
     Status put_back();
 
     // QEMU's devices, and what memory of its own is not shared, as QEMU writes them; at most
-    // `limit` bytes. The guest is paused, and prepare_for_state() was called.
+    // `limit` bytes. The guest is paused, and change_settings() was called.
     Result<std::string> save_state(std::size_t limit);
     // The way back, at a QEMU that waits for it. kLostConnection if it ended over it, as QEMU does
     // when it cannot load.
@@ -75,14 +86,22 @@ class Monitor {
 
   private:
     Monitor(std::string address, std::unique_ptr<qmp::Client> client)
-        : address_(std::move(address)), client_(std::move(client)) {}
-    Status set_capabilities();
-    Status set_parameters();
+        : address_(std::move(address)),
+          peer_pid_(client->peer_pid()),
+          version_(client->version()),
+          client_(std::move(client)) {}
+    Result<qmp::Client*> connected();
+    std::uint64_t version_part(const char* part) const;
+    Status plan_capabilities();
+    Status plan_parameters();
     Result<UniqueFd> give_socket();
     Status await_migration();
 
     std::string address_;
-    std::unique_ptr<qmp::Client> client_;
+    pid_t peer_pid_;
+    qmp::Json version_;
+    std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
+    std::vector<std::string> changes_;     // as undo_: commands in QMP's own words
     std::vector<std::string> undo_;
 };
 

@@ -17,9 +17,18 @@ constexpr std::size_t kStateHeader = 6;  // magic, version, whether it ran
 constexpr std::string_view kCancel = R"({"execute":"migrate_cancel"})";
 constexpr std::string_view kContinue = R"({"execute":"cont"})";
 
+// QEMU leaves that state by running only.
+constexpr std::string_view kHowToRetry =
+    "if it runs nowhere else, QMP's `cont`, and `stop` if it is to stay paused, make it ready for "
+    "another migration";
+
 Status check_state(Monitor& monitor, std::string& state) {
     MIGRATE_ASSIGN(state, monitor.run_state());
-    if (state != "running" && state != "paused" && state != "postmigrate") {
+    if (state == "postmigrate") {
+        return make_error("its guest was migrated before, and QEMU would refuse it later; {}",
+                          kHowToRetry);
+    }
+    if (state != "running" && state != "paused") {
         return make_error("its guest is in the state '{}'; it must be running or paused", state);
     }
     MIGRATE_ASSIGN(const std::string migration, monitor.migration_state());
@@ -69,11 +78,23 @@ QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian>
       ran_(running) {}
 
 QemuGuest::~QemuGuest() {
+    const Status resumed = !given_away_ && ran_ ? resume() : Status();
     throttle_.reset();
-    if (!given_away_ && ran_ && !running_) static_cast<void>(resume());
-    const Status put_back = monitor_->put_back();
-    if (!put_back) {
-        log::warning("QEMU's migration settings were not put back: {}", put_back.error().message());
+    put_back();
+    if (!resumed) {
+        log::error("the guest is paused, and a process stays behind to have it run again: {}",
+                   resumed.error().message());
+        guardian_->act();
+    }
+    if (!given_away_ && !ran_ && was_saved_) {
+        log::warning("the guest stays paused, in QEMU's state 'postmigrate'; {}", kHowToRetry);
+    }
+}
+
+void QemuGuest::put_back() {
+    const Status done = monitor_->put_back();
+    if (!done) {
+        log::warning("QEMU's migration settings were not put back: {}", done.error().message());
     }
 }
 
@@ -113,6 +134,7 @@ Status QemuGuest::resume() {
         MIGRATE_TRY(wake_up());
     }
     running_ = true;
+    was_saved_ = false;
     paused_at_ = 0;
     MIGRATE_TRY(entrust(false));
     return throttle_->release();
@@ -122,11 +144,8 @@ Status QemuGuest::wake_up() {
     // A migration of the devices that is under way would hold it; QEMU is told first, and the guest
     // runs as soon as that is over.
     MIGRATE_TRY(monitor_->end_migration());
-    const Status put_back = monitor_->put_back();
-    if (!put_back) {
-        log::warning("QEMU's migration settings were not put back: {}", put_back.error().message());
-    }
-    MIGRATE_TRY(monitor_->ask("cont"));
+    MIGRATE_TRY(monitor_->insist(std::string(kContinue)));
+    put_back();
     return {};
 }
 
@@ -136,8 +155,10 @@ Status QemuGuest::throttle(unsigned percent) {
 }
 
 Result<std::string> QemuGuest::save_state() {
-    MIGRATE_TRY(monitor_->prepare_for_state());
+    MIGRATE_TRY(monitor_->plan_settings());
     MIGRATE_TRY(entrust(ran_));
+    MIGRATE_TRY(monitor_->change_settings());
+    was_saved_ = true;
     MIGRATE_ASSIGN(const std::string stream, monitor_->save_state(kMaxStateBytes - kStateHeader));
     return encode_qemu_state(ran_, stream);
 }

@@ -44,6 +44,7 @@ class QemuGuest final : public Guest {
   private:
     Status entrust(bool resume);
     Status wake_up();
+    void put_back();
 
     std::unique_ptr<Monitor> monitor_;
     std::unique_ptr<Guardian> guardian_;
@@ -51,6 +52,7 @@ class QemuGuest final : public Guest {
     std::atomic<bool> running_;  // as far as it was our doing
     bool ran_;                   // at first
     bool given_away_ = false;
+    bool was_saved_ = false;  // its devices; QEMU is in "postmigrate" then until it ran again
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     // Since the clock's epoch; relaxed: one number.
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};

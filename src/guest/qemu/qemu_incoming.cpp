@@ -39,7 +39,9 @@ class ArrivedGuest final : public Guest {
         if (went_on_) return;
         log::warning("the guest did not come to run here; its QEMU is ended");
         const auto quit = incoming_->monitor->ask("quit");
-        if (!quit) log::warning("it may have ended already: {}", quit.error().message());
+        if (quit) return;
+        log::warning("it may have ended already: {}", quit.error().message());
+        incoming_->guardian->act();
     }
 
     std::string_view kind() const override { return kQemuKind; }
@@ -52,15 +54,23 @@ class ArrivedGuest final : public Guest {
         return {};
     }
 
-    // From the first call on the guest is ours, and nobody else's.
+    // From the first call on the guest is ours, and nobody else's, unless this is an Error.
     Status resume() override {
         Undo undo;
         if (ran_) undo.commands.emplace_back(kContinue);
         MIGRATE_TRY(incoming_->guardian->entrust(undo));
-        if (ran_) MIGRATE_TRY(run());
+        const Status started = ran_ ? run() : Status();
+        if (!started) {
+            // The sender has it run again: nobody else may.
+            static_cast<void>(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
+            return started;
+        }
         running_ = ran_;
         went_on_ = true;
-        return incoming_->guardian->entrust({});
+        const Status told = incoming_->guardian->entrust({});
+        // Then it is gone itself, and the guest runs.
+        if (!told) log::warning("{}", told.error().message());
+        return {};
     }
 
     Status throttle(unsigned percent) override {
@@ -155,9 +165,11 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     Monitor& monitor = *incoming.monitor;
     MIGRATE_TRY(check_waits(monitor));
     MIGRATE_ASSIGN(QemuMemory memory, find_qemu_memory(monitor, address.pid, FileAccess::kWrite));
-    MIGRATE_TRY(monitor.prepare_for_state());
-    log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
     MIGRATE_ASSIGN(incoming.guardian, Guardian::start(memory.owner.pid, monitor.address()));
+    MIGRATE_TRY(monitor.plan_settings());
+    MIGRATE_TRY(incoming.guardian->entrust({.commands = monitor.undo()}));
+    MIGRATE_TRY(monitor.change_settings());
+    log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
     return Destination{memory::make_shared_sink(uri, std::move(memory.regions)),
                        std::make_unique<QemuLoader>(std::move(incoming))};
 }

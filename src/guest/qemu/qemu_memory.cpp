@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "guest/qemu/qemu_devices.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {
@@ -59,15 +60,18 @@ UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
     return {};
 }
 
-// QEMU's own names of files that have none: hostmem-memfd.c, and qemu_ram_alloc_from_file() for a
-// mem-path that is a folder.
+// QEMU's own names of files that have none: hostmem-memfd.c, and for a mem-path that is a folder
+// file_ram_open(), from the name of the RAM block with its slashes replaced. That name is the
+// backend's id with machine types before 4.0 (x-use-canonical-path-for-ramblock-id), else its path.
 bool could_be(const SharedFileMapping& mapping, const MemoryBackend& backend) {
     if (!mapping.writable || mapping.where.size != backend.size_bytes) return false;
     if (mapping.where.file_offset != 0) return false;
     if (backend.type == "memory-backend-memfd") {
         return mapping.path.starts_with("/memfd:memory-backend-memfd");
     }
-    return mapping.path.find("qemu_back_mem." + backend.id + ".") != std::string::npos;
+    const std::string file = std::filesystem::path(mapping.path).filename();
+    return file.starts_with("qemu_back_mem." + backend.id + ".") ||
+           file.starts_with("qemu_back_mem._objects_" + backend.id + ".");
 }
 
 Result<FileIdentity> find_unnamed(const std::vector<SharedFileMapping>& mappings,
@@ -126,10 +130,8 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
             "(pid=PID says which process it is)",
             pid, backend.path.empty() ? "the file" : backend.path, backend.id);
     }
+    memory.owner.files.push_back(identity);
     memory.owner.regions.push_back(std::move(where));
-    if (memory.owner.other_writer.empty() && pid != 0) {
-        memory.owner.other_writer = memory::other_writer(identity, pid);
-    }
     memory.regions.push_back({backend.id, std::move(file), backend.size_bytes,
                               backend.path.empty() ? backend.id : backend.path});
     return {};
@@ -155,6 +157,8 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     memory.owner.pid = pid != 0 ? pid : monitor.peer_pid();
     memory.owner.description = memory.owner.pid == 0 ? "QEMU, in another PID namespace"
                                                      : memory::process_name(memory.owner.pid);
+    MIGRATE_TRY(check_no_host_device(monitor, memory.owner.pid));
+    MIGRATE_ASSIGN(memory.owner.outside_writer, outside_writer(monitor));
     std::vector<SharedFileMapping> mappings;
     if (memory.owner.pid != 0) {
         MIGRATE_ASSIGN(mappings, memory::shared_file_mappings(memory.owner.pid));

@@ -3,8 +3,6 @@
 #include <chrono>
 #include <thread>
 
-#include "qmp/client.hpp"
-
 namespace migrate::guest {
 namespace {
 
@@ -13,13 +11,28 @@ using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kPatience{10'000};
 constexpr milliseconds kRetry{10};
+constexpr milliseconds kReconnect{100};
 
-Status run(qmp::Client& client, const std::string& text) {
-    const qmp::Json command = qmp::Json::parse(text, nullptr, false);
+// All of them, on one connection. kPeer if one was refused, and the others were carried out.
+Status run_all(const std::string& qmp_address, const std::vector<std::string>& commands) {
+    MIGRATE_ASSIGN(const auto client, qmp::Client::connect(qmp_address, kPatience, {}));
+    Status first;
+    for (const std::string& command : commands) {
+        Status status = run_undo_command(*client, command);
+        if (!status && status.error().kind() != ErrorKind::kPeer) return status;
+        if (!status && first) first = std::move(status);
+    }
+    return first;
+}
+
+}  // namespace
+
+Status run_undo_command(qmp::Client& client, const std::string& command) {
+    const qmp::Json parsed = qmp::Json::parse(command, nullptr, false);
     const auto until = Clock::now() + kPatience;
     while (true) {
-        auto done = client.execute(command["execute"].get<std::string>(),
-                                   command.value("arguments", qmp::Json::object()), kPatience, {});
+        auto done = client.execute(parsed["execute"].get<std::string>(),
+                                   parsed.value("arguments", qmp::Json::object()), kPatience, {});
         if (done) return {};
         if (done.error().kind() != ErrorKind::kPeer || Clock::now() >= until) {
             return std::move(done).error();
@@ -29,16 +42,13 @@ Status run(qmp::Client& client, const std::string& text) {
     }
 }
 
-}  // namespace
-
-Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands) {
-    MIGRATE_ASSIGN(const auto client, qmp::Client::connect(qmp_address, kPatience, {}));
-    Status first;
-    for (const std::string& command : commands) {
-        Status status = run(*client, command);
-        if (!status && first) first = std::move(status);
+Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands,
+                         const std::function<bool()>& keep_trying) {
+    while (true) {
+        Status status = run_all(qmp_address, commands);
+        if (status || status.error().kind() == ErrorKind::kPeer || !keep_trying()) return status;
+        std::this_thread::sleep_for(kReconnect);
     }
-    return first;
 }
 
 }  // namespace migrate::guest

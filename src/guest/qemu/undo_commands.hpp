@@ -1,16 +1,23 @@
 // Putting a QEMU right after a migration that did not end well.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "qmp/client.hpp"
 
 namespace migrate::guest {
 
-// Connects to the QMP socket and runs the commands ({"execute": …, "arguments": …} each) in turn;
-// one that is refused, since the migration it stands against is only just ending, is tried again
-// for up to 10 s. The Error is the first that remained.
-Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands);
+// Runs a command ({"execute": …, "arguments": …}); if it is refused, since the migration it stands
+// against is only just ending, again and again for up to 10 s.
+Status run_undo_command(qmp::Client& client, const std::string& command);
+
+// Connects to the QMP socket and does so with each command in turn. Where the connection cannot be
+// made or breaks, as while somebody else uses the socket, it begins anew for as long as
+// `keep_trying` says so. The Error is the first that remained.
+Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands,
+                         const std::function<bool()>& keep_trying);
 
 }  // namespace migrate::guest
