@@ -136,7 +136,9 @@ TEST_CASE("a stream arrives under its name only when it is whole") {
     }
     CHECK_FALSE(std::filesystem::exists(to));
     CHECK_FALSE(std::filesystem::exists(to + ".partial"));
-    must(load_all(*must(open_stream_sink(to)), chunks));
+    const auto whole = must(open_stream_sink(to));
+    must(load_all(*whole, chunks));
+    must(whole->commit());
     CHECK(read_file(to) == read_file(from));
     CHECK_FALSE(open_stream_source(folder.path()));
 }

@@ -294,10 +294,10 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
     run.recv_devices = "fd:net=" + std::to_string(writer.get());
     run.recv.device_state_buffer = 4 * kMiB;
     run.send.channels = 2;
-    run.send.io_timeout = run.recv.io_timeout = milliseconds(500);
+    run.send.io_timeout = run.recv.io_timeout = milliseconds(1000);
     std::size_t arrived = 0;
     run.go([&](std::uint16_t) {
-        std::this_thread::sleep_for(milliseconds(2000));
+        std::this_thread::sleep_for(milliseconds(3000));
         std::vector<char> buffer(kMiB);
         pollfd more{reader.get(), POLLIN, 0};
         while (arrived < state.size() && ::poll(&more, 1, 10'000) > 0) {
