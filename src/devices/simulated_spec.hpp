@@ -13,11 +13,11 @@
 //                                       there, and holds up the source, whose socket is full
 //     on(n)  = 12 + (1 - s)(F + X) + n s (F + X)     every device's thread at the destination
 //                                       begins at once, while its source begins
-// so F + X = 345 and 2 F + X + W = 475. W is about 20 ms on two quiet CPUs (up to 125 on busy ones),
-// which leaves F = 100 ms and X = 245 ms (408 MiB/s). s would be 245 / 345 = 0.71; devices that wait
-// for one another on one host have their chunks loaded meanwhile on the other, which hides some of
-// it: s = 0.78. The 10 and 12 ms are no device's, but pausing, the last round and the frames under
-// way. scripts/measure-devices prints what comes of it.
+// so F + X = 345 and 2 F + X + W = 475. W is about 20 ms on two quiet CPUs (up to 125 on busy
+// ones), which leaves F = 100 ms and X = 245 ms (408 MiB/s). s would be 245 / 345 = 0.71; devices
+// that wait for one another on one host have their chunks loaded meanwhile on the other, which
+// hides some of it: s = 0.78. The 10 and 12 ms are no device's, but pausing, the last round and the
+// frames under way. scripts/measure-devices prints what comes of it.
 //
 // preset=ideal is the same device with s = 0.
 #pragma once
