@@ -83,7 +83,7 @@ class Traveller {
     }
 
     // What `status` leaves to be done: a guest that is here goes on for a while, and is checked.
-    int conclude(Status status, OutputFile& stats) {
+    int conclude(const Status& status, OutputFile& stats) {
         Status guest_fared;
         guest::Guest* guest = home.guest();
         if (guest != nullptr && guest->running() && !legs_.empty() && legs_.back().guest) {
@@ -111,7 +111,7 @@ class Traveller {
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
         Runner<Session> runner(session, signals_, make_progress(settings_));
-        const Status status = runner.run(thread_name);
+        Status status = runner.run(thread_name);
         interrupted_by_ = runner.interrupted_by();
         engine::Report report = session.report();
         report.leg = leg;

@@ -8,6 +8,7 @@ using Clock = DeviceCounters::Clock;
 template <typename Entries>
 std::vector<devices::DeviceId> ids_of(const Entries& entries) {
     std::vector<devices::DeviceId> ids;
+    ids.reserve(entries.size());
     for (const auto& entry : entries) ids.push_back(entry.id);
     return ids;
 }
