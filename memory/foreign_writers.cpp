@@ -43,7 +43,7 @@ std::string open_file_of(pid_t pid, FileAccessPath kind) {
     for (const auto& entry :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
         std::error_code closed;
-        const std::string link = std::filesystem::read_symlink(entry.path(), closed).string();
+        std::string link = std::filesystem::read_symlink(entry.path(), closed).string();
         if (closed) continue;
         if (access_path_of(link, flags_of(pid, entry.path().filename().string())) == kind) {
             return link;

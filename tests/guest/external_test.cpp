@@ -47,7 +47,7 @@ class Sleeper {
         while (true) {
             for (const auto& thread :
                  std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_))) {
-                const std::string number = thread.path().filename().string();
+                std::string number = thread.path().filename().string();
                 if (number != std::to_string(pid_)) return number;
             }
             std::this_thread::yield();

@@ -59,7 +59,7 @@ class ArrivedGuest final : public Guest {
         Undo undo;
         if (ran_) undo.commands.emplace_back(kContinue);
         MIGRATE_TRY(incoming_->guardian->entrust(undo));
-        const Status started = ran_ ? run() : Status();
+        Status started = ran_ ? run() : Status();
         if (!started) {
             // The sender has it run again: nobody else may.
             static_cast<void>(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
