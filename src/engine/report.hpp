@@ -96,12 +96,18 @@ struct Report {
     std::optional<GuestReport> guest;
     std::optional<accel::AccelReport> accel;  // with dsa-accel
 
+    // Whether it is complete and something stood still for it: a guest, or memory whose devices
+    // moved.
+    bool has_downtime() const;
     std::uint64_t multifd_bytes() const;
     std::uint64_t remaining_bytes() const;
     // Decimal Mbit/s over total_time − setup_time, as QEMU's mbps at completion.
     double mbps() const;
     double pages_per_second() const;
 };
+
+// As QEMU shows times: rounded down.
+std::int64_t whole_ms(Microseconds time);
 
 // The document --stats writes.
 std::string to_json(const Report& report);
