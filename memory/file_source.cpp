@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -79,13 +80,32 @@ class FileSource final : public PageSource {
                      PopulateFor::kReading);
         if (code == 0) return {};
         if (code != EFAULT) return Error::system(fmt::format("read {}", path_), code);
+        return cannot_read(range);
+    }
+
+    // Of hugetlbfs 512 pages are mapped at once: there is nothing to save.
+    bool prefers_read() const override { return hugetlb_.empty(); }
+    Status read(RegionId, PageRange range, std::byte* to) const override {
+        std::uint64_t done = 0;
+        while (done < range.size_bytes()) {
+            const ssize_t got = ::pread(file_.get(), to + done, range.size_bytes() - done,
+                                        static_cast<off_t>(range.offset_bytes() + done));
+            if (got < 0 && errno == EINTR) continue;
+            if (got == 0 || (got < 0 && errno == EIO)) return cannot_read(range);
+            if (got < 0) return Error::system(fmt::format("read {}", path_), errno);
+            done += static_cast<std::uint64_t>(got);
+        }
+        return {};
+    }
+
+  private:
+    Error cannot_read(PageRange range) const {
         return make_error(
             "cannot read {}: it was truncated while in use, or its disk cannot be read "
             "(in the {} bytes from offset {})",
             path_, range.size_bytes(), range.offset_bytes());
     }
 
-  private:
     std::string uri_;
     std::string path_;
     UniqueFd file_;

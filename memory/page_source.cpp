@@ -1,10 +1,18 @@
 #include "memory/page_source.hpp"
 
+#include <cstring>
+
 #include "memory/anon_source.hpp"
+#include "memory/fault_guard.hpp"
 #include "memory/file_source.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::memory {
+
+Status PageSource::read(RegionId region, PageRange range, std::byte* to) const {
+    const auto from = memory(region).subspan(range.offset_bytes(), range.size_bytes());
+    return guard_reads(description(), [&] { std::memcpy(to, from.data(), from.size()); });
+}
 
 Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri) {
     MIGRATE_ASSIGN(const Uri parsed, parse_uri("--source", uri, kSourceSchemes));

@@ -43,6 +43,11 @@ class PageSource {
     // Makes the pages present in this process before they are read, so that a read error or a file
     // truncated under us is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // Whether read() is the cheaper way to content that is looked at once: mapping a page and
+    // unmapping it costs more than copying it into memory that is in the cache.
+    virtual bool prefers_read() const { return false; }
+    // Copies the pages to `to`. Thread-safe.
+    virtual Status read(RegionId region, PageRange range, std::byte* to) const;
     // The process that writes this memory while it is sent; null: this one.
     virtual const MemoryOwner* owner() const { return nullptr; }
 };

@@ -1,6 +1,7 @@
 #include "engine/scanner_set.hpp"
 
 #include "accel/cpu_page_scanner.hpp"
+#include "memory/anon_mapping.hpp"
 #include "memory/numa_node.hpp"
 
 namespace migrate::engine {
@@ -23,6 +24,9 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
         MIGRATE_ASSIGN(set->accelerator_, accel::DsaAccelerator::open(accel));
     }
     const bool legacy = config.detection == ZeroPageDetection::kLegacy;
+    // Not for a device, to which nothing need be copied; and where packets are handed over there is
+    // no telling when what they point at was sent.
+    const bool staged = kernel != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
     for (unsigned i = 0; i < (legacy ? 1U : config.channels); ++i) {
         std::unique_ptr<accel::PageScanner> scanner;
         if (set->accelerator_) {
@@ -30,8 +34,14 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
         } else if (kernel != nullptr) {
             scanner = std::make_unique<accel::CpuPageScanner>(*kernel);
         }
-        set->scanners_.push_back(
+        auto& made = set->scanners_.emplace_back(
             std::make_unique<SpanScanner>(source, std::move(scanner), options));
+        if (staged) {
+            MIGRATE_ASSIGN(Mapping staging,
+                           memory::map_anonymous(2 * config.packet_bytes, memory::HugePages::kOff,
+                                                 "what a channel reads"));
+            made->stage(std::move(staging));
+        }
     }
     return set;
 }

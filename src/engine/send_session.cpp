@@ -257,6 +257,7 @@ Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std:
         classify(region, run);
         return pack(packet, region, run, content, send);
     };
+    scanner.before_reuse([&] { return packet->payload().empty() ? Status() : send(); });
     while (const auto span = cursor_->claim()) {
         MIGRATE_TRY(scanner.scan(*span, dirty_of(span->region), emit));
     }

@@ -18,6 +18,11 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
     for (Batch& batch : in_flight_) batch.zero_map.resize((options_.batch_pages + 63) / 64);
 }
 
+void SpanScanner::stage(Mapping staging) {
+    staging_ = std::move(staging);
+    prefaults_ = false;
+}
+
 Status SpanScanner::scan(const WorkSpan& span, const DirtyPages& dirty, const Emit& emit) {
     extents_.clear();
     if (dirty.written != nullptr) {
@@ -54,8 +59,9 @@ Status SpanScanner::send_unscanned(RegionId region, const Emit& emit) {
                                                  : rest.count};
             rest = {part.end(), rest.count - part.count};
             if (extent.populated && prefaults_) MIGRATE_TRY(source_.prefault(region, part));
-            MIGRATE_TRY(emit_run(
-                region, part, extent.populated ? PageKind::kNormal : PageKind::kUnpopulated, emit));
+            const PageKind kind = extent.populated ? PageKind::kNormal : PageKind::kUnpopulated;
+            MIGRATE_TRY(
+                emit(region, {part, kind}, source_.memory(region).data() + part.offset_bytes()));
         }
     }
     return {};
@@ -88,24 +94,50 @@ Status SpanScanner::flush(RegionId region, const Emit& emit) {
     if (to_check_ == 0) {
         MIGRATE_TRY(finish(emit));
         for (const memory::PopulationExtent& extent : filling_)
-            MIGRATE_TRY(emit_run(region, extent.pages, PageKind::kUnpopulated, emit));
+            MIGRATE_TRY(emit(region, {extent.pages, PageKind::kUnpopulated}, nullptr));
         filling_.clear();
         return {};
     }
     if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(emit));
-    submitted_.clear();
-    for (const memory::PopulationExtent& extent : filling_) {
-        if (!extent.populated) continue;
-        submitted_.push_back({source_.memory(region).data() + extent.pages.offset_bytes(),
-                              static_cast<std::uint32_t>(extent.pages.count)});
-    }
-    scanner_->submit(submitted_);
+    if (staging_) MIGRATE_TRY(make_room(emit));
     Batch& batch = in_flight_[(oldest_ + outstanding_) % in_flight_.size()];
     batch.region = region;
     batch.extents.swap(filling_);
     filling_.clear();
+    submitted_.clear();
+    if (staging_) {
+        MIGRATE_TRY(read_batch(region, batch));
+        submitted_.push_back({batch.staged, static_cast<std::uint32_t>(to_check_)});
+    } else {
+        for (const memory::PopulationExtent& extent : batch.extents) {
+            if (!extent.populated) continue;
+            submitted_.push_back({source_.memory(region).data() + extent.pages.offset_bytes(),
+                                  static_cast<std::uint32_t>(extent.pages.count)});
+        }
+    }
+    scanner_->submit(submitted_);
     to_check_ = 0;
     ++outstanding_;
+    return {};
+}
+
+// So that the batch that is filled in can be staged.
+Status SpanScanner::make_room(const Emit& emit) {
+    if (staged_bytes_ + to_check_ * kPageSize <= staging_.size()) return {};
+    MIGRATE_TRY(finish(emit));
+    MIGRATE_TRY(release_());
+    staged_bytes_ = 0;
+    return {};
+}
+
+Status SpanScanner::read_batch(RegionId region, Batch& batch) {
+    std::byte* const begin = staging_.data() + staged_bytes_;
+    for (const memory::PopulationExtent& extent : batch.extents) {
+        if (!extent.populated) continue;
+        MIGRATE_TRY(source_.read(region, extent.pages, staging_.data() + staged_bytes_));
+        staged_bytes_ += extent.pages.size_bytes();
+    }
+    batch.staged = begin;
     return {};
 }
 
@@ -134,25 +166,26 @@ Status SpanScanner::collect(const Emit& emit) {
     };
     for (const auto& [range, populated] : batch.extents) {
         if (!populated) {
-            MIGRATE_TRY(emit_run(region, range, PageKind::kUnpopulated, emit));
+            MIGRATE_TRY(emit(region, {range, PageKind::kUnpopulated}, nullptr));
             continue;
         }
+        const std::byte* content = batch.staged != nullptr
+                                       ? batch.staged + index * kPageSize
+                                       : source_.memory(region).data() + range.offset_bytes();
         std::uint64_t begin = range.first;
         PageKind kind = next_kind();
-        for (std::uint64_t page = range.first + 1; page < range.end(); ++page) {
-            const PageKind next = next_kind();
-            if (next == kind) continue;
-            MIGRATE_TRY(emit_run(region, {begin, page - begin}, kind, emit));
+        for (std::uint64_t page = range.first + 1; page <= range.end(); ++page) {
+            const bool last = page == range.end();
+            const PageKind next = last ? kind : next_kind();
+            if (next == kind && !last) continue;
+            const PageRange run{begin, page - begin};
+            MIGRATE_TRY(emit(region, {run, kind}, content));
+            content += run.size_bytes();
             begin = page;
             kind = next;
         }
-        MIGRATE_TRY(emit_run(region, {begin, range.end() - begin}, kind, emit));
     }
     return {};
-}
-
-Status SpanScanner::emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit) {
-    return emit(region, {pages, kind}, source_.memory(region).data() + pages.offset_bytes());
 }
 
 }  // namespace migrate::engine

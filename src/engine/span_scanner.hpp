@@ -33,12 +33,20 @@ class SpanScanner {
         std::optional<unsigned> normal_page_ratio;
         std::uint64_t batch_pages = 128;  // how many pages are checked at a time
     };
-    // The run's pages, and where the first of them lies. May block (it sends).
+    // The run's pages, and where the content of the first of them lies; for pages that are not
+    // normal it says nothing. May block (it sends).
     using Emit = std::function<Status(RegionId, const PageRun&, const std::byte*)>;
 
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
+    // From now on pages are not mapped but read into `staging`, of two batches at least, for the
+    // scanner to look at and the consumer to send. Only with a scanner.
+    void stage(Mapping staging);
+    // Called whenever what was emitted is about to be overwritten; after it returns nobody looks at
+    // that any more.
+    using Release = std::function<Status()>;
+    void before_reuse(Release release) { release_ = std::move(release); }
 
     // With pages that were written only those: they are populated, unless they are said to have
     // been given back, and then not read. The last pages of a span may be emitted only by the next
@@ -53,6 +61,7 @@ class SpanScanner {
     struct Batch {
         RegionId region{};
         std::vector<memory::PopulationExtent> extents;
+        const std::byte* staged = nullptr;  // where its populated pages were read to, in a row
         std::vector<std::uint64_t> zero_map;
     };
 
@@ -60,8 +69,9 @@ class SpanScanner {
     Status send_unscanned(RegionId region, const Emit& emit);
     Status scan_extents(RegionId region, const Emit& emit);
     Status flush(RegionId region, const Emit& emit);
+    Status make_room(const Emit& emit);
+    Status read_batch(RegionId region, Batch& batch);
     Status collect(const Emit& emit);
-    Status emit_run(RegionId region, PageRange pages, PageKind kind, const Emit& emit);
 
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
@@ -72,6 +82,9 @@ class SpanScanner {
     std::vector<memory::PopulationExtent> filling_;  // the batch that is not submitted yet …
     std::uint64_t to_check_ = 0;                     // … and how many of its pages are to be read
     std::vector<accel::PageExtent> submitted_;
+    Mapping staging_;  // empty: pages are looked at where they are
+    std::uint64_t staged_bytes_ = 0;
+    Release release_;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
     std::size_t outstanding_ = 0;

@@ -129,7 +129,9 @@ std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageR
         REQUIRE(region == kRam);
         REQUIRE(run.pages.count > 0);
         REQUIRE(run.pages.first == pages.first + kinds.size());
-        REQUIRE(content == source.memory(kRam).data() + run.pages.offset_bytes());
+        if (run.kind == PageKind::kNormal) {
+            REQUIRE(content == source.memory(kRam).data() + run.pages.offset_bytes());
+        }
         kinds.insert(kinds.end(), run.pages.count, run.kind);
         return {};
     };
@@ -195,6 +197,76 @@ TEST_CASE("every page is emitted once, in order, by its kind, at any depth and b
         }
     }
     CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("what is staged stays as it was read until it is released") {
+    const FakeSource source(random_kinds(3000));
+    for (const std::size_t depth : {1U, 4U}) {
+        for (const std::uint64_t span : {1U, 100U, 3000U}) {
+            constexpr std::uint64_t kBatch = 64;
+            ScannerLog log;
+            SpanScanner scanner(source, std::make_unique<FakeScanner>(depth, log),
+                                {.normal_page_ratio = {}, .batch_pages = kBatch});
+            Mapping staging = must(Mapping::create({.size = 2 * kBatch * kPageSize,
+                                                    .protection = PROT_READ | PROT_WRITE,
+                                                    .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                                    .what = "staging"}));
+            const std::span<const std::byte> bytes = staging.bytes();
+            scanner.stage(std::move(staging));
+            std::vector<PageKind> kinds;
+            std::vector<std::pair<std::uint64_t, const std::byte*>> held;  // normal pages
+            std::size_t released = 0;
+            const auto release = [&] {
+                for (const auto& [page, content] : held) {
+                    const auto* original = source.memory(kRam).data() + page * kPageSize;
+                    REQUIRE(std::equal(content, content + kPageSize, original));
+                }
+                released += held.size();
+                held.clear();
+                return Status();
+            };
+            scanner.before_reuse(release);
+            const auto emit = [&](RegionId, const PageRun& run,
+                                  const std::byte* content) -> Status {
+                REQUIRE(run.pages.first == kinds.size());
+                kinds.insert(kinds.end(), run.pages.count, run.kind);
+                if (run.kind != PageKind::kNormal) return {};
+                REQUIRE(content >= bytes.data());
+                REQUIRE(content + run.pages.size_bytes() <= bytes.data() + bytes.size());
+                for (std::uint64_t i = 0; i < run.pages.count; ++i)
+                    held.emplace_back(run.pages.first + i, content + i * kPageSize);
+                return {};
+            };
+            for (std::uint64_t first = 0; first < 3000; first += span)
+                must(scanner.scan({kRam, {first, span}}, {}, emit));
+            must(scanner.finish(emit));
+            must(release());
+            CHECK(kinds == source.kinds());
+            CHECK(released == static_cast<std::size_t>(
+                                  std::count(kinds.begin(), kinds.end(), PageKind::kNormal)));
+        }
+    }
+    CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {
+    const FakeSource source(std::vector<PageKind>(64, PageKind::kNormal));
+    ScannerLog log;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
+                        {.normal_page_ratio = {}, .batch_pages = 8});
+    scanner.stage(must(Mapping::create({.size = 16 * kPageSize,
+                                        .protection = PROT_READ | PROT_WRITE,
+                                        .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                        .what = "staging"})));
+    scanner.before_reuse([] { return Status(Error("the peer is gone")); });
+    std::uint64_t emitted = 0;
+    const Status status =
+        scanner.scan({kRam, {0, 64}}, {}, [&](RegionId, const PageRun& run, const std::byte*) {
+            emitted += run.pages.count;
+            return Status();
+        });
+    CHECK(message_of(status) == "the peer is gone");
+    CHECK(emitted == 16);
 }
 
 TEST_CASE("batches stay under way from one span to the next") {

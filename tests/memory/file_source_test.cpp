@@ -73,6 +73,27 @@ TEST_CASE("a file truncated while in use is an error of prefault, population and
     CHECK_FALSE(guard_reads(path, [&] { value = source->memory(kRam)[6 * kPageSize]; }));
 }
 
+TEST_CASE("a file is read without being mapped, and its holes stay holes") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "image";
+    write_sparse_file(path, 6, {1, 4});
+    const auto source = must(open_page_source(path));
+    REQUIRE(source->prefers_read());
+    std::vector<std::byte> copy(5 * kPageSize, std::byte{0xff});
+    must(source->read(kRam, {1, 5}, copy.data()));
+    CHECK(copy[0] == std::byte{1});
+    CHECK(copy[kPageSize] == std::byte{0});
+    CHECK(copy[4 * kPageSize - 1] == std::byte{4});
+    CHECK(copy.back() == std::byte{0});
+    std::vector<PopulationExtent> extents;
+    must(source->population(kRam, {0, 6}, extents));
+    CHECK(extents.size() == 5);
+
+    REQUIRE(::truncate(path.c_str(), 4 * kPageSize) == 0);
+    CHECK_THAT(message_of(source->read(kRam, {1, 5}, copy.data())), Catch::Contains("truncated"));
+    CHECK_THAT(message_of(source->read(kRam, {1, 5}, copy.data())), Catch::Contains(path));
+}
+
 TEST_CASE("threads may ask one file for its population at the same time") {
     const TemporaryFolder folder;
     write_sparse_file(folder / "image", 512, {3, 100, 101, 400});
