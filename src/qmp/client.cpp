@@ -240,6 +240,13 @@ Result<Json> Client::find_event(std::string_view name, Wait& wait) {
     }
 }
 
+Status Client::await_input(milliseconds longest, const std::stop_token& stop) {
+    Wait wait(longest, stop);
+    Status status = wait.ready(socket_.get(), POLLIN);
+    if (!status && status.error().kind() == ErrorKind::kTimeout) return {};
+    return status;
+}
+
 void Client::forget_events(std::string_view name) {
     std::erase_if(events_, [name](const Json& event) { return event["event"] == name; });
 }
