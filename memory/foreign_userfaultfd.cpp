@@ -17,10 +17,12 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/fd_passing.hpp"
 #include "memory/remote_call.hpp"
 
 namespace migrate::memory {
@@ -90,24 +92,6 @@ std::vector<int> leftovers(pid_t pid, int pidfd) {
     return both;
 }
 
-void send_answer(int socket, const Answer& answer, int fd) {
-    iovec part{const_cast<Answer*>(&answer), sizeof answer};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (fd >= 0) {
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
-    (void)!::sendmsg(socket, &message, MSG_NOSIGNAL);
-}
-
 // In the helper, which is a fork of a process that may have threads: system calls only.
 Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> left, int& faults) {
     RemoteCall call(pid, gate);
@@ -143,7 +127,7 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     (void)::setsid();
     int faults = -1;
     const Answer answer = attach(pid, pidfd, gate, left, faults);
-    send_answer(socket, answer, faults);
+    (void)!send_with_fd(socket, std::as_bytes(std::span(&answer, 1)), faults, 0);
     ::_exit(0);
 }
 
