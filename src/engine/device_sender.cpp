@@ -146,15 +146,4 @@ Status DeviceSender::send_in_turn(const SendFrame& send, const std::stop_token& 
     return {};
 }
 
-std::vector<DeviceReport> DeviceSender::report() const {
-    std::vector<DeviceReport> reports;
-    for (const auto& device : devices_) {
-        DeviceReport report{.name = device->entry.id.text(),
-                            .kind = std::string(name_of(device->entry.kind))};
-        device->counters.fill(report);
-        reports.push_back(std::move(report));
-    }
-    return reports;
-}
-
 }  // namespace migrate::engine
