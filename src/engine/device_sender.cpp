@@ -19,7 +19,7 @@ transport::DeviceChunkHeader header_of(const devices::DeviceId& id, const Outgoi
 
 DeviceSender::DeviceSender(std::vector<Entry> devices, unsigned channels)
     // Beside the queue, each device fills one chunk and each channel sends one.
-    : pool_((kQueuedPerChannel * channels + devices.size() + channels) * devices::kMaxChunkBytes),
+    : pool_((kQueuedPerChannel * channels + devices.size() + channels) * kMaxDeviceChunkBytes),
       queue_(kQueuedPerChannel * channels, devices.size()) {
     for (Entry& entry : devices) {
         devices_.push_back(std::make_unique<Device>());
