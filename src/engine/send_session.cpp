@@ -409,8 +409,8 @@ Report SendSession::report() const {
         {"verify", config_.verify ? "digest" : "none"},
         {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
     };
-    if (!accepted_.sink.empty()) report.settings.emplace_back("sink", accepted_.sink);
     if (!accepted_.sink.empty()) {
+        report.settings.emplace_back("sink", accepted_.sink);
         report.settings.emplace_back("multifd-device-state", accepted_.device_state ? "on" : "off");
     }
     if (devices_) report.devices = devices_->report();
