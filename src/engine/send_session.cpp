@@ -81,6 +81,7 @@ Status SendSession::settle(Status result) {
     if (!live_) return status;
     if (!status && live_->handed_over()) {
         if (link_->peer_disclaims_guest()) {
+            const std::scoped_lock lock(mutex_);
             live_->take_back();
         } else {
             status = std::move(status).error().with_context(
