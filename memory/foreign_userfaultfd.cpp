@@ -17,11 +17,12 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/fd_passing.hpp"
 #include "memory/remote_call.hpp"
 
 namespace migrate::memory {
@@ -43,6 +44,8 @@ struct Answer {
 
 constexpr milliseconds kPatience{2000};
 constexpr std::size_t kMostLeftovers = 16;
+// In which a program that has made a userfaultfd calls UFFDIO_API, of which nobody is told.
+constexpr milliseconds kUntilInUse{20};
 
 // Descriptors an interrupted helper of ours left in the process: a userfaultfd on which UFFDIO_API
 // was never called. Its own program calls that at once, so that one seen twice is nobody's.
@@ -68,34 +71,25 @@ std::vector<int> unused_userfaultfds(pid_t pid) {
     return found;
 }
 
-std::vector<int> leftovers(pid_t pid) {
+// A pidfd is once its process has ended.
+bool is_readable_within(int fd, milliseconds patience) {
+    pollfd polled{fd, POLLIN, 0};
+    int ready = -1;
+    do {
+        ready = ::poll(&polled, 1, static_cast<int>(patience.count()));
+    } while (ready < 0 && errno == EINTR);
+    return ready > 0;
+}
+
+std::vector<int> leftovers(pid_t pid, int pidfd) {
     const std::vector<int> first = unused_userfaultfds(pid);
-    if (first.empty()) return {};
-    std::this_thread::sleep_for(milliseconds(20));
+    if (first.empty() || is_readable_within(pidfd, kUntilInUse)) return {};
     const std::vector<int> second = unused_userfaultfds(pid);
     std::vector<int> both;
     std::set_intersection(first.begin(), first.end(), second.begin(), second.end(),
                           std::back_inserter(both));
     both.resize(std::min(both.size(), kMostLeftovers));
     return both;
-}
-
-void send_answer(int socket, const Answer& answer, int fd) {
-    iovec part{const_cast<Answer*>(&answer), sizeof answer};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (fd >= 0) {
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
-    (void)!::sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
 // In the helper, which is a fork of a process that may have threads: system calls only.
@@ -128,10 +122,12 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
+    // As RemoteCall wants it; whoever started us may have ignored it.
+    ::signal(SIGCHLD, SIG_DFL);
     (void)::setsid();
     int faults = -1;
     const Answer answer = attach(pid, pidfd, gate, left, faults);
-    send_answer(socket, answer, faults);
+    (void)!send_with_fd(socket, std::as_bytes(std::span(&answer, 1)), faults, 0);
     ::_exit(0);
 }
 
@@ -168,10 +164,7 @@ struct Received {
 
 // Nothing if the helper does not answer: the thread does not come back from a call.
 std::optional<Received> receive(int socket) {
-    pollfd polled{socket, POLLIN, 0};
-    const auto patience = static_cast<int>((2 * kPatience).count());
-    while (::poll(&polled, 1, patience) < 0 && errno == EINTR) {
-    }
+    if (!is_readable_within(socket, 2 * kPatience)) return std::nullopt;
     Received received;
     iovec part{&received.answer, sizeof received.answer};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -211,7 +204,7 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     MIGRATE_ASSIGN(const std::uint64_t gate, find_syscall_instruction(pid));
     const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
     if (!pidfd) return Error::system(fmt::format("open process {}", pid), errno);
-    const std::vector<int> left = leftovers(pid);
+    const std::vector<int> left = leftovers(pid, pidfd.get());
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
         return Error::system("make a socket pair", errno);

@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -100,8 +99,10 @@ int RemoteCall::seize() {
 
 bool RemoteCall::await_stop(milliseconds patience) {
     const auto until = Clock::now() + patience;
-    // A thread stops within microseconds; one that waits for a disk may take longer.
-    for (int turn = 0;; ++turn) {
+    sigset_t stops;
+    ::sigemptyset(&stops);
+    ::sigaddset(&stops, SIGCHLD);
+    while (true) {
         int status = 0;
         const pid_t found = ::waitpid(pid_, &status, WNOHANG | __WALL);
         if (found == pid_) {
@@ -114,11 +115,15 @@ bool RemoteCall::await_stop(milliseconds patience) {
             error_ = errno;
             return false;
         }
-        if (Clock::now() >= until) {
+        const auto left = until - Clock::now();
+        if (left <= Clock::duration::zero()) {
             error_ = ETIMEDOUT;
             return false;
         }
-        if (turn > 1000) std::this_thread::sleep_for(std::chrono::microseconds(50));
+        // A stop that came since waitpid() is pending here.
+        const auto whole = std::chrono::floor<std::chrono::seconds>(left);
+        const timespec longest{whole.count(), std::chrono::nanoseconds(left - whole).count()};
+        (void)::sigtimedwait(&stops, nullptr, &longest);
     }
 }
 

@@ -1,7 +1,8 @@
 // System calls run by a thread of another process, through ptrace. Invariant: from stop() on,
 // let_go() or destruction puts the thread's registers and signal mask back before it runs, however
 // long that takes, so that the system call it was in goes on as if nothing had been, and no signal
-// is lost. System calls only, no allocation: may be used in the child of a fork.
+// is lost. System calls only, no allocation: made for the child of a fork. The kernel tells of the
+// thread's stops by SIGCHLD, which is blocked here, not ignored, and no other thread's to take.
 #pragma once
 
 #include <signal.h>

@@ -1,22 +1,11 @@
 #include "transport/device_chunk.hpp"
 
-#include <algorithm>
-#include <string_view>
-
 #include "base/little_endian.hpp"
 
 namespace migrate::transport {
 namespace {
 
 constexpr std::uint16_t kConfigFlag = 1;
-
-bool is_name(std::string_view text) {
-    return !text.empty() && text.size() <= kMaxDeviceNameBytes &&
-           std::all_of(text.begin(), text.end(), [](char c) {
-               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      std::string_view("._:-").find(c) != std::string_view::npos;
-           });
-}
 
 }  // namespace
 
@@ -47,7 +36,7 @@ Result<DeviceChunkHeader> decode_device_header(std::span<const std::byte> bytes,
     DeviceChunkHeader header;
     header.name.assign(reinterpret_cast<const char*>(&bytes[12]) + 1,
                        bytes.size() - kDeviceHeaderFixedBytes);
-    if (!is_name(header.name)) return Error(ErrorKind::kProtocol, "a device's name is none");
+    if (!is_device_name(header.name)) return Error(ErrorKind::kProtocol, "a device's name is none");
     header.instance = load_le<std::uint32_t>(&bytes[4]);
     header.index = load_le<std::uint32_t>(&bytes[8]);
     const auto flags = load_le<std::uint16_t>(&bytes[2]);

@@ -8,20 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "base/device_limits.hpp"
 #include "base/error.hpp"
 
 namespace migrate::transport {
 
 // Of the layout of this header and of what it means; others are refused.
 inline constexpr std::uint16_t kDeviceStateVersion = 1;
-inline constexpr std::size_t kMaxDeviceChunkBytes = std::size_t{1} << 20;
-inline constexpr std::size_t kMaxDeviceNameBytes = 63;
 // version, flags, instance, index, length of the name; the name follows
 inline constexpr std::size_t kDeviceHeaderFixedBytes = 13;
 inline constexpr std::size_t kMaxDeviceHeaderBytes = kDeviceHeaderFixedBytes + kMaxDeviceNameBytes;
 
 struct DeviceChunkHeader {
-    std::string name;  // 1 … kMaxDeviceNameBytes letters, digits and "._:-"
+    std::string name;  // is_device_name()
     std::uint32_t instance = 0;
     std::uint32_t index = 0;  // from 0 for each device, without a gap
     bool config = false;      // the configuration chunk, which is the device's last

@@ -160,7 +160,7 @@ Result<std::vector<OfferedDevice>> devices_from(const Json& json) {
     for (const Json& entry : *found) {
         if (!entry.is_object()) return protocol_error("a device is not an object");
         OfferedDevice device;
-        device.name = text_or_empty(entry, "name", 63);
+        device.name = text_or_empty(entry, "name", kMaxDeviceNameBytes);
         device.kind = text_or_empty(entry, "kind", 32);
         device.words = text_or_empty(entry, "words", kMaxDeviceWords);
         if (device.name.empty()) return protocol_error("a device has no name");

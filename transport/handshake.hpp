@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/device_limits.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "transport/packet_builder.hpp"
@@ -23,11 +24,9 @@ enum class DeviceStateMode { kAuto, kOn, kOff };
 std::string_view name_of(DeviceStateMode mode);
 Result<DeviceStateMode> device_state_mode_from_name(std::string_view name);
 
-inline constexpr std::size_t kMaxDevices = 64;
-
 // A device whose state will come.
 struct OfferedDevice {
-    std::string name;  // 1 … 63 letters, digits and "._:-"
+    std::string name;  // is_device_name(), which decode_offer() leaves unchecked
     std::uint32_t instance = 0;
     std::string kind;   // "sim", "stream", "guest"
     std::string words;  // what the receiver must know of one of that kind

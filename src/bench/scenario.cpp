@@ -102,10 +102,8 @@ Status read_options(const Json& json, std::string_view key, Side side, OptionLis
     for (const auto& [name, value] : found->items()) {
         MIGRATE_ASSIGN(std::string text, option_value(name, value));
         MIGRATE_ASSIGN(const std::size_t row, find_option_for(name, side));
-        MIGRATE_ASSIGN([[maybe_unused]] const OptionValue parsed,
-                       parse_option(kOptions[row], text));
-        const std::string& key_of_it = name;
-        const auto same = [&](const auto& option) { return option.first == key_of_it; };
+        MIGRATE_TRY(parse_option(kOptions[row], text));
+        const auto same = [&name = name](const auto& option) { return option.first == name; };
         const auto old = std::find_if(to.begin(), to.end(), same);
         if (old != to.end()) {
             old->second = std::move(text);

@@ -11,23 +11,14 @@
 #include <string>
 #include <string_view>
 
+#include "base/device_limits.hpp"
 #include "base/error.hpp"
-#include "base/units.hpp"
 
 namespace migrate::devices {
 
-// Of a chunk, the configuration chunk too (QEMU's VFIO chunks are at most 1 MiB as well).
-inline constexpr std::size_t kMaxChunkBytes = kMiB;
-inline constexpr std::size_t kMaxNameBytes = 63;
-// In one migration; each has a thread on either side.
-inline constexpr std::size_t kMaxDevices = 64;
-
-// 1 … kMaxNameBytes letters, digits and "._:-", so that it can stand in any message.
-bool is_valid_name(std::string_view name);
-
 // What tells a device from all others, on both hosts.
 struct DeviceId {
-    std::string name;  // is_valid_name()
+    std::string name;  // is_device_name()
     std::uint32_t instance = 0;
 
     // "NAME", or "NAME#INSTANCE" where the instance is not 0.
@@ -51,8 +42,8 @@ class DeviceSource {
 
     // Once, before everything else.
     virtual Status begin(const std::stop_token& stop) = 0;
-    // Fills `buffer` (1 … kMaxChunkBytes) from its beginning with the next chunk and returns its
-    // size; 0: there are no more.
+    // Fills `buffer` (1 … kMaxDeviceChunkBytes) from its beginning with the next chunk and returns
+    // its size; 0: there are no more.
     virtual Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) = 0;
     // Once, after the last chunk: the configuration chunk, 1 … buffer.size() bytes.
     virtual Result<std::size_t> save_config(std::span<std::byte> buffer,

@@ -16,10 +16,10 @@ Result<DeviceId> parse_id(std::string_view text) {
     DeviceId id;
     const std::size_t hash = std::min(text.find('#'), text.size());
     id.name = text.substr(0, hash);
-    if (!is_valid_name(id.name)) {
+    if (!is_device_name(id.name)) {
         return make_error(ErrorKind::kUsage,
                           "'{}' is no device's name: 1 to {} letters, digits and ._:-", id.name,
-                          kMaxNameBytes);
+                          kMaxDeviceNameBytes);
     }
     if (hash == text.size()) return id;
     MIGRATE_ASSIGN(const std::uint64_t instance, parse_integer(text.substr(hash + 1)));

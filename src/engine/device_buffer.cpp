@@ -4,20 +4,18 @@
 
 namespace migrate::engine {
 
-using devices::kMaxChunkBytes;
-
 Status DeviceBuffer::check_limit(std::uint64_t limit_bytes, std::size_t devices) {
-    if (limit_bytes >= 2 * devices * kMaxChunkBytes) return {};
+    if (limit_bytes >= 2 * devices * kMaxDeviceChunkBytes) return {};
     return make_error(ErrorKind::kUsage,
                       "device-state-buffer: {} bytes are less than two chunks of {} bytes for each "
                       "of {} devices",
-                      limit_bytes, kMaxChunkBytes, devices);
+                      limit_bytes, kMaxDeviceChunkBytes, devices);
 }
 
 DeviceBuffer::DeviceBuffer(std::vector<devices::DeviceId> ids, std::uint64_t limit_bytes,
                            std::chrono::milliseconds patience)
     : limit_(limit_bytes),
-      common_limit_(limit_bytes - std::min(limit_bytes, ids.size() * kMaxChunkBytes)),
+      common_limit_(limit_bytes - std::min(limit_bytes, ids.size() * kMaxDeviceChunkBytes)),
       patience_(patience),
       pool_(limit_bytes) {
     for (devices::DeviceId& id : ids) {

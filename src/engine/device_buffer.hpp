@@ -16,7 +16,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -44,8 +43,8 @@ class DeviceBuffer {
     // Index of the device, or an Error that names what was asked for.
     Result<std::size_t> find(const devices::DeviceId& id) const;
 
-    // Channels: memory for a chunk of `bytes`, 1 … kMaxChunkBytes, waiting for room. An Error names
-    // the device: the chunk came before, comes after the configuration, or there is no room.
+    // Channels: memory for a chunk of `bytes`, 1 … kMaxDeviceChunkBytes, waiting for room. An Error
+    // names the device: the chunk came before, comes after the configuration, or there is no room.
     Result<Chunk> admit(std::size_t device, std::uint32_t index, bool config, std::size_t bytes,
                         const std::stop_token& stop);
     // Its content is there.

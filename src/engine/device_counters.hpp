@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/convergence.hpp"
 
@@ -65,5 +67,18 @@ struct DeviceCounters {
         report.total = time(total_us);
     }
 };
+
+// Of a side's devices: pointers to what has an `entry` (its id and kind) and `counters`.
+template <typename Devices>
+std::vector<DeviceReport> report_devices(const Devices& devices) {
+    std::vector<DeviceReport> reports;
+    for (const auto& device : devices) {
+        DeviceReport report{.name = device->entry.id.text(),
+                            .kind = std::string(name_of(device->entry.kind))};
+        device->counters.fill(report);
+        reports.push_back(std::move(report));
+    }
+    return reports;
+}
 
 }  // namespace migrate::engine

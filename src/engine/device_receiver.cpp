@@ -147,15 +147,4 @@ Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,
     return {};
 }
 
-std::vector<DeviceReport> DeviceReceiver::report() const {
-    std::vector<DeviceReport> reports;
-    for (const auto& device : devices_) {
-        DeviceReport report{.name = device->entry.id.text(),
-                            .kind = std::string(name_of(device->entry.kind))};
-        device->counters.fill(report);
-        reports.push_back(std::move(report));
-    }
-    return reports;
-}
-
 }  // namespace migrate::engine

@@ -59,7 +59,7 @@ class DeviceReceiver {
     bool all_in_turn_loaded() const { return turn_ == devices_.size(); }
 
     // Any thread.
-    std::vector<DeviceReport> report() const;
+    std::vector<DeviceReport> report() const { return report_devices(devices_); }
     // The most memory that waiting chunks took.
     std::uint64_t peak_bytes() const { return buffer_.peak_bytes(); }
 

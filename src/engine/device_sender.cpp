@@ -19,7 +19,7 @@ transport::DeviceChunkHeader header_of(const devices::DeviceId& id, const Outgoi
 
 DeviceSender::DeviceSender(std::vector<Entry> devices, unsigned channels)
     // Beside the queue, each device fills one chunk and each channel sends one.
-    : pool_((kQueuedPerChannel * channels + devices.size() + channels) * devices::kMaxChunkBytes),
+    : pool_((kQueuedPerChannel * channels + devices.size() + channels) * kMaxDeviceChunkBytes),
       queue_(kQueuedPerChannel * channels, devices.size()) {
     for (Entry& entry : devices) {
         devices_.push_back(std::make_unique<Device>());
@@ -144,17 +144,6 @@ Status DeviceSender::send_in_turn(const SendFrame& send, const std::stop_token& 
         }));
     }
     return {};
-}
-
-std::vector<DeviceReport> DeviceSender::report() const {
-    std::vector<DeviceReport> reports;
-    for (const auto& device : devices_) {
-        DeviceReport report{.name = device->entry.id.text(),
-                            .kind = std::string(name_of(device->entry.kind))};
-        device->counters.fill(report);
-        reports.push_back(std::move(report));
-    }
-    return reports;
 }
 
 }  // namespace migrate::engine

@@ -58,7 +58,7 @@ class DeviceSender {
         return memory_done_.load(std::memory_order_relaxed);
     }
     // Any thread.
-    std::vector<DeviceReport> report() const;
+    std::vector<DeviceReport> report() const { return report_devices(devices_); }
 
   private:
     struct Device {

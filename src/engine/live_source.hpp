@@ -18,7 +18,8 @@
 
 namespace migrate::engine {
 
-// Used by one thread.
+// Used by the thread that runs the migration, but for what says otherwise. Threads that send read
+// dirty() and given_back() in a round, which the gate between rounds keeps apart from collecting.
 class LiveSource {
   public:
     // `tracker` is the option dirty-tracker. Guest and memory outlive this.
@@ -29,7 +30,7 @@ class LiveSource {
     LiveSource(const LiveSource&) = delete;
     LiveSource& operator=(const LiveSource&) = delete;
 
-    // For its sent(), which the threads that send call.
+    // Its sent() and needs_sent() are for the threads that send.
     memory::DirtyTracker& tracker() { return *tracker_; }
     const memory::DirtyTracker& tracker() const { return *tracker_; }
     bool guest_runs() const { return guest_.running(); }
@@ -39,7 +40,7 @@ class LiveSource {
     // here on what went out with content is remembered, and counts as written if it was given back
     // when collect_more() looks.
     Status watch_given_back();
-    // Each run that goes out; any thread.
+    // Each run that goes out. Any thread, each page by one at a time.
     void note_sent(RegionId region, const PageRun& run);
 
     // From here on no write is missed.
@@ -59,16 +60,19 @@ class LiveSource {
 
     Status throttle(unsigned percent);
     Status pause();
+    // Once the guest is paused, by one thread: this one's, or that of the guest's device.
     Result<std::string> save_state() { return guest_.save_state(); }
+    // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
-    // The guest is the receiver's: it is not resumed here any more.
+    // The guest is the receiver's: it is not resumed here any more. Under the session's mutex, for
+    // handed_over(), which any thread asks under it.
     void hand_over() {
         guest_.give_away();
         handed_over_ = true;
     }
     bool handed_over() const { return handed_over_; }
-    // It is not after all: the receiver said that it will never run it.
+    // It is not after all: the receiver said that it will never run it. Under that mutex, too.
     void take_back() {
         guest_.take_back();
         handed_over_ = false;

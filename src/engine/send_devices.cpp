@@ -99,7 +99,8 @@ Status SendSession::migrate_image(std::uint64_t pages) {
     constexpr std::uint32_t kOnlyRound = 1;
     if (config_.devices.empty()) {
         MIGRATE_TRY(run_round(kOnlyRound, pages));
-        return complete();
+        MIGRATE_TRY(complete_image());
+        return {};
     }
     const auto us = [](Clock::duration time) {
         return std::chrono::duration_cast<Microseconds>(time);
@@ -113,8 +114,9 @@ Status SendSession::migrate_image(std::uint64_t pages) {
     DowntimeReport downtime{.last_round = us(memory_done - began)};
     MIGRATE_TRY(send_devices_in_turn());
     downtime.devices = us(Clock::now() - memory_done);
-    MIGRATE_ASSIGN(const transport::Done done, complete_image(downtime));
-    downtime.devices += Microseconds(done.devices_us);
+    MIGRATE_ASSIGN(const ImageEnd end, complete_image());
+    downtime.digest = end.digest;
+    downtime.devices += Microseconds(end.done.devices_us);
     downtime.total = us(Clock::now() - began);
     downtime.wire = std::max(
         Microseconds(0), downtime.total - downtime.last_round - downtime.devices - downtime.digest);
@@ -123,21 +125,16 @@ Status SendSession::migrate_image(std::uint64_t pages) {
     return {};
 }
 
-Status SendSession::complete() {
-    DowntimeReport unused;
-    MIGRATE_TRY(complete_image(unused));
-    return {};
-}
-
 // Nothing follows COMPLETE, so that both sides' byte counts end with it.
-Result<transport::Done> SendSession::complete_image(DowntimeReport& downtime) {
+Result<SendSession::ImageEnd> SendSession::complete_image() {
     const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();
     transport::Completion completion;
     MIGRATE_TRY(make_completion(completion));
-    downtime.digest = Microseconds(static_cast<std::int64_t>(DeviceCounters::us_since(began)));
+    const Microseconds digest(static_cast<std::int64_t>(DeviceCounters::us_since(began)));
     link_->stop_sending_heartbeats();
     MIGRATE_TRY(link_->send(transport::FrameType::kComplete, transport::encode(completion)));
-    return await_done(completion);
+    MIGRATE_ASSIGN(const transport::Done done, await_done(completion));
+    return ImageEnd{done, digest};
 }
 
 }  // namespace migrate::engine

@@ -232,9 +232,13 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
 }
 
 Status SendSession::await_continue() {
+    {
+        // First: whoever hears of the state may answer at once.
+        const std::scoped_lock lock(mutex_);
+        awaits_continue_ = true;
+    }
     core_.set_status(MigrationStatus::kPreSwitchover);
     std::unique_lock lock(mutex_);
-    awaits_continue_ = true;
     const bool came = continued_.wait(lock, core_.token(), [this] { return may_switch_over_; });
     awaits_continue_ = false;
     return came ? Status() : Status(cancelled());

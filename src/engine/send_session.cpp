@@ -81,6 +81,7 @@ Status SendSession::settle(Status result) {
     if (!live_) return status;
     if (!status && live_->handed_over()) {
         if (link_->peer_disclaims_guest()) {
+            const std::scoped_lock lock(mutex_);
             live_->take_back();
         } else {
             status = std::move(status).error().with_context(
@@ -410,8 +411,8 @@ Report SendSession::report() const {
         {"verify", config_.verify ? "digest" : "none"},
         {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
     };
-    if (!accepted_.sink.empty()) report.settings.emplace_back("sink", accepted_.sink);
     if (!accepted_.sink.empty()) {
+        report.settings.emplace_back("sink", accepted_.sink);
         report.settings.emplace_back("multifd-device-state", accepted_.device_state ? "on" : "off");
     }
     if (devices_) report.devices = devices_->report();

@@ -74,7 +74,11 @@ class SendSession {
     Status start_devices();
     Status send_devices_in_turn();
     Status migrate_image(std::uint64_t pages);
-    Result<transport::Done> complete_image(DowntimeReport& downtime);
+    struct ImageEnd {
+        transport::Done done;
+        Microseconds digest;  // making ours
+    };
+    Result<ImageEnd> complete_image();
     Status migrate_live();
     Status switch_over(std::uint32_t round, Microseconds expected);
     Status await_continue();
@@ -95,7 +99,6 @@ class SendSession {
     void classify(RegionId region, const PageRun& run);
     Status make_completion(transport::Completion& completion);
     Result<transport::Done> await_done(const transport::Completion& completion);
-    Status complete();
     Status await_workers(std::uint32_t round);
     void stop_workers();
     Status settle(Status result);

@@ -57,7 +57,7 @@ Result<std::vector<DeviceSpec>> devices_from_offer(
     for (const transport::OfferedDevice& device : offered) {
         DeviceSpec spec;
         spec.id = {device.name, device.instance};
-        if (!devices::is_valid_name(device.name)) {
+        if (!is_device_name(device.name)) {
             return make_error(ErrorKind::kProtocol, "'{}' is no device's name", device.name);
         }
         if (device.kind == name_of(DeviceKind::kSimulated)) {

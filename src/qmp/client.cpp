@@ -3,14 +3,14 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <span>
 #include <string>
 
+#include "base/fd_passing.hpp"
 #include "base/log.hpp"
 #include "qmp/unix_address.hpp"
 
@@ -36,25 +36,6 @@ std::string shown(const Json& object, const char* key) {
 
 std::string brief(const Json& message) {
     return message.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
-}
-
-// As ::send() without waiting, with a descriptor unless it is -1.
-ssize_t send_some(int socket, std::string_view text, int fd) {
-    iovec part{const_cast<char*>(text.data()), text.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (fd >= 0) {
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
-    return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 bool has_object(const Json& message, const char* key) {
@@ -240,6 +221,13 @@ Result<Json> Client::find_event(std::string_view name, Wait& wait) {
     }
 }
 
+Status Client::await_input(milliseconds longest, const std::stop_token& stop) {
+    Wait wait(longest, stop);
+    Status status = wait.ready(socket_.get(), POLLIN);
+    if (!status && status.error().kind() == ErrorKind::kTimeout) return {};
+    return status;
+}
+
 void Client::forget_events(std::string_view name) {
     std::erase_if(events_, [name](const Json& event) { return event["event"] == name; });
 }
@@ -262,7 +250,8 @@ Status Client::send(std::string_view line, Wait& wait, int fd) {
     if (broken_) return *broken_;
     const std::size_t whole = line.size();
     while (!line.empty()) {
-        const ssize_t sent = send_some(socket_.get(), line, fd);
+        const ssize_t sent =
+            send_with_fd(socket_.get(), std::as_bytes(std::span(line)), fd, MSG_DONTWAIT);
         if (sent >= 0) {
             fd = -1;  // it went with the first byte
             line.remove_prefix(static_cast<std::size_t>(sent));

@@ -58,6 +58,9 @@ class Client {
     Result<Json> wait_event(std::string_view name, std::chrono::milliseconds timeout,
                             const std::stop_token& stop);
 
+    // Until the peer says something or is gone, which the next call will tell, or for `longest`.
+    Status await_input(std::chrono::milliseconds longest, const std::stop_token& stop);
+
     // Forgets the events of that name that have come and were not given out.
     void forget_events(std::string_view name);
     // The process that listened on the socket; 0 if it is in a namespace that cannot be seen.

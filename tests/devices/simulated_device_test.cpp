@@ -94,7 +94,7 @@ TEST_CASE("a simulated device takes the time that it was given, and only one its
     for (std::uint32_t i = 0; i < 2; ++i) {
         threads.emplace_back([&, i] {
             const auto source = make_simulated_source({"vf", i}, spec, bus);
-            save_all(*source, kMaxChunkBytes);
+            save_all(*source, kMaxDeviceChunkBytes);
         });
     }
     threads.clear();

@@ -1,5 +1,6 @@
 #include "e2e/live_run.hpp"
 
+#include <csignal>
 #include <cstdlib>
 
 #include "catch.hpp"
@@ -8,11 +9,18 @@ namespace migrate::e2e {
 namespace {
 
 using nlohmann::json;
+using std::chrono::milliseconds;
 
 std::vector<std::string> joined(std::vector<std::string> words,
                                 const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
     return words;
+}
+
+void kill_after(Process& side, milliseconds when) {
+    side.ended_within(when);
+    side.signal(SIGKILL);
+    side.wait();
 }
 
 }  // namespace
@@ -62,6 +70,27 @@ GuestPlace judge_guest(Process& sender, Process& receiver) {
     CHECK((received == 0) == arrived);
     if (sent == 0) CHECK(arrived);
     return arrived ? GuestPlace::kReceiver : stayed ? GuestPlace::kSender : GuestPlace::kNowhere;
+}
+
+void kill_sender(LiveRun& run, milliseconds when) {
+    kill_after(run.sender, when);
+    // A receiver to which no sender came would go on waiting for one.
+    if (!run.receiver->ended_within(milliseconds(3000))) run.receiver->signal(SIGINT);
+    const int code = run.receiver->wait();
+    INFO(run.sender.both() << run.receiver->both());
+    CHECK((code == 0 || code == 1));
+    // Exit code 0 says that the guest is here; then it has to have been checked.
+    CHECK(guest_went_on(run.receiver.process()) == (code == 0));
+}
+
+bool kill_receiver(LiveRun& run, milliseconds when) {
+    kill_after(run.receiver.process(), when);
+    const int code = run.sender.wait();
+    INFO(run.sender.both() << run.receiver->both());
+    CHECK((code == 0 || code == 1));
+    const bool given_away = gave_guest_away(run.sender);
+    CHECK(guest_went_on(run.sender) != given_away);
+    return given_away;
 }
 
 void check_arrived(LiveRun& run) {

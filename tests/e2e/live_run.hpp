@@ -1,6 +1,7 @@
 // A guest on its way between two processes, and what has to hold of it afterwards.
 #pragma once
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ enum class GuestPlace { kSender, kReceiver, kNowhere };
 // they did, said and returned agrees: it is never at both, and nowhere only if the sender had given
 // it away and the receiver did not come to take it.
 GuestPlace judge_guest(Process& sender, Process& receiver);
+
+// Kills a side after that time, unless it has ended by itself, and awaits the other, whose word on
+// where the guest is has to be true. kill_receiver(): whether the guest was the receiver's then.
+void kill_sender(LiveRun& run, std::chrono::milliseconds when);
+bool kill_receiver(LiveRun& run, std::chrono::milliseconds when);
 
 // Awaits the end of both sides: the guest went on at the receiver, with every write, and the
 // figures add up.

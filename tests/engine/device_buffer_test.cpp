@@ -10,13 +10,12 @@ namespace migrate::engine {
 namespace {
 
 using Catch::Matchers::Contains;
-using devices::kMaxChunkBytes;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kSmall = 100;
 
 // Two devices, "a" and "b#1".
-DeviceBuffer make_buffer(std::uint64_t limit = 4 * kMaxChunkBytes,
+DeviceBuffer make_buffer(std::uint64_t limit = 4 * kMaxDeviceChunkBytes,
                          milliseconds patience = milliseconds(20)) {
     return DeviceBuffer({{"a", 0}, {"b", 1}}, limit, patience);
 }
@@ -102,12 +101,12 @@ TEST_CASE("memory stays within the limit, and a full buffer makes channels wait"
     DeviceBuffer buffer = make_buffer();
     buffer.open();
     // Half of the limit is kept for the chunks that are needed next.
-    put(buffer, 0, 1, false, kMaxChunkBytes);
-    put(buffer, 0, 2, false, kMaxChunkBytes);
-    put(buffer, 0, 0, false, kMaxChunkBytes);
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 2, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 0, false, kMaxDeviceChunkBytes);
     std::atomic<bool> admitted{false};
     std::jthread channel([&] {
-        put(buffer, 0, 3, true, kMaxChunkBytes);
+        put(buffer, 0, 3, true, kMaxDeviceChunkBytes);
         admitted = true;
     });
     CHECK_FALSE(admitted.load());
@@ -116,46 +115,47 @@ TEST_CASE("memory stays within the limit, and a full buffer makes channels wait"
     channel.join();
     CHECK(take(buffer, 0) == 2);
     CHECK(take(buffer, 0) == 3);
-    CHECK(buffer.peak_bytes() <= 4 * kMaxChunkBytes);
-    CHECK(buffer.peak_bytes() >= 3 * kMaxChunkBytes);
+    CHECK(buffer.peak_bytes() <= 4 * kMaxDeviceChunkBytes);
+    CHECK(buffer.peak_bytes() >= 3 * kMaxDeviceChunkBytes);
 }
 
 TEST_CASE("a full buffer that is opened in time makes channels wait, and loses nothing") {
-    DeviceBuffer buffer = make_buffer(4 * kMaxChunkBytes, milliseconds(60'000));
-    put(buffer, 0, 0, false, kMaxChunkBytes);
-    put(buffer, 0, 1, false, kMaxChunkBytes);
-    std::jthread channel([&] { put(buffer, 0, 2, true, kMaxChunkBytes); });
+    DeviceBuffer buffer = make_buffer(4 * kMaxDeviceChunkBytes, milliseconds(60'000));
+    put(buffer, 0, 0, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    std::jthread channel([&] { put(buffer, 0, 2, true, kMaxDeviceChunkBytes); });
     buffer.open();
     for (std::uint32_t index = 0; index < 3; ++index) CHECK(take(buffer, 0) == index);
 }
 
 TEST_CASE("a full buffer that nobody opens is an error, after patience") {
     DeviceBuffer buffer = make_buffer();
-    put(buffer, 0, 1, false, kMaxChunkBytes);
-    put(buffer, 0, 2, false, kMaxChunkBytes);
-    CHECK_THAT(refusal(buffer, 0, 3, false, kMaxChunkBytes),
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 2, false, kMaxDeviceChunkBytes);
+    CHECK_THAT(refusal(buffer, 0, 3, false, kMaxDeviceChunkBytes),
                Contains("device a: chunk 3") && Contains("before SWITCHOVER_START"));
 }
 
 TEST_CASE("a buffer full of what cannot be loaded yet is an error that names what is missing") {
     DeviceBuffer buffer = make_buffer();
     buffer.open();
-    put(buffer, 0, 1, false, kMaxChunkBytes);
-    put(buffer, 0, 2, false, kMaxChunkBytes);
-    CHECK_THAT(refusal(buffer, 0, 3, false, kMaxChunkBytes), Contains("device a: chunk 0 has not"));
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 2, false, kMaxDeviceChunkBytes);
+    CHECK_THAT(refusal(buffer, 0, 3, false, kMaxDeviceChunkBytes),
+               Contains("device a: chunk 0 has not"));
 }
 
 TEST_CASE("a stop ends every wait") {
-    DeviceBuffer buffer = make_buffer(4 * kMaxChunkBytes, milliseconds(60'000));
+    DeviceBuffer buffer = make_buffer(4 * kMaxDeviceChunkBytes, milliseconds(60'000));
     buffer.open();
-    put(buffer, 0, 1, false, kMaxChunkBytes);
-    put(buffer, 0, 2, false, kMaxChunkBytes);
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 2, false, kMaxDeviceChunkBytes);
     std::stop_source stop;
     std::optional<ErrorKind> admitted;
     std::optional<ErrorKind> given;
     // What they get is looked at when they have ended: CHECK is for one thread.
     std::jthread channel([&] {
-        admitted = buffer.admit(0, 3, false, kMaxChunkBytes, stop.get_token()).error().kind();
+        admitted = buffer.admit(0, 3, false, kMaxDeviceChunkBytes, stop.get_token()).error().kind();
     });
     std::jthread loader([&] { given = buffer.next(1, stop.get_token()).error().kind(); });
     stop.request_stop();
@@ -166,8 +166,8 @@ TEST_CASE("a stop ends every wait") {
 }
 
 TEST_CASE("a limit of less than two chunks a device is refused") {
-    must(DeviceBuffer::check_limit(4 * kMaxChunkBytes, 2));
-    CHECK_FALSE(DeviceBuffer::check_limit(4 * kMaxChunkBytes - 1, 2));
+    must(DeviceBuffer::check_limit(4 * kMaxDeviceChunkBytes, 2));
+    CHECK_FALSE(DeviceBuffer::check_limit(4 * kMaxDeviceChunkBytes - 1, 2));
     must(DeviceBuffer::check_limit(0, 0));
 }
 

@@ -205,7 +205,7 @@ std::deque<Sent> random_order(Dice& dice, std::uint32_t devices) {
         const auto which = static_cast<std::ptrdiff_t>(dice.roll(0, next.size() - 1));
         Sent& chunk = next[static_cast<std::size_t>(which)];
         chunk.config = chunk.index == last[chunk.device];
-        chunk.bytes = dice.roll(1, dice.one_in(4) ? devices::kMaxChunkBytes : 8192);
+        chunk.bytes = dice.roll(1, dice.one_in(4) ? kMaxDeviceChunkBytes : 8192);
         order.push_back(chunk);
         ++chunk.index;
         if (order.back().config) next.erase(next.begin() + which);
@@ -220,7 +220,7 @@ TEST_CASE("devices load whole and in order under any delays, from any number of 
         Dice dice(seed + static_cast<unsigned>(run));
         const auto devices = static_cast<std::uint32_t>(dice.roll(1, 5));
         // As small as it may be, so that channels wait.
-        const std::uint64_t buffer = 2 * devices * devices::kMaxChunkBytes;
+        const std::uint64_t buffer = 2 * devices * kMaxDeviceChunkBytes;
         Loading loading(devices, buffer, static_cast<unsigned>(dice.roll(0, 50)));
         std::deque<Sent> order = random_order(dice, devices);
         std::mutex mutex;

@@ -1,6 +1,8 @@
 // Processes that are not ours: what is undone when this one dies, throttling, and the words that
 // name them.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/fd.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/process_guest.hpp"
 #include "guest/external/throttle.hpp"
@@ -175,6 +178,43 @@ TEST_CASE("a cgroup is a process's own only with all its threads and nobody else
         CHECK(find_cpu_knob(sleeper.pid()).path.empty());
     }
     std::filesystem::remove(root);
+}
+
+TEST_CASE("a freezer of either version stands the process still before pause() returns") {
+    const TemporaryFolder folder;
+    write_file(folder / "ram", std::string(kPageSize, 'r'));
+    const UniqueFd file(::open((folder / "ram").c_str(), O_RDWR | O_CLOEXEC));
+    const Mapping inherited = must(Mapping::create({.size = kPageSize,
+                                                    .protection = PROT_READ | PROT_WRITE,
+                                                    .flags = MAP_SHARED,
+                                                    .fd = file.get(),
+                                                    .what = "the process's memory"}));
+    struct Version {
+        std::string root;
+        std::string file;
+        std::string frozen;
+    };
+    for (const Version& version :
+         {Version{"/sys/fs/cgroup/freezer/", "/freezer.state", "FROZEN\n"},
+          Version{"/sys/fs/cgroup/unified/", "/cgroup.events", "populated 1\nfrozen 1\n"},
+          Version{"/sys/fs/cgroup/", "/cgroup.events", "populated 1\nfrozen 1\n"}}) {
+        const std::string group = version.root + "migrate-test-" + std::to_string(::getpid());
+        std::error_code failed;
+        if (!std::filesystem::create_directory(group, failed)) continue;
+        if (std::filesystem::exists(group + version.file)) {
+            INFO(group);
+            const Sleeper sleeper;
+            must(write_knob(group + "/cgroup.procs", std::to_string(sleeper.pid())));
+            const guest::Machine machine = must(open_process_machine(
+                "pid:", fmt::format("{},map={},pause=freezer", sleeper.pid(), folder / "ram")));
+            for (int turn = 0; turn < 3; ++turn) {
+                must(machine.guest->pause());
+                CHECK(read_file(group + version.file) == version.frozen);
+                must(machine.guest->resume());
+            }
+        }
+        std::filesystem::remove(group);
+    }
 }
 
 TEST_CASE("a source that is a QEMU or a process is refused where its words are wrong") {

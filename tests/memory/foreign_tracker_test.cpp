@@ -225,6 +225,12 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
     if (!can_attach()) return;
     Other other;
     other.tell(-900);
+    // As RemoteCall wants it.
+    sigset_t stops;
+    sigset_t before;
+    ::sigemptyset(&stops);
+    ::sigaddset(&stops, SIGCHLD);
+    REQUIRE(::pthread_sigmask(SIG_BLOCK, &stops, &before) == 0);
     RemoteCall call(other.pid(), must(find_syscall_instruction(other.pid())));
     REQUIRE(call.seize() == 0);
     REQUIRE(call.stop(std::chrono::seconds(2)) == 0);
@@ -233,6 +239,7 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
     CHECK(call.error() == ETIMEDOUT);
     CHECK_FALSE(call.run(SYS_getpid, 0));
     call.let_go();
+    REQUIRE(::pthread_sigmask(SIG_SETMASK, &before, nullptr) == 0);
     CHECK(other.answer() == 0);
     CHECK(other.ask(1) == 0);
 }

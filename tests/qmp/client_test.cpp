@@ -75,6 +75,18 @@ Error adopt_error(const std::string& script, milliseconds timeout = kLong) {
     return client.error();
 }
 
+TEST_CASE("a client that awaits input wakes at a word or the peer's end, and else in time") {
+    Fake fake("");
+    must(fake.client().await_input(kNow, {}));
+    fake.peer().write(R"({"event": "STOP"})"
+                      "\r\n");
+    must(fake.client().await_input(kLong, {}));
+    CHECK(must(fake.wait_event("STOP", kNow))["event"] == "STOP");
+    fake.peer().close();
+    must(fake.client().await_input(kLong, {}));
+    CHECK(kind_of(fake.execute()) == ErrorKind::kLostConnection);
+}
+
 TEST_CASE("client and server understand one another") {
     const TemporaryFolder folder;
     const std::string address = "unix:" + folder / "qmp";

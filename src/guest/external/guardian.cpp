@@ -12,8 +12,8 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
-#include <thread>
 
 #include "guest/qemu/undo_commands.hpp"
 #include "qmp/message.hpp"
@@ -55,17 +55,19 @@ int send_signal(int process, int number) {
 }
 
 // A pidfd is readable once its process has ended.
-bool is_there(int process) {
+bool stays(int process, std::chrono::milliseconds time) {
     pollfd polled{process, POLLIN, 0};
-    return ::poll(&polled, 1, 0) == 0;
+    return ::poll(&polled, 1, static_cast<int>(time.count())) == 0;
 }
 
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
     if (undo.commands.empty()) return;
-    const auto keep_trying = [has_process] { return has_process && is_there(kProcess); };
-    const Status done = run_undo_commands(qmp, undo.commands, keep_trying);
+    const auto guest_stays = [has_process](std::chrono::milliseconds time) {
+        return has_process && stays(kProcess, time);
+    };
+    const Status done = run_undo_commands(qmp, undo.commands, guest_stays);
     fmt::print(stderr, "migrate: its process left a guest behind; {}\n",
                done ? "the guest was put right again"
                     : "the guest cannot be put right: " + done.error().message());
@@ -144,7 +146,9 @@ Status Guardian::signal(int number) const {
 
 void Guardian::act() { socket_.reset(); }
 
-bool Guardian::alive() const { return !process_ || is_there(process_.get()); }
+bool Guardian::alive() const {
+    return !process_ || stays(process_.get(), std::chrono::milliseconds(0));
+}
 
 Status write_knob(const std::string& path, const std::string& content) {
     const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));

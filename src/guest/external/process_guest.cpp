@@ -1,10 +1,12 @@
 #include "guest/external/process_guest.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -13,6 +15,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,6 +37,7 @@ using Clock = std::chrono::steady_clock;
 // There is nothing but memory to be said of a process.
 constexpr std::string_view kState = "MPRC\1";
 constexpr std::chrono::milliseconds kStopPatience{5000};
+constexpr std::chrono::microseconds kLookAgain{200};
 
 enum class PauseBy { kNothing, kSigstop, kFreezer };
 
@@ -80,21 +84,28 @@ struct Freezer {
     std::string thaw;
     std::string state;   // a file …
     std::string frozen;  // … one of whose lines is this once all stand still
+    bool tells = false;  // by POLLPRI that the file has changed
 };
 
 Freezer find_freezer(pid_t pid) {
     if (const std::string group = own_cgroup(pid, "cgroup.freeze", ""); !group.empty()) {
-        return {group + "/cgroup.freeze", "1", "0", group + "/cgroup.events", "frozen 1"};
+        return {group + "/cgroup.freeze", "1", "0", group + "/cgroup.events", "frozen 1", true};
     }
     if (const std::string group = own_cgroup(pid, "freezer.state", "freezer"); !group.empty()) {
-        return {group + "/freezer.state", "FROZEN", "THAWED", group + "/freezer.state", "FROZEN"};
+        return {group + "/freezer.state", "FROZEN", "THAWED",
+                group + "/freezer.state", "FROZEN", false};
     }
     return {};
 }
 
-bool has_line(const std::string& path, std::string_view wanted) {
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) {
+// Of a file of the kernel's, which is read from its beginning: only then does it tell of the next
+// change.
+bool has_line(int file, std::string_view wanted) {
+    std::array<char, 256> text{};
+    const ssize_t size = ::pread(file, text.data(), text.size(), 0);
+    if (size <= 0) return false;
+    std::istringstream lines(std::string(text.data(), static_cast<std::size_t>(size)));
+    for (std::string line; std::getline(lines, line);) {
         if (line == wanted) return true;
     }
     return false;
@@ -115,15 +126,21 @@ bool all_stopped(pid_t pid) {
     return !failed;
 }
 
-// Neither way of stopping a process tells when it is done.
+// Until done(), which is looked at whenever `told` has a POLLPRI. With -1, again and again: the
+// kernel tells only the parent of a process, or who traces it, that it stopped, and nobody that a
+// freezer of cgroup version 1 has frozen.
 template <typename Done>
-Status await(std::string_view what, Done done) {
+Status await_standstill(std::string_view what, int told, Done done) {
     const auto until = Clock::now() + kStopPatience;
     while (!done()) {
-        if (Clock::now() >= until) {
+        const auto left = std::chrono::ceil<std::chrono::microseconds>(until - Clock::now());
+        if (left.count() <= 0) {
             return make_error(ErrorKind::kTimeout, "{} within {} ms", what, kStopPatience.count());
         }
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        const auto wait = told < 0 ? std::min(left, kLookAgain) : left;
+        const timespec time{wait.count() / 1'000'000, wait.count() % 1'000'000 * 1000};
+        pollfd polled{told, POLLPRI, 0};
+        static_cast<void>(::ppoll(&polled, 1, &time, nullptr));
     }
     return {};
 }
@@ -158,13 +175,10 @@ class ProcessGuest final : public Guest {
         }
         if (by_ == PauseBy::kSigstop) {
             MIGRATE_TRY(guardian_->signal(SIGSTOP));
-            MIGRATE_TRY(await("the process did not stop", [this] { return all_stopped(pid_); }));
-        } else if (by_ == PauseBy::kFreezer) {
-            MIGRATE_TRY(write_knob(freezer_.knob, freezer_.freeze));
-            MIGRATE_TRY(await("the process's cgroup did not freeze",
-                              [this] { return has_line(freezer_.state, freezer_.frozen); }));
+            return await_standstill("the process did not stop", -1,
+                                    [this] { return all_stopped(pid_); });
         }
-        return {};
+        return by_ == PauseBy::kFreezer ? freeze() : Status();
     }
 
     Status resume() override {
@@ -197,6 +211,14 @@ class ProcessGuest final : public Guest {
     }
 
   private:
+    Status freeze() const {
+        const UniqueFd state(::open(freezer_.state.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!state) return Error::system("open " + freezer_.state, errno);
+        MIGRATE_TRY(write_knob(freezer_.knob, freezer_.freeze));
+        return await_standstill("the process's cgroup did not freeze",
+                                freezer_.tells ? state.get() : -1,
+                                [&] { return has_line(state.get(), freezer_.frozen); });
+    }
     Undo undo_all() const {
         Undo undo = throttle_->undo();
         if (by_ == PauseBy::kSigstop) undo.wake = true;

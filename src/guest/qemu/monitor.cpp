@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/log.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
@@ -201,7 +202,7 @@ Status Monitor::plan_capabilities() {
                           version());
     }
     if (changes.empty()) return {};
-    changes_.push_back(command_line("migrate-set-capabilities", {{"capabilities", changes}}));
+    changes_.push_back({"migrate-set-capabilities", {{"capabilities", changes}}});
     undo_.push_back(command_line("migrate-set-capabilities", {{"capabilities", undo}}));
     return {};
 }
@@ -215,16 +216,13 @@ Status Monitor::plan_parameters() {
         changes["tls-creds"] = "";
         undo["tls-creds"] = tls;
     }
-    changes_.push_back(command_line("migrate-set-parameters", changes));
+    changes_.push_back({"migrate-set-parameters", std::move(changes)});
     undo_.push_back(command_line("migrate-set-parameters", undo));
     return {};
 }
 
 Status Monitor::change_settings() {
-    for (const std::string& text : changes_) {
-        const Json command = Json::parse(text, nullptr, false);
-        MIGRATE_TRY(ask(command["execute"].get<std::string>(), command["arguments"]));
-    }
+    for (const Change& change : changes_) MIGRATE_TRY(ask(change.command, change.arguments));
     return {};
 }
 
@@ -237,6 +235,13 @@ Status Monitor::put_back() {
         undo_.pop_back();
     }
     return first;
+}
+
+void Monitor::put_back_or_warn() {
+    const Status done = put_back();
+    if (!done) {
+        log::warning("QEMU's migration settings were not put back: {}", done.error().message());
+    }
 }
 
 // One end of a new socket, whose other end QEMU has under kFdName.

@@ -70,6 +70,8 @@ class Monitor {
     const std::vector<std::string>& undo() const { return undo_; }
     // What is refused is left out; what did not reach QEMU stays in undo().
     Status put_back();
+    // The same, with a warning where it fails.
+    void put_back_or_warn();
 
     // QEMU's devices, and what memory of its own is not shared, as QEMU writes them; at most
     // `limit` bytes. The guest is paused, and change_settings() was called.
@@ -85,6 +87,10 @@ class Monitor {
     Status reconnect();
 
   private:
+    struct Change {
+        std::string_view command;
+        qmp::Json arguments;
+    };
     Monitor(std::string address, std::unique_ptr<qmp::Client> client)
         : address_(std::move(address)),
           peer_pid_(client->peer_pid()),
@@ -101,8 +107,8 @@ class Monitor {
     pid_t peer_pid_;
     qmp::Json version_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
-    std::vector<std::string> changes_;     // as undo_: commands in QMP's own words
-    std::vector<std::string> undo_;
+    std::vector<Change> changes_;
+    std::vector<std::string> undo_;  // in QMP's own words, as a guardian wants them
 };
 
 }  // namespace migrate::guest

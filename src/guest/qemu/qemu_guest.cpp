@@ -80,7 +80,7 @@ QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian>
 QemuGuest::~QemuGuest() {
     const Status resumed = !given_away_ && ran_ ? resume() : Status();
     throttle_.reset();
-    put_back();
+    monitor_->put_back_or_warn();
     if (!resumed) {
         log::error("the guest is paused, and a process stays behind to have it run again: {}",
                    resumed.error().message());
@@ -88,13 +88,6 @@ QemuGuest::~QemuGuest() {
     }
     if (!given_away_ && !ran_ && was_saved_) {
         log::warning("the guest stays paused, in QEMU's state 'postmigrate'; {}", kHowToRetry);
-    }
-}
-
-void QemuGuest::put_back() {
-    const Status done = monitor_->put_back();
-    if (!done) {
-        log::warning("QEMU's migration settings were not put back: {}", done.error().message());
     }
 }
 
@@ -145,7 +138,7 @@ Status QemuGuest::wake_up() {
     // runs as soon as that is over.
     MIGRATE_TRY(monitor_->end_migration());
     MIGRATE_TRY(monitor_->insist(std::string(kContinue)));
-    put_back();
+    monitor_->put_back_or_warn();
     return {};
 }
 

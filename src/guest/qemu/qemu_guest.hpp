@@ -44,7 +44,6 @@ class QemuGuest final : public Guest {
   private:
     Status entrust(bool resume);
     Status wake_up();
-    void put_back();
 
     std::unique_ptr<Monitor> monitor_;
     std::unique_ptr<Guardian> guardian_;

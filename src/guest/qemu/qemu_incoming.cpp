@@ -130,10 +130,7 @@ class QemuLoader final : public GuestLoader {
         if (now != "paused") {
             return make_error("QEMU is '{}' after it loaded the guest, and not paused", now);
         }
-        const Status put_back = monitor.put_back();
-        if (!put_back) {
-            log::warning("QEMU's settings were not put back: {}", put_back.error().message());
-        }
+        monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
     }
 

@@ -1,7 +1,6 @@
 #include "guest/qemu/undo_commands.hpp"
 
 #include <chrono>
-#include <thread>
 
 namespace migrate::guest {
 namespace {
@@ -37,17 +36,18 @@ Status run_undo_command(qmp::Client& client, const std::string& command) {
         if (done.error().kind() != ErrorKind::kPeer || Clock::now() >= until) {
             return std::move(done).error();
         }
-        // QEMU tells nobody when the end of a migration is all over.
-        std::this_thread::sleep_for(kRetry);
+        // QEMU tells nobody when the end of a migration is all over; what it does say comes before.
+        MIGRATE_TRY(client.await_input(kRetry, {}));
     }
 }
 
 Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands,
-                         const std::function<bool()>& keep_trying) {
+                         const std::function<bool(milliseconds)>& stays) {
     while (true) {
         Status status = run_all(qmp_address, commands);
-        if (status || status.error().kind() == ErrorKind::kPeer || !keep_trying()) return status;
-        std::this_thread::sleep_for(kReconnect);
+        if (status || status.error().kind() == ErrorKind::kPeer || !stays(kReconnect)) {
+            return status;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // Putting a QEMU right after a migration that did not end well.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,9 +16,10 @@ namespace migrate::guest {
 Status run_undo_command(qmp::Client& client, const std::string& command);
 
 // Connects to the QMP socket and does so with each command in turn. Where the connection cannot be
-// made or breaks, as while somebody else uses the socket, it begins anew for as long as
-// `keep_trying` says so. The Error is the first that remained.
+// made or breaks, as while somebody else uses the socket, it begins anew for as long as the QEMU
+// stays: that waits so long for its end, and says whether it did not come. The Error is the first
+// that remained.
 Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands,
-                         const std::function<bool()>& keep_trying);
+                         const std::function<bool(std::chrono::milliseconds)>& stays);
 
 }  // namespace migrate::guest

@@ -1,113 +1,21 @@
 // A program for DSA devices as others write them: it opens a work queue's node, maps it, and runs
 // ENQCMD and MOVDIR64B. It knows of no software device, and checks what it gets.
 // Usage: softdsa_client CASE. Exits with 0, or says which expectation failed and exits with 1.
-#include <cpuid.h>
-#include <fcntl.h>
-#include <immintrin.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <cerrno>
-#include <csetjmp>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 #include <thread>
 #include <vector>
 
-#include "accel/dsa/descriptor.hpp"
+#include "tests/softdsa/client/signal_cases.hpp"
+#include "tests/softdsa/client/work_queue.hpp"
 
+namespace softdsa_client {
 namespace {
-
-using namespace migrate::accel::dsa;
-
-constexpr const char* kShared = "/dev/dsa/wq0.0";
-constexpr const char* kDedicated = "/dev/dsa/wq0.1";
-constexpr std::uint32_t kPage = 4096;
-
-#define EXPECT(condition)                                                                    \
-    do {                                                                                     \
-        if (!(condition)) {                                                                  \
-            std::fprintf(stderr, "%s:%d: %s does not hold (errno %d)\n", __FILE__, __LINE__, \
-                         #condition, errno);                                                 \
-            std::_Exit(1);                                                                   \
-        }                                                                                    \
-    } while (false)
-
-[[gnu::target("enqcmd")]] bool enqcmd(void* portal, const void* descriptor) {
-    _mm_sfence();
-    return _enqcmd(portal, descriptor) != 0;  // ZF: the queue was full
-}
-
-[[gnu::target("movdir64b")]] void movdir64b(void* portal, const void* descriptor) {
-    _mm_sfence();
-    _movdir64b(portal, descriptor);
-}
-
-bool cpu_has_movdir64b() {
-    unsigned a = 0;
-    unsigned b = 0;
-    unsigned c = 0;
-    unsigned d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c & 1U << 28U) != 0;
-}
-
-int open_queue(const char* path) {
-    const int fd = ::open(path, O_RDWR | O_CLOEXEC);
-    EXPECT(fd >= 0);
-    return fd;
-}
-
-void* map_queue(int fd) {
-    void* portal = ::mmap(nullptr, kPage, PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    EXPECT(portal != MAP_FAILED);
-    return portal;
-}
-
-void* map_path(const char* path) {
-    const int fd = open_queue(path);
-    void* portal = map_queue(fd);
-    ::close(fd);
-    return portal;
-}
-
-std::byte* pages(std::size_t count) {
-    void* memory =
-        ::mmap(nullptr, count * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    EXPECT(memory != MAP_FAILED);
-    return static_cast<std::byte*>(memory);
-}
-
-struct Task {
-    Descriptor descriptor;
-    CompletionRecord record;
-
-    explicit Task(Opcode opcode = Opcode::kNoop) {
-        descriptor.set(opcode, kFlagCompletionAddressValid | kFlagRequestCompletion);
-        descriptor.completion_address = address_of(&record);
-    }
-    std::uint8_t wait() const {
-        for (int i = 0; i < 10'000; ++i) {
-            const std::uint8_t status = record.status.load(std::memory_order_acquire);
-            if (status != 0) return status;
-            ::usleep(1000);
-        }
-        EXPECT(!"the record was written within 10 s");
-        return 0;
-    }
-    std::uint8_t run(void* portal) {
-        record.status = 0;
-        while (enqcmd(portal, &descriptor)) _mm_pause();
-        return wait();
-    }
-};
 
 void test_enqcmd() {
     void* portal = map_path(kShared);
@@ -255,12 +163,6 @@ void test_mmap_length() {
     }
 }
 
-int status_of(pid_t child) {
-    int status = 0;
-    EXPECT(::waitpid(child, &status, 0) == child);
-    return status;
-}
-
 void test_open_twice() {
     const int fd = open_queue(kDedicated);
     EXPECT(::open(kDedicated, O_RDWR) == -1 && errno == EBUSY);
@@ -306,155 +208,6 @@ void test_fork() {
     const int status = status_of(child);
     EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
     EXPECT(noop.run(portal) == 1);
-}
-
-sigjmp_buf before_fault;
-std::atomic<int> seen_signal{0};
-std::atomic<void*> seen_address{nullptr};
-
-void on_fault(int signal, siginfo_t* info, void* /*context*/) {
-    seen_signal = signal;
-    seen_address = info->si_addr;
-    siglongjmp(before_fault, 1);
-}
-void on_simple(int signal) {
-    seen_signal = signal;
-    siglongjmp(before_fault, 1);
-}
-
-template <typename Body>
-int signal_of(Body&& body) {
-    seen_signal = 0;
-    if (sigsetjmp(before_fault, 0) == 0) body();
-    return seen_signal;
-}
-
-// What a program installs for these signals is called for its own faults, and for nothing else.
-void test_handlers() {
-    struct sigaction action {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO;
-    ::sigfillset(&action.sa_mask);
-    for (const int signal : {SIGSEGV, SIGBUS, SIGILL}) {
-        EXPECT(::sigaction(signal, &action, nullptr) == 0);
-        struct sigaction now {};
-        EXPECT(::sigaction(signal, nullptr, &now) == 0);
-        EXPECT(now.sa_sigaction == on_fault && now.sa_flags == SA_SIGINFO);
-    }
-    sigset_t all;
-    ::sigfillset(&all);
-    EXPECT(::pthread_sigmask(SIG_BLOCK, &all, nullptr) == 0);
-
-    void* shared = map_path(kShared);
-    void* dedicated = map_path(kDedicated);
-    const auto submit_both = [&] {
-        Task one;
-        EXPECT(one.run(shared) == 1);
-        Task two;
-        movdir64b(dedicated, &two.descriptor);
-        EXPECT(two.wait() == 1);
-    };
-    EXPECT(signal_of(submit_both) == 0);
-
-    std::byte* none = pages(1);
-    ::munmap(none, kPage);
-    const auto touch = [&] { *const_cast<volatile std::byte*>(none) = std::byte{1}; };
-    for (int i = 0; i < 3; ++i) {
-        EXPECT(signal_of(touch) == SIGSEGV);
-        EXPECT(seen_address == none);
-        EXPECT(signal_of(submit_both) == 0);
-    }
-    EXPECT(signal_of([] { asm volatile("ud2"); }) == SIGILL);
-    EXPECT(signal_of([] { ::raise(SIGBUS); }) == SIGBUS);
-    EXPECT(signal_of([] {
-               void (*nowhere)() = nullptr;
-               asm volatile("" : "+r"(nowhere));
-               nowhere();
-           }) == SIGSEGV);
-
-    // ENQCMD that hardware refuses is the program's fault: source, alignment, PASID, destination.
-    alignas(64) Task task;
-    EXPECT(signal_of([&] { enqcmd(shared, none); }) == SIGSEGV);
-    EXPECT(signal_of([&] { enqcmd(static_cast<std::byte*>(shared) + 8, &task.descriptor); }) ==
-           SIGSEGV);
-    EXPECT(signal_of([&] { enqcmd(none, &task.descriptor); }) == SIGSEGV);
-    task.descriptor.pasid = 1;
-    EXPECT(signal_of([&] { enqcmd(shared, &task.descriptor); }) == SIGSEGV);
-
-    EXPECT(::signal(SIGSEGV, on_simple) != SIG_ERR);
-    EXPECT(signal_of(touch) == SIGSEGV);
-    EXPECT(signal_of(submit_both) == 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        ::signal(SIGSEGV, SIG_DFL);
-        touch();
-        ::_exit(0);
-    }
-    const int status = status_of(child);
-    EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
-}
-
-// The signal as the CPU would raise it at an instruction: one that this thread sends to itself by a
-// system call right before. So each of the three is tested, whichever this CPU raises by itself.
-[[gnu::target("enqcmd,movdir64b")]] void test_signals() {
-    const auto self = static_cast<long>(::getpid());
-    void* shared = map_path(kShared);
-    void* dedicated = map_path(kDedicated);
-    struct sigaction action {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO;
-    for (const int signal : {SIGSEGV, SIGBUS, SIGILL}) ::sigaction(signal, &action, nullptr);
-    struct Raised {
-        int signal;
-        int code;
-        bool at_portal;
-    };
-    for (const Raised& raised :
-         {Raised{SIGSEGV, SI_KERNEL, false}, Raised{SIGSEGV, SEGV_ACCERR, true},
-          Raised{SIGBUS, BUS_ADRERR, true}, Raised{SIGILL, ILL_ILLOPN, false}}) {
-        for (void* portal : {shared, dedicated}) {
-            Task noop;
-            siginfo_t info{};
-            info.si_signo = raised.signal;
-            info.si_code = raised.code;
-            if (raised.at_portal) info.si_addr = portal;
-            // No call between these and the asm: it would take the registers.
-            register long call asm("rax") = SYS_rt_tgsigqueueinfo;
-            register long tid asm("rdx") = raised.signal;
-            register siginfo_t* data asm("r10") = &info;
-            if (portal == shared) {
-                asm volatile("syscall\n enqcmd (%[descriptor]), %[portal]"
-                             : "+r"(call)
-                             : "D"(self), "S"(self), "r"(tid),
-                               "r"(data), [descriptor] "r"(&noop.descriptor), [portal] "r"(portal)
-                             : "rcx", "r11", "cc", "memory");
-            } else {
-                asm volatile("syscall\n movdir64b (%[descriptor]), %[portal]"
-                             : "+r"(call)
-                             : "D"(self), "S"(self), "r"(tid),
-                               "r"(data), [descriptor] "r"(&noop.descriptor), [portal] "r"(portal)
-                             : "rcx", "r11", "cc", "memory");
-            }
-            EXPECT(call == 0);
-            EXPECT(noop.wait() == 1);
-        }
-    }
-}
-
-// On a stack of their own for signals, just large enough for a frame of this CPU's.
-void test_signal_stack() {
-    const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_SIGSTKSZ));
-    std::vector<std::byte> memory(bytes);
-    stack_t stack{};
-    stack.ss_sp = memory.data();
-    stack.ss_size = bytes;
-    EXPECT(::sigaltstack(&stack, nullptr) == 0);
-    struct sigaction action {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    for (const int signal : {SIGSEGV, SIGBUS, SIGILL}) ::sigaction(signal, &action, nullptr);
-    Task noop;
-    EXPECT(noop.run(map_path(kShared)) == 1);
 }
 
 void test_threads() {
@@ -515,9 +268,10 @@ constexpr std::array kCases{
 };
 
 }  // namespace
+}  // namespace softdsa_client
 
 int main(int argc, char** argv) {
-    for (const Case& candidate : kCases) {
+    for (const auto& candidate : softdsa_client::kCases) {
         if (argc == 2 && candidate.name == argv[1]) {
             candidate.run();
             return 0;

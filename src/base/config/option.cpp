@@ -1,0 +1,230 @@
+#include "base/config/option.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/config/unit_text.hpp"
+
+namespace migrate {
+namespace {
+
+template <typename... Args>
+Error option_error(const Option& option, fmt::format_string<Args...> format, Args&&... args) {
+    return make_error(ErrorKind::kUsage, "option {}: {}", option.key,
+                      fmt::format(format, std::forward<Args>(args)...));
+}
+
+// "a, b or c"
+std::string join_choices(const std::vector<std::string_view>& names) {
+    std::string joined;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (i != 0) joined += i + 1 == names.size() ? " or " : ", ";
+        joined += names[i];
+    }
+    return joined;
+}
+
+Result<OptionValue> parse_choice(const Option& option, std::string_view text) {
+    const std::vector<std::string_view> names = choices_of(option);
+    if (std::find(names.begin(), names.end(), text) == names.end()) {
+        return option_error(option, "must be {}, not '{}'", join_choices(names), text);
+    }
+    return OptionValue{.text = std::string(text)};
+}
+
+Result<OptionValue> parse_on_off(const Option& option, std::string_view text) {
+    if (text != "on" && text != "off") {
+        return option_error(option, "must be on or off, not '{}'", text);
+    }
+    return OptionValue{.text = "", .number = text == "on" ? 1U : 0U};
+}
+
+Result<OptionValue> parse_plain_text(const Option& option, std::string_view text) {
+    // Paths go to system calls, which would cut them off there.
+    if (text.find('\0') != std::string_view::npos) {
+        return option_error(option, "a NUL character is not allowed");
+    }
+    return OptionValue{.text = std::string(text)};
+}
+
+Result<OptionValue> parse_address(const Option& option, std::string_view text) {
+    if (text.empty()) return OptionValue{};
+    MIGRATE_TRY(parse_plain_text(option, text));
+    const auto form_error = [&] {
+        return option_error(
+            option, "'{}' is not HOST:PORT (an IPv6 address goes in brackets: [::1]:4444)", text);
+    };
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string_view::npos) return form_error();
+    const std::string_view host = text.substr(0, colon);
+    const bool bracketed = host.starts_with('[') && host.ends_with(']') && host.size() > 2;
+    if (!bracketed && (host.empty() || host.find_first_of(":[] ") != std::string_view::npos)) {
+        return form_error();
+    }
+    const std::string_view port_text = text.substr(colon + 1);
+    const auto port = parse_integer(port_text);
+    if (!port) return form_error();
+    if (*port < option.min || *port > option.max) {
+        return option_error(option, "port {} is out of range {} … {}", port_text, option.min,
+                            option.max);
+    }
+    return OptionValue{.text = std::string(text)};
+}
+
+Result<std::uint64_t> parse_number(OptionType type, std::string_view text) {
+    switch (type) {
+        case OptionType::kBytes:
+            return parse_bytes(text);
+        case OptionType::kBytesPerSecond:
+            return parse_bytes(text.ends_with("/s") ? text.substr(0, text.size() - 2) : text);
+        case OptionType::kDurationMs:
+            return parse_duration_ms(text);
+        default:
+            return parse_integer(text);
+    }
+}
+
+std::string number_text(OptionType type, std::uint64_t number) {
+    switch (type) {
+        case OptionType::kBytes:
+        case OptionType::kBytesPerSecond:
+            return exact_bytes_text(number);
+        case OptionType::kDurationMs:
+            return exact_duration_text(number);
+        default:
+            return fmt::format("{}", number);
+    }
+}
+
+// "1 … 255", "0 … 100 or off"
+std::string range_text(const Option& option) {
+    std::string range = fmt::format("{} … {}", number_text(option.type, option.min),
+                                    number_text(option.type, option.max));
+    return option.word.empty() ? range : fmt::format("{} or {}", range, option.word);
+}
+
+Result<OptionValue> parse_numeric(const Option& option, std::string_view text) {
+    if (!option.word.empty() && text == option.word) {
+        return OptionValue{.text = "", .number = option.word_value};
+    }
+    auto number = parse_number(option.type, text);
+    if (!number)
+        return std::move(number).error().with_context(fmt::format("option {}", option.key));
+    if (*number < option.min || *number > option.max) {
+        return option_error(option, "{} is out of range {}", text, range_text(option));
+    }
+    if (*number % option.multiple_of != 0) {
+        return option_error(option, "{} is not a multiple of {}", text,
+                            number_text(option.type, option.multiple_of));
+    }
+    return OptionValue{.text = "", .number = *number};
+}
+
+}  // namespace
+
+std::string_view command_name(Side side) {
+    return side == Side::kSend ? "migrate send" : "migrate recv";
+}
+
+std::string_view section_title(OptionSection section) {
+    switch (section) {
+        case OptionSection::kConnection:
+            return "Connection";
+        case OptionSection::kMemory:
+            return "Memory";
+        case OptionSection::kChannels:
+            return "Channels";
+        case OptionSection::kZeroPages:
+            return "Zero pages";
+        case OptionSection::kCompression:
+            return "Compression";
+        case OptionSection::kDevices:
+            return "Devices";
+        case OptionSection::kLive:
+            return "Live migration";
+        case OptionSection::kReports:
+            return "Reports";
+    }
+    return "";
+}
+
+std::span<const OptionSection> all_sections() {
+    static constexpr std::array kSections{OptionSection::kConnection,  OptionSection::kMemory,
+                                          OptionSection::kChannels,    OptionSection::kZeroPages,
+                                          OptionSection::kCompression, OptionSection::kDevices,
+                                          OptionSection::kLive,        OptionSection::kReports};
+    return kSections;
+}
+
+Result<OptionValue> parse_option(const Option& option, std::string_view text) {
+    switch (option.type) {
+        case OptionType::kText:
+        case OptionType::kWords:
+            return parse_plain_text(option, text);
+        case OptionType::kHostPort:
+            return parse_address(option, text);
+        case OptionType::kChoice:
+            return parse_choice(option, text);
+        case OptionType::kOnOff:
+            return parse_on_off(option, text);
+        case OptionType::kInteger:
+        case OptionType::kBytes:
+        case OptionType::kBytesPerSecond:
+        case OptionType::kDurationMs:
+            return parse_numeric(option, text);
+    }
+    return option_error(option, "its row has no type");
+}
+
+std::string option_text(const Option& option, const OptionValue& value) {
+    if (is_textual(option.type)) return value.text;
+    if (option.type == OptionType::kOnOff) return value.number != 0 ? "on" : "off";
+    if (!option.word.empty() && value.number == option.word_value) return std::string(option.word);
+    return number_text(option.type, value.number);
+}
+
+std::vector<std::string_view> choices_of(const Option& option) {
+    if (option.type == OptionType::kOnOff) return {"on", "off"};
+    std::vector<std::string_view> names;
+    std::string_view rest = option.choices;
+    while (!rest.empty()) {
+        const std::size_t bar = std::min(rest.find('|'), rest.size());
+        names.push_back(rest.substr(0, bar));
+        rest.remove_prefix(std::min(bar + 1, rest.size()));
+    }
+    return names;
+}
+
+std::string value_name_of(const Option& option) {
+    if (!option.value_name.empty()) return std::string(option.value_name);
+    switch (option.type) {
+        case OptionType::kText:
+        case OptionType::kWords:
+            return "TEXT";
+        case OptionType::kHostPort:
+            return "HOST:PORT";
+        case OptionType::kChoice:
+            return std::string(option.choices);
+        case OptionType::kOnOff:
+            return "on|off";
+        case OptionType::kInteger:
+            return "N";
+        case OptionType::kBytes:
+            return "SIZE";
+        case OptionType::kBytesPerSecond:
+            return "SIZE/s";
+        case OptionType::kDurationMs:
+            return "TIME";
+    }
+    return "";
+}
+
+std::string allowed_text(const Option& option) {
+    if (is_textual(option.type) && option.type != OptionType::kChoice) return "";
+    if (const auto names = choices_of(option); !names.empty()) return join_choices(names);
+    if (option.multiple_of == 1) return range_text(option);
+    return fmt::format("{}, a multiple of {}", range_text(option),
+                       number_text(option.type, option.multiple_of));
+}
+
+}  // namespace migrate

@@ -1,0 +1,101 @@
+// One option: what a row of the option table says of it, and a value of it as text. Invariant:
+// parse_option() takes only what the row allows, and turns what option_text() wrote back into the
+// same value.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace migrate {
+
+// The two commands that read settings.
+enum class Side { kSend, kRecv };
+// "migrate send"
+std::string_view command_name(Side side);
+constexpr Side other_side(Side side) { return side == Side::kSend ? Side::kRecv : Side::kSend; }
+
+enum class OptionSide { kSend, kRecv, kBoth };
+
+enum class OptionType {
+    kText,            // any text; empty is "not set"
+    kWords,           // text; in JSON also a list of its words, which have blanks between them
+    kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
+    kChoice,          // one of `choices`
+    kOnOff,           // on or off
+    kInteger,         // min … max
+    kBytes,           // min … max bytes
+    kBytesPerSecond,  // min … max bytes per second
+    kDurationMs,      // min … max milliseconds
+};
+
+// Headings of the help, in its order.
+enum class OptionSection {
+    kConnection,
+    kMemory,
+    kChannels,
+    kZeroPages,
+    kCompression,
+    kDevices,
+    kLive,
+    kReports
+};
+std::string_view section_title(OptionSection section);
+std::span<const OptionSection> all_sections();
+
+inline constexpr std::uint64_t kNoMaximum = std::numeric_limits<std::uint64_t>::max();
+
+struct Option {
+    std::string_view key;  // JSON key and, with "--" before it, the flag
+    OptionType type = OptionType::kText;
+    OptionSide side = OptionSide::kBoth;
+    OptionSection section = OptionSection::kReports;
+    std::string_view default_text = "";  // as a user would write it
+    std::uint64_t min = 0;
+    std::uint64_t max = kNoMaximum;
+    std::uint64_t multiple_of = 1;
+    std::string_view word = "";        // a word that is accepted beside numbers …
+    std::uint64_t word_value = 0;      // … and what it stands for
+    std::string_view choices = "";     // "a|b|c"
+    std::string_view value_name = "";  // for the help: "HOST:PORT"; empty: from the type
+    std::string_view help = "";        // one sentence or two, without default and range
+    bool required = false;    // the command does not start without it; such a row has no default
+    bool live = false;        // may change while a migration runs
+    bool negotiated = false;  // the receiver takes it over from the sender in the handshake
+};
+
+constexpr bool option_applies(const Option& option, Side side) {
+    return option.side == OptionSide::kBoth ||
+           (option.side == OptionSide::kSend) == (side == Side::kSend);
+}
+
+// Text of one of these types is kept as it is; the other types become a number.
+constexpr bool is_textual(OptionType type) {
+    return type == OptionType::kText || type == OptionType::kWords ||
+           type == OptionType::kHostPort || type == OptionType::kChoice;
+}
+
+// A value of a row, in the one of the two forms that fits its type.
+struct OptionValue {
+    std::string text;          // is_textual
+    std::uint64_t number = 0;  // all others; on is 1, off is 0
+};
+
+// The value that `text` stands for. Fails with kUsage: "option KEY: what is wrong".
+Result<OptionValue> parse_option(const Option& option, std::string_view text);
+// The shortest text that parse_option turns back into this value.
+std::string option_text(const Option& option, const OptionValue& value);
+
+std::vector<std::string_view> choices_of(const Option& option);
+// What the help shows behind the flag: "HOST:PORT", "none|lz4|zstd", "SIZE", "TIME".
+std::string value_name_of(const Option& option);
+// What is allowed: "1 … 255", "4K … 4M, a multiple of 4K", "0 … 100 or off"; empty where anything
+// is.
+std::string allowed_text(const Option& option);
+
+}  // namespace migrate
