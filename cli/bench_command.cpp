@@ -11,17 +11,13 @@
 #include "base/config/option_table.hpp"
 #include "cli/run_migration.hpp"
 #include "cli/signals.hpp"
+#include "cli/usage_error.hpp"
 
 namespace migrate::cli {
 namespace {
 
 constexpr double kSmallestScale = 0.0001;
 constexpr double kLargestScale = 16;
-
-template <typename... Args>
-Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
-}
 
 Result<const CommandFlag*> find_flag(std::string_view word) {
     std::string_view name = word;

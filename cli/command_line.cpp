@@ -13,17 +13,13 @@
 #include "cli/config_file.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
+#include "cli/usage_error.hpp"
 
 namespace migrate::cli {
 namespace {
 
 namespace po = boost::program_options;
 using Arguments = std::span<const char* const>;
-
-template <typename... Args>
-Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
-}
 
 CommandLine text_to_print(Command command, std::string text) {
     return {.command = command,

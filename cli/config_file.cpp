@@ -12,6 +12,7 @@
 
 #include "base/fd.hpp"
 #include "base/units.hpp"
+#include "cli/usage_error.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -19,11 +20,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLargestFile = kMiB;
-
-template <typename... Args>
-Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
-}
 
 Result<std::string> read_file(const std::string& path) {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -43,7 +43,7 @@ std::string escape(std::string_view text) {
 
 std::string heading(std::string_view title) { return fmt::format(".SH {}\n", title); }
 
-std::string paragraph(std::string_view text) { return fmt::format(".PP\n{}\n", escape(text)); }
+std::string roff_paragraph(std::string_view text) { return fmt::format(".PP\n{}\n", escape(text)); }
 
 std::string entry(std::string_view letter, std::string_view flag, std::string_view value_name,
                   std::string_view help) {
@@ -83,12 +83,12 @@ std::string description() {
            "Moves a guest's memory to another host over parallel TCP channels in the style of "
            "QEMU's "
            "multifd, each of which finds zero pages on its own.\n" +
-           paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
-           paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
-           paragraph("'migrate probe': " + std::string(probe_summary()) +
-                     " --json prints it as one JSON object.") +
-           paragraph("'migrate bench': " + std::string(bench_summary())) +
-           paragraph(
+           roff_paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
+           roff_paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
+           roff_paragraph("'migrate probe': " + std::string(probe_summary()) +
+                          " --json prints it as one JSON object.") +
+           roff_paragraph("'migrate bench': " + std::string(bench_summary())) +
+           roff_paragraph(
                "Every option but those that ask for help is a flag and, without the dashes, a key "
                "of "
                "the JSON file that --config names. A flag wins over the file, the file over the "
@@ -119,7 +119,7 @@ std::string options() {
     for (const CommandFlag& flag : kBenchFlags) {
         if (flag.name != "help") text += entry(flag.letter, flag.name, flag.value_name, flag.help);
     }
-    return text + paragraph(unit_note());
+    return text + roff_paragraph(unit_note());
 }
 
 std::string exit_status() {
@@ -133,11 +133,11 @@ std::string examples() {
     return heading("EXAMPLES") + "A try on one machine, in two terminals:\n" +
            example({"migrate recv --listen 127.0.0.1:4444 --sink anon:",
                     "migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50"}) +
-           paragraph("From one host to another, by 8 channels, checked at the end:") +
+           roff_paragraph("From one host to another, by 8 channels, checked at the end:") +
            example({"migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem",
                     "migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\",
                     "    --multifd-channels 8 --verify digest"}) +
-           paragraph("A configuration file for both commands:") +
+           roff_paragraph("A configuration file for both commands:") +
            example({"{", "    \"io-timeout\": \"10s\",",
                     "    \"send\": { \"connect\": \"127.0.0.1:4444\", \"source\": \"anon:1G\" },",
                     "    \"recv\": { \"listen\": \"127.0.0.1:4444\", \"sink\": \"anon:\" }", "}"});

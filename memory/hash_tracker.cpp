@@ -14,7 +14,7 @@ namespace migrate::memory {
 namespace {
 
 // What a worker takes at a time.
-constexpr std::uint64_t kChunkPages = 8 * kMiB / kPageSize;
+constexpr std::uint64_t kHashChunkPages = 8 * kMiB / kPageSize;
 
 XXH128_hash_t hash_page(const std::byte* page) { return XXH3_128bits(page, kPageSize); }
 
@@ -106,8 +106,8 @@ class Comparison {
     };
 
     void add_chunks(std::size_t region, PageRange pages) {
-        for (std::uint64_t first = pages.first; first < pages.end(); first += kChunkPages) {
-            chunks_.push_back({region, {first, std::min(kChunkPages, pages.end() - first)}});
+        for (std::uint64_t first = pages.first; first < pages.end(); first += kHashChunkPages) {
+            chunks_.push_back({region, {first, std::min(kHashChunkPages, pages.end() - first)}});
         }
     }
 

@@ -13,7 +13,7 @@ namespace migrate::memory {
 namespace {
 
 // What a worker takes at a time, and what it reads between two looks at the stop.
-constexpr std::uint64_t kChunkPages = 64 * kMiB / kPageSize;
+constexpr std::uint64_t kDigestChunkPages = 64 * kMiB / kPageSize;
 constexpr std::uint64_t kReadPages = 2 * kMiB / kPageSize;
 
 // Both kinds of memory as the digest sees them.
@@ -67,7 +67,7 @@ class DigestJob {
         : memory_(memory), stop_(std::move(stop)), sums_(memory.regions().size()) {
         for (const RegionInfo& region : memory.regions()) {
             first_chunk_.push_back(chunks_);
-            chunks_ += (region.pages() + kChunkPages - 1) / kChunkPages;
+            chunks_ += (region.pages() + kDigestChunkPages - 1) / kDigestChunkPages;
         }
     }
 
@@ -96,9 +96,9 @@ class DigestJob {
             if (chunk >= chunks_) return {};
             const auto after = std::upper_bound(first_chunk_.begin(), first_chunk_.end(), chunk);
             const auto index = static_cast<std::size_t>(after - first_chunk_.begin()) - 1;
-            const std::uint64_t first = (chunk - first_chunk_[index]) * kChunkPages;
+            const std::uint64_t first = (chunk - first_chunk_[index]) * kDigestChunkPages;
             const std::uint64_t pages = memory_.regions()[index].pages();
-            const PageRange range{first, std::min(kChunkPages, pages - first)};
+            const PageRange range{first, std::min(kDigestChunkPages, pages - first)};
             extents.clear();
             const auto region = static_cast<RegionId>(index);
             MIGRATE_TRY(memory_.population(region, range, extents));

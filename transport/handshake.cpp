@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "transport/protocol_error.hpp"
+
 namespace migrate::transport {
 namespace {
 
@@ -29,10 +31,6 @@ constexpr std::size_t kMaxOptionText = 64;  // of a journey; a name or a value
 
 // Beyond any timeout there is, and far from where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
-
-Error protocol_error(std::string message) {
-    return Error(ErrorKind::kProtocol, std::move(message));
-}
 
 Result<Json> parse_object(std::string_view body, std::string_view what) {
     Json json = Json::parse(body.begin(), body.end(), nullptr, false);

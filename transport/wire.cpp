@@ -6,6 +6,7 @@
 
 #include "base/little_endian.hpp"
 #include "transport/device_chunk.hpp"
+#include "transport/protocol_error.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -21,10 +22,6 @@ constexpr std::uint64_t kMaxRunPages = (std::uint64_t{1} << 62) - 1;
 std::uint32_t checksum(std::span<const std::byte> first, std::span<const std::byte> second) {
     const std::uint32_t head = XXH32(first.data(), first.size(), 0);
     return second.empty() ? head : XXH32(second.data(), second.size(), head);
-}
-
-Error protocol_error(std::string message) {
-    return Error(ErrorKind::kProtocol, std::move(message));
 }
 
 }  // namespace

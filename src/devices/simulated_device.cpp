@@ -19,8 +19,8 @@ using std::chrono::nanoseconds;
 constexpr std::size_t kBlockBytes = std::size_t{64} * 1024;
 constexpr std::size_t kTagBytes = 8;
 
-constexpr std::uint32_t kConfigMagic = 0x4D49534D;  // "MSIM"
-constexpr std::size_t kConfigBytes = 20;            // magic, size, seed
+constexpr std::uint32_t kSimulatedMagic = 0x4D49534D;  // "MSIM"
+constexpr std::size_t kSimulatedConfigBytes = 20;      // magic, size, seed
 
 // What the state holds at every offset.
 class Content {
@@ -125,11 +125,12 @@ class SimulatedSource final : public DeviceSource {
     }
 
     Result<std::size_t> save_config(std::span<std::byte> buffer, const std::stop_token&) override {
-        if (buffer.size() < kConfigBytes) return make_error("no room for the configuration");
-        store_le(&buffer[0], kConfigMagic);
+        if (buffer.size() < kSimulatedConfigBytes)
+            return make_error("no room for the configuration");
+        store_le(&buffer[0], kSimulatedMagic);
         store_le(&buffer[4], spec_.size_bytes);
         store_le(&buffer[12], spec_.seed);
-        return kConfigBytes;
+        return kSimulatedConfigBytes;
     }
 
   private:
@@ -164,8 +165,8 @@ class SimulatedSink final : public DeviceSink {
     }
 
     Status load_config(std::span<const std::byte> config, const std::stop_token&) override {
-        if (config.size() != kConfigBytes ||
-            load_le<std::uint32_t>(config.data()) != kConfigMagic ||
+        if (config.size() != kSimulatedConfigBytes ||
+            load_le<std::uint32_t>(config.data()) != kSimulatedMagic ||
             load_le<std::uint64_t>(&config[4]) != spec_.size_bytes ||
             load_le<std::uint64_t>(&config[12]) != spec_.seed) {
             return make_error("its configuration is that of another device");

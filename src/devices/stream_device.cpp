@@ -16,8 +16,8 @@
 namespace migrate::devices {
 namespace {
 
-constexpr std::uint32_t kConfigMagic = 0x5254534D;  // "MSTR": the bytes that went before
-constexpr std::size_t kConfigBytes = 12;
+constexpr std::uint32_t kStreamMagic = 0x5254534D;  // "MSTR": the bytes that went before
+constexpr std::size_t kStreamConfigBytes = 12;
 // How often a wait for a stream looks for a stop.
 constexpr int kLookMs = 50;
 
@@ -55,10 +55,10 @@ class StreamSource final : public DeviceSource {
     }
 
     Result<std::size_t> save_config(std::span<std::byte> buffer, const std::stop_token&) override {
-        if (buffer.size() < kConfigBytes) return make_error("no room for the configuration");
-        store_le(&buffer[0], kConfigMagic);
+        if (buffer.size() < kStreamConfigBytes) return make_error("no room for the configuration");
+        store_le(&buffer[0], kStreamMagic);
         store_le(&buffer[4], total_);
-        return kConfigBytes;
+        return kStreamConfigBytes;
     }
 
   private:
@@ -122,8 +122,8 @@ class StreamSink final : public DeviceSink {
     }
 
     Status load_config(std::span<const std::byte> config, const std::stop_token&) override {
-        if (config.size() != kConfigBytes ||
-            load_le<std::uint32_t>(config.data()) != kConfigMagic) {
+        if (config.size() != kStreamConfigBytes ||
+            load_le<std::uint32_t>(config.data()) != kStreamMagic) {
             return make_error("its configuration is none of a stream");
         }
         const auto sent = load_le<std::uint64_t>(&config[4]);

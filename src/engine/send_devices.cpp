@@ -6,6 +6,8 @@
 
 namespace migrate::engine {
 
+using Clock = DeviceCounters::Clock;
+
 using transport::DeviceStateMode;
 
 // Opens what is to be sent, and says early what cannot be.
@@ -95,7 +97,6 @@ Status SendSession::send_devices_in_turn() {
 
 // An image stands still from the beginning: its only round is its last, and its downtime all of it.
 Status SendSession::migrate_image(std::uint64_t pages) {
-    using Clock = DeviceCounters::Clock;
     constexpr std::uint32_t kOnlyRound = 1;
     if (config_.devices.empty()) {
         MIGRATE_TRY(run_round(kOnlyRound, pages));

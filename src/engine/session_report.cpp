@@ -2,8 +2,9 @@
 
 namespace migrate::engine {
 
+using Clock = std::chrono::steady_clock;
+
 void fill_times(Report& report, const SessionTimes& times) {
-    using Clock = std::chrono::steady_clock;
     const auto micros = [](Clock::duration time) {
         return std::chrono::duration_cast<std::chrono::microseconds>(time);
     };

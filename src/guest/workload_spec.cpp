@@ -83,7 +83,7 @@ Status check_memory_kind(const WorkloadOptions& options) {
                       options.spec.size_bytes, kHugePageSize);
 }
 
-Result<WorkloadOptions> parse(std::string_view uri, std::string_view words) {
+Result<WorkloadOptions> parse_words(std::string_view uri, std::string_view words) {
     constexpr std::array<std::string_view, 9> kKeys{
         "rate", "pattern", "working-set", "threads", "seed", "memory", "huge", "fill", "warm-up"};
     const std::vector<std::string_view> list = memory::split_words(words);
@@ -137,7 +137,7 @@ Status check_limits(const WorkloadSpec& spec) {
 }
 
 Result<WorkloadOptions> parse_workload(std::string_view uri, std::string_view words) {
-    Result<WorkloadOptions> options = parse(uri, words);
+    Result<WorkloadOptions> options = parse_words(uri, words);
     // What memory/uri.hpp says names the URI already.
     if (options || options.error().message().starts_with(uri)) return options;
     return std::move(options).error().with_context(uri);

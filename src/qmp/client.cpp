@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectRetry{10};
-constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
+constexpr std::size_t kAnswerReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMaxShownBytes = 1024;
 
 // A peer's words, fit for the operator's terminal.
@@ -285,7 +285,7 @@ Result<Json> Client::receive(Wait& wait) {
 
 Status Client::receive_more(Wait& wait) {
     MIGRATE_TRY(wait.ready(socket_.get(), POLLIN));
-    std::string bytes(kReadBytes, '\0');
+    std::string bytes(kAnswerReadBytes, '\0');
     const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (size > 0) {
         stream_.feed(std::string_view(bytes).substr(0, static_cast<std::size_t>(size)));

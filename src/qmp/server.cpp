@@ -22,7 +22,7 @@ using Protocol = asio::local::stream_protocol;
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr std::chrono::seconds kGoodbye{1};
-constexpr std::size_t kReadBytes = 4096;
+constexpr std::size_t kCommandReadBytes = 4096;
 // Requests wait while this much of the answers does.
 constexpr std::size_t kPauseBytes = std::size_t{64} * 1024;
 
@@ -132,7 +132,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Protocol::socket socket_;
     const Dispatcher& dispatcher_;
     Closed closed_;
-    std::array<char, kReadBytes> input_{};
+    std::array<char, kCommandReadBytes> input_{};
     MessageStream stream_{{kMaxRequestBytes, kMaxRequestDepth}};
     Session session_;
     std::string writing_;  // not changed while a write is under way

@@ -8,18 +8,12 @@
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "catch.hpp"
+#include "tests/accel/mapped_pages.hpp"
 
 namespace migrate::accel {
 namespace {
 
-constexpr unsigned kSeed = 20240401;
-
-Mapping map_pages(std::uint64_t pages) {
-    return *Mapping::create({.size = pages * kPageSize,
-                             .protection = PROT_READ | PROT_WRITE,
-                             .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                             .what = "test pages"});
-}
+constexpr unsigned kScannerSeed = 20240401;
 
 bool bit(const std::vector<std::uint64_t>& map, std::uint64_t page) {
     return ((map[page / 64] >> (page % 64)) & 1U) != 0;
@@ -37,8 +31,8 @@ bool probe(const std::byte*) {
 }
 
 TEST_CASE("a scanner answers each page of a batch of several extents in its place") {
-    INFO("seed " << kSeed);
-    std::mt19937 random(kSeed);
+    INFO("seed " << kScannerSeed);
+    std::mt19937 random(kScannerSeed);
     constexpr std::uint32_t kPages = 300;
     const Mapping memory = map_pages(kPages);
     std::vector<bool> zero(kPages);

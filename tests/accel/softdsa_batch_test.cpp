@@ -118,7 +118,7 @@ TEST_CASE("children in random order keep to the fences") {
 
 TEST_CASE("a list that cannot be read from descriptor i on is status 6, and the rest untouched") {
     auto device = started({});
-    Mapping pages = make_pages(2);
+    Mapping pages = map_pages(2);
     auto* list = reinterpret_cast<Descriptor*>(pages.data() + kPageSize - 3 * sizeof(Descriptor));
     std::vector<CompletionRecord> records(6);
     for (std::size_t i = 0; i < 6; ++i) {
@@ -135,8 +135,8 @@ TEST_CASE("a list that cannot be read from descriptor i on is status 6, and the 
 
 TEST_CASE("a list page and a record page that were dropped are brought back") {
     auto device = started({});
-    Mapping list = make_pages(1);
-    Mapping records = make_pages(1);
+    Mapping list = map_pages(1);
+    Mapping records = map_pages(1);
     REQUIRE(::madvise(records.data(), kPageSize, MADV_DONTNEED) == 0);
     REQUIRE(::madvise(list.data(), kPageSize, MADV_DONTNEED) == 0);
     // An empty list: two no-ops that ask for no record.
@@ -150,7 +150,7 @@ TEST_CASE("a list page and a record page that were dropped are brought back") {
 
 TEST_CASE("a child's record that cannot be written is missing and fails nothing else") {
     auto device = started({});
-    Mapping page = make_pages(1);
+    Mapping page = map_pages(1);
     REQUIRE(::mprotect(page.data(), kPageSize, PROT_READ) == 0);
     Batch batch(2);
     batch.set(0, make(Opcode::kNoop, 0, 0, 0));

@@ -16,6 +16,7 @@
 #include "base/splitmix64.hpp"
 #include "base/units.hpp"
 #include "catch.hpp"
+#include "tests/accel/mapped_pages.hpp"
 
 namespace migrate::accel::softdsa {
 
@@ -27,13 +28,6 @@ using dsa::Opcode;
 
 inline constexpr std::uint32_t kAnswer =
     dsa::kFlagCompletionAddressValid | dsa::kFlagRequestCompletion;
-
-inline Mapping make_pages(std::size_t pages) {
-    return *Mapping::create({.size = pages * kPageSize,
-                             .protection = PROT_READ | PROT_WRITE,
-                             .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                             .what = "pages"});
-}
 
 inline void fill_random(std::byte* to, std::size_t bytes, std::uint64_t seed) {
     for (std::size_t i = 0; i < bytes; ++i) to[i] = static_cast<std::byte>(splitmix64(seed + i));

@@ -18,7 +18,7 @@ std::unique_ptr<Device> blocking_device() {
 
 // Four pages of zeros of which the third is absent.
 Mapping pages_with_a_hole() {
-    Mapping pages = make_pages(4);
+    Mapping pages = map_pages(4);
     std::fill_n(pages.data(), kSize, std::byte{0});
     REQUIRE(::madvise(pages.data() + 2 * kPageSize, kPageSize, MADV_DONTNEED) == 0);
     return pages;
@@ -65,7 +65,7 @@ TEST_CASE("with block on fault an absent page is brought in") {
 
 TEST_CASE("a page without access is status 3, and 4 where the device may wait for it") {
     auto device = blocking_device();
-    Mapping pages = make_pages(4);
+    Mapping pages = map_pages(4);
     std::fill_n(pages.data(), kSize, std::byte{0});
     const std::uint64_t at = address_of(pages.data());
     REQUIRE(::mprotect(pages.data() + kPageSize, kPageSize, PROT_NONE) == 0);
@@ -85,7 +85,7 @@ TEST_CASE("a page without access is status 3, and 4 where the device may wait fo
 
 TEST_CASE("a destination that cannot be written has bit 7 of the status set") {
     auto device = blocking_device();
-    Mapping pages = make_pages(4);
+    Mapping pages = map_pages(4);
     std::fill_n(pages.data(), kSize, std::byte{0});
     REQUIRE(::mprotect(pages.data() + 3 * kPageSize, kPageSize, PROT_READ) == 0);
     const std::uint64_t at = address_of(pages.data());
@@ -109,7 +109,7 @@ TEST_CASE("a destination that cannot be written has bit 7 of the status set") {
 
 TEST_CASE("an overlapping move that faults says how much it did from the end") {
     auto device = started({});
-    Mapping pages = make_pages(6);
+    Mapping pages = map_pages(6);
     fill_random(pages.data(), 6 * kPageSize, 9);
     const std::vector<std::byte> before(pages.data(), pages.data() + 6 * kPageSize);
     REQUIRE(::mprotect(pages.data() + kPageSize, kPageSize, PROT_NONE) == 0);
@@ -124,7 +124,7 @@ TEST_CASE("an overlapping move that faults says how much it did from the end") {
 
 TEST_CASE("a CRC that faults goes on from its value as the seed") {
     auto device = started({});
-    Mapping pages = make_pages(4);
+    Mapping pages = map_pages(4);
     fill_random(pages.data(), kSize, 11);
     const std::uint64_t at = address_of(pages.data());
     CompletionRecord whole;
@@ -188,7 +188,7 @@ TEST_CASE("huge pages are read and written where the host has any") {
 }
 
 TEST_CASE("residency ends at the first page that is absent, whatever the range begins with") {
-    Mapping pages = make_pages(200);
+    Mapping pages = map_pages(200);
     std::fill_n(pages.data(), 200 * kPageSize, std::byte{1});
     const std::uint64_t at = address_of(pages.data());
     CHECK(user_memory::resident(at + 1, 200 * kPageSize - 1) == 200 * kPageSize - 1);

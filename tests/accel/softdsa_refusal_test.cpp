@@ -78,7 +78,7 @@ TEST_CASE("every descriptor that is wrong is refused with its status and touches
     DeviceConfig config;
     config.queues[0].max_batch = 32;
     auto device = started(config);
-    Mapping memory = make_pages(4);
+    Mapping memory = map_pages(4);
     fill_random(memory.data(), 4 * kPageSize, 1);
     const std::vector<std::byte> before(memory.data(), memory.data() + 4 * kPageSize);
     CompletionRecord record;

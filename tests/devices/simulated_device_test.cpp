@@ -125,7 +125,9 @@ TEST_CASE("a stream arrives under its name only when it is whole") {
     const TemporaryFolder folder;
     const std::string from = folder / "from";
     const std::string to = folder / "to";
-    write_file(from, std::string(300'000, 'x') + "end");
+    std::string state(300'000, 'x');
+    state += "end";
+    write_file(from, state);
     const auto source = must(open_stream_source(from));
     const auto chunks = save_all(*source, 100'000);
     CHECK(chunks.size() == 5);

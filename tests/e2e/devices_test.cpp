@@ -2,6 +2,7 @@
 #include <csignal>
 #include <random>
 
+#include "base/long_wait.hpp"
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
 #include "engine/recv_session.hpp"
@@ -98,7 +99,6 @@ TEST_CASE("a guest goes there and back, its devices with it, and is whole at hom
 
 TEST_CASE("a receiver whose guest went home does not wait for ever for it to come again",
           "[devices]") {
-    constexpr milliseconds kLong{60'000};
     Receiver receiver({"--sink", "anon:", "--repeat", "5", "--handshake-timeout", "1s"});
     engine::EventLog events;
     guest::Machine home = must(guest::open_machine("workload:4M,rate=10,warm-up=0"));

@@ -9,7 +9,7 @@
 namespace migrate::e2e {
 namespace {
 
-constexpr std::uint64_t kSeed = 4711;
+constexpr std::uint64_t kDsaSeed = 4711;
 
 using Options = std::vector<std::string>;
 
@@ -61,7 +61,7 @@ const std::string& small_image() {
     static const TemporaryFolder folder(scratch_parent());
     static const std::string path = [] {
         std::string name = folder / "small.mem";
-        make_image(name, 16, kSeed);
+        make_image(name, 16, kDsaSeed);
         return name;
     }();
     return path;
@@ -71,7 +71,7 @@ const std::string& small_image() {
 
 TEST_CASE("a device in the process finds the CPU's zero pages, in every arrangement", "[dsa]") {
     const Comparison comparison(small_image());
-    INFO("seed " << kSeed);
+    INFO("seed " << kDsaSeed);
     for (const char* mode : {"shared", "dedicated"}) {
         for (const char* completion : {"inline", "thread"}) {
             for (const char* channels : {"1", "3", "16"}) {

@@ -9,7 +9,7 @@ namespace {
 using Catch::Matchers::Contains;
 using transport::FrameType;
 
-constexpr std::uint64_t kPages = 16;  // of the region the raw sender offers
+constexpr std::uint64_t kOfferedPages = 16;  // of the region the raw sender offers
 
 // A receiver into a file with an older version, which has to survive.
 struct Victim {
@@ -104,7 +104,8 @@ TEST_CASE("strangers do not keep the receiver from its sender", "[hostile]") {
     const RawSocket half_hello = RawSocket::connect(port);
     half_hello.send(main_hello().substr(0, 7));
     const RawSocket half_offer = RawSocket::connect(port);
-    const std::string offer = frame_of(FrameType::kOffer, transport::encode(make_offer(2, kPages)));
+    const std::string offer =
+        frame_of(FrameType::kOffer, transport::encode(make_offer(2, kOfferedPages)));
     half_offer.send(main_hello() + offer.substr(0, offer.size() - 1));
     { const RawSocket leaver = RawSocket::connect(port); }
     for (const std::string& bytes :
@@ -120,7 +121,7 @@ TEST_CASE("strangers do not keep the receiver from its sender", "[hostile]") {
 
 TEST_CASE("a sender that cannot be served is told why, and the receiver lives on", "[hostile]") {
     Victim victim;
-    transport::Offer two_regions = make_offer(2, kPages);
+    transport::Offer two_regions = make_offer(2, kOfferedPages);
     two_regions.regions.push_back({"rom", kPageSize});
     std::string other_version = main_hello();
     other_version[4] = 99;
@@ -131,13 +132,14 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
     const auto offer = [](const std::string& body) {
         return main_hello() + frame_of(FrameType::kOffer, body);
     };
-    std::string unknown_feature = transport::encode(make_offer(2, kPages));
+    std::string unknown_feature = transport::encode(make_offer(2, kOfferedPages));
     unknown_feature.replace(unknown_feature.find("multifd\""), 7, "telepat");
-    for (const Case& one : {Case{other_version, "version 99"}, Case{offer("{"), "not a JSON"},
-                            Case{offer(unknown_feature), "telepat"},
-                            Case{offer(transport::encode(two_regions)), "one memory region"},
-                            Case{offer(transport::encode(make_offer(0, kPages))), "channels"},
-                            Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
+    for (const Case& one :
+         {Case{other_version, "version 99"}, Case{offer("{"), "not a JSON"},
+          Case{offer(unknown_feature), "telepat"},
+          Case{offer(transport::encode(two_regions)), "one memory region"},
+          Case{offer(transport::encode(make_offer(0, kOfferedPages))), "channels"},
+          Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
         INFO(one.words);
         RawSocket peer = RawSocket::connect(victim.receiver.port());
         peer.send(one.bytes);
@@ -151,10 +153,10 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
 
 TEST_CASE("a second sender is refused while the first is served", "[hostile]") {
     Victim victim;
-    RawSender first(victim.receiver.port(), make_offer(2, kPages));
+    RawSender first(victim.receiver.port(), make_offer(2, kOfferedPages));
     RawSocket second = RawSocket::connect(victim.receiver.port());
     second.send(main_hello() +
-                frame_of(FrameType::kOffer, transport::encode(make_offer(2, kPages))));
+                frame_of(FrameType::kOffer, transport::encode(make_offer(2, kOfferedPages))));
     const std::optional<transport::Frame> frame = second.next_frame();
     REQUIRE(frame);
     CHECK(frame->type == FrameType::kRefuse);
@@ -167,7 +169,7 @@ TEST_CASE("a second sender is refused while the first is served", "[hostile]") {
 
 TEST_CASE("a raw sender that keeps to the protocol is served", "[hostile]") {
     Victim victim;
-    RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+    RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
     // A channel of another session is a stranger.
     const RawSocket stranger = RawSocket::connect(victim.receiver.port());
     stranger.send(data_hello(transport::SessionId{}, 0));
@@ -179,7 +181,7 @@ TEST_CASE("a raw sender that keeps to the protocol is served", "[hostile]") {
     CHECK(victim.receiver->wait() == 0);
     std::string expected;
     for (std::uint32_t i = 0; i < 2; ++i) expected += normal_packet(i, {i * 4, 4}).payload;
-    expected.resize(kPages * kPageSize, '\0');
+    expected.resize(kOfferedPages * kPageSize, '\0');
     CHECK((read_file(victim.folder / "copy.mem") == expected));
 }
 
@@ -192,7 +194,7 @@ TEST_CASE("receiver rejects a channel id that came before or is out of range", "
                             Case{{65535}, "channel 65535"}}) {
         INFO(one.words);
         Victim victim;
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         std::vector<RawSocket> channels;
         for (const std::uint16_t id : one.ids) {
             channels.push_back(RawSocket::connect(victim.receiver.port()));
@@ -241,7 +243,7 @@ TEST_CASE("receiver rejects a packet that is not what was agreed on", "[hostile]
          on_channel("no runs", "run list", with([](RawPacket& p) { p.runs.clear(); })),
          on_channel("a SYNC with content", "SYNC",
                     with([](RawPacket& p) { p.header.kind = transport::PacketKind::kSync; }))},
-        make_offer(2, kPages));
+        make_offer(2, kOfferedPages));
 }
 
 TEST_CASE("receiver rejects a page that comes twice in a round", "[hostile]") {
@@ -259,7 +261,7 @@ TEST_CASE("receiver rejects a page that comes twice in a round", "[hostile]") {
                          sender.channel(1).send(normal_packet(0, {4, 4}).to_bytes());
                          CHECK_THAT(sender.failure(), Contains("page 4") && Contains("twice"));
                      }}},
-                   make_offer(2, kPages));
+                   make_offer(2, kOfferedPages));
 }
 
 TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") {
@@ -286,11 +288,11 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
          on_main("garbage", "magic", std::string(64, 'x')),
          on_main("a frame of 4 GiB", "allowed",
                  frame_of(FrameType::kHeartbeat, "").substr(0, 8) + "\xFF\xFF\xFF\xFF")},
-        make_offer(2, kPages));
+        make_offer(2, kOfferedPages));
 }
 
 TEST_CASE("receiver rejects a digest that differs", "[hostile]") {
-    transport::Offer offer = make_offer(2, kPages);
+    transport::Offer offer = make_offer(2, kOfferedPages);
     offer.verify = true;
     for (const std::vector<std::string>& digests :
          {std::vector<std::string>{std::string(32, '0')}, std::vector<std::string>{}}) {
@@ -307,7 +309,7 @@ TEST_CASE("receiver rejects a digest that differs", "[hostile]") {
 TEST_CASE("receiver rejects compressed garbage", "[hostile]") {
     for (const auto method : {transport::Compression::kLz4, transport::Compression::kZstd}) {
         INFO(transport::name_of(method));
-        transport::Offer offer = make_offer(2, kPages);
+        transport::Offer offer = make_offer(2, kOfferedPages);
         offer.compression = method;
         RawPacket garbage = normal_packet(0, {0, 4});
         garbage.header.compression = method;
@@ -332,7 +334,7 @@ TEST_CASE("a channel that closes in mid-packet fails the receiver by its number"
          {std::size_t{0}, std::size_t{20}, std::size_t{41}, packet.size() - 1}) {
         INFO(bytes);
         Victim victim;
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         sender.connect_channels();
         sender.main().send(round_start());
         sender.channel(1).send(std::string_view(packet).substr(0, bytes));
@@ -348,12 +350,12 @@ TEST_CASE("a peer that stalls is given up after the timeout that covers the stag
                                             "500ms"};
     SECTION("before its channels are connected") {
         Victim victim(timeouts);
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         victim.check_fails("-timeout");
     }
     SECTION("silent on every channel") {
         Victim victim(timeouts);
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         sender.connect_channels();
         victim.check_fails("io-timeout");
     }
@@ -361,7 +363,7 @@ TEST_CASE("a peer that stalls is given up after the timeout that covers the stag
         const std::string packet = normal_packet(0, {0, 4}).to_bytes();
         const std::size_t bytes = GENERATE(std::size_t{20}, std::size_t{41}, std::size_t{5000});
         Victim victim(timeouts);
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         sender.connect_channels();
         sender.main().send(round_start());
         sender.channel(1).send(std::string_view(packet).substr(0, bytes));
@@ -374,7 +376,7 @@ TEST_CASE("a peer that stalls is given up after the timeout that covers the stag
     }
     SECTION("its last packets do not come though the round has ended") {
         Victim victim(timeouts);
-        RawSender sender(victim.receiver.port(), make_offer(2, kPages));
+        RawSender sender(victim.receiver.port(), make_offer(2, kOfferedPages));
         sender.connect_channels();
         sender.main().send(round_start() + round_end());
         const auto until = std::chrono::steady_clock::now() + kDeadline;

@@ -14,7 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using transport::FrameType;
 
-constexpr std::uint16_t kChannels = 4;
+constexpr std::uint16_t kCutChannels = 4;
 // io-timeout and handshake-timeout; nothing that follows a cut waits for longer than one of them.
 constexpr milliseconds kTimeout{5000};
 constexpr milliseconds kEndsWithin = 4 * kTimeout;
@@ -33,7 +33,7 @@ int any_of(std::mt19937& random, int first, int last) {
 
 Cut random_cut(std::mt19937& random) {
     Cut cut;
-    cut.connection = static_cast<std::size_t>(any_of(random, 0, kChannels));
+    cut.connection = static_cast<std::size_t>(any_of(random, 0, kCutChannels));
     cut.by = any_of(random, 0, 1) == 0 ? CutBy::kFin : CutBy::kReset;
     const FrameType frame =
         kFrames[static_cast<std::size_t>(any_of(random, 0, static_cast<int>(kFrames.size()) - 1))];
@@ -65,7 +65,7 @@ GuestPlace run_with_cut(const Cut& cut, bool& has_cut) {
     Receiver receiver(recv_options);
     const TcpProxy network(receiver.port(), cut);
     std::vector<std::string> send_options = common;
-    send_options.insert(send_options.end(), {"--multifd-channels", std::to_string(kChannels),
+    send_options.insert(send_options.end(), {"--multifd-channels", std::to_string(kCutChannels),
                                              "--max-bandwidth", "150M/s"});
     Process sender(
         send_arguments(network.endpoint(), "workload:64M,rate=60,warm-up=0", send_options));

@@ -80,11 +80,15 @@ void check_accounting(const TransferStats& stats) {
 TransferStats run_transfer(const TemporaryFolder& folder, const Transfer& transfer) {
     const std::string send_stats = folder / "send.json";
     const std::string recv_stats = folder / "recv.json";
+    // 64 compressors of packets of 4 MiB take ThreadSanitizer longer to make than the default.
+    const std::vector<std::string> patience{"--handshake-timeout", "50s"};
     std::vector<std::string> recv_options{"--sink", transfer.sink, "--stats", recv_stats};
+    recv_options.insert(recv_options.end(), patience.begin(), patience.end());
     recv_options.insert(recv_options.end(), transfer.recv_options.begin(),
                         transfer.recv_options.end());
     Receiver receiver(recv_options);
     std::vector<std::string> send_options{"--stats", send_stats};
+    send_options.insert(send_options.end(), patience.begin(), patience.end());
     send_options.insert(send_options.end(), transfer.send_options.begin(),
                         transfer.send_options.end());
     std::vector<std::string> command = transfer.send_under;

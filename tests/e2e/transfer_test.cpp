@@ -10,12 +10,12 @@
 namespace migrate::e2e {
 namespace {
 
-constexpr std::uint64_t kSeed = 20260101;
+constexpr std::uint64_t kTransferSeed = 20260101;
 
 // A run's options as indices into these.
 constexpr std::array kFactors{4U, 3U, 3U, 3U, 3U, 2U};
 using Choice = std::array<unsigned, kFactors.size()>;
-constexpr std::array<const char*, 4> kChannels{"1", "2", "8", "64"};
+constexpr std::array<const char*, 4> kChannelCounts{"1", "2", "8", "64"};
 constexpr std::array<const char*, 3> kModes{"none", "legacy", "multifd"};
 constexpr std::array<const char*, 3> kCompressions{"none", "lz4", "zstd"};
 constexpr std::array<const char*, 3> kRatios{"0", "50", "100"};
@@ -23,10 +23,11 @@ constexpr std::array<const char*, 3> kPacketSizes{"4096", "524288", "4M"};
 constexpr std::array<const char*, 2> kSkips{"on", "off"};
 
 std::vector<std::string> options_of(const Choice& choice) {
-    return {"--multifd-channels",          kChannels.at(choice[0]), "--zero-page-detection",
-            kModes.at(choice[1]),          "--multifd-compression", kCompressions.at(choice[2]),
-            "--multifd-normal-page-ratio", kRatios.at(choice[3]),   "--multifd-packet-size",
-            kPacketSizes.at(choice[4]),    "--skip-unpopulated",    kSkips.at(choice[5])};
+    return {
+        "--multifd-channels",          kChannelCounts.at(choice[0]), "--zero-page-detection",
+        kModes.at(choice[1]),          "--multifd-compression",      kCompressions.at(choice[2]),
+        "--multifd-normal-page-ratio", kRatios.at(choice[3]),        "--multifd-packet-size",
+        kPacketSizes.at(choice[4]),    "--skip-unpopulated",         kSkips.at(choice[5])};
 }
 
 std::string text_of(const Choice& choice) {
@@ -140,8 +141,8 @@ TEST_CASE("a small image arrives bit for bit, exactly counted, under all options
           "[matrix]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string image = folder / "small.mem";
-    const ImagePages pages = make_image(image, 8, kSeed);
-    INFO("seed " << kSeed);
+    const ImagePages pages = make_image(image, 8, kTransferSeed);
+    INFO("seed " << kTransferSeed);
     std::vector<Choice> choices = all_choices();
     // What reads everything comes last: on tmpfs that fills the image's holes.
     std::stable_partition(choices.begin(), choices.end(),
@@ -157,12 +158,12 @@ TEST_CASE("a small image arrives bit for bit, exactly counted, under all options
 TEST_CASE("every sink takes the image", "[transfer]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string image = folder / "small.mem";
-    const ImagePages pages = make_image(image, 16, kSeed + 1);
+    const ImagePages pages = make_image(image, 16, kTransferSeed + 1);
     const std::string sink = GENERATE(std::string("null:"), std::string("anon:"),
                                       std::string("memfd:"), std::string("file:"));
     const std::string compression =
         GENERATE(std::string("none"), std::string("lz4"), std::string("zstd"));
-    INFO("seed " << kSeed + 1 << ", sink " << sink << ", compression " << compression);
+    INFO("seed " << kTransferSeed + 1 << ", sink " << sink << ", compression " << compression);
     std::vector<std::string> options{"--multifd-channels", "4", "--multifd-compression",
                                      compression};
     // Where there is something to verify: the digest stands for the comparison.
@@ -244,8 +245,8 @@ TEST_CASE("an image of one page arrives over more channels than it has pages", "
 TEST_CASE("every zero kernel counts the same pages", "[transfer]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string image = folder / "small.mem";
-    const ImagePages pages = make_image(image, 16, kSeed + 2);
-    INFO("seed " << kSeed + 2);
+    const ImagePages pages = make_image(image, 16, kTransferSeed + 2);
+    INFO("seed " << kTransferSeed + 2);
     for (const std::string& kernel : {std::string("auto"), std::string("scalar")}) {
         INFO(kernel);
         const TransferStats stats =

@@ -16,6 +16,7 @@
 #include "engine/recv_session.hpp"
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
 #include "transport/socket.hpp"
@@ -26,8 +27,6 @@ namespace {
 using Catch::Matchers::Contains;
 using std::chrono::milliseconds;
 using transport::DeviceStateMode;
-
-constexpr milliseconds kLong{60'000};
 
 struct Run {
     std::string source = "anon:2M,fill=random";

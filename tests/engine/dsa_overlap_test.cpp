@@ -7,6 +7,7 @@
 #include "memory/page_source.hpp"
 #include "tests/accel/dsa/made_up_device.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -16,7 +17,6 @@ using accel::dsa::MadeUpDevice;
 using std::chrono::nanoseconds;
 
 constexpr std::uint64_t kPacketPages = 128;
-constexpr RegionId kRam{0};
 
 // How long it takes, against the longer of the two works alone.
 double ratio_to_longer(nanoseconds check_packet, nanoseconds send_packet, std::uint32_t batch) {

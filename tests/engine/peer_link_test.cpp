@@ -1,6 +1,7 @@
 #include "engine/peer_link.hpp"
 
 #include "catch.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/handshake.hpp"
 
@@ -11,8 +12,6 @@ using std::chrono::milliseconds;
 using transport::ControlChannel;
 using transport::Frame;
 using transport::FrameType;
-
-constexpr milliseconds kLong{60'000};
 
 // A link, and the other end of its connection in the test's hands.
 struct Linked {

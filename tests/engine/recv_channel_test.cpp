@@ -19,8 +19,8 @@ using transport::Compression;
 using transport::PacketHeader;
 using transport::PacketKind;
 
-constexpr std::uint64_t kPacketBytes = 8 * kPageSize;
-constexpr std::uint64_t kPages = 64;
+constexpr std::uint64_t kRecvPacketBytes = 8 * kPageSize;
+constexpr std::uint64_t kRecvRegionPages = 64;
 
 // Half of a page's bytes are noise: it compresses, and no two pages are alike.
 std::vector<std::byte> half_noise(std::size_t size) {
@@ -38,8 +38,8 @@ struct Receiving {
         must(sink.prepare(regions));
         memory::PageSink& chosen = discards ? static_cast<memory::PageSink&>(nowhere) : sink;
         placer = must(memory::PagePlacer::create(chosen, regions, 0));
-        shared.emplace(transport::PacketLimits{kPacketBytes, method, regions}, *placer, discards,
-                       gate);
+        shared.emplace(transport::PacketLimits{kRecvPacketBytes, method, regions}, *placer,
+                       discards, gate);
         transport::TcpPair pair = transport::make_tcp_pair();
         peer.emplace(must(transport::Socket::adopt(std::move(pair.near), 60'000)));
         channel = must(RecvChannel::create(
@@ -61,13 +61,13 @@ struct Receiving {
             sending.emplace(ChannelId{7}, *std::exchange(peer, std::nullopt),
                             method == Compression::kNone
                                 ? nullptr
-                                : must(transport::Compressor::create(method, 1, kPacketBytes)),
+                                : must(transport::Compressor::create(method, 1, kRecvPacketBytes)),
                             pacer);
         }
         return *sending;
     }
     void send(const std::vector<PageRun>& runs, const std::byte* content, std::uint32_t round = 1) {
-        transport::PacketBuilder packet(kPacketBytes);
+        transport::PacketBuilder packet(kRecvPacketBytes);
         for (const PageRun& run : runs) {
             REQUIRE(packet.add(RegionId{}, run, content) == run.pages.count);
             if (run.kind == PageKind::kNormal) content += run.pages.size_bytes();
@@ -96,7 +96,7 @@ struct Receiving {
         return sink.memory(RegionId{}).subspan(number * kPageSize, count * kPageSize);
     }
 
-    std::vector<RegionInfo> regions{{"ram", kPages* kPageSize}};
+    std::vector<RegionInfo> regions{{"ram", kRecvRegionPages* kPageSize}};
     memory::RecordingSink sink;
     memory::NullSink nowhere;
     std::unique_ptr<memory::PagePlacer> placer;
@@ -161,7 +161,8 @@ TEST_CASE("the sequence goes on from round to round, and a later page replaces a
     Receiving r;
     const auto content = noise(8 * kPageSize);
     r.gate.open(1);
-    r.send({{{0, 4}, PageKind::kNormal}, {{4, kPages - 4}, PageKind::kZero}}, content.data());
+    r.send({{{0, 4}, PageKind::kNormal}, {{4, kRecvRegionPages - 4}, PageKind::kZero}},
+           content.data());
     r.end_round();
     must(r.placer->finish_full_round());
     r.gate.open(2);

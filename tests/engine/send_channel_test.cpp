@@ -17,8 +17,8 @@ using transport::PacketBuilder;
 using transport::PacketHeader;
 using transport::PacketKind;
 
-constexpr std::uint64_t kPacketBytes = 8 * kPageSize;
-constexpr std::uint64_t kPages = 4096;
+constexpr std::uint64_t kSendPacketBytes = 8 * kPageSize;
+constexpr std::uint64_t kSendRegionPages = 4096;
 
 // What the peer finds on the wire.
 struct Received {
@@ -30,11 +30,11 @@ struct Received {
 // A channel, and the other end of its connection in the test's hands.
 struct Sending {
     explicit Sending(Compression method = Compression::kNone, std::uint64_t bandwidth = 0)
-        : pacer(bandwidth), limits{kPacketBytes, method, regions} {
+        : pacer(bandwidth), limits{kSendPacketBytes, method, regions} {
         auto [near, far] = transport::make_socket_pair();
         std::unique_ptr<transport::Compressor> compressor;
         if (method != Compression::kNone) {
-            compressor = must(transport::Compressor::create(method, 1, kPacketBytes));
+            compressor = must(transport::Compressor::create(method, 1, kSendPacketBytes));
         }
         channel.emplace(ChannelId{4}, std::move(near), std::move(compressor), pacer);
         peer.emplace(std::move(far));
@@ -58,10 +58,10 @@ struct Sending {
     }
 
     transport::Pacer pacer;
-    std::vector<RegionInfo> regions{{"ram", kPages* kPageSize}};
+    std::vector<RegionInfo> regions{{"ram", kSendRegionPages* kPageSize}};
     transport::PacketLimits limits;
     std::stop_source stop;
-    PacketBuilder packet{kPacketBytes};
+    PacketBuilder packet{kSendPacketBytes};
     std::optional<SendChannel> channel;
     std::optional<transport::Socket> peer;
 };
@@ -153,7 +153,8 @@ TEST_CASE("what shrinks is sent and counted compressed, what does not is sent as
 
 TEST_CASE("a packet without content goes out on a compressing channel") {
     Sending s(Compression::kZstd);
-    REQUIRE(s.packet.add(RegionId{}, {{0, kPages}, PageKind::kZero}, nullptr) == kPages);
+    REQUIRE(s.packet.add(RegionId{}, {{0, kSendRegionPages}, PageKind::kZero}, nullptr) ==
+            kSendRegionPages);
     must(s.send());
     CHECK(s.receive().header.compression == Compression::kNone);
     CHECK(s.channel->counters().payload_bytes == 0);

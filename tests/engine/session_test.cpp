@@ -6,6 +6,7 @@
 #include "engine/recv_session.hpp"
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/memory/must.hpp"
 #include "transport/connector.hpp"
 
@@ -14,8 +15,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using transport::Compression;
-
-constexpr milliseconds kLong{60'000};
 
 RecvConfig recv_config(const std::string& sink = "anon:") {
     RecvConfig config;

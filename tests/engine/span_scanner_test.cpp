@@ -8,11 +8,10 @@
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 
 namespace migrate::engine {
 namespace {
-
-constexpr RegionId kRam{0};
 
 // One region whose pages' kinds the test chooses.
 class FakeSource : public memory::PageSource {

@@ -6,11 +6,10 @@
 #include "catch.hpp"
 #include "memory/digest.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr RegionId kRam{0};
 
 std::uint64_t populated_pages(const PageSource& source) {
     std::vector<PopulationExtent> extents;

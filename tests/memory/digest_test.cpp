@@ -9,10 +9,10 @@
 namespace migrate::memory {
 namespace {
 
-constexpr unsigned kSeed = 11;
+constexpr unsigned kDigestSeed = 11;
 
 std::vector<std::byte> random_pages(std::uint64_t pages) {
-    std::mt19937_64 random(kSeed);
+    std::mt19937_64 random(kDigestSeed);
     std::vector<std::byte> memory(pages * kPageSize);
     for (std::size_t at = 0; at < memory.size(); at += 8) {
         const std::uint64_t value = random();
@@ -37,7 +37,7 @@ TEST_CASE("a single byte anywhere in a page changes the digest") {
 }
 
 TEST_CASE("digests of parts add up to the digest of the whole in any order") {
-    INFO("seed " << kSeed);
+    INFO("seed " << kDigestSeed);
     const auto memory = random_pages(9);
     Digest parts = digest_pages(memory, {5, 4});
     parts += digest_pages(memory, {0, 2});
@@ -46,7 +46,7 @@ TEST_CASE("digests of parts add up to the digest of the whole in any order") {
 }
 
 TEST_CASE("the same content at another page has another digest") {
-    INFO("seed " << kSeed);
+    INFO("seed " << kDigestSeed);
     auto memory = random_pages(2);
     const Digest before = digest_pages(memory, {0, 2});
     std::swap_ranges(memory.begin(), memory.begin() + kPageSize, memory.begin() + kPageSize);

@@ -24,9 +24,9 @@ void on_every_tracker_and_memory(Body body) {
     const HugePool pool(kTestPages / kPagesPerHugePage + 1);
     for (const DirtyTrackerSupport& tracker : probe_dirty_trackers()) {
         if (!tracker.usable) continue;
-        for (const auto kind : {MemoryKind::kSmallPages, MemoryKind::kHugePages, MemoryKind::kMemfd,
-                                MemoryKind::kHugetlb}) {
-            if (kind == MemoryKind::kHugetlb && !pool) continue;
+        for (const auto kind : {GuestMemoryKind::kSmallPages, GuestMemoryKind::kHugePages,
+                                GuestMemoryKind::kMemfd, GuestMemoryKind::kHugetlb}) {
+            if (kind == GuestMemoryKind::kHugetlb && !pool) continue;
             INFO(tracker.name << " on " << name_of(kind));
             const GuestMemory memory(kind, kTestPages);
             body(tracker.name, memory, kind);
@@ -35,8 +35,8 @@ void on_every_tracker_and_memory(Body body) {
 }
 
 // Those of the pages that are reported are among them; hugetlbfs is protected by huge pages.
-void check_reported(const Pages& reported, const Pages& expected, MemoryKind kind) {
-    if (kind != MemoryKind::kHugetlb) {
+void check_reported(const Pages& reported, const Pages& expected, GuestMemoryKind kind) {
+    if (kind != GuestMemoryKind::kHugetlb) {
         CHECK(reported == expected);
         return;
     }
@@ -46,7 +46,7 @@ void check_reported(const Pages& reported, const Pages& expected, MemoryKind kin
 }
 
 TEST_CASE("nothing is collected where nothing was written, though the sender reads it all") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind) {
+    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, GuestMemoryKind) {
         memory.fill({0, kTestPages / 2});
         CopyingSender sender(memory, name);
         sender.first_round();
@@ -57,104 +57,111 @@ TEST_CASE("nothing is collected where nothing was written, though the sender rea
 }
 
 TEST_CASE("each written page is collected once, and again when it is written again") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, kTestPages});
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        const Pages written{0, 1, 5, 700, 1023, kTestPages - 1};
-        for (const std::uint64_t page : written) memory.word(page, 511).store(7);
-        check_reported(sender.round(), written, kind);
-        CHECK(sender.round().empty());
-        memory.word(700, 0).store(8);
-        check_reported(sender.round(), {700}, kind);
-        CHECK(sender.round().empty());
-        CHECK(sender.first_difference() == kTestPages);
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            const Pages written{0, 1, 5, 700, 1023, kTestPages - 1};
+            for (const std::uint64_t page : written) memory.word(page, 511).store(7);
+            check_reported(sender.round(), written, kind);
+            CHECK(sender.round().empty());
+            memory.word(700, 0).store(8);
+            check_reported(sender.round(), {700}, kind);
+            CHECK(sender.round().empty());
+            CHECK(sender.first_difference() == kTestPages);
+        });
 }
 
 TEST_CASE("the first write to memory never touched before is collected") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, 1});  // its page table exists, the other ones do not
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        const Pages written{3, 600, 2000};
-        for (const std::uint64_t page : written) memory.word(page, 3).store(7);
-        check_reported(sender.round(), written, kind);
-        CHECK(sender.round().empty());
-        CHECK(sender.first_difference() == kTestPages);
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, 1});  // its page table exists, the other ones do not
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            const Pages written{3, 600, 2000};
+            for (const std::uint64_t page : written) memory.word(page, 3).store(7);
+            check_reported(sender.round(), written, kind);
+            CHECK(sender.round().empty());
+            CHECK(sender.first_difference() == kTestPages);
+        });
 }
 
 TEST_CASE("what was given back is collected, and again when it is written again") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        if (kind == MemoryKind::kHugetlb) return;
-        const bool seen = name == "hash" || kind != MemoryKind::kMemfd;
-        memory.fill({0, kTestPages});
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        for (const PageRange range : {PageRange{3, 2}, {1024, 512}, {2000, 1200}}) {
-            CAPTURE(range.first);
-            memory.give_back(range);
-            if (seen) {
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            if (kind == GuestMemoryKind::kHugetlb) return;
+            const bool seen = name == "hash" || kind != GuestMemoryKind::kMemfd;
+            memory.fill({0, kTestPages});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            for (const PageRange range : {PageRange{3, 2}, {1024, 512}, {2000, 1200}}) {
+                CAPTURE(range.first);
+                memory.give_back(range);
+                if (seen) {
+                    CHECK(sender.round().size() == range.count);
+                    CHECK(sender.first_difference() == kTestPages);
+                    CHECK(sender.round().empty());
+                }
+                memory.fill({range.first + 1, 1}, 'b');
+                CHECK(sender.round() == Pages{range.first + 1});
+                memory.fill(range, 'c');
+                memory.give_back(range);
+                memory.fill(range, 'd');
                 CHECK(sender.round().size() == range.count);
                 CHECK(sender.first_difference() == kTestPages);
-                CHECK(sender.round().empty());
             }
-            memory.fill({range.first + 1, 1}, 'b');
-            CHECK(sender.round() == Pages{range.first + 1});
-            memory.fill(range, 'c');
-            memory.give_back(range);
-            memory.fill(range, 'd');
-            CHECK(sender.round().size() == range.count);
-            CHECK(sender.first_difference() == kTestPages);
-        }
-    });
+        });
 }
 
 TEST_CASE("what was written, sent and given back between two collects is collected") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        if (kind == MemoryKind::kHugetlb) return;
-        memory.fill({0, 1});
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        memory.fill({512, 1024});
-        for (std::uint64_t page = 512; page < 1536; ++page) sender.send(page);
-        memory.give_back({512, 1024});
-        sender.round();
-        CHECK(sender.first_difference() == kTestPages);
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            if (kind == GuestMemoryKind::kHugetlb) return;
+            memory.fill({0, 1});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            memory.fill({512, 1024});
+            for (std::uint64_t page = 512; page < 1536; ++page) sender.send(page);
+            memory.give_back({512, 1024});
+            sender.round();
+            CHECK(sender.first_difference() == kTestPages);
+        });
 }
 
 TEST_CASE("what was written is collected though its page table entries went away since") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        if (kind == MemoryKind::kHugetlb) return;
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        for (const PageRange range : {PageRange{3, 2}, {1024, 512}, {2000, 1200}}) {
-            memory.fill(range);
-            memory.unmap(range);
-            sender.round();
-            CHECK(sender.first_difference() == kTestPages);
-        }
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            if (kind == GuestMemoryKind::kHugetlb) return;
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            for (const PageRange range : {PageRange{3, 2}, {1024, 512}, {2000, 1200}}) {
+                memory.fill(range);
+                memory.unmap(range);
+                sender.round();
+                CHECK(sender.first_difference() == kTestPages);
+            }
+        });
 }
 
 TEST_CASE("what a system call writes is collected") {
     const TemporaryFolder folder;
     write_file(folder / "file", std::string(kPageSize, 'x'));
     const UniqueFd file(::open((folder / "file").c_str(), O_RDONLY | O_CLOEXEC));
-    on_every_tracker_and_memory([&](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, kTestPages});
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        REQUIRE(::pread(file.get(), memory.page(77) + 100, 50, 0) == 50);
-        check_reported(sender.round(), {77}, kind);
-        CHECK(sender.first_difference() == kTestPages);
-    });
+    on_every_tracker_and_memory(
+        [&](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            REQUIRE(::pread(file.get(), memory.page(77) + 100, 50, 0) == 50);
+            check_reported(sender.round(), {77}, kind);
+            CHECK(sender.first_difference() == kTestPages);
+        });
 }
 
 TEST_CASE("more runs of pages than one look at the page tables reports are all collected") {
-    for (const auto kind : {MemoryKind::kSmallPages, MemoryKind::kHugePages, MemoryKind::kMemfd}) {
+    for (const auto kind :
+         {GuestMemoryKind::kSmallPages, GuestMemoryKind::kHugePages, GuestMemoryKind::kMemfd}) {
         const std::uint64_t pages = 20000;
         const GuestMemory memory(kind, pages);
         memory.fill({0, pages});
@@ -173,7 +180,7 @@ TEST_CASE("more runs of pages than one look at the page tables reports are all c
 }
 
 TEST_CASE("a dirty bit that is set stays set") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind) {
+    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, GuestMemoryKind) {
         CopyingSender sender(memory, name);
         sender.first_round();
         std::vector<PageBitmap> dirty;
@@ -185,36 +192,38 @@ TEST_CASE("a dirty bit that is set stays set") {
 }
 
 TEST_CASE("after stop the memory is plain, and can be tracked anew") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, kTestPages});
-        for (int turn = 0; turn < 2; ++turn) {
-            CopyingSender sender(memory, name);
-            sender.first_round();
-            memory.word(5, 0).fetch_add(1);
-            check_reported(sender.round(), {5}, kind);
-            sender.tracker().stop();
-            sender.tracker().stop();
-            memory.word(6, 0).fetch_add(1);
-        }
-        CHECK(memory.word(6, 0).load() % 256 == 'a' + 2);
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages});
+            for (int turn = 0; turn < 2; ++turn) {
+                CopyingSender sender(memory, name);
+                sender.first_round();
+                memory.word(5, 0).fetch_add(1);
+                check_reported(sender.round(), {5}, kind);
+                sender.tracker().stop();
+                sender.tracker().stop();
+                memory.word(6, 0).fetch_add(1);
+            }
+            CHECK(memory.word(6, 0).load() % 256 == 'a' + 2);
+        });
 }
 
 // The destination of a lock word that was taken only while it was sent.
 TEST_CASE("a page that was sent with what it held only then is collected") {
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, kTestPages});
-        CopyingSender sender(memory, name);
-        sender.first_round();
-        const std::uint64_t before = memory.word(40, 0).load();
-        for (int turn = 0; turn < 3; ++turn) {
-            memory.word(40, 0).store(1);
-            sender.send(40);
-            memory.word(40, 0).store(before);
-            check_reported(sender.round(), {40}, kind);
-            CHECK(sender.first_difference() == kTestPages);
-        }
-    });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            const std::uint64_t before = memory.word(40, 0).load();
+            for (int turn = 0; turn < 3; ++turn) {
+                memory.word(40, 0).store(1);
+                sender.send(40);
+                memory.word(40, 0).store(before);
+                check_reported(sender.round(), {40}, kind);
+                CHECK(sender.first_difference() == kTestPages);
+            }
+        });
 }
 
 // What the hammer's threads do until they are told to stop.
@@ -256,31 +265,32 @@ TEST_CASE("no write is lost while threads write and take memory away at full spe
     constexpr int kRounds = 60;
 #endif
     INFO("seed " << kSeed);
-    on_every_tracker_and_memory([](const auto& name, const GuestMemory& memory, MemoryKind kind) {
-        memory.fill({0, kTestPages * 3 / 4});
-        CopyingSender sender(memory, name);
-        {
-            std::vector<std::jthread> guest;
-            for (std::uint64_t i = 1; i <= 3; ++i) {
-                guest.emplace_back([&memory, i](std::stop_token stop) {
-                    write_at_random(memory, kSeed + i, std::move(stop));
-                });
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages * 3 / 4});
+            CopyingSender sender(memory, name);
+            {
+                std::vector<std::jthread> guest;
+                for (std::uint64_t i = 1; i <= 3; ++i) {
+                    guest.emplace_back([&memory, i](std::stop_token stop) {
+                        write_at_random(memory, kSeed + i, std::move(stop));
+                    });
+                }
+                if (kind != GuestMemoryKind::kHugetlb) {
+                    const bool seen = name == "hash" || kind != GuestMemoryKind::kMemfd;
+                    const TakeAway how = seen ? TakeAway::kGiveBack : TakeAway::kUnmap;
+                    guest.emplace_back([&memory, how](std::stop_token stop) {
+                        take_away_at_random(memory, how, kSeed, std::move(stop));
+                    });
+                }
+                sender.first_round();
+                for (int round = 0; round < kRounds; ++round) sender.round();
             }
-            if (kind != MemoryKind::kHugetlb) {
-                const bool seen = name == "hash" || kind != MemoryKind::kMemfd;
-                const TakeAway how = seen ? TakeAway::kGiveBack : TakeAway::kUnmap;
-                guest.emplace_back([&memory, how](std::stop_token stop) {
-                    take_away_at_random(memory, how, kSeed, std::move(stop));
-                });
-            }
-            sender.first_round();
-            for (int round = 0; round < kRounds; ++round) sender.round();
-        }
-        const std::size_t last = sender.round().size();
-        CHECK(sender.first_difference() == kTestPages);
-        CHECK(sender.round().empty());
-        CHECK(last > 0);
-    });
+            const std::size_t last = sender.round().size();
+            CHECK(sender.first_difference() == kTestPages);
+            CHECK(sender.round().empty());
+            CHECK(last > 0);
+        });
 }
 
 TEST_CASE("auto takes the first tracker that this host and this memory can have") {
@@ -292,7 +302,7 @@ TEST_CASE("auto takes the first tracker that this host and this memory can have"
     CHECK(support[2].usable);
     for (const DirtyTrackerSupport& tracker : support) CHECK_FALSE(tracker.detail.empty());
 
-    const GuestMemory memory(MemoryKind::kSmallPages, 4);
+    const GuestMemory memory(GuestMemoryKind::kSmallPages, 4);
     const auto chosen = must(make_dirty_tracker("auto", memory));
     CHECK(chosen->name() == (support[0].usable ? "uffd-wp" : "hash"));
 
@@ -308,7 +318,7 @@ TEST_CASE("auto takes the first tracker that this host and this memory can have"
 }
 
 TEST_CASE("a tracker that cannot be had is refused with the reason") {
-    const GuestMemory memory(MemoryKind::kSmallPages, 4);
+    const GuestMemory memory(GuestMemoryKind::kSmallPages, 4);
     const auto unknown = make_dirty_tracker("uffd", memory);
     CHECK_THAT(message_of(unknown), Catch::Contains("there is no dirty tracker 'uffd'"));
     CHECK(unknown.error().kind() == ErrorKind::kUsage);
@@ -318,7 +328,7 @@ TEST_CASE("a tracker that cannot be had is refused with the reason") {
 }
 
 TEST_CASE("a tracker is refused memory that another one has, and gives it free") {
-    const GuestMemory memory(MemoryKind::kSmallPages, 4);
+    const GuestMemory memory(GuestMemoryKind::kSmallPages, 4);
     if (!probe_dirty_trackers()[0].usable) return;
     auto first = make_dirty_tracker("uffd-wp", memory);
     REQUIRE(first);
@@ -328,7 +338,7 @@ TEST_CASE("a tracker is refused memory that another one has, and gives it free")
 }
 
 TEST_CASE("memory that is mapped anew while it is tracked is an error, not a lost write") {
-    const GuestMemory memory(MemoryKind::kSmallPages, 8);
+    const GuestMemory memory(GuestMemoryKind::kSmallPages, 8);
     if (!probe_dirty_trackers()[0].usable) return;
     const auto tracker = must(make_dirty_tracker("uffd-wp", memory));
     must(tracker->start());

@@ -7,12 +7,11 @@
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr RegionId kRam{0};
 
 RegionInfo ram(std::uint64_t pages) { return {"ram", pages * kPageSize}; }
 

@@ -9,12 +9,11 @@
 #include "memory/fault_guard.hpp"
 #include "memory/region_digest.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr RegionId kRam{0};
 
 TEST_CASE("a file is one region that reads as the file does") {
     const TemporaryFolder folder;

@@ -29,7 +29,7 @@
 namespace migrate::memory {
 namespace {
 
-constexpr std::uint64_t kTestPages = 1024;
+constexpr std::uint64_t kForeignPages = 1024;
 
 // A process that does what it is told, in a system call in between.
 class Other {
@@ -40,7 +40,7 @@ class Other {
         ours_.reset(pair[0]);
         const UniqueFd theirs(pair[1]);
         file_.reset(::memfd_create("foreign-test", MFD_CLOEXEC));
-        REQUIRE(::ftruncate(file_.get(), kTestPages * kPageSize) == 0);
+        REQUIRE(::ftruncate(file_.get(), kForeignPages * kPageSize) == 0);
         pid_ = ::fork();
         REQUIRE(pid_ >= 0);
         if (pid_ == 0) {
@@ -86,8 +86,8 @@ class Other {
 
   private:
     [[noreturn]] static void serve(int socket, int file, const std::function<void()>& prepare) {
-        auto* memory = static_cast<unsigned char*>(
-            ::mmap(nullptr, kTestPages * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+        auto* memory = static_cast<unsigned char*>(::mmap(
+            nullptr, kForeignPages * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
         if (prepare) prepare();
         std::int64_t word = 0;
         unsigned char value = 0;
@@ -117,7 +117,7 @@ bool can_attach() {
 
 std::unique_ptr<PageSource> source_of(const Other& other) {
     std::vector<SharedRegion> regions;
-    regions.push_back({"ram", other.file(), kTestPages * kPageSize, "a memfd"});
+    regions.push_back({"ram", other.file(), kForeignPages * kPageSize, "a memfd"});
     const FileIdentity file = must(identify(regions[0].file.get()));
     MemoryOwner owner{other.pid(), process_name(other.pid()), {}, {file}, {}};
     owner.regions.push_back(mappings_of(must(shared_file_mappings(other.pid())), file));
@@ -127,10 +127,10 @@ std::unique_ptr<PageSource> source_of(const Other& other) {
 
 std::vector<std::uint64_t> collect(DirtyTracker& tracker) {
     std::vector<PageBitmap> dirty;
-    dirty.push_back(must(PageBitmap::create(kTestPages)));
+    dirty.push_back(must(PageBitmap::create(kForeignPages)));
     must(tracker.collect(dirty));
     std::vector<std::uint64_t> pages;
-    for (std::uint64_t page = 0; page < kTestPages; ++page) {
+    for (std::uint64_t page = 0; page < kForeignPages; ++page) {
         if (dirty[0].test(page)) pages.push_back(page);
     }
     return pages;
@@ -273,7 +273,7 @@ TEST_CASE("memory that a third process comes to write is no longer tracked by uf
     const auto tracker = must(make_dirty_tracker("uffd-wp", *source));
     must(tracker->start());
     must(tracker->check());
-    const Mapping ours = must(Mapping::create({.size = kTestPages * kPageSize,
+    const Mapping ours = must(Mapping::create({.size = kForeignPages * kPageSize,
                                                .protection = PROT_READ | PROT_WRITE,
                                                .flags = MAP_SHARED,
                                                .fd = other.file().get(),

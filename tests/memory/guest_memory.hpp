@@ -16,17 +16,17 @@
 
 namespace migrate::memory {
 
-enum class MemoryKind { kSmallPages, kHugePages, kMemfd, kHugetlb };
+enum class GuestMemoryKind { kSmallPages, kHugePages, kMemfd, kHugetlb };
 
-inline const char* name_of(MemoryKind kind) {
+inline const char* name_of(GuestMemoryKind kind) {
     switch (kind) {
-        case MemoryKind::kSmallPages:
+        case GuestMemoryKind::kSmallPages:
             return "private memory in 4 KiB pages";
-        case MemoryKind::kHugePages:
+        case GuestMemoryKind::kHugePages:
             return "private memory in transparent huge pages";
-        case MemoryKind::kMemfd:
+        case GuestMemoryKind::kMemfd:
             return "a memfd";
-        case MemoryKind::kHugetlb:
+        case GuestMemoryKind::kHugetlb:
             return "hugetlbfs";
     }
     return "";
@@ -35,17 +35,17 @@ inline const char* name_of(MemoryKind kind) {
 // One region, writable, untouched.
 class GuestMemory final : public PageSource {
   public:
-    GuestMemory(MemoryKind kind, std::uint64_t pages)
+    GuestMemory(GuestMemoryKind kind, std::uint64_t pages)
         : kind_(kind), pagemap_(must(PagemapPopulation::create())) {
         region_ = {"ram", pages * kPageSize};
-        if (kind == MemoryKind::kSmallPages || kind == MemoryKind::kHugePages) {
-            const bool huge = kind == MemoryKind::kHugePages;
+        if (kind == GuestMemoryKind::kSmallPages || kind == GuestMemoryKind::kHugePages) {
+            const bool huge = kind == GuestMemoryKind::kHugePages;
             mapping_ = must(map_anonymous(region_.size_bytes,
                                           huge ? HugePages::kOn : HugePages::kOff, "a test"));
             return;
         }
         const unsigned flags =
-            kind == MemoryKind::kHugetlb ? MFD_CLOEXEC | MFD_HUGETLB : MFD_CLOEXEC;
+            kind == GuestMemoryKind::kHugetlb ? MFD_CLOEXEC | MFD_HUGETLB : MFD_CLOEXEC;
         file_.reset(::memfd_create("guest", flags));
         REQUIRE(::ftruncate(file_.get(), static_cast<off_t>(region_.size_bytes)) == 0);
         mapping_ = must(Mapping::create({.size = region_.size_bytes,
@@ -60,10 +60,10 @@ class GuestMemory final : public PageSource {
     std::span<const std::byte> memory(RegionId) const override { return mapping_.bytes(); }
     Status population(RegionId, PageRange range,
                       std::vector<PopulationExtent>& extents) const override {
-        if (kind_ == MemoryKind::kMemfd) {
+        if (kind_ == GuestMemoryKind::kMemfd) {
             return FilePopulation(file_.get(), region_.size_bytes).query(range, extents);
         }
-        if (kind_ == MemoryKind::kHugetlb) {
+        if (kind_ == GuestMemoryKind::kHugetlb) {
             PopulationBuilder(range, extents).extend_to(range.end(), true);
             return {};
         }
@@ -91,7 +91,7 @@ class GuestMemory final : public PageSource {
         REQUIRE(::madvise(page(range.first), range.size_bytes(), advice) == 0);
     }
 
-    MemoryKind kind_;
+    GuestMemoryKind kind_;
     PagemapPopulation pagemap_;
     RegionInfo region_;
     UniqueFd file_;

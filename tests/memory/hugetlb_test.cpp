@@ -12,12 +12,12 @@
 #include "memory/region_digest.hpp"
 #include "tests/memory/huge_pool.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {
 
-constexpr RegionId kRam{0};
 constexpr std::uint64_t kHuge = kPagesPerHugePage;
 
 // A file of `huge_pages` of which those listed hold 'x'.

@@ -6,11 +6,10 @@
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr RegionId kRam{0};
 
 std::string drawing(const MappedSource& source, PageRange range) {
     std::vector<PopulationExtent> extents;

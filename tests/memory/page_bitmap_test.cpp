@@ -11,11 +11,11 @@
 namespace migrate::memory {
 namespace {
 
-constexpr unsigned kSeed = 7;
+constexpr unsigned kBitmapSeed = 7;
 
 TEST_CASE("a bitmap agrees with a plain vector of bools over random operations") {
-    INFO("seed " << kSeed);
-    std::mt19937_64 random(kSeed);
+    INFO("seed " << kBitmapSeed);
+    std::mt19937_64 random(kBitmapSeed);
     constexpr std::uint64_t kPages = 1000;
     PageBitmap bitmap = must(PageBitmap::create(kPages));
     std::vector<bool> model(kPages);

@@ -6,14 +6,14 @@
 #include "catch.hpp"
 #include "memory/null_sink.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 #include "tests/memory/recording_sink.hpp"
 
 namespace migrate::memory {
 namespace {
 
-constexpr RegionId kRam{0};
 constexpr RegionId kVideo{1};
-constexpr std::uint64_t kPages = 256;
+constexpr std::uint64_t kRegionPages = 256;
 
 struct Fixture {
     Fixture() {
@@ -27,14 +27,15 @@ struct Fixture {
     void end_round() {
         // The pages a case does not care about.
         for (const RegionId region : {kRam, kVideo}) {
-            for (std::uint64_t page = 0; page < kPages; ++page) {
+            for (std::uint64_t page = 0; page < kRegionPages; ++page) {
                 static_cast<void>(accept(region, {{{page, 1}, PageKind::kUnpopulated}}));
             }
         }
         must(placer->finish_full_round());
     }
 
-    std::vector<RegionInfo> regions{{"ram", kPages* kPageSize}, {"video", kPages* kPageSize}};
+    std::vector<RegionInfo> regions{{"ram", kRegionPages* kPageSize},
+                                    {"video", kRegionPages* kPageSize}};
     RecordingSink sink;
     std::unique_ptr<PagePlacer> placer;
     std::vector<iovec> payload;
@@ -134,8 +135,9 @@ TEST_CASE("the same page number of two regions is not a duplicate") {
 
 TEST_CASE("a round in which a page did not come is refused by region and number") {
     Fixture test;
-    must(test.accept(kRam, {{{0, kPages}, PageKind::kZero}}));
-    must(test.accept(kVideo, {{{0, 9}, PageKind::kZero}, {{10, kPages - 10}, PageKind::kNormal}}));
+    must(test.accept(kRam, {{{0, kRegionPages}, PageKind::kZero}}));
+    must(test.accept(kVideo,
+                     {{{0, 9}, PageKind::kZero}, {{10, kRegionPages - 10}, PageKind::kNormal}}));
     const Status status = test.placer->finish_full_round();
     CHECK(message_of(status) == "page 9 of the region 'video' never came");
     CHECK(status.error().kind() == ErrorKind::kProtocol);
@@ -144,7 +146,7 @@ TEST_CASE("a round in which a page did not come is refused by region and number"
 TEST_CASE("a round of so many pages takes any of them, whatever their kind and region") {
     Fixture test;
     must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}, {{200, 10}, PageKind::kZero}}));
-    must(test.accept(kVideo, {{{kPages - 1, 1}, PageKind::kUnpopulated}}));
+    must(test.accept(kVideo, {{{kRegionPages - 1, 1}, PageKind::kUnpopulated}}));
     must(test.placer->finish_round(13));
     // The next one begins with nothing accounted for.
     must(test.placer->finish_round(0));

@@ -15,7 +15,7 @@
 namespace migrate::memory {
 namespace {
 
-constexpr unsigned kSeed = 23;
+constexpr unsigned kPopulationSeed = 23;
 
 // One letter a page: '#' populated, '.' not. Also checks order, gaps and merging.
 std::string drawing(const std::vector<PopulationExtent>& extents, std::uint64_t first) {
@@ -89,8 +89,8 @@ TEST_CASE("pages that only map the kernel's zero page are unpopulated where the 
 }
 
 TEST_CASE("both methods agree on memory with more extents than one scan returns") {
-    INFO("seed " << kSeed);
-    std::mt19937 random(kSeed);
+    INFO("seed " << kPopulationSeed);
+    std::mt19937 random(kPopulationSeed);
     constexpr std::uint64_t kPages = 5000;
     const Mapping memory = must(map_anonymous(kPages * kPageSize, HugePages::kOff, "test"));
     std::string expected(kPages, '.');
@@ -120,12 +120,12 @@ TEST_CASE("what nobody touched stays unpopulated while uffd-wp tracks it, by eit
     if (!can_tell_markers()) return;
     // More than mincore() is asked for at a time.
     constexpr std::uint64_t kPages = 20 * kPagesPerHugePage;
-    INFO("seed " << kSeed);
-    for (const MemoryKind kind : {MemoryKind::kSmallPages, MemoryKind::kHugePages}) {
+    INFO("seed " << kPopulationSeed);
+    for (const GuestMemoryKind kind : {GuestMemoryKind::kSmallPages, GuestMemoryKind::kHugePages}) {
         const GuestMemory memory(kind, kPages);
         INFO(name_of(kind));
         const std::span<const std::byte> bytes = memory.memory(RegionId{0});
-        std::mt19937 random(kSeed);
+        std::mt19937 random(kPopulationSeed);
         memory.fill({3 * kPagesPerHugePage, 2 * kPagesPerHugePage});
         memory.fill({700, 1});
         const auto tracker = must(make_dirty_tracker("uffd-wp", memory));

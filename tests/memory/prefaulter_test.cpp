@@ -7,12 +7,11 @@
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/ram_region.hpp"
 #include "tests/memory/recording_sink.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr RegionId kRam{0};
 
 Status populate(Prefaulter& prefaulter, PageRange range) {
     return prefaulter.populate(kRam, std::span(&range, 1));

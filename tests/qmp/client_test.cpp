@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "qmp/server.hpp"
 #include "qmp/socket_file.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
 #include "tests/qmp/raw_qmp.hpp"
@@ -17,7 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLong{60'000};
 constexpr milliseconds kNow{0};
 const std::string kGreeting =
     R"({"QMP": {"version": {"qemu": {"micro": 1, "minor": 2, "major": 8}, "package": ""}, "capabilities": ["oob"]}})"

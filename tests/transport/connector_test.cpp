@@ -6,14 +6,13 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/transport/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kLong{60'000};
 
 // A listener whose queue of connections is full: further ones get no answer.
 struct DeafListener {

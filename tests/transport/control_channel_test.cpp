@@ -3,14 +3,13 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/transport/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kLong{60'000};
 
 struct ChannelPair {
     std::unique_ptr<ControlChannel> near;

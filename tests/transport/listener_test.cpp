@@ -8,6 +8,7 @@
 
 #include "base/log.hpp"
 #include "catch.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/base/quiet_log.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
@@ -17,8 +18,6 @@ namespace migrate::transport {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kLong{60'000};
 
 std::unique_ptr<Listener> make_listener(milliseconds handshake_timeout = kLong) {
     return must(Listener::create({"127.0.0.1", 0}, handshake_timeout));

@@ -51,7 +51,7 @@ Error usage(std::string_view uri, std::string_view what) {
     return make_error(ErrorKind::kUsage, "--source {}: {}", uri, what);
 }
 
-Result<ProcessSpec> parse(std::string_view uri, std::string_view text) {
+Result<ProcessSpec> parse_process(std::string_view uri, std::string_view text) {
     constexpr std::array<std::string_view, 2> kKeys{"map", "pause"};
     const std::vector<std::string_view> words = memory::split_words(text);
     ProcessSpec spec;
@@ -319,7 +319,7 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
 }  // namespace
 
 Result<Machine> open_process_machine(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const ProcessSpec spec, parse(uri, words));
+    MIGRATE_ASSIGN(const ProcessSpec spec, parse_process(uri, words));
     auto machine = open_spec(uri, spec);
     if (!machine) return std::move(machine).error().with_context(uri).as(ErrorKind::kUsage);
     return machine;

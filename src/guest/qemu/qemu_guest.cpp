@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -15,7 +16,6 @@ constexpr char kStateVersion = 1;
 constexpr std::size_t kStateHeader = 6;  // magic, version, whether it ran
 
 constexpr std::string_view kCancel = R"({"execute":"migrate_cancel"})";
-constexpr std::string_view kContinue = R"({"execute":"cont"})";
 
 // QEMU leaves that state by running only.
 constexpr std::string_view kHowToRetry =

@@ -9,13 +9,13 @@
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/undo_commands.hpp"
 #include "memory/shared_sink.hpp"
 
 namespace migrate::guest {
 namespace {
 
 constexpr std::string_view kQuit = R"({"execute":"quit"})";
-constexpr std::string_view kContinue = R"({"execute":"cont"})";
 
 // A connection to the QEMU and who minds it, which the loader and the guest share.
 struct Incoming {

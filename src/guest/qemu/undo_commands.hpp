@@ -4,12 +4,16 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
 #include "qmp/client.hpp"
 
 namespace migrate::guest {
+
+// Lets the guest run.
+inline constexpr std::string_view kContinue = R"({"execute":"cont"})";
 
 // Runs a command ({"execute": …, "arguments": …}); if it is refused, since the migration it stands
 // against is only just ending, again and again for up to 10 s.

@@ -11,7 +11,7 @@
 namespace migrate::accel::dsa {
 namespace {
 
-constexpr std::uint32_t kPages = 128;
+constexpr std::uint32_t kScanPages = 128;
 
 const ZeroKernel& scalar() { return all_zero_kernels().back(); }
 
@@ -24,22 +24,22 @@ struct Rig {
               queue = std::make_unique<WorkQueue>(std::move(made));
               return *device;
           }()) {
-        memory = must(Mapping::create({.size = kPages * kPageSize,
+        memory = must(Mapping::create({.size = kScanPages * kPageSize,
                                        .protection = PROT_READ | PROT_WRITE,
                                        .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                        .what = "pages"}));
-        for (std::size_t page = 0; page < kPages; page += 3)
+        for (std::size_t page = 0; page < kScanPages; page += 3)
             memory.data()[page * kPageSize + page * 31 % kPageSize] = std::byte{1};
         scanner = must(DsaPageScanner::create({queue.get()}, completion, scalar(), options));
     }
 
-    void submit(std::uint32_t pages = kPages) {
+    void submit(std::uint32_t pages = kScanPages) {
         const PageExtent extent{memory.data(), pages};
         scanner->submit({&extent, 1});
         submitted.push_back(pages);
     }
     Status collect_one(std::vector<std::uint64_t>& map) {
-        map.assign(kPages / 64, ~std::uint64_t{0});
+        map.assign(kScanPages / 64, ~std::uint64_t{0});
         MIGRATE_TRY(scanner->await());
         return scanner->collect(map);
     }
@@ -92,7 +92,7 @@ TEST_CASE("a queue without batches is given page after page, as many as it has r
         Rig rig({}, {.mode = mode, .entries = 16, .batch = 1, .transfer_bytes = 4096});
         for (int i = 0; i < 4; ++i) rig.submit();
         CHECK(rig.wrong_answers() == 0);
-        CHECK(rig.device->taken().size() == std::size_t{4} * kPages);
+        CHECK(rig.device->taken().size() == std::size_t{4} * kScanPages);
         CHECK(rig.count(&QueueCounters::cpu_pages) == 0);
         // A dedicated queue would have lost it without a word.
         if (mode == QueueMode::kDedicated) CHECK(rig.device->lost == 0);
@@ -173,7 +173,7 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
         CHECK(rig.wrong_answers() == 0);
         const auto tries = rig.count(&QueueCounters::retries);
         CHECK(rig.count(&QueueCounters::full) == 1);
-        CHECK(rig.count(&QueueCounters::cpu_pages) == kPages);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == kScanPages);
         // Waiting is not repeated for every packet.
         rig.submit();
         CHECK(rig.wrong_answers() == 0);
@@ -182,7 +182,7 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
         rig.device->refusals = 0;
         rig.submit();
         CHECK(rig.wrong_answers() == 0);
-        CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kPages);
+        CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kScanPages);
     }
 }
 
@@ -193,7 +193,7 @@ TEST_CASE("what a silent device writes late harms nothing") {
     rig.submit();
     CHECK(rig.wrong_answers() == 0);
     CHECK(rig.count(&QueueCounters::timeouts) == 8);
-    CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kPages);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kScanPages);
     CHECK_FALSE(rig.queue->alive());
     CHECK(rig.device->elapsed() < std::chrono::seconds(1));
     // Now it says of every page that it is zero, where it was told to.
@@ -246,7 +246,7 @@ TEST_CASE("what another channel has given up is not asked again") {
     rig.queue->disable("was given up by another channel");
     CHECK(rig.wrong_answers() == 0);
     CHECK(rig.device->taken().empty());
-    CHECK(rig.count(&QueueCounters::cpu_pages) == kPages);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == kScanPages);
     CHECK(rig.count(&QueueCounters::full) == 0);
 }
 
@@ -266,11 +266,11 @@ TEST_CASE("a wrong answer is found by accel-verify, whatever the guest writes me
     SECTION("a guest that writes between the two looks") {
         rig.submit();
         rig.device->pass_time(std::chrono::seconds(1));
-        for (std::uint32_t page = 0; page < kPages; ++page)
+        for (std::uint32_t page = 0; page < kScanPages; ++page)
             rig.memory.data()[page * kPageSize] ^= std::byte{0xff};
         std::vector<std::uint64_t> map;
         CHECK(rig.collect_one(map));
-        CHECK(rig.count(&QueueCounters::verified) == kPages / 5);
+        CHECK(rig.count(&QueueCounters::verified) == kScanPages / 5);
         CHECK(rig.queue->alive());
     }
 }

@@ -14,6 +14,8 @@
 #include "accel/softdsa/fault_plan.hpp"
 #include "base/units.hpp"
 #include "catch.hpp"
+#include "tests/accel/mapped_pages.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/base/quiet_log.hpp"
 #include "tests/memory/must.hpp"
 
@@ -22,23 +24,16 @@ namespace {
 
 constexpr std::size_t kBatchPages = 64;
 constexpr std::size_t kBatches = 12;
-constexpr std::size_t kPages = kBatchPages * kBatches;
-// For devices that answer, however busy the machine is, and for those that do not.
-constexpr std::chrono::milliseconds kLong{60'000};
+constexpr std::size_t kPlanPages = kBatchPages * kBatches;
+// For devices that do not answer; kLong is for those that do.
 constexpr std::chrono::milliseconds kShort{20};
-
-Mapping map_pages(std::size_t pages) {
-    return must(Mapping::create({.size = pages * kPageSize,
-                                 .protection = PROT_READ | PROT_WRITE,
-                                 .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-                                 .what = "pages"}));
-}
 
 // Memory with pages of zeros, and pages that differ from zero in one byte anywhere.
 struct Pages {
-    explicit Pages(std::uint64_t seed) : memory(map_pages(kPages)), zero(kPages) {
+    explicit Pages(std::uint64_t seed)
+        : memory(map_pages(kPlanPages, MAP_POPULATE)), zero(kPlanPages) {
         std::mt19937_64 random(seed);
-        for (std::size_t page = 0; page < kPages; ++page) {
+        for (std::size_t page = 0; page < kPlanPages; ++page) {
             zero[page] = random() % 2 == 0;
             if (!zero[page]) memory.data()[page * kPageSize + random() % kPageSize] = std::byte{1};
         }
@@ -90,7 +85,7 @@ AccelCounts scan_under(const std::string& faults, const Pages& pages,
     // Whoever gets the scanner's memory next: a record that comes late must not land in it.
     std::vector<Mapping> canaries;
     canaries.reserve(8);
-    for (int i = 0; i < 8; ++i) canaries.push_back(map_pages(6));
+    for (int i = 0; i < 8; ++i) canaries.push_back(map_pages(6, MAP_POPULATE));
     std::stop_source(stop).request_stop();
     if (thread.joinable()) thread.join();
     const AccelCounts counts = accelerator->report().total();
@@ -107,7 +102,7 @@ TEST_CASE("a device without faults answers for every page, shared and dedicated,
         for (const auto model : {CompletionModel::kInline, CompletionModel::kThread}) {
             CAPTURE(words, model == CompletionModel::kThread);
             const AccelCounts counts = scan_under("", pages, model, words);
-            CHECK(counts.descriptors + counts.cpu_pages == 2 * kPages);
+            CHECK(counts.descriptors + counts.cpu_pages == 2 * kPlanPages);
             CHECK(counts.bad_statuses + counts.timeouts + counts.page_faults == 0);
         }
     }
@@ -173,7 +168,7 @@ TEST_CASE("a lying device is found out by accel-verify") {
 TEST_CASE("pages that are not there are finished by the CPU, whose touch brings them") {
     Pages pages(5);
     // The device does not bring in what was never touched, or was given back.
-    REQUIRE(::madvise(pages.memory.data(), kPages * kPageSize, MADV_DONTNEED) == 0);
+    REQUIRE(::madvise(pages.memory.data(), kPlanPages * kPageSize, MADV_DONTNEED) == 0);
     std::fill(pages.zero.begin(), pages.zero.end(), true);
     CHECK(scan_under("", pages).page_faults > 0);
 }

@@ -141,7 +141,7 @@ TEST_CASE("a node that is no portal is found out by the probe, not by a crash") 
     MadeUpSysfs sysfs;
     // An empty file: its mapping raises SIGBUS.
     CHECK_THAT(message_of(open_device_portal(sysfs.info(), std::chrono::milliseconds(10))),
-               Contains("wq0.1") && Contains("CMD") || Contains("NOOP"));
+               (Contains("wq0.1") && Contains("CMD")) || Contains("NOOP"));
     sysfs.queue("mode", "dedicated");
     CHECK_THAT(message_of(open_device_portal(sysfs.info(), std::chrono::milliseconds(10))),
                Contains("MOVDIR64B") || Contains("NOOP"));

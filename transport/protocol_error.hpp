@@ -1,0 +1,15 @@
+// The Error of what the peer sent against the protocol.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace migrate::transport {
+
+inline Error protocol_error(std::string message) {
+    return Error(ErrorKind::kProtocol, std::move(message));
+}
+
+}  // namespace migrate::transport
