@@ -6,9 +6,9 @@
 #include <chrono>
 #include <cstdint>
 
-namespace migrate::guest {
+#include "guest/clock.hpp"
 
-using Clock = std::chrono::steady_clock;
+namespace migrate::guest {
 
 class Pace {
   public:

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
@@ -31,8 +32,6 @@
 
 namespace migrate::guest {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // There is nothing but memory to be said of a process.
 constexpr std::string_view kState = "MPRC\1";

@@ -3,13 +3,12 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "guest/clock.hpp"
 #include "guest/qemu/qemu_memory.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kStateMagic = "MQMU";
 constexpr char kStateVersion = 1;

@@ -2,11 +2,12 @@
 
 #include <chrono>
 
+#include "guest/clock.hpp"
+
 namespace migrate::guest {
 namespace {
 
 using std::chrono::milliseconds;
-using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kPatience{10'000};
 constexpr milliseconds kRetry{10};
