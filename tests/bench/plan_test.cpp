@@ -67,10 +67,18 @@ TEST_CASE("without a work queue the software device runs, labelled") {
     const Plan software = plan_of(dsa, {}, limits);
     CHECK(option_in(software.variants[0].send, "accel-path") == "softdsa:2");
     CHECK(software.variants[0].label == "DSA (software device)");
-    CHECK(software.variants[0].notes.size() == 1);
+    REQUIRE(software.variants[0].notes.size() == 2);
+    CHECK(software.variants[0].guest == kGiB);
+    CHECK(software.variants[0].source == "anon:1G");
+    CHECK(software.variants[0].notes[1].find("1.00 GiB only") != std::string::npos);
+    CHECK(
+        plan_of(dsa, {.quick = true, .scale = 1, .peer = false}, limits).variants[0].notes.size() ==
+        1);
     Limits hardware = limits;
     hardware.dsa = true;
-    CHECK(option_in(plan_of(dsa, {}, hardware).variants[0].send, "accel-path").empty());
+    const Plan real = plan_of(dsa, {}, hardware);
+    CHECK(option_in(real.variants[0].send, "accel-path").empty());
+    CHECK(real.variants[0].guest == 8 * kGiB);
 }
 
 TEST_CASE("the peer runs right behind us, or says why not") {
