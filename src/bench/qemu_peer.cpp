@@ -46,7 +46,8 @@ std::string backend(const PlannedVariant& planned, const RunPlace& place, bool i
                            (place.folder / "arrived.mem").string());
     }
     const bool touched = !incoming && planned.source.find("fill=zero") != std::string::npos;
-    return fmt::format("memory-backend-ram,{}{}", size, touched ? ",prealloc=on" : "");
+    // Memory that nobody touches may be larger than the host's.
+    return fmt::format("memory-backend-ram,{},{}", size, touched ? "prealloc=on" : "reserve=off");
 }
 
 Result<Machine> start_machine(const PlannedVariant& planned, const RunPlace& place, bool incoming,
