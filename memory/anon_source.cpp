@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/config/unit_text.hpp"
+#include "base/join_words.hpp"
 #include "base/splitmix64.hpp"
 #include "memory/mapped_source.hpp"
 #include "memory/pieces.hpp"
@@ -44,7 +45,7 @@ Status parse_fill(std::string_view uri, std::string_view value, AnonSourceSpec& 
         return {};
     }
     return make_error(ErrorKind::kUsage, "{}: unknown fill '{}'; allowed are {}", uri, value,
-                      list_of_words(kFills));
+                      join_words(kFills, "and"));
 }
 
 bool writes(AnonFill fill) { return fill != AnonFill::kUntouched && fill != AnonFill::kRead; }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/join_words.hpp"
+
 namespace migrate::memory {
 namespace {
 
@@ -12,21 +14,12 @@ bool contains(std::span<const std::string_view> words, std::string_view word) {
 
 }  // namespace
 
-std::string list_of_words(std::span<const std::string_view> words) {
-    std::string list;
-    for (std::size_t i = 0; i < words.size(); ++i) {
-        if (i != 0) list += i + 1 == words.size() ? " and " : ", ";
-        list += words[i];
-    }
-    return list;
-}
-
 Result<Uri> parse_uri(std::string_view option, std::string_view text,
                       std::span<const std::string_view> schemes) {
     if (text.empty()) {
         return make_error(ErrorKind::kUsage,
                           "{} is empty: a file's path, or one of {} followed by a colon", option,
-                          list_of_words(schemes));
+                          join_words(schemes, "and"));
     }
     const std::size_t colon = text.find(':');
     const std::size_t slash = text.find('/');
@@ -38,7 +31,7 @@ Result<Uri> parse_uri(std::string_view option, std::string_view text,
         return make_error(
             ErrorKind::kUsage,
             "{} {}: unknown kind '{}:'; the kinds are {} (for a file of that name: file:{})",
-            option, text, uri.scheme, list_of_words(schemes), text);
+            option, text, uri.scheme, join_words(schemes, "and"), text);
     }
     if (uri.scheme == "file" && uri.rest.empty()) {
         return make_error(ErrorKind::kUsage, "{} {}: the file's path is missing", option, text);
@@ -67,7 +60,7 @@ Result<KeyValue> parse_key_value(std::string_view uri, std::string_view word,
     const std::string_view key = word.substr(0, equals);
     if (!contains(keys, key)) {
         return make_error(ErrorKind::kUsage, "{}: unknown word '{}'; allowed here: {}", uri, word,
-                          list_of_words(keys));
+                          join_words(keys, "and"));
     }
     if (equals == std::string_view::npos || equals + 1 == word.size()) {
         return make_error(ErrorKind::kUsage, "{}: '{}' lacks its value: {}=…", uri, word, key);

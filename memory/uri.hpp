@@ -34,7 +34,5 @@ Result<KeyValue> parse_key_value(std::string_view uri, std::string_view word,
                                  std::span<const std::string_view> keys);
 // "on" or "off".
 Result<bool> parse_switch(std::string_view uri, const KeyValue& word);
-// "a, b and c", for messages
-std::string list_of_words(std::span<const std::string_view> words);
 
 }  // namespace migrate::memory

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/config/unit_text.hpp"
+#include "base/join_words.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {
@@ -26,7 +27,7 @@ Status parse_enum(const KeyValue& word, const std::array<std::string_view, N>& w
     const auto* found = std::find(words.begin(), words.end(), word.value);
     if (found == words.end()) {
         return make_error(ErrorKind::kUsage, "{}={}: allowed are {}", word.key, word.value,
-                          memory::list_of_words(words));
+                          join_words(words, "and"));
     }
     to = static_cast<Enum>(found - words.begin());
     return {};

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/config/unit_text.hpp"
+#include "base/join_words.hpp"
 
 namespace migrate {
 namespace {
@@ -14,20 +15,10 @@ Error option_error(const Option& option, fmt::format_string<Args...> format, Arg
                       fmt::format(format, std::forward<Args>(args)...));
 }
 
-// "a, b or c"
-std::string join_choices(const std::vector<std::string_view>& names) {
-    std::string joined;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        if (i != 0) joined += i + 1 == names.size() ? " or " : ", ";
-        joined += names[i];
-    }
-    return joined;
-}
-
 Result<OptionValue> parse_choice(const Option& option, std::string_view text) {
     const std::vector<std::string_view> names = choices_of(option);
     if (std::find(names.begin(), names.end(), text) == names.end()) {
-        return option_error(option, "must be {}, not '{}'", join_choices(names), text);
+        return option_error(option, "must be {}, not '{}'", join_words(names, "or"), text);
     }
     return OptionValue{.text = std::string(text)};
 }
@@ -221,7 +212,7 @@ std::string value_name_of(const Option& option) {
 
 std::string allowed_text(const Option& option) {
     if (is_textual(option.type) && option.type != OptionType::kChoice) return "";
-    if (const auto names = choices_of(option); !names.empty()) return join_choices(names);
+    if (const auto names = choices_of(option); !names.empty()) return join_words(names, "or");
     if (option.multiple_of == 1) return range_text(option);
     return fmt::format("{}, a multiple of {}", range_text(option),
                        number_text(option.type, option.multiple_of));

@@ -3,18 +3,10 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/join_words.hpp"
+
 namespace migrate {
 namespace {
-
-// "a", "a and b", "a, b and c"
-std::string join_all(const std::vector<std::string>& items) {
-    std::string joined;
-    for (std::size_t i = 0; i < items.size(); ++i) {
-        if (i != 0) joined += i + 1 == items.size() ? " and " : ", ";
-        joined += items[i];
-    }
-    return joined;
-}
 
 Status check_required(const Settings& settings) {
     std::vector<std::string> missing;
@@ -26,7 +18,7 @@ Status check_required(const Settings& settings) {
     }
     if (missing.empty()) return {};
     return make_error(ErrorKind::kUsage, "'{}' needs {}", command_name(settings.side()),
-                      join_all(missing));
+                      join_words(missing, "and"));
 }
 
 // Each of them replaces what the file held: the same path twice would lose one of the two.
