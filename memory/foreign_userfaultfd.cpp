@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/userfaultfd.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -71,19 +70,9 @@ std::vector<int> unused_userfaultfds(pid_t pid) {
     return found;
 }
 
-// A pidfd is once its process has ended.
-bool is_readable_within(int fd, milliseconds patience) {
-    pollfd polled{fd, POLLIN, 0};
-    int ready = -1;
-    do {
-        ready = ::poll(&polled, 1, static_cast<int>(patience.count()));
-    } while (ready < 0 && errno == EINTR);
-    return ready > 0;
-}
-
 std::vector<int> leftovers(pid_t pid, int pidfd) {
     const std::vector<int> first = unused_userfaultfds(pid);
-    if (first.empty() || is_readable_within(pidfd, kUntilInUse)) return {};
+    if (first.empty() || readable_within(pidfd, kUntilInUse)) return {};
     const std::vector<int> second = unused_userfaultfds(pid);
     std::vector<int> both;
     std::set_intersection(first.begin(), first.end(), second.begin(), second.end(),
@@ -164,7 +153,7 @@ struct Received {
 
 // Nothing if the helper does not answer: the thread does not come back from a call.
 std::optional<Received> receive(int socket) {
-    if (!is_readable_within(socket, 2 * kPatience)) return std::nullopt;
+    if (!readable_within(socket, 2 * kPatience)) return std::nullopt;
     Received received;
     iovec part{&received.answer, sizeof received.answer};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};

@@ -33,6 +33,12 @@ class Socket {
     static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
                                 std::uint64_t already_received = 0);
 
+    // Says that this is one of `channels` connections, at least 1, that share the way to the peer:
+    // the kernel then holds no more for it, on its way out and in, than in_flight_limit() asks for.
+    // On a kernel without SO_BUF_LOCK (before 5.15), or whose own limits (net.core.wmem_max,
+    // rmem_max) are lower than that, it goes on sizing its buffers as it likes. Before data flows.
+    Status share_path(std::uint16_t channels);
+
     // Sends all of it, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
@@ -80,6 +86,10 @@ class Socket {
 
 // "ADDRESS:PORT" of a socket's own or remote end, "?" where it has none.
 std::string endpoint_name(int fd, bool remote);
+// How many bytes one of `channels` connections side by side needs under way, so that a path of this
+// round-trip time is filled; 0: more than it is worth to bound. What is under way beyond that was
+// copied into memory only to be copied out of it again when it has left the caches.
+std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels);
 // The connection's smoothed round-trip time as the kernel knows it (TCP_INFO); 0 if it does not.
 std::chrono::microseconds round_trip_time(int fd);
 

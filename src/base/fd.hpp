@@ -1,6 +1,7 @@
 // Owners of file descriptors and mappings: nothing outside this header holds either raw.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -32,6 +33,10 @@ class UniqueFd {
   private:
     int fd_ = -1;
 };
+
+// Whether it can be read without waiting, or can within that time; a pidfd can once its process has
+// ended. A signal does not end the wait. System calls only: may be used in the child of a fork.
+bool readable_within(int fd, std::chrono::milliseconds time);
 
 // A memory mapping, unmapped on destruction.
 class Mapping {

@@ -95,11 +95,7 @@ Ended Child::reap() {
             .wall_ms = wall.count()};
 }
 
-bool Child::running() {
-    if (pid_ < 0) return false;
-    pollfd polled{pidfd_.get(), POLLIN, 0};
-    return ::poll(&polled, 1, 0) == 0;
-}
+bool Child::running() { return pid_ >= 0 && !readable_within(pidfd_.get(), milliseconds(0)); }
 
 Result<Ended> Child::wait(Clock::time_point deadline, int stop_fd) {
     while (true) {
@@ -127,11 +123,6 @@ std::string Child::words() const {
     std::string text = stream.str();
     if (text.size() > kMostWords) text = "…" + text.substr(text.size() - kMostWords);
     return text;
-}
-
-bool stopped_within(int stop_fd, milliseconds time) {
-    pollfd polled{stop_fd, POLLIN, 0};
-    return ::poll(&polled, 1, static_cast<int>(time.count())) > 0;
 }
 
 }  // namespace migrate::bench

@@ -54,7 +54,4 @@ class Child {
     Clock::time_point began_;
 };
 
-// Sleeps; true if `stop_fd` became readable meanwhile, or was already.
-bool stopped_within(int stop_fd, std::chrono::milliseconds time);
-
 }  // namespace migrate::bench

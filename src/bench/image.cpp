@@ -13,7 +13,6 @@
 #include "base/fd.hpp"
 #include "base/splitmix64.hpp"
 #include "base/units.hpp"
-#include "bench/child.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -66,7 +65,7 @@ Status make_image(const ImageSpec& spec, const std::filesystem::path& path, int 
     if (!fd) return Error::system(fmt::format("create {}", path.string()), errno);
     std::vector<std::byte> chunk(kChunk);
     for (std::uint64_t at = 0; at < spec.bytes; at += kChunk) {
-        if (stopped_within(stop_fd, std::chrono::milliseconds(0))) {
+        if (readable_within(stop_fd, std::chrono::milliseconds(0))) {
             return make_error(ErrorKind::kCancelled, "interrupted");
         }
         std::fill(chunk.begin(), chunk.end(), std::byte{0});

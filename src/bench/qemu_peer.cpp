@@ -8,6 +8,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/fd.hpp"
 #include "base/units.hpp"
 #include "bench/child.hpp"
 #include "bench/host.hpp"
@@ -71,7 +72,7 @@ Result<Machine> start_machine(const PlannedVariant& planned, const RunPlace& pla
             auto client = qmp::Client::connect("unix:" + socket.string(), kAnswerTimeout, {});
             if (client) return Machine{std::move(process), std::move(*client)};
         }
-        if (stopped_within(place.stop_fd, kPollInterval)) {
+        if (readable_within(place.stop_fd, kPollInterval)) {
             return make_error(ErrorKind::kCancelled, "interrupted");
         }
     }
@@ -133,7 +134,7 @@ Result<Json> await_end(Machine& machine, Clock::time_point deadline, int stop_fd
         if (Clock::now() > deadline) {
             return make_error(ErrorKind::kTimeout, "QEMU took longer than the scenario's timeout");
         }
-        if (stopped_within(stop_fd, kPollInterval)) {
+        if (readable_within(stop_fd, kPollInterval)) {
             return make_error(ErrorKind::kCancelled, "interrupted");
         }
     }

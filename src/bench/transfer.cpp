@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/fd.hpp"
 #include "bench/child.hpp"
 #include "bench/host.hpp"
 
@@ -32,7 +33,7 @@ Result<std::string> await_port(Child& receiver, const RunPlace& place, Clock::ti
             return make_error("the receiver did not start to listen:\n{}", receiver.words());
         }
         if (Clock::now() > deadline) return make_error(ErrorKind::kTimeout, "no receiver listens");
-        if (stopped_within(place.stop_fd, milliseconds(2))) {
+        if (readable_within(place.stop_fd, milliseconds(2))) {
             return make_error(ErrorKind::kCancelled, "interrupted");
         }
     }

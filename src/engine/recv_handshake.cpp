@@ -166,6 +166,7 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
                    transport::Socket::adopt(std::move(connection.fd),
                                             static_cast<std::uint64_t>(config_.io_timeout.count()),
                                             connection.bytes_read));
+    MIGRATE_TRY(socket.share_path(static_cast<std::uint16_t>(channels_.size())));
     const transport::PacketLimits limits{offer_.packet_bytes, offer_.compression, offer_.regions,
                                          device_state_};
     MIGRATE_ASSIGN(auto channel, RecvChannel::create(ChannelId{id}, std::move(socket), limits));

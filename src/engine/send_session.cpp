@@ -151,6 +151,7 @@ Status SendSession::connect_channels() {
             transport::Socket socket,
             transport::Socket::adopt(std::move(connections[i]),
                                      static_cast<std::uint64_t>(config_.io_timeout.count())));
+        MIGRATE_TRY(socket.share_path(config_.channels));
         std::unique_ptr<transport::Compressor> compressor;
         if (config_.compression != transport::Compression::kNone) {
             MIGRATE_ASSIGN(compressor, transport::Compressor::create(config_.compression,

@@ -1,5 +1,6 @@
 #include "transport/socket.hpp"
 
+#include <linux/socket.h>
 #include <poll.h>
 
 #include <climits>
@@ -99,6 +100,49 @@ TEST_CASE("waiting for the first byte tells closed, complete, cut off and idle a
     const auto stalled = waiting.receive_first(buffer);
     REQUIRE_FALSE(stalled);
     CHECK(stalled.error().kind() == ErrorKind::kTimeout);
+}
+
+TEST_CASE("channels share what fills the path, unless that is too little or too much to bound") {
+    using std::chrono::microseconds;
+    // A path within a host: 2 MiB for all.
+    CHECK(in_flight_limit(microseconds(20), 1) == 2 * kMiB);
+    CHECK(in_flight_limit(microseconds(20), 8) == 256 * kKiB);
+    CHECK(in_flight_limit(microseconds(20), 9) == 0);
+    CHECK(in_flight_limit(microseconds(20), 255) == 0);
+    // What 200 Gbit/s move in a round trip of 200 microseconds: 5 MB.
+    CHECK(in_flight_limit(microseconds(200), 2) == 2'500'000);
+    CHECK(in_flight_limit(microseconds(200), 8) == 625'000);
+    CHECK(in_flight_limit(microseconds(200), 1) == 0);
+    // A long way, an unknown one, one beyond all arithmetic.
+    CHECK(in_flight_limit(microseconds(50'000), 8) == 0);
+    CHECK(in_flight_limit(microseconds(0), 8) == 0);
+    CHECK(in_flight_limit(microseconds::max(), 255) == 0);
+}
+
+TEST_CASE("a connection that shares its path is bounded by the kernel or left to it") {
+    for (const int channels : {1, 8, 64}) {
+        auto [near, far] = make_socket_pair();
+        must(near.share_path(static_cast<std::uint16_t>(channels)));
+        int locked = 0;
+        int size = 0;
+        socklen_t length = sizeof locked;
+        REQUIRE(::getsockopt(near.fd(), SOL_SOCKET, SO_BUF_LOCK, &locked, &length) == 0);
+        REQUIRE(::getsockopt(near.fd(), SOL_SOCKET, SO_RCVBUF, &size, &length) == 0);
+        CAPTURE(channels, locked, size);
+        // A busy machine's round trips may be long ones.
+        if ((locked & SOCK_RCVBUF_LOCK) != 0) {
+            CHECK(size / 2 >= static_cast<int>(192 * kKiB));
+            CHECK(size / 2 < static_cast<int>(4 * kMiB));
+        }
+        const auto content = noise(3 * kMiB, 5);
+        std::vector<std::byte> back(content.size());
+        Status sent;
+        std::jthread sender([&, &near_end = near] { sent = near_end.send(content); });
+        must(far.receive(std::span(back)));
+        sender.join();
+        must(sent);
+        CHECK(back == content);
+    }
 }
 
 TEST_CASE("a peer that takes nothing is given up") {

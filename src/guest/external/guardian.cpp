@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -54,18 +53,12 @@ int send_signal(int process, int number) {
     return static_cast<int>(::syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
 }
 
-// A pidfd is readable once its process has ended.
-bool stays(int process, std::chrono::milliseconds time) {
-    pollfd polled{process, POLLIN, 0};
-    return ::poll(&polled, 1, static_cast<int>(time.count())) == 0;
-}
-
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
     if (undo.commands.empty()) return;
     const auto guest_stays = [has_process](std::chrono::milliseconds time) {
-        return has_process && stays(kProcess, time);
+        return has_process && !readable_within(kProcess, time);
     };
     const Status done = run_undo_commands(qmp, undo.commands, guest_stays);
     fmt::print(stderr, "migrate: its process left a guest behind; {}\n",
@@ -147,7 +140,7 @@ Status Guardian::signal(int number) const {
 void Guardian::act() { socket_.reset(); }
 
 bool Guardian::alive() const {
-    return !process_ || stays(process_.get(), std::chrono::milliseconds(0));
+    return !process_ || !readable_within(process_.get(), std::chrono::milliseconds(0));
 }
 
 Status write_knob(const std::string& path, const std::string& content) {
