@@ -1,0 +1,59 @@
+// A guest between a sender and a receiver in one process, over loopback.
+#include <future>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "base/units.hpp"
+#include "catch.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "tests/base/long_wait.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::engine {
+namespace {
+
+TEST_CASE("migrate-continue is taken from the moment on that the wait for it is announced") {
+    EventLog receiver_events;
+    RecvConfig there;
+    there.listen = {"127.0.0.1", 0};
+    there.sink = "anon:";
+    there.listen_timeout = there.handshake_timeout = there.io_timeout = kLong;
+    const auto receiver = must(RecvSession::create(there, receiver_events));
+
+    SendSession* session = nullptr;
+    Status continued = Error("the wait was not announced");
+    EventLog events;
+    // Whoever hears of it answers from a thread of its own, before the session goes on.
+    events.listen([&](std::string_view, const std::string& data) {
+        if (data.find("pre-switchover") == std::string::npos) return;
+        continued =
+            std::async(std::launch::async, [&] { return session->continue_switchover(); }).get();
+    });
+    guest::Machine machine = must(guest::open_machine("workload:2M,rate=10,warm-up=0"));
+    SendConfig here;
+    here.connect = {"127.0.0.1", receiver->port()};
+    here.packet_bytes = 16 * kPageSize;
+    here.pause_before_switchover = true;
+    here.connect_timeout = here.handshake_timeout = here.io_timeout = kLong;
+    here.tunables.downtime_limit = kLong;
+    const auto sender =
+        must(SendSession::create(here, *machine.memory, events, machine.guest.get()));
+    session = sender.get();
+
+    Status received;
+    std::jthread receiving([&] { received = receiver->run(); });
+    const Status sent = sender->run();
+    if (!sent) receiver->cancel("the sender failed");
+    receiving.join();
+    must(continued);
+    must(sent);
+    must(received);
+    // It is over: there is nothing left to continue.
+    CHECK_FALSE(sender->continue_switchover());
+}
+
+}  // namespace
+}  // namespace migrate::engine
