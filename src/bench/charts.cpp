@@ -74,13 +74,15 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
     script += fmt::format(
         "set border 2 lc rgb '#8a8a8a'\nset xtics nomirror\nset grid xtics lc rgb '#8a8a8a' lw 0.5 "
         "dt 3\n"
-        "set key outside bottom center horizontal noenhanced\nset xlabel {}\nset xrange "
+        "set key outside top center horizontal noenhanced\nset xlabel {}\nset xrange "
         "[0:{}]\nset yrange "
         "[-0.6:{}]\n"
         "set ytics ({}) nomirror scale 0\nset style fill solid 1.0 noborder\n",
         quoted(unit), most > 0 ? most * 1.18 : 1, static_cast<double>(bars.size()) - 0.4, tics);
     script += "plot ";
     for (std::size_t kind = 0; kind < legend.size(); ++kind) {
+        // No legend for what is not drawn.
+        if (std::ranges::find(bars, kind, &Bar::colour) == bars.end()) continue;
         script += fmt::format(
             "$bars using ($3=={0} ? 0 : NaN):2:(0):1:($2-0.36):($2+0.36) with boxxyerror lc rgb "
             "'{1}' "

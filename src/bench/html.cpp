@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
+
 #include "bench/tables.hpp"
 
 namespace migrate::bench {
@@ -19,7 +21,7 @@ constexpr std::string_view kHead = R"(<!DOCTYPE html>
   :root { --back: #15191d; --fore: #e4e8ec; --soft: #9aa5af; --line: #353d45; --panel: #1d2328; }
 }
 body { background: var(--back); color: var(--fore); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto;
-  max-width: 1100px; padding: 24px; }
+  max-width: 1400px; padding: 24px; }
 h1 { font-size: 26px; } h2 { border-top: 1px solid var(--line); font-size: 21px; margin-top: 40px; padding-top: 24px; }
 h3 { font-size: 16px; margin-bottom: 6px; }
 nav a { color: inherit; margin-right: 14px; }
@@ -27,10 +29,11 @@ nav a { color: inherit; margin-right: 14px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-bottom: 14px; }
 th, td { border-bottom: 1px solid var(--line); padding: 4px 10px; text-align: right; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { min-width: 150px; text-align: left; }
+td.words { min-width: 200px; }
 table.published { background: var(--panel); }
 figure { background: var(--panel); border-radius: 8px; margin: 16px 0; padding: 12px; }
 figcaption { font-weight: 600; margin-bottom: 4px; }
-figure svg { color: var(--fore); display: block; height: auto; max-width: 100%; }
+figure svg { color: var(--fore); display: block; height: auto; max-width: min(100%, 1000px); }
 figure svg text { fill: currentColor; }
 ul.notes, .missing { color: var(--soft); }
 </style>
@@ -38,9 +41,17 @@ ul.notes, .missing { color: var(--soft); }
 <body>
 )";
 
+// Longer cells that do not begin with a digit are words, which need room to be read.
+constexpr std::size_t kLongestFigure = 24;
+
 std::string cells(const std::vector<std::string>& row, std::string_view tag) {
     std::string text = "<tr>";
-    for (const std::string& cell : row) text += fmt::format("<{0}>{1}</{0}>", tag, html_text(cell));
+    for (const std::string& cell : row) {
+        const bool words = cell.size() > kLongestFigure &&
+                           std::isdigit(static_cast<unsigned char>(cell.front())) == 0;
+        text +=
+            fmt::format("<{0}{1}>{2}</{0}>", tag, words ? " class=\"words\"" : "", html_text(cell));
+    }
     return text + "</tr>\n";
 }
 
