@@ -1,8 +1,10 @@
 // Huge pages and a hugetlbfs, for the tests that need them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <string>
 
 #include "catch.hpp"
 #include "tests/memory/temporary_folder.hpp"
@@ -14,8 +16,11 @@ class HugePool {
   public:
     explicit HugePool(std::uint64_t pages)
         : before_(number(kSize)), mount_("hugetlbfs", "pagesize=2M") {
-        std::ofstream(kSize) << before_ + pages;
-        ready_ = mount_ && number(kSize) >= before_ + pages;
+        // Pages that somebody holds count, also those beyond the pool's size, which a killed test
+        // may have left: a larger pool takes them in first.
+        const std::uint64_t held = number(kFolder + "nr_hugepages") - free_pages();
+        std::ofstream(kSize) << std::max(before_, held) + pages;
+        ready_ = mount_ && free_pages() >= pages;
     }
     HugePool(const HugePool&) = delete;
     HugePool& operator=(const HugePool&) = delete;
@@ -28,13 +33,12 @@ class HugePool {
     }
     const TemporaryFolder& folder() const { return mount_.folder(); }
     // Huge pages nobody holds.
-    static std::uint64_t free_pages() {
-        return number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-    }
+    static std::uint64_t free_pages() { return number(kFolder + "free_hugepages"); }
 
   private:
     static constexpr const char* kSize = "/proc/sys/vm/nr_hugepages";
-    static std::uint64_t number(const char* path) {
+    static inline const std::string kFolder = "/sys/kernel/mm/hugepages/hugepages-2048kB/";
+    static std::uint64_t number(const std::string& path) {
         std::uint64_t value = 0;
         std::ifstream(path) >> value;
         return value;
