@@ -37,21 +37,13 @@ constexpr std::uint64_t kLeastInFlight = 2 * kMiB;
 constexpr std::uint64_t kLeastOfOne = 256 * kKiB;
 constexpr std::uint64_t kMostOfOne = 4 * kMiB;
 
-// Sets SO_SNDBUF or SO_RCVBUF, which also stops the kernel from sizing that buffer; undone where it
-// gives clearly less. It doubles what it is asked for, for its own bookkeeping (socket(7)).
-Status bound_buffer(int fd, int name, int bytes, std::string_view what) {
+// Sets SO_SNDBUF or SO_RCVBUF, which also stops the kernel from sizing that buffer. False: its own
+// limit leaves clearly less. It doubles what it is asked for, for its bookkeeping (socket(7)).
+Result<bool> bound_buffer(int fd, int name, int bytes, std::string_view what) {
     MIGRATE_TRY(set_option(fd, SOL_SOCKET, name, bytes, what));
     int given = 0;
     socklen_t size = sizeof given;
-    if (::getsockopt(fd, SOL_SOCKET, name, &given, &size) == 0 && given / 2 >= bytes / 4 * 3) {
-        return {};
-    }
-    int locked = 0;
-    size = sizeof locked;
-    if (::getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, &size) != 0)
-        return Error::system("read SO_BUF_LOCK of a socket", errno);
-    locked &= ~(name == SO_SNDBUF ? SOCK_SNDBUF_LOCK : SOCK_RCVBUF_LOCK);
-    return set_option(fd, SOL_SOCKET, SO_BUF_LOCK, locked, "SO_BUF_LOCK");
+    return ::getsockopt(fd, SOL_SOCKET, name, &given, &size) == 0 && given / 2 >= bytes / 4 * 3;
 }
 
 // Steps over `bytes` that were moved; returns the parts that remain.
@@ -105,13 +97,14 @@ Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
 
 Status Socket::share_path(std::uint16_t channels) {
     const auto bytes = static_cast<int>(in_flight_limit(round_trip_time(fd_.get()), channels));
-    const int unlocked = 0;
-    if (bytes == 0 ||
-        ::setsockopt(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, &unlocked, sizeof unlocked) != 0) {
+    // Only where it could be undone.
+    int locks = 0;
+    if (bytes == 0 || ::setsockopt(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks) != 0)
         return {};
-    }
-    MIGRATE_TRY(bound_buffer(fd_.get(), SO_SNDBUF, bytes, "SO_SNDBUF"));
-    return bound_buffer(fd_.get(), SO_RCVBUF, bytes, "SO_RCVBUF");
+    MIGRATE_ASSIGN(const bool sends, bound_buffer(fd_.get(), SO_SNDBUF, bytes, "SO_SNDBUF"));
+    MIGRATE_ASSIGN(const bool receives, bound_buffer(fd_.get(), SO_RCVBUF, bytes, "SO_RCVBUF"));
+    locks = (sends ? SOCK_SNDBUF_LOCK : 0) | (receives ? SOCK_RCVBUF_LOCK : 0);
+    return set_option(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, locks, "SO_BUF_LOCK");
 }
 
 Error Socket::stalled(std::string_view what) const {
@@ -253,10 +246,10 @@ std::string endpoint_name(int fd, bool remote) {
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels) {
     if (round_trip.count() <= 0) return 0;
     const auto microseconds = static_cast<std::uint64_t>(round_trip.count());
-    if (microseconds > kMostOfOne * channels / kPathBytesPerMicrosecond) return 0;
+    if (microseconds > channels * kMostOfOne / kPathBytesPerMicrosecond) return 0;
     const std::uint64_t all = std::max(kLeastInFlight, microseconds * kPathBytesPerMicrosecond);
     const std::uint64_t one = all / channels;
-    return one >= kLeastOfOne && one < kMostOfOne ? one : 0;
+    return one >= kLeastOfOne ? one : 0;
 }
 
 std::chrono::microseconds round_trip_time(int fd) {

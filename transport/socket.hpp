@@ -87,8 +87,8 @@ class Socket {
 // "ADDRESS:PORT" of a socket's own or remote end, "?" where it has none.
 std::string endpoint_name(int fd, bool remote);
 // How many bytes one of `channels` connections side by side needs under way, so that a path of this
-// round-trip time is filled; 0: more than it is worth to bound. What is under way beyond that was
-// copied into memory only to be copied out of it again when it has left the caches.
+// round-trip time is filled; 0: too few or too many for a bound to be worth it. What is under way
+// beyond that was copied into memory only to be copied out of it again when it has left the caches.
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels);
 // The connection's smoothed round-trip time as the kernel knows it (TCP_INFO); 0 if it does not.
 std::chrono::microseconds round_trip_time(int fd);

@@ -17,6 +17,7 @@
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
 #include "tests/base/long_wait.hpp"
+#include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
 #include "transport/socket.hpp"
@@ -32,20 +33,14 @@ struct Run {
     std::string source = "anon:2M,fill=random";
     std::string devices = "sim:vf,count=3,size=3M";
     std::string recv_devices;
-    SendConfig send;
-    RecvConfig recv;
+    SendConfig send = patient_sender();
+    RecvConfig recv = patient_receiver();
     std::uint16_t cut_port = 0;
 
     Run() {
         send.packet_bytes = 16 * kPageSize;
         send.channels = 4;
-        send.verify = true;
-        send.connect_timeout = send.handshake_timeout = send.io_timeout = kLong;
         send.tunables.downtime_limit = kLong;
-        recv.listen = {"127.0.0.1", 0};
-        recv.sink = "anon:";
-        recv.listen_timeout = kLong;
-        recv.handshake_timeout = recv.io_timeout = kLong;
     }
 
     Status sent;

@@ -10,6 +10,7 @@
 #include "engine/recv_session.hpp"
 #include "engine/send_session.hpp"
 #include "tests/base/long_wait.hpp"
+#include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::engine {
@@ -17,11 +18,7 @@ namespace {
 
 TEST_CASE("migrate-continue is taken from the moment on that the wait for it is announced") {
     EventLog receiver_events;
-    RecvConfig there;
-    there.listen = {"127.0.0.1", 0};
-    there.sink = "anon:";
-    there.listen_timeout = there.handshake_timeout = there.io_timeout = kLong;
-    const auto receiver = must(RecvSession::create(there, receiver_events));
+    const auto receiver = must(RecvSession::create(patient_receiver(), receiver_events));
 
     SendSession* session = nullptr;
     Status continued = Error("the wait was not announced");
@@ -36,11 +33,10 @@ TEST_CASE("migrate-continue is taken from the moment on that the wait for it is 
                     }).get();
     });
     guest::Machine machine = must(guest::open_machine("workload:2M,rate=10,warm-up=0"));
-    SendConfig here;
+    SendConfig here = patient_sender();
     here.connect = {"127.0.0.1", receiver->port()};
     here.packet_bytes = 16 * kPageSize;
     here.pause_before_switchover = true;
-    here.connect_timeout = here.handshake_timeout = here.io_timeout = kLong;
     here.tunables.downtime_limit = kLong;
     const auto sender =
         must(SendSession::create(here, *machine.memory, events, machine.guest.get()));

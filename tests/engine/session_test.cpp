@@ -7,6 +7,7 @@
 #include "engine/send_session.hpp"
 #include "memory/page_source.hpp"
 #include "tests/base/long_wait.hpp"
+#include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"
 #include "transport/connector.hpp"
 
@@ -15,26 +16,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using transport::Compression;
-
-RecvConfig recv_config(const std::string& sink = "anon:") {
-    RecvConfig config;
-    config.listen = {"127.0.0.1", 0};
-    config.sink = sink;
-    config.listen_timeout = kLong;
-    config.handshake_timeout = kLong;
-    config.io_timeout = kLong;
-    return config;
-}
-
-SendConfig send_config() {
-    SendConfig config;
-    config.packet_bytes = 64 * kPageSize;
-    config.verify = true;
-    config.connect_timeout = kLong;
-    config.handshake_timeout = kLong;
-    config.io_timeout = kLong;
-    return config;
-}
 
 struct Outcome {
     Status sent;
@@ -101,10 +82,10 @@ TEST_CASE("memory arrives whole in every mode, whatever it holds") {
         for (const auto detection :
              {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
             INFO(fill << ", " << name_of(detection));
-            SendConfig config = send_config();
+            SendConfig config = patient_sender();
             config.detection = detection;
             config.channels = 3;
-            Sessions sessions(std::string("anon:5M,fill=") + fill, config, recv_config());
+            Sessions sessions(std::string("anon:5M,fill=") + fill, config, patient_receiver());
             const Outcome outcome = sessions.run();
             check_success(outcome, 5 * kMiB);
             CHECK(outcome.sender.digests.size() == 1);
@@ -116,32 +97,32 @@ TEST_CASE("memory arrives whole in every mode, whatever it holds") {
 TEST_CASE(
     "memory arrives whole with every compression, ratio, packet size and number of channels") {
     const auto check = [](const SendConfig& config) {
-        Sessions sessions("anon:6M,fill=mixed:50", config, recv_config());
+        Sessions sessions("anon:6M,fill=mixed:50", config, patient_receiver());
         const Outcome outcome = sessions.run();
         check_success(outcome, 6 * kMiB);
         return outcome;
     };
     for (const Compression compression : {Compression::kLz4, Compression::kZstd}) {
-        SendConfig config = send_config();
+        SendConfig config = patient_sender();
         config.compression = compression;
         // Zeros sent as normal pages, which compress.
         config.normal_page_ratio = 100;
         CHECK(check(config).sender.payload_bytes < 6 * kMiB);
     }
     for (const unsigned ratio : {0U, 50U, 100U}) {
-        SendConfig config = send_config();
+        SendConfig config = patient_sender();
         config.normal_page_ratio = ratio;
         const transport::PageCounts pages = check(config).sender.pages;
         if (ratio == 100) CHECK(pages.zero == 0);
     }
     for (const std::uint64_t packet_bytes :
          {transport::kMinPacketBytes, transport::kMaxPacketBytes}) {
-        SendConfig config = send_config();
+        SendConfig config = patient_sender();
         config.packet_bytes = packet_bytes;
         check(config);
     }
     for (const std::uint16_t channels : {std::uint16_t{1}, std::uint16_t{16}}) {
-        SendConfig config = send_config();
+        SendConfig config = patient_sender();
         config.channels = channels;
         const Outcome outcome = check(config);
         CHECK(outcome.sender.channels.size() == 1U + channels);
@@ -150,26 +131,26 @@ TEST_CASE(
 }
 
 TEST_CASE("untouched memory is counted apart, or looked at with skip-unpopulated=off") {
-    Sessions skipping("anon:8M", send_config(), recv_config());
+    Sessions skipping("anon:8M", patient_sender(), patient_receiver());
     const Outcome skipped = skipping.run();
     check_success(skipped, 8 * kMiB);
     CHECK(skipped.sender.pages.unpopulated == 2048);
-    SendConfig config = send_config();
+    SendConfig config = patient_sender();
     config.skip_unpopulated = false;
-    Sessions looking("anon:8M", config, recv_config());
+    Sessions looking("anon:8M", config, patient_receiver());
     const Outcome looked = looking.run();
     check_success(looked, 8 * kMiB);
     CHECK(looked.sender.pages.zero == 2048);
 }
 
 TEST_CASE("a sink that discards counts all, but cannot verify") {
-    SendConfig config = send_config();
+    SendConfig config = patient_sender();
     config.verify = false;
-    Sessions sessions("anon:4M,fill=random", config, recv_config("null:"));
+    Sessions sessions("anon:4M,fill=random", config, patient_receiver("null:"));
     check_success(sessions.run(), 4 * kMiB);
 
     config.verify = true;
-    Sessions verifying("anon:4M,fill=random", config, recv_config("null:"));
+    Sessions verifying("anon:4M,fill=random", config, patient_receiver("null:"));
     std::jthread receiving([&] { static_cast<void>(verifying.receiver->run()); });
     const Status refused = verifying.sender->run();
     CHECK(message_of(refused).find("verify") != std::string::npos);
@@ -179,7 +160,7 @@ TEST_CASE("a sink that discards counts all, but cannot verify") {
 
 // So slow that it does not end by itself.
 SendConfig slow_config() {
-    SendConfig config = send_config();
+    SendConfig config = patient_sender();
     config.tunables.max_bandwidth = 1;
     return config;
 }
@@ -216,7 +197,7 @@ TEST_CASE("cancelling the sender cancels the receiver, in every mode") {
          {ZeroPageDetection::kNone, ZeroPageDetection::kLegacy, ZeroPageDetection::kMultifd}) {
         SendConfig config = slow_config();
         config.detection = detection;
-        Sessions sessions("anon:16M,fill=random", config, recv_config());
+        Sessions sessions("anon:16M,fill=random", config, patient_receiver());
         const std::jthread canceller =
             cancel_when_active(sessions, *sessions.sender, "the sender's user");
         check_cancelled(sessions.run(), "the sender's user");
@@ -224,21 +205,21 @@ TEST_CASE("cancelling the sender cancels the receiver, in every mode") {
 }
 
 TEST_CASE("cancelling the receiver cancels the sender") {
-    Sessions sessions("anon:16M,fill=random", slow_config(), recv_config());
+    Sessions sessions("anon:16M,fill=random", slow_config(), patient_receiver());
     const std::jthread canceller =
         cancel_when_active(sessions, *sessions.receiver, "the receiver's user");
     check_cancelled(sessions.run(), "the receiver's user");
 }
 
 TEST_CASE("a session cancelled before it runs ends at once") {
-    Sessions sessions("anon:1M", send_config(), recv_config());
+    Sessions sessions("anon:1M", patient_sender(), patient_receiver());
     sessions.sender->cancel("changed my mind");
     sessions.receiver->cancel("changed my mind");
     check_cancelled(sessions.run(), "changed my mind");
 }
 
 TEST_CASE("sessions that never run end with their owner") {
-    Sessions sessions("anon:1M", send_config(), recv_config());
+    Sessions sessions("anon:1M", patient_sender(), patient_receiver());
     CHECK(sessions.sender->report().status == MigrationStatus::kNone);
     CHECK(sessions.receiver->report().status == MigrationStatus::kNone);
     sessions.sender.reset();
@@ -246,21 +227,21 @@ TEST_CASE("sessions that never run end with their owner") {
 }
 
 TEST_CASE("nobody comes, or nobody is there") {
-    RecvConfig impatient = recv_config();
+    RecvConfig impatient = patient_receiver();
     impatient.listen_timeout = milliseconds(1);
     EventLog events;
     const auto receiver = must(RecvSession::create(impatient, events));
     CHECK(message_of(receiver->run()).find("listen-timeout") != std::string::npos);
     CHECK(receiver->report().status == MigrationStatus::kFailed);
 
-    Sessions sessions("anon:1M", send_config(), recv_config());
+    Sessions sessions("anon:1M", patient_sender(), patient_receiver());
     sessions.receiver.reset();
     CHECK(message_of(sessions.sender->run()).find("refused") != std::string::npos);
     CHECK(sessions.sender->report().status == MigrationStatus::kFailed);
 }
 
 TEST_CASE("a stranger before the sender does not stop the migration") {
-    Sessions sessions("anon:2M,fill=mixed:10", send_config(), recv_config());
+    Sessions sessions("anon:2M,fill=mixed:10", patient_sender(), patient_receiver());
     const transport::Address address{"127.0.0.1", sessions.receiver->port()};
     const UniqueFd silent = must(transport::connect_to(address, kLong, {}));
     { const UniqueFd gone = must(transport::connect_to(address, kLong, {})); }
@@ -270,11 +251,11 @@ TEST_CASE("a stranger before the sender does not stop the migration") {
 TEST_CASE("what this host cannot do is said before anything is connected") {
     EventLog events;
     const auto source = must(memory::open_page_source("anon:1M"));
-    SendConfig config = send_config();
+    SendConfig config = patient_sender();
     config.zero_kernel = "abacus";
     CHECK(message_of(SendSession::create(config, *source, events)).find("abacus") !=
           std::string::npos);
-    CHECK_FALSE(RecvSession::create(recv_config("file:/nonexistent/folder/x"), events));
+    CHECK_FALSE(RecvSession::create(patient_receiver("file:/nonexistent/folder/x"), events));
 }
 
 }  // namespace

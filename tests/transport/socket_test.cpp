@@ -16,15 +16,21 @@
 namespace migrate::transport {
 namespace {
 
+// From one end to the other, more than the kernel may hold between them.
+template <typename From, typename To>
+void pass(Socket& near, Socket& far, From from, To to) {
+    Status sent;
+    std::jthread sender([&] { sent = near.send(from); });
+    must(far.receive(to));
+    sender.join();
+    must(sent);
+}
+
 TEST_CASE("what is sent arrives whole and is counted, however large") {
     auto [near, far] = make_socket_pair();
     const auto content = noise(8 * kMiB + 3, 11);
-    Status sent;
-    std::jthread sender([&, &from = near] { sent = from.send(content); });
     std::vector<std::byte> back(content.size());
-    must(far.receive(back));
-    sender.join();
-    must(sent);
+    pass(near, far, std::span(content), std::span(back));
     CHECK(back == content);
     CHECK(near.bytes_sent() == content.size());
     CHECK(far.bytes_received() == content.size());
@@ -38,11 +44,7 @@ TEST_CASE("more parts than one system call takes are gathered and scattered in o
     std::vector<iovec> to;
     for (std::size_t i = 0; i < content.size(); i += 5) from.push_back({content.data() + i, 5});
     for (std::size_t i = 0; i < back.size(); i += 3) to.push_back({back.data() + i, 3});
-    Status sent;
-    std::jthread sender([&, &near_end = near] { sent = near_end.send(from); });
-    must(far.receive(std::span(to)));
-    sender.join();
-    must(sent);
+    pass(near, far, std::span(from), std::span(to));
     CHECK(back == content);
 }
 
@@ -136,11 +138,7 @@ TEST_CASE("a connection that shares its path is bounded by the kernel or left to
         }
         const auto content = noise(3 * kMiB, 5);
         std::vector<std::byte> back(content.size());
-        Status sent;
-        std::jthread sender([&, &near_end = near] { sent = near_end.send(content); });
-        must(far.receive(std::span(back)));
-        sender.join();
-        must(sent);
+        pass(near, far, std::span(content), std::span(back));
         CHECK(back == content);
     }
 }

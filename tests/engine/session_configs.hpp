@@ -1,0 +1,29 @@
+// What sessions of a test agree on: loopback, a port of the kernel's choice, and patience.
+#pragma once
+
+#include <string>
+
+#include "base/units.hpp"
+#include "engine/session_config.hpp"
+#include "tests/base/long_wait.hpp"
+
+namespace migrate::engine {
+
+inline RecvConfig patient_receiver(const std::string& sink = "anon:") {
+    RecvConfig config;
+    config.listen = {"127.0.0.1", 0};
+    config.sink = sink;
+    config.listen_timeout = config.handshake_timeout = config.io_timeout = kLong;
+    return config;
+}
+
+// Without an address to connect to.
+inline SendConfig patient_sender() {
+    SendConfig config;
+    config.packet_bytes = 64 * kPageSize;
+    config.verify = true;
+    config.connect_timeout = config.handshake_timeout = config.io_timeout = kLong;
+    return config;
+}
+
+}  // namespace migrate::engine
