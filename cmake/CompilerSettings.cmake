@@ -35,8 +35,20 @@ endif()
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.hpp.in"
                "${PROJECT_BINARY_DIR}/generated/base/version.hpp" @ONLY)
 
+# The standard headers that most sources include. ccache takes no file with a precompiled header, so that it gets none.
+set(migrate_common_headers
+    <algorithm> <array> <atomic> <chrono> <condition_variable> <cstdint> <filesystem> <functional> <memory> <mutex>
+    <optional> <span> <string> <string_view> <thread> <variant> <vector> <fmt/format.h>)
+set(migrate_precompile OFF)
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
+    set(migrate_precompile ON)
+endif()
+
 # migrate_library(NAME sources...) makes migrate_NAME with the project's settings.
 function(migrate_library name)
     add_library(migrate_${name} STATIC ${ARGN})
     target_link_libraries(migrate_${name} PUBLIC migrate_settings)
+    if(TARGET migrate_headers)
+        target_precompile_headers(migrate_${name} REUSE_FROM migrate_headers)
+    endif()
 endfunction()

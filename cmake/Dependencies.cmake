@@ -64,3 +64,10 @@ if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
         migrate_missing("Catch2 2.13 or 3.x" catch2)
     endif()
 endif()
+
+# The headers that most sources of the libraries include, compiled once. JSON is what takes a compiler the longest.
+if(migrate_precompile)
+    add_library(migrate_headers OBJECT "${PROJECT_SOURCE_DIR}/cmake/headers.cpp")
+    target_link_libraries(migrate_headers PRIVATE migrate_settings fmt::fmt nlohmann_json::nlohmann_json)
+    target_precompile_headers(migrate_headers PRIVATE ${migrate_common_headers} <nlohmann/json.hpp>)
+endif()
