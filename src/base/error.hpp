@@ -25,6 +25,9 @@ enum class ErrorKind {
     kPeer,            // the peer said that it failed
     kProtocol,        // the peer sent what the protocol does not allow
     kFault,           // a system call could not write to memory of ours (EFAULT)
+    kRefused,         // this side or the peer refused the migration before a page moved
+    kNotConverged,    // the guest writes faster than its limits allow to send
+    kOwnerUnknown,    // it cannot be known which side has the guest
 };
 
 class [[nodiscard]] Error {
