@@ -38,8 +38,8 @@ struct Receiving {
         must(sink.prepare(regions));
         memory::PageSink& chosen = discards ? static_cast<memory::PageSink&>(nowhere) : sink;
         placer = must(memory::PagePlacer::create(chosen, regions, 0));
-        shared.emplace(transport::PacketLimits{kRecvPacketBytes, method, regions}, *placer,
-                       discards, gate);
+        shared.reset(new RecvShared{transport::PacketLimits{kRecvPacketBytes, method, regions},
+                                    *placer, discards, gate});
         transport::TcpPair pair = transport::make_tcp_pair();
         peer.emplace(must(transport::Socket::adopt(std::move(pair.near), 60'000)));
         channel = must(RecvChannel::create(
@@ -101,7 +101,7 @@ struct Receiving {
     memory::NullSink nowhere;
     std::unique_ptr<memory::PagePlacer> placer;
     RoundGate gate{1};
-    std::optional<RecvShared> shared;
+    std::unique_ptr<RecvShared> shared;
     std::stop_source stop;
     transport::Pacer pacer{0};
     std::optional<transport::Socket> peer;
