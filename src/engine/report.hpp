@@ -79,7 +79,7 @@ struct Report {
     std::chrono::microseconds total_time{};
     std::chrono::microseconds setup_time{};
     std::uint64_t total_bytes = 0;  // of all regions
-    transport::PageCounts pages;    // classified (sender) or placed (receiver) so far
+    transport::PageCounts pages;    // found (sender) or placed (receiver) so far
     std::uint64_t transferred = 0;  // bytes, sender → receiver, over all channels, headers included
     std::uint64_t payload_bytes = 0;      // page content in it
     std::vector<ChannelReport> channels;  // the main channel first

@@ -91,7 +91,6 @@ Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
     ++sequence_;
     counters_.packets.fetch_add(1, std::memory_order_relaxed);
     counters_.payload_bytes.fetch_add(payload_bytes, std::memory_order_relaxed);
-    counters_.pages.add(packet.counts());
     packet.clear();
     return {};
 }

@@ -30,6 +30,9 @@ class SendChannel {
         std::function<void(RegionId, const std::byte* source, std::span<const std::byte> copy)>;
     void send_copies(OnSent on_sent) { on_sent_ = std::move(on_sent); }
 
+    // Counts pages that go out on this channel, once they are found and before they are sent: runs
+    // of zeros may wait long in a packet that has room for more.
+    void count(const transport::PageCounts& pages) { counters_.pages.add(pages); }
     // Sends the packet and clears it. kCancelled if stop was requested while it waited for
     // bandwidth.
     Status send(transport::PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop);

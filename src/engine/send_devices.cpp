@@ -79,7 +79,7 @@ Status SendSession::start_devices() {
         // receiver that died is noticed on the main channel.
         for (const auto& channel : channels_) MIGRATE_TRY(channel->expect_back_pressure());
         // Read by the channels' threads from the next round on, which the gate opens.
-        channel_devices_ = devices_.get();
+        shared_.devices = devices_.get();
         devices_->start(core_.times(), core_.cancellation());
     }
     return {};
@@ -87,55 +87,12 @@ Status SendSession::start_devices() {
 
 // Off: device after device, as frames of the main channel.
 Status SendSession::send_devices_in_turn() {
-    if (!devices_ || channel_devices_ != nullptr) return {};
+    if (!devices_ || shared_.devices != nullptr) return {};
     return devices_->send_in_turn(
         [this](std::span<const std::byte> header, std::span<const std::byte> chunk) {
             return link_->send(transport::FrameType::kDeviceState, header, chunk);
         },
         core_.token());
-}
-
-// An image stands still from the beginning: its only round is its last, and its downtime all of it.
-Status SendSession::migrate_image(std::uint64_t pages) {
-    constexpr std::uint32_t kOnlyRound = 1;
-    if (config_.devices.empty()) {
-        MIGRATE_TRY(run_round(kOnlyRound, pages));
-        MIGRATE_TRY(complete_image());
-        return {};
-    }
-    const auto us = [](Clock::duration time) {
-        return std::chrono::duration_cast<Microseconds>(time);
-    };
-    const Clock::time_point began = Clock::now();
-    MIGRATE_TRY(link_->send(transport::FrameType::kSwitchoverStart, "{}"));
-    MIGRATE_TRY(start_devices());
-    MIGRATE_TRY(run_round(kOnlyRound, pages));
-    const Clock::time_point memory_done =
-        channel_devices_ != nullptr ? devices_->memory_done() : Clock::now();
-    DowntimeReport downtime{.last_round = us(memory_done - began)};
-    MIGRATE_TRY(send_devices_in_turn());
-    downtime.devices = us(Clock::now() - memory_done);
-    MIGRATE_ASSIGN(const ImageEnd end, complete_image());
-    downtime.digest = end.digest;
-    downtime.devices += Microseconds(end.done.devices_us);
-    downtime.total = us(Clock::now() - began);
-    downtime.wire = std::max(
-        Microseconds(0), downtime.total - downtime.last_round - downtime.devices - downtime.digest);
-    const std::scoped_lock lock(mutex_);
-    downtime_ = downtime;
-    return {};
-}
-
-// Nothing follows COMPLETE, so that both sides' byte counts end with it.
-Result<SendSession::ImageEnd> SendSession::complete_image() {
-    const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();
-    transport::Completion completion;
-    MIGRATE_TRY(make_completion(completion));
-    const Microseconds digest(static_cast<std::int64_t>(DeviceCounters::us_since(began)));
-    link_->stop_sending_heartbeats();
-    MIGRATE_TRY(link_->send(transport::FrameType::kComplete, transport::encode(completion)));
-    MIGRATE_ASSIGN(const transport::Done done, await_done(completion));
-    return ImageEnd{done, digest};
 }
 
 }  // namespace migrate::engine

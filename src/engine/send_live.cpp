@@ -52,14 +52,13 @@ Status SendSession::continue_switchover() {
 Status SendSession::migrate_live() {
     if (config_.verify) MIGRATE_TRY(time_digest());
     MIGRATE_TRY(live_->start());
-    std::uint64_t pages = total_bytes(source_.regions()) / kPageSize;
     {
         const std::scoped_lock lock(mutex_);
         before_ = live_->activity();
     }
     for (std::uint32_t round = 1;; ++round) {
-        full_round_ = round == 1;
-        MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, pages));
+        MIGRATE_ASSIGN(RoundFigures figures,
+                       run_live_round(round, round == 1 ? plan_all() : plan_dirty()));
         MIGRATE_TRY(live_->collect());
         figures.collect_time = live_->collect_time();
         figures.dirty_pages = live_->dirty_pages();
@@ -76,19 +75,24 @@ Status SendSession::migrate_live() {
             return switch_over(round + 1, decision.expected_downtime);
         }
         MIGRATE_TRY(live_->throttle(decision.cpu_throttle));
-        pages = live_->dirty_pages();
     }
 }
 
-Result<RoundFigures> SendSession::run_live_round(std::uint32_t round, std::uint64_t pages) {
+RoundPlan SendSession::plan_dirty() const {
+    return RoundPlan::written(source_.regions(), config_.channels, live_->dirty(),
+                              live_->given_back());
+}
+
+Result<RoundFigures> SendSession::run_live_round(std::uint32_t round, RoundPlan plan) {
+    const std::uint64_t pages = plan.pages();
     const Clock::time_point began = Clock::now();
     const std::uint64_t bytes = channel_bytes();
-    const std::uint64_t normal = classified_.get().normal;
-    MIGRATE_TRY(run_round(round, pages));
+    const std::uint64_t normal = sent_pages().normal;
+    MIGRATE_TRY(run_round(round, std::move(plan)));
     MIGRATE_TRY(await_round_done(round));
     return RoundFigures{.round = round,
                         .pages = pages,
-                        .normal_pages = classified_.get().normal - normal,
+                        .normal_pages = sent_pages().normal - normal,
                         .bytes = channel_bytes() - bytes,
                         .duration = since(began)};
 }
@@ -134,7 +138,7 @@ Status SendSession::time_digest() {
 
 // How long it will take for all memory, now that the pages have been counted.
 void SendSession::expect_digest() {
-    const transport::PageCounts counts = classified_.get();
+    const transport::PageCounts counts = sent_pages();
     const auto bytes = static_cast<double>((counts.normal + counts.zero) * kPageSize);
     // Both sides digest at the same time, perhaps on the same host.
     const double threads = std::max(1.0, std::thread::hardware_concurrency() / 2.0);
@@ -182,16 +186,15 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     MIGRATE_TRY(start_devices());
     // The dirty pages of the last look, and what was written until the pause.
     MIGRATE_TRY(live_->collect_more());
-    full_round_ = false;
-    MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, live_->dirty_pages()));
+    MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, plan_dirty()));
     const Clock::time_point memory_done =
-        channel_devices_ != nullptr ? devices_->memory_done() : Clock::now();
+        shared_.devices != nullptr ? devices_->memory_done() : Clock::now();
     downtime.last_round = between(last_round, memory_done);
     MIGRATE_TRY(send_devices_in_turn());
     downtime.devices = since(memory_done);
 
     const Clock::time_point saving = Clock::now();
-    if (channel_devices_ == nullptr) {
+    if (shared_.devices == nullptr) {
         MIGRATE_ASSIGN(const std::string state, live_->save_state());
         for (std::size_t sent = 0; sent < state.size(); sent += transport::kMaxFrameBody) {
             MIGRATE_TRY(

@@ -30,6 +30,7 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
       convergence_(config_.switchover_ack),
       pacer_(config_.tunables.max_bandwidth),
       gate_(config_.channels),
+      shared_{.packet_bytes = config_.packet_bytes, .gate = gate_},
       tunables_(config_.tunables) {}
 
 SendSession::~SendSession() {
@@ -52,6 +53,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         session->guest_state_ = "running";
         MIGRATE_ASSIGN(session->live_,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker));
+        session->shared_.live = session->live_.get();
         if (session->config_.verify) MIGRATE_TRY(session->live_->watch_given_back());
     }
     MIGRATE_TRY(session->prepare_devices());
@@ -59,6 +61,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
     if (session->config_.detection == ZeroPageDetection::kLegacy) {
         session->legacy_feed_ = std::make_unique<LegacyFeed>(
             kLegacyPacketsPerChannel * session->config_.channels, session->config_.packet_bytes);
+        session->shared_.legacy = session->legacy_feed_.get();
     }
     return session;
 }
@@ -100,7 +103,7 @@ Status SendSession::migrate() {
     MIGRATE_TRY(connect_channels());
     core_.activate();
     if (live_) return migrate_live();
-    return migrate_image(total_bytes(source_.regions()) / kPageSize);
+    return migrate_image();
 }
 
 Status SendSession::negotiate() {
@@ -184,7 +187,9 @@ void SendSession::start_workers() {
         SpanScanner* scanner = legacy_feed_ ? nullptr : &scanners_->scanner(i);
         workers_.push_back(std::make_unique<SessionThread>(
             fmt::format("multifdsend_{}", i), core_.times(), core_.cancellation(),
-            [this, channel = channels_[i].get(), scanner] { return work(*channel, scanner); }));
+            [this, channel = channels_[i].get(), scanner] {
+                return SendWorker(*channel, scanner, shared_).run(core_.token());
+            }));
     }
 }
 
@@ -197,128 +202,20 @@ void SendSession::stop_workers() {
     if (scanners_) scanners_->stop();
 }
 
-Status SendSession::work(SendChannel& channel, SpanScanner* scanner) {
-    const std::stop_token stop = core_.token();
-    const std::stop_callback wake(stop, [&channel] { channel.shutdown(); });
-    std::uint32_t done = 0;
-    while (const auto round = gate_.next_round(done, stop)) {
-        MIGRATE_TRY(scanner != nullptr ? send_pulled(channel, *scanner, *round)
-                                       : send_handed_over(channel, *round));
-        if (stop.stop_requested()) break;
-        MIGRATE_TRY(channel.send_sync(*round));
-        done = *round;
-        gate_.arrive();
-    }
-    return {};
-}
-
-namespace {
-
-// Puts a run into packets, calling `full` whenever one has to go out first.
-template <typename Full>
-Status pack(transport::PacketBuilder*& packet, RegionId region, PageRun run,
-            const std::byte* content, const Full& full) {
-    while (run.pages.count != 0) {
-        const std::uint64_t taken = packet->add(region, run, content);
-        run.pages = {run.pages.first + taken, run.pages.count - taken};
-        content += taken * kPageSize;
-        if (taken == 0 || packet->full()) MIGRATE_TRY(full());
-    }
-    return {};
-}
-
-}  // namespace
-
-void SendSession::classify(RegionId region, const PageRun& run) {
-    transport::PageCounts counts;
-    counts.add(run);
-    classified_.add(counts);
-    if (live_) live_->note_sent(region, run);
-}
-
-DirtyPages SendSession::dirty_of(RegionId region) const {
-    if (full_round_) return {};
-    const std::size_t index = index_of(region);
-    const auto given_back = live_->given_back();
-    return {&live_->dirty()[index], given_back.empty() ? nullptr : &given_back[index]};
-}
-
-// multifd, none: the worker claims, scans and sends.
-Status SendSession::send_pulled(SendChannel& channel, SpanScanner& scanner, std::uint32_t round) {
-    const std::stop_token stop = core_.token();
-    transport::PacketBuilder builder(config_.packet_bytes);
-    transport::PacketBuilder* packet = &builder;
-    DeviceSender* devices = channel_devices_;
-    const auto send = [&]() -> Status {
-        MIGRATE_TRY(channel.send(*packet, round, stop));
-        // In turn, so that neither memory nor devices wait for all of the other.
-        return devices != nullptr ? devices->send_one(channel, round, stop) : Status();
-    };
-    const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
-        if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        classify(region, run);
-        return pack(packet, region, run, content, send);
-    };
-    scanner.before_reuse([&] { return packet->payload().empty() ? Status() : send(); });
-    while (const auto span = cursor_->claim()) {
-        MIGRATE_TRY(scanner.scan(*span, dirty_of(span->region), emit));
-    }
-    MIGRATE_TRY(scanner.finish(emit));
-    if (!packet->empty()) MIGRATE_TRY(send());
-    return devices != nullptr ? devices->send_rest(channel, round, stop) : Status();
-}
-
-Status SendSession::send_handed_over(SendChannel& channel, std::uint32_t round) {
-    const std::stop_token stop = core_.token();
-    while (LegacyFeed::Packet packet = legacy_feed_->take_filled(stop)) {
-        MIGRATE_TRY(channel.send(*packet, round, stop));
-        legacy_feed_->give_back(std::move(packet));
-    }
-    return {};
-}
-
-// legacy: this thread scans everything and hands packets over.
-Status SendSession::feed_legacy() {
-    const std::stop_token stop = core_.token();
-    const Error cancelled(ErrorKind::kCancelled, "cancelled");
-    LegacyFeed::Packet held = legacy_feed_->take_empty(stop);
-    if (!held) return cancelled;
-    transport::PacketBuilder* packet = held.get();
-    const auto hand_over = [&]() -> Status {
-        legacy_feed_->hand_over(std::move(held));
-        held = legacy_feed_->take_empty(stop);
-        packet = held.get();
-        return held ? Status() : Status(cancelled);
-    };
-    const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
-        if (stop.stop_requested()) return cancelled;
-        classify(region, run);
-        return pack(packet, region, run, content, hand_over);
-    };
-    while (const auto span = cursor_->claim()) {
-        MIGRATE_TRY(scanners_->scanner(0).scan(*span, dirty_of(span->region), emit));
-    }
-    MIGRATE_TRY(scanners_->scanner(0).finish(emit));
-    if (packet->empty()) {
-        legacy_feed_->give_back(std::move(held));
-    } else {
-        legacy_feed_->hand_over(std::move(held));
-    }
-    legacy_feed_->end_round();
-    return {};
-}
-
-Status SendSession::run_round(std::uint32_t round, std::uint64_t pages) {
-    const transport::PageCounts before = classified_.get();
-    cursor_ = std::make_unique<WorkCursor>(source_.regions(), config_.channels);
+Status SendSession::run_round(std::uint32_t round, RoundPlan plan) {
+    const transport::PageCounts before = sent_pages();
+    const std::uint64_t pages = plan.pages();
+    shared_.plan.emplace(std::move(plan));
     if (legacy_feed_) legacy_feed_->begin_round();
     const std::string mark = transport::encode(transport::RoundMark{round, pages});
     MIGRATE_TRY(link_->send(FrameType::kRoundStart, mark));
     core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
     gate_.open(round);
-    if (legacy_feed_) MIGRATE_TRY(feed_legacy());
+    if (legacy_feed_) {
+        MIGRATE_TRY(feed_legacy_round(shared_, scanners_->scanner(0), core_.token()));
+    }
     MIGRATE_TRY(await_workers(round));
-    const std::uint64_t sent = classified_.get().total() - before.total();
+    const std::uint64_t sent = sent_pages().total() - before.total();
     if (sent != pages) {
         return make_error("round {} was to send {} pages and sent {}", round, pages, sent);
     }
@@ -419,7 +316,7 @@ Report SendSession::report() const {
     if (devices_) report.devices = devices_->report();
     if (!live_) report.downtime = downtime_;
     report.total_bytes = total_bytes(source_.regions());
-    report.pages = classified_.get();
+    report.pages = sent_pages();
     if (link_) {
         report.peer = link_->peer_name();
         add_channel(report, main_channel_report(link_->bytes_sent()));

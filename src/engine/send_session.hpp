@@ -25,11 +25,12 @@
 #include "engine/peer_link.hpp"
 #include "engine/report.hpp"
 #include "engine/round_gate.hpp"
+#include "engine/round_plan.hpp"
 #include "engine/scanner_set.hpp"
 #include "engine/send_channel.hpp"
+#include "engine/send_worker.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
-#include "engine/work_cursor.hpp"
 #include "guest/guest.hpp"
 #include "memory/page_source.hpp"
 #include "transport/handshake.hpp"
@@ -73,7 +74,9 @@ class SendSession {
                                       const transport::Accept& accepted);
     Status start_devices();
     Status send_devices_in_turn();
-    Status migrate_image(std::uint64_t pages);
+    Status migrate_image();
+    RoundPlan plan_all() const { return RoundPlan::all(source_.regions(), config_.channels); }
+    RoundPlan plan_dirty() const;
     struct ImageEnd {
         transport::Done done;
         Microseconds digest;  // making ours
@@ -83,20 +86,14 @@ class SendSession {
     Status switch_over(std::uint32_t round, Microseconds expected);
     Status await_continue();
     Result<transport::Done> hand_over(const transport::Completion& completion);
-    Result<RoundFigures> run_live_round(std::uint32_t round, std::uint64_t pages);
+    Result<RoundFigures> run_live_round(std::uint32_t round, RoundPlan plan);
     Status await_round_done(std::uint32_t round);
     Status time_digest();
     void expect_digest();
     FixedCosts fixed_costs() const;
     void publish(const RoundFigures& figures, const Decision& decision);
     Tunables tunables() const;
-    DirtyPages dirty_of(RegionId region) const;
-    Status run_round(std::uint32_t round, std::uint64_t pages);
-    Status feed_legacy();
-    Status work(SendChannel& channel, SpanScanner* scanner);
-    Status send_pulled(SendChannel& channel, SpanScanner& scanner, std::uint32_t round);
-    Status send_handed_over(SendChannel& channel, std::uint32_t round);
-    void classify(RegionId region, const PageRun& run);
+    Status run_round(std::uint32_t round, RoundPlan plan);
     Status make_completion(transport::Completion& completion);
     Result<transport::Done> await_done(const transport::Completion& completion);
     Status await_workers(std::uint32_t round);
@@ -115,17 +112,14 @@ class SendSession {
     std::string last_reason_;  // why the last decision was not to switch over
     transport::Pacer pacer_;
     RoundGate gate_;
+    SendShared shared_;
     std::unique_ptr<ScannerSet> scanners_;
     std::unique_ptr<LegacyFeed> legacy_feed_;
-    std::unique_ptr<WorkCursor> cursor_;  // of the round under way
-    bool full_round_ = true;              // it sends all pages, not the dirty ones
-    bool acked_ = false;                  // the receiver could run the guest
-    Microseconds load_time_{};            // it will take, by the receiver's word
-    double digest_us_per_byte_ = 0;       // measured on a sample; 0: nothing is verified
-    Microseconds digest_time_{};          // it will take
-    PageCounters classified_;
+    bool acked_ = false;             // the receiver could run the guest
+    Microseconds load_time_{};       // it will take, by the receiver's word
+    double digest_us_per_byte_ = 0;  // measured on a sample; 0: nothing is verified
+    Microseconds digest_time_{};     // it will take
     std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until they are sent
-    DeviceSender* channel_devices_ = nullptr;  // if the channels send them; set before a round
 
     mutable std::mutex mutex_;  // guards what follows, against report()
     std::unique_ptr<PeerLink> link_;

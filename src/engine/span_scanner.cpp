@@ -23,34 +23,48 @@ void SpanScanner::stage(Mapping staging) {
     prefaults_ = false;
 }
 
-Status SpanScanner::scan(const WorkSpan& span, const DirtyPages& dirty, const Emit& emit) {
+Status SpanScanner::scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink) {
     extents_.clear();
-    if (dirty.written != nullptr) {
-        add_dirty(span, dirty);
-    } else if (options_.skip_unpopulated) {
-        MIGRATE_TRY(source_.population(span.region, span.pages, extents_));
+    if (planned.written != nullptr) {
+        add_written(span, planned);
     } else {
-        extents_.push_back({span.pages, true});
+        MIGRATE_TRY(add_populated(span, planned));
     }
-    return scanner_ ? scan_extents(span.region, emit) : send_unscanned(span.region, emit);
+    return scanner_ ? scan_extents(span.region, sink) : send_unscanned(span.region, sink);
 }
 
-void SpanScanner::add_dirty(const WorkSpan& span, const DirtyPages& dirty) {
+void SpanScanner::add_written(const WorkSpan& span, const PlannedPages& planned) {
     const std::uint64_t end = span.pages.end();
-    std::uint64_t page = dirty.written->find(span.pages.first, end, true);
+    std::uint64_t page = planned.next_planned(span.pages.first, end);
     while (page < end) {
-        std::uint64_t next = dirty.written->find(page, end, false);
+        std::uint64_t next = planned.next_unplanned(page, end);
         bool populated = true;
-        if (dirty.given_back != nullptr) {
-            populated = !dirty.given_back->test(page);
-            next = dirty.given_back->find(page, next, populated);
+        if (planned.given_back != nullptr) {
+            populated = !planned.given_back->test(page);
+            next = planned.given_back->find(page, next, populated);
         }
         extents_.push_back({{page, next - page}, populated});
-        page = dirty.written->find(next, end, true);
+        page = planned.next_planned(next, end);
     }
 }
 
-Status SpanScanner::send_unscanned(RegionId region, const Emit& emit) {
+Status SpanScanner::add_populated(const WorkSpan& span, const PlannedPages& planned) {
+    const std::uint64_t end = span.pages.end();
+    std::uint64_t page = planned.next_planned(span.pages.first, end);
+    while (page < end) {
+        const std::uint64_t next = planned.next_unplanned(page, end);
+        const PageRange part{page, next - page};
+        if (options_.skip_unpopulated) {
+            MIGRATE_TRY(source_.population(span.region, part, extents_));
+        } else {
+            extents_.push_back({part, true});
+        }
+        page = planned.next_planned(next, end);
+    }
+    return {};
+}
+
+Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
     for (const memory::PopulationExtent& extent : extents_) {
         PageRange rest = extent.pages;
         while (rest.count != 0) {
@@ -60,15 +74,15 @@ Status SpanScanner::send_unscanned(RegionId region, const Emit& emit) {
             rest = {part.end(), rest.count - part.count};
             if (extent.populated && prefaults_) MIGRATE_TRY(source_.prefault(region, part));
             const PageKind kind = extent.populated ? PageKind::kNormal : PageKind::kUnpopulated;
-            MIGRATE_TRY(
-                emit(region, {part, kind}, source_.memory(region).data() + part.offset_bytes()));
+            MIGRATE_TRY(sink.add(region, {part, kind},
+                                 source_.memory(region).data() + part.offset_bytes()));
         }
     }
     return {};
 }
 
 // Batches of up to batch_pages pages, as many of them under way as the scanner takes.
-Status SpanScanner::scan_extents(RegionId region, const Emit& emit) {
+Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
     for (const memory::PopulationExtent& extent : extents_) {
         if (!extent.populated) {
             filling_.push_back(extent);
@@ -82,24 +96,24 @@ Status SpanScanner::scan_extents(RegionId region, const Emit& emit) {
             if (prefaults_) MIGRATE_TRY(source_.prefault(region, part));
             filling_.push_back({part, true});
             to_check_ += part.count;
-            if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, emit));
+            if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, sink));
         }
     }
-    return flush(region, emit);
+    return flush(region, sink);
 }
 
 // Submits what was filled in.
-Status SpanScanner::flush(RegionId region, const Emit& emit) {
+Status SpanScanner::flush(RegionId region, RunSink& sink) {
     if (filling_.empty()) return {};
     if (to_check_ == 0) {
-        MIGRATE_TRY(finish(emit));
+        MIGRATE_TRY(finish(sink));
         for (const memory::PopulationExtent& extent : filling_)
-            MIGRATE_TRY(emit(region, {extent.pages, PageKind::kUnpopulated}, nullptr));
+            MIGRATE_TRY(sink.add(region, {extent.pages, PageKind::kUnpopulated}, nullptr));
         filling_.clear();
         return {};
     }
-    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(emit));
-    if (staging_) MIGRATE_TRY(make_room(emit));
+    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(sink));
+    if (staging_) MIGRATE_TRY(make_room(sink));
     Batch& batch = in_flight_[(oldest_ + outstanding_) % in_flight_.size()];
     batch.region = region;
     batch.extents.swap(filling_);
@@ -122,10 +136,10 @@ Status SpanScanner::flush(RegionId region, const Emit& emit) {
 }
 
 // So that the batch that is filled in can be staged.
-Status SpanScanner::make_room(const Emit& emit) {
+Status SpanScanner::make_room(RunSink& sink) {
     if (staged_bytes_ + to_check_ * kPageSize <= staging_.size()) return {};
-    MIGRATE_TRY(finish(emit));
-    MIGRATE_TRY(release_());
+    MIGRATE_TRY(finish(sink));
+    MIGRATE_TRY(sink.release());
     staged_bytes_ = 0;
     return {};
 }
@@ -141,12 +155,12 @@ Status SpanScanner::read_batch(RegionId region, Batch& batch) {
     return {};
 }
 
-Status SpanScanner::finish(const Emit& emit) {
-    while (outstanding_ != 0) MIGRATE_TRY(collect(emit));
+Status SpanScanner::finish(RunSink& sink) {
+    while (outstanding_ != 0) MIGRATE_TRY(collect(sink));
     return {};
 }
 
-Status SpanScanner::collect(const Emit& emit) {
+Status SpanScanner::collect(RunSink& sink) {
     Batch& batch = in_flight_[oldest_];
     const RegionId region = batch.region;
     MIGRATE_TRY(scanner_->await());
@@ -166,7 +180,7 @@ Status SpanScanner::collect(const Emit& emit) {
     };
     for (const auto& [range, populated] : batch.extents) {
         if (!populated) {
-            MIGRATE_TRY(emit(region, {range, PageKind::kUnpopulated}, nullptr));
+            MIGRATE_TRY(sink.add(region, {range, PageKind::kUnpopulated}, nullptr));
             continue;
         }
         const std::byte* content = batch.staged != nullptr
@@ -179,7 +193,7 @@ Status SpanScanner::collect(const Emit& emit) {
             const PageKind next = last ? kind : next_kind();
             if (next == kind && !last) continue;
             const PageRange run{begin, page - begin};
-            MIGRATE_TRY(emit(region, {run, kind}, content));
+            MIGRATE_TRY(sink.add(region, {run, kind}, content));
             content += run.size_bytes();
             begin = page;
             kind = next;

@@ -1,10 +1,9 @@
 // Turns a span of guest memory into runs of normal, zero and unpopulated pages.
-// Invariant: every page of the span is emitted exactly once, in order; memory that was never
-// touched is not read.
+// Invariant: every planned page of the span reaches the sink exactly once, in order; memory that
+// was never touched is not read.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -13,16 +12,26 @@
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/ratio_knob.hpp"
+#include "engine/round_plan.hpp"
 #include "engine/work_cursor.hpp"
-#include "memory/page_bitmap.hpp"
 #include "memory/page_source.hpp"
 
 namespace migrate::engine {
 
-// A region's pages that a round is about.
-struct DirtyPages {
-    const memory::PageBitmap* written = nullptr;     // null: all pages
-    const memory::PageBitmap* given_back = nullptr;  // those of them that are zeros; null: none
+// Takes the runs that a SpanScanner finds.
+class RunSink {
+  public:
+    RunSink() = default;
+    RunSink(const RunSink&) = delete;
+    RunSink& operator=(const RunSink&) = delete;
+    virtual ~RunSink() = default;
+
+    // The run's pages, and where the content of the first of them lies; `content` means nothing for
+    // pages that are not normal. May block (it sends).
+    virtual Status add(RegionId region, const PageRun& run, const std::byte* content) = 0;
+    // Called before content that was added is overwritten. After it returns, nobody reads that
+    // content any more.
+    virtual Status release() = 0;
 };
 
 // One per thread that scans.
@@ -33,27 +42,20 @@ class SpanScanner {
         std::optional<unsigned> normal_page_ratio;
         std::uint64_t batch_pages = 128;  // how many pages are checked at a time
     };
-    // The run's pages, and where the content of the first of them lies; for pages that are not
-    // normal it says nothing. May block (it sends).
-    using Emit = std::function<Status(RegionId, const PageRun&, const std::byte*)>;
-
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
     // From now on pages are not mapped but read into `staging`, of two batches at least, for the
     // scanner to look at and the consumer to send. Only with a scanner.
     void stage(Mapping staging);
-    // Called whenever what was emitted is about to be overwritten; after it returns nobody looks at
-    // that any more.
-    using Release = std::function<Status()>;
-    void before_reuse(Release release) { release_ = std::move(release); }
 
-    // With pages that were written only those: they are populated, unless they are said to have
-    // been given back, and then not read. The last pages of a span may be emitted only by the next
-    // scan() or finish(), so that a device has work while the worker is between two spans.
-    Status scan(const WorkSpan& span, const DirtyPages& dirty, const Emit& emit);
-    // Emits what is left. Called before a round ends.
-    Status finish(const Emit& emit);
+    // Scans the planned pages of the span. Pages that were written are populated, unless they were
+    // given back; of others the source is asked. The last pages of a span may reach the sink only
+    // by the next scan() or finish(), so that a device has work while the worker is between two
+    // spans.
+    Status scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink);
+    // Passes on what is left. Called before a round ends.
+    Status finish(RunSink& sink);
 
   private:
     // Pages that are checked together: several stretches where few of a span are dirty, or
@@ -65,13 +67,14 @@ class SpanScanner {
         std::vector<std::uint64_t> zero_map;
     };
 
-    void add_dirty(const WorkSpan& span, const DirtyPages& dirty);
-    Status send_unscanned(RegionId region, const Emit& emit);
-    Status scan_extents(RegionId region, const Emit& emit);
-    Status flush(RegionId region, const Emit& emit);
-    Status make_room(const Emit& emit);
+    void add_written(const WorkSpan& span, const PlannedPages& planned);
+    Status add_populated(const WorkSpan& span, const PlannedPages& planned);
+    Status send_unscanned(RegionId region, RunSink& sink);
+    Status scan_extents(RegionId region, RunSink& sink);
+    Status flush(RegionId region, RunSink& sink);
+    Status make_room(RunSink& sink);
     Status read_batch(RegionId region, Batch& batch);
-    Status collect(const Emit& emit);
+    Status collect(RunSink& sink);
 
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
@@ -84,7 +87,6 @@ class SpanScanner {
     std::vector<accel::PageExtent> submitted_;
     Mapping staging_;  // empty: pages are looked at where they are
     std::uint64_t staged_bytes_ = 0;
-    Release release_;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
     std::size_t outstanding_ = 0;

@@ -6,6 +6,7 @@
 #include "engine/span_scanner.hpp"
 #include "memory/page_source.hpp"
 #include "tests/accel/dsa/made_up_device.hpp"
+#include "tests/engine/run_sinks.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/ram_region.hpp"
 
@@ -35,16 +36,16 @@ double ratio_to_longer(nanoseconds check_packet, nanoseconds send_packet, std::u
         must(DsaPageScanner::create({&queue}, completion, accel::all_zero_kernels().back(), {})),
         {.normal_page_ratio = {}, .batch_pages = kPacketPages});
     std::uint64_t sent = 0;
-    const auto emit = [&](RegionId, const PageRun& run, const std::byte*) -> Status {
+    FunctionSink sink([&](RegionId, const PageRun& run, const std::byte*) -> Status {
         sent += run.pages.count;
         device.pass_time(send_packet * run.pages.count / kPacketPages);
         return {};
-    };
+    });
     // The smallest claims there are.
     constexpr std::uint64_t kSpan = 512;
     for (std::uint64_t first = 0; first < pages; first += kSpan)
-        must(scanner.scan({kRam, {first, kSpan}}, {}, emit));
-    must(scanner.finish(emit));
+        must(scanner.scan({kRam, {first, kSpan}}, {}, sink));
+    must(scanner.finish(sink));
     REQUIRE(sent == pages);
     CHECK(queue.counters().cpu_pages == 0);
     const double packets = static_cast<double>(pages) / kPacketPages;

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "catch.hpp"
+#include "tests/engine/run_sinks.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/ram_region.hpp"
 
@@ -124,7 +125,7 @@ std::vector<PageKind> random_kinds(std::size_t pages) {
 std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageRange pages,
                            std::uint64_t span) {
     std::vector<PageKind> kinds;
-    const auto emit = [&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
+    FunctionSink sink([&](RegionId region, const PageRun& run, const std::byte* content) -> Status {
         REQUIRE(region == kRam);
         REQUIRE(run.pages.count > 0);
         REQUIRE(run.pages.first == pages.first + kinds.size());
@@ -133,11 +134,11 @@ std::vector<PageKind> scan(SpanScanner& scanner, const FakeSource& source, PageR
         }
         kinds.insert(kinds.end(), run.pages.count, run.kind);
         return {};
-    };
+    });
     for (std::uint64_t first = pages.first; first < pages.end(); first += span) {
-        must(scanner.scan({kRam, {first, std::min(span, pages.end() - first)}}, {}, emit));
+        must(scanner.scan({kRam, {first, std::min(span, pages.end() - first)}}, {}, sink));
     }
-    must(scanner.finish(emit));
+    must(scanner.finish(sink));
     REQUIRE(kinds.size() == pages.count);
     return kinds;
 }
@@ -159,20 +160,58 @@ TEST_CASE("pages that were given back are sent as unpopulated and not read") {
     ScannerLog log;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log), {});
     std::vector<std::pair<std::uint64_t, PageKind>> pages;
-    const auto emit = [&](RegionId, const PageRun& run, const std::byte*) -> Status {
+    FunctionSink sink([&](RegionId, const PageRun& run, const std::byte*) -> Status {
         for (std::uint64_t i = 0; i < run.pages.count; ++i) {
             pages.emplace_back(run.pages.first + i, run.kind);
         }
         return {};
-    };
-    must(scanner.scan({kRam, {0, source.kinds().size()}}, {&written, &given_back}, emit));
-    must(scanner.finish(emit));
+    });
+    must(scanner.scan({kRam, {0, source.kinds().size()}}, {&written, &given_back}, sink));
+    must(scanner.finish(sink));
     CHECK(pages == std::vector<std::pair<std::uint64_t, PageKind>>{{0, PageKind::kNormal},
                                                                    {1, PageKind::kUnpopulated},
                                                                    {2, PageKind::kUnpopulated},
                                                                    {3, PageKind::kNormal},
                                                                    {6, PageKind::kZero}});
     CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("pages that have arrived are left out, of all pages and of those that were written") {
+    const FakeSource source(random_kinds(3000));
+    memory::PageBitmap arrived = must(memory::PageBitmap::create(3000));
+    memory::PageBitmap written = must(memory::PageBitmap::create(3000));
+    std::mt19937 random(6);
+    for (std::uint64_t page = 0; page < 3000; page += 1 + random() % 60) {
+        arrived.set({page, std::min<std::uint64_t>(1 + random() % 60, 3000 - page)});
+        written.set({page, std::min<std::uint64_t>(1 + random() % 9, 3000 - page)});
+    }
+    const RoundPlan all = RoundPlan::all(source.regions(), 2);
+    const RoundPlan some = RoundPlan::written(source.regions(), 2, std::span(&written, 1), {});
+    CHECK(all.pages() == 3000);
+    CHECK(some.pages() == written.count({0, 3000}));
+    for (const RoundPlan* whole : {&all, &some}) {
+        const RoundPlan plan = whole->without(std::span(&arrived, 1));
+        ScannerLog log;
+        SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log), {});
+        std::vector<std::uint64_t> pages;
+        FunctionSink sink([&](RegionId, const PageRun& run, const std::byte*) -> Status {
+            for (std::uint64_t i = 0; i < run.pages.count; ++i) {
+                pages.push_back(run.pages.first + i);
+            }
+            return {};
+        });
+        while (const auto span = plan.claim()) {
+            must(scanner.scan(*span, plan.pages_of(span->region), sink));
+        }
+        must(scanner.finish(sink));
+        std::vector<std::uint64_t> expected;
+        for (std::uint64_t page = 0; page < 3000; ++page) {
+            const bool wanted = whole == &all || written.test(page);
+            if (wanted && !arrived.test(page)) expected.push_back(page);
+        }
+        CHECK(pages == expected);
+        CHECK(plan.pages() == expected.size());
+    }
 }
 
 TEST_CASE("every page is emitted once, in order, by its kind, at any depth and batch size") {
@@ -224,21 +263,21 @@ TEST_CASE("what is staged stays as it was read until it is released") {
                 held.clear();
                 return Status();
             };
-            scanner.before_reuse(release);
-            const auto emit = [&](RegionId, const PageRun& run,
-                                  const std::byte* content) -> Status {
-                REQUIRE(run.pages.first == kinds.size());
-                kinds.insert(kinds.end(), run.pages.count, run.kind);
-                if (run.kind != PageKind::kNormal) return {};
-                REQUIRE(content >= bytes.data());
-                REQUIRE(content + run.pages.size_bytes() <= bytes.data() + bytes.size());
-                for (std::uint64_t i = 0; i < run.pages.count; ++i)
-                    held.emplace_back(run.pages.first + i, content + i * kPageSize);
-                return {};
-            };
+            FunctionSink sink(
+                [&](RegionId, const PageRun& run, const std::byte* content) -> Status {
+                    REQUIRE(run.pages.first == kinds.size());
+                    kinds.insert(kinds.end(), run.pages.count, run.kind);
+                    if (run.kind != PageKind::kNormal) return {};
+                    REQUIRE(content >= bytes.data());
+                    REQUIRE(content + run.pages.size_bytes() <= bytes.data() + bytes.size());
+                    for (std::uint64_t i = 0; i < run.pages.count; ++i)
+                        held.emplace_back(run.pages.first + i, content + i * kPageSize);
+                    return {};
+                },
+                release);
             for (std::uint64_t first = 0; first < 3000; first += span)
-                must(scanner.scan({kRam, {first, span}}, {}, emit));
-            must(scanner.finish(emit));
+                must(scanner.scan({kRam, {first, span}}, {}, sink));
+            must(scanner.finish(sink));
             must(release());
             CHECK(kinds == source.kinds());
             CHECK(released == static_cast<std::size_t>(
@@ -257,13 +296,14 @@ TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {
                                         .protection = PROT_READ | PROT_WRITE,
                                         .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                         .what = "staging"})));
-    scanner.before_reuse([] { return Status(Error("the peer is gone")); });
     std::uint64_t emitted = 0;
-    const Status status =
-        scanner.scan({kRam, {0, 64}}, {}, [&](RegionId, const PageRun& run, const std::byte*) {
+    FunctionSink sink(
+        [&](RegionId, const PageRun& run, const std::byte*) {
             emitted += run.pages.count;
             return Status();
-        });
+        },
+        [] { return Status(Error("the peer is gone")); });
+    const Status status = scanner.scan({kRam, {0, 64}}, {}, sink);
     CHECK(message_of(status) == "the peer is gone");
     CHECK(emitted == 16);
 }
@@ -335,20 +375,19 @@ TEST_CASE("an error of the consumer or of the source ends the scan") {
     int calls = 0;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(4, log),
                         {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status stopped = scanner.scan({kRam, {0, 1000}}, {},
-                                        [&](RegionId, const PageRun&, const std::byte*) -> Status {
-                                            if (++calls == 3)
-                                                return Error(ErrorKind::kCancelled, "enough");
-                                            return {};
-                                        });
+    FunctionSink full([&](RegionId, const PageRun&, const std::byte*) -> Status {
+        if (++calls == 3) return Error(ErrorKind::kCancelled, "enough");
+        return {};
+    });
+    const Status stopped = scanner.scan({kRam, {0, 1000}}, {}, full);
     CHECK(message_of(stopped) == "enough");
     CHECK(calls == 3);
 
     source.fail_from(500);
     SpanScanner second(source, std::make_unique<FakeScanner>(4, log),
                        {.normal_page_ratio = {}, .batch_pages = 16});
-    const Status broken = second.scan(
-        {kRam, {0, 1000}}, {}, [](RegionId, const PageRun&, const std::byte*) { return Status(); });
+    FunctionSink any([](RegionId, const PageRun&, const std::byte*) { return Status(); });
+    const Status broken = second.scan({kRam, {0, 1000}}, {}, any);
     CHECK(message_of(broken) == "the source broke");
 }
 

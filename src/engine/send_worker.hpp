@@ -1,0 +1,55 @@
+// A channel's sending thread, the mirror of RecvChannel: spans of memory in, packets out. The path
+// of a page on the sending side is this file, from top to bottom: a span is claimed from the
+// round's plan, scanned into runs, packed, and sent. Invariant: in a round each planned page is
+// sent by exactly one worker.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+
+#include "base/error.hpp"
+#include "engine/device_sender.hpp"
+#include "engine/legacy_feed.hpp"
+#include "engine/live_source.hpp"
+#include "engine/round_gate.hpp"
+#include "engine/round_plan.hpp"
+#include "engine/send_channel.hpp"
+#include "engine/span_scanner.hpp"
+
+namespace migrate::engine {
+
+// What all sending threads of a session share; outlives them. The session's thread writes `plan`
+// and `devices` between two rounds; the gate's mutex makes them visible to the round it opens.
+struct SendShared {
+    std::uint64_t packet_bytes = 0;
+    RoundGate& gate;
+    LiveSource* live = nullptr;          // null: an image
+    LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
+    std::optional<RoundPlan> plan = {};  // of the round under way
+    DeviceSender* devices = nullptr;     // if the channels send them in this round
+};
+
+class SendWorker {
+  public:
+    // `scanner` is this thread's own; null with zero-page-detection=legacy.
+    SendWorker(SendChannel& channel, SpanScanner* scanner, SendShared& shared)
+        : channel_(channel), scanner_(scanner), shared_(shared) {}
+
+    // Sends round after round, as the gate opens them, until it closes.
+    Status run(const std::stop_token& stop);
+
+  private:
+    Status send_round(std::uint32_t round, const std::stop_token& stop);
+    Status send_filled_packets(std::uint32_t round, const std::stop_token& stop);
+
+    SendChannel& channel_;
+    SpanScanner* scanner_;
+    SendShared& shared_;
+};
+
+// zero-page-detection=legacy: the session's own thread scans the whole round and hands packets to
+// the channels' threads.
+Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::stop_token& stop);
+
+}  // namespace migrate::engine
