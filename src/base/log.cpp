@@ -1,9 +1,11 @@
 #include "base/log.hpp"
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/sink.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+
+#include "base/output.hpp"
 
 namespace migrate::log {
 namespace {
@@ -24,21 +26,39 @@ spdlog::level::level_enum spdlog_level(Level level) {
     return spdlog::level::info;
 }
 
+// Hands each message over to the thread that writes standard error. Has no state, and so no lock
+// that a fork() could leave locked.
+class OutputSink final : public spdlog::sinks::sink {
+  public:
+    void log(const spdlog::details::log_msg& message) override {
+        const spdlog::string_view_t level = spdlog::level::to_string_view(message.level);
+        output::to_stderr(
+            fmt::format("migrate: {}: {}\n", std::string_view(level.data(), level.size()),
+                        std::string_view(message.payload.data(), message.payload.size())),
+            message.level >= spdlog::level::err ? Importance::kImportant : Importance::kOrdinary);
+    }
+    void flush() override {}
+    void set_pattern(const std::string&) override {}
+    void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
+};
+
 spdlog::logger& logger() {
-    static const std::shared_ptr<spdlog::logger> instance = [] {
-        auto made = std::make_shared<spdlog::logger>(
-            "migrate", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-        made->set_pattern("migrate: %l: %v");
+    static spdlog::logger& instance = []() -> spdlog::logger& {
+        // Never destroyed: other threads may still log while the program ends.
+        auto* made = new spdlog::logger("migrate", std::make_shared<OutputSink>());
         made->set_level(spdlog::level::trace);
-        made->flush_on(spdlog::level::trace);
-        return made;
+        return *made;
     }();
-    return *instance;
+    return instance;
 }
 
 }  // namespace
 
-void set_level(Level level) { current_level.store(level, std::memory_order_relaxed); }
+void set_level(Level level) {
+    // Made now, and not by a thread that another one's fork() might stop half-way.
+    static_cast<void>(logger());
+    current_level.store(level, std::memory_order_relaxed);
+}
 
 bool enabled(Level level) { return level >= current_level.load(std::memory_order_relaxed); }
 

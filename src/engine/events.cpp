@@ -1,54 +1,72 @@
 #include "engine/events.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/log.hpp"
 
 namespace migrate::engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kQueueBytes = std::size_t{1024} * 1024;
+
+std::string event_line(std::string_view event, Json fields) {
+    const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count();
+    const Json line = {
+        {"event", std::string(event)},
+        {"data", std::move(fields)},
+        {"timestamp", {{"seconds", now / 1'000'000}, {"microseconds", now % 1'000'000}}}};
+    return line.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace
 
 Result<std::unique_ptr<EventLog>> EventLog::open(const std::string& path) {
-    auto log = std::make_unique<EventLog>();
-    log->path_ = path;
-    log->file_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (!log->file_) {
+    UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (!file) {
         return Error::system(fmt::format("open the events file {}", path), errno)
             .as(ErrorKind::kUsage);
     }
+    auto log = std::make_unique<EventLog>();
+    log->path_ = path;
+    log->file_ = std::make_unique<AsyncWriter>(
+        std::move(file),
+        AsyncWriter::Options{
+            .queue_bytes = kQueueBytes,
+            .dropped_line =
+                [](std::uint64_t count) {
+                    return event_line("EVENTS_DROPPED", {{"count", count}});
+                },
+            .ends_at_error = true,
+            .on_end =
+                [path](int error) {
+                    log::warning("{}; no more events are written to it",
+                                 Error::system("write the events file " + path, error).message());
+                }});
     return log;
+}
+
+EventLog::~EventLog() {
+    if (flush()) return;
+    log::error("the events file {} takes nothing: {} events are lost", path_, file_->unwritten());
 }
 
 void EventLog::emit(std::string_view event, std::initializer_list<EventField> data) {
     const std::scoped_lock lock(mutex_);
     if (!file_ && !listener_) return;
-    nlohmann::ordered_json fields = nlohmann::ordered_json::object();
+    Json fields = Json::object();
     for (const auto& [key, value] : data) {
         std::visit([&, name = std::string(key)](const auto& held) { fields[name] = held; }, value);
     }
-    if (listener_) {
-        listener_(event,
-                  fields.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-    }
-    if (!file_) return;
-    const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
-                         std::chrono::system_clock::now().time_since_epoch())
-                         .count();
-    const nlohmann::ordered_json line = {
-        {"event", std::string(event)},
-        {"data", std::move(fields)},
-        {"timestamp", {{"seconds", now / 1'000'000}, {"microseconds", now % 1'000'000}}}};
-    const std::string text =
-        line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
-    // One write a line: a reader that follows the file never sees half of one.
-    if (::write(file_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-        log::warning("the events file {} cannot be written any more and ends here", path_);
-        file_.reset();
-    }
+    if (listener_) listener_(event, fields.dump(-1, ' ', false, Json::error_handler_t::replace));
+    if (file_) file_->write(event_line(event, std::move(fields)));
 }
 
 }  // namespace migrate::engine

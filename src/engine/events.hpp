@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -12,7 +13,7 @@
 #include <variant>
 
 #include "base/error.hpp"
-#include "base/fd.hpp"
+#include "base/output.hpp"
 
 namespace migrate::engine {
 
@@ -20,11 +21,16 @@ using EventValue = std::variant<std::uint64_t, std::string>;
 using EventField = std::pair<std::string_view, EventValue>;
 
 // Writes {"event": …, "data": {…}, "timestamp": {"seconds": …, "microseconds": …}} lines.
-// Thread-safe.
+// Thread-safe. No call waits for the file: its own thread writes it. Events that a file which takes
+// nothing has no room for are dropped; the event EVENTS_DROPPED then says how many ("count").
 class EventLog {
   public:
     // Nowhere.
     EventLog() = default;
+    // Waits until the file has every event, and gives up a file that takes nothing for one second.
+    ~EventLog();
+    EventLog(const EventLog&) = delete;
+    EventLog& operator=(const EventLog&) = delete;
     // To a file, which is emptied. kUsage if it cannot be opened.
     static Result<std::unique_ptr<EventLog>> open(const std::string& path);
 
@@ -34,10 +40,12 @@ class EventLog {
 
     // A write that fails is logged once and ends the log; it never ends a migration.
     void emit(std::string_view event, std::initializer_list<EventField> data);
+    // Waits until the file has every event; false if it takes nothing for one second.
+    bool flush() { return !file_ || output::drain(*file_); }
 
   private:
-    std::mutex mutex_;
-    UniqueFd file_;  // guarded by mutex_
+    std::mutex mutex_;                   // orders the events
+    std::unique_ptr<AsyncWriter> file_;  // null: no file
     std::string path_;
     Listener listener_;
 };

@@ -1,12 +1,16 @@
 #include "engine/events.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
+#include <chrono>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
+#include "base/fd.hpp"
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
@@ -54,6 +58,7 @@ TEST_CASE("an event is a line with its name, its data in order and its time") {
     const auto log = must(EventLog::open(folder / "events"));
     log->emit("MIGRATION", {{"status", std::string("active")}, {"round", std::uint64_t{1}}});
     log->emit("STOP", {});
+    REQUIRE(log->flush());
     const std::string text = read_file(folder / "events");
     CHECK(text.ends_with('\n'));
     CHECK(text.starts_with(R"({"event":"MIGRATION","data":{"status":"active","round":1},)"
@@ -76,6 +81,7 @@ TEST_CASE("numbers keep all their digits, and text that needs it is escaped or m
     log->emit("E", {{"largest", ~std::uint64_t{0}},
                     {"line", std::string("a\n\"b\"")},
                     {"broken", std::string("\xFF!")}});
+    REQUIRE(log->flush());
     const auto lines = lines_of(folder / "events");
     REQUIRE(lines.size() == 1);
     CHECK(lines[0]["data"]["largest"] == ~std::uint64_t{0});
@@ -118,6 +124,7 @@ TEST_CASE("threads write whole lines") {
             });
         }
     }
+    REQUIRE(log->flush());
     std::vector<bool> seen(std::size_t{kThreads} * kEach);
     for (const auto& line : lines_of(folder / "events")) seen.at(line["data"]["n"]) = true;
     CHECK(seen == std::vector<bool>(seen.size(), true));
@@ -128,16 +135,68 @@ TEST_CASE("a full disk costs events and nothing else") {
     for (int i = 0; i < 3; ++i) log->emit("E", {});
 }
 
+TEST_CASE("an events file that takes nothing holds up neither emit() nor, for long, the end") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "fifo";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    // Somebody has it open, and does not read.
+    const UniqueFd reader(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(reader);
+    auto log = must(EventLog::open(path));
+    const std::string filler(1000, 'x');
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 5000; ++i) log->emit("E", {{"filler", filler}});
+    log.reset();
+    const auto time = std::chrono::steady_clock::now() - start;
+    CHECK(time < std::chrono::seconds(10));
+    // What was written before the pipe was full are whole lines.
+    std::string text(1 << 20, '\0');
+    const ssize_t size = ::read(reader.get(), text.data(), text.size());
+    REQUIRE(size > 0);
+    CHECK(text.starts_with(R"({"event":"E")"));
+}
+
+TEST_CASE("events that a file had no room for are counted by an event") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "fifo";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    const UniqueFd reader(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    auto log = must(EventLog::open(path));
+    const std::string filler(1000, 'x');
+    constexpr std::uint64_t kEvents = 5000;
+    for (std::uint64_t i = 0; i < kEvents; ++i) log->emit("E", {{"filler", filler}});
+    std::string text;
+    std::jthread end([&] { log->flush(); });
+    std::string piece(65536, '\0');
+    while (text.find("EVENTS_DROPPED") == std::string::npos || !text.ends_with('\n')) {
+        REQUIRE(readable_within(reader.get(), std::chrono::seconds(60)));
+        const ssize_t size = ::read(reader.get(), piece.data(), piece.size());
+        REQUIRE(size > 0);
+        text.append(piece, 0, static_cast<std::size_t>(size));
+    }
+    std::uint64_t counted = 0;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        const auto event = nlohmann::ordered_json::parse(line);
+        counted += event["event"] == "E" ? 1 : event["data"]["count"].get<std::uint64_t>();
+    }
+    CHECK(counted == kEvents);
+}
+
 TEST_CASE("a write that fails ends the log, also if later ones could succeed") {
     const TemporaryFolder folder;
     const auto log = must(EventLog::open(folder / "events"));
     log->emit("FIRST", {});
+    REQUIRE(log->flush());
     const std::string before = read_file(folder / "events");
     {
-        const FileSizeLimit full(before.size());
+        // With room for a part of the line, which must not stay.
+        const FileSizeLimit full(before.size() + 10);
         log->emit("SECOND", {});
+        REQUIRE(log->flush());
     }
     log->emit("THIRD", {});
+    REQUIRE(log->flush());
     CHECK(read_file(folder / "events") == before);
 }
 

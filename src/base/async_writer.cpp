@@ -1,0 +1,293 @@
+#include "base/async_writer.hpp"
+
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/thread.hpp"
+
+namespace migrate {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kChildPatience{1000};
+// How often a write to a full non-blocking output looks whether the writer was destroyed.
+constexpr milliseconds kLookAgain{200};
+
+// A fork() copies the queues and their locks in whatever state they are, but not the threads.
+std::atomic<bool> in_forked_child{false};
+
+void watch_forks() {
+    static const int registered =
+        ::pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); });
+    static_cast<void>(registered);
+}
+
+bool writable_within(int fd, milliseconds time) {
+    pollfd polled{fd, POLLOUT, 0};
+    return ::poll(&polled, 1, static_cast<int>(time.count())) > 0;
+}
+
+// An output that poll() calls writable takes this much without waiting (pipe(7)).
+void write_in_child(int fd, const std::string& message) {
+    if (!writable_within(fd, kChildPatience)) return;
+    (void)!::write(fd, message.data(), std::min<std::size_t>(message.size(), PIPE_BUF));
+}
+
+}  // namespace
+
+struct AsyncWriter::State {
+    struct Message {
+        std::string text;
+        std::uint64_t stands_for = 0;  // how many dropped messages it tells of; 0: a message itself
+    };
+
+    State(UniqueFd owned_fd, int number, Options given)
+        : owned(std::move(owned_fd)), fd(owned ? owned.get() : number), options(std::move(given)) {}
+
+    void push(std::string text, Importance importance);
+    void start_thread(const std::shared_ptr<State>& self);
+    void run();
+    void end();
+    bool write_here(milliseconds longest_stall);
+    int write_all(std::string_view text);
+    void remove_last(off_t part) const;
+    // Called with the mutex held.
+    bool tells_of_dropped();
+    Message next();
+    void note_outcome(const Message& message, int error);
+    bool idle() const { return ended || (queue.empty() && !writing && !owes_line()); }
+    bool owes_line() const { return dropped != 0 && !failing && options.dropped_line != nullptr; }
+
+    const UniqueFd owned;
+    const int fd;
+    const Options options;
+
+    mutable std::mutex mutex;  // guards what follows
+    std::condition_variable work;
+    std::condition_variable change;  // something was written, or the thread has ended
+    std::deque<Message> queue;
+    std::size_t bytes = 0;  // in the queue and in the message that is being written
+    std::uint64_t dropped = 0;
+    std::uint64_t written = 0;  // bytes
+    bool writing = false;
+    bool failing = false;  // the last write failed
+    bool ended = false;    // nothing is written any more
+    bool has_thread = false;
+    bool stop = false;
+};
+
+// The count goes out where the dropped messages would have been.
+bool AsyncWriter::State::tells_of_dropped() {
+    if (!owes_line()) return false;
+    const std::uint64_t count = std::exchange(dropped, 0);
+    Message line{options.dropped_line(count), count};
+    bytes += line.text.size();
+    queue.push_back(std::move(line));
+    return true;
+}
+
+void AsyncWriter::State::push(std::string text, Importance importance) {
+    const std::scoped_lock lock(mutex);
+    if (ended) return;
+    const std::size_t limit =
+        options.queue_bytes + (importance == Importance::kImportant ? options.reserve_bytes : 0);
+    if (bytes != 0 && bytes + text.size() > limit) {
+        ++dropped;
+        return;
+    }
+    tells_of_dropped();
+    bytes += text.size();
+    queue.push_back({std::move(text)});
+    work.notify_one();
+}
+
+AsyncWriter::State::Message AsyncWriter::State::next() {
+    if (queue.empty()) tells_of_dropped();
+    Message message = std::move(queue.front());
+    queue.pop_front();
+    writing = true;
+    return message;
+}
+
+void AsyncWriter::State::remove_last(off_t part) const {
+    if (!owned || part == 0) return;
+    const off_t end = ::lseek(fd, 0, SEEK_CUR);
+    if (end >= part) (void)!::ftruncate(fd, end - part);
+}
+
+// 0 or an errno; then an owned file does not keep a part of the message.
+int AsyncWriter::State::write_all(std::string_view text) {
+    const std::size_t size = text.size();
+    while (!text.empty()) {
+        const ssize_t count = ::write(fd, text.data(), text.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0 && errno == EAGAIN) {
+            (void)writable_within(fd, kLookAgain);
+            const std::scoped_lock lock(mutex);
+            if (stop) return EAGAIN;
+            continue;
+        }
+        if (count < 0) {
+            const int error = errno;
+            remove_last(static_cast<off_t>(size - text.size()));
+            return error;
+        }
+        text.remove_prefix(static_cast<std::size_t>(count));
+        const std::scoped_lock lock(mutex);
+        written += static_cast<std::uint64_t>(count);
+        change.notify_all();
+    }
+    return 0;
+}
+
+void AsyncWriter::State::note_outcome(const Message& message, int error) {
+    writing = false;
+    bytes -= message.text.size();
+    failing = error != 0;
+    if (error != 0) dropped += message.stands_for == 0 ? 1 : message.stands_for;
+    ended = error != 0 && (options.ends_at_error || error == EPIPE || error == EBADF);
+    if (ended) {
+        dropped += queue.size();
+        queue.clear();
+        bytes = 0;
+    }
+    change.notify_all();
+}
+
+void AsyncWriter::State::run() {
+    int error = 0;
+    std::unique_lock lock(mutex);
+    while (!ended) {
+        work.wait(lock, [this] { return stop || !queue.empty() || owes_line(); });
+        if (stop) break;
+        const Message message = next();
+        lock.unlock();
+        error = write_all(message.text);
+        lock.lock();
+        note_outcome(message, error);
+    }
+    ended = true;
+    change.notify_all();
+    const bool tell = error != 0 && options.ends_at_error && !stop && options.on_end != nullptr;
+    lock.unlock();
+    if (tell) options.on_end(error);
+}
+
+// Out of memory.
+void AsyncWriter::State::end() {
+    const std::scoped_lock lock(mutex);
+    ended = true;
+    change.notify_all();
+}
+
+// Detached: a thread that hangs in write(2) cannot be joined. Called with the mutex held.
+void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
+    if (has_thread) return;
+    // SIGTTOU, too, which would stop a background process that writes to its terminal.
+    const SignalsBlocked blocked;
+    try {
+        std::thread([self] {
+            name_this_thread("output");
+            try {
+                self->run();
+            } catch (const std::exception&) {
+                self->end();
+            }
+        }).detach();
+        has_thread = true;
+    } catch (const std::exception&) {
+        // Out of threads: the next message tries again, and flush() writes what waits.
+    }
+}
+
+// For flush() where no thread could be made. False if the output took nothing for that long.
+bool AsyncWriter::State::write_here(milliseconds longest_stall) {
+    std::unique_lock lock(mutex);
+    while (!idle()) {
+        const Message message = next();
+        lock.unlock();
+        std::string_view rest = message.text;
+        int error = 0;
+        while (!rest.empty() && error == 0) {
+            const bool ready = writable_within(fd, longest_stall);
+            error = ready ? write_all(rest.substr(0, PIPE_BUF)) : ETIMEDOUT;
+            rest.remove_prefix(std::min<std::size_t>(rest.size(), PIPE_BUF));
+        }
+        lock.lock();
+        note_outcome(message, error);
+        if (error == ETIMEDOUT) return false;
+    }
+    return true;
+}
+
+AsyncWriter::AsyncWriter(UniqueFd owned, int fd, Options options)
+    : state_(std::make_shared<State>(std::move(owned), fd, std::move(options))) {
+    watch_forks();
+}
+
+AsyncWriter::AsyncWriter(int fd, Options options)
+    : AsyncWriter(UniqueFd(), fd, std::move(options)) {}
+
+AsyncWriter::AsyncWriter(UniqueFd fd, Options options)
+    : state_(std::make_shared<State>(std::move(fd), -1, std::move(options))) {
+    watch_forks();
+}
+
+AsyncWriter::~AsyncWriter() {
+    const std::scoped_lock lock(state_->mutex);
+    state_->stop = true;
+    state_->work.notify_one();
+}
+
+void AsyncWriter::write(std::string message, Importance importance) noexcept {
+    if (message.empty()) return;
+    if (in_forked_child.load(std::memory_order_relaxed)) {
+        return write_in_child(state_->fd, message);
+    }
+    try {
+        state_->push(std::move(message), importance);
+        const std::scoped_lock lock(state_->mutex);
+        state_->start_thread(state_);
+    } catch (const std::exception&) {
+        // Out of memory: the message is lost.
+    }
+}
+
+bool AsyncWriter::flush(milliseconds longest_stall) noexcept {
+    if (in_forked_child.load(std::memory_order_relaxed)) return true;
+    std::unique_lock lock(state_->mutex);
+    if (!state_->has_thread) {
+        lock.unlock();
+        return state_->write_here(longest_stall);
+    }
+    const auto end = Clock::now() + kLongestFlush;
+    while (!state_->idle()) {
+        const std::uint64_t before = state_->written;
+        const auto until = std::min(Clock::now() + longest_stall, end);
+        const auto moved = [&] { return state_->idle() || state_->written != before; };
+        if (!state_->change.wait_until(lock, until, moved)) return false;
+    }
+    return true;
+}
+
+std::uint64_t AsyncWriter::unwritten() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->dropped + state_->queue.size() + (state_->writing ? 1 : 0);
+}
+
+}  // namespace migrate
