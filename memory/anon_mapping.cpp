@@ -54,7 +54,10 @@ Status check_fits_available_memory(std::uint64_t bytes, std::string_view what) {
             "{}: its {} MiB are to be written and do not fit the {} MiB of memory available", what,
             bytes / kMiB, kib / kKiB);
     }
-    return {};
+    return make_error(
+        "{}: whether its {} MiB fit the memory available cannot be told: /proc/meminfo has no line "
+        "MemAvailable",
+        what, bytes / kMiB);
 }
 
 }  // namespace migrate::memory

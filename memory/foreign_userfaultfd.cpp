@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/fd_passing.hpp"
+#include "base/raw_syscall.hpp"
 #include "memory/remote_call.hpp"
 
 namespace migrate::memory {
@@ -95,7 +96,7 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     } else if (*made < 0) {
         answer = {Step::kRefused, static_cast<int>(-*made)};
     } else {
-        faults = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(*made), 0U));
+        faults = static_cast<int>(raw_syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(*made), 0U));
         if (faults < 0) answer = {Step::kFetch, errno};
         const auto closed = call.run(SYS_close, static_cast<std::uint64_t>(*made));
         if (!closed && answer.step == Step::kDone) answer = {Step::kClose, call.error()};
@@ -191,7 +192,7 @@ Status check_no_filter(pid_t pid) {
 Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     MIGRATE_TRY(check_no_filter(pid));
     MIGRATE_ASSIGN(const std::uint64_t gate, find_syscall_instruction(pid));
-    const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
+    const UniqueFd pidfd(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
     if (!pidfd) return Error::system(fmt::format("open process {}", pid), errno);
     const std::vector<int> left = leftovers(pid, pidfd.get());
     std::array<int, 2> pair{-1, -1};

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/raw_syscall.hpp"
 #include "memory/populate.hpp"
 
 namespace migrate::memory {
@@ -36,7 +37,7 @@ class MissingPages {
                                                          .fd = writable.get(),
                                                          .what = "the hugetlbfs file"}));
         UniqueFd faults(
-            static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
+            static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
         if (!faults) return Error::system("create a userfaultfd", errno);
         uffdio_api api{};
         api.api = UFFD_API;

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "base/raw_syscall.hpp"
 #include "base/units.hpp"
 
 namespace migrate::memory {
@@ -25,7 +26,7 @@ int numa_node_of(const PageSource& source) {
     // Without target nodes it moves nothing, and says of each page where it is, or -ENOENT
     // (move_pages(2)).
     std::vector<int> nodes(pages.size(), -1);
-    if (::syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, nodes.data(), 0) != 0)
+    if (raw_syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, nodes.data(), 0) != 0)
         return -1;
     std::map<int, std::size_t> count_of;
     for (const int node : nodes) {

@@ -9,6 +9,8 @@
 
 #include <cerrno>
 
+#include "base/raw_syscall.hpp"
+
 namespace migrate::memory {
 namespace {
 
@@ -25,12 +27,14 @@ uffdio_range range_of(AddressRange memory) { return {.start = memory.start, .len
 // UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says, and is enough:
 // it withholds the faults of system calls from this process, and here no fault is ever handed out.
 Result<UniqueFd> open_userfaultfd() {
-    UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
+    UniqueFd faults(
+        static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
     if (faults) return faults;
     const int refusal = errno;
     const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
     if (device) {
-        faults.reset(::ioctl(device.get(), kNewFromDevice, O_CLOEXEC | UFFD_USER_MODE_ONLY));
+        faults.reset(::ioctl(device.get(), kNewFromDevice,
+                             static_cast<unsigned long>(O_CLOEXEC | UFFD_USER_MODE_ONLY)));
         if (faults) return faults;
     }
     Error error = Error::system("create a userfaultfd", refusal);

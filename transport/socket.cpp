@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <climits>
 
+#include "base/raw_syscall.hpp"
 #include "base/units.hpp"
 
 namespace migrate::transport {
@@ -202,8 +203,8 @@ Status Socket::discard(std::uint64_t bytes) {
     while (bytes != 0) {
         // MSG_TRUNC on TCP drops the bytes without copying them anywhere (tcp(7)). By the system
         // call itself: the sanitizers' recv() takes it that the null buffer is written to.
-        const long moved = ::syscall(SYS_recvfrom, fd_.get(), nullptr, bytes,
-                                     MSG_TRUNC | MSG_WAITALL, nullptr, nullptr);
+        const long moved = raw_syscall(SYS_recvfrom, fd_.get(), nullptr, bytes,
+                                       MSG_TRUNC | MSG_WAITALL, nullptr, nullptr);
         if (moved == 0) {
             return make_error(ErrorKind::kLostConnection,
                               "the peer closed the connection in mid-packet");

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <mutex>
 
+#include "base/raw_syscall.hpp"
 #include "base/units.hpp"
 
 namespace migrate::accel::dsa {
@@ -39,13 +41,13 @@ CompletionStatus status_of(const CompletionRecord& record) {
                                          kStatusMask);
 }
 
-// The kernel reads: a page that cannot be read is no signal here, but left as it is for the device
-// to find out.
-bool copy_page(const std::byte* from, std::byte* to) {
+// 0 or an errno. The kernel reads: a page that cannot be read raises no signal here.
+int copy_page(const std::byte* from, std::byte* to) {
     const iovec target{to, kPageSize};
     const iovec source{const_cast<std::byte*>(from), kPageSize};
-    return ::syscall(SYS_process_vm_readv, ::getpid(), &target, 1, &source, 1, 0) ==
-           static_cast<long>(kPageSize);
+    const long copied = raw_syscall(SYS_process_vm_readv, ::getpid(), &target, 1, &source, 1, 0);
+    if (copied == static_cast<long>(kPageSize)) return 0;
+    return copied < 0 ? errno : EFAULT;
 }
 
 // Never destroyed: the device may write at any later time.
@@ -107,6 +109,7 @@ void Batch::fill(std::span<const PageExtent> extents, WorkQueue& queue) {
     }
     answers_.assign(pages_.size(), Answer::kNone);
     copies_.clear();
+    uncopied_.clear();
     units_.clear();
     if (!queue.alive()) return;
     for (std::size_t i = 0; i < pages_.size(); ++i) {
@@ -127,7 +130,11 @@ void Batch::add_copies() {
         if (--until_copy_ != 0) continue;
         until_copy_ = verify_every_;
         std::byte* to = mapping_.data() + copies_at_ + copies_.size() * kPageSize;
-        if (!copy_page(pages_[i], to)) continue;
+        if (const int error = copy_page(pages_[i], to); error != 0) {
+            uncopied_.push_back(static_cast<std::uint32_t>(i));
+            copy_error_ = error;
+            continue;
+        }
         children_[i].source = address_of(to);
         copies_.push_back({static_cast<std::uint32_t>(i), to});
     }
@@ -303,6 +310,12 @@ std::uint64_t Batch::collect(bool (*is_zero)(const std::byte* page),
         if (is_zero(copy.data) != (answer == Answer::kZero)) return copy.page;
     }
     return pages_.size();
+}
+
+Status Batch::check_verified() const {
+    const auto unchecked = [this](std::uint32_t page) { return answers_[page] != Answer::kNone; };
+    if (std::ranges::none_of(uncopied_, unchecked)) return {};
+    return Error::system("copy a page to verify a device's answer (accel-verify)", copy_error_);
 }
 
 }  // namespace migrate::accel::dsa

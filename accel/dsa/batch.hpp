@@ -49,6 +49,9 @@ class Batch {
     // without an answer are read here. The first page whose answer is wrong, or pages().
     std::uint64_t collect(bool (*is_zero)(const std::byte* page),
                           std::span<std::uint64_t> zero_map);
+    // After await(): an Error if the device answered for a page that was to be verified and could
+    // not be copied, so that nobody has checked the answer.
+    Status check_verified() const;
 
   private:
     enum class Answer : std::uint8_t { kNone, kZero, kNotZero };
@@ -90,7 +93,9 @@ class Batch {
         std::byte* data = nullptr;
     };
     std::vector<Copy> copies_;
-    std::uint64_t copies_at_ = 0;  // in the mapping
+    std::vector<std::uint32_t> uncopied_;  // pages that were to be copied, and could not be
+    int copy_error_ = 0;                   // why the last of them could not: an errno
+    std::uint64_t copies_at_ = 0;          // in the mapping
 };
 
 }  // namespace migrate::accel::dsa

@@ -86,7 +86,7 @@ Status DsaPageScanner::collect(std::span<std::uint64_t> zero_map) {
     const std::uint64_t wrong = batch.collect(kernel_.is_zero, zero_map);
     oldest_ = (oldest_ + 1) % kDepth;
     --waiting_;
-    if (wrong == batch.pages()) return {};
+    if (wrong == batch.pages()) return batch.check_verified();
     batch.queue().disable("gave a wrong answer (accel-verify)");
     return make_error(
         "{} said of a page that it is {} zero, and the CPU the contrary (accel-verify): this "

@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <ctime>
 
+#include "base/raw_syscall.hpp"
+
 namespace migrate::accel::softdsa {
 
 inline constexpr std::uint64_t kNever = UINT64_MAX;
@@ -39,8 +41,8 @@ class Doorbell {
         // Sequentially consistent, like ring(): either this thread sees the new value, or the
         // ringer sees a sleeper.
         sleepers_.fetch_add(1);
-        ::syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET_PRIVATE, seen,
-                  deadline_ns == kNever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
+        raw_syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET_PRIVATE, seen,
+                    deadline_ns == kNever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
         sleepers_.fetch_sub(1);
     }
 
@@ -49,7 +51,7 @@ class Doorbell {
         value_.fetch_add(1);
         if (sleepers_.load() == 0) return;
         const int before = errno;
-        ::syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, engines, nullptr, nullptr, 0);
+        raw_syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, engines, nullptr, nullptr, 0);
         errno = before;
     }
 

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <span>
 
+#include "base/raw_syscall.hpp"
+
 namespace migrate::accel::softdsa::user_memory {
 namespace {
 
@@ -18,7 +20,7 @@ void* pointer(std::uint64_t address) {
 
 // Bytes copied, or -1 with errno.
 long transfer(long call, std::span<const iovec> here, std::span<const iovec> there) {
-    return ::syscall(call, ::getpid(), here.data(), here.size(), there.data(), there.size(), 0UL);
+    return raw_syscall(call, ::getpid(), here.data(), here.size(), there.data(), there.size(), 0UL);
 }
 
 // A short count may end before the page that fails: the kernel promises only whole iovecs.
@@ -67,9 +69,9 @@ std::size_t resident(std::uint64_t address, std::size_t bytes) {
             std::min<std::uint64_t>((end - page + kPageBytes - 1) / kPageBytes, in_core.size());
         std::uint64_t known = pages;
         // A hole anywhere fails the whole call: then one page at a time.
-        if (::syscall(SYS_mincore, pointer(page), pages * kPageBytes, in_core.data()) != 0) {
+        if (raw_syscall(SYS_mincore, pointer(page), pages * kPageBytes, in_core.data()) != 0) {
             known = 1;
-            if (::syscall(SYS_mincore, pointer(page), kPageBytes, in_core.data()) != 0)
+            if (raw_syscall(SYS_mincore, pointer(page), kPageBytes, in_core.data()) != 0)
                 in_core[0] = 0;
         }
         for (std::uint64_t i = 0; i < known; ++i, page += kPageBytes) {

@@ -16,6 +16,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/raw_syscall.hpp"
+
 namespace migrate::bench {
 namespace {
 
@@ -62,7 +64,7 @@ Result<Child> Child::start(const std::string& program, const std::vector<std::st
     pid_t pid = -1;
     const int failed = spawn(pid, program, arguments, log.string());
     if (failed != 0) return Error::system(fmt::format("start {}", program), failed);
-    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    UniqueFd pidfd(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0)));
     const int code = errno;
     Child child(pid, std::move(pidfd), log);
     if (!child.pidfd_) return Error::system(fmt::format("watch {}", program), code);

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/raw_syscall.hpp"
 #include "catch.hpp"
 
 namespace migrate::e2e {
@@ -65,7 +66,7 @@ Process::Process(const std::string& program, const std::vector<std::string>& arg
     ::posix_spawn_file_actions_destroy(&actions);
     ::posix_spawnattr_destroy(&attributes);
     if (failed != 0) FAIL("cannot start " << program << ": " << failed);
-    pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    pidfd_.reset(static_cast<int>(raw_syscall(SYS_pidfd_open, pid_, 0)));
     out_fd_ = std::move(out.read_end);
     err_fd_ = std::move(err.read_end);
     if (!pidfd_) {

@@ -17,6 +17,7 @@
 #include <functional>
 #include <thread>
 
+#include "base/raw_syscall.hpp"
 #include "memory/dirty_tracker.hpp"
 #include "memory/foreign_userfaultfd.hpp"
 #include "memory/foreign_writers.hpp"
@@ -246,7 +247,7 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
 
 TEST_CASE("what an interrupted attempt left in the process is closed by the next") {
     if (!can_attach()) return;
-    Other other([] { (void)::syscall(SYS_userfaultfd, O_CLOEXEC | 1); });
+    Other other([] { (void)raw_syscall(SYS_userfaultfd, O_CLOEXEC | 1); });
     REQUIRE(other.userfaultfds() == 1);
     must(open_foreign_userfaultfd(other.pid()));
     CHECK(other.userfaultfds() == 0);
@@ -256,8 +257,8 @@ TEST_CASE("a process under a seccomp filter is left alone, and hashed") {
     Other other([] {
         sock_filter allow{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
         const sock_fprog program{1, &allow};
-        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+        ::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
+        ::prctl(PR_SET_SECCOMP, static_cast<unsigned long>(SECCOMP_MODE_FILTER), &program);
     });
     const auto opened = open_foreign_userfaultfd(other.pid());
     CHECK_THAT(message_of(opened), Catch::Contains("seccomp"));
@@ -300,7 +301,7 @@ TEST_CASE("memory of a process that reads files by direct I/O is compared, not m
             (void)::open(path.c_str(), O_CREAT | flags, 0600);
         } else {
             std::array<std::uint32_t, 30> parameters{};  // struct io_uring_params: 120 bytes
-            (void)::syscall(SYS_io_uring_setup, 4, parameters.data());
+            (void)raw_syscall(SYS_io_uring_setup, 4, parameters.data());
         }
     });
     if (open_file_of(other.pid(), FileAccessPath::kPinned).empty()) {

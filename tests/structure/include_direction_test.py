@@ -54,6 +54,16 @@ class WrongTree(unittest.TestCase):
         self.add(path, f'#include "{name}"')
         self.assert_found(f"{path}: {folder} may not include {target} ({name})")
 
+    def test_a_bare_system_call_is_found_in_the_program_and_in_tests(self):
+        self.add("accel/accel.cpp", "long pid() { return ::syscall(SYS_getpid); }")
+        self.write("tests/accel/accel_test.cpp", "long pid = syscall (SYS_getpid);\n")
+        self.assert_found("accel/accel.cpp:2: calls syscall(); use raw_syscall() of base/raw_syscall.hpp",
+                          "tests/accel/accel_test.cpp:1: calls syscall(); use raw_syscall() of base/raw_syscall.hpp")
+
+    def test_raw_syscall_and_what_a_comment_says_are_no_bare_system_calls(self):
+        self.add("accel/accel.cpp", "long pid() { return raw_syscall(SYS_getpid); }  // syscall() is variadic")
+        self.assert_found()
+
     def test_accel_may_not_include_memory(self):
         self.assert_include_refused("accel", "memory/memory.hpp", "memory")
 

@@ -31,6 +31,8 @@ SOURCE_SUFFIXES = {".cpp", ".hpp", ".h", ".c", ".cc"}
 HEADER_SUFFIXES = {".hpp", ".h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 FIRST_DIRECTIVE = re.compile(r"^\s*#\s*(.*?)\s*$", re.MULTILINE)
+RAW_SYSCALL_HEADER = "src/base/raw_syscall.hpp"
+BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
 
 
@@ -118,6 +120,19 @@ def check_pragma_once(root):
     return problems
 
 
+def check_raw_system_calls(root):
+    """syscall() takes an int where the kernel reads a long; base/raw_syscall.hpp alone calls it, and widens."""
+    problems = []
+    for path in [path for _, path in all_sources(root)] + sources(root, "tests"):
+        where = path.relative_to(root)
+        if where.as_posix() == RAW_SYSCALL_HEADER:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if BARE_SYSCALL.search(line.split("//")[0]):
+                problems.append(f"{where}:{number}: calls syscall(); use raw_syscall() of base/raw_syscall.hpp")
+    return problems
+
+
 def top_level_entries(root):
     """What git tracks at the top; where there is no git or no repository, all but build folders."""
     try:
@@ -135,7 +150,8 @@ def check_top_level(root):
     return [f"{name}: does not belong at the top level" for name in sorted(strangers)]
 
 
-CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_top_level)
+CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls,
+          check_top_level)
 
 
 def check_all(root):

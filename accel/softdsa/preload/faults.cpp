@@ -14,6 +14,7 @@
 #include "accel/softdsa/preload/instruction.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"
+#include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::preload {
 namespace {
@@ -80,7 +81,7 @@ void fall_back_to_default(int signal, bool was_sent) {
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
     real_sigaction(signal, &action, nullptr);
-    if (was_sent) ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), signal);
+    if (was_sent) raw_syscall(SYS_tgkill, ::getpid(), raw_syscall(SYS_gettid), signal);
 }
 
 // What the kernel would have done with the program's action. A signal that was sent does not come
@@ -99,7 +100,7 @@ void hand_on(int signal, siginfo_t* info, void* context, bool was_sent) {
     std::memcpy(&mask, &action.sa_mask, sizeof mask);
     std::memcpy(&interrupted, &static_cast<ucontext_t*>(context)->uc_sigmask, sizeof interrupted);
     mask = (mask | interrupted) & ~trapped_signals();
-    ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+    raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
     if ((action.sa_flags & SA_SIGINFO) != 0) {
         action.sa_sigaction(signal, info, context);
     } else {
@@ -123,7 +124,7 @@ Registers registers_of(const ucontext_t& context) {
 std::uint64_t base_of(Segment segment) {
     if (segment == Segment::kNone) return 0;
     std::uint64_t base = 0;
-    ::syscall(SYS_arch_prctl, segment == Segment::kFs ? ARCH_GET_FS : ARCH_GET_GS, &base);
+    raw_syscall(SYS_arch_prctl, segment == Segment::kFs ? ARCH_GET_FS : ARCH_GET_GS, &base);
     return base;
 }
 
@@ -133,7 +134,7 @@ bool read_descriptor(std::uint64_t address, dsa::Descriptor& descriptor) {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address out of a register
     const iovec from{reinterpret_cast<void*>(address), sizeof descriptor};
     const long bytes =
-        ::syscall(SYS_process_vm_readv, ::syscall(SYS_getpid), &to, 1UL, &from, 1UL, 0UL);
+        raw_syscall(SYS_process_vm_readv, raw_syscall(SYS_getpid), &to, 1UL, &from, 1UL, 0UL);
     return bytes == static_cast<long>(sizeof descriptor);
 }
 
@@ -167,7 +168,7 @@ Verdict submit(ucontext_t& context) {
         return Verdict::kRefused;
     }
     if (enqcmd && descriptor.pasid != 0) return Verdict::kRefused;  // the CPU's #GP
-    descriptor.pasid = static_cast<std::uint32_t>(::syscall(SYS_getpid)) & 0xf'ffff;
+    descriptor.pasid = static_cast<std::uint32_t>(raw_syscall(SYS_getpid)) & 0xf'ffff;
 
     world->start();
     Device& device = world->device(*node);
@@ -246,7 +247,7 @@ void install_fault_handlers() {
     }
     // The parent may have left them blocked.
     const std::uint64_t trapped = trapped_signals();
-    ::syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &trapped, nullptr, sizeof trapped);
+    raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &trapped, nullptr, sizeof trapped);
     installed.store(true, std::memory_order_release);
 }
 

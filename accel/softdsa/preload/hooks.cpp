@@ -18,6 +18,7 @@
 #include "accel/softdsa/preload/faults.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"
+#include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::preload {
 namespace {
@@ -39,10 +40,10 @@ constexpr std::size_t kPortalBytes = 4096;
 
 // Whether this address space opened the node; a forked child's is another one. The kernel keeps a
 // file's owner with the open file, through dup(), fork() and exec().
-pid_t own_id() { return static_cast<pid_t>(::syscall(SYS_getpid)); }
-void take_ownership(int fd) { ::syscall(SYS_fcntl, fd, F_SETOWN, own_id()); }
+pid_t own_id() { return static_cast<pid_t>(raw_syscall(SYS_getpid)); }
+void take_ownership(int fd) { raw_syscall(SYS_fcntl, fd, F_SETOWN, own_id()); }
 bool is_owner(int fd) {
-    const auto owner = static_cast<pid_t>(::syscall(SYS_fcntl, fd, F_GETOWN));
+    const auto owner = static_cast<pid_t>(raw_syscall(SYS_fcntl, fd, F_GETOWN));
     if (owner == 0) take_ownership(fd);  // opened past the hook: fopen(), a bare system call
     return owner == 0 || owner == own_id();
 }

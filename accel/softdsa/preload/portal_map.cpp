@@ -5,6 +5,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/raw_syscall.hpp"
+
 namespace migrate::accel::softdsa::preload {
 namespace {
 
@@ -19,12 +21,12 @@ class MapsReader {
   public:
     MapsReader() {
         fd_ = static_cast<int>(
-            ::syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
+            raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
     }
     MapsReader(const MapsReader&) = delete;
     MapsReader& operator=(const MapsReader&) = delete;
     ~MapsReader() {
-        if (fd_ >= 0) ::syscall(SYS_close, fd_);
+        if (fd_ >= 0) raw_syscall(SYS_close, fd_);
     }
 
     struct Line {
@@ -50,7 +52,7 @@ class MapsReader {
     int take() {
         if (at_ == filled_) {
             const long bytes =
-                fd_ < 0 ? 0 : ::syscall(SYS_read, fd_, buffer_.data(), buffer_.size());
+                fd_ < 0 ? 0 : raw_syscall(SYS_read, fd_, buffer_.data(), buffer_.size());
             at_ = 0;
             filled_ = bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
             if (filled_ == 0) return last_ = -1;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "accel/softdsa/preload/faults.hpp"
+#include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::preload {
 namespace {
@@ -27,13 +28,13 @@ void after_fork() {
 SignalsBlocked::SignalsBlocked() {
     const std::uint64_t all = ~trapped_signals();
     const int error = errno;
-    ::syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask_, sizeof all);
+    raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask_, sizeof all);
     errno = error;
 }
 
 SignalsBlocked::~SignalsBlocked() {
     const int error = errno;
-    ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask_, nullptr, sizeof mask_);
+    raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask_, nullptr, sizeof mask_);
     errno = error;
 }
 

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/raw_syscall.hpp"
 #include "guest/qemu/undo_commands.hpp"
 #include "qmp/message.hpp"
 
@@ -50,7 +51,7 @@ Undo decode(const std::string& text) {
 }
 
 int send_signal(int process, int number) {
-    return static_cast<int>(::syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
+    return static_cast<int>(raw_syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
 }
 
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
@@ -77,7 +78,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     const int high_process = process < 0 ? -1 : ::fcntl(process, F_DUPFD, 100);
     ::dup2(high_socket, kSocket);
     if (high_process >= 0) ::dup2(high_process, kProcess);
-    ::syscall(SYS_close_range, high_process < 0 ? kProcess : kProcess + 1, ~0U, 0);
+    raw_syscall(SYS_close_range, high_process < 0 ? kProcess : kProcess + 1, ~0U, 0);
     const int nowhere = ::open("/dev/null", O_RDWR);
     ::dup2(nowhere, STDIN_FILENO);
     ::dup2(nowhere, STDOUT_FILENO);
@@ -99,7 +100,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
 Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& qmp) {
     UniqueFd process;
     if (pid != 0) {
-        process.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
+        process.reset(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
         if (!process) return Error::system(fmt::format("open process {}", pid), errno);
     }
     std::array<int, 2> pair{-1, -1};

@@ -1,11 +1,15 @@
 #include "accel/dsa/dsa_page_scanner.hpp"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
+#include <cerrno>
 #include <random>
+#include <thread>
 
 #include "catch.hpp"
 #include "tests/accel/dsa/made_up_device.hpp"
+#include "tests/base/seccomp.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::accel::dsa {
@@ -273,6 +277,34 @@ TEST_CASE("a wrong answer is found by accel-verify, whatever the guest writes me
         CHECK(rig.count(&QueueCounters::verified) == kScanPages / 5);
         CHECK(rig.queue->alive());
     }
+}
+
+TEST_CASE("a page that accel-verify cannot copy fails the scan with the reason") {
+    Rig rig({.verify_every = 5});
+    std::string failure = "none";
+    // The filter is for good, and this thread's own.
+    std::thread([&] {
+        must(forbid_in_this_thread(SYS_process_vm_readv, EPERM));
+        rig.submit();
+        std::vector<std::uint64_t> map;
+        failure = message_of(rig.collect_one(map));
+    }).join();
+    CHECK(failure ==
+          "cannot copy a page to verify a device's answer (accel-verify): Operation not permitted");
+    CHECK(rig.count(&QueueCounters::verified) == 0);
+}
+
+TEST_CASE("a page that could not be copied needs no check if the CPU answered for it") {
+    Rig rig({.verify_every = 5});
+    rig.device->on_descriptor = [](const Descriptor& batch) {
+        answer(batch, CompletionStatus::kBatchPageFault, 0, 0);
+    };
+    std::thread([&] {
+        must(forbid_in_this_thread(SYS_process_vm_readv, EPERM));
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+    }).join();
+    CHECK(rig.count(&QueueCounters::cpu_pages) == kScanPages);
 }
 
 TEST_CASE("a scanner that ends early leaves no descriptor behind that could still be answered") {
