@@ -119,7 +119,8 @@ int run_bench_command(const BenchLine& line) {
         const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
         return printed ? kExitDone : kExitFailed;
     }
-    const Result<Signals> signals = Signals::create();
+    // A second signal would leave its children and files behind, and the first ends it soon.
+    const Result<Signals> signals = Signals::create(Signals::Second::kIsIgnored);
     if (!signals) return report_error(signals.error());
     const Result<unsigned> failed =
         bench::run_bench(line.request, signals->fd(), ::isatty(STDERR_FILENO) == 1);

@@ -1,8 +1,9 @@
 #include "cli/guest_run.hpp"
 
 #include <chrono>
-#include <cstdio>
 #include <optional>
+
+#include "base/output.hpp"
 
 namespace migrate::cli {
 Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals& signals,
@@ -12,12 +13,13 @@ Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals
     if (run_for != kRunForever) {
         time = std::chrono::milliseconds(run_for);
     } else {
-        fmt::print("the guest runs on here until SIGINT or SIGTERM\n");
-        std::fflush(stdout);
+        output::to_stdout("the guest runs on here until SIGINT or SIGTERM\n");
     }
     const guest::Activity before = guest.activity();
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(time));
-    if (interrupted) fmt::print(stderr, "migrate: {}: the guest ends here\n", signals.take());
+    if (interrupted) {
+        output::to_stderr(fmt::format("migrate: {}: the guest ends here\n", signals.received()));
+    }
     MIGRATE_TRY(guest.pause());
     const guest::Activity after = guest.activity();
     Status checked = guest.check();
@@ -26,11 +28,11 @@ Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals
     figures.rate_after = bytes_per_second(before, after);
     figures.longest_gap = after.longest_gap;
     figures.check = checked ? "passed" : checked.error().message();
-    fmt::print("guest: ran on for {} ms, wrote {:.1f} MiB/s, longest gap {} us, memory check: {}\n",
-               (after.run_time - before.run_time).count() / 1000,
-               figures.rate_after / static_cast<double>(kMiB), figures.longest_gap.count(),
-               figures.check);
-    std::fflush(stdout);
+    output::to_stdout(fmt::format(
+        "guest: ran on for {} ms, wrote {:.1f} MiB/s, longest gap {} us, memory check: {}\n",
+        (after.run_time - before.run_time).count() / 1000,
+        figures.rate_after / static_cast<double>(kMiB), figures.longest_gap.count(),
+        figures.check));
     return checked;
 }
 

@@ -1,5 +1,6 @@
 // migrate: one program, two sides.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -7,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/blocking_call.hpp"
+#include "base/descriptors.hpp"
+#include "base/output.hpp"
 #include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
 #include "cli/probe.hpp"
@@ -28,26 +32,50 @@ std::string probe(migrate::cli::ProbeFormat format) {
     return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
+// A signal of these would end the process with a guest half moved. Ignored, it is an error of the
+// write() that caused it: EPIPE for a reader that went away, EFBIG beyond RLIMIT_FSIZE.
+void ignore_write_signals() {
+    ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);
+}
+
+int print(const std::string& text) {
+    const bool printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    return printed ? migrate::cli::kExitDone : migrate::cli::kExitFailed;
+}
+
+int run(std::span<const char* const> arguments) {
+    using namespace migrate;
+    Result<cli::CommandLine> line = cli::parse_command_line(arguments);
+    if (!line) return cli::report_error(line.error());
+    switch (line->command) {
+        case cli::Command::kProbe:
+            return print(probe(line->probe_format));
+        case cli::Command::kBench:
+            ignore_write_signals();
+            return cli::run_bench_command(line->bench);
+        case cli::Command::kSend:
+        case cli::Command::kRecv:
+            break;
+        default:
+            return print(line->text);
+    }
+    raise_descriptor_limit();
+    ignore_write_signals();
+    return line->command == cli::Command::kSend ? cli::run_send(line->settings)
+                                                : cli::run_recv(line->settings);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     using namespace migrate;
+    const Status adopted = adopt_descriptors();
     const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
-    Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
-    if (!line) return cli::report_error(line.error());
-    if (line->command == cli::Command::kProbe) line->text = probe(line->probe_format);
-    if (line->command == cli::Command::kBench) {
-        ::signal(SIGPIPE, SIG_IGN);
-        return cli::run_bench_command(line->bench);
-    }
-    if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
-        const bool printed =
-            std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-        return printed ? cli::kExitDone : cli::kExitFailed;
-    }
-    raise_descriptor_limit();
-    // A reader of our output that goes away must not end a migration.
-    ::signal(SIGPIPE, SIG_IGN);
-    return line->command == cli::Command::kSend ? cli::run_send(line->settings)
-                                                : cli::run_recv(line->settings);
+    const int code =
+        adopted ? run(arguments.subspan(argc > 0 ? 1 : 0)) : cli::report_error(adopted.error());
+    output::flush();
+    // A thread that still fills memory, say, uses what static destructors take away.
+    if (calls_left_behind()) ::_exit(code);
+    return code;
 }

@@ -1,8 +1,7 @@
 #include "cli/progress.hpp"
 
-#include <cstdio>
-
 #include "base/config/unit_text.hpp"
+#include "base/output.hpp"
 
 namespace migrate::cli {
 
@@ -62,14 +61,12 @@ void Progress::update(const engine::Report& report) {
     last_time_ = report.total_time;
     // \033[K: what an earlier, longer line left behind is erased.
     const char* frame = style_ == ProgressStyle::kTerminal ? "\r{}\033[K" : "{}\n";
-    const std::string line = fmt::format(fmt::runtime(frame), text);
-    std::fwrite(line.data(), 1, line.size(), stderr);
-    std::fflush(stderr);
+    output::to_stderr(fmt::format(fmt::runtime(frame), text));
     shown_ = true;
 }
 
 void Progress::finish() {
-    if (shown_ && style_ == ProgressStyle::kTerminal) std::fputc('\n', stderr);
+    if (shown_ && style_ == ProgressStyle::kTerminal) output::to_stderr("\n");
     shown_ = false;
 }
 

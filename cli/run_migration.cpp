@@ -1,13 +1,14 @@
 #include "cli/run_migration.hpp"
 
-#include <cstdio>
 #include <functional>
 #include <memory>
 
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/output_file.hpp"
 #include "cli/qmp_commands.hpp"
+#include "cli/result_write.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
@@ -21,8 +22,10 @@ namespace migrate::cli {
 using std::chrono::milliseconds;
 
 int report_error(const Error& error) {
-    fmt::print(stderr, "migrate: {}: {}\n",
-               error.kind() == ErrorKind::kCancelled ? "cancelled" : "error", error.message());
+    output::to_stderr(
+        fmt::format("migrate: {}: {}\n",
+                    error.kind() == ErrorKind::kCancelled ? "cancelled" : "error", error.message()),
+        Importance::kImportant);
     return error.kind() == ErrorKind::kUsage ? kExitUsage : kExitFailed;
 }
 
@@ -37,21 +40,19 @@ void set_log_level(const std::string& name) {
 }
 
 template <typename Session>
-int run_to_end(Session& session, const Settings& settings, const Signals& signals,
-               OutputFile& stats, const std::string& thread_name,
+int run_to_end(Session& session, const Settings& settings, const Signals& signals, OutputFile stats,
+               const std::string& thread_name,
                const std::function<guest::Guest*()>& guest_left_here) {
     const Status status =
         Runner<Session>(session, signals, make_progress(settings)).run(thread_name);
     engine::Report report = session.report();
-    const std::string text = to_text(report);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    output::to_stdout(to_text(report));
     guest::Guest* guest = guest_left_here();
     Status guest_fared;
     if (guest != nullptr && guest->lives_here() && guest->running() && report.guest) {
         guest_fared = run_guest_on(*guest, settings, signals, report);
     }
-    const Status written = stats.write(to_json(report));
+    const Status written = write_result(std::move(stats), to_json(report));
     if (!written) report_error(written.error());
     if (!guest_fared) report_error(guest_fared.error());
     if (!status) {
@@ -63,24 +64,58 @@ int run_to_end(Session& session, const Settings& settings, const Signals& signal
     return written && guest_fared ? kExitDone : kExitFailed;
 }
 
-Result<int> send(const Settings& settings) {
+// What a side opens before its session runs, which may block: see unless_signalled().
+struct SenderParts {
+    engine::SendConfig config;
+    OutputFile stats;
+    std::unique_ptr<engine::EventLog> events;
+    guest::Machine machine;
+};
+
+Result<SenderParts> open_sender_parts(const Settings& settings) {
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
     MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(const auto events, open_events(settings));
-    MIGRATE_ASSIGN(const guest::Machine machine, guest::open_machine(settings.get<"source">()));
+    MIGRATE_ASSIGN(auto events, open_events(settings));
+    MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
+    return SenderParts{std::move(config), std::move(stats), std::move(events), std::move(machine)};
+}
+
+struct ReceiverParts {
+    OutputFile stats;
+    std::unique_ptr<engine::EventLog> events;
+    std::unique_ptr<engine::RecvSession> session;
+};
+
+Result<ReceiverParts> open_receiver_parts(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    const std::string port_file = config.port_file;
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(auto events, open_events(settings));
+    MIGRATE_ASSIGN(auto session, engine::RecvSession::create(std::move(config), *events));
+    if (!port_file.empty()) {
+        MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
+    }
+    return ReceiverParts{std::move(stats), std::move(events), std::move(session)};
+}
+
+Result<int> send(const Settings& settings) {
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_ASSIGN(SenderParts parts,
+                   unless_signalled<SenderParts>(signals, "open the source", [settings] {
+                       return open_sender_parts(settings);
+                   }));
+    const guest::Machine& machine = parts.machine;
+    engine::EventLog& events = *parts.events;
     if (settings.get<"quit-source">() && (!machine.guest || machine.guest->lives_here())) {
         return make_error(ErrorKind::kUsage, "quit-source ends a QEMU, and the source is none: {}",
                           settings.get<"source">());
     }
-    // Not before: until the source is there, which may take a while, a signal may simply end the
-    // program.
-    MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
     if (interrupted) {
         return make_error(ErrorKind::kCancelled, "{} received", signals.take());
     }
     MIGRATE_ASSIGN(const auto session,
-                   engine::SendSession::create(std::move(config), *machine.memory, *events,
+                   engine::SendSession::create(std::move(parts.config), *machine.memory, events,
                                                machine.guest.get()));
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,
@@ -91,33 +126,29 @@ Result<int> send(const Settings& settings) {
                                   [&](const Settings& changed) {
                                       session->change(engine::make_tunables(changed));
                                   }},
-                             *events));
-    const int code = run_to_end(*session, settings, signals, stats, "live_migration",
-                                [&] { return machine.guest.get(); });
+                             events));
+    const int code = run_to_end(*session, settings, signals, std::move(parts.stats),
+                                "live_migration", [&] { return machine.guest.get(); });
     if (code == kExitDone && settings.get<"quit-source">()) MIGRATE_TRY(machine.guest->quit());
     return code;
 }
 
 Result<int> recv(const Settings& settings) {
-    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
-    const std::string port_file = config.port_file;
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(const auto events, open_events(settings));
-    MIGRATE_ASSIGN(const auto session, engine::RecvSession::create(std::move(config), *events));
-    fmt::print("listening on {}\n", session->endpoint());
-    std::fflush(stdout);
-    if (!port_file.empty()) {
-        MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
-    }
+    MIGRATE_ASSIGN(ReceiverParts parts,
+                   unless_signalled<ReceiverParts>(signals, "open the sink", [settings] {
+                       return open_receiver_parts(settings);
+                   }));
+    const auto& session = parts.session;
+    output::to_stdout(fmt::format("listening on {}\n", session->endpoint()));
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,
                              {.report = [&] { return session->report(); },
                               .cancel = [&] { session->cancel("migrate_cancel received"); },
                               .continue_switchover = {},
                               .change = {}},
-                             *events));
-    return run_to_end(*session, settings, signals, stats, "incoming",
+                             *parts.events));
+    return run_to_end(*session, settings, signals, std::move(parts.stats), "incoming",
                       [&] { return session->guest(); });
 }
 

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,7 +14,6 @@
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
 #include "cli/progress.hpp"
-#include "cli/run_migration.hpp"
 #include "cli/signals.hpp"
 #include "engine/events.hpp"
 
@@ -56,6 +54,7 @@ class Runner {
         });
         const Status waited = wait(ended.get());
         thread.join();
+        if (!interrupted_by_.empty()) static_cast<void>(signals_.take());
         progress_.finish();
         MIGRATE_TRY(waited);
         return result;
@@ -64,8 +63,10 @@ class Runner {
   private:
     Status wait(int ended) {
         while (true) {
-            std::array<pollfd, 2> polled{pollfd{ended, POLLIN, 0},
-                                         pollfd{signals_.fd(), POLLIN, 0}};
+            std::array<pollfd, 2> polled{
+                pollfd{ended, POLLIN, 0},
+                // -1 is left out: it stays readable once it is.
+                pollfd{interrupted_by_.empty() ? signals_.fd() : -1, POLLIN, 0}};
             const int ready = ::poll(polled.data(), polled.size(),
                                      static_cast<int>(progress_.interval().count()));
             if (ready < 0 && errno != EINTR) {
@@ -79,14 +80,10 @@ class Runner {
         }
     }
 
+    // A second signal leaves at once (signals.hpp).
     void interrupt() {
-        const std::string_view name = signals_.take();
-        if (!interrupted_by_.empty()) {
-            fmt::print(stderr, "\nmigrate: {} again: leaving at once\n", name);
-            ::_exit(kExitFailed);
-        }
-        interrupted_by_ = name;
-        session_.cancel(fmt::format("{} received", name));
+        interrupted_by_ = signals_.received();
+        session_.cancel(fmt::format("{} received", interrupted_by_));
     }
 
     Session& session_;

@@ -1,36 +1,155 @@
 #include "cli/signals.hpp"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdint>
+#include <mutex>
+#include <thread>
+
+#include "base/fd.hpp"
+#include "base/output.hpp"
+#include "base/thread.hpp"
+#include "cli/run_migration.hpp"
 
 namespace migrate::cli {
+namespace {
 
-Result<Signals> Signals::create() {
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSameSignal{50};
+constexpr milliseconds kLeaveWithin{100};  // if nobody reads the output
+
+std::string_view name_of_signal(int number) {
+    switch (number) {
+        case SIGINT:
+            return "SIGINT";
+        case SIGTERM:
+            return "SIGTERM";
+        case SIGHUP:
+            return "SIGHUP";
+        default:
+            return "SIGQUIT";
+    }
+}
+
+bool is_ignored(int number) {
+    struct sigaction action {};
+    return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+sigset_t ending_signals() {
     sigset_t set;
     ::sigemptyset(&set);
     ::sigaddset(&set, SIGINT);
     ::sigaddset(&set, SIGTERM);
-    const int error = ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    if (error != 0) return Error::system("block signals", error);
-    UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) return Error::system("create a signalfd", errno);
-    return Signals(std::move(fd));
+    for (const int number : {SIGHUP, SIGQUIT}) {
+        if (!is_ignored(number)) ::sigaddset(&set, number);
+    }
+    return set;
 }
 
-Result<bool> Signals::came_within(std::optional<std::chrono::milliseconds> time) const {
-    using Clock = std::chrono::steady_clock;
-    using std::chrono::milliseconds;
+[[noreturn]] void leave(std::string_view name) {
+    output::to_stderr(fmt::format("\nmigrate: {} again: leaving at once\n", name),
+                      Importance::kImportant);
+    output::flush(kLeaveWithin);
+    ::_exit(kExitFailed);
+}
+
+}  // namespace
+
+struct Signals::State {
+    explicit State(Second on_second) : second(on_second) {}
+    ~State() {
+        if (!thread.joinable()) return;
+        ::eventfd_write(quit.get(), 1);
+        thread.join();
+    }
+
+    void run();
+    void arrived_one(int number);
+
+    const Second second;
+    UniqueFd signals;  // a signalfd
+    UniqueFd arrived;  // an eventfd, readable while `name` is set
+    UniqueFd quit;     // an eventfd: the thread ends
+    std::stop_source stop;
+    std::mutex mutex;
+    std::string_view name;   // of the first that was not taken; guarded by mutex
+    Clock::time_point when;  // guarded by mutex
+    std::thread thread;
+};
+
+void Signals::State::arrived_one(int number) {
+    const std::string_view its_name = name_of_signal(number);
+    {
+        const std::scoped_lock lock(mutex);
+        if (!name.empty()) {
+            const bool again = number != SIGHUP && Clock::now() - when >= kSameSignal;
+            if (again && second == Second::kLeaves) leave(its_name);
+            return;
+        }
+        name = its_name;
+        when = Clock::now();
+        ::eventfd_write(arrived.get(), 1);
+    }
+    stop.request_stop();
+}
+
+void Signals::State::run() {
+    name_this_thread("signals");
+    while (true) {
+        std::array<pollfd, 2> polled{pollfd{signals.get(), POLLIN, 0},
+                                     pollfd{quit.get(), POLLIN, 0}};
+        if (::poll(polled.data(), polled.size(), -1) < 0) continue;
+        if (polled[1].revents != 0) return;
+        signalfd_siginfo info{};
+        if (::read(signals.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+            arrived_one(static_cast<int>(info.ssi_signo));
+        }
+    }
+}
+
+Result<Signals> Signals::create(Second second) {
+    auto state = std::make_unique<State>(second);
+    const sigset_t set = ending_signals();
+    const int error = ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    if (error != 0) return Error::system("block signals", error);
+    state->signals.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!state->signals) return Error::system("create a signalfd", errno);
+    state->arrived.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    state->quit.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!state->arrived || !state->quit) return Error::system("create an eventfd", errno);
+    try {
+        const SignalsBlocked blocked;
+        state->thread = std::thread([raw = state.get()] { raw->run(); });
+    } catch (const std::exception& exception) {
+        return make_error("cannot start the thread that takes signals: {}", exception.what());
+    }
+    return Signals(std::move(state));
+}
+
+Signals::Signals(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Signals::Signals(Signals&&) noexcept = default;
+Signals::~Signals() = default;
+
+int Signals::fd() const { return state_->arrived.get(); }
+std::stop_token Signals::token() const { return state_->stop.get_token(); }
+
+Result<bool> Signals::came_within(std::optional<milliseconds> time) const {
     const Clock::time_point end = Clock::now() + time.value_or(milliseconds(0));
     while (true) {
         const auto left =
             std::max<std::int64_t>(std::chrono::ceil<milliseconds>(end - Clock::now()).count(), 0);
-        pollfd polled{fd_.get(), POLLIN, 0};
+        pollfd polled{fd(), POLLIN, 0};
         const int timeout = time ? static_cast<int>(std::min<std::int64_t>(left, INT_MAX)) : -1;
         const int ready = ::poll(&polled, 1, timeout);
         if (ready < 0 && errno != EINTR) return Error::system("wait for a signal", errno);
@@ -39,11 +158,16 @@ Result<bool> Signals::came_within(std::optional<std::chrono::milliseconds> time)
     }
 }
 
+std::string_view Signals::received() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->name;
+}
+
 std::string_view Signals::take() const {
-    signalfd_siginfo info{};
-    if (::read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info))
-        return "a signal";
-    return info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
+    const std::scoped_lock lock(state_->mutex);
+    eventfd_t count = 0;
+    static_cast<void>(::eventfd_read(state_->arrived.get(), &count));
+    return std::exchange(state_->name, {});
 }
 
 }  // namespace migrate::cli

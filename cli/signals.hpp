@@ -1,33 +1,62 @@
-// SIGINT and SIGTERM as something to poll.
+// The signals that end a migration, as something to poll and as a stop token. Invariant: a signal
+// never ends the process half-way. The first cancels; a second one leaves at once, whatever the
+// other threads are blocked in, because a thread of its own takes the signals.
 #pragma once
 
 #include <chrono>
-#include <csignal>
+#include <memory>
 #include <optional>
+#include <stop_token>
+#include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/blocking_call.hpp"
 #include "base/error.hpp"
-#include "base/fd.hpp"
 
 namespace migrate::cli {
 
-// Invariant: created before any other thread, so that all threads block the signals and only the
-// descriptor sees them.
+// SIGINT, SIGTERM, SIGHUP and SIGQUIT. SIGHUP (nohup) and SIGQUIT stay ignored if the program was
+// started so.
 class Signals {
   public:
-    static Result<Signals> create();
+    // What a second signal does before the first was taken. It counts as a second one only 50 ms
+    // after the first, because timeout(1) sends its signal twice, and never if it is a SIGHUP,
+    // which follows a terminal's hang-up and systemd's SIGTERM.
+    enum class Second { kLeaves, kIsIgnored };
 
-    // Readable when a signal came.
-    int fd() const { return fd_.get(); }
+    // Before any other thread: all threads block these signals from here on, which stays so when
+    // the object is gone.
+    static Result<Signals> create(Second second = Second::kLeaves);
+    Signals(Signals&&) noexcept;
+    Signals& operator=(Signals&&) = delete;
+    ~Signals();
+
+    // Readable from a signal's arrival until it is taken.
+    int fd() const;
+    // Requested at the first signal of all, for good.
+    std::stop_token token() const;
     // Waits for that long, or for ever; true if a signal came, which is not taken.
     Result<bool> came_within(std::optional<std::chrono::milliseconds> time) const;
-    // Takes one signal and names it by a literal: "SIGINT".
+    // Its name, a literal: "SIGINT"; empty if none came or it was taken.
+    std::string_view received() const;
+    // Takes and names it: it has been dealt with, and the next signal counts as a first one.
     std::string_view take() const;
 
   private:
-    explicit Signals(UniqueFd fd) : fd_(std::move(fd)) {}
-
-    UniqueFd fd_;
+    struct State;
+    explicit Signals(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
 };
+
+// Runs what may block, as opening a file or filling memory does, and gives it up at the first
+// signal. `work` owns everything that it uses.
+template <typename T, typename Work>
+Result<T> unless_signalled(const Signals& signals, const std::string& what, Work work) {
+    Result<T> result = call_within<T>(what, {.stop = signals.token()}, std::move(work));
+    const std::string_view name = signals.received();
+    if (!name.empty()) return make_error(ErrorKind::kCancelled, "{} received", signals.take());
+    return result;
+}
 
 }  // namespace migrate::cli

@@ -1,7 +1,6 @@
 #include "cli/there_and_back.hpp"
 
 #include <array>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,8 +8,10 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/output.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/output_file.hpp"
+#include "cli/result_write.hpp"
 #include "cli/run_migration.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
@@ -83,13 +84,13 @@ class Traveller {
     }
 
     // What `status` leaves to be done: a guest that is here goes on for a while, and is checked.
-    int conclude(const Status& status, OutputFile& stats) {
+    int conclude(const Status& status, OutputFile stats) {
         Status guest_fared;
         guest::Guest* guest = home.guest();
         if (guest != nullptr && guest->running() && !legs_.empty() && legs_.back().guest) {
             guest_fared = run_guest_on(*guest, settings_, signals_, legs_.back());
         }
-        const Status written = stats.write(to_json(legs_));
+        const Status written = write_result(std::move(stats), to_json(legs_));
         int code = kExitDone;
         for (const Status* outcome :
              std::array<const Status*, 3>{&written, &guest_fared, &status}) {
@@ -115,10 +116,10 @@ class Traveller {
         interrupted_by_ = runner.interrupted_by();
         engine::Report report = session.report();
         report.leg = leg;
-        fmt::print("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg, report.side,
-                   name_of(report.status), report.total_time.count() / 1000,
-                   report.downtime.total.count() / 1000);
-        std::fflush(stdout);
+        output::to_stdout(fmt::format("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg,
+                                      report.side, name_of(report.status),
+                                      report.total_time.count() / 1000,
+                                      report.downtime.total.count() / 1000));
         legs_.push_back(std::move(report));
         return status;
     }
@@ -188,12 +189,20 @@ Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     }
 }
 
-}  // namespace
+// What a side opens before its first leg, which may block: see unless_signalled().
+struct SenderParts {
+    engine::SendConfig there;
+    engine::RecvConfig back;
+    OutputFile stats;
+    std::unique_ptr<engine::EventLog> events;
+    std::unique_ptr<transport::Listener> listener;
+    guest::Machine machine;
+};
 
-Result<int> send_there_and_back(const Settings& settings) {
+Result<SenderParts> open_sender_parts(const Settings& settings) {
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
     MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(const auto events, open_events(settings));
+    MIGRATE_ASSIGN(auto events, open_events(settings));
     engine::RecvConfig back;
     MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
     back.sink = "anon:";
@@ -220,31 +229,59 @@ Result<int> send_there_and_back(const Settings& settings) {
         return Error(ErrorKind::kUsage,
                      "quit-source leaves nothing to come back to: without repeat");
     }
+    return SenderParts{std::move(there),  std::move(back),     std::move(stats),
+                       std::move(events), std::move(listener), std::move(machine)};
+}
+
+struct ReceiverParts {
+    engine::RecvConfig config;
+    OutputFile stats;
+    std::unique_ptr<engine::EventLog> events;
+    std::unique_ptr<transport::Listener> listener;
+};
+
+Result<ReceiverParts> open_receiver_parts(const Settings& settings) {
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
+    MIGRATE_ASSIGN(auto events, open_events(settings));
+    config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
+    MIGRATE_ASSIGN(auto listener,
+                   transport::Listener::create(config.listen, config.handshake_timeout));
+    if (!config.port_file.empty()) {
+        MIGRATE_TRY(write_file_at_once(config.port_file, fmt::format("{}\n", listener->port())));
+    }
+    return ReceiverParts{std::move(config), std::move(stats), std::move(events),
+                         std::move(listener)};
+}
+
+}  // namespace
+
+Result<int> send_there_and_back(const Settings& settings) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
+    MIGRATE_ASSIGN(SenderParts parts,
+                   unless_signalled<SenderParts>(signals, "open the source", [settings] {
+                       return open_sender_parts(settings);
+                   }));
+    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(parts.machine.warm_up));
     if (interrupted) return make_error(ErrorKind::kCancelled, "{} received", signals.take());
-    Traveller traveller(settings, signals, *events);
-    traveller.home.machine = std::move(machine);
-    traveller.listener = std::move(listener);
-    return traveller.conclude(go_and_come_back(traveller, there, back), stats);
+    Traveller traveller(settings, signals, *parts.events);
+    traveller.home.machine = std::move(parts.machine);
+    traveller.listener = std::move(parts.listener);
+    return traveller.conclude(go_and_come_back(traveller, parts.there, parts.back),
+                              std::move(parts.stats));
 }
 
 Result<int> recv_there_and_back(const Settings& settings) {
-    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(const auto events, open_events(settings));
-    config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
-    Traveller traveller(settings, signals, *events);
-    MIGRATE_ASSIGN(traveller.listener,
-                   transport::Listener::create(config.listen, config.handshake_timeout));
-    fmt::print("listening on {}\n", traveller.listener->endpoint());
-    std::fflush(stdout);
-    if (!config.port_file.empty()) {
-        MIGRATE_TRY(
-            write_file_at_once(config.port_file, fmt::format("{}\n", traveller.listener->port())));
-    }
-    return traveller.conclude(take_in_and_send_back(traveller, config), stats);
+    MIGRATE_ASSIGN(ReceiverParts parts,
+                   unless_signalled<ReceiverParts>(signals, "open the listener", [settings] {
+                       return open_receiver_parts(settings);
+                   }));
+    Traveller traveller(settings, signals, *parts.events);
+    traveller.listener = std::move(parts.listener);
+    output::to_stdout(fmt::format("listening on {}\n", traveller.listener->endpoint()));
+    return traveller.conclude(take_in_and_send_back(traveller, parts.config),
+                              std::move(parts.stats));
 }
 
 }  // namespace migrate::cli

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/descriptors.hpp"
 #include "base/fd_passing.hpp"
 #include "base/raw_syscall.hpp"
 #include "memory/remote_call.hpp"
@@ -115,6 +116,10 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     // As RemoteCall wants it; whoever started us may have ignored it.
     ::signal(SIGCHLD, SIG_DFL);
     (void)::setsid();
+    // It may stay for long; nothing of the main process stays open with it.
+    keep_only(std::array{socket, pidfd});
+    socket = kFirstKept;
+    pidfd = kFirstKept + 1;
     int faults = -1;
     const Answer answer = attach(pid, pidfd, gate, left, faults);
     (void)!send_with_fd(socket, std::as_bytes(std::span(&answer, 1)), faults, 0);
@@ -226,9 +231,9 @@ Status probe_foreign_userfaultfd() {
     if (child < 0) return Error::system("start a process to try it on", errno);
     if (child == 0) {
         // Blocks in a system call until the parent closes its end.
-        ::close(opener.get());
+        keep_only(std::array{gate.get()});
         char byte = 0;
-        (void)!::read(gate.get(), &byte, 1);
+        (void)!::read(kFirstKept, &byte, 1);
         ::_exit(0);
     }
     gate.reset();

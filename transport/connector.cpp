@@ -1,81 +1,18 @@
 #include "transport/connector.hpp"
 
-#include <netdb.h>
 #include <sys/socket.h>
 
 #include <asio.hpp>
 #include <cerrno>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <thread>
 
 #include "transport/release_blocking.hpp"
+#include "transport/resolver.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::transport {
 namespace {
 
 using asio::ip::tcp;
-
-struct Resolution {
-    std::mutex mutex;
-    std::condition_variable_any done;
-    bool ready = false;                    // guarded by mutex
-    int error = 0;                         // guarded by mutex
-    std::vector<tcp::endpoint> endpoints;  // guarded by mutex
-};
-
-void resolve_blocking(const Address& address, Resolution& into) {
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    const int error =
-        ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &list);
-    std::vector<tcp::endpoint> endpoints;
-    for (const addrinfo* entry = list; error == 0 && entry != nullptr; entry = entry->ai_next) {
-        tcp::endpoint endpoint;
-        if (entry->ai_addrlen > endpoint.capacity()) continue;
-        std::memcpy(endpoint.data(), entry->ai_addr, entry->ai_addrlen);
-        endpoint.resize(entry->ai_addrlen);
-        endpoints.push_back(endpoint);
-    }
-    if (list != nullptr) ::freeaddrinfo(list);
-    {
-        const std::scoped_lock lock(into.mutex);
-        into.ready = true;
-        into.error = error;
-        into.endpoints = std::move(endpoints);
-    }
-    into.done.notify_all();
-}
-
-// getaddrinfo() can neither be cancelled nor given a deadline, so it runs on a thread that is left
-// behind if it takes too long; what it writes to lives as long as it does.
-Result<std::vector<tcp::endpoint>> resolve(const Address& address,
-                                           std::chrono::milliseconds timeout,
-                                           const std::stop_token& stop) {
-    asio::error_code error;
-    const auto numeric = asio::ip::make_address(address.host, error);
-    if (!error) return std::vector{tcp::endpoint(numeric, address.port)};
-
-    auto resolution = std::make_shared<Resolution>();
-    std::thread([address, resolution] { resolve_blocking(address, *resolution); }).detach();
-    std::unique_lock lock(resolution->mutex);
-    if (!resolution->done.wait_for(lock, stop, timeout, [&] { return resolution->ready; })) {
-        if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        return make_error(ErrorKind::kTimeout,
-                          "host name '{}' was not resolved within {} ms (connect-timeout)",
-                          address.host, timeout.count());
-    }
-    if (resolution->error != 0) {
-        return make_error("cannot resolve host name '{}': {}", address.host,
-                          ::gai_strerror(resolution->error));
-    }
-    return std::move(resolution->endpoints);
-}
 
 // Several connection attempts under one deadline.
 class Attempts {
@@ -155,7 +92,8 @@ Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endp
 
 Result<UniqueFd> connect_to(const Address& address, std::chrono::milliseconds timeout,
                             const std::stop_token& stop) {
-    MIGRATE_ASSIGN(const auto endpoints, resolve(address, timeout, stop));
+    MIGRATE_ASSIGN(const auto endpoints,
+                   resolve(address, ResolveFor::kConnecting, "connect-timeout", {timeout, stop}));
     MIGRATE_ASSIGN(auto connections, connect_all(endpoints, 1, address.text(), timeout, stop));
     return std::move(connections.front());
 }

@@ -9,6 +9,7 @@
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/release_blocking.hpp"
+#include "transport/resolver.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::transport {
@@ -27,7 +28,9 @@ class Pending : public std::enable_shared_from_this<Pending> {
         : socket_(std::move(socket)),
           timer_(socket_.get_executor()),
           peer_(endpoint_name(socket_.native_handle(), true)),
-          finished_(std::move(finished)) {}
+          finished_(std::move(finished)) {
+        keep_from_children(socket_.native_handle());
+    }
 
     void start(std::chrono::milliseconds timeout) {
         timer_.expires_after(timeout);
@@ -120,14 +123,14 @@ struct Listener::Impl {
         for (const auto& one : pending) one->close();
     }
 
-    Status bind(const Address& address) {
+    Status bind(const Address& address, const std::stop_token& stop) {
+        MIGRATE_ASSIGN(const auto resolved,
+                       resolve(address, ResolveFor::kListening, "handshake-timeout",
+                               {handshake_timeout, stop}));
         asio::error_code error;
-        tcp::resolver resolver(context);
-        const auto resolved = resolver.resolve(address.host, std::to_string(address.port),
-                                               tcp::resolver::passive, error);
-        if (error) return make_error("cannot resolve '{}': {}", address.host, error.message());
-        const tcp::endpoint endpoint = resolved.begin()->endpoint();
+        const tcp::endpoint endpoint = resolved.front();
         acceptor.open(endpoint.protocol(), error);
+        if (!error) keep_from_children(acceptor.native_handle());
         if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
         if (!error) acceptor.bind(endpoint, error);
         if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
@@ -198,10 +201,11 @@ Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Listener::~Listener() = default;
 
 Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
-                                                   std::chrono::milliseconds handshake_timeout) {
+                                                   std::chrono::milliseconds handshake_timeout,
+                                                   const std::stop_token& stop) {
     try {
         auto impl = std::make_unique<Impl>(handshake_timeout);
-        MIGRATE_TRY(impl->bind(address));
+        MIGRATE_TRY(impl->bind(address, stop));
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
     } catch (const std::exception& exception) {

@@ -31,9 +31,11 @@ class Listener {
   public:
     static constexpr std::size_t kMaxPending = 384;
 
-    // Binds and listens. Port 0 lets the kernel choose.
+    // Binds and listens. Port 0 lets the kernel choose. A host name is resolved within the
+    // handshake timeout; kCancelled when stop is requested meanwhile.
     static Result<std::unique_ptr<Listener>> create(const Address& address,
-                                                    std::chrono::milliseconds handshake_timeout);
+                                                    std::chrono::milliseconds handshake_timeout,
+                                                    const std::stop_token& stop = {});
     ~Listener();
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;

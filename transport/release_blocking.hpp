@@ -12,6 +12,9 @@
 
 namespace migrate::transport {
 
+// asio 1.22 makes and accepts sockets without FD_CLOEXEC.
+inline void keep_from_children(int fd) { static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC)); }
+
 // Takes the connection out of `socket`; asio left it non-blocking, what is returned blocks.
 inline Result<UniqueFd> release_blocking(asio::ip::tcp::socket& socket) {
     asio::error_code error;
@@ -21,6 +24,7 @@ inline Result<UniqueFd> release_blocking(asio::ip::tcp::socket& socket) {
     if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
         return Error::system("make a socket blocking", errno);
     }
+    keep_from_children(fd.get());
     return fd;
 }
 

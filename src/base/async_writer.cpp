@@ -31,11 +31,9 @@ constexpr milliseconds kLookAgain{200};
 // A fork() copies the queues and their locks in whatever state they are, but not the threads.
 std::atomic<bool> in_forked_child{false};
 
-void watch_forks() {
-    static const int registered =
-        ::pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); });
-    static_cast<void>(registered);
-}
+// From the start of the program: a fork() may come before the first writer.
+[[maybe_unused]] const bool watches_forks =
+    ::pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 
 bool writable_within(int fd, milliseconds time) {
     pollfd polled{fd, POLLOUT, 0};
@@ -236,17 +234,13 @@ bool AsyncWriter::State::write_here(milliseconds longest_stall) {
 }
 
 AsyncWriter::AsyncWriter(UniqueFd owned, int fd, Options options)
-    : state_(std::make_shared<State>(std::move(owned), fd, std::move(options))) {
-    watch_forks();
-}
+    : state_(std::make_shared<State>(std::move(owned), fd, std::move(options))) {}
 
 AsyncWriter::AsyncWriter(int fd, Options options)
     : AsyncWriter(UniqueFd(), fd, std::move(options)) {}
 
 AsyncWriter::AsyncWriter(UniqueFd fd, Options options)
-    : state_(std::make_shared<State>(std::move(fd), -1, std::move(options))) {
-    watch_forks();
-}
+    : state_(std::make_shared<State>(std::move(fd), -1, std::move(options))) {}
 
 AsyncWriter::~AsyncWriter() {
     const std::scoped_lock lock(state_->mutex);

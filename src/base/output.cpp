@@ -64,22 +64,28 @@ void to_stderr(std::string_view text, Importance importance) noexcept {
     }
 }
 
-bool drain(AsyncWriter& writer) noexcept {
+namespace {
+
+bool drain_within(AsyncWriter& writer, std::chrono::milliseconds longest_stall) {
     std::atomic<bool>& stalled = outputs().stalled;
-    const bool done = writer.flush(stalled.load() ? kShortStall : kLongestStall);
+    const bool done = writer.flush(stalled.load() ? kShortStall : longest_stall);
     if (!done) stalled.store(true);
     return done;
 }
 
-void flush() noexcept {
+}  // namespace
+
+bool drain(AsyncWriter& writer) noexcept { return drain_within(writer, kLongestStall); }
+
+void flush(std::chrono::milliseconds longest_stall) noexcept {
     try {
         Outputs& all = outputs();
-        if (all.own_out && !drain(*all.own_out)) {
+        if (all.own_out && !drain_within(*all.own_out, longest_stall)) {
             to_stderr(fmt::format("migrate: standard output is not read: {} messages are lost\n",
                                   all.own_out->unwritten()),
                       Importance::kImportant);
         }
-        static_cast<void>(drain(all.err));
+        static_cast<void>(drain_within(all.err, longest_stall));
     } catch (const std::exception&) {
         // Out of memory: what was handed over may still be written.
     }

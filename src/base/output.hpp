@@ -15,12 +15,12 @@ void to_stdout(std::string_view text) noexcept;
 void to_stderr(std::string_view text, Importance importance = Importance::kOrdinary) noexcept;
 
 // At the end of the program, or before _exit(): waits until everything is written. Gives up an
-// output that takes nothing for one second, and says on standard error what is lost.
-void flush() noexcept;
-
-// flush() for another output. All outputs that are not read cost one second in total: after the
-// first, the others get kShortStall. False if something is not written.
+// output that takes nothing for that long, and says on standard error what is lost.
 inline constexpr std::chrono::milliseconds kLongestStall{1000};
+void flush(std::chrono::milliseconds longest_stall = kLongestStall) noexcept;
+
+// The same for another output, for kLongestStall. All outputs that are not read cost that time
+// once: after the first of them, the others get kShortStall. False if something is not written.
 inline constexpr std::chrono::milliseconds kShortStall{50};
 bool drain(AsyncWriter& writer) noexcept;
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "base/config/unit_text.hpp"
+#include "base/output.hpp"
 #include "bench/figures.hpp"
 #include "bench/statistics.hpp"
 
@@ -72,7 +72,7 @@ std::string bars_text(const Json& scenario) {
 }
 
 void Terminal::clear() const {
-    if (live_) fmt::print(stderr, "\r\033[K");
+    if (live_) output::to_stderr("\r\033[K");
 }
 
 void Terminal::begin_run(std::string_view what) {
@@ -87,28 +87,26 @@ void Terminal::begin_run(std::string_view what) {
                            format_duration_ms(static_cast<std::uint64_t>(ms) / 1000 * 1000));
     }
     clear();
-    fmt::print(
-        stderr, "{} {}/{} {}{}",
+    output::to_stderr(fmt::format(
+        "{} {}/{} {}{}",
         fitted(bar(static_cast<double>(done_), static_cast<double>(runs_), kBarWidth), kBarWidth),
-        done_ + 1, runs_, what, left);
-    std::fflush(stderr);
+        done_ + 1, runs_, what, left));
 }
 
 void Terminal::end_run(std::string_view outcome) {
     ++done_;
     clear();
-    fmt::print(stderr, "{}/{} {}\n", done_, runs_, outcome);
+    output::to_stderr(fmt::format("{}/{} {}\n", done_, runs_, outcome));
 }
 
 void Terminal::note(std::string_view text) {
     clear();
-    fmt::print(stderr, "migrate: {}\n", text);
+    output::to_stderr(fmt::format("migrate: {}\n", text));
 }
 
 void Terminal::show(const Json& scenario) {
     clear();
-    fmt::print("{}", bars_text(scenario));
-    std::fflush(stdout);
+    output::to_stdout(bars_text(scenario));
 }
 
 }  // namespace migrate::bench

@@ -11,6 +11,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "base/descriptors.hpp"
 #include "base/little_endian.hpp"
 
 namespace migrate::devices {
@@ -151,15 +152,28 @@ Result<UniqueFd> open_for(const std::string& path, int flags) {
     // Not blocked by a FIFO that nobody writes to yet: signals are blocked, so nothing but SIGKILL
     // would end that wait.
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666));
-    if (!fd) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
-    return fd;
+    if (fd) return fd;
+    if (errno == ENXIO) {  // open(2): a FIFO, opened to write, without a reader
+        return make_error(ErrorKind::kUsage,
+                          "cannot open {}: nobody has this FIFO open for reading; start its reader "
+                          "first",
+                          path);
+    }
+    return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
 }
 
 Error unusable(int number, int code) {
     return Error::system(fmt::format("use descriptor {}", number), code).as(ErrorKind::kUsage);
 }
 
-Result<UniqueFd> duplicate(int number) {
+Result<UniqueFd> duplicate(int number, int access) {
+    const int flags = ::fcntl(number, F_GETFL);
+    if (flags < 0) return unusable(number, errno);
+    const int mode = flags & O_ACCMODE;
+    if ((flags & O_PATH) != 0 || (mode != O_RDWR && mode != access)) {
+        return make_error(ErrorKind::kUsage, "cannot use descriptor {}: it is not open for {}",
+                          number, access == O_RDONLY ? "reading" : "writing");
+    }
     UniqueFd fd(::fcntl(number, F_DUPFD_CLOEXEC, 0));
     if (!fd) return unusable(number, errno);
     return fd;
@@ -168,6 +182,7 @@ Result<UniqueFd> duplicate(int number) {
 }  // namespace
 
 Status take_descriptor(int number) {
+    MIGRATE_TRY(check_inherited(number));
     if (::fcntl(number, F_SETFD, FD_CLOEXEC) < 0) return unusable(number, errno);
     return {};
 }
@@ -182,7 +197,7 @@ Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path
 }
 
 Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number, O_RDONLY));
     return std::unique_ptr<DeviceSource>(std::make_unique<StreamSource>(std::move(fd)));
 }
 
@@ -197,7 +212,7 @@ Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path) {
 }
 
 Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number) {
-    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number));
+    MIGRATE_ASSIGN(UniqueFd fd, duplicate(number, O_WRONLY));
     return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), "", ""));
 }
 

@@ -1,5 +1,7 @@
 #include "qmp/server.hpp"
 
+#include <fcntl.h>
+
 #include <array>
 #include <asio.hpp>
 #include <chrono>
@@ -32,7 +34,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     using Closed = std::function<void(const std::shared_ptr<Connection>&)>;
 
     Connection(Protocol::socket socket, const Dispatcher& dispatcher, Closed closed)
-        : socket_(std::move(socket)), dispatcher_(dispatcher), closed_(std::move(closed)) {}
+        : socket_(std::move(socket)), dispatcher_(dispatcher), closed_(std::move(closed)) {
+        // asio 1.22 accepts without FD_CLOEXEC.
+        static_cast<void>(::fcntl(socket_.native_handle(), F_SETFD, FD_CLOEXEC));
+    }
 
     void start() {
         send(to_line(Dispatcher::greeting()));

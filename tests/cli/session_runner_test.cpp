@@ -1,5 +1,7 @@
 #include "cli/session_runner.hpp"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <semaphore>
 
@@ -44,7 +46,7 @@ TEST_CASE("a signal that comes too late to cancel a session is reported all the 
     const Signals signals = must(Signals::create());
     LateSession session;
     Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
-    ::raise(SIGTERM);
+    ::kill(::getpid(), SIGTERM);
     must(runner.run("late"));
     CHECK(runner.interrupted_by() == "SIGTERM");
 }
@@ -57,6 +59,44 @@ TEST_CASE("a session without a signal is interrupted by none") {
     Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
     must(runner.run("quick"));
     CHECK(runner.interrupted_by().empty());
+}
+
+TEST_CASE("a signal is named, stays until it is taken, and stops what may block") {
+    const MaskRestored restored;
+    const int number = GENERATE(SIGINT, SIGTERM, SIGHUP, SIGQUIT);
+    const Signals signals = must(Signals::create());
+    CHECK_FALSE(must(signals.came_within(std::chrono::milliseconds(0))));
+    CHECK(signals.received().empty());
+    ::kill(::getpid(), number);
+    CHECK(must(signals.came_within(std::nullopt)));
+    const std::string_view name = signals.received();
+    CHECK(name == (number == SIGINT    ? "SIGINT"
+                   : number == SIGTERM ? "SIGTERM"
+                   : number == SIGHUP  ? "SIGHUP"
+                                       : "SIGQUIT"));
+    CHECK(must(signals.came_within(std::chrono::milliseconds(0))));
+    const auto work = unless_signalled<int>(signals, "work", []() -> Result<int> { return 1; });
+    REQUIRE_FALSE(work);
+    CHECK(work.error().kind() == ErrorKind::kCancelled);
+    CHECK(work.error().message() == fmt::format("{} received", name));
+    // It was taken, and the next one counts again.
+    CHECK_FALSE(must(signals.came_within(std::chrono::milliseconds(0))));
+    ::kill(::getpid(), SIGTERM);
+    CHECK(must(signals.came_within(std::nullopt)));
+    CHECK(signals.take() == "SIGTERM");
+}
+
+TEST_CASE("a signal that the program was started to ignore stays ignored") {
+    const MaskRestored restored;
+    const auto before = std::signal(SIGHUP, SIG_IGN);
+    {
+        const Signals signals = must(Signals::create());
+        ::kill(::getpid(), SIGHUP);
+        ::kill(::getpid(), SIGTERM);
+        CHECK(must(signals.came_within(std::nullopt)));
+        CHECK(signals.take() == "SIGTERM");
+    }
+    std::signal(SIGHUP, before);
 }
 
 }  // namespace

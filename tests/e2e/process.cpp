@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,26 +44,80 @@ std::vector<std::string> recv_arguments(std::vector<std::string> more) {
 
 Process::Process(const std::vector<std::string>& arguments) : Process(MIGRATE_BINARY, arguments) {}
 
-Process::Process(const std::string& program, const std::vector<std::string>& arguments) {
+Process::Process(const std::vector<std::string>& arguments, const Surroundings& surroundings)
+    : Process(MIGRATE_BINARY, arguments, surroundings) {}
+
+namespace {
+
+// While it lives, this process is what its children are to be.
+class Inherited {
+  public:
+    explicit Inherited(const Surroundings& surroundings) {
+        for (const int number : surroundings.ignored) {
+            handlers_.emplace_back(number, std::signal(number, SIG_IGN));
+        }
+        limited_ = surroundings.largest_file != 0;
+        if (!limited_) return;
+        ::getrlimit(RLIMIT_FSIZE, &limit_);
+        const rlimit small{surroundings.largest_file, limit_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &small);
+    }
+    ~Inherited() {
+        for (const auto& [number, handler] : handlers_) std::signal(number, handler);
+        if (limited_) ::setrlimit(RLIMIT_FSIZE, &limit_);
+    }
+    Inherited(const Inherited&) = delete;
+    Inherited& operator=(const Inherited&) = delete;
+
+  private:
+    std::vector<std::pair<int, void (*)(int)>> handlers_;
+    rlimit limit_{};
+    bool limited_ = false;
+};
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> list;
+    list.reserve(words.size() + 1);
+    for (std::string& word : words) list.push_back(word.data());
+    list.push_back(nullptr);
+    return list;
+}
+
+}  // namespace
+
+Process::Process(const std::string& program, const std::vector<std::string>& arguments,
+                 const Surroundings& surroundings) {
     Pipe out = make_pipe();
     Pipe err = make_pipe();
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    ::posix_spawn_file_actions_adddup2(&actions, out.write_end.get(), STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, err.write_end.get(), STDERR_FILENO);
+    ::posix_spawn_file_actions_adddup2(
+        &actions, surroundings.out < 0 ? out.write_end.get() : surroundings.out, STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(
+        &actions, surroundings.err < 0 ? err.write_end.get() : surroundings.err, STDERR_FILENO);
+    for (const auto& [ours, number] : surroundings.descriptors) {
+        ::posix_spawn_file_actions_adddup2(&actions, ours, number);
+    }
+    for (const int number : surroundings.closed) {
+        ::posix_spawn_file_actions_addclose(&actions, number);
+    }
     ::posix_spawnattr_init(&attributes);
     // In a group of its own, so that a Ctrl-C at the test's terminal is the test's.
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     std::vector<std::string> words{program};
     words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    argv.reserve(words.size() + 1);
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    const int failed =
-        ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, argv.data(), environ);
+    std::vector<std::string> variables = surroundings.environment;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        variables.emplace_back(*variable);
+    }
+    int failed = 0;
+    {
+        const Inherited inherited(surroundings);
+        failed = ::posix_spawn(&pid_, program.c_str(), &actions, &attributes,
+                               pointers(words).data(), pointers(variables).data());
+    }
     ::posix_spawn_file_actions_destroy(&actions);
     ::posix_spawnattr_destroy(&attributes);
     if (failed != 0) FAIL("cannot start " << program << ": " << failed);
@@ -135,6 +190,15 @@ bool Process::await_text(std::string_view text) {
     return true;
 }
 
+bool Process::await(const std::function<bool()>& condition) {
+    const Clock::time_point until = Clock::now() + kDeadline;
+    while (!condition()) {
+        if (ended_ || Clock::now() >= until) return false;
+        pump(std::min(until, Clock::now() + milliseconds(10)));
+    }
+    return true;
+}
+
 bool Process::ended_within(milliseconds time) {
     const Clock::time_point until = Clock::now() + time;
     while (!ended_ && pump(until)) {
@@ -153,8 +217,8 @@ int Process::wait(milliseconds deadline) {
     return exit_code_;
 }
 
-Receiver::Receiver(std::vector<std::string> arguments)
-    : process_(recv_arguments(std::move(arguments))) {
+Receiver::Receiver(std::vector<std::string> arguments, const Surroundings& surroundings)
+    : process_(recv_arguments(std::move(arguments)), surroundings) {
     constexpr std::string_view kPrefix = "listening on 127.0.0.1:";
     if (!process_.await_text("\n") || process_.out().find(kPrefix) == std::string::npos) {
         FAIL("recv does not listen; it said:\n" << process_.both());

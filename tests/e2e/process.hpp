@@ -6,8 +6,11 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -17,12 +20,25 @@ namespace migrate::e2e {
 // Generous: a sanitizer on a busy machine is slow, and a pass never waits for it.
 inline constexpr std::chrono::seconds kDeadline{60};
 
+// What a process is started with, where it matters.
+struct Surroundings {
+    std::vector<int> closed{};                       // of 0 to 2
+    int out = -1;                                    // its standard output; -1: collected
+    int err = -1;                                    // its standard error; -1: collected
+    std::vector<std::pair<int, int>> descriptors{};  // ours, and its number there
+    std::vector<int> ignored{};                      // signals
+    std::uint64_t largest_file = 0;                  // RLIMIT_FSIZE in bytes; 0: no limit
+    std::vector<std::string> environment{};          // NAME=VALUE, beside the test's own
+};
+
 class Process {
   public:
     // Starts MIGRATE_BINARY with these arguments.
     explicit Process(const std::vector<std::string>& arguments);
+    Process(const std::vector<std::string>& arguments, const Surroundings& surroundings);
     // `program` is a path.
-    Process(const std::string& program, const std::vector<std::string>& arguments);
+    Process(const std::string& program, const std::vector<std::string>& arguments,
+            const Surroundings& surroundings = {});
     ~Process();
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
@@ -36,6 +52,9 @@ class Process {
     // Collects output for that long or until the child has ended; true if it has.
     bool ended_within(std::chrono::milliseconds time);
     void signal(int number) const;
+    pid_t pid() const { return pid_; }
+    // Polls for the condition until the child ends or the deadline passes.
+    bool await(const std::function<bool()>& condition);
 
     const std::string& out() const { return out_; }
     const std::string& err() const { return err_; }
@@ -60,7 +79,7 @@ class Process {
 // `migrate recv` on a port of the kernel's choice, ready to be connected to.
 class Receiver {
   public:
-    explicit Receiver(std::vector<std::string> arguments);
+    explicit Receiver(std::vector<std::string> arguments, const Surroundings& surroundings = {});
 
     Process& process() { return process_; }
     Process* operator->() { return &process_; }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -12,8 +11,9 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 
+#include "base/descriptors.hpp"
+#include "base/output.hpp"
 #include "base/raw_syscall.hpp"
 #include "guest/qemu/undo_commands.hpp"
 #include "qmp/message.hpp"
@@ -26,6 +26,7 @@ constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
 // The descriptors the child keeps beside standard error.
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
+constexpr unsigned kLongestWrite = 2;  // seconds, to standard error
 
 std::string encode(const Undo& undo) {
     qmp::Json json = {
@@ -54,6 +55,17 @@ int send_signal(int process, int number) {
     return static_cast<int>(raw_syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
 }
 
+// Ends this process, instead of leaving it behind, if standard error hangs.
+void say(const std::string& text) {
+    sigset_t alarm;
+    ::sigemptyset(&alarm);
+    ::sigaddset(&alarm, SIGALRM);
+    ::signal(SIGALRM, SIG_DFL);
+    ::sigprocmask(SIG_UNBLOCK, &alarm, nullptr);
+    ::alarm(kLongestWrite);
+    output::to_stderr(text, Importance::kImportant);
+}
+
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
@@ -62,9 +74,9 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
         return has_process && !readable_within(kProcess, time);
     };
     const Status done = run_undo_commands(qmp, undo.commands, guest_stays);
-    fmt::print(stderr, "migrate: its process left a guest behind; {}\n",
-               done ? "the guest was put right again"
-                    : "the guest cannot be put right: " + done.error().message());
+    say(fmt::format("migrate: its process left a guest behind; {}\n",
+                    done ? "the guest was put right again"
+                         : "the guest cannot be put right: " + done.error().message()));
 }
 
 // The child: a fork of a process that may have threads, whose locks it does not touch.
@@ -73,15 +85,12 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
     static_cast<void>(::setsid());
-    // By way of high numbers: either may be where the other is to go.
-    const int high_socket = ::fcntl(socket, F_DUPFD, 100);
-    const int high_process = process < 0 ? -1 : ::fcntl(process, F_DUPFD, 100);
-    ::dup2(high_socket, kSocket);
-    if (high_process >= 0) ::dup2(high_process, kProcess);
-    raw_syscall(SYS_close_range, high_process < 0 ? kProcess : kProcess + 1, ~0U, 0);
-    const int nowhere = ::open("/dev/null", O_RDWR);
+    // Nothing of the main process: its ports are free and its peers are told when it is killed.
+    keep_only(std::array{socket, process});
+    const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     ::dup2(nowhere, STDIN_FILENO);
     ::dup2(nowhere, STDOUT_FILENO);
+    ::close(nowhere);
 
     std::string last;
     std::string message(kMaxMessage, '\0');
@@ -91,7 +100,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
         if (size <= 0) break;
         last = message.substr(0, static_cast<std::size_t>(size));
     }
-    if (!last.empty()) put_right(decode(last), qmp, high_process >= 0);
+    if (!last.empty()) put_right(decode(last), qmp, process >= 0);
     ::_exit(0);
 }
 

@@ -1,0 +1,190 @@
+// Outputs that nobody reads, that are closed or full: none of them stops a migration.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <vector>
+
+#include "catch.hpp"
+#include "e2e/live_run.hpp"
+#include "e2e/loopback.hpp"
+#include "e2e/transfer.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using Catch::Matchers::Contains;
+using std::chrono::seconds;
+
+// A pipe that takes nothing more: its reader is there and does not read.
+class FullPipe {
+  public:
+    FullPipe() {
+        std::array<int, 2> ends{};
+        REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+        reader_.reset(ends[0]);
+        writer_.reset(ends[1]);
+        ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
+        const std::string filler(4096, '\n');
+        while (::write(ends[1], filler.data(), filler.size()) > 0) {
+        }
+        ::fcntl(ends[1], F_SETFL, 0);
+    }
+    int fd() const { return writer_.get(); }
+    // What comes out of it once its writers are gone.
+    std::string read_all() {
+        writer_.reset();
+        std::string text;
+        std::array<char, 65536> piece{};
+        while (readable_within(reader_.get(), kDeadline)) {
+            const ssize_t size = ::read(reader_.get(), piece.data(), piece.size());
+            if (size <= 0) break;
+            text.append(piece.data(), static_cast<std::size_t>(size));
+        }
+        return text;
+    }
+
+  private:
+    UniqueFd reader_;
+    UniqueFd writer_;
+};
+
+std::uint16_t await_port(Process& receiver, const std::string& port_file) {
+    REQUIRE(receiver.await([&] { return !read_file(port_file).empty(); }));
+    return static_cast<std::uint16_t>(std::stoul(read_file(port_file)));
+}
+
+// A running guest moves between two sides with these outputs, and both end as they should.
+void check_migrates(const Surroundings& outputs, const std::string& events = "") {
+    const TemporaryFolder folder;
+    std::vector<std::string> more{"--progress", "on", "--log-level", "debug", "--run-for", "10ms"};
+    if (!events.empty()) more.insert(more.end(), {"--events", events});
+    std::vector<std::string> recv{"recv",         "--listen", "127.0.0.1:0",        "--sink",
+                                  "anon:",        "--stats",  folder / "recv.json", "--port-file",
+                                  folder / "port"};
+    recv.insert(recv.end(), more.begin(), more.end());
+    Process receiver(recv, outputs);
+    const std::string endpoint = fmt::format("127.0.0.1:{}", await_port(receiver, folder / "port"));
+    more.insert(more.end(), {"--stats", folder / "send.json", "--max-bandwidth", "30M/s"});
+    const auto start = std::chrono::steady_clock::now();
+    Process sender(send_arguments(endpoint, "workload:64M,rate=5,warm-up=0", more), outputs);
+    CHECK(sender.wait() == 0);
+    CHECK(receiver.wait() == 0);
+    // Some two seconds, and at most one more at the end.
+    CHECK(std::chrono::steady_clock::now() - start < seconds(30));
+    CHECK(read_stats(folder / "send.json")["status"] == "completed");
+    CHECK(read_stats(folder / "recv.json")["guest"]["check"] == "passed");
+}
+
+TEST_CASE("pipes that nobody reads do not stop a migration", "[output]") {
+    const FullPipe out;
+    const FullPipe err;
+    check_migrates({.out = out.fd(), .err = err.fd()});
+}
+
+TEST_CASE("one pipe for both outputs that nobody reads does not stop a migration", "[output]") {
+    const FullPipe both;
+    check_migrates({.out = both.fd(), .err = both.fd()});
+}
+
+TEST_CASE("events to a pipe that nobody reads do not stop a migration", "[output]") {
+    const FullPipe err;
+    check_migrates({.err = err.fd()}, "/dev/stderr");
+}
+
+TEST_CASE("a full disk as the output does not stop a migration", "[output]") {
+    const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+    REQUIRE(full);
+    check_migrates({.out = full.get(), .err = full.get()});
+}
+
+TEST_CASE("pipes whose reader went away do not stop a migration", "[output]") {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    ::close(ends[0]);
+    const UniqueFd writer(ends[1]);
+    check_migrates({.out = writer.get(), .err = writer.get()});
+}
+
+TEST_CASE("a non-blocking pipe that nobody reads does not stop a migration", "[output]") {
+    const FullPipe err;
+    REQUIRE(::fcntl(err.fd(), F_SETFL, O_NONBLOCK) == 0);
+    check_migrates({.out = err.fd(), .err = err.fd()});
+}
+
+TEST_CASE("lines about strangers that nobody reads do not stop the listener", "[output]") {
+    const TemporaryFolder folder;
+    FullPipe err;
+    Process receiver(
+        {"recv", "--listen", "127.0.0.1:0", "--sink", "null:", "--port-file", folder / "port"},
+        {.err = err.fd()});
+    const std::uint16_t port = await_port(receiver, folder / "port");
+    const sockaddr_in address = loopback(port);
+    constexpr int kStrangers = 5000;  // 400 KB of warnings, more than the queue holds
+    for (int i = 0; i < kStrangers; ++i) {
+        const UniqueFd stranger(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(::connect(stranger.get(), reinterpret_cast<const sockaddr*>(&address),
+                          sizeof address) == 0);
+        (void)!::send(stranger.get(), "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL);
+    }
+    Process sender(send_arguments(fmt::format("127.0.0.1:{}", port), "anon:4M,fill=random", {}));
+    CHECK(sender.wait() == 0);
+    INFO(sender.both());
+    // Read before it ends, it says how much was dropped.
+    const std::string text = err.read_all();
+    CHECK(receiver.wait() == 0);
+    CHECK_THAT(text,
+               Contains("not a sender") && Contains(" messages were dropped: standard error"));
+}
+
+TEST_CASE("a QMP client that asks and does not read stops neither side", "[output]") {
+    const TemporaryFolder folder;
+    Receiver receiver(
+        {"--sink", "anon:", "--run-for", "10ms", "--qmp", "unix:" + (folder / "recv.qmp")});
+    Process sender(
+        send_arguments(receiver, "workload:64M,rate=5,warm-up=0",
+                       {"--max-bandwidth", "30M/s", "--qmp", "unix:" + (folder / "send.qmp")}));
+    std::vector<UniqueFd> clients;
+    for (const std::string side : {"recv", "send"}) {
+        const std::string path = folder / (side + ".qmp");
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        clients.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(sender.await([&] {
+            return ::connect(clients.back().get(), reinterpret_cast<const sockaddr*>(&address),
+                             sizeof address) == 0;
+        }));
+        std::string requests = R"({"execute":"qmp_capabilities"})";
+        for (int i = 0; i < 2000; ++i) requests += R"({"execute":"query-migrate"})";
+        (void)!::send(clients.back().get(), requests.data(), requests.size(),
+                      MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    CHECK(sender.wait() == 0);
+    CHECK(receiver->wait() == 0);
+}
+
+TEST_CASE("a program whose output nobody reads ends within its second", "[output]") {
+    const FullPipe out;
+    const FullPipe err;
+    const auto start = std::chrono::steady_clock::now();
+    Process sender({"send", "--connect", "127.0.0.1:1", "--source", "anon:64K"},
+                   {.out = out.fd(), .err = err.fd()});
+    CHECK(sender.wait() == 1);
+    CHECK(std::chrono::steady_clock::now() - start < seconds(10));
+}
+
+TEST_CASE("what a program says last reaches a reader that comes late", "[output]") {
+    FullPipe out;
+    Process sender({"send", "--connect", "127.0.0.1:1", "--source", "anon:64K"}, {.out = out.fd()});
+    REQUIRE(sender.await_text("cannot connect"));
+    CHECK_THAT(out.read_all(), Contains("Migration status: failed"));
+    CHECK(sender.wait() == 1);
+}
+
+}  // namespace
+}  // namespace migrate::e2e

@@ -1,0 +1,50 @@
+// A library to preload, whose calls never return, as with a name server or a file system that does
+// not answer: getaddrinfo() of the host "hung.test", and open() and renameat() of a path that
+// contains "hung.test".
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <unistd.h>
+
+#include <cstdarg>
+#include <cstring>
+
+namespace {
+
+constexpr const char* kHung = "hung.test";
+
+void hang_if(const char* name) {
+    if (name == nullptr || std::strstr(name, kHung) == nullptr) return;
+    while (true) ::pause();
+}
+
+template <typename Function>
+Function* next(const char* name) {
+    return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+extern "C" {
+
+int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** list) {
+    hang_if(host);
+    return next<int(const char*, const char*, const addrinfo*, addrinfo**)>("getaddrinfo")(
+        host, service, hints, list);
+}
+
+int open(const char* path, int flags, ...) {
+    hang_if(path);
+    va_list more;
+    va_start(more, flags);
+    const mode_t mode = va_arg(more, mode_t);
+    va_end(more);
+    return next<int(const char*, int, mode_t)>("open")(path, flags, mode);
+}
+
+int renameat(int from, const char* old_name, int to, const char* new_name) {
+    hang_if(new_name);
+    return next<int(int, const char*, int, const char*)>("renameat")(from, old_name, to, new_name);
+}
+
+}  // extern "C"

@@ -1,0 +1,22 @@
+// Host names to addresses. Includes asio, so only for the .cpp files that do.
+#pragma once
+
+#include <asio.hpp>
+#include <string_view>
+#include <vector>
+
+#include "base/blocking_call.hpp"
+#include "base/error.hpp"
+#include "transport/address.hpp"
+
+namespace migrate::transport {
+
+enum class ResolveFor { kConnecting, kListening };
+
+// The host's addresses, at least one, in the system's order. A numeric address needs no look-up.
+// kTimeout names `option`, which set the timeout; kCancelled when stop is requested.
+Result<std::vector<asio::ip::tcp::endpoint>> resolve(const Address& address, ResolveFor purpose,
+                                                     std::string_view option,
+                                                     const CallLimits& limits);
+
+}  // namespace migrate::transport
