@@ -71,8 +71,8 @@ Result<std::vector<tcp::endpoint>> resolve(const Address& address,
                           address.host, timeout.count());
     }
     if (resolution->error != 0) {
-        return make_error("cannot resolve host name '{}': {}", address.host,
-                          ::gai_strerror(resolution->error));
+        return make_error(ErrorKind::kLostConnection, "cannot resolve host name '{}': {}",
+                          address.host, ::gai_strerror(resolution->error));
     }
     return std::move(resolution->endpoints);
 }
@@ -133,6 +133,7 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
                           timeout.count());
     }
     return make_error(
+        ErrorKind::kLostConnection,
         "cannot connect to {}: {} (is `migrate recv` listening there, and the port open?)", where,
         error.message());
 }
