@@ -1,23 +1,21 @@
 #include "cli/guest_run.hpp"
 
 #include <chrono>
-#include <cstdio>
 #include <optional>
 
 namespace migrate::cli {
 Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals& signals,
-                    engine::Report& report) {
+                    const Console& console, engine::Report& report) {
     const std::uint64_t run_for = settings.get<"run-for">();
     std::optional<std::chrono::milliseconds> time;
     if (run_for != kRunForever) {
         time = std::chrono::milliseconds(run_for);
     } else {
-        fmt::print("the guest runs on here until SIGINT or SIGTERM\n");
-        std::fflush(stdout);
+        console.say("the guest runs on here until SIGINT or SIGTERM\n");
     }
     const guest::Activity before = guest.activity();
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(time));
-    if (interrupted) fmt::print(stderr, "migrate: {}: the guest ends here\n", signals.take());
+    if (interrupted) console.warn(fmt::format("{}: the guest ends here", signals.take()));
     MIGRATE_TRY(guest.pause());
     const guest::Activity after = guest.activity();
     Status checked = guest.check();
@@ -26,11 +24,11 @@ Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals
     figures.rate_after = bytes_per_second(before, after);
     figures.longest_gap = after.longest_gap;
     figures.check = checked ? "passed" : checked.error().message();
-    fmt::print("guest: ran on for {} ms, wrote {:.1f} MiB/s, longest gap {} us, memory check: {}\n",
-               (after.run_time - before.run_time).count() / 1000,
-               figures.rate_after / static_cast<double>(kMiB), figures.longest_gap.count(),
-               figures.check);
-    std::fflush(stdout);
+    console.say(fmt::format(
+        "guest: ran on for {} ms, wrote {:.1f} MiB/s, longest gap {} us, memory check: {}\n",
+        (after.run_time - before.run_time).count() / 1000,
+        figures.rate_after / static_cast<double>(kMiB), figures.longest_gap.count(),
+        figures.check));
     return checked;
 }
 

@@ -7,10 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "base/outcome.hpp"
+#include "base/output.hpp"
 #include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
+#include "cli/console.hpp"
 #include "cli/probe.hpp"
 #include "cli/run_migration.hpp"
+#include "cli/run_result.hpp"
 
 namespace {
 
@@ -28,13 +32,14 @@ std::string probe(migrate::cli::ProbeFormat format) {
     return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(std::span<const char* const> arguments) {
     using namespace migrate;
-    const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
-    Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
-    if (!line) return cli::report_error(line.error());
+    Result<cli::CommandLine> line = cli::parse_command_line(arguments);
+    if (!line) {
+        const auto settings = cli::readable_settings(arguments);
+        return settings ? cli::conclude_wrong_usage(*settings, line.error())
+                        : cli::report_error(line.error());
+    }
     if (line->command == cli::Command::kProbe) line->text = probe(line->probe_format);
     if (line->command == cli::Command::kBench) {
         ::signal(SIGPIPE, SIG_IGN);
@@ -43,11 +48,22 @@ int main(int argc, char** argv) {
     if (line->command != cli::Command::kSend && line->command != cli::Command::kRecv) {
         const bool printed =
             std::fputs(line->text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-        return printed ? cli::kExitDone : cli::kExitFailed;
+        return exit_code_of(printed ? Outcome::kCompleted : Outcome::kFailed);
     }
     raise_descriptor_limit();
-    // A reader of our output that goes away must not end a migration.
+    // A reader of our output that goes away must not end a migration, nor a file that grows beyond
+    // its limit.
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);
     return line->command == cli::Command::kSend ? cli::run_send(line->settings)
                                                 : cli::run_recv(line->settings);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
+    const int code = run(arguments.subspan(argc > 0 ? 1 : 0));
+    migrate::output::flush();
+    return code;
 }
