@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "base/config/option_table.hpp"
-#include "cli/run_migration.hpp"
+#include "base/outcome.hpp"
+#include "cli/console.hpp"
 #include "cli/signals.hpp"
 #include "cli/usage_error.hpp"
 
@@ -117,15 +118,20 @@ int run_bench_command(const BenchLine& line) {
         const Result<std::string> text = bench::list_text(line.request.scenario_folder);
         if (!text) return report_error(text.error());
         const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-        return printed ? kExitDone : kExitFailed;
+        return exit_code_of(printed ? Outcome::kCompleted : Outcome::kFailed);
     }
     // A second signal would leave its children and files behind, and the first ends it soon.
     const Result<Signals> signals = Signals::create(Signals::Second::kIsIgnored);
     if (!signals) return report_error(signals.error());
     const Result<unsigned> failed =
         bench::run_bench(line.request, signals->fd(), ::isatty(STDERR_FILENO) == 1);
-    if (!failed) return report_error(failed.error());
-    if (*failed == 0) return kExitDone;
+    if (!failed) {
+        // A campaign has no outcome of its own but that it was not finished.
+        report_error(failed.error());
+        return exit_code_of(failed.error().kind() == ErrorKind::kUsage ? Outcome::kUsage
+                                                                       : Outcome::kFailed);
+    }
+    if (*failed == 0) return exit_code_of(Outcome::kCompleted);
     return report_error(make_error("{} runs failed; the report says which and why", *failed));
 }
 

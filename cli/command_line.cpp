@@ -51,17 +51,28 @@ po::options_description description_of(Side side) {
     return description;
 }
 
-// "--stats=" means an empty value, which Program_options takes only as an argument of its own.
-std::vector<std::string> split_empty_values(Arguments args) {
+// "--json", at the end or before another flag, means "--json on".
+bool is_switch_alone(Arguments args, std::size_t at) {
+    const std::string_view arg = args[at];
+    const std::size_t index = find_option(arg.substr(std::min<std::size_t>(2, arg.size())));
+    if (!arg.starts_with("--") || index == kOptionCount || !kOptions[index].alone) return false;
+    return at + 1 == args.size() || std::string_view(args[at + 1]).starts_with('-');
+}
+
+// What Program_options takes only as an argument of its own: the empty value of "--stats=", and the
+// value of an option that stands for "on" alone.
+std::vector<std::string> separate_values(Arguments args) {
     std::vector<std::string> words;
-    for (const std::string_view arg : args) {
+    for (std::size_t i = 0; i < args.size(); ++i) {
+        const std::string_view arg = args[i];
         const std::size_t equals = arg.find('=');
         if (arg.starts_with("--") && equals != std::string_view::npos && equals + 1 == arg.size()) {
             words.emplace_back(arg.substr(0, equals));
             words.emplace_back();
-        } else {
-            words.emplace_back(arg);
+            continue;
         }
+        words.emplace_back(arg);
+        if (is_switch_alone(args, i)) words.emplace_back("on");
     }
     return words;
 }
@@ -115,7 +126,7 @@ Result<std::vector<po::option>> split_options(Side side, Arguments args) {
                            style::short_allow_next;
     try {
         const po::options_description description = description_of(side);
-        return po::command_line_parser(split_empty_values(args))
+        return po::command_line_parser(separate_values(args))
             .options(description)
             .style(kStyle)
             .allow_unregistered()
@@ -290,7 +301,31 @@ Result<CommandLine> parse_command_line(Arguments args) {
     if (command == "completion") return parse_completion(rest);
     if (command == "man") return parse_generated(command, man_page(), rest);
     if (command == "options-markdown") return parse_generated(command, options_markdown(), rest);
+    if (command == "exit-codes-markdown") {
+        return parse_generated(command, exit_codes_markdown(), rest);
+    }
     return unknown_command(command);
+}
+
+std::optional<Settings> readable_settings(Arguments args) {
+    const std::string_view command = args.empty() ? "" : args.front();
+    if (command != "send" && command != "recv") return std::nullopt;
+    Settings settings(command == "send" ? Side::kSend : Side::kRecv);
+    const auto options = split_options(settings.side(), args.subspan(1));
+    if (!options) {
+        // Not even split: one word can still be seen.
+        for (const std::string_view word : args) {
+            if (word == "--json") (void)settings.set("json", "on");
+        }
+        return settings;
+    }
+    for (const po::option& option : *options) {
+        if (option.unregistered || option.value.empty()) continue;
+        (void)(option.string_key == "config"
+                   ? load_config_file(option.value.front(), settings)
+                   : settings.set(option.string_key, option.value.front()));
+    }
+    return settings;
 }
 
 }  // namespace migrate::cli

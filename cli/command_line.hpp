@@ -3,6 +3,7 @@
 // got wrong is an Error of kind kUsage, and nothing was printed or started.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -34,5 +35,9 @@ struct CommandLine {
 
 // `args` are those behind the program's name. Reads the file of --config.
 Result<CommandLine> parse_command_line(std::span<const char* const> args);
+
+// Of a command line that is wrong, what can be read of its settings all the same, so that the error
+// can be reported the way it asks for. Nothing if it is none of `send` and `recv`.
+std::optional<Settings> readable_settings(std::span<const char* const> args);
 
 }  // namespace migrate::cli

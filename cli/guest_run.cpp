@@ -3,23 +3,19 @@
 #include <chrono>
 #include <optional>
 
-#include "base/output.hpp"
-
 namespace migrate::cli {
 Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals& signals,
-                    engine::Report& report) {
+                    const Console& console, engine::Report& report) {
     const std::uint64_t run_for = settings.get<"run-for">();
     std::optional<std::chrono::milliseconds> time;
     if (run_for != kRunForever) {
         time = std::chrono::milliseconds(run_for);
     } else {
-        output::to_stdout("the guest runs on here until SIGINT or SIGTERM\n");
+        console.say("the guest runs on here until SIGINT or SIGTERM\n");
     }
     const guest::Activity before = guest.activity();
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(time));
-    if (interrupted) {
-        output::to_stderr(fmt::format("migrate: {}: the guest ends here\n", signals.received()));
-    }
+    if (interrupted) console.warn(fmt::format("{}: the guest ends here", signals.received()));
     MIGRATE_TRY(guest.pause());
     const guest::Activity after = guest.activity();
     Status checked = guest.check();
@@ -28,7 +24,7 @@ Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals
     figures.rate_after = bytes_per_second(before, after);
     figures.longest_gap = after.longest_gap;
     figures.check = checked ? "passed" : checked.error().message();
-    output::to_stdout(fmt::format(
+    console.say(fmt::format(
         "guest: ran on for {} ms, wrote {:.1f} MiB/s, longest gap {} us, memory check: {}\n",
         (after.run_time - before.run_time).count() / 1000,
         figures.rate_after / static_cast<double>(kMiB), figures.longest_gap.count(),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/outcome.hpp"
 #include "cli/bench_command.hpp"
 
 namespace migrate::cli {
@@ -77,6 +78,14 @@ std::string command_flags_text() {
         const std::string alias = flag.letter.empty() ? "" : fmt::format("-{}, ", flag.letter);
         text += entry(fmt::format("{}{}", alias, flag_with_value(flag.name, flag.value_name)),
                       flag.help);
+    }
+    return text;
+}
+
+std::string exit_status_text() {
+    std::string text = "Exit status, and the outcome's word in the line of --json:\n";
+    for (const OutcomeRow& row : kOutcomes) {
+        text += entry(fmt::format("{}  {}", row.exit_code, row.word), row.meaning);
     }
     return text;
 }
@@ -177,11 +186,7 @@ std::string overview_text() {
         "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem\n"
         "  migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\\n"
         "      --multifd-channels 8 --verify digest\n\n";
-    text += paragraph(
-        "Exit status: 0 when everything arrived, 1 when the migration failed or was cancelled, 2 "
-        "when "
-        "the command line or the configuration is wrong.");
-    return text;
+    return text + exit_status_text();
 }
 
 std::string command_help_text(Side side) {
@@ -194,6 +199,7 @@ std::string command_help_text(Side side) {
         if (any) text += section_text(side, section);
     }
     text += command_flags_text();
+    text += '\n' + exit_status_text();
     return text + '\n' + paragraph(unit_note());
 }
 
@@ -237,6 +243,15 @@ std::string options_markdown() {
         }
     }
     return text + '\n' + std::string(unit_note()) + '\n';
+}
+
+std::string exit_codes_markdown() {
+    std::string text = "| Exit code | Outcome | Meaning |\n| --- | --- | --- |\n";
+    for (const OutcomeRow& row : kOutcomes) {
+        text += fmt::format("| {} | `{}` | {} |\n", row.exit_code, row.word,
+                            markdown_cell(row.meaning));
+    }
+    return text;
 }
 
 }  // namespace migrate::cli

@@ -47,5 +47,7 @@ std::string probe_help_text();
 std::string_view probe_summary();
 // The table of options for the README, in GitHub's Markdown.
 std::string options_markdown();
+// The table of exit codes for the README, in GitHub's Markdown.
+std::string exit_codes_markdown();
 
 }  // namespace migrate::cli

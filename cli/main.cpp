@@ -10,11 +10,14 @@
 
 #include "base/blocking_call.hpp"
 #include "base/descriptors.hpp"
+#include "base/outcome.hpp"
 #include "base/output.hpp"
 #include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
+#include "cli/console.hpp"
 #include "cli/probe.hpp"
 #include "cli/run_migration.hpp"
+#include "cli/run_result.hpp"
 
 namespace {
 
@@ -41,13 +44,18 @@ void ignore_write_signals() {
 
 int print(const std::string& text) {
     const bool printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-    return printed ? migrate::cli::kExitDone : migrate::cli::kExitFailed;
+    return migrate::exit_code_of(printed ? migrate::Outcome::kCompleted
+                                         : migrate::Outcome::kFailed);
 }
 
 int run(std::span<const char* const> arguments) {
     using namespace migrate;
     Result<cli::CommandLine> line = cli::parse_command_line(arguments);
-    if (!line) return cli::report_error(line.error());
+    if (!line) {
+        const auto settings = cli::readable_settings(arguments);
+        return settings ? cli::conclude_wrong_usage(*settings, line.error())
+                        : cli::report_error(line.error());
+    }
     switch (line->command) {
         case cli::Command::kProbe:
             return print(probe(line->probe_format));

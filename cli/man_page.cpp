@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/config/option_table.hpp"
+#include "base/outcome.hpp"
 #include "base/version.hpp"
 #include "cli/bench_command.hpp"
 #include "cli/help.hpp"
@@ -123,10 +124,16 @@ std::string options() {
 }
 
 std::string exit_status() {
-    return heading("EXIT STATUS") +
-           ".TP\n.B 0\nEverything arrived.\n"
-           ".TP\n.B 1\nThe migration failed or was cancelled.\n"
-           ".TP\n.B 2\nThe command line or the configuration is wrong.\n";
+    std::string text = heading("EXIT STATUS");
+    for (const OutcomeRow& row : kOutcomes) {
+        text += fmt::format(".TP\n.B {} ({})\n{}\n", row.exit_code, escape(row.word),
+                            escape(row.meaning));
+    }
+    return text + roff_paragraph(
+                      "With --json the last and only line of standard output is a JSON object: "
+                      "outcome (the word), exit-code, reason, guest-owner (source, destination, "
+                      "unknown, or none without a guest), side, status, total-time, setup-time and "
+                      "downtime in milliseconds, transferred in bytes, pages.");
 }
 
 std::string examples() {

@@ -1,33 +1,40 @@
-// A file a user asked for, opened before the work begins, so that a path that cannot be written is
-// an error then.
+// Files that a user asked for. Invariant: a reader sees a whole text under the file's name, that of
+// this run or none, from the moment on that the file is opened.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
-#include "base/fd.hpp"
 
 namespace migrate::cli {
 
 class OutputFile {
   public:
-    // `what` names the option, for errors: "stats". An empty path gives a file that writes nowhere.
-    // kUsage if it cannot be opened.
-    static Result<OutputFile> open(std::string_view what, const std::string& path);
+    // Writes nowhere.
+    OutputFile() = default;
+    // Replaces the file at `path` by one that holds `first`, before the work begins, so that a path
+    // that cannot be written is an error then. `what` names the option, for errors: "stats". An
+    // empty path writes nowhere. kUsage if it cannot be written, or is anything but a regular file.
+    static Result<OutputFile> open(std::string_view what, const std::string& path,
+                                   std::string_view first);
 
-    // Replaces the file's content.
-    Status write(std::string_view text);
+    // Replaces the file by one that holds `text`. After an error it is as it was.
+    Status write(std::string_view text) const;
 
   private:
-    OutputFile(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+    OutputFile(std::string name, std::string path)
+        : name_(std::move(name)), path_(std::move(path)) {}
 
-    UniqueFd fd_;
     std::string name_;
+    std::string path_;
 };
 
 // Writes a whole small file so that a reader sees all of it or nothing: a temporary file that is
-// renamed.
+// renamed. It keeps the permissions of one that was there.
 Status write_file_at_once(const std::string& path, std::string_view text);
+// Removes what an earlier run left at `path`; nothing there, or an empty path, is fine. kUsage if
+// it cannot be removed, or is anything but a regular file.
+Status remove_old_file(std::string_view what, const std::string& path);
 
 }  // namespace migrate::cli

@@ -4,11 +4,9 @@
 #include <memory>
 
 #include "base/log.hpp"
-#include "base/output.hpp"
 #include "cli/guest_run.hpp"
-#include "cli/output_file.hpp"
 #include "cli/qmp_commands.hpp"
-#include "cli/result_write.hpp"
+#include "cli/run_result.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
@@ -18,16 +16,6 @@
 #include "guest/guest.hpp"
 
 namespace migrate::cli {
-
-using std::chrono::milliseconds;
-
-int report_error(const Error& error) {
-    output::to_stderr(
-        fmt::format("migrate: {}: {}\n",
-                    error.kind() == ErrorKind::kCancelled ? "cancelled" : "error", error.message()),
-        Importance::kImportant);
-    return error.kind() == ErrorKind::kUsage ? kExitUsage : kExitFailed;
-}
 
 namespace {
 
@@ -39,73 +27,34 @@ void set_log_level(const std::string& name) {
                                        : Level::kInfo);
 }
 
+// The migration's status; how a guest fared that it left here is in `result`.
 template <typename Session>
-int run_to_end(Session& session, const Settings& settings, const Signals& signals, OutputFile stats,
-               const std::string& thread_name,
-               const std::function<guest::Guest*()>& guest_left_here) {
-    const Status status =
-        Runner<Session>(session, signals, make_progress(settings)).run(thread_name);
-    engine::Report report = session.report();
-    output::to_stdout(to_text(report));
+Status run_to_end(Session& session, const Settings& settings, const Signals& signals,
+                  RunResult& result, const std::string& thread_name,
+                  const std::function<guest::Guest*()>& guest_left_here) {
+    const auto leave = [&](std::string_view signal) {
+        return result.leave_at_once(signal, report_at_once(session));
+    };
+    Status status =
+        Runner<Session>(session, signals, make_progress(settings), leave).run(thread_name);
+    result.add(session.report());
+    result.console().say(to_text(result.last()));
     guest::Guest* guest = guest_left_here();
-    Status guest_fared;
-    if (guest != nullptr && guest->lives_here() && guest->running() && report.guest) {
-        guest_fared = run_guest_on(*guest, settings, signals, report);
+    if (guest != nullptr && guest->lives_here() && guest->running() && result.last().guest) {
+        result.guest_fared(
+            run_guest_on(*guest, settings, signals, result.console(), result.last()));
     }
-    const Status written = write_result(std::move(stats), to_json(report));
-    if (!written) report_error(written.error());
-    if (!guest_fared) report_error(guest_fared.error());
-    if (!status) {
-        const int code = report_error(status.error());
-        // What the peer or the system says during a migration is no usage error, whatever it is
-        // about.
-        return code == kExitUsage ? kExitFailed : code;
-    }
-    return written && guest_fared ? kExitDone : kExitFailed;
+    return status;
 }
 
-// What a side opens before its session runs, which may block: see unless_signalled().
-struct SenderParts {
-    engine::SendConfig config;
-    OutputFile stats;
-    std::unique_ptr<engine::EventLog> events;
-    guest::Machine machine;
-};
-
-Result<SenderParts> open_sender_parts(const Settings& settings) {
-    MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(auto events, open_events(settings));
-    MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
-    return SenderParts{std::move(config), std::move(stats), std::move(events), std::move(machine)};
-}
-
-struct ReceiverParts {
-    OutputFile stats;
-    std::unique_ptr<engine::EventLog> events;
-    std::unique_ptr<engine::RecvSession> session;
-};
-
-Result<ReceiverParts> open_receiver_parts(const Settings& settings) {
-    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
-    const std::string port_file = config.port_file;
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(auto events, open_events(settings));
-    MIGRATE_ASSIGN(auto session, engine::RecvSession::create(std::move(config), *events));
-    if (!port_file.empty()) {
-        MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
-    }
-    return ReceiverParts{std::move(stats), std::move(events), std::move(session)};
-}
-
-Result<int> send(const Settings& settings) {
+Status send(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(SenderParts parts,
-                   unless_signalled<SenderParts>(signals, "open the source", [settings] {
-                       return open_sender_parts(settings);
+    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
+    MIGRATE_ASSIGN(const guest::Machine machine,
+                   unless_signalled<guest::Machine>(signals, "open the source", [settings] {
+                       return guest::open_machine(settings.get<"source">());
                    }));
-    const guest::Machine& machine = parts.machine;
-    engine::EventLog& events = *parts.events;
     if (settings.get<"quit-source">() && (!machine.guest || machine.guest->lives_here())) {
         return make_error(ErrorKind::kUsage, "quit-source ends a QEMU, and the source is none: {}",
                           settings.get<"source">());
@@ -115,7 +64,7 @@ Result<int> send(const Settings& settings) {
         return make_error(ErrorKind::kCancelled, "{} received", signals.take());
     }
     MIGRATE_ASSIGN(const auto session,
-                   engine::SendSession::create(std::move(parts.config), *machine.memory, events,
+                   engine::SendSession::create(std::move(config), *machine.memory, result.events(),
                                                machine.guest.get()));
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,
@@ -126,46 +75,55 @@ Result<int> send(const Settings& settings) {
                                   [&](const Settings& changed) {
                                       session->change(engine::make_tunables(changed));
                                   }},
-                             events));
-    const int code = run_to_end(*session, settings, signals, std::move(parts.stats),
-                                "live_migration", [&] { return machine.guest.get(); });
-    if (code == kExitDone && settings.get<"quit-source">()) MIGRATE_TRY(machine.guest->quit());
-    return code;
+                             result.events()));
+    MIGRATE_TRY(run_to_end(*session, settings, signals, result, "live_migration",
+                           [&] { return machine.guest.get(); }));
+    if (settings.get<"quit-source">()) result.note("quit-source-error", machine.guest->quit());
+    return {};
 }
 
-Result<int> recv(const Settings& settings) {
+Status recv(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(ReceiverParts parts,
-                   unless_signalled<ReceiverParts>(signals, "open the sink", [settings] {
-                       return open_receiver_parts(settings);
-                   }));
-    const auto& session = parts.session;
-    output::to_stdout(fmt::format("listening on {}\n", session->endpoint()));
+    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    const std::string port_file = config.port_file;
+    using SessionPointer = std::unique_ptr<engine::RecvSession>;
+    MIGRATE_ASSIGN(const SessionPointer session,
+                   unless_signalled<SessionPointer>(
+                       signals, "open the sink", [config, &events = result.events()] {
+                           return engine::RecvSession::create(config, events);
+                       }));
+    MIGRATE_TRY(
+        announce_listener(result.console(), session->endpoint(), port_file, session->port()));
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,
                              {.report = [&] { return session->report(); },
                               .cancel = [&] { session->cancel("migrate_cancel received"); },
                               .continue_switchover = {},
                               .change = {}},
-                             *parts.events));
-    return run_to_end(*session, settings, signals, std::move(parts.stats), "incoming",
+                             result.events()));
+    return run_to_end(*session, settings, signals, result, "incoming",
                       [&] { return session->guest(); });
+}
+
+int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
+    set_log_level(settings.get<"log-level">());
+    auto result = std::make_unique<RunResult>(settings);
+    Status status = body(settings, *result);
+    const int code = result->conclude(std::move(status));
+    // A call that was left behind may still use it.
+    if (calls_left_behind()) static_cast<void>(result.release());
+    return code;
 }
 
 }  // namespace
 
 int run_send(const Settings& settings) {
-    set_log_level(settings.get<"log-level">());
-    const bool repeats = settings.get<"repeat">() != 0;
-    const Result<int> code = repeats ? send_there_and_back(settings) : send(settings);
-    return code ? *code : report_error(code.error());
+    return run(settings, settings.get<"repeat">() != 0 ? send_there_and_back : send);
 }
 
 int run_recv(const Settings& settings) {
-    set_log_level(settings.get<"log-level">());
-    const bool repeats = settings.get<"repeat">() != 0;
-    const Result<int> code = repeats ? recv_there_and_back(settings) : recv(settings);
-    return code ? *code : report_error(code.error());
+    return run(settings, settings.get<"repeat">() != 0 ? recv_there_and_back : recv);
 }
 
 }  // namespace migrate::cli

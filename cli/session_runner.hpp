@@ -7,15 +7,18 @@
 
 #include <array>
 #include <cerrno>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/blocking_call.hpp"
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
+#include "cli/output_file.hpp"
 #include "cli/progress.hpp"
+#include "cli/run_result.hpp"
 #include "cli/signals.hpp"
-#include "engine/events.hpp"
+#include "engine/report.hpp"
 
 namespace migrate::cli {
 
@@ -23,10 +26,32 @@ inline Progress make_progress(const Settings& settings) {
     return Progress(choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
 }
 
-inline Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& settings) {
-    const std::string& path = settings.get<"events">();
-    if (path.empty()) return std::make_unique<engine::EventLog>();
-    return engine::EventLog::open(path);
+// Opens the run's files, unless a signal comes first.
+inline Status open_files(const Settings& settings, const Signals& signals, RunResult& result) {
+    MIGRATE_ASSIGN(RunFiles files,
+                   unless_signalled<RunFiles>(signals, "open the output files",
+                                              [settings] { return open_run_files(settings); }));
+    result.adopt(std::move(files));
+    return {};
+}
+
+// Prints where a receiver listens, and writes its port to the file that was asked for.
+inline Status announce_listener(const Console& console, const std::string& endpoint,
+                                const std::string& port_file, std::uint16_t port) {
+    console.say(fmt::format("listening on {}\n", endpoint));
+    if (port_file.empty()) return {};
+    Status written = write_file_at_once(port_file, fmt::format("{}\n", port));
+    if (!written) return std::move(written).error().as(ErrorKind::kUsage);
+    return {};
+}
+
+// A report, or nothing if the session does not answer soon: for a user who cannot wait.
+template <typename Session>
+std::optional<engine::Report> report_at_once(const Session& session) {
+    auto report = call_within<engine::Report>(
+        "report", {.timeout = std::chrono::milliseconds(200)},
+        [&session]() -> Result<engine::Report> { return session.report(); });
+    return report ? std::optional(*std::move(report)) : std::nullopt;
 }
 
 // The session runs on a thread of its own; this one shows progress and takes signals until it has
@@ -34,11 +59,14 @@ inline Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& set
 template <typename Session>
 class Runner {
   public:
-    Runner(Session& session, const Signals& signals, Progress progress)
-        : session_(session), signals_(signals), progress_(progress) {}
+    // For a second signal: concludes the run without waiting for it, and returns the exit code.
+    using Leave = Signals::Leave;
 
-    // Of the signal that came during run(), whether or not the session could still be cancelled;
-    // empty: none came.
+    Runner(Session& session, const Signals& signals, Progress progress, Leave leave)
+        : session_(session), signals_(signals), progress_(progress), leave_(std::move(leave)) {}
+
+    // Name of the signal that came during run(), even if the session could not be cancelled any
+    // more; empty if none came.
     std::string_view interrupted_by() const { return interrupted_by_; }
 
     Status run(const std::string& thread_name) {
@@ -52,16 +80,18 @@ class Runner {
             [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
             return {};
         });
-        const Status waited = wait(ended.get());
+        signals_.on_second(leave_);
+        wait(ended.get());
         thread.join();
+        signals_.on_second({});
         if (!interrupted_by_.empty()) static_cast<void>(signals_.take());
         progress_.finish();
-        MIGRATE_TRY(waited);
         return result;
     }
 
   private:
-    Status wait(int ended) {
+    // If it cannot wait, the session is cancelled, which is then the reason, unless it is too late.
+    void wait(int ended) {
         while (true) {
             std::array<pollfd, 2> polled{
                 pollfd{ended, POLLIN, 0},
@@ -70,11 +100,10 @@ class Runner {
             const int ready = ::poll(polled.data(), polled.size(),
                                      static_cast<int>(progress_.interval().count()));
             if (ready < 0 && errno != EINTR) {
-                Status failed = Error::system("wait for the migration", errno);
-                session_.cancel("the program cannot wait");
-                return failed;
+                session_.cancel(Error::system("wait for the migration", errno).message());
+                return;
             }
-            if (polled[0].revents != 0) return {};
+            if (polled[0].revents != 0) return;
             if (polled[1].revents != 0) interrupt();
             progress_.update(session_.report());
         }
@@ -89,6 +118,7 @@ class Runner {
     Session& session_;
     const Signals& signals_;
     Progress progress_;
+    Leave leave_;
     std::string_view interrupted_by_;  // its name, a literal
 };
 

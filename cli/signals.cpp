@@ -15,9 +15,9 @@
 #include <thread>
 
 #include "base/fd.hpp"
+#include "base/outcome.hpp"
 #include "base/output.hpp"
 #include "base/thread.hpp"
-#include "cli/run_migration.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -57,11 +57,17 @@ sigset_t ending_signals() {
     return set;
 }
 
-[[noreturn]] void leave(std::string_view name) {
-    output::to_stderr(fmt::format("\nmigrate: {} again: leaving at once\n", name),
-                      Importance::kImportant);
+[[noreturn]] void leave_at_once(const Signals::Leave& leave, std::string_view name) {
+    output::to_stderr("\n", Importance::kImportant);
+    int code = exit_code_of(Outcome::kCancelled);
+    if (leave) {
+        code = leave(name);
+    } else {
+        output::to_stderr(fmt::format("migrate: {} again: leaving at once\n", name),
+                          Importance::kImportant);
+    }
     output::flush(kLeaveWithin);
-    ::_exit(kExitFailed);
+    ::_exit(code);
 }
 
 }  // namespace
@@ -85,6 +91,7 @@ struct Signals::State {
     std::mutex mutex;
     std::string_view name;   // of the first that was not taken; guarded by mutex
     Clock::time_point when;  // guarded by mutex
+    Leave leave;             // guarded by mutex
     std::thread thread;
 };
 
@@ -94,7 +101,7 @@ void Signals::State::arrived_one(int number) {
         const std::scoped_lock lock(mutex);
         if (!name.empty()) {
             const bool again = number != SIGHUP && Clock::now() - when >= kSameSignal;
-            if (again && second == Second::kLeaves) leave(its_name);
+            if (again && second == Second::kLeaves) leave_at_once(leave, its_name);
             return;
         }
         name = its_name;
@@ -156,6 +163,11 @@ Result<bool> Signals::came_within(std::optional<milliseconds> time) const {
         if (ready > 0) return true;
         if (time && left == 0) return false;
     }
+}
+
+void Signals::on_second(Leave leave) const {
+    const std::scoped_lock lock(state_->mutex);
+    state_->leave = std::move(leave);
 }
 
 std::string_view Signals::received() const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -38,6 +39,10 @@ class Signals {
     std::stop_token token() const;
     // Waits for that long, or for ever; true if a signal came, which is not taken.
     Result<bool> came_within(std::optional<std::chrono::milliseconds> time) const;
+    // How a second signal leaves: concludes the run within a fraction of a second, and returns the
+    // exit code. Runs on the thread that takes signals. Empty: with a message and kCancelled.
+    using Leave = std::function<int(std::string_view signal)>;
+    void on_second(Leave leave) const;
     // Its name, a literal: "SIGINT"; empty if none came or it was taken.
     std::string_view received() const;
     // Takes and names it: it has been dealt with, and the next signal counts as a first one.

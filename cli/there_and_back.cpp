@@ -1,18 +1,12 @@
 #include "cli/there_and_back.hpp"
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/log.hpp"
-#include "base/output.hpp"
 #include "cli/guest_run.hpp"
-#include "cli/output_file.hpp"
-#include "cli/result_write.hpp"
-#include "cli/run_migration.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "engine/recv_session.hpp"
@@ -56,8 +50,8 @@ struct Home {
 
 class Traveller {
   public:
-    Traveller(const Settings& settings, const Signals& signals, engine::EventLog& events)
-        : settings_(settings), signals_(signals), events_(events) {}
+    Traveller(const Settings& settings, const Signals& signals, RunResult& result)
+        : settings_(settings), signals_(signals), result_(result) {}
 
     Home home;
     std::unique_ptr<transport::Listener> listener;
@@ -66,7 +60,7 @@ class Traveller {
         MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.journey.leg;
         MIGRATE_ASSIGN(const auto session, SendSession::create(std::move(config), home.source(),
-                                                               events_, home.guest()));
+                                                               result_.events(), home.guest()));
         MIGRATE_TRY(run(*session, leg, "live_migration"));
         home.leave();
         return {};
@@ -75,30 +69,21 @@ class Traveller {
     Status receive(engine::RecvConfig config) {
         MIGRATE_TRY(go_on());
         const std::uint32_t leg = config.expected_leg;
-        MIGRATE_ASSIGN(auto session,
-                       RecvSession::create(std::move(config), events_, std::move(listener)));
+        MIGRATE_ASSIGN(auto session, RecvSession::create(std::move(config), result_.events(),
+                                                         std::move(listener)));
         MIGRATE_TRY(run(*session, leg, "incoming"));
         listener = session->take_listener();
         home.settle_in(std::move(session));
         return {};
     }
 
-    // What `status` leaves to be done: a guest that is here goes on for a while, and is checked.
-    int conclude(const Status& status, OutputFile stats) {
-        Status guest_fared;
+    // What the journey leaves to be done: a guest that is here goes on for a while, and is checked.
+    void leave_guest() {
         guest::Guest* guest = home.guest();
-        if (guest != nullptr && guest->running() && !legs_.empty() && legs_.back().guest) {
-            guest_fared = run_guest_on(*guest, settings_, signals_, legs_.back());
-        }
-        const Status written = write_result(std::move(stats), to_json(legs_));
-        int code = kExitDone;
-        for (const Status* outcome :
-             std::array<const Status*, 3>{&written, &guest_fared, &status}) {
-            if (*outcome) continue;
-            report_error(outcome->error());
-            code = kExitFailed;
-        }
-        return code;
+        if (guest == nullptr || !guest->running()) return;
+        if (!result_.has_report() || !result_.last().guest) return;
+        result_.guest_fared(
+            run_guest_on(*guest, settings_, signals_, result_.console(), result_.last()));
     }
 
   private:
@@ -106,28 +91,40 @@ class Traveller {
     Status go_on() const {
         if (interrupted_by_.empty()) return {};
         return make_error(ErrorKind::kCancelled, "{} received: the journey ends after leg {}",
-                          interrupted_by_, legs_.back().leg);
+                          interrupted_by_, result_.last().leg);
     }
 
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
-        Runner<Session> runner(session, signals_, make_progress(settings_));
+        Runner<Session> runner(
+            session, signals_, make_progress(settings_), [&](std::string_view signal) {
+                return result_.leave_at_once(signal, of_leg(report_at_once(session), leg));
+            });
         Status status = runner.run(thread_name);
         interrupted_by_ = runner.interrupted_by();
-        engine::Report report = session.report();
-        report.leg = leg;
-        output::to_stdout(fmt::format("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg,
-                                      report.side, name_of(report.status),
-                                      report.total_time.count() / 1000,
-                                      report.downtime.total.count() / 1000));
-        legs_.push_back(std::move(report));
+        result_.add(*of_leg(session.report(), leg));
+        const engine::Report& report = result_.last();
+        result_.console().say(fmt::format("leg {}, {}: {}, total time {} ms, downtime {} ms\n", leg,
+                                          report.side, name_of(report.status),
+                                          report.total_time.count() / 1000,
+                                          report.downtime.total.count() / 1000));
         return status;
+    }
+
+    static std::optional<engine::Report> of_leg(std::optional<engine::Report> report,
+                                                std::uint32_t leg) {
+        if (!report) return report;
+        report->leg = leg;
+        // The guest that has not come back is where it went, even if nobody has called.
+        if (leg > 1 && report->guest_owner == engine::GuestOwner::kNone) {
+            report->guest_owner = engine::GuestOwner::kSource;
+        }
+        return report;
     }
 
     const Settings& settings_;
     const Signals& signals_;
-    engine::EventLog& events_;
-    std::vector<engine::Report> legs_;
+    RunResult& result_;
     std::string_view interrupted_by_;  // the signal that came during the last of them
 };
 
@@ -189,37 +186,42 @@ Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     }
 }
 
-// What a side opens before its first leg, which may block: see unless_signalled().
-struct SenderParts {
-    engine::SendConfig there;
-    engine::RecvConfig back;
-    OutputFile stats;
-    std::unique_ptr<engine::EventLog> events;
-    std::unique_ptr<transport::Listener> listener;
-    guest::Machine machine;
-};
+// Its address may be a name that takes a while to resolve.
+Result<std::unique_ptr<transport::Listener>> open_listener(const Signals& signals,
+                                                           const engine::RecvConfig& config) {
+    using Pointer = std::unique_ptr<transport::Listener>;
+    return unless_signalled<Pointer>(signals, "open the listener",
+                                     [address = config.listen, timeout = config.handshake_timeout] {
+                                         return transport::Listener::create(address, timeout);
+                                     });
+}
 
-Result<SenderParts> open_sender_parts(const Settings& settings) {
+}  // namespace
+
+Status send_there_and_back(const Settings& settings, RunResult& result) {
+    MIGRATE_ASSIGN(const Signals signals, Signals::create());
+    MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(auto events, open_events(settings));
     engine::RecvConfig back;
     MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
     back.sink = "anon:";
-    // The receiver of the odd legs says so if it cannot come back; it is not waited for for ever.
+    // The receiver of the odd legs says so if it cannot come back; the wait for it has a limit.
     back.listen_timeout = there.handshake_timeout;
     back.handshake_timeout = there.handshake_timeout;
     back.io_timeout = there.io_timeout;
     back.devices = there.devices;
     back.device_state = there.device_state;
     back.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
-    MIGRATE_ASSIGN(auto listener, transport::Listener::create(back.listen, back.handshake_timeout));
+    MIGRATE_ASSIGN(auto listener, open_listener(signals, back));
     there.journey = {.leg = 1,
                      .legs = back.most_legs,
                      .return_port = listener->port(),
                      .options = engine::options_for_way_back(settings)};
 
-    MIGRATE_ASSIGN(guest::Machine machine, guest::open_machine(settings.get<"source">()));
+    MIGRATE_ASSIGN(guest::Machine machine,
+                   unless_signalled<guest::Machine>(signals, "open the source", [settings] {
+                       return guest::open_machine(settings.get<"source">());
+                   }));
     if (!machine.guest || !machine.guest->lives_here()) {
         return Error(ErrorKind::kUsage,
                      "repeat needs a guest that this program runs (workload:): no other has a way "
@@ -229,59 +231,28 @@ Result<SenderParts> open_sender_parts(const Settings& settings) {
         return Error(ErrorKind::kUsage,
                      "quit-source leaves nothing to come back to: without repeat");
     }
-    return SenderParts{std::move(there),  std::move(back),     std::move(stats),
-                       std::move(events), std::move(listener), std::move(machine)};
-}
-
-struct ReceiverParts {
-    engine::RecvConfig config;
-    OutputFile stats;
-    std::unique_ptr<engine::EventLog> events;
-    std::unique_ptr<transport::Listener> listener;
-};
-
-Result<ReceiverParts> open_receiver_parts(const Settings& settings) {
-    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
-    MIGRATE_ASSIGN(OutputFile stats, OutputFile::open("stats", settings.get<"stats">()));
-    MIGRATE_ASSIGN(auto events, open_events(settings));
-    config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
-    MIGRATE_ASSIGN(auto listener,
-                   transport::Listener::create(config.listen, config.handshake_timeout));
-    if (!config.port_file.empty()) {
-        MIGRATE_TRY(write_file_at_once(config.port_file, fmt::format("{}\n", listener->port())));
-    }
-    return ReceiverParts{std::move(config), std::move(stats), std::move(events),
-                         std::move(listener)};
-}
-
-}  // namespace
-
-Result<int> send_there_and_back(const Settings& settings) {
-    MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(SenderParts parts,
-                   unless_signalled<SenderParts>(signals, "open the source", [settings] {
-                       return open_sender_parts(settings);
-                   }));
-    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(parts.machine.warm_up));
+    MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
     if (interrupted) return make_error(ErrorKind::kCancelled, "{} received", signals.take());
-    Traveller traveller(settings, signals, *parts.events);
-    traveller.home.machine = std::move(parts.machine);
-    traveller.listener = std::move(parts.listener);
-    return traveller.conclude(go_and_come_back(traveller, parts.there, parts.back),
-                              std::move(parts.stats));
+    Traveller traveller(settings, signals, result);
+    traveller.home.machine = std::move(machine);
+    traveller.listener = std::move(listener);
+    Status status = go_and_come_back(traveller, there, back);
+    traveller.leave_guest();
+    return status;
 }
 
-Result<int> recv_there_and_back(const Settings& settings) {
+Status recv_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_ASSIGN(ReceiverParts parts,
-                   unless_signalled<ReceiverParts>(signals, "open the listener", [settings] {
-                       return open_receiver_parts(settings);
-                   }));
-    Traveller traveller(settings, signals, *parts.events);
-    traveller.listener = std::move(parts.listener);
-    output::to_stdout(fmt::format("listening on {}\n", traveller.listener->endpoint()));
-    return traveller.conclude(take_in_and_send_back(traveller, parts.config),
-                              std::move(parts.stats));
+    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
+    Traveller traveller(settings, signals, result);
+    MIGRATE_ASSIGN(traveller.listener, open_listener(signals, config));
+    MIGRATE_TRY(announce_listener(result.console(), traveller.listener->endpoint(),
+                                  config.port_file, traveller.listener->port()));
+    Status status = take_in_and_send_back(traveller, config);
+    traveller.leave_guest();
+    return status;
 }
 
 }  // namespace migrate::cli

@@ -5,12 +5,13 @@
 
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
+#include "cli/run_result.hpp"
 
 namespace migrate::cli {
 
-// Settings with repeat > 0 that passed validate(); the exit code. What went wrong in a leg has been
-// printed; an Error is of the time before the first.
-Result<int> send_there_and_back(const Settings& settings);
-Result<int> recv_there_and_back(const Settings& settings);
+// Settings with repeat > 0 that passed validate(). Every leg's report is in `result`, and how the
+// guest fared that the last one left here.
+Status send_there_and_back(const Settings& settings, RunResult& result);
+Status recv_there_and_back(const Settings& settings, RunResult& result);
 
 }  // namespace migrate::cli

@@ -70,6 +70,7 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
                           timeout.count());
     }
     return make_error(
+        ErrorKind::kLostConnection,
         "cannot connect to {}: {} (is `migrate recv` listening there, and the port open?)", where,
         error.message());
 }

@@ -368,12 +368,13 @@ Result<Done> decode_done(std::string_view body) {
 std::string encode(const Failure& message) {
     return dump({{"cancelled", message.cancelled},
                  {"reason", message.reason},
-                 {"guest-runs", message.guest_runs}});
+                 {"guest-runs", message.guest_runs},
+                 {"outcome", message.outcome}});
 }
 
 Failure decode_failure(std::string_view body) {
     // What is not said is taken for the worse: a guest that may run there is not run here.
-    Failure failure{false, "the peer gave no reason", true};
+    Failure failure{false, "the peer gave no reason", true, {}};
     const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
     if (!json.is_object()) return failure;
     const auto cancelled = json.find("cancelled");
@@ -383,6 +384,7 @@ Failure decode_failure(std::string_view body) {
     failure.guest_runs = runs == json.end() || !runs->is_boolean() || runs->get<bool>();
     std::string reason = text_or_empty(json, "reason", 1024);
     if (!reason.empty()) failure.reason = std::move(reason);
+    failure.outcome = text_or_empty(json, "outcome", 32);
     return failure;
 }
 

@@ -95,6 +95,9 @@ struct Failure {
     std::string reason;
     // The receiver's word that it runs the guest, or never will: then the sender may take it back.
     bool guest_runs = false;
+    // How it ended there: a word of base/outcome.hpp, or one that this program does not know. Empty
+    // from a program that sends none.
+    std::string outcome{};
 };
 
 std::string encode(const Offer& message);

@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/release_blocking.hpp"
@@ -134,7 +135,10 @@ struct Listener::Impl {
         if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
         if (!error) acceptor.bind(endpoint, error);
         if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
-        if (error) return make_error("cannot listen on {}: {}", address.text(), error.message());
+        if (error) {
+            return make_error(ErrorKind::kLostConnection, "cannot listen on {}: {}", address.text(),
+                              error.message());
+        }
         return {};
     }
 
@@ -209,7 +213,8 @@ Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
     } catch (const std::exception& exception) {
-        return make_error("cannot listen on {}: {}", address.text(), exception.what());
+        return make_error(ErrorKind::kLostConnection, "cannot listen on {}: {}", address.text(),
+                          exception.what());
     }
 }
 
@@ -257,8 +262,9 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
 }
 
 void refuse(UniqueFd fd, std::string_view reason) {
-    const std::string frame =
-        encode_frame(FrameType::kRefuse, encode(Failure{false, std::string(reason)}));
+    const Failure refusal{.reason = std::string(reason),
+                          .outcome = std::string(name_of(Outcome::kRefused))};
+    const std::string frame = encode_frame(FrameType::kRefuse, encode(refusal));
     // Fits any send buffer; a peer that does not read it must not hold us up.
     (void)!::send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     ::shutdown(fd.get(), SHUT_WR);

@@ -29,7 +29,7 @@ Result<Endpoints> look_up(const Address& address, ResolveFor purpose) {
     }
     if (list != nullptr) ::freeaddrinfo(list);
     if (error == 0 && !endpoints.empty()) return endpoints;
-    return make_error("cannot resolve host name '{}': {}", address.host,
+    return make_error(ErrorKind::kLostConnection, "cannot resolve host name '{}': {}", address.host,
                       error == 0 ? "it has no address" : ::gai_strerror(error));
 }
 

@@ -5,8 +5,11 @@
 #include <cerrno>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
+#include "engine/migration_status.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -58,7 +61,7 @@ EventLog::~EventLog() {
     log::error("the events file {} takes nothing: {} events are lost", path_, file_->unwritten());
 }
 
-void EventLog::emit(std::string_view event, std::initializer_list<EventField> data) {
+void EventLog::emit(std::string_view event, std::span<const EventField> data) {
     const std::scoped_lock lock(mutex_);
     if (!file_ && !listener_) return;
     Json fields = Json::object();
@@ -67,6 +70,15 @@ void EventLog::emit(std::string_view event, std::initializer_list<EventField> da
     }
     if (listener_) listener_(event, fields.dump(-1, ' ', false, Json::error_handler_t::replace));
     if (file_) file_->write(event_line(event, std::move(fields)));
+}
+
+void emit_end(EventLog& events, const Status& status, GuestOwner owner) {
+    const Outcome outcome = outcome_of(status);
+    std::vector<EventField> fields{{"status", std::string(name_of(final_status_of(outcome)))},
+                                   {"outcome", std::string(name_of(outcome))}};
+    if (!status) fields.emplace_back("reason", status.error().message());
+    fields.emplace_back("guest-owner", std::string(name_of(owner)));
+    events.emit("MIGRATION", fields);
 }
 
 }  // namespace migrate::engine

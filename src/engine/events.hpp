@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/output.hpp"
+#include "engine/guest_owner.hpp"
 
 namespace migrate::engine {
 
@@ -39,7 +41,10 @@ class EventLog {
     void listen(Listener listener) { listener_ = std::move(listener); }
 
     // A write that fails is logged once and ends the log; it never ends a migration.
-    void emit(std::string_view event, std::initializer_list<EventField> data);
+    void emit(std::string_view event, std::initializer_list<EventField> data) {
+        emit(event, std::span(data.begin(), data.size()));
+    }
+    void emit(std::string_view event, std::span<const EventField> data);
     // Waits until the file has every event; false if it takes nothing for one second.
     bool flush() { return !file_ || output::drain(*file_); }
 
@@ -49,5 +54,9 @@ class EventLog {
     std::string path_;
     Listener listener_;
 };
+
+// MIGRATION, as it is emitted once, at the end: "status" as QEMU has it, the outcome's word, its
+// reason where it has one, and who has the guest.
+void emit_end(EventLog& events, const Status& status, GuestOwner owner);
 
 }  // namespace migrate::engine

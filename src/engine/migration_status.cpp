@@ -28,6 +28,22 @@ std::string_view name_of(MigrationStatus status) {
     return "none";
 }
 
+MigrationStatus final_status_of(Outcome outcome) {
+    switch (outcome) {
+        case Outcome::kCompleted:
+            return MigrationStatus::kCompleted;
+        case Outcome::kCancelled:
+            return MigrationStatus::kCancelled;
+        case Outcome::kFailed:
+        case Outcome::kUsage:
+        case Outcome::kRefused:
+        case Outcome::kNotConverged:
+        case Outcome::kOwnerUnknown:
+            break;
+    }
+    return MigrationStatus::kFailed;
+}
+
 bool may_follow(MigrationStatus from, MigrationStatus to) {
     const bool in_progress =
         from != MigrationStatus::kNone && !is_final(from) && from != MigrationStatus::kCancelling;

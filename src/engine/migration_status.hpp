@@ -5,6 +5,8 @@
 #include <atomic>
 #include <string_view>
 
+#include "base/outcome.hpp"
+
 namespace migrate::engine {
 
 enum class MigrationStatus {
@@ -20,6 +22,8 @@ enum class MigrationStatus {
 };
 
 std::string_view name_of(MigrationStatus status);
+// QEMU's word for how a migration ended; all that is neither done nor cancelled is kFailed.
+MigrationStatus final_status_of(Outcome outcome);
 // none → setup → active → completed, with a guest active → [pre-switchover →] device → completed;
 // cancelling or failed from all of these but none and completed; cancelling → cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);

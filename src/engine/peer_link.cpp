@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
 #include "transport/handshake.hpp"
 
 namespace migrate::engine {
@@ -20,11 +21,21 @@ constexpr milliseconds kGoodbyeLinger{1000};
 // More unanswered frames than any exchange has is a flood.
 constexpr std::size_t kMaxQueuedFrames = 16;
 
+// The peer's word decides which exit code this side has, too. Words that are not known, or that no
+// peer can decide, are a failure; programs that send none say at least whether a user cancelled.
 Error from_peer(const transport::Failure& failure) {
-    if (failure.cancelled) {
-        return make_error(ErrorKind::kCancelled, "cancelled by the peer: {}", failure.reason);
+    const std::string& why = failure.reason;
+    const auto outcome = outcome_from_word(failure.outcome);
+    if (failure.cancelled || outcome == Outcome::kCancelled) {
+        return make_error(ErrorKind::kCancelled, "cancelled by the peer: {}", why);
     }
-    return make_error(ErrorKind::kPeer, "the peer failed: {}", failure.reason);
+    if (outcome == Outcome::kRefused) {
+        return make_error(ErrorKind::kRefused, "the peer refused: {}", why);
+    }
+    if (outcome == Outcome::kNotConverged) {
+        return make_error(ErrorKind::kNotConverged, "the peer gave up: {}", why);
+    }
+    return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
 
 // As much of it as there is comes as fast as it is taken.
@@ -36,12 +47,13 @@ bool is_state(FrameType type) {
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, milliseconds io_timeout,
                    std::string name, ThreadTimes& times, Cancellation& cancellation,
-                   std::function<bool()> guest_runs)
+                   std::function<bool()> guest_runs, std::function<Error(Error)> settled)
     : channel_(std::move(channel)),
       io_timeout_(io_timeout),
       interval_(std::clamp(io_timeout / 4, milliseconds(10), milliseconds(1000))),
       cancellation_(cancellation),
       guest_runs_(std::move(guest_runs)),
+      settled_(std::move(settled)),
       on_stop_(cancellation.token(), [this] { channel_->wake(); }) {
     cancellation.on_lost_connection([this] { channel_->wake(); });
     thread_.emplace(std::move(name), times, cancellation, [this] { return run(); });
@@ -135,7 +147,7 @@ Status PeerLink::take(Frame frame) {
         if (!failure.guest_runs) peer_disclaims_.store(true, std::memory_order_release);
         cancellation_.fail(
             frame.type == FrameType::kRefuse
-                ? make_error(ErrorKind::kPeer, "the receiver refused: {}", failure.reason)
+                ? make_error(ErrorKind::kRefused, "the receiver refused: {}", failure.reason)
                 : from_peer(failure));
         return {};
     }
@@ -170,8 +182,9 @@ void PeerLink::await_reason() {
 void PeerLink::say_goodbye() {
     const std::optional<Error> error = cancellation_.error();
     if (!error || peer_gave_up_) return;
-    const transport::Failure failure{error->kind() == ErrorKind::kCancelled, error->message(),
-                                     guest_runs_ && guest_runs_()};
+    const Outcome outcome = outcome_of(settled_ ? settled_(*error) : *error);
+    const transport::Failure failure{outcome == Outcome::kCancelled, error->message(),
+                                     guest_runs_ && guest_runs_(), std::string(name_of(outcome))};
     if (!channel_->send_last(FrameType::kFailure, transport::encode(failure), kGoodbyeLinger)) {
         log::debug("the peer could not be told of the failure");
     }

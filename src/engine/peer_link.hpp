@@ -29,9 +29,11 @@ class PeerLink {
     // Starts the thread, named `name`. `cancellation` and `times` outlive the link.
     // `guest_runs`, asked once when the peer is told of a failure: whether a guest that arrived
     // runs here; if it answers no, it never will. Without it, no guest does.
+    // `settled` gives that failure the kind that the peer is told; without it, it keeps its own.
     PeerLink(std::unique_ptr<transport::ControlChannel> channel,
              std::chrono::milliseconds io_timeout, std::string name, ThreadTimes& times,
-             Cancellation& cancellation, std::function<bool()> guest_runs = {});
+             Cancellation& cancellation, std::function<bool()> guest_runs = {},
+             std::function<Error(Error)> settled = {});
     // Ends the thread; if the session failed here, the peer has been told by then.
     ~PeerLink();
     PeerLink(const PeerLink&) = delete;
@@ -82,6 +84,7 @@ class PeerLink {
         false};  // after DONE, either way, a closed connection is no loss
     std::atomic<bool> peer_disclaims_{false};
     std::function<bool()> guest_runs_;
+    std::function<Error(Error)> settled_;
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
     std::mutex mutex_;

@@ -111,9 +111,9 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
         FrameType::kAccept, transport::encode(transport::Accept{
                                 session_, fmt::format("migrate {}", kVersion),
                                 std::string(destination_.memory->description()), device_state_})));
-    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
-                                           core_.times(), core_.cancellation(),
-                                           [this] { return !abandon_guest(); });
+    auto link = std::make_unique<PeerLink>(
+        std::move(control), config_.io_timeout, "return_path", core_.times(), core_.cancellation(),
+        [this] { return !abandon_guest(); }, core_.settler());
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
               offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
               offer.regions.size());

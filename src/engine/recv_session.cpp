@@ -65,7 +65,7 @@ Status RecvSession::run() {
         // Uncommitted, it takes its temporary file with it.
         destination_ = {};
     }
-    core_.conclude(status);
+    core_.conclude(status, owner());
     return status;
 }
 
@@ -73,6 +73,7 @@ Status RecvSession::migrate() {
     MIGRATE_TRY(await_sender());
     MIGRATE_TRY(await_channels());
     MIGRATE_TRY(start_workers());
+    core_.enter(Stage::kPagesMayMove);
     MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
     core_.activate();
     return receive_rounds();
@@ -175,7 +176,10 @@ Result<transport::Frame> RecvSession::next_frame() {
 
 Status RecvSession::receive_round(const transport::RoundMark& start) {
     const std::uint32_t round = start.round;
-    core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
+    core_.enter(Stage::kPagesMove);
+    core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}},
+                                           {"pages", start.pages},
+                                           {"bytes", start.pages * kPageSize}});
     gate_->open(round);
     MIGRATE_ASSIGN(const transport::Frame frame,
                    link_->expect({FrameType::kRoundEnd}, std::nullopt));
@@ -310,6 +314,11 @@ void RecvSession::cancel(const std::string& reason) {
 
 GuestOwner RecvSession::owner() const {
     const std::scoped_lock lock(mutex_);
+    return owner_locked();
+}
+
+// Called with mutex_ held.
+GuestOwner RecvSession::owner_locked() const {
     if (offer_.guest.empty()) return GuestOwner::kNone;
     return guest_runs() ? GuestOwner::kDestination : GuestOwner::kSource;
 }
@@ -319,6 +328,7 @@ Report RecvSession::report() const {
     Report report;
     report.side = "recv";
     core_.fill(report);
+    report.guest_owner = owner_locked();
     report.memory = config_.sink;
     if (link_) {
         report.settings = {

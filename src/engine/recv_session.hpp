@@ -101,6 +101,7 @@ class RecvSession {
     Status compare_digests(const transport::Completion& completion);
     void stop_workers();
     transport::PageCounts received_pages() const;
+    GuestOwner owner_locked() const;
 
     RecvConfig config_;
     SessionCore core_;

@@ -13,10 +13,12 @@
 #include <vector>
 
 #include "accel/dsa_accelerator.hpp"
+#include "base/outcome.hpp"
 #include "base/thread.hpp"
 #include "base/units.hpp"
 #include "engine/convergence.hpp"
 #include "engine/device_counters.hpp"
+#include "engine/guest_owner.hpp"
 #include "engine/migration_status.hpp"
 #include "transport/packet_builder.hpp"
 
@@ -71,9 +73,11 @@ struct Report {
     std::string side;       // "send" or "recv"
     std::uint32_t leg = 0;  // of a journey there and back, from 1; 0: of none
     MigrationStatus status = MigrationStatus::kNone;
-    std::string error_desc;  // empty: none
-    std::string peer;        // "ADDRESS:PORT"; empty: not connected
-    std::string memory;      // the source's or sink's URI
+    std::string error_desc;                      // empty: none
+    std::optional<Outcome> outcome;              // once it has ended
+    GuestOwner guest_owner = GuestOwner::kNone;  // as far as this side knows, at any time
+    std::string peer;                            // "ADDRESS:PORT"; empty: not connected
+    std::string memory;                          // the source's or sink's URI
     // What was agreed on and chosen, by option name.
     std::vector<std::pair<std::string, std::string>> settings;
     std::chrono::microseconds total_time{};

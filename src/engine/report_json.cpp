@@ -198,6 +198,8 @@ Json document(const Report& report) {
     add_guest(json, report);
     add_devices(json, report);
     if (report.accel) json["accel"] = accel_json(*report.accel);
+    if (report.outcome) json["outcome"] = name_of(*report.outcome);
+    json["guest-owner"] = name_of(report.guest_owner);
     if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
     if (!report.peer.empty()) json["peer"] = report.peer;
     if (!report.digests.empty()) json["digests"] = report.digests;

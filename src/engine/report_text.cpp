@@ -105,6 +105,10 @@ std::string to_text(const Report& report) {
     Lines lines;
     lines.add("Migration status", name_of(report.status));
     if (!report.error_desc.empty()) lines.add("error", report.error_desc);
+    if (report.outcome && report.outcome != Outcome::kCompleted) {
+        lines.add("outcome", name_of(*report.outcome));
+        lines.add("guest owner", name_of(report.guest_owner));
+    }
     lines.add_ms("total time", report.total_time);
     lines.add_ms("setup", report.setup_time);
     add_downtime(lines, report);

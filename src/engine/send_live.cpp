@@ -68,7 +68,7 @@ Status SendSession::migrate_live() {
         publish(figures, decision);
         last_reason_ = decision.reason;
         if (decision.action == Action::kGiveUp) {
-            return Error(ErrorKind::kTimeout, decision.reason);
+            return Error(ErrorKind::kNotConverged, decision.reason);
         }
         if (decision.action == Action::kSwitchOver) {
             MIGRATE_TRY(live_->check());

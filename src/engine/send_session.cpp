@@ -71,7 +71,7 @@ Status SendSession::run() {
     core_.set_status(MigrationStatus::kSetup);
     Status status = migrate();
     status = settle(std::move(status));
-    core_.conclude(status);
+    core_.conclude(status, owner());
     return status;
 }
 
@@ -87,9 +87,12 @@ Status SendSession::settle(Status result) {
             const std::scoped_lock lock(mutex_);
             live_->take_back();
         } else {
-            status = std::move(status).error().with_context(
-                "the guest was handed over, but the receiver did not confirm that it runs; it is "
-                "kept paused here");
+            status = std::move(status)
+                         .error()
+                         .with_context(
+                             "the guest was handed over, but the receiver did not confirm that it "
+                             "runs; it is kept paused here")
+                         .as(ErrorKind::kOwnerUnknown);
         }
     }
     live_->give_back();
@@ -130,7 +133,8 @@ Status SendSession::negotiate() {
     Status opened = control->send_raw(std::as_bytes(std::span(opening)));
     if (!opened) return std::move(opened).error().with_context("main channel");
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
-                                           core_.times(), core_.cancellation());
+                                           core_.times(), core_.cancellation(),
+                                           std::function<bool()>(), core_.settler());
     {
         const std::scoped_lock lock(mutex_);
         link_ = std::move(link);
@@ -208,8 +212,9 @@ Status SendSession::run_round(std::uint32_t round, RoundPlan plan) {
     shared_.plan.emplace(std::move(plan));
     if (legacy_feed_) legacy_feed_->begin_round();
     const std::string mark = transport::encode(transport::RoundMark{round, pages});
+    core_.enter(Stage::kPagesMove);
     MIGRATE_TRY(link_->send(FrameType::kRoundStart, mark));
-    core_.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round}}});
+    announce_pass(round, pages);
     gate_.open(round);
     if (legacy_feed_) {
         MIGRATE_TRY(feed_legacy_round(shared_, scanners_->scanner(0), core_.token()));
@@ -226,6 +231,26 @@ Status SendSession::run_round(std::uint32_t round, RoundPlan plan) {
     return link_->send(FrameType::kRoundEnd, mark);
 }
 
+// As QEMU does, at the start of a pass: what it is to send, and what the passes before it found.
+void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
+    const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
+    const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
+    std::vector<EventField> fields{{"pass", std::uint64_t{round}},
+                                   {"pages", pages},
+                                   {"bytes", pages * kPageSize},
+                                   {"transferred", link_->bytes_sent() + channel_bytes()}};
+    if (std::unique_lock lock(mutex_); !rounds_.empty()) {
+        const auto& [figures, decision] = rounds_.back();
+        fields.emplace_back("dirty-pages", figures.dirty_pages);
+        fields.emplace_back("dirty-pages-rate", whole(figures.dirty_pages_per_second()));
+        fields.emplace_back("bandwidth", whole(decision.bandwidth));
+        fields.emplace_back("expected-downtime", ms(decision.expected_downtime));
+        fields.emplace_back("downtime-limit", ms(decision.downtime_limit));
+        fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
+    }
+    core_.events().emit("MIGRATION_PASS", fields);
+}
+
 // A live migration's deadline does not wait for the end of a round that may take long.
 Status SendSession::await_workers(std::uint32_t round) {
     const std::stop_token stop = core_.token();
@@ -237,7 +262,7 @@ Status SendSession::await_workers(std::uint32_t round) {
     }
     if (gate_.wait_for_all(stop, until)) return {};
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-    return make_error(ErrorKind::kTimeout, "the deadline of {} ms has passed in round {}: {}",
+    return make_error(ErrorKind::kNotConverged, "the deadline of {} ms has passed in round {}: {}",
                       now.deadline.count() / 1000, round,
                       last_reason_.empty() ? "no round has ended yet" : last_reason_);
 }
@@ -294,6 +319,11 @@ void SendSession::cancel(const std::string& reason) {
 
 GuestOwner SendSession::owner() const {
     const std::scoped_lock lock(mutex_);
+    return owner_locked();
+}
+
+// Called with mutex_ held.
+GuestOwner SendSession::owner_locked() const {
     if (!live_) return GuestOwner::kNone;
     if (!live_->handed_over()) return GuestOwner::kSource;
     return confirmed_ ? GuestOwner::kDestination : GuestOwner::kUnknown;
@@ -304,6 +334,7 @@ Report SendSession::report() const {
     Report report;
     report.side = "send";
     core_.fill(report);
+    report.guest_owner = owner_locked();
     report.memory = source_.description();
     report.settings = {
         {"multifd-channels", std::to_string(config_.channels)},

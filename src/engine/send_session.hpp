@@ -104,6 +104,8 @@ class SendSession {
     Status settle(Status result);
     transport::PageCounts sent_pages() const;
     std::uint64_t channel_bytes() const;
+    void announce_pass(std::uint32_t round, std::uint64_t pages);
+    GuestOwner owner_locked() const;
     void add_guest(Report& report) const;
 
     SendConfig config_;

@@ -32,29 +32,28 @@ std::chrono::microseconds SessionCore::active_time() const {
 
 Status SessionCore::outcome() const {
     const std::optional<Error> error = cancellation_.error();
-    return error ? Status(*error) : Status();
+    return error ? Status(settled(*error)) : Status();
 }
 
-void SessionCore::conclude(const Status& status) {
+void SessionCore::conclude(const Status& status, GuestOwner owner) {
+    const Outcome outcome = outcome_of(status);
     {
         const std::scoped_lock lock(mutex_);
         ended_ = Clock::now();
+        outcome_ = outcome;
         if (!status) error_desc_ = status.error().message();
     }
-    if (status) {
-        set_status(MigrationStatus::kCompleted);
-    } else if (status.error().kind() == ErrorKind::kCancelled) {
-        set_status(MigrationStatus::kCancelling);
-        set_status(MigrationStatus::kCancelled);
-    } else {
-        set_status(MigrationStatus::kFailed);
-    }
+    const MigrationStatus last = final_status_of(outcome);
+    if (last == MigrationStatus::kCancelled) set_status(MigrationStatus::kCancelling);
+    status_.advance(last);
+    emit_end(events_, status, owner);
 }
 
 void SessionCore::fill(Report& report) const {
     const std::scoped_lock lock(mutex_);
     report.status = status_.get();
     report.error_desc = error_desc_;
+    report.outcome = outcome_;
     fill_times(report, {started_, active_, ended_});
     report.threads = times_.all();
 }

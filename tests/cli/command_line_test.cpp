@@ -74,6 +74,49 @@ TEST_CASE("a flag without its value is refused with what it takes") {
     CHECK(refusal({"send", "--config"}) == "option config needs a value: --config FILE");
 }
 
+TEST_CASE("--json stands for on where no value follows") {
+    const auto json_of = [](std::initializer_list<const char*> words) {
+        const auto parsed = parse(words);
+        INFO((parsed ? "" : parsed.error().message()));
+        REQUIRE(parsed);
+        return parsed->settings.get<"json">();
+    };
+    const char* at = "127.0.0.1:4444";
+    CHECK(json_of({"recv", "--sink", "anon:", "--listen", at, "--json"}));
+    CHECK(json_of({"recv", "--json", "--sink", "anon:", "--listen", at}));
+    CHECK(json_of({"recv", "--json", "on", "--sink", "anon:", "--listen", at}));
+    CHECK(json_of({"recv", "--json=on", "--sink", "anon:", "--listen", at}));
+    CHECK_FALSE(json_of({"recv", "--json", "off", "--sink", "anon:", "--listen", at}));
+    CHECK_FALSE(json_of({"recv", "--sink", "anon:", "--listen", at}));
+    CHECK(contains(refusal({"recv", "--json", "maybe"}), "option json"));
+    CHECK(contains(refusal({"send", "--stats", "--json"}), "option stats needs a value"));
+    const auto help = parse({"send", "--json", "-h"});
+    REQUIRE(help);
+    CHECK(help->command == Command::kHelp);
+}
+
+TEST_CASE("of a wrong command line it is known all the same whether it asks for JSON") {
+    const auto asks = [](std::initializer_list<const char*> words) {
+        CHECK_FALSE(parse(words));
+        const auto settings =
+            readable_settings(std::span<const char* const>(words.begin(), words.size()));
+        return settings && settings->get<"json">();
+    };
+    CHECK(asks({"send", "--json"}));
+    CHECK(asks({"send", "--conect", "x:1", "--json"}));
+    CHECK(asks({"recv", "--json", "--listen", "nonsense"}));
+    CHECK(asks({"recv", "--listen", "127.0.0.1:1", "stray", "--json"}));
+    CHECK(asks({"send", "--source", "--json", "--json"}));
+    CHECK(asks({"send", "--print-config=3", "--json"}));
+    CHECK_FALSE(asks({"send", "--json", "off"}));
+    CHECK_FALSE(asks({"send"}));
+    CHECK_FALSE(asks({"sned", "--json"}));
+    CHECK_FALSE(asks({}));
+    const TemporaryFile config(R"({"json": true})");
+    CHECK(asks({"send", "--config", config.path().c_str()}));
+    CHECK(asks({"send", "--config", config.path().c_str(), "--nonsense"}));
+}
+
 TEST_CASE("a value may look like a flag that does not exist") {
     const auto parsed = parse({"send", "--print-config", "--stats=--events", "--events=-x"});
     REQUIRE(parsed);
@@ -255,6 +298,7 @@ TEST_CASE("probe takes --json and nothing else") {
 TEST_CASE("the hidden commands take exactly their words") {
     CHECK(parse({"man"}));
     CHECK(parse({"options-markdown"}));
+    CHECK(parse({"exit-codes-markdown"}));
     CHECK(parse({"completion", "bash"}));
     CHECK(contains(refusal({"man", "x"}), "'x' follows"));
     CHECK(contains(refusal({"completion"}), "migrate completion bash"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "base/outcome.hpp"
 #include "cli/man_page.hpp"
 #include "cli_test_support.hpp"
 
@@ -116,6 +117,20 @@ TEST_CASE("the man page has its sections and every option, in plain ASCII") {
         }
         INFO(flag);
         CHECK(contains(page, "\\fB\\-\\-" + flag + "\\fR"));
+    }
+}
+
+TEST_CASE("help, man page and README have every exit code with its word and meaning") {
+    for (const OutcomeRow& row : kOutcomes) {
+        INFO(row.word);
+        const std::string line = fmt::format("{} {} {}", row.exit_code, row.word, row.meaning);
+        for (const std::string& text :
+             {overview_text(), command_help_text(Side::kSend), command_help_text(Side::kRecv)}) {
+            CHECK(contains(without_newlines(text), line));
+        }
+        CHECK(contains(exit_codes_markdown(),
+                       fmt::format("| {} | `{}` | {} |", row.exit_code, row.word, row.meaning)));
+        CHECK(contains(man_page(), fmt::format("\n.B {} (", row.exit_code)));
     }
 }
 

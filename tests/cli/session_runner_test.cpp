@@ -45,7 +45,7 @@ TEST_CASE("a signal that comes too late to cancel a session is reported all the 
     const MaskRestored restored;
     const Signals signals = must(Signals::create());
     LateSession session;
-    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone), {});
     ::kill(::getpid(), SIGTERM);
     must(runner.run("late"));
     CHECK(runner.interrupted_by() == "SIGTERM");
@@ -56,7 +56,7 @@ TEST_CASE("a session without a signal is interrupted by none") {
     const Signals signals = must(Signals::create());
     LateSession session;
     session.awaits_cancel = false;
-    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone));
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone), {});
     must(runner.run("quick"));
     CHECK(runner.interrupted_by().empty());
 }

@@ -12,16 +12,16 @@ using transport::FrameType;
 
 using SenderAct = std::function<void(RawListener&, Process&)>;
 
-// A real sender against a raw receiver: it fails and says this.
-void check_sender_fails(const std::string& words, const SenderAct& act,
-                        const std::string& source = "anon:64M,fill=random") {
+// A real sender against a raw receiver: it ends with this code and says this.
+void check_sender_ends(int expected, const std::string& words, const SenderAct& act,
+                       const std::string& source = "anon:64M,fill=random") {
     RawListener listener;
     Process sender({"send", "--connect", listener.endpoint(), "--source", source,
                     "--handshake-timeout", "1s", "--io-timeout", "1s"});
     act(listener, sender);
     const int code = sender.wait();
     INFO(sender.both());
-    CHECK(code == 1);
+    CHECK(code == expected);
     CHECK_THAT(sender.err(), Contains("migrate: error:") && Contains(words));
 }
 
@@ -46,32 +46,32 @@ void send_heartbeats(RawSocket& main, Process& sender) {
 }  // namespace
 
 TEST_CASE("a receiver that misbehaves before it accepts fails the sender", "[hostile]") {
-    check_sender_fails("main channel", [](RawListener& l, Process&) { l.accept(); });
-    check_sender_fails("magic", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "main channel", [](RawListener& l, Process&) { l.accept(); });
+    check_sender_ends(3, "magic", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(std::string(64, 'x'));
         sender.wait();
     });
-    check_sender_fails("-timeout", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "-timeout", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         sender.wait();
     });
-    check_sender_fails("ACCEPT within", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "ACCEPT within", [](RawListener& l, Process& sender) {
         RawSocket main = l.accept();
         send_heartbeats(main, sender);
     });
-    check_sender_fails("the receiver refused: no room", [](RawListener& l, Process& sender) {
+    check_sender_ends(3, "the receiver refused: no room", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(
             frame_of(FrameType::kRefuse, transport::encode(transport::Failure{false, "no room"})));
         sender.wait();
     });
-    check_sender_fails("DONE", [](RawListener& l, Process& sender) {
+    check_sender_ends(3, "DONE", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(frame_of(FrameType::kDone, "{}"));
         sender.wait();
     });
-    check_sender_fails("session", [](RawListener& l, Process& sender) {
+    check_sender_ends(3, "session", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(frame_of(FrameType::kAccept, R"({"session":"xyz"})"));
         sender.wait();
@@ -79,32 +79,32 @@ TEST_CASE("a receiver that misbehaves before it accepts fails the sender", "[hos
 }
 
 TEST_CASE("a receiver that misbehaves after it accepted fails the sender", "[hostile]") {
-    check_sender_fails("changed my mind", [](RawListener& l, Process& sender) {
+    check_sender_ends(3, "changed my mind", [](RawListener& l, Process& sender) {
         const RawSocket main = accept_sender(l);
         main.send(frame_of(FrameType::kRefuse,
                            transport::encode(transport::Failure{false, "changed my mind"})));
         sender.wait();
     });
-    check_sender_fails("READY within", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "READY within", [](RawListener& l, Process& sender) {
         RawSocket main = accept_sender(l);
         send_heartbeats(main, sender);
     });
     // Reads nothing from the channels: they stall, though the main channel lives.
-    check_sender_fails("channel", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "channel", [](RawListener& l, Process& sender) {
         RawSocket main = accept_sender(l);
         const std::array<RawSocket, 2> channels{l.accept(), l.accept()};
         main.send(frame_of(FrameType::kReady, "{}"));
         send_heartbeats(main, sender);
     });
-    check_sender_fails("channel", [](RawListener& l, Process& sender) {
+    check_sender_ends(1, "channel", [](RawListener& l, Process& sender) {
         RawSocket main = accept_sender(l);
         l.accept();  // and closes it
         const RawSocket other = l.accept();
         main.send(frame_of(FrameType::kReady, "{}"));
         send_heartbeats(main, sender);
     });
-    check_sender_fails(
-        "the receiver counted 1 normal",
+    check_sender_ends(
+        1, "the receiver counted 1 normal",
         [](RawListener& l, Process& sender) {
             RawSocket main = accept_sender(l);
             const std::array<RawSocket, 2> channels{l.accept(), l.accept()};
@@ -114,8 +114,8 @@ TEST_CASE("a receiver that misbehaves after it accepted fails the sender", "[hos
             sender.wait();
         },
         "anon:64K,fill=untouched");
-    check_sender_fails(
-        "main channel",
+    check_sender_ends(
+        1, "main channel",
         [](RawListener& l, Process&) {
             RawSocket main = accept_sender(l);
             const std::array<RawSocket, 2> channels{l.accept(), l.accept()};

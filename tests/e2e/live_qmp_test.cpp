@@ -58,8 +58,8 @@ TEST_CASE("a QMP client cancels a migration, and the guest stays", "[live]") {
     REQUIRE(run.sender.await_text("connected to"));
     const auto client = connect_qmp(path);
     REQUIRE(client->execute("migrate_cancel", qmp::Json::object(), milliseconds(20'000), {}));
-    CHECK(run.sender.wait() == 1);
-    CHECK(run.receiver->wait() == 1);
+    CHECK(run.sender.wait() == 4);
+    CHECK(run.receiver->wait() == 4);
     CHECK(guest_went_on(run.sender));
     CHECK(run.sent()["status"] == "cancelled");
 }
@@ -94,8 +94,8 @@ TEST_CASE("scripts/qmp-follow cancels a migration after a round, and the guest s
     LiveRun run(folder, "workload:32M,rate=60",
                 {"--qmp", "unix:" + path, "--max-bandwidth", "20M/s", "--downtime-limit", "10ms"});
     Process script = follow(path, {"--cancel-after-round", "1"});
-    CHECK(run.sender.wait() == 1);
-    CHECK(run.receiver->wait() == 1);
+    CHECK(run.sender.wait() == 4);
+    CHECK(run.receiver->wait() == 4);
     INFO(run.sender.both() << run.receiver->both() << script.both());
     CHECK(guest_went_on(run.sender));
     CHECK_FALSE(guest_went_on(run.receiver.process()));

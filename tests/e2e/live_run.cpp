@@ -43,8 +43,9 @@ int fault_turns() {
 }
 
 bool guest_went_on(const Process& side) {
-    const bool ran = side.out().find("guest: ran on for") != std::string::npos;
-    if (ran) CHECK(side.out().find("memory check: passed") != std::string::npos);
+    const std::string words = side.both();
+    const bool ran = words.find("guest: ran on for") != std::string::npos;
+    if (ran) CHECK(words.find("memory check: passed") != std::string::npos);
     return ran;
 }
 
@@ -63,8 +64,10 @@ GuestPlace judge_guest(Process& sender, Process& receiver) {
     const bool arrived = guest_went_on(receiver);
     CHECK_FALSE((stayed && arrived));
     CHECK(stayed != gave_guest_away(sender));
-    CHECK((sent == 0 || sent == 1));
-    CHECK((received == 0 || received == 1));
+    // The guest stayed, whatever else failed; it arrived; or it was given away, unconfirmed.
+    CHECK(((sent == 0 || sent == 6) != stayed));
+    CHECK((sent == 0 || sent == 1 || sent == 3 || sent == 5 || sent == 6));
+    CHECK((received == 0 || received == 1 || received == 3 || received == 4 || received == 5));
     // The receiver's exit code says whether the guest is there; the sender's, that it knows it to
     // be.
     CHECK((received == 0) == arrived);
@@ -78,7 +81,7 @@ void kill_sender(LiveRun& run, milliseconds when) {
     if (!run.receiver->ended_within(milliseconds(3000))) run.receiver->signal(SIGINT);
     const int code = run.receiver->wait();
     INFO(run.sender.both() << run.receiver->both());
-    CHECK((code == 0 || code == 1));
+    CHECK((code == 0 || code == 1 || code == 4));
     // Exit code 0 says that the guest is here; then it has to have been checked.
     CHECK(guest_went_on(run.receiver.process()) == (code == 0));
 }
@@ -87,8 +90,9 @@ bool kill_receiver(LiveRun& run, milliseconds when) {
     kill_after(run.receiver.process(), when);
     const int code = run.sender.wait();
     INFO(run.sender.both() << run.receiver->both());
-    CHECK((code == 0 || code == 1));
+    CHECK((code == 0 || code == 1 || code == 6));
     const bool given_away = gave_guest_away(run.sender);
+    CHECK(given_away == (code != 1));
     CHECK(guest_went_on(run.sender) != given_away);
     return given_away;
 }

@@ -53,8 +53,8 @@ TEST_CASE("a guest in huge pages goes on at the receiver with every write", "[li
     }
     LiveRun stays(folder, "workload:48M,rate=100,memory=hugetlb",
                   {"--max-bandwidth", "20M/s", "--deadline", "1s"});
-    CHECK(stays.sender.wait() == 1);
-    CHECK(stays.receiver->wait() == 1);
+    CHECK(stays.sender.wait() == 5);
+    CHECK(stays.receiver->wait() == 5);
     INFO(stays.sender.both() << stays.receiver->both());
     CHECK(judge_guest(stays.sender, stays.receiver.process()) == GuestPlace::kSender);
 }
@@ -80,8 +80,8 @@ TEST_CASE("a guest that dirties faster than the link carries stays, and the reas
     const TemporaryFolder folder;
     LiveRun run(folder, "workload:64M,rate=150",
                 {"--max-bandwidth", "50M/s", "--deadline", "3s", "--downtime-limit", "50ms"});
-    CHECK(run.sender.wait() == 1);
-    CHECK(run.receiver->wait() == 1);
+    CHECK(run.sender.wait() == 5);
+    CHECK(run.receiver->wait() == 5);
     INFO(run.sender.both());
     CHECK(guest_went_on(run.sender));
     CHECK_FALSE(guest_went_on(run.receiver.process()));
@@ -108,7 +108,7 @@ TEST_CASE("a sink that cannot run a guest is refused by name, and the guest stay
     const TemporaryFolder folder;
     for (const std::string& sink : {std::string("null:"), "file:" + (folder / "image")}) {
         LiveRun run(folder, "workload:16M,rate=10", {}, {"--sink", sink, "--listen-timeout", "5s"});
-        CHECK(run.sender.wait() == 1);
+        CHECK(run.sender.wait() == 3);
         INFO(run.sender.both());
         CHECK(run.sender.err().find("use the sink anon: or memfd:") != std::string::npos);
         CHECK(guest_went_on(run.sender));

@@ -220,11 +220,13 @@ int Process::wait(milliseconds deadline) {
 Receiver::Receiver(std::vector<std::string> arguments, const Surroundings& surroundings)
     : process_(recv_arguments(std::move(arguments)), surroundings) {
     constexpr std::string_view kPrefix = "listening on 127.0.0.1:";
-    if (!process_.await_text("\n") || process_.out().find(kPrefix) == std::string::npos) {
+    // On standard error with --json.
+    if (!process_.await_text(kPrefix) || !process_.await_text("\n")) {
         FAIL("recv does not listen; it said:\n" << process_.both());
     }
-    const std::size_t at = process_.out().find(kPrefix) + kPrefix.size();
-    port_ = static_cast<std::uint16_t>(std::stoul(process_.out().substr(at)));
+    const std::string words = process_.both();
+    port_ =
+        static_cast<std::uint16_t>(std::stoul(words.substr(words.find(kPrefix) + kPrefix.size())));
 }
 
 std::string Receiver::endpoint() const { return "127.0.0.1:" + std::to_string(port_); }

@@ -200,5 +200,27 @@ TEST_CASE("a write that fails ends the log, also if later ones could succeed") {
     CHECK(read_file(folder / "events") == before);
 }
 
+TEST_CASE("the last MIGRATION event has the outcome, its reason and who has the guest") {
+    const TemporaryFolder folder;
+    const auto log = must(EventLog::open(folder / "events"));
+    emit_end(*log, Status(), GuestOwner::kDestination);
+    emit_end(*log, Error(ErrorKind::kNotConverged, "it writes too fast"), GuestOwner::kSource);
+    emit_end(*log, Error(ErrorKind::kCancelled, "SIGINT"), GuestOwner::kNone);
+    emit_end(*log, Error(ErrorKind::kOwnerUnknown, "no answer"), GuestOwner::kUnknown);
+    const auto lines = lines_of(folder / "events");
+    REQUIRE(lines.size() == 4);
+    const auto check = [&](std::size_t line, const char* data) {
+        CHECK(lines[line]["event"] == "MIGRATION");
+        CHECK(lines[line]["data"].dump() == data);
+    };
+    check(0, R"({"status":"completed","outcome":"completed","guest-owner":"destination"})");
+    check(1, R"({"status":"failed","outcome":"not-converged","reason":"it writes too fast",)"
+             R"("guest-owner":"source"})");
+    check(2, R"({"status":"cancelled","outcome":"cancelled","reason":"SIGINT",)"
+             R"("guest-owner":"none"})");
+    check(3, R"({"status":"failed","outcome":"owner-unknown","reason":"no answer",)"
+             R"("guest-owner":"unknown"})");
+}
+
 }  // namespace
 }  // namespace migrate::engine

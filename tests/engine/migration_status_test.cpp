@@ -69,5 +69,14 @@ TEST_CASE("a cell holds the state it was last advanced to") {
     }
 }
 
+TEST_CASE("QEMU has one word for all that is neither completed nor cancelled") {
+    for (const OutcomeRow& row : kOutcomes) {
+        const MigrationStatus status = final_status_of(row.outcome);
+        CHECK(is_final(status));
+        CHECK((status == kCompleted) == (row.outcome == Outcome::kCompleted));
+        CHECK((status == kCancelled) == (row.outcome == Outcome::kCancelled));
+    }
+}
+
 }  // namespace
 }  // namespace migrate::engine

@@ -1,5 +1,6 @@
 #include "engine/peer_link.hpp"
 
+#include "base/outcome.hpp"
 #include "catch.hpp"
 #include "tests/base/long_wait.hpp"
 #include "tests/transport/tcp_pair.hpp"
@@ -39,8 +40,8 @@ struct Linked {
     std::optional<PeerLink> link;
 };
 
-std::string failure(const char* reason, bool cancelled = false) {
-    return transport::encode(transport::Failure{cancelled, reason});
+std::string failure(const char* reason, bool cancelled = false, const char* outcome = "") {
+    return transport::encode(transport::Failure{cancelled, reason, false, outcome});
 }
 
 TEST_CASE("frames arrive in order, heartbeats do not") {
@@ -108,8 +109,43 @@ TEST_CASE("the peer's failure, refusal or cancellation is the session's error") 
     };
     check(FrameType::kFailure, failure("disk full"), ErrorKind::kPeer, "disk full");
     check(FrameType::kFailure, failure("Ctrl-C", true), ErrorKind::kCancelled, "Ctrl-C");
-    check(FrameType::kRefuse, failure("busy"), ErrorKind::kPeer, "refused: busy");
+    check(FrameType::kRefuse, failure("busy"), ErrorKind::kRefused, "the receiver refused: busy");
+    check(FrameType::kRefuse, failure("busy", false, "failed"), ErrorKind::kRefused, "busy");
     check(FrameType::kFailure, "not JSON", ErrorKind::kPeer, "no reason");
+    const auto check_word = [&](const char* word, ErrorKind kind, const char* part) {
+        INFO(word);
+        check(FrameType::kFailure, failure("why", false, word), kind, part);
+    };
+    check_word("failed", ErrorKind::kPeer, "the peer failed: why");
+    check_word("refused", ErrorKind::kRefused, "the peer refused: why");
+    check_word("cancelled", ErrorKind::kCancelled, "cancelled by the peer: why");
+    check_word("not-converged", ErrorKind::kNotConverged, "the peer gave up: why");
+    // What only this side can know, what nobody says of a failure, and what is not known here.
+    for (const char* word : {"owner-unknown", "completed", "usage", "of-tomorrow"}) {
+        check_word(word, ErrorKind::kPeer, "the peer failed: why");
+    }
+}
+
+TEST_CASE("the peer is told the outcome's word, which may depend on how far the session is") {
+    const auto told = [](const Error& error, std::function<Error(Error)> settled) {
+        auto [near, far] = transport::make_socket_pair();
+        const auto peer = must(ControlChannel::create(std::move(far)));
+        ThreadTimes times;
+        Cancellation cancellation;
+        PeerLink link(must(ControlChannel::create(std::move(near))), kLong, "link", times,
+                      cancellation, {}, std::move(settled));
+        cancellation.fail(error);
+        const auto frame = must(peer->receive(kLong));
+        REQUIRE(frame);
+        return transport::decode_failure(frame->body);
+    };
+    CHECK(told(Error("full"), {}).outcome == "failed");
+    CHECK(told(Error(ErrorKind::kNotConverged, "slow"), {}).outcome == "not-converged");
+    const auto refuses = [](Error error) { return settled(std::move(error), Stage::kBeforePages); };
+    CHECK(told(Error("full"), refuses).outcome == "refused");
+    const transport::Failure cancelled = told(Error(ErrorKind::kCancelled, "Ctrl-C"), refuses);
+    CHECK(cancelled.outcome == "cancelled");
+    CHECK(cancelled.cancelled);
 }
 
 TEST_CASE("a failure here is told to the peer") {

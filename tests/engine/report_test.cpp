@@ -121,5 +121,25 @@ TEST_CASE("times that have not come are counted up to now, or left out") {
     CHECK(report.setup_time == report.total_time);
 }
 
+TEST_CASE("a report says how it ended in a word, and who has the guest") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.guest_owner = GuestOwner::kSource;
+    json document = json::parse(to_json(report));
+    CHECK_FALSE(document.contains("outcome"));
+    CHECK(document.at("guest-owner") == "source");
+    report.status = MigrationStatus::kFailed;
+    report.outcome = Outcome::kOwnerUnknown;
+    report.error_desc = "no answer";
+    report.guest_owner = GuestOwner::kUnknown;
+    document = json::parse(to_json(report));
+    CHECK(document.at("status") == "failed");
+    CHECK(document.at("outcome") == "owner-unknown");
+    CHECK(document.at("guest-owner") == "unknown");
+    CHECK(document.at("error-desc") == "no answer");
+    CHECK(to_text(report).find("outcome: owner-unknown\nguest owner: unknown\n") !=
+          std::string::npos);
+}
+
 }  // namespace
 }  // namespace migrate::engine

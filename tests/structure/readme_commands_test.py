@@ -53,6 +53,12 @@ class Readme(unittest.TestCase):
         self.assertIn(table, (PROJECT / "README.md").read_text(),
                       "put the output of `migrate options-markdown` in place of README.md's options table")
 
+    def test_exit_codes_are_the_programs_own(self):
+        table = subprocess.run([os.environ["MIGRATE_BINARY"], "exit-codes-markdown"], capture_output=True, text=True,
+                               check=True).stdout
+        self.assertIn(table, (PROJECT / "README.md").read_text(),
+                      "put the output of `migrate exit-codes-markdown` in place of README.md's exit codes")
+
     def test_has_the_two_commands(self):
         commands = [command for block in readme_blocks.shell_blocks((PROJECT / "README.md").read_text())
                     for command in block.commands]

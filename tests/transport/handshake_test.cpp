@@ -64,6 +64,18 @@ TEST_CASE("the other messages survive their encoding") {
     CHECK(failure.reason == "the user");
     CHECK_FALSE(failure.guest_runs);
     CHECK(decode_failure(encode(Failure{false, "lost", true})).guest_runs);
+    CHECK(failure.outcome.empty());
+    CHECK(decode_failure(encode(Failure{false, "full", false, "refused"})).outcome == "refused");
+}
+
+TEST_CASE("a failure's outcome is any word, or none from a program that sends none") {
+    CHECK(decode_failure(R"({"reason":"r","guest-runs":false})").outcome.empty());
+    CHECK(decode_failure(R"({"reason":"r","outcome":7})").outcome.empty());
+    CHECK(decode_failure(R"({"reason":"r","outcome":"of-tomorrow"})").outcome == "of-tomorrow");
+    CHECK(decode_failure(R"({"outcome":"a\u001bb"})").outcome == "a?b");
+    const Failure endless{false, "r", false, std::string(1000, 'w')};
+    CHECK(decode_failure(encode(endless)).outcome.size() == 32);
+    CHECK(decode_failure("not JSON").outcome.empty());
 }
 
 TEST_CASE("an offer names its guest and needs the feature for it; without a guest, neither") {

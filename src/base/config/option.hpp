@@ -65,6 +65,7 @@ struct Option {
     std::string_view value_name = "";  // for the help: "HOST:PORT"; empty: from the type
     std::string_view help = "";        // one sentence or two, without default and range
     bool required = false;    // the command does not start without it; such a row has no default
+    bool alone = false;       // on/off: the flag without a value stands for "on"
     bool live = false;        // may change while a migration runs
     bool negotiated = false;  // the receiver takes it over from the sender in the handshake
 };

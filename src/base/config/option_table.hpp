@@ -406,9 +406,18 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "auto",
      .choices = "auto|on|off",
      .help = "Show progress; auto does when standard error is a terminal."},
+    {.key = "json",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help =
+         "Print nothing but one line of JSON on standard output, at the very end: the outcome, "
+         "its reason and who has the guest. Reports for people go to standard error. --json alone "
+         "is on.",
+     .alone = true},
     {.key = "stats",
      .value_name = "FILE",
-     .help = "Write the final statistics to this file, as JSON with QEMU's field names."},
+     .help = "Write the statistics to this file, as JSON with QEMU's field names: complete at the "
+             "end, until then with status setup."},
     {.key = "events",
      .value_name = "FILE",
      .help = "Write what happens to this file as it happens, one JSON object a line."},

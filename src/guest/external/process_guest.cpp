@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
 #include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
@@ -321,7 +322,7 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
 Result<Machine> open_process_machine(std::string_view uri, std::string_view words) {
     MIGRATE_ASSIGN(const ProcessSpec spec, parse_process(uri, words));
     auto machine = open_spec(uri, spec);
-    if (!machine) return std::move(machine).error().with_context(uri).as(ErrorKind::kUsage);
+    if (!machine) return as_refusal(std::move(machine).error().with_context(uri));
     return machine;
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
 #include "guest/clock.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/undo_commands.hpp"
@@ -65,7 +66,7 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
 Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words) {
     MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words));
     auto machine = open_machine_at(uri, address);
-    if (!machine) return std::move(machine).error().with_context(uri).as(ErrorKind::kUsage);
+    if (!machine) return as_refusal(std::move(machine).error().with_context(uri));
     return machine;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "base/outcome.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
@@ -181,7 +182,7 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
 Result<Destination> open_qemu_destination(std::string_view uri, std::string_view words) {
     MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words));
     auto destination = open_destination_at(uri, address);
-    if (!destination) return std::move(destination).error().with_context(uri).as(ErrorKind::kUsage);
+    if (!destination) return as_refusal(std::move(destination).error().with_context(uri));
     return destination;
 }
 

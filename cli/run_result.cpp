@@ -1,0 +1,164 @@
+#include "cli/run_result.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/result_write.hpp"
+
+namespace migrate::cli {
+namespace {
+
+using engine::GuestOwner;
+using engine::MigrationStatus;
+using engine::Report;
+
+std::string_view side_name(Side side) { return side == Side::kSend ? "send" : "recv"; }
+
+// Before a session a guest is where it was.
+GuestOwner owner_before_session(const Settings& settings) {
+    if (settings.side() == Side::kRecv) return GuestOwner::kNone;
+    const std::string& source = settings.get<"source">();
+    const bool runs = source.starts_with("workload:") || source.starts_with("qemu:") ||
+                      source.starts_with("pid:");
+    return runs ? GuestOwner::kSource : GuestOwner::kNone;
+}
+
+// On a journey every other leg goes the other way; its source is the destination of the command.
+GuestOwner owner_for(Side side, const Report& report) {
+    if (report.side == side_name(side)) return report.guest_owner;
+    if (report.guest_owner == GuestOwner::kSource) return GuestOwner::kDestination;
+    if (report.guest_owner == GuestOwner::kDestination) return GuestOwner::kSource;
+    return report.guest_owner;
+}
+
+// A migration, or the next leg of a journey, that did not come to have a session.
+Report unstarted(const Settings& settings, const std::vector<Report>& reports) {
+    Report report;
+    const bool sends = settings.side() == Side::kSend;
+    report.side = side_name(settings.side());
+    report.memory = sends ? settings.get<"source">() : settings.get<"sink">();
+    report.guest_owner = owner_before_session(settings);
+    if (reports.empty()) return report;
+    report.side = reports.back().side == "send" ? "recv" : "send";
+    report.leg = reports.back().leg + 1;
+    report.guest_owner = GuestOwner::kSource;
+    return report;
+}
+
+std::string statistics(const Settings& settings, const std::vector<Report>& reports) {
+    return settings.get<"repeat">() != 0 ? to_json(reports) : to_json(reports.back());
+}
+
+}  // namespace
+
+Result<RunFiles> open_run_files(const Settings& settings) {
+    if (settings.side() == Side::kRecv) {
+        MIGRATE_TRY(remove_old_file("port", settings.get<"port-file">()));
+    }
+    std::vector<Report> begins{unstarted(settings, {})};
+    begins.back().status = MigrationStatus::kSetup;
+    RunFiles files;
+    MIGRATE_ASSIGN(files.stats, OutputFile::open("stats", settings.get<"stats">(),
+                                                 statistics(settings, begins)));
+    const std::string& events = settings.get<"events">();
+    if (events.empty()) {
+        files.events = std::make_unique<engine::EventLog>();
+    } else {
+        MIGRATE_ASSIGN(files.events, engine::EventLog::open(events));
+    }
+    return files;
+}
+
+RunResult::RunResult(const Settings& settings, Console console)
+    : settings_(settings), console_(console), events_(std::make_unique<engine::EventLog>()) {}
+
+void RunResult::adopt(RunFiles files) {
+    stats_ = std::move(files.stats);
+    events_ = std::move(files.events);
+}
+
+void RunResult::guest_fared(const Status& checked) {
+    if (checked) return;
+    guest_ = checked;
+    last().status = MigrationStatus::kFailed;
+    last().outcome = Outcome::kFailed;
+    last().error_desc = checked.error().message();
+}
+
+void RunResult::note(std::string_view key, const Status& status) {
+    if (status) return;
+    console_.report(status.error());
+    notes_.emplace_back(key, status.error().message());
+}
+
+// A run that ended without a session, or between two legs, gets a report for what did not begin.
+Status RunResult::settle(Status status) {
+    const bool leg_missing =
+        !status && guest_ && has_report() && last().outcome == Outcome::kCompleted;
+    if (has_report() && !leg_missing) return status;
+    if (!status) {
+        const Stage stage = has_report() ? Stage::kBeforePages : Stage::kBeforeSession;
+        status = settled(std::move(status).error(), stage);
+    }
+    Report report = unstarted(settings_, reports_);
+    report.outcome = outcome_of(status);
+    report.status = engine::final_status_of(*report.outcome);
+    if (!status) report.error_desc = status.error().message();
+    engine::emit_end(*events_, status, report.guest_owner);
+    reports_.push_back(std::move(report));
+    return status;
+}
+
+int RunResult::conclude(Status status) {
+    status = settle(std::move(status));
+    note("stats-error", write_result(std::move(stats_), statistics(settings_, reports_)));
+    std::string reason;
+    for (const Status* one : {&guest_, &status}) {
+        if (*one) continue;
+        console_.report(one->error());
+        reason += (reason.empty() ? "" : "; ") + one->error().message();
+    }
+    const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
+    console_.last_line(json_line(outcome, reason, reports_.back()));
+    return exit_code_of(outcome);
+}
+
+int RunResult::leave_at_once(std::string_view signal, std::optional<Report> report) const {
+    if (!report) {
+        report = unstarted(settings_, {});
+        report->guest_owner = GuestOwner::kUnknown;
+    }
+    const GuestOwner owner = report->guest_owner;
+    const Outcome outcome = owner == GuestOwner::kUnknown       ? Outcome::kOwnerUnknown
+                            : owner == GuestOwner::kDestination ? Outcome::kCompleted
+                                                                : Outcome::kCancelled;
+    report->status = engine::final_status_of(outcome);
+    const std::string reason = fmt::format("{} again: leaving at once", signal);
+    console_.warn(reason);
+    console_.last_line(json_line(outcome, reason, *report));
+    return exit_code_of(outcome);
+}
+
+std::string RunResult::json_line(Outcome outcome, const std::string& reason,
+                                 const Report& report) const {
+    nlohmann::ordered_json line = {{"outcome", name_of(outcome)},
+                                   {"exit-code", exit_code_of(outcome)},
+                                   {"reason", reason},
+                                   {"guest-owner", name_of(owner_for(settings_.side(), report))},
+                                   {"side", side_name(settings_.side())},
+                                   {"status", name_of(report.status)},
+                                   {"total-time", engine::whole_ms(report.total_time)},
+                                   {"setup-time", engine::whole_ms(report.setup_time)}};
+    if (report.has_downtime()) line["downtime"] = engine::whole_ms(report.downtime.total);
+    line["transferred"] = report.transferred;
+    line["pages"] = report.pages.total();
+    if (report.leg != 0) line["leg"] = report.leg;
+    for (const auto& [key, message] : notes_) line[key] = message;
+    return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+int conclude_wrong_usage(const Settings& settings, const Error& error) {
+    // Without its files: a wrong command line may name any file as one of them.
+    return RunResult(settings).conclude(error);
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,81 @@
+// How a run of `migrate send` or `migrate recv` ended: a word, an exit code and what they mean, in
+// one table. Exit codes, the JSON line, events, statistics, FAILURE frames, help and documents take
+// them from here. Invariant: words and codes never change their meaning.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace migrate {
+
+enum class Outcome {
+    kCompleted,
+    kFailed,
+    kUsage,
+    kRefused,
+    kCancelled,
+    kNotConverged,
+    kOwnerUnknown
+};
+
+struct OutcomeRow {
+    Outcome outcome = Outcome::kFailed;
+    int exit_code = 0;
+    std::string_view word;
+    std::string_view meaning;  // for users: sentences
+};
+
+inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
+    {Outcome::kCompleted, 0, "completed", "Everything arrived. A guest is at the destination."},
+    {Outcome::kFailed, 1, "failed",
+     "The network, the peer, a device or this host failed: a connection could not be made or was "
+     "lost, a timeout passed, or an error came once pages moved. A guest is at the source, unless "
+     "guest-owner says otherwise."},
+    {Outcome::kUsage, 2, "usage",
+     "The command line, the configuration or a file that it names is wrong. Nothing was moved."},
+    {Outcome::kRefused, 3, "refused",
+     "This side or the peer declined before a page moved: a requirement is not met, the two sides "
+     "do not fit, or the receiver is busy. The guest is as it was at the source."},
+    {Outcome::kCancelled, 4, "cancelled",
+     "A user cancelled, here or at the peer: by a signal or by migrate_cancel. A guest is at the "
+     "source."},
+    {Outcome::kNotConverged, 5, "not-converged",
+     "The guest writes faster than its limits allow to send: stall-limit or a deadline that "
+     "cancels "
+     "has passed. The guest is at the source."},
+    {Outcome::kOwnerUnknown, 6, "owner-unknown",
+     "It cannot be known which side has the guest: the handover was not confirmed. The source "
+     "keeps "
+     "its guest paused. Look at both hosts before you run it on either."},
+});
+
+const OutcomeRow& row_of(Outcome outcome);
+inline std::string_view name_of(Outcome outcome) { return row_of(outcome).word; }
+inline int exit_code_of(Outcome outcome) { return row_of(outcome).exit_code; }
+// Nothing for a word that this program does not know.
+std::optional<Outcome> outcome_from_word(std::string_view word);
+
+Outcome outcome_of(const Error& error);
+inline Outcome outcome_of(const Status& status) {
+    return status ? Outcome::kCompleted : outcome_of(status.error());
+}
+
+// How far a session is, as far as it decides what an error means.
+enum class Stage {
+    kBeforeSession,  // options may still turn out to be wrong
+    kBeforePages,    // no page moved, and none can
+    kPagesMayMove,   // the sender may send pages (receiver only)
+    kPagesMove,      // the first round has begun
+};
+
+// The error with the kind that is right at this stage. What this side cannot do before a page can
+// move is a refusal; later there is none. Nothing that a session says is wrong usage.
+Error settled(Error error, Stage stage);
+// The error of a check that comes before the session, and in which no network takes part: a
+// refusal, unless it is wrong usage or a cancellation.
+Error as_refusal(Error error);
+
+}  // namespace migrate
