@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/catching.hpp"
 #include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
 #include "cli/probe.hpp"
@@ -28,9 +29,7 @@ std::string probe(migrate::cli::ProbeFormat format) {
     return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+migrate::Result<int> run(int argc, char** argv) {
     using namespace migrate;
     const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
     Result<cli::CommandLine> line = cli::parse_command_line(arguments.subspan(argc > 0 ? 1 : 0));
@@ -50,4 +49,16 @@ int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);
     return line->command == cli::Command::kSend ? cli::run_send(line->settings)
                                                 : cli::run_recv(line->settings);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const migrate::Result<int> code = migrate::catching("migrate", [&] { return run(argc, argv); });
+    if (code) return *code;
+    // Without fmt, which may be what failed.
+    static_cast<void>(std::fputs("migrate: error: ", stderr));
+    static_cast<void>(std::fputs(code.error().message().c_str(), stderr));
+    static_cast<void>(std::fputs("\n", stderr));
+    return migrate::cli::kExitFailed;
 }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/output_file.hpp"
@@ -43,15 +44,21 @@ int run_to_end(Session& session, const Settings& settings, const Signals& signal
     const Status status =
         Runner<Session>(session, signals, make_progress(settings)).run(thread_name);
     engine::Report report = session.report();
-    const std::string text = to_text(report);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    // What cannot be told, for want of memory, does not keep the rest from being done.
+    const Status told = catching("the report", [&]() -> Status {
+        const std::string text = to_text(report);
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        std::fflush(stdout);
+        return {};
+    });
+    if (!told) report_error(told.error());
     guest::Guest* guest = guest_left_here();
     Status guest_fared;
     if (guest != nullptr && guest->lives_here() && guest->running() && report.guest) {
-        guest_fared = run_guest_on(*guest, settings, signals, report);
+        guest_fared = catching("the guest's check",
+                               [&] { return run_guest_on(*guest, settings, signals, report); });
     }
-    const Status written = stats.write(to_json(report));
+    const Status written = catching("option stats", [&] { return stats.write(to_json(report)); });
     if (!written) report_error(written.error());
     if (!guest_fared) report_error(guest_fared.error());
     if (!status) {
@@ -60,7 +67,7 @@ int run_to_end(Session& session, const Settings& settings, const Signals& signal
         // about.
         return code == kExitUsage ? kExitFailed : code;
     }
-    return written && guest_fared ? kExitDone : kExitFailed;
+    return told && written && guest_fared ? kExitDone : kExitFailed;
 }
 
 Result<int> send(const Settings& settings) {
@@ -126,14 +133,16 @@ Result<int> recv(const Settings& settings) {
 int run_send(const Settings& settings) {
     set_log_level(settings.get<"log-level">());
     const bool repeats = settings.get<"repeat">() != 0;
-    const Result<int> code = repeats ? send_there_and_back(settings) : send(settings);
+    const Result<int> code =
+        catching("send", [&] { return repeats ? send_there_and_back(settings) : send(settings); });
     return code ? *code : report_error(code.error());
 }
 
 int run_recv(const Settings& settings) {
     set_log_level(settings.get<"log-level">());
     const bool repeats = settings.get<"repeat">() != 0;
-    const Result<int> code = repeats ? recv_there_and_back(settings) : recv(settings);
+    const Result<int> code =
+        catching("recv", [&] { return repeats ? recv_there_and_back(settings) : recv(settings); });
     return code ? *code : report_error(code.error());
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/catching.hpp"
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
 #include "cli/progress.hpp"
@@ -45,17 +46,23 @@ class Runner {
 
     Status run(const std::string& thread_name) {
         UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!ended) return Error::system("create an eventfd", errno);
+        if (!ended) return session_.fail(Error::system("create an eventfd", errno));
         Status result;
         Cancellation unused;
-        SessionThread thread(thread_name, session_.thread_times(), unused, [&]() -> Status {
-            result = session_.run();
+        const auto work = [&]() -> Status {
+            // Whatever becomes of it: nobody else says that it has ended.
+            result = catching(thread_name, [this] { return session_.run(); });
             const std::uint64_t one = 1;
             [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
             return {};
-        });
-        const Status waited = wait(ended.get());
-        thread.join();
+        };
+        Result<SessionThread> thread =
+            SessionThread::start(thread_name, session_.thread_times(), unused, work);
+        if (!thread) return session_.fail(std::move(thread).error());
+        const Status waited = catching("wait for the migration", [&] { return wait(ended.get()); });
+        // The text is short enough to need no memory.
+        if (!waited) session_.cancel("cannot wait");
+        thread->join();
         progress_.finish();
         MIGRATE_TRY(waited);
         return result;
@@ -68,14 +75,14 @@ class Runner {
                                          pollfd{signals_.fd(), POLLIN, 0}};
             const int ready = ::poll(polled.data(), polled.size(),
                                      static_cast<int>(progress_.interval().count()));
-            if (ready < 0 && errno != EINTR) {
-                Status failed = Error::system("wait for the migration", errno);
-                session_.cancel("the program cannot wait");
-                return failed;
-            }
+            if (ready < 0 && errno != EINTR) return Error::system("wait for the migration", errno);
             if (polled[0].revents != 0) return {};
             if (polled[1].revents != 0) interrupt();
-            progress_.update(session_.report());
+            // Progress that finds no memory is not shown; the session goes on.
+            static_cast<void>(catching("progress", [this]() -> Status {
+                progress_.update(session_.report());
+                return {};
+            }));
         }
     }
 
@@ -86,7 +93,12 @@ class Runner {
             ::_exit(kExitFailed);
         }
         interrupted_by_ = name;
-        session_.cancel(fmt::format("{} received", name));
+        const Status cancelled = catching("cancel", [&]() -> Status {
+            session_.cancel(fmt::format("{} received", name));
+            return {};
+        });
+        // Short enough to need no memory.
+        if (!cancelled) session_.cancel("interrupted");
     }
 
     Session& session_;

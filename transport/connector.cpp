@@ -9,8 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 
+#include "base/thread.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/socket.hpp"
 
@@ -26,6 +26,16 @@ struct Resolution {
     int error = 0;                         // guarded by mutex
     std::vector<tcp::endpoint> endpoints;  // guarded by mutex
 };
+
+void finish(Resolution& resolution, int error, std::vector<tcp::endpoint> endpoints) {
+    {
+        const std::scoped_lock lock(resolution.mutex);
+        resolution.ready = true;
+        resolution.error = error;
+        resolution.endpoints = std::move(endpoints);
+    }
+    resolution.done.notify_all();
+}
 
 void resolve_blocking(const Address& address, Resolution& into) {
     addrinfo hints{};
@@ -43,13 +53,18 @@ void resolve_blocking(const Address& address, Resolution& into) {
         endpoints.push_back(endpoint);
     }
     if (list != nullptr) ::freeaddrinfo(list);
-    {
-        const std::scoped_lock lock(into.mutex);
-        into.ready = true;
-        into.error = error;
-        into.endpoints = std::move(endpoints);
-    }
-    into.done.notify_all();
+    finish(into, error, std::move(endpoints));
+}
+
+Result<Thread> start_resolver(const Address& address,
+                              const std::shared_ptr<Resolution>& resolution) {
+    return Thread::start(
+        "resolver",
+        [address, resolution](const std::stop_token&) -> Status {
+            resolve_blocking(address, *resolution);
+            return {};
+        },
+        [resolution](const Error&) { finish(*resolution, EAI_MEMORY, {}); });
 }
 
 // getaddrinfo() can neither be cancelled nor given a deadline, so it runs on a thread that is left
@@ -62,7 +77,8 @@ Result<std::vector<tcp::endpoint>> resolve(const Address& address,
     if (!error) return std::vector{tcp::endpoint(numeric, address.port)};
 
     auto resolution = std::make_shared<Resolution>();
-    std::thread([address, resolution] { resolve_blocking(address, *resolution); }).detach();
+    MIGRATE_ASSIGN(Thread resolver, start_resolver(address, resolution));
+    resolver.detach();
     std::unique_lock lock(resolution->mutex);
     if (!resolution->done.wait_for(lock, stop, timeout, [&] { return resolution->ready; })) {
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");

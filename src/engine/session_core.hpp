@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <string>
 
@@ -19,6 +20,12 @@ class SessionCore {
   public:
     // `events` outlives it.
     explicit SessionCore(EventLog& events) : events_(events) {}
+
+    // A whole session on the calling thread: `migrate`, `settle` with what became of it, and the
+    // last state; what settle returned. An exception is an Error, wherever it comes from. `settle`
+    // may be called again if one left it.
+    Status run(const std::function<Status()>& migrate,
+               const std::function<Status(Status)>& settle) noexcept;
 
     Cancellation& cancellation() { return cancellation_; }
     bool stopped() const { return cancellation_.stopped(); }
@@ -38,13 +45,13 @@ class SessionCore {
     // The session's outcome once its threads have ended: the first error, whichever had it, or
     // success.
     Status outcome() const;
-    // The last state, and the end of total-time.
-    void conclude(const Status& status);
-
     // Any thread. What is known so far: status, error, times, threads.
     void fill(Report& report) const;
 
   private:
+    // The last state, and the end of total-time.
+    void conclude(const Status& status) noexcept;
+
     EventLog& events_;
     Cancellation cancellation_;
     ThreadTimes times_;
