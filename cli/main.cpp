@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/blocking_call.hpp"
+#include "base/catching.hpp"
 #include "base/descriptors.hpp"
 #include "base/outcome.hpp"
 #include "base/output.hpp"
@@ -80,8 +81,19 @@ int main(int argc, char** argv) {
     using namespace migrate;
     const Status adopted = adopt_descriptors();
     const auto arguments = std::span<const char* const>(argv, static_cast<std::size_t>(argc));
-    const int code =
-        adopted ? run(arguments.subspan(argc > 0 ? 1 : 0)) : cli::report_error(adopted.error());
+    const Result<int> ran = catching("migrate", [&]() -> Result<int> {
+        return adopted ? run(arguments.subspan(argc > 0 ? 1 : 0))
+                       : cli::report_error(adopted.error());
+    });
+    int code = exit_code_of(Outcome::kFailed);
+    if (ran) {
+        code = *ran;
+    } else {
+        // Without fmt, which may be what failed.
+        output::to_stderr("migrate: error: ", Importance::kImportant);
+        output::to_stderr(ran.error().message(), Importance::kImportant);
+        output::to_stderr("\n", Importance::kImportant);
+    }
     output::flush();
     // A thread that still fills memory, say, uses what static destructors take away.
     if (calls_left_behind()) ::_exit(code);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/qmp_commands.hpp"
@@ -38,11 +39,17 @@ Status run_to_end(Session& session, const Settings& settings, const Signals& sig
     Status status =
         Runner<Session>(session, signals, make_progress(settings), leave).run(thread_name);
     result.add(session.report());
-    result.console().say(to_text(result.last()));
+    // A report that finds no memory does not keep the rest from being done.
+    const Status told = catching("the report", [&]() -> Status {
+        result.console().say(to_text(result.last()));
+        return {};
+    });
+    if (!told) result.console().report(told.error());
     guest::Guest* guest = guest_left_here();
     if (guest != nullptr && guest->lives_here() && guest->running() && result.last().guest) {
-        result.guest_fared(
-            run_guest_on(*guest, settings, signals, result.console(), result.last()));
+        result.guest_fared(catching("the guest's check", [&] {
+            return run_guest_on(*guest, settings, signals, result.console(), result.last());
+        }));
     }
     return status;
 }
@@ -109,7 +116,8 @@ Status recv(const Settings& settings, RunResult& result) {
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
     set_log_level(settings.get<"log-level">());
     auto result = std::make_unique<RunResult>(settings);
-    Status status = body(settings, *result);
+    Status status = catching(settings.side() == Side::kSend ? "send" : "recv",
+                             [&] { return body(settings, *result); });
     const int code = result->conclude(std::move(status));
     // A call that was left behind may still use it.
     if (calls_left_behind()) static_cast<void>(result.release());

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/blocking_call.hpp"
+#include "base/catching.hpp"
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
 #include "cli/output_file.hpp"
@@ -71,18 +72,25 @@ class Runner {
 
     Status run(const std::string& thread_name) {
         UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!ended) return Error::system("create an eventfd", errno);
+        if (!ended) return session_.fail(Error::system("create an eventfd", errno));
         Status result;
         Cancellation unused;
-        SessionThread thread(thread_name, session_.thread_times(), unused, [&]() -> Status {
-            result = session_.run();
+        const auto work = [&]() -> Status {
+            // Whatever becomes of it: nobody else says that it has ended.
+            result = catching(thread_name, [this] { return session_.run(); });
             const std::uint64_t one = 1;
             [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
             return {};
-        });
+        };
+        Result<SessionThread> thread =
+            SessionThread::start(thread_name, session_.thread_times(), unused, work);
+        if (!thread) return session_.fail(std::move(thread).error());
         signals_.on_second(leave_);
-        wait(ended.get());
-        thread.join();
+        const Status waited = catching("wait for the migration", [&] { return wait(ended.get()); });
+        // The session is cancelled, which is then the reason, unless it is too late. The text is
+        // short enough to need no memory.
+        if (!waited) session_.cancel("cannot wait");
+        thread->join();
         signals_.on_second({});
         if (!interrupted_by_.empty()) static_cast<void>(signals_.take());
         progress_.finish();
@@ -90,8 +98,7 @@ class Runner {
     }
 
   private:
-    // If it cannot wait, the session is cancelled, which is then the reason, unless it is too late.
-    void wait(int ended) {
+    Status wait(int ended) {
         while (true) {
             std::array<pollfd, 2> polled{
                 pollfd{ended, POLLIN, 0},
@@ -99,20 +106,26 @@ class Runner {
                 pollfd{interrupted_by_.empty() ? signals_.fd() : -1, POLLIN, 0}};
             const int ready = ::poll(polled.data(), polled.size(),
                                      static_cast<int>(progress_.interval().count()));
-            if (ready < 0 && errno != EINTR) {
-                session_.cancel(Error::system("wait for the migration", errno).message());
-                return;
-            }
-            if (polled[0].revents != 0) return;
+            if (ready < 0 && errno != EINTR) return Error::system("wait for the migration", errno);
+            if (polled[0].revents != 0) return {};
             if (polled[1].revents != 0) interrupt();
-            progress_.update(session_.report());
+            // Progress that finds no memory is not shown; the session goes on.
+            static_cast<void>(catching("progress", [this]() -> Status {
+                progress_.update(session_.report());
+                return {};
+            }));
         }
     }
 
     // A second signal leaves at once (signals.hpp).
     void interrupt() {
         interrupted_by_ = signals_.received();
-        session_.cancel(fmt::format("{} received", interrupted_by_));
+        const Status cancelled = catching("cancel", [&]() -> Status {
+            session_.cancel(fmt::format("{} received", interrupted_by_));
+            return {};
+        });
+        // Short enough to need no memory.
+        if (!cancelled) session_.cancel("interrupted");
     }
 
     Session& session_;

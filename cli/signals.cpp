@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 
 #include "base/fd.hpp"
 #include "base/outcome.hpp"
@@ -92,7 +91,7 @@ struct Signals::State {
     std::string_view name;   // of the first that was not taken; guarded by mutex
     Clock::time_point when;  // guarded by mutex
     Leave leave;             // guarded by mutex
-    std::thread thread;
+    Thread thread;
 };
 
 void Signals::State::arrived_one(int number) {
@@ -112,7 +111,6 @@ void Signals::State::arrived_one(int number) {
 }
 
 void Signals::State::run() {
-    name_this_thread("signals");
     while (true) {
         std::array<pollfd, 2> polled{pollfd{signals.get(), POLLIN, 0},
                                      pollfd{quit.get(), POLLIN, 0}};
@@ -135,12 +133,14 @@ Result<Signals> Signals::create(Second second) {
     state->arrived.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     state->quit.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!state->arrived || !state->quit) return Error::system("create an eventfd", errno);
-    try {
-        const SignalsBlocked blocked;
-        state->thread = std::thread([raw = state.get()] { raw->run(); });
-    } catch (const std::exception& exception) {
-        return make_error("cannot start the thread that takes signals: {}", exception.what());
-    }
+    const SignalsBlocked blocked;
+    MIGRATE_ASSIGN(state->thread, Thread::start(
+                                      "signals",
+                                      [raw = state.get()](const std::stop_token&) -> Status {
+                                          raw->run();
+                                          return {};
+                                      },
+                                      [](const Error&) {}));
     return Signals(std::move(state));
 }
 

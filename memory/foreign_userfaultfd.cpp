@@ -24,6 +24,7 @@
 #include "base/descriptors.hpp"
 #include "base/fd_passing.hpp"
 #include "base/raw_syscall.hpp"
+#include "base/thread.hpp"
 #include "memory/remote_call.hpp"
 
 namespace migrate::memory {
@@ -107,8 +108,9 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     return answer;
 }
 
+// An exception, which would go on in the parent's functions, ends the child.
 [[noreturn]] void help(int socket, pid_t pid, int pidfd, std::uint64_t gate,
-                       std::span<const int> left) {
+                       std::span<const int> left) noexcept {
     // Ends by itself; a terminal's Ctrl-C must not end it half-way.
     sigset_t all;
     ::sigfillset(&all);
@@ -207,7 +209,7 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     const UniqueFd ours(pair[0]);
     UniqueFd theirs(pair[1]);
     const pid_t helper = ::fork();
-    if (helper < 0) return Error::system("start the helper that attaches", errno);
+    if (helper < 0) return start_error("the helper that attaches", errno);
     if (helper == 0) help(theirs.get(), pid, pidfd.get(), gate, left);
     theirs.reset();
     std::optional<Received> received = receive(ours.get());
@@ -228,7 +230,7 @@ Status probe_foreign_userfaultfd() {
     UniqueFd gate(pair[0]);
     UniqueFd opener(pair[1]);
     const pid_t child = ::fork();
-    if (child < 0) return Error::system("start a process to try it on", errno);
+    if (child < 0) return start_error("a process to try it on", errno);
     if (child == 0) {
         // Blocks in a system call until the parent closes its end.
         keep_only(std::array{gate.get()});

@@ -5,8 +5,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
 
+#include "base/catching.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::memory {
@@ -18,11 +18,13 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
     std::mutex mutex;
     std::optional<Error> error;        // guarded by mutex
     std::uint64_t error_page = pages;  // guarded by mutex
-    const auto run = [&] {
+    const auto run = [&](const std::stop_token&) -> Status {
         for (;;) {
             const std::uint64_t first = next.fetch_add(piece_pages, std::memory_order_relaxed);
-            if (first >= pages) return;
-            Status status = work({first, std::min(piece_pages, pages - first)});
+            if (first >= pages) return {};
+            Status status = catching(name, [&] {
+                return work({first, std::min(piece_pages, pages - first)});
+            });
             if (status) continue;
             // Pieces go out in order: all that lie before this one have been begun.
             next.store(pages, std::memory_order_relaxed);
@@ -33,15 +35,13 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
         }
     };
     {
-        std::vector<std::jthread> threads;
         const std::uint64_t pieces = (pages + piece_pages - 1) / piece_pages;
         const std::uint64_t wanted = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
-        for (std::uint64_t i = 0; i < std::min(wanted, pieces); ++i) {
-            threads.emplace_back([&run, name, i] {
-                name_this_thread(fmt::format("{}_{}", name, i));
-                run();
-            });
-        }
+        const std::uint64_t helpers = std::min(wanted, std::max<std::uint64_t>(pieces, 1)) - 1;
+        // All errors are those of pieces: a helper that cannot begin leaves them to the others.
+        const auto working = start_helpers(std::string(name), static_cast<unsigned>(helpers), run,
+                                           [](const Error&) {});
+        static_cast<void>(run({}));
     }
     if (error) return *std::move(error);
     return {};

@@ -13,8 +13,9 @@ namespace migrate::memory {
 
 // The pages may be any numbered things: with `piece_pages` 1, entries of a list.
 // Calls `work` once for each piece of `piece_pages` (the last may be shorter) of the pages
-// [0, pages), on 2 to 16 threads called `name`_0, …, as many as there are CPUs. After an error no
-// piece is begun that lies behind it.
+// [0, pages), on the calling thread and 1 to 15 helpers called `name`_1, …, as many threads as
+// there are CPUs; fewer where the system has no room for more. After an error, or an exception,
+// which is one, no piece is begun that lies behind it.
 Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t piece_pages,
                       const std::function<Status(PageRange)>& work);
 

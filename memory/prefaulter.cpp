@@ -6,9 +6,9 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
-#include <thread>
 #include <vector>
 
+#include "base/catching.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::memory {
@@ -56,7 +56,7 @@ struct Prefaulter::State {
     std::condition_variable helper_left;
     Job* open_jobs =
         nullptr;  // an intrusive list, so that a job costs no allocation; guarded by mutex
-    std::vector<std::jthread> helpers;
+    std::vector<Thread> helpers;
 
     void add(Job& job);
     void remove(Job& job);
@@ -87,7 +87,8 @@ std::optional<Error> Prefaulter::State::work_on(Job& job) const {
     for (;;) {
         const std::size_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
         if (piece >= job.pieces.size()) return std::nullopt;
-        Status status = sink.prefault(job.region, job.pieces[piece]);
+        Status status =
+            catching("prefault", [&] { return sink.prefault(job.region, job.pieces[piece]); });
         if (status) continue;
         job.next_piece.store(job.pieces.size(), std::memory_order_relaxed);
         return std::move(status).error();
@@ -120,18 +121,27 @@ Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_hel
         };
     }
     state_ = std::make_unique<State>(sink);
+    state_->helpers.reserve(helpers);
     for (unsigned i = 0; i < helpers; ++i) {
-        state_->helpers.emplace_back(
-            [state = state_.get(), run_helper, i](const std::stop_token& stop) {
-                run_helper(fmt::format("prefault_{}", i), [&] { state->help(stop); });
-            });
+        const std::string name = fmt::format("prefault_{}", i);
+        Result<Thread> helper = Thread::start(
+            name,
+            [state = state_.get(), run_helper, name](const std::stop_token& stop) -> Status {
+                run_helper(name, [&] { state->help(stop); });
+                return {};
+            },
+            // One that cannot begin is missed by none: its caller has work_on() do all.
+            [](const Error&) {});
+        if (!helper) break;
+        state_->helpers.push_back(*std::move(helper));
     }
+    if (state_->helpers.empty()) state_.reset();
 }
 
 Prefaulter::~Prefaulter() {
     if (!state_) return;
-    for (std::jthread& helper : state_->helpers) helper.request_stop();
-    for (std::jthread& helper : state_->helpers) helper.join();
+    for (Thread& helper : state_->helpers) helper.request_stop();
+    for (Thread& helper : state_->helpers) helper.join();
 }
 
 Status Prefaulter::populate(RegionId region, std::span<const PageRange> ranges) {

@@ -19,8 +19,8 @@ class Prefaulter {
     // What a helper does around its work: it is given its name and the work, and runs the work.
     using RunHelper = std::function<void(const std::string& name, const std::function<void()>&)>;
 
-    // `helpers` threads beside the callers; 0 makes populate() a plain sink.prefault(). Without
-    // `run_helper` they are only named.
+    // `helpers` threads beside the callers, or as many as the system has room for; 0 makes
+    // populate() a plain sink.prefault(). Without `run_helper` they are only named.
     Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_helper = {});
     ~Prefaulter();
     Prefaulter(const Prefaulter&) = delete;

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
-#include <thread>
 
+#include "base/catching.hpp"
 #include "base/thread.hpp"
 #include "memory/fault_guard.hpp"
 
@@ -71,14 +71,19 @@ class DigestJob {
         }
     }
 
-    void work() {
+    // An Error is for fail().
+    Status work() {
         std::vector<Digest> sums(sums_.size());
-        Status status = digest_chunks(sums);
+        MIGRATE_TRY(digest_chunks(sums));
         const std::scoped_lock lock(mutex_);
         for (std::size_t i = 0; i < sums.size(); ++i) sums_[i] += sums[i];
-        if (status) return;
+        return {};
+    }
+    // Ends the others' work, too.
+    void fail(Error error) {
         next_.store(chunks_, std::memory_order_relaxed);
-        if (!error_) error_ = std::move(status).error();
+        const std::scoped_lock lock(mutex_);
+        if (!error_) error_ = std::move(error);
     }
 
     // After every work() returned.
@@ -137,14 +142,11 @@ Result<std::vector<Digest>> digest_all(const Memory& memory, unsigned threads,
                                        std::stop_token stop) {
     DigestJob<Memory> job(memory, std::move(stop));
     {
-        std::vector<std::jthread> helpers;
-        for (unsigned i = 1; i < threads; ++i) {
-            helpers.emplace_back([&job, i] {
-                name_this_thread(fmt::format("digest_{}", i));
-                job.work();
-            });
-        }
-        job.work();
+        const auto fail = [&job](Error error) { job.fail(std::move(error)); };
+        const auto helpers = start_helpers(
+            "digest", threads - 1, [&job](const std::stop_token&) { return job.work(); }, fail);
+        Status own = catching("the digest", [&job] { return job.work(); });
+        if (!own) fail(std::move(own).error());
     }
     return job.result();
 }

@@ -19,12 +19,7 @@ Result<std::unique_ptr<ControlChannel>> ControlChannel::create(Socket socket) {
 }
 
 Status ControlChannel::send(FrameType type, std::string_view body) {
-    const std::string frame = encode_frame(type, body);
-    const std::scoped_lock lock(send_mutex_);
-    Status sent = socket_.send(std::as_bytes(std::span(frame)));
-    if (!sent) return std::move(sent).error().with_context("main channel");
-    last_sent_.store(Clock::now(), std::memory_order_relaxed);
-    return {};
+    return send(type, std::as_bytes(std::span(body)), {});
 }
 
 Status ControlChannel::send(FrameType type, std::span<const std::byte> first,
@@ -34,10 +29,34 @@ Status ControlChannel::send(FrameType type, std::span<const std::byte> first,
                                iovec{const_cast<std::byte*>(first.data()), first.size()},
                                iovec{const_cast<std::byte*>(second.data()), second.size()}};
     const std::scoped_lock lock(send_mutex_);
+    return send_parts(parts);
+}
+
+// Called with send_mutex_ held.
+Status ControlChannel::send_parts(std::span<iovec> parts) {
+    if (cut_off_) {
+        return Error(ErrorKind::kLostConnection, "main channel: the frame before was cut off");
+    }
+    cut_off_ = true;
     Status sent = socket_.send(parts);
     if (!sent) return std::move(sent).error().with_context("main channel");
+    cut_off_ = false;
     last_sent_.store(Clock::now(), std::memory_order_relaxed);
     return {};
+}
+
+Status ControlChannel::send_if_idle(FrameType type) {
+    const std::unique_lock lock(send_mutex_, std::try_to_lock);
+    pollfd polled{socket_.fd(), POLLOUT, 0};
+    if (!lock || ::poll(&polled, 1, 0) <= 0) return {};
+    auto header = encode_frame_header(type, 0);
+    iovec part{header.data(), header.size()};
+    return send_parts(std::span(&part, 1));
+}
+
+bool ControlChannel::has_input() const {
+    pollfd polled{socket_.fd(), POLLIN, 0};
+    return ::poll(&polled, 1, 0) > 0;
 }
 
 Status ControlChannel::send_last(FrameType type, std::string_view body,

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,8 @@ class ControlChannel {
 
     static Result<std::unique_ptr<ControlChannel>> create(Socket socket);
 
+    // Waits for a peer without room as Socket does. After one that failed in mid-frame nothing more
+    // can be sent: kLostConnection.
     Status send(FrameType type, std::string_view body);
     // The same of a body in two parts, which are not copied together.
     Status send(FrameType type, std::span<const std::byte> first,
@@ -31,6 +34,9 @@ class ControlChannel {
     // Sends bytes as they are: the sender's first words, hello and OFFER in one write, so that a
     // receiver that refuses the hello has read the offer too and can close without a reset.
     Status send_raw(std::span<const std::byte> bytes) { return socket_.send(bytes); }
+    // Sends the empty frame, unless another is being sent or there is no room: what the peer has
+    // yet to read says as much.
+    Status send_if_idle(FrameType type);
     // Sends a frame after which this side sends nothing more, and waits up to `linger` for the peer
     // to close, so that our own close cannot overtake the frame.
     Status send_last(FrameType type, std::string_view body, std::chrono::milliseconds linger);
@@ -40,6 +46,12 @@ class ControlChannel {
     // Makes the receive() under way, or else the next one, return early. Any thread.
     void wake() const;
     void shutdown() const { socket_.shutdown(); }
+    // See Socket.
+    Status wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
+        return socket_.wait_for_room_while(std::move(goes_on), every);
+    }
+    // Whether receive() would have something to read now: bytes, or the end.
+    bool has_input() const;
 
     // When the last byte came from the peer, and when the last frame was sent to it.
     Clock::time_point last_heard() const { return last_heard_; }
@@ -53,10 +65,12 @@ class ControlChannel {
     ControlChannel(Socket socket, UniqueFd wake_event)
         : socket_(std::move(socket)), wake_event_(std::move(wake_event)) {}
     Status read_available();
+    Status send_parts(std::span<iovec> parts);
 
     Socket socket_;
     UniqueFd wake_event_;
     std::mutex send_mutex_;                        // frames do not mix
+    bool cut_off_ = false;                         // guarded by send_mutex_: in mid-frame
     FrameParser parser_;                           // receiving thread only
     Clock::time_point last_heard_ = Clock::now();  // receiving thread only
     std::atomic<Clock::time_point> last_sent_{Clock::now()};

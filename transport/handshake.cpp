@@ -29,6 +29,9 @@ constexpr std::string_view kOptionalFeatures[] = {kGuestFeature, kDevicesFeature
 constexpr std::size_t kMaxDeviceWords = 1024;
 constexpr std::size_t kMaxOptionText = 64;  // of a journey; a name or a value
 
+constexpr const char* kIoTimeout = "io-timeout";
+constexpr std::uint64_t kMaxIoTimeoutMs = 86'400'000;
+
 // Beyond any timeout there is, and far from where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
 
@@ -50,6 +53,14 @@ Result<std::uint64_t> number(const Json& json, const char* key, std::uint64_t mi
             fmt::format("'{}' is {}; {} to {} are possible here", key, value, min, max));
     }
     return value;
+}
+
+Result<std::optional<std::chrono::milliseconds>> io_timeout_from(const Json& json) {
+    std::optional<std::chrono::milliseconds> timeout;
+    if (!json.contains(kIoTimeout)) return timeout;
+    MIGRATE_ASSIGN(const std::uint64_t ms, number(json, kIoTimeout, 1, kMaxIoTimeoutMs));
+    timeout = std::chrono::milliseconds(ms);
+    return timeout;
 }
 
 // Peers' text ends in logs and terminals: no control characters, no great length, valid UTF-8.
@@ -244,6 +255,7 @@ std::string encode(const Offer& message) {
                            {"return-port", message.journey.return_port},
                            {"options", message.journey.options}};
     }
+    if (message.io_timeout) json[kIoTimeout] = message.io_timeout->count();
     json["features"] = std::move(features);
     return dump(json);
 }
@@ -279,14 +291,17 @@ Result<Offer> decode_offer(std::string_view body) {
                                                text_or_empty(json, "multifd-device-state", 32)));
     }
     MIGRATE_ASSIGN(offer.journey, journey_from(json));
+    MIGRATE_ASSIGN(offer.io_timeout, io_timeout_from(json));
     return offer;
 }
 
 std::string encode(const Accept& message) {
-    return dump({{"session", to_hex(message.session)},
+    Json json = {{"session", to_hex(message.session)},
                  {"program", message.program},
                  {"sink", message.sink},
-                 {"multifd-device-state", message.device_state ? "on" : "off"}});
+                 {"multifd-device-state", message.device_state ? "on" : "off"}};
+    if (message.io_timeout) json[kIoTimeout] = message.io_timeout->count();
+    return dump(json);
 }
 
 Result<Accept> decode_accept(std::string_view body) {
@@ -295,6 +310,7 @@ Result<Accept> decode_accept(std::string_view body) {
     accept.program = text_or_empty(json, "program", 64);
     accept.sink = text_or_empty(json, "sink", 1024);
     accept.device_state = text_or_empty(json, "multifd-device-state", 32) == "on";
+    MIGRATE_ASSIGN(accept.io_timeout, io_timeout_from(json));
     const std::string hex = text_or_empty(json, "session", 64);
     if (hex.size() != 2 * accept.session.size() ||
         hex.find_first_not_of("0123456789abcdef") != std::string::npos) {

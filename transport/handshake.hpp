@@ -3,8 +3,10 @@
 // knows is ignored, a feature nobody knows is refused.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +56,8 @@ struct Offer {
     std::vector<OfferedDevice> devices{};                  // at most kMaxDevices
     DeviceStateMode device_state = DeviceStateMode::kOff;  // whether on the data channels
     Journey journey{};
+    // The sender's io-timeout, 1 ms … a day; nothing: a program that does not say.
+    std::optional<std::chrono::milliseconds> io_timeout{};
 };
 
 struct Accept {
@@ -61,6 +65,8 @@ struct Accept {
     std::string program;
     std::string sink;           // what it is received into, for the sender's log
     bool device_state = false;  // devices' chunks go on the data channels
+    // The receiver's io-timeout, as in the offer.
+    std::optional<std::chrono::milliseconds> io_timeout{};
 };
 
 // The body of kRoundStart, kRoundEnd and kRoundDone.

@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <linux/socket.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,30 +70,43 @@ Error lost(std::string_view what, int code) {
 
 // Whether the peer's host has answered lately, or owes no answer: neither to data nor to questions
 // for room (zero-window probes, ever further apart, of which one may just be under way).
-bool host_answers(int fd, std::uint64_t lately_ms) {
+bool host_answers(int fd, std::chrono::milliseconds lately) {
     tcp_info info{};
     socklen_t size = sizeof info;
     if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
-    return info.tcpi_last_ack_recv < lately_ms ||
+    return std::chrono::milliseconds(info.tcpi_last_ack_recv) < lately ||
            (info.tcpi_retransmits == 0 && info.tcpi_probes <= 1);
+}
+
+// Bytes sent that the peer's host has not acknowledged; it becomes less while a send waits, unless
+// nothing moves.
+int unacknowledged(int fd) {
+    int bytes = 0;
+    return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+timeval to_timeval(std::chrono::milliseconds time) {
+    return {.tv_sec = static_cast<time_t>(time.count() / 1000),
+            .tv_usec = static_cast<suseconds_t>(time.count() % 1000 * 1000)};
 }
 
 }  // namespace
 
-Result<Socket> Socket::adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
+Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
                              std::uint64_t already_received) {
     const int on = 1;
     MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
-    // The kernel gives up on a peer that acknowledges nothing for as long as we would.
+    // It also ends a connection whose peer has no room, so it is the longer of the limits.
     const auto user_timeout =
-        static_cast<unsigned>(std::min<std::uint64_t>(io_timeout_ms, INT_MAX));
+        static_cast<unsigned>(std::min<std::int64_t>(limits.busy.count(), INT_MAX));
     MIGRATE_TRY(
         set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
-    const timeval timeout{.tv_sec = static_cast<time_t>(io_timeout_ms / 1000),
-                          .tv_usec = static_cast<suseconds_t>(io_timeout_ms % 1000 * 1000)};
-    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, timeout, "SO_RCVTIMEO"));
-    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_SNDTIMEO, timeout, "SO_SNDTIMEO"));
-    Socket socket(std::move(fd), io_timeout_ms);
+    MIGRATE_TRY(
+        set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, to_timeval(limits.busy), "SO_RCVTIMEO"));
+    // A send looks several times within the limit whether anything moved.
+    const auto slice = std::max(limits.silent / 4, std::chrono::milliseconds(1));
+    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_SNDTIMEO, to_timeval(slice), "SO_SNDTIMEO"));
+    Socket socket(std::move(fd), limits);
     socket.counters_->received.store(already_received, std::memory_order_relaxed);
     return socket;
 }
@@ -108,9 +123,34 @@ Status Socket::share_path(std::uint16_t channels) {
     return set_option(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, locks, "SO_BUF_LOCK");
 }
 
-Error Socket::stalled(std::string_view what) const {
+Error Socket::stalled(std::string_view what, std::chrono::milliseconds time) {
     return make_error(ErrorKind::kTimeout, "the peer {} for {} ms (io-timeout)", what,
-                      io_timeout_ms_);
+                      time.count());
+}
+
+// Whether a send may wait on that has waited for the time of SO_SNDTIMEO.
+Status Socket::keep_waiting(Stillness& still) const {
+    if (room_goes_on_) {
+        if (room_goes_on_()) return {};
+        return Error(ErrorKind::kCancelled, "cancelled while the peer took no data");
+    }
+    const int left = unacknowledged(fd_.get());
+    const auto now = std::chrono::steady_clock::now();
+    if (left < still.unacknowledged) still.since = now;
+    still.unacknowledged = left;
+    const bool answers = host_answers(fd_.get(), limits_.silent);
+    if (expects_back_pressure_ && answers) return {};
+    const auto limit = answers ? limits_.busy : limits_.silent;
+    if (now - still.since < limit) return {};
+    return stalled("took no data", limit);
+}
+
+Status Socket::wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
+    const unsigned none = 0;
+    MIGRATE_TRY(set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, none, "TCP_USER_TIMEOUT"));
+    MIGRATE_TRY(set_option(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, to_timeval(every), "SO_SNDTIMEO"));
+    room_goes_on_ = std::move(goes_on);
+    return {};
 }
 
 Status Socket::expect_back_pressure() {
@@ -122,6 +162,7 @@ Status Socket::expect_back_pressure() {
 }
 
 Status Socket::send(std::span<iovec> parts) {
+    Stillness still{std::chrono::steady_clock::now(), INT_MAX};
     while (!parts.empty()) {
         msghdr message{};
         message.msg_iov = parts.data();
@@ -130,14 +171,15 @@ Status Socket::send(std::span<iovec> parts) {
         if (moved < 0) {
             if (errno == EINTR) continue;
             if (would_block(errno)) {
-                if (expects_back_pressure_ && host_answers(fd_.get(), io_timeout_ms_)) continue;
-                return stalled("took no data");
+                MIGRATE_TRY(keep_waiting(still));
+                continue;
             }
             if (errno == EFAULT) return Error::system("read the guest memory to send", errno);
             return lost("send to the peer", errno);
         }
         counters_->sent.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
         parts = advance(parts, static_cast<std::size_t>(moved));
+        if (!parts.empty()) still = {std::chrono::steady_clock::now(), INT_MAX};
     }
     return {};
 }
@@ -162,7 +204,8 @@ Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
         }
         if (moved < 0) {
             if (errno == EINTR) continue;
-            if (would_block(errno)) return stalled("stopped in mid-packet and sent nothing");
+            if (would_block(errno))
+                return stalled("stopped in mid-packet and sent nothing", limits_.busy);
             if (errno == EFAULT) {
                 return Error::system("write to the sink's memory", errno).as(ErrorKind::kFault);
             }
@@ -211,7 +254,8 @@ Status Socket::discard(std::uint64_t bytes) {
         }
         if (moved < 0) {
             if (errno == EINTR) continue;
-            if (would_block(errno)) return stalled("stopped in mid-packet and sent nothing");
+            if (would_block(errno))
+                return stalled("stopped in mid-packet and sent nothing", limits_.busy);
             return lost("receive from the peer", errno);
         }
         counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);

@@ -1,7 +1,7 @@
-// A connected TCP socket used by one sending and one receiving thread, blocking, with a stall
-// timeout. Invariants: every wait ends within io_timeout of the last byte that moved (a send's not
-// after expect_back_pressure()), or at once after shutdown(), which any thread may call; partial
-// transfers never surface.
+// A connected TCP socket used by one sending and one receiving thread, blocking, with stall limits.
+// Invariants: every wait ends within StallLimits::busy of the last byte that moved (a send's not
+// after expect_back_pressure() or wait_for_room_while()), or at once after shutdown(), which any
+// thread may call; partial transfers never surface.
 #pragma once
 
 #include <sys/uio.h>
@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,12 +27,28 @@ enum class Arrival {
     kClosed,    // the peer closed the connection, with nothing pending
 };
 
+// How long a connection may stand still before it is given up; each at least 1 ms. A send whose
+// bytes are acknowledged, however slowly, moves.
+struct StallLimits {
+    // A send: the peer's host does not answer either.
+    std::chrono::milliseconds silent{};
+    // A send: the peer's host acknowledges what it is asked, so the peer is busy. A receive:
+    // nothing comes. At least `silent`.
+    std::chrono::milliseconds busy{};
+};
+
 class Socket {
   public:
-    // Takes a connected socket: TCP_NODELAY, TCP_USER_TIMEOUT and the stall timeout are set here.
+    // Takes a connected socket: TCP_NODELAY, TCP_USER_TIMEOUT and the stall limits are set here.
     // `already_received`: bytes that were read from it before, to be counted as its own.
-    static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
+    static Result<Socket> adopt(UniqueFd fd, const StallLimits& limits,
                                 std::uint64_t already_received = 0);
+    // With that limit for both.
+    static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
+                                std::uint64_t already_received = 0) {
+        const std::chrono::milliseconds limit(io_timeout_ms);
+        return adopt(std::move(fd), StallLimits{limit, limit}, already_received);
+    }
 
     // Says that this is one of `channels` connections, at least 1, that share the way to the peer:
     // the kernel then holds no more for it, on its way out and in, than in_flight_limit() asks for.
@@ -46,6 +63,9 @@ class Socket {
     // what it is asked, which says that the way there is whole. Whether the peer itself still lives
     // is for the caller to know from elsewhere, and to call shutdown(). Not beside a send().
     Status expect_back_pressure();
+    // From here on send() asks this each time it has waited for room for `every`, and waits on
+    // while it answers true. `goes_on` is called on sending threads. Before a send().
+    Status wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every);
     // Fills all of it. kLostConnection if the peer closes before that, kTimeout if it stalls.
     Status receive(std::span<std::byte> bytes);
     Status receive(std::span<iovec> parts);
@@ -71,15 +91,21 @@ class Socket {
         std::atomic<std::uint64_t> received{0};
     };
 
-    Socket(UniqueFd fd, std::uint64_t io_timeout_ms)
-        : fd_(std::move(fd)),
-          io_timeout_ms_(io_timeout_ms),
-          counters_(std::make_unique<Counters>()) {}
-    Error stalled(std::string_view what) const;
+    Socket(UniqueFd fd, const StallLimits& limits)
+        : fd_(std::move(fd)), limits_(limits), counters_(std::make_unique<Counters>()) {}
+    // Since when a send that waits for room has not moved, and what the peer had not acknowledged
+    // when it last looked.
+    struct Stillness {
+        std::chrono::steady_clock::time_point since;
+        int unacknowledged;
+    };
+    Status keep_waiting(Stillness& still) const;
+    static Error stalled(std::string_view what, std::chrono::milliseconds time);
     Status receive_loop(iovec* part, std::size_t count, int flags);
 
     UniqueFd fd_;
-    std::uint64_t io_timeout_ms_ = 0;
+    StallLimits limits_;
+    std::function<bool()> room_goes_on_;
     bool expects_back_pressure_ = false;
     std::unique_ptr<Counters> counters_;
 };

@@ -13,7 +13,6 @@
 #include <exception>
 #include <mutex>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "base/thread.hpp"
@@ -198,19 +197,16 @@ void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
     if (has_thread) return;
     // SIGTTOU, too, which would stop a background process that writes to its terminal.
     const SignalsBlocked blocked;
-    try {
-        std::thread([self] {
-            name_this_thread("output");
-            try {
-                self->run();
-            } catch (const std::exception&) {
-                self->end();
-            }
-        }).detach();
-        has_thread = true;
-    } catch (const std::exception&) {
-        // Out of threads: the next message tries again, and flush() writes what waits.
-    }
+    const auto run_self = [self](const std::stop_token&) -> Status {
+        self->run();
+        return {};
+    };
+    Result<Thread> thread =
+        Thread::start("output", run_self, [self](const Error&) { self->end(); });
+    // Out of threads: the next message tries again, and flush() writes what waits.
+    if (!thread) return;
+    thread->detach();
+    has_thread = true;
 }
 
 // For flush() where no thread could be made. False if the output took nothing for that long.

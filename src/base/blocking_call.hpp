@@ -5,15 +5,14 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <thread>
 
+#include "base/catching.hpp"
 #include "base/error.hpp"
 #include "base/thread.hpp"
 
@@ -44,25 +43,23 @@ Result<T> call_within(const std::string& what, const CallLimits& limits,
         std::optional<Result<T>> result;  // guarded by mutex
     };
     const auto shared = std::make_shared<Shared>();
-    try {
+    Result<Thread> thread = [&] {
         const SignalsBlocked blocked;
-        std::thread([shared, what, call = std::move(call)]() mutable {
-            name_this_thread("blocking_call");
-            std::optional<Result<T>> result;
-            try {
-                result.emplace(call());
-            } catch (const std::exception& exception) {
-                result.emplace(make_error("{}: {}", what, exception.what()));
-            }
-            // Before the result is there: what the call owns belongs to nobody else afterwards.
-            call = nullptr;
-            const std::scoped_lock lock(shared->mutex);
-            shared->result = std::move(result);
-            shared->done.notify_all();
-        }).detach();
-    } catch (const std::exception& exception) {
-        return make_error("cannot start a thread for this: {}: {}", what, exception.what());
-    }
+        return Thread::start(
+            "blocking_call",
+            [shared, what, call = std::move(call)](const std::stop_token&) mutable -> Status {
+                std::optional<Result<T>> result = catching(what, call);
+                // Before the result is there: what the call owns belongs to nobody else afterwards.
+                call = nullptr;
+                const std::scoped_lock lock(shared->mutex);
+                shared->result = std::move(result);
+                shared->done.notify_all();
+                return {};
+            },
+            [](const Error&) {});
+    }();
+    if (!thread) return std::move(thread).error().with_context(what);
+    thread->detach();
     std::unique_lock lock(shared->mutex);
     const auto ready = [&] { return shared->result.has_value(); };
     if (!limits.timeout) {

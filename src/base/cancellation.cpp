@@ -28,9 +28,12 @@ void Cancellation::fail_lost_connection(Error error) {
 
 void Cancellation::confirm_lost() {
     std::optional<Error> lost;
-    {
+    try {
         const std::scoped_lock lock(mutex_);
         lost = lost_;
+    } catch (...) {
+        // Without memory for a copy: short enough to need none.
+        lost.emplace(ErrorKind::kLostConnection, "connection lost");
     }
     if (lost) fail(*std::move(lost));
 }
@@ -42,7 +45,11 @@ void Cancellation::on_lost_connection(std::function<void()> listener) {
 
 std::optional<Error> Cancellation::error() const {
     const std::scoped_lock lock(mutex_);
-    return error_;
+    try {
+        return error_;
+    } catch (...) {
+        return Error(error_->kind(), "out of memory");  // too short to need any
+    }
 }
 
 bool Cancellation::connection_lost() const {

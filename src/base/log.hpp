@@ -1,4 +1,5 @@
 // Messages for the operator, on standard error, with levels. spdlog stays behind log.cpp.
+// Invariant: logging never throws.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,26 +15,33 @@ void set_level(Level level);
 bool enabled(Level level);
 void write(Level level, std::string_view message);
 
+// Formats and writes; a message that finds no memory is dropped, since many are about what has to
+// go on.
 template <typename... Args>
-void debug(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kDebug))
-        write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
-}
-template <typename... Args>
-void info(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kInfo))
-        write(Level::kInfo, fmt::format(format, std::forward<Args>(args)...));
-}
-template <typename... Args>
-void warning(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kWarning)) {
-        write(Level::kWarning, fmt::format(format, std::forward<Args>(args)...));
+void write_formatted(Level level, fmt::format_string<Args...> format, Args&&... args) noexcept {
+    if (!enabled(level)) return;
+    try {
+        write(level, fmt::format(format, std::forward<Args>(args)...));
+    } catch (...) {
+        return;
     }
 }
+
 template <typename... Args>
-void error(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(Level::kError))
-        write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
+void debug(fmt::format_string<Args...> format, Args&&... args) noexcept {
+    write_formatted<Args...>(Level::kDebug, format, std::forward<Args>(args)...);
+}
+template <typename... Args>
+void info(fmt::format_string<Args...> format, Args&&... args) noexcept {
+    write_formatted<Args...>(Level::kInfo, format, std::forward<Args>(args)...);
+}
+template <typename... Args>
+void warning(fmt::format_string<Args...> format, Args&&... args) noexcept {
+    write_formatted<Args...>(Level::kWarning, format, std::forward<Args>(args)...);
+}
+template <typename... Args>
+void error(fmt::format_string<Args...> format, Args&&... args) noexcept {
+    write_formatted<Args...>(Level::kError, format, std::forward<Args>(args)...);
 }
 
 }  // namespace migrate::log

@@ -2,10 +2,15 @@
 
 #include <pthread.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <ctime>
-#include <exception>
 #include <fstream>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "base/catching.hpp"
 
 namespace migrate {
 
@@ -42,40 +47,99 @@ std::vector<ThreadTime> ThreadTimes::all() const {
     return times_;
 }
 
+void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work) {
+    name_this_thread(name);
+    work();
+    // Work that is done does not fail because its time finds no memory.
+    static_cast<void>(catching(name, [&]() -> Status {
+        times.add({name, thread_run_time_ns()});
+        return {};
+    }));
+}
+
+Error start_error(std::string_view what, int code) {
+    const bool limited = code == EAGAIN || code == ENOMEM;
+    return make_error("cannot start {}: {}{}", what, std::generic_category().message(code),
+                      limited ? " (check the limits pids.max, ulimit -u and ulimit -v)" : "");
+}
+
 namespace {
 
-Status run_catching(const std::string& name, const std::function<Status()>& body) {
-    // A library's exception must not end the process with a migration half done.
-    try {
-        return body();
-    } catch (const std::exception& exception) {
-        return make_error("thread {}: {}", name, exception.what());
-    }
+std::mutex start_hook_mutex;
+ThreadStartHook::Hook start_hook;  // guarded by start_hook_mutex
+
+int ask_start_hook(std::string_view name) {
+    const std::scoped_lock lock(start_hook_mutex);
+    return start_hook ? start_hook(name) : 0;
 }
 
 }  // namespace
 
-void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work) {
-    name_this_thread(name);
-    work();
-    times.add({name, thread_run_time_ns()});
+ThreadStartHook::ThreadStartHook(Hook hook) {
+    const std::scoped_lock lock(start_hook_mutex);
+    start_hook = std::move(hook);
 }
 
-SessionThread::SessionThread(std::string name, ThreadTimes& times, Cancellation& cancellation,
-                             std::function<Status()> body)
-    : thread_([name = std::move(name), &times, &cancellation, body = std::move(body)] {
-          Status status;
-          run_timed(name, times, [&] { status = run_catching(name, body); });
-          if (status) return;
-          if (status.error().kind() == ErrorKind::kLostConnection) {
-              cancellation.fail_lost_connection(std::move(status).error());
-          } else {
-              cancellation.fail(std::move(status).error());
-          }
-      }) {}
+ThreadStartHook::~ThreadStartHook() {
+    const std::scoped_lock lock(start_hook_mutex);
+    start_hook = nullptr;
+}
 
-void SessionThread::join() {
-    if (thread_.joinable()) thread_.join();
+Result<Thread> Thread::start(const std::string& name, Body body, OnError on_error) noexcept {
+    return catching(name, [&]() -> Result<Thread> {
+        const std::string what = "thread " + name;
+        const int refused = ask_start_hook(name);
+        if (refused != 0) return start_error(what, refused);
+        try {
+            return Thread(
+                std::jthread([name, body = std::move(body), on_error = std::move(on_error)](
+                                 const std::stop_token& stop) noexcept {
+                    Status status = catching(name, [&] {
+                        name_this_thread(name);
+                        return body(stop);
+                    });
+                    if (!status) on_error(std::move(status).error());
+                }));
+        } catch (const std::system_error& error) {
+            return start_error(what, error.code().value());
+        } catch (const std::bad_alloc&) {
+            return start_error(what, ENOMEM);
+        }
+    });
+}
+
+std::vector<Thread> start_helpers(const std::string& name, unsigned count,
+                                  const std::function<Status(const std::stop_token&)>& body,
+                                  const std::function<void(Error)>& on_error) {
+    std::vector<Thread> helpers;
+    helpers.reserve(count);
+    for (unsigned i = 1; i <= count; ++i) {
+        Result<Thread> helper = Thread::start(fmt::format("{}_{}", name, i), body, on_error);
+        if (!helper) break;
+        helpers.push_back(*std::move(helper));
+    }
+    return helpers;
+}
+
+Result<SessionThread> SessionThread::start(const std::string& name, ThreadTimes& times,
+                                           Cancellation& cancellation,
+                                           std::function<Status()> body) noexcept {
+    return catching(name, [&]() -> Result<SessionThread> {
+        auto timed = [name, &times, body = std::move(body)](const std::stop_token&) {
+            Status status;
+            run_timed(name, times, [&] { status = catching("thread " + name, body); });
+            return status;
+        };
+        MIGRATE_ASSIGN(Thread thread,
+                       Thread::start(name, std::move(timed), [&cancellation](Error error) {
+                           if (error.kind() == ErrorKind::kLostConnection) {
+                               cancellation.fail_lost_connection(std::move(error));
+                           } else {
+                               cancellation.fail(std::move(error));
+                           }
+                       }));
+        return SessionThread(std::move(thread));
+    });
 }
 
 }  // namespace migrate

@@ -1,12 +1,15 @@
-// The one way a session starts a thread: it names it for the kernel, keeps its run time, and hands
-// its error to the session, so that a thread that fails wakes the others.
+// The one way this program starts a thread. Thread: its start may fail and says so, and no
+// exception leaves it. SessionThread: a session's, which also keeps its run time and hands its
+// error to the session, so that a thread that fails wakes the others.
 #pragma once
 
 #include <csignal>
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -54,17 +57,68 @@ class ThreadTimes {
 // Gives the calling thread its name, runs `work`, and adds the thread's run time to `times`.
 void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work);
 
-// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation`
-// (kLostConnection by fail_lost_connection). Joined by join() or the destructor. `times` and
-// `cancellation` outlive the thread.
-class SessionThread {
+// Why a thread or process was not started: "cannot start WHAT: strerror(CODE)", and which limits
+// may be the cause.
+Error start_error(std::string_view what, int code);
+
+// A running thread, or none. Joined by join() or the destructor, which requests its stop first.
+class Thread {
   public:
-    SessionThread(std::string name, ThreadTimes& times, Cancellation& cancellation,
-                  std::function<Status()> body);
-    void join();
+    using Body = std::function<Status(const std::stop_token&)>;
+    using OnError = std::function<void(Error)>;
+
+    Thread() = default;
+    // Runs `body` on a thread of the given name. An Error that it returns, or an exception as one,
+    // goes to `on_error` on that thread, which does not throw. Fails with start_error().
+    static Result<Thread> start(const std::string& name, Body body, OnError on_error) noexcept;
+
+    bool joinable() const { return thread_.joinable(); }
+    void request_stop() { thread_.request_stop(); }
+    void join() {
+        if (thread_.joinable()) thread_.join();
+    }
+    // Nobody waits for it; what it uses must live as long as it does.
+    void detach() { thread_.detach(); }
 
   private:
+    explicit Thread(std::jthread thread) : thread_(std::move(thread)) {}
+
     std::jthread thread_;
+};
+
+// Up to `count` helpers named NAME_1, NAME_2, …, for work that the caller can do alone: fewer if
+// the system has no room for more. An error of a helper goes to `on_error`.
+std::vector<Thread> start_helpers(const std::string& name, unsigned count,
+                                  const std::function<Status(const std::stop_token&)>& body,
+                                  const std::function<void(Error)>& on_error);
+
+// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation`
+// (kLostConnection by fail_lost_connection), an exception as kFailed. Joined by join() or the
+// destructor. Whoever keeps threads in a list reserves its room first: a thread that waits for its
+// session cannot be joined while the session is not stopped.
+class SessionThread {
+  public:
+    // `times` and `cancellation` outlive the thread. Fails with start_error().
+    static Result<SessionThread> start(const std::string& name, ThreadTimes& times,
+                                       Cancellation& cancellation,
+                                       std::function<Status()> body) noexcept;
+    void join() { thread_.join(); }
+
+  private:
+    explicit SessionThread(Thread thread) : thread_(std::move(thread)) {}
+
+    Thread thread_;
+};
+
+// For tests. While one exists, each start of a thread asks it first; anything but 0 is the errno
+// that the start fails with. One at a time.
+class ThreadStartHook {
+  public:
+    using Hook = std::function<int(std::string_view name)>;
+    explicit ThreadStartHook(Hook hook);
+    ~ThreadStartHook();
+    ThreadStartHook(const ThreadStartHook&) = delete;
+    ThreadStartHook& operator=(const ThreadStartHook&) = delete;
 };
 
 }  // namespace migrate

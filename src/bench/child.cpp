@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "base/raw_syscall.hpp"
+#include "base/thread.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -70,7 +71,7 @@ Result<Child> Child::start(const std::string& program, const std::vector<std::st
                            const std::filesystem::path& log) {
     pid_t pid = -1;
     const int failed = spawn(pid, program, arguments, log.string());
-    if (failed != 0) return Error::system(fmt::format("start {}", program), failed);
+    if (failed != 0) return start_error(program, failed);
     UniqueFd pidfd(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0)));
     const int code = errno;
     Child child(pid, std::move(pidfd), log);

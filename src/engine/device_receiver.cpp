@@ -42,13 +42,17 @@ Status DeviceReceiver::receive(const transport::DeviceChunkHeader& header, std::
     return {};
 }
 
-void DeviceReceiver::start(ThreadTimes& times, Cancellation& cancellation) {
+Status DeviceReceiver::start(ThreadTimes& times, Cancellation& cancellation) {
     buffer_.open();
+    threads_.reserve(devices_.size());
     for (std::size_t i = 0; i < devices_.size(); ++i) {
-        threads_.push_back(std::make_unique<SessionThread>(
-            "dev_load_" + devices_[i]->entry.id.text(), times, cancellation,
-            [this, i, &cancellation] { return load(i, cancellation.token()); }));
+        MIGRATE_ASSIGN(SessionThread thread,
+                       SessionThread::start(
+                           "dev_load_" + devices_[i]->entry.id.text(), times, cancellation,
+                           [this, i, &cancellation] { return load(i, cancellation.token()); }));
+        threads_.push_back(std::move(thread));
     }
+    return {};
 }
 
 Status DeviceReceiver::load(std::size_t which, const std::stop_token& stop) {

@@ -42,8 +42,9 @@ class DeviceReceiver {
     using Read = std::function<Status(std::span<std::byte>)>;
     Status receive(const transport::DeviceChunkHeader& header, std::size_t bytes, const Read& read,
                    const std::stop_token& stop);
-    // SWITCHOVER_START: starts the threads dev_load_NAME. `times` and `cancellation` outlive this.
-    void start(ThreadTimes& times, Cancellation& cancellation);
+    // SWITCHOVER_START: starts the threads dev_load_NAME. Fails with start_error(), and the session
+    // has to be stopped then. `times` and `cancellation` outlive this.
+    Status start(ThreadTimes& times, Cancellation& cancellation);
     // The channels have delivered all that will come: what is missing is an error now.
     void end() { buffer_.end(); }
     // Waits until every device is complete. kCancelled if a stop was requested.
@@ -81,7 +82,7 @@ class DeviceReceiver {
     std::mutex mutex_;
     std::condition_variable_any changed_;
     std::size_t completed_ = 0;  // guarded by mutex_
-    std::vector<std::unique_ptr<SessionThread>> threads_;
+    std::vector<SessionThread> threads_;
 
     // In turn only; the one thread's.
     std::size_t turn_ = 0;

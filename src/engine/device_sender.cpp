@@ -29,22 +29,26 @@ DeviceSender::DeviceSender(std::vector<Entry> devices, unsigned channels)
 
 DeviceSender::~DeviceSender() { join(); }
 
-void DeviceSender::start(ThreadTimes& times, Cancellation& cancellation) {
+Status DeviceSender::start(ThreadTimes& times, Cancellation& cancellation) {
+    threads_.reserve(devices_.size());
     for (std::size_t i = 0; i < devices_.size(); ++i) {
-        threads_.push_back(std::make_unique<SessionThread>(
-            "dev_save_" + devices_[i]->entry.id.text(), times, cancellation,
-            [this, i, &cancellation]() -> Status {
-                const std::stop_token stop = cancellation.token();
-                MIGRATE_TRY(save(i, kChunkBytes, stop, [&](OutgoingChunk chunk) -> Status {
-                    const Clock::time_point began = Clock::now();
-                    const bool taken = queue_.put(std::move(chunk), stop);
-                    DeviceCounters::add_since(devices_[i]->counters.wait_us, began);
-                    return taken ? Status() : Status(Error(ErrorKind::kCancelled, "cancelled"));
-                }));
-                queue_.finish_one();
-                return {};
+        const auto save_to_queue = [this, i, &cancellation]() -> Status {
+            const std::stop_token stop = cancellation.token();
+            MIGRATE_TRY(save(i, kChunkBytes, stop, [&](OutgoingChunk chunk) -> Status {
+                const Clock::time_point began = Clock::now();
+                const bool taken = queue_.put(std::move(chunk), stop);
+                DeviceCounters::add_since(devices_[i]->counters.wait_us, began);
+                return taken ? Status() : Status(Error(ErrorKind::kCancelled, "cancelled"));
             }));
+            queue_.finish_one();
+            return {};
+        };
+        MIGRATE_ASSIGN(SessionThread thread,
+                       SessionThread::start("dev_save_" + devices_[i]->entry.id.text(), times,
+                                            cancellation, save_to_queue));
+        threads_.push_back(std::move(thread));
     }
+    return {};
 }
 
 Status DeviceSender::save(std::size_t which, std::size_t chunk_bytes, const std::stop_token& stop,

@@ -35,9 +35,10 @@ class DeviceSender {
     DeviceSender(const DeviceSender&) = delete;
     DeviceSender& operator=(const DeviceSender&) = delete;
 
-    // Starts the threads dev_save_NAME; an error ends the session and names the device. `times` and
-    // `cancellation` outlive this.
-    void start(ThreadTimes& times, Cancellation& cancellation);
+    // Starts the threads dev_save_NAME; an error of one ends the session and names the device.
+    // Fails with start_error(), and the session has to be stopped then. `times` and `cancellation`
+    // outlive this.
+    Status start(ThreadTimes& times, Cancellation& cancellation);
     // After a stop or once all is sent. Idempotent.
     void join() { threads_.clear(); }
 
@@ -80,7 +81,7 @@ class DeviceSender {
     ChunkPool pool_;
     DeviceQueue queue_;
     std::atomic<DeviceCounters::Clock::time_point> memory_done_{};
-    std::vector<std::unique_ptr<SessionThread>> threads_;
+    std::vector<SessionThread> threads_;
 };
 
 }  // namespace migrate::engine

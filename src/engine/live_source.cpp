@@ -1,5 +1,6 @@
 #include "engine/live_source.hpp"
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 
 namespace migrate::engine {
@@ -137,13 +138,19 @@ Status LiveSource::pause() {
     return check_unchanged();
 }
 
-void LiveSource::give_back() {
-    tracker_->stop();
-    const auto put_back = [](std::string_view what, const Status& status) {
+void LiveSource::give_back() noexcept {
+    const auto put_back = [](std::string_view what, const auto& work) {
+        const Status status = catching("the guest", work);
         if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
     };
-    if (throttle_ != 0) put_back("unthrottle", throttle(0));
-    if (!handed_over_ && ran_ && !guest_.running()) put_back("resume", guest_.resume());
+    put_back("stop tracking", [this]() -> Status {
+        tracker_->stop();
+        return {};
+    });
+    if (throttle_ != 0) put_back("unthrottle", [this] { return throttle(0); });
+    if (!handed_over_ && ran_ && !guest_.running()) {
+        put_back("resume", [this] { return guest_.resume(); });
+    }
 }
 
 }  // namespace migrate::engine

@@ -82,8 +82,8 @@ class LiveSource {
         guest_.take_back();
         handed_over_ = false;
     }
-    // As at the end of its life, now; what cannot be put back is logged.
-    void give_back();
+    // As at the end of its life, now; what cannot be put back is logged. May be called again.
+    void give_back() noexcept;
 
   private:
     Status check_writers(memory::Writers writers);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
+#include "base/memory_reserve.hpp"
 #include "base/outcome.hpp"
 #include "transport/handshake.hpp"
 
@@ -18,6 +20,13 @@ using transport::FrameType;
 // last frame may take to be read.
 constexpr milliseconds kReasonGrace{1000};
 constexpr milliseconds kGoodbyeLinger{1000};
+// How often a send that finds no room looks whether the session still lives.
+constexpr milliseconds kRoomInterval{100};
+// FAILURE for want of memory to say more.
+constexpr std::string_view kPlainFailure =
+    R"({"cancelled":false,"reason":"out of memory","guest-runs":true})";
+constexpr std::string_view kPlainDisclaimer =
+    R"({"cancelled":false,"reason":"out of memory","guest-runs":false})";
 // More unanswered frames than any exchange has is a flood.
 constexpr std::size_t kMaxQueuedFrames = 16;
 
@@ -45,18 +54,39 @@ bool is_state(FrameType type) {
 
 }  // namespace
 
-PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, milliseconds io_timeout,
-                   std::string name, ThreadTimes& times, Cancellation& cancellation,
-                   std::function<bool()> guest_runs, std::function<Error(Error)> settled)
+PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
+                   Cancellation& cancellation)
     : channel_(std::move(channel)),
-      io_timeout_(io_timeout),
-      interval_(std::clamp(io_timeout / 4, milliseconds(10), milliseconds(1000))),
+      options_(std::move(options)),
       cancellation_(cancellation),
-      guest_runs_(std::move(guest_runs)),
-      settled_(std::move(settled)),
-      on_stop_(cancellation.token(), [this] { channel_->wake(); }) {
+      interval_(make_link_times(options_.io_timeout, std::nullopt).heartbeat),
+      on_stop_(cancellation.token(), [this] {
+          stopped_at_.store(Clock::now(), std::memory_order_release);
+          channel_->wake();
+      }) {
     cancellation.on_lost_connection([this] { channel_->wake(); });
-    thread_.emplace(std::move(name), times, cancellation, [this] { return run(); });
+}
+
+Result<std::unique_ptr<PeerLink>> PeerLink::create(
+    std::unique_ptr<transport::ControlChannel> channel, Options options, ThreadTimes& times,
+    Cancellation& cancellation) {
+    // A stranger's offer may have spent the last one.
+    keep_memory_reserve();
+    std::unique_ptr<PeerLink> link(
+        new PeerLink(std::move(channel), std::move(options), cancellation));
+    // Whoever sends state, to a receiver that is busy with what it has, waits for as long as that
+    // is heard and this session lives.
+    MIGRATE_TRY(link->channel_->wait_for_room_while(
+        [link = link.get()] { return link->may_wait_for_room(); },
+        std::min(link->options_.io_timeout, kRoomInterval)));
+    auto thread = SessionThread::start(link->options_.name, times, cancellation,
+                                       [link = link.get()] { return link->run(); });
+    if (!thread) {
+        link->say_goodbye(thread.error());
+        return std::move(thread).error();
+    }
+    link->thread_ = *std::move(thread);
+    return link;
 }
 
 PeerLink::~PeerLink() {
@@ -67,11 +97,19 @@ PeerLink::~PeerLink() {
 void PeerLink::finish() {
     finished_.store(true, std::memory_order_release);
     channel_->wake();
-    thread_->join();
+    if (thread_) thread_->join();
+}
+
+void PeerLink::agree(const LinkTimes& times) {
+    interval_.store(times.heartbeat);
+    judged_from_.store(Clock::now());
+    judges_.store(true, std::memory_order_release);
+    // It may be in a wait as long as the interval was.
+    channel_->wake();
 }
 
 Status PeerLink::run() {
-    Status status = follow();
+    Status status = catching("main channel", [this] { return follow(); });
     if (!status) {
         if (status.error().kind() == ErrorKind::kLostConnection) {
             peer_gave_up_ = true;
@@ -80,7 +118,8 @@ Status PeerLink::run() {
         }
         cancellation_.fail(std::move(status).error());
     }
-    say_goodbye();
+    const std::optional<Error> error = cancellation_.error();
+    if (error && !peer_gave_up_) say_goodbye(*error);
     // A peer that has said its last waits for our end of the connection.
     if (peer_gave_up_) channel_->shutdown();
     return {};
@@ -97,7 +136,7 @@ Status PeerLink::follow() {
         // side still says that it lives, and cannot tell whether the peer does.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
-            room ? channel_->receive(interval_) : std::optional<Frame>();
+            room ? channel_->receive(until_heartbeat()) : std::optional<Frame>();
         if (finished_.load(std::memory_order_acquire)) return {};
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
@@ -109,19 +148,44 @@ Status PeerLink::follow() {
             // The receiver's last frame.
             if (done_passed_.load(std::memory_order_acquire)) return {};
         }
-        const auto now = Clock::now();
         if (sends_heartbeats_.load(std::memory_order_relaxed) &&
-            now - channel_->last_sent() >= interval_) {
-            MIGRATE_TRY(channel_->send(FrameType::kHeartbeat, ""));
+            Clock::now() - channel_->last_sent() >= interval_.load()) {
+            MIGRATE_TRY(channel_->send_if_idle(FrameType::kHeartbeat));
         }
-        if (expects_heartbeats_.load(std::memory_order_relaxed) && room &&
-            now - std::max(channel_->last_heard(), last_full_) > io_timeout_) {
+        if (memory_reserve_spent()) {
+            return Error("out of memory (check the limits ulimit -v and ulimit -d)");
+        }
+        if (room && peer_is_silent()) {
             return make_error(ErrorKind::kTimeout,
                               "the peer has been silent for {} ms (io-timeout)",
-                              io_timeout_.count());
+                              options_.io_timeout.count());
         }
     }
     return {};
+}
+
+milliseconds PeerLink::until_heartbeat() const {
+    const milliseconds interval = interval_.load();
+    const auto due =
+        std::chrono::ceil<milliseconds>(channel_->last_sent() + interval - Clock::now());
+    // One that is overdue found no room, or none is sent any more.
+    return due.count() > 0 ? std::min(due, interval) : interval;
+}
+
+bool PeerLink::peer_is_silent() const {
+    if (!judges_.load(std::memory_order_acquire) ||
+        !expects_heartbeats_.load(std::memory_order_relaxed)) {
+        return false;
+    }
+    const auto heard = std::max({channel_->last_heard(), last_full_, judged_from_.load()});
+    // Bytes that wait to be read are the peer's word, too: this thread may have been kept from it.
+    return Clock::now() - heard > options_.io_timeout && !channel_->has_input();
+}
+
+// Whether a send that finds no room may wait on: a session that has ended gives the peer a moment.
+bool PeerLink::may_wait_for_room() const {
+    const Clock::time_point stopped = stopped_at_.load(std::memory_order_acquire);
+    return stopped == Clock::time_point{} || Clock::now() - stopped < kGoodbyeLinger;
 }
 
 // Waits for as long as a heartbeat may take; false if the queue is still full of frames of state.
@@ -129,7 +193,7 @@ bool PeerLink::await_room() {
     std::unique_lock lock(mutex_);
     const auto room = [this] { return state_frames_ < kMaxQueuedFrames; };
     if (room()) return true;
-    const bool came = taken_.wait_for(lock, cancellation_.token(), interval_, room);
+    const bool came = taken_.wait_for(lock, cancellation_.token(), until_heartbeat(), room);
     last_full_ = Clock::now();
     return came;
 }
@@ -141,6 +205,7 @@ Status PeerLink::send(FrameType type, std::string_view body) {
 
 Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kHeartbeat) return {};
+    if (frame.type == options_.last_of_peer) stop_expecting_heartbeats();
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
@@ -179,15 +244,21 @@ void PeerLink::await_reason() {
     cancellation_.confirm_lost();
 }
 
-void PeerLink::say_goodbye() {
-    const std::optional<Error> error = cancellation_.error();
-    if (!error || peer_gave_up_) return;
-    const Outcome outcome = outcome_of(settled_ ? settled_(*error) : *error);
-    const transport::Failure failure{outcome == Outcome::kCancelled, error->message(),
-                                     guest_runs_ && guest_runs_(), std::string(name_of(outcome))};
-    if (!channel_->send_last(FrameType::kFailure, transport::encode(failure), kGoodbyeLinger)) {
-        log::debug("the peer could not be told of the failure");
-    }
+void PeerLink::say_goodbye(const Error& error) {
+    const bool runs = options_.guest_runs && options_.guest_runs();
+    const Status told = catching("main channel", [&] {
+        const Outcome outcome = outcome_of(options_.settled ? options_.settled(error) : error);
+        const std::string body = transport::encode(transport::Failure{
+            outcome == Outcome::kCancelled, error.message(), runs, std::string(name_of(outcome))});
+        return channel_->send_last(FrameType::kFailure, body, kGoodbyeLinger);
+    });
+    if (told) return;
+    // There was no memory for the reason, or no way to send it.
+    const Status dying = catching("main channel", [&] {
+        return channel_->send_last(FrameType::kFailure, runs ? kPlainFailure : kPlainDisclaimer,
+                                   kGoodbyeLinger);
+    });
+    if (!dying) log::debug("the peer could not be told of the failure");
 }
 
 Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,

@@ -1,7 +1,8 @@
 // A session's side of the main channel: a thread that reads frames, keeps both sides' liveness,
-// carries the first error to the peer, and takes the peer's. Invariant: whatever ends the session
+// carries the first error to the peer, and takes the peer's. Invariants: whatever ends the session
 // here is told to the peer, if it can still hear; a peer that says nothing for io-timeout is given
-// up.
+// up. A heartbeat speaks for the session and not for this thread: none is sent once the session has
+// failed, which it has as soon as the thread that runs it is gone (see presence.hpp).
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "base/cancellation.hpp"
 #include "base/error.hpp"
 #include "base/thread.hpp"
+#include "engine/link_times.hpp"
 #include "transport/control_channel.hpp"
 
 namespace migrate::engine {
@@ -26,14 +28,23 @@ class PeerLink {
     using Clock = std::chrono::steady_clock;
 
   public:
-    // Starts the thread, named `name`. `cancellation` and `times` outlive the link.
-    // `guest_runs`, asked once when the peer is told of a failure: whether a guest that arrived
-    // runs here; if it answers no, it never will. Without it, no guest does.
-    // `settled` gives that failure the kind that the peer is told; without it, it keeps its own.
-    PeerLink(std::unique_ptr<transport::ControlChannel> channel,
-             std::chrono::milliseconds io_timeout, std::string name, ThreadTimes& times,
-             Cancellation& cancellation, std::function<bool()> guest_runs = {},
-             std::function<Error(Error)> settled = {});
+    struct Options {
+        std::string name;  // of the thread
+        std::chrono::milliseconds io_timeout{};
+        // Asked once when the peer is told of a failure: whether a guest that arrived runs here; if
+        // it answers no, it never will. Without it, no guest does.
+        std::function<bool()> guest_runs{};
+        // Gives that failure the kind that the peer is told; without it, it keeps its own.
+        std::function<Error(Error)> settled{};
+        // After this frame the peer owes no heartbeat.
+        std::optional<transport::FrameType> last_of_peer{};
+    };
+    // Starts the thread. `cancellation` and `times` outlive the link. Fails, having told the peer,
+    // if the thread cannot be started. Until agree() the peer's silence is not judged: it prepares,
+    // which handshake-timeout limits.
+    static Result<std::unique_ptr<PeerLink>> create(
+        std::unique_ptr<transport::ControlChannel> channel, Options options, ThreadTimes& times,
+        Cancellation& cancellation);
     // Ends the thread; if the session failed here, the peer has been told by then.
     ~PeerLink();
     PeerLink(const PeerLink&) = delete;
@@ -49,6 +60,9 @@ class PeerLink {
     // long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
+
+    // What both sides' io-timeouts come to. Session's thread, once.
+    void agree(const LinkTimes& times);
 
     // From here on this side sends no heartbeat: its last frame is out.
     void stop_sending_heartbeats() { sends_heartbeats_.store(false, std::memory_order_relaxed); }
@@ -67,24 +81,30 @@ class PeerLink {
     std::string peer_name() const { return channel_->peer_name(); }
 
   private:
+    PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
+             Cancellation& cancellation);
     Status run();
     Status follow();
     Status take(transport::Frame frame);
+    std::chrono::milliseconds until_heartbeat() const;
+    bool peer_is_silent() const;
     bool await_room();
-    void say_goodbye();
+    bool may_wait_for_room() const;
+    void say_goodbye(const Error& error);
     void await_reason();
 
     std::unique_ptr<transport::ControlChannel> channel_;
-    std::chrono::milliseconds io_timeout_;
-    std::chrono::milliseconds interval_;  // between heartbeats
+    const Options options_;
     Cancellation& cancellation_;
+    std::atomic<std::chrono::milliseconds> interval_;  // between heartbeats
+    std::atomic<bool> judges_{false};                  // after agree()
+    std::atomic<Clock::time_point> judged_from_{};     // set before judges_
+    std::atomic<Clock::time_point> stopped_at_{};      // the session; the epoch: not yet
     std::atomic<bool> sends_heartbeats_{true};
     std::atomic<bool> expects_heartbeats_{true};
     std::atomic<bool> done_passed_{
         false};  // after DONE, either way, a closed connection is no loss
     std::atomic<bool> peer_disclaims_{false};
-    std::function<bool()> guest_runs_;
-    std::function<Error(Error)> settled_;
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
     std::mutex mutex_;

@@ -69,13 +69,14 @@ void RecvSession::make_devices() {
     if (device_entries_.empty()) return;
     const std::scoped_lock lock(mutex_);
     devices_ = std::make_unique<DeviceReceiver>(std::exchange(device_entries_, {}),
-                                                config_.device_state_buffer, config_.io_timeout);
+                                                config_.device_state_buffer, link_times_.data.busy);
 }
 
 // SWITCHOVER_START: from here on devices may be loaded.
-void RecvSession::begin_switchover() {
+Status RecvSession::begin_switchover() {
     switchover_began_ = std::chrono::steady_clock::now();
-    if (devices_ && device_state_) devices_->start(core_.times(), core_.cancellation());
+    if (!devices_ || !device_state_) return {};
+    return devices_->start(core_.times(), core_.cancellation());
 }
 
 bool RecvSession::awaits_device_frames() const {

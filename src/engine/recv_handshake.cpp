@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/version.hpp"
 #include "engine/recv_session.hpp"
@@ -41,7 +42,8 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
         log::warning("{}: a channel of a session that does not exist; closed", peer);
         return false;
     }
-    Result<transport::Offer> offer = examine(connection.offer);
+    Result<transport::Offer> offer =
+        catching("the offer", [&] { return examine(connection.offer); });
     if (!offer) {
         log::warning("{}: refused: {}", peer, offer.error().message());
         transport::refuse(std::move(connection.fd), offer.error().message());
@@ -67,9 +69,13 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
     MIGRATE_TRY(destination_.check(offer.guest));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_ASSIGN(const auto devices, check_devices(offer));
-    Status prepared = destination_.memory->prepare(offer.regions);
-    // Last, since whoever is at the other end of a pipe would see that it was opened and closed.
-    if (prepared) prepared = open_devices(offer, devices);
+    // An exception costs no more than any other reason why this sender cannot be served.
+    Status prepared = catching("the sink", [&] {
+        Status memory = destination_.memory->prepare(offer.regions);
+        // Last, since whoever is at the other end of a pipe would see that it was opened and
+        // closed.
+        return memory ? open_devices(offer, devices) : memory;
+    });
     if (!prepared) {
         // A sink is prepared once; the next sender gets a new one.
         destination_ = {};
@@ -108,12 +114,20 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             connection.bytes_read));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     MIGRATE_TRY(control->send(
-        FrameType::kAccept, transport::encode(transport::Accept{
-                                session_, fmt::format("migrate {}", kVersion),
-                                std::string(destination_.memory->description()), device_state_})));
-    auto link = std::make_unique<PeerLink>(
-        std::move(control), config_.io_timeout, "return_path", core_.times(), core_.cancellation(),
-        [this] { return !abandon_guest(); }, core_.settler());
+        FrameType::kAccept,
+        transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
+                                            std::string(destination_.memory->description()),
+                                            device_state_, config_.io_timeout})));
+    link_times_ = make_link_times(config_.io_timeout, offer.io_timeout);
+    // From then on it waits for this side and owes no sign of life.
+    const FrameType last = offer.guest.empty() ? FrameType::kComplete : FrameType::kHandover;
+    MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
+                                               {.name = "return_path",
+                                                .io_timeout = config_.io_timeout,
+                                                .guest_runs = [this] { return !abandon_guest(); },
+                                                .last_of_peer = last},
+                                               core_.times(), core_.cancellation()));
+    link->agree(link_times_);
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
               offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
               offer.regions.size());
@@ -163,8 +177,7 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
     if (channels_[id])
         return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
     MIGRATE_ASSIGN(transport::Socket socket,
-                   transport::Socket::adopt(std::move(connection.fd),
-                                            static_cast<std::uint64_t>(config_.io_timeout.count()),
+                   transport::Socket::adopt(std::move(connection.fd), link_times_.data,
                                             connection.bytes_read));
     MIGRATE_TRY(socket.share_path(static_cast<std::uint16_t>(channels_.size())));
     const transport::PacketLimits limits{offer_.packet_bytes, offer_.compression, offer_.regions,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "engine/session_devices.hpp"
 #include "engine/session_report.hpp"
@@ -30,7 +31,8 @@ RecvSession::RecvSession(RecvConfig config, EventLog& events)
     : config_(std::move(config)), core_(events) {}
 
 RecvSession::~RecvSession() {
-    core_.cancellation().fail(Error(ErrorKind::kCancelled, "the session ended"));
+    // Short enough to need no memory.
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, "session ended"));
     stop_workers();
 }
 
@@ -48,12 +50,22 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(
 }
 
 Status RecvSession::run() {
-    core_.set_status(MigrationStatus::kSetup);
-    Status status = migrate();
-    if (!status) core_.cancellation().fail(std::move(status).error());
+    return core_.run([this] { return migrate(); },
+                     [this](Status result) { return settle(std::move(result)); },
+                     [this] { return owner(); });
+}
+
+Status RecvSession::fail(Error reason) {
+    return core_.run([&reason] { return Status(std::move(reason)); },
+                     [this](Status result) { return settle(std::move(result)); },
+                     [this] { return owner(); });
+}
+
+Status RecvSession::settle(Status result) {
+    if (!result) core_.cancellation().fail(std::move(result).error());
     stop_workers();
     if (link_) link_->finish();
-    status = core_.outcome();
+    Status status = core_.outcome();
     if (guest_runs()) {
         // The guest is here whatever became of the connection afterwards.
         if (!status) log::warning("after the handover: {}", status.error().message());
@@ -65,7 +77,6 @@ Status RecvSession::run() {
         // Uncommitted, it takes its temporary file with it.
         destination_ = {};
     }
-    core_.conclude(status, owner());
     return status;
 }
 
@@ -94,14 +105,17 @@ Status RecvSession::start_workers() {
                        *gate_,
                        {},
                        devices_.get()});
+    workers_.reserve(channels_.size());
     for (const auto& channel : channels_) {
-        workers_.push_back(std::make_unique<SessionThread>(
-            fmt::format("multifdrecv_{}", index_of(channel->id())), core_.times(),
-            core_.cancellation(), [this, worker = channel.get()]() -> Status {
-                const std::stop_token stop = core_.token();
-                const std::stop_callback wake(stop, [worker] { worker->shutdown(); });
-                return worker->run(*shared_, stop);
-            }));
+        const auto work = [this, worker = channel.get()]() -> Status {
+            const std::stop_token stop = core_.token();
+            const std::stop_callback wake(stop, [worker] { worker->shutdown(); });
+            return worker->run(*shared_, stop);
+        };
+        MIGRATE_ASSIGN(SessionThread worker,
+                       SessionThread::start(fmt::format("multifdrecv_{}", index_of(channel->id())),
+                                            core_.times(), core_.cancellation(), work));
+        workers_.push_back(std::move(worker));
     }
     return {};
 }
@@ -132,7 +146,7 @@ Status RecvSession::receive_rounds() {
                 break;
             }
             case FrameType::kSwitchoverStart:
-                begin_switchover();
+                MIGRATE_TRY(begin_switchover());
                 break;
             case FrameType::kDeviceState:
                 MIGRATE_TRY(receive_device_frame(frame.body));
@@ -204,8 +218,6 @@ Status RecvSession::receive_round(const transport::RoundMark& start) {
 }
 
 Status RecvSession::complete(const transport::Completion& completion) {
-    // Without a guest the sender has said its last; from here on it waits for us.
-    if (offer_.guest.empty()) link_->stop_expecting_heartbeats();
     transport::Done done{.pages = received_pages()};
     if (done.pages != completion.pages) {
         return make_error(
@@ -250,15 +262,20 @@ Status RecvSession::take_over(transport::Done& done) {
     }
     const Clock::time_point began = Clock::now();
     // Not before: a sender that never lets the guest go keeps its devices, too.
-    Status resuming = commit_devices();
-    if (resuming) resuming = guest_->resume();
+    const Status resuming = catching("the guest", [this] {
+        Status committed = commit_devices();
+        return committed ? guest_->resume() : committed;
+    });
     if (!resuming) {
         // It stands still, and may be taken back.
         fate_.store(GuestFate::kAbandoned);
         return resuming;
     }
     const Clock::time_point resumed = Clock::now();
-    core_.events().emit("RESUME", {});
+    static_cast<void>(catching("event RESUME", [this]() -> Status {
+        core_.events().emit("RESUME", {});
+        return {};
+    }));
     const std::scoped_lock lock(mutex_);
     downtime_.resume = std::chrono::ceil<Microseconds>(resumed - began);
     downtime_.total = std::chrono::ceil<Microseconds>(resumed - *switchover_began_);

@@ -49,6 +49,8 @@ class RecvSession {
 
     // The whole migration, on the calling thread. Once.
     Status run();
+    // Instead of run(), where its thread cannot be started: ends the session with this error.
+    Status fail(Error reason);
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
     void cancel(const std::string& reason);
 
@@ -71,6 +73,7 @@ class RecvSession {
   private:
     RecvSession(RecvConfig config, EventLog& events);
     Status migrate();
+    Status settle(Status result);
     Status await_sender();
     Result<bool> consider(transport::NewConnection connection);
     Result<transport::Offer> examine(const std::string& body);
@@ -88,7 +91,7 @@ class RecvSession {
                      std::span<const devices::DeviceSpec> specs) const;
     Status open_devices(const transport::Offer& offer, std::span<const devices::DeviceSpec> specs);
     void make_devices();
-    void begin_switchover();
+    Status begin_switchover();
     bool awaits_device_frames() const;
     Status receive_device_frame(const std::string& body);
     Status await_devices(transport::Done& done);
@@ -108,6 +111,7 @@ class RecvSession {
     std::unique_ptr<transport::Listener> listener_;
     guest::Destination destination_;  // its memory is null between two senders
     transport::SessionId session_{};
+    LinkTimes link_times_;  // from the offer on
 
     mutable std::mutex mutex_;  // guards what follows, against report()
     std::unique_ptr<PeerLink> link_;
@@ -132,7 +136,7 @@ class RecvSession {
     std::unique_ptr<memory::PagePlacer> placer_;
     std::unique_ptr<RoundGate> gate_;
     std::unique_ptr<RecvShared> shared_;
-    std::vector<std::unique_ptr<SessionThread>> workers_;
+    std::vector<SessionThread> workers_;
 };
 
 }  // namespace migrate::engine

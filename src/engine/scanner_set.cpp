@@ -46,14 +46,16 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
     return set;
 }
 
-void ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {
-    if (!accelerator_ || !accelerator_->needs_thread()) return;
+Status ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {
+    if (!accelerator_ || !accelerator_->needs_thread()) return {};
     // Not the session's token: a scanner may await an answer after the session was cancelled.
-    completion_ = std::make_unique<SessionThread>("dsa_completion", times, cancellation,
-                                                  [this, stop = completion_stop_.get_token()] {
-                                                      accelerator_->run_completion(stop);
-                                                      return Status();
-                                                  });
+    const auto complete = [this, stop = completion_stop_.get_token()] {
+        accelerator_->run_completion(stop);
+        return Status();
+    };
+    MIGRATE_ASSIGN(completion_,
+                   SessionThread::start("dsa_completion", times, cancellation, complete));
+    return {};
 }
 
 void ScannerSet::stop() {

@@ -25,8 +25,9 @@ class ScannerSet {
     // "none" if nobody looks for zero pages.
     const std::string& kernel_name() const { return kernel_name_; }
 
-    // Before the first scan; `times` and `cancellation` outlive the set.
-    void start(ThreadTimes& times, Cancellation& cancellation);
+    // Before the first scan; `times` and `cancellation` outlive the set. Fails if the thread for
+    // the answers cannot be started.
+    Status start(ThreadTimes& times, Cancellation& cancellation);
     // After the last. May be called again, or without start().
     void stop();
 
@@ -40,7 +41,7 @@ class ScannerSet {
     std::unique_ptr<accel::DsaAccelerator> accelerator_;
     std::vector<std::unique_ptr<SpanScanner>> scanners_;
     std::stop_source completion_stop_;
-    std::unique_ptr<SessionThread> completion_;
+    std::optional<SessionThread> completion_;
 };
 
 }  // namespace migrate::engine

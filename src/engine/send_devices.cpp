@@ -80,7 +80,7 @@ Status SendSession::start_devices() {
         for (const auto& channel : channels_) MIGRATE_TRY(channel->expect_back_pressure());
         // Read by the channels' threads from the next round on, which the gate opens.
         shared_.devices = devices_.get();
-        devices_->start(core_.times(), core_.cancellation());
+        MIGRATE_TRY(devices_->start(core_.times(), core_.cancellation()));
     }
     return {};
 }

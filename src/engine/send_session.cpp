@@ -34,7 +34,8 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
       tunables_(config_.tunables) {}
 
 SendSession::~SendSession() {
-    core_.cancellation().fail(Error(ErrorKind::kCancelled, "the session ended"));
+    // Short enough to need no memory.
+    core_.cancellation().fail(Error(ErrorKind::kCancelled, "session ended"));
     stop_workers();
 }
 
@@ -68,11 +69,16 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
 
 Status SendSession::run() {
     core_.start_clock();
-    core_.set_status(MigrationStatus::kSetup);
-    Status status = migrate();
-    status = settle(std::move(status));
-    core_.conclude(status, owner());
-    return status;
+    return core_.run([this] { return migrate(); },
+                     [this](Status result) { return settle(std::move(result)); },
+                     [this] { return owner(); });
+}
+
+Status SendSession::fail(Error reason) {
+    core_.start_clock();
+    return core_.run([&reason] { return Status(std::move(reason)); },
+                     [this](Status result) { return settle(std::move(result)); },
+                     [this] { return owner(); });
 }
 
 // Ends all threads, and gives the guest back if it is not the receiver's.
@@ -124,7 +130,8 @@ Status SendSession::negotiate() {
                            .compression = config_.compression,
                            .verify = config_.verify,
                            .guest = guest_kind_,
-                           .journey = config_.journey};
+                           .journey = config_.journey,
+                           .io_timeout = config_.io_timeout};
     offer_devices(offer);
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
@@ -132,9 +139,11 @@ Status SendSession::negotiate() {
     opening += transport::encode_frame(FrameType::kOffer, transport::encode(offer));
     Status opened = control->send_raw(std::as_bytes(std::span(opening)));
     if (!opened) return std::move(opened).error().with_context("main channel");
-    auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
-                                           core_.times(), core_.cancellation(),
-                                           std::function<bool()>(), core_.settler());
+    MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
+                                               {.name = "return_path",
+                                                .io_timeout = config_.io_timeout,
+                                                .settled = core_.settler()},
+                                               core_.times(), core_.cancellation()));
     {
         const std::scoped_lock lock(mutex_);
         link_ = std::move(link);
@@ -142,6 +151,8 @@ Status SendSession::negotiate() {
     MIGRATE_ASSIGN(const transport::Frame frame,
                    link_->expect({FrameType::kAccept}, config_.handshake_timeout));
     MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
+    link_times_ = make_link_times(config_.io_timeout, accepted.io_timeout);
+    link_->agree(link_times_);
     MIGRATE_TRY(check_device_answer(offer, accepted));
     log::info("connected to {} ({}, sink {})", link_->peer_name(), accepted.program, accepted.sink);
     const std::scoped_lock lock(mutex_);
@@ -154,10 +165,8 @@ Status SendSession::connect_channels() {
                    transport::connect_alike(link_->fd(), config_.channels, config_.connect_timeout,
                                             core_.token()));
     for (std::uint16_t i = 0; i < config_.channels; ++i) {
-        MIGRATE_ASSIGN(
-            transport::Socket socket,
-            transport::Socket::adopt(std::move(connections[i]),
-                                     static_cast<std::uint64_t>(config_.io_timeout.count())));
+        MIGRATE_ASSIGN(transport::Socket socket,
+                       transport::Socket::adopt(std::move(connections[i]), link_times_.data));
         MIGRATE_TRY(socket.share_path(config_.channels));
         std::unique_ptr<transport::Compressor> compressor;
         if (config_.compression != transport::Compression::kNone) {
@@ -178,23 +187,27 @@ Status SendSession::connect_channels() {
         const std::scoped_lock lock(mutex_);
         channels_.push_back(std::move(channel));
     }
-    start_workers();
+    MIGRATE_TRY(start_workers());
     MIGRATE_ASSIGN(const transport::Frame ready,
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
     core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});
     return {};
 }
 
-void SendSession::start_workers() {
-    scanners_->start(core_.times(), core_.cancellation());
+Status SendSession::start_workers() {
+    MIGRATE_TRY(scanners_->start(core_.times(), core_.cancellation()));
+    workers_.reserve(channels_.size());
     for (std::size_t i = 0; i < channels_.size(); ++i) {
         SpanScanner* scanner = legacy_feed_ ? nullptr : &scanners_->scanner(i);
-        workers_.push_back(std::make_unique<SessionThread>(
-            fmt::format("multifdsend_{}", i), core_.times(), core_.cancellation(),
-            [this, channel = channels_[i].get(), scanner] {
-                return SendWorker(*channel, scanner, shared_).run(core_.token());
-            }));
+        const auto work = [this, channel = channels_[i].get(), scanner] {
+            return SendWorker(*channel, scanner, shared_).run(core_.token());
+        };
+        MIGRATE_ASSIGN(SessionThread worker,
+                       SessionThread::start(fmt::format("multifdsend_{}", i), core_.times(),
+                                            core_.cancellation(), work));
+        workers_.push_back(std::move(worker));
     }
+    return {};
 }
 
 // Ends the workers: after a failure by waking whatever they wait for, after success they are at the

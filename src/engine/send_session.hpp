@@ -51,6 +51,8 @@ class SendSession {
 
     // The whole migration, on the calling thread, which plays QEMU's `live_migration`. Once.
     Status run();
+    // Instead of run(), where its thread cannot be started: ends the session with this error.
+    Status fail(Error reason);
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
     // Once the guest was handed over it is too late, and nothing happens.
     void cancel(const std::string& reason);
@@ -70,7 +72,7 @@ class SendSession {
     Status migrate();
     Status negotiate();
     Status connect_channels();
-    void start_workers();
+    Status start_workers();
     Status prepare_devices();
     void offer_devices(transport::Offer& offer) const;
     static Status check_device_answer(const transport::Offer& offer,
@@ -114,6 +116,7 @@ class SendSession {
     // Null for an image. Its main thread's, but that hand_over() is under mutex_, for cancel().
     std::unique_ptr<LiveSource> live_;
     Convergence convergence_;
+    LinkTimes link_times_;     // from ACCEPT on
     std::string last_reason_;  // why the last decision was not to switch over
     transport::Pacer pacer_;
     RoundGate gate_;
@@ -147,7 +150,7 @@ class SendSession {
     guest::Activity before_;  // when tracking began
     guest::Activity paused_;  // when it was paused
 
-    std::vector<std::unique_ptr<SessionThread>> workers_;
+    std::vector<SessionThread> workers_;
 };
 
 }  // namespace migrate::engine

@@ -1,5 +1,9 @@
 #include "engine/session_core.hpp"
 
+#include "base/catching.hpp"
+#include "base/log.hpp"
+#include "base/memory_reserve.hpp"
+#include "engine/presence.hpp"
 #include "engine/session_report.hpp"
 
 namespace migrate::engine {
@@ -8,7 +12,35 @@ using Clock = std::chrono::steady_clock;
 
 void SessionCore::set_status(MigrationStatus status) {
     status_.advance(status);
-    events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
+    // That it is known does not decide what becomes of the session.
+    const Status told = catching("event MIGRATION", [&]() -> Status {
+        events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
+        return {};
+    });
+    if (!told) log::warning("{}", told.error().message());
+}
+
+Status SessionCore::run(const std::function<Status()>& migrate,
+                        const std::function<Status(Status)>& settle,
+                        const std::function<GuestOwner()>& owner) noexcept {
+    keep_memory_reserve();
+    Presence presence(cancellation_);
+    Status status = catching("the migration", [&] {
+        set_status(MigrationStatus::kSetup);
+        return migrate();
+    });
+    bool returned = false;
+    Status settled;
+    for (int turn = 0; turn < 2 && !returned; ++turn) {
+        settled = catching("the end of the migration", [&] {
+            Status outcome = settle(std::move(status));
+            returned = true;
+            return outcome;
+        });
+    }
+    presence.settled();
+    conclude(settled, owner());
+    return settled;
 }
 
 void SessionCore::start_clock() {
@@ -35,18 +67,26 @@ Status SessionCore::outcome() const {
     return error ? Status(settled(*error)) : Status();
 }
 
-void SessionCore::conclude(const Status& status, GuestOwner owner) {
+void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     const Outcome outcome = outcome_of(status);
     {
         const std::scoped_lock lock(mutex_);
         ended_ = Clock::now();
         outcome_ = outcome;
-        if (!status) error_desc_ = status.error().message();
+        try {
+            if (!status) error_desc_ = status.error().message();
+        } catch (...) {
+            error_desc_ = "out of memory";  // too short to need any
+        }
     }
     const MigrationStatus last = final_status_of(outcome);
     if (last == MigrationStatus::kCancelled) set_status(MigrationStatus::kCancelling);
     status_.advance(last);
-    emit_end(events_, status, owner);
+    const Status told = catching("event MIGRATION", [&]() -> Status {
+        emit_end(events_, status, owner);
+        return {};
+    });
+    if (!told) log::warning("{}", told.error().message());
 }
 
 void SessionCore::fill(Report& report) const {

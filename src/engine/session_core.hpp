@@ -25,6 +25,13 @@ class SessionCore {
     // `events` outlives it.
     explicit SessionCore(EventLog& events) : events_(events) {}
 
+    // A whole session on the calling thread: `migrate`, `settle` with its result, and the last
+    // state, which tells who has the guest. Returns what settle returned. An exception is an Error,
+    // wherever it comes from. `settle` is called again if an exception left it. `owner` does not
+    // throw.
+    Status run(const std::function<Status()>& migrate, const std::function<Status(Status)>& settle,
+               const std::function<GuestOwner()>& owner) noexcept;
+
     Cancellation& cancellation() { return cancellation_; }
     bool stopped() const { return cancellation_.stopped(); }
     std::stop_token token() const { return cancellation_.token(); }
@@ -53,13 +60,13 @@ class SessionCore {
     // The session's outcome once its threads have ended: the first error, whichever had it, or
     // success.
     Status outcome() const;
-    // The last state, which tells who has the guest, and the end of total-time.
-    void conclude(const Status& status, GuestOwner owner);
-
     // Any thread. What is known so far: status, error, times, threads.
     void fill(Report& report) const;
 
   private:
+    // The last state, and the end of total-time.
+    void conclude(const Status& status, GuestOwner owner) noexcept;
+
     EventLog& events_;
     Cancellation cancellation_;
     ThreadTimes times_;

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
 
-#include "base/thread.hpp"
+#include "base/log.hpp"
 #include "guest/workload_check.hpp"
 #include "guest/workload_page.hpp"
 #include "memory/pieces.hpp"
@@ -42,23 +41,27 @@ Result<std::unique_ptr<Workload>> Workload::create(const WorkloadState& state,
 Status Workload::start_threads() {
     // A signal is not for a vCPU, whose default would end the program and the guest with it.
     const SignalsBlocked blocked;
-    try {
-        for (unsigned i = 0; i < spec_.threads; ++i) {
-            threads_.emplace_back([vcpu = vcpus_[i].get(), i] {
-                name_this_thread(fmt::format("vcpu_{}", i));
-                vcpu->run();
-            });
+    threads_.reserve(spec_.threads);
+    for (unsigned i = 0; i < spec_.threads; ++i) {
+        const auto run = [vcpu = vcpus_[i].get()](const std::stop_token&) -> Status {
+            vcpu->run();
+            return {};
+        };
+        Result<Thread> thread =
+            Thread::start(fmt::format("vcpu_{}", i), run,
+                          [](const Error& error) { log::error("{}", error.message()); });
+        if (!thread) {
+            return std::move(thread).error().with_context(
+                fmt::format("a guest of {} vCPUs", spec_.threads));
         }
-    } catch (const std::system_error& error) {
-        return Error::system(fmt::format("start {} vCPU threads", spec_.threads),
-                             error.code().value());
+        threads_.push_back(*std::move(thread));
     }
     return {};
 }
 
 Workload::~Workload() {
     gate_.stop();
-    for (std::jthread& thread : threads_) thread.join();
+    for (Thread& thread : threads_) thread.join();
 }
 
 bool Workload::running() const {

@@ -10,9 +10,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
+#include "base/thread.hpp"
 #include "guest/guest.hpp"
 #include "guest/run_gate.hpp"
 #include "guest/vcpu.hpp"
@@ -59,7 +59,7 @@ class Workload final : public Guest {
     Clock::time_point resumed_at_;              // if running_
     RunGate gate_;                              // guards itself
     std::vector<std::unique_ptr<Vcpu>> vcpus_;  // constant after construction
-    std::vector<std::jthread> threads_;
+    std::vector<Thread> threads_;
 };
 
 // Puts into `memory` what the guest has before its first write.

@@ -8,10 +8,10 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/thread.hpp"
 #include "qmp/message_stream.hpp"
@@ -88,10 +88,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 } else if (error) {
                     self->close();
                 } else {
-                    self->stream_.feed({self->input_.data(), size});
-                    self->process();
+                    self->take(size);
                 }
             });
+    }
+
+    // A client whose requests find no memory is closed; it would wait for answers otherwise.
+    void take(std::size_t size) {
+        const Status taken = catching("QMP client", [&]() -> Status {
+            stream_.feed({input_.data(), size});
+            process();
+            return {};
+        });
+        if (taken) return;
+        log::error("{}", taken.error().message());
+        close();
     }
 
     void process() {
@@ -198,12 +209,16 @@ struct Server::State {
         thread.join();
     }
 
-    void start() {
+    Status start() {
         accept();
-        thread = std::jthread([this] {
-            name_this_thread("qmp_server");
+        const auto serve_all = [this](const std::stop_token&) -> Status {
             run();
-        });
+            return {};
+        };
+        MIGRATE_ASSIGN(thread, Thread::start("qmp_server", serve_all, [](const Error& error) {
+                           log::error("QMP server: {}", error.message());
+                       }));
+        return {};
     }
 
     void run() {
@@ -228,11 +243,15 @@ struct Server::State {
                 });
                 return;
             }
-            if (clients.size() >= kMaxClients) {
-                turn_away(std::move(socket));
-            } else {
-                serve(std::move(socket));
-            }
+            const Status served = catching("QMP client", [&]() -> Status {
+                if (clients.size() >= kMaxClients) {
+                    turn_away(std::move(socket));
+                } else {
+                    serve(std::move(socket));
+                }
+                return {};
+            });
+            if (!served) log::error("{}", served.error().message());
             accept();
         });
     }
@@ -290,7 +309,7 @@ struct Server::State {
     asio::steady_timer goodbye;
     std::set<std::shared_ptr<Connection>> clients;
     Mailbox mailbox;
-    std::jthread thread;
+    Thread thread;
 };
 
 Result<std::unique_ptr<Server>> Server::create(std::string_view address,
@@ -299,7 +318,11 @@ Result<std::unique_ptr<Server>> Server::create(std::string_view address,
     MIGRATE_ASSIGN(SocketFile file, SocketFile::create(address));
     try {
         auto state = std::make_unique<State>(std::move(dispatcher), std::move(file));
-        state->start();
+        Status started = state->start();
+        if (!started) {
+            return std::move(started).error().with_context(
+                fmt::format("cannot serve QMP on {}", address));
+        }
         return std::unique_ptr<Server>(new Server(std::move(state)));
     } catch (const std::exception& exception) {
         return make_error("cannot serve QMP on {}: {}", address, exception.what());

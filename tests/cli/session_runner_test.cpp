@@ -18,6 +18,7 @@ class LateSession {
         if (awaits_cancel) cancelled_.acquire();
         return {};
     }
+    static Status fail(Error reason) { return reason; }
     void cancel(const std::string&) { cancelled_.release(); }
     engine::Report report() const { return {}; }
     ThreadTimes& thread_times() { return times_; }

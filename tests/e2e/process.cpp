@@ -40,6 +40,13 @@ std::vector<std::string> recv_arguments(std::vector<std::string> more) {
     return arguments;
 }
 
+std::vector<std::string> words_after(std::vector<std::string> under,
+                                     const std::vector<std::string>& arguments) {
+    under.erase(under.begin());
+    under.insert(under.end(), arguments.begin(), arguments.end());
+    return under;
+}
+
 }  // namespace
 
 Process::Process(const std::vector<std::string>& arguments) : Process(MIGRATE_BINARY, arguments) {}
@@ -219,6 +226,15 @@ int Process::wait(milliseconds deadline) {
 
 Receiver::Receiver(std::vector<std::string> arguments, const Surroundings& surroundings)
     : process_(recv_arguments(std::move(arguments)), surroundings) {
+    find_port();
+}
+
+Receiver::Receiver(const std::vector<std::string>& under, std::vector<std::string> arguments)
+    : process_(under.front(), words_after(under, recv_arguments(std::move(arguments)))) {
+    find_port();
+}
+
+void Receiver::find_port() {
     constexpr std::string_view kPrefix = "listening on 127.0.0.1:";
     // On standard error with --json.
     if (!process_.await_text(kPrefix) || !process_.await_text("\n")) {

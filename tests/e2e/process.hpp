@@ -80,6 +80,8 @@ class Process {
 class Receiver {
   public:
     explicit Receiver(std::vector<std::string> arguments, const Surroundings& surroundings = {});
+    // `under` is a program and its arguments that the receiver is a command of.
+    Receiver(const std::vector<std::string>& under, std::vector<std::string> arguments);
 
     Process& process() { return process_; }
     Process* operator->() { return &process_; }
@@ -87,6 +89,8 @@ class Receiver {
     std::string endpoint() const;
 
   private:
+    void find_port();
+
     Process process_;
     std::uint16_t port_ = 0;
 };

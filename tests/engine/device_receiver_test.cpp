@@ -92,7 +92,7 @@ struct Loading {
 
     void open() {
         opened = true;
-        receiver->start(times, cancellation);
+        must(receiver->start(times, cancellation));
     }
     Status give(const Sent& chunk) {
         return receiver->receive(

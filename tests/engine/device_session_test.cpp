@@ -276,6 +276,7 @@ TEST_CASE("a slow loader's chunks wait within the limit") {
 }
 
 TEST_CASE("a device that takes nothing for longer than io-timeout is no dead peer") {
+    const auto mode = GENERATE(DeviceStateMode::kOn, DeviceStateMode::kOff);
     const TemporaryFolder folder;
     const std::string state(32 * kMiB, 's');
     write_file(folder / "net.state", state);
@@ -289,6 +290,7 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
     run.recv.device_state_buffer = 4 * kMiB;
     run.send.channels = 2;
     run.send.io_timeout = run.recv.io_timeout = milliseconds(1000);
+    run.send.device_state = mode;
     std::size_t arrived = 0;
     run.go([&](std::uint16_t) {
         std::this_thread::sleep_for(milliseconds(3000));
@@ -300,7 +302,7 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
             arrived += static_cast<std::size_t>(count);
         }
     });
-    check_complete(run, 1, "on");
+    check_complete(run, 1, name_of(mode));
     CHECK(arrived == state.size());
 }
 

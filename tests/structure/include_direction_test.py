@@ -64,6 +64,11 @@ class WrongTree(unittest.TestCase):
         self.add("accel/accel.cpp", "long pid() { return raw_syscall(SYS_getpid); }  // syscall() is variadic")
         self.assert_found()
 
+    def test_a_thread_that_is_not_started_by_the_wrapper_is_found(self):
+        self.add("accel/accel.cpp", "std::jthread thread([] {});")
+        self.add("memory/memory.cpp", "const unsigned cpus = std::thread::hardware_concurrency();  // std::thread")
+        self.assert_found("accel/accel.cpp:2: starts a thread by itself; use Thread of base/thread.hpp")
+
     def test_accel_may_not_include_memory(self):
         self.assert_include_refused("accel", "memory/memory.hpp", "memory")
 

@@ -32,6 +32,8 @@ HEADER_SUFFIXES = {".hpp", ".h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 FIRST_DIRECTIVE = re.compile(r"^\s*#\s*(.*?)\s*$", re.MULTILINE)
 RAW_SYSCALL_HEADER = "src/base/raw_syscall.hpp"
+THREAD_FILES = {"src/base/thread.hpp", "src/base/thread.cpp"}
+BARE_THREAD = re.compile(r"\bstd::(?:j?thread\b(?!::)|async\b)")
 BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
 
@@ -133,6 +135,19 @@ def check_raw_system_calls(root):
     return problems
 
 
+def check_threads(root):
+    """A thread of the standard library throws where it cannot be started, and an exception in one ends the program."""
+    problems = []
+    for _, path in all_sources(root):
+        where = path.relative_to(root)
+        if where.as_posix() in THREAD_FILES:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if BARE_THREAD.search(line.split("//")[0]):
+                problems.append(f"{where}:{number}: starts a thread by itself; use Thread of base/thread.hpp")
+    return problems
+
+
 def top_level_entries(root):
     """What git tracks at the top; where there is no git or no repository, all but build folders."""
     try:
@@ -150,7 +165,7 @@ def check_top_level(root):
     return [f"{name}: does not belong at the top level" for name in sorted(strangers)]
 
 
-CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls,
+CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls, check_threads,
           check_top_level)
 
 

@@ -15,6 +15,7 @@
 #include "base/descriptors.hpp"
 #include "base/output.hpp"
 #include "base/raw_syscall.hpp"
+#include "base/thread.hpp"
 #include "guest/qemu/undo_commands.hpp"
 #include "qmp/message.hpp"
 
@@ -80,7 +81,9 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
 }
 
 // The child: a fork of a process that may have threads, whose locks it does not touch.
-[[noreturn]] void guard(int socket, int process, const std::string& qmp) {
+// Without memory it ends: an exception must not go on in the parent's functions.
+[[noreturn]] void guard(int socket, int process, const std::string& qmp, std::string message,
+                        std::string last) noexcept {
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
@@ -92,15 +95,20 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     ::dup2(nowhere, STDOUT_FILENO);
     ::close(nowhere);
 
-    std::string last;
-    std::string message(kMaxMessage, '\0');
+    std::size_t last_bytes = 0;
     while (true) {
         const ssize_t size = ::recv(kSocket, message.data(), message.size(), 0);
         if (size < 0 && errno == EINTR) continue;
         if (size <= 0) break;
-        last = message.substr(0, static_cast<std::size_t>(size));
+        std::swap(message, last);
+        last_bytes = static_cast<std::size_t>(size);
     }
-    if (!last.empty()) put_right(decode(last), qmp, process >= 0);
+    try {
+        last.resize(last_bytes);
+        if (!last.empty()) put_right(decode(last), qmp, process >= 0);
+    } catch (...) {
+        ::_exit(1);
+    }
     ::_exit(0);
 }
 
@@ -118,9 +126,14 @@ Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& 
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
+    // Here, where the lack of memory is an error of the start.
+    std::string message(kMaxMessage, '\0');
+    std::string last(kMaxMessage, '\0');
     const pid_t child = ::fork();
-    if (child < 0) return Error::system("start the process that guards the guest", errno);
-    if (child == 0) guard(theirs.get(), process.get(), qmp);
+    if (child < 0) return start_error("the process that guards the guest", errno);
+    if (child == 0) {
+        guard(theirs.get(), process.get(), qmp, std::move(message), std::move(last));
+    }
     return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(process), child));
 }
 

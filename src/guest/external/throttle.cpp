@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "base/log.hpp"
-#include "base/thread.hpp"
 #include "guest/external/cgroup.hpp"
 
 namespace migrate::guest {
@@ -147,7 +146,13 @@ Status Throttle::apply() {
         changed_.notify_all();
     }
     if (percent != 0 && !thread_.joinable()) {
-        thread_ = std::jthread([this](const std::stop_token& stop) { take_turns(stop); });
+        const auto take = [this](const std::stop_token& stop) -> Status {
+            take_turns(stop);
+            return {};
+        };
+        MIGRATE_ASSIGN(thread_, Thread::start("throttle", take, [](const Error& error) {
+                           log::error("the guest's throttle ends: {}", error.message());
+                       }));
     }
     if (percent == 0 && thread_.joinable()) {
         thread_.request_stop();
@@ -158,7 +163,6 @@ Status Throttle::apply() {
 }
 
 void Throttle::take_turns(const std::stop_token& stop) {
-    name_this_thread("throttle");
     std::unique_lock lock(mutex_);
     const auto wait = [&](microseconds time) {
         changed_.wait_for(lock, stop, time, [] { return false; });

@@ -13,9 +13,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "base/error.hpp"
+#include "base/thread.hpp"
 #include "guest/external/guardian.hpp"
 
 namespace migrate::guest {
@@ -65,7 +65,7 @@ class Throttle {
     std::mutex mutex_;
     std::condition_variable_any changed_;
     unsigned turns_percent_ = 0;  // guarded by mutex_; 0: no turns are taken
-    std::jthread thread_;         // from the first turns on
+    Thread thread_;               // from the first turns on
 };
 
 }  // namespace migrate::guest

@@ -1,0 +1,27 @@
+// The border between code that throws (the standard library and others, mostly for want of memory)
+// and code that returns errors. Invariant: nothing here throws, not even where there is no memory
+// left for a message.
+#pragma once
+
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace migrate {
+
+// In a catch block: the exception as an Error, "WHERE: what it says".
+Error error_of_exception(std::string_view where) noexcept;
+
+// What `work`, which returns a Status or Result, returns; an exception becomes its Error.
+template <typename Work>
+std::invoke_result_t<Work> catching(std::string_view where, Work&& work) noexcept {
+    try {
+        return std::forward<Work>(work)();
+    } catch (...) {
+        return error_of_exception(where);
+    }
+}
+
+}  // namespace migrate

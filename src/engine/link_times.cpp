@@ -1,0 +1,37 @@
+#include "engine/link_times.hpp"
+
+#include <algorithm>
+
+namespace migrate::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr int kHeartbeatsPerTimeout = 4;
+constexpr milliseconds kShortestInterval{25};
+constexpr milliseconds kLongestInterval{1000};
+// TCP itself sends a lost packet again after 200 ms at the earliest, and then after 400.
+constexpr milliseconds kLeastSilence{1000};
+// A peer that is busy with its memory takes nothing for a while: a huge page may have to be found.
+constexpr milliseconds kLeastBusy{10'000};
+// A peer's word does not keep a channel that stands still for longer.
+constexpr milliseconds kMostOfPeer = seconds(300);
+
+}  // namespace
+
+LinkTimes make_link_times(milliseconds own, std::optional<milliseconds> peer) {
+    if (!peer) {
+        return {std::clamp(own / kHeartbeatsPerTimeout, milliseconds(10), kLongestInterval),
+                own,
+                {own, own}};
+    }
+    const milliseconds longer = std::max(own, std::min(*peer, kMostOfPeer));
+    const milliseconds silent = std::max(longer, kLeastSilence);
+    return {std::clamp(std::min(own, *peer) / kHeartbeatsPerTimeout, kShortestInterval,
+                       kLongestInterval),
+            own,
+            {silent, std::max(silent, kLeastBusy)}};
+}
+
+}  // namespace migrate::engine

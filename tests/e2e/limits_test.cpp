@@ -1,0 +1,155 @@
+// Migrations of a user who may have few threads or little memory: they end soon, with a reason, and
+// one side has the guest.
+#include <unistd.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "catch.hpp"
+#include "e2e/live_run.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using Catch::Matchers::Contains;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kEndsWithin{30'000};
+
+#ifndef MIGRATE_UNDER_SANITIZER
+// Each limited process is the only one of its user, so that all of the limit is its own.
+class LimitedProgram {
+  public:
+    LimitedProgram() {
+        std::filesystem::permissions(
+            folder_.path(),
+            std::filesystem::perms::others_exec | std::filesystem::perms::others_read,
+            std::filesystem::perm_options::add);
+        // The build folder may be closed to other users.
+        std::filesystem::copy_file(MIGRATE_BINARY, folder_ / "migrate");
+    }
+
+    // `limit` is an option of prlimit.
+    std::vector<std::string> under(const std::string& limit) {
+        return {"/usr/bin/setpriv",
+                "--reuid",
+                std::to_string(1'000'000 + ::getpid() % 100'000 * 100 + users_++ % 100),
+                "--clear-groups",
+                "/usr/bin/prlimit",
+                limit,
+                folder_ / "migrate"};
+    }
+
+  private:
+    TemporaryFolder folder_;
+    int users_ = 0;
+};
+
+struct Work {
+    std::string source;
+    std::vector<std::string> options;
+    bool has_guest;
+};
+
+const std::vector<Work>& works() {
+    static const std::vector<Work> all{
+        {"anon:8M,fill=random", {"--verify", "digest"}, false},
+        {"workload:8M,rate=10,threads=2,warm-up=0",
+         {"--run-for", "20ms", "--downtime-limit", "20s"},
+         true},
+        {"workload:8M,rate=10,threads=2,warm-up=0",
+         {"--run-for", "20ms", "--downtime-limit", "20s", "--verify", "digest", "--devices",
+          "sim:a,count=3,size=1M sim:net0,count=2,size=1M"},
+         true}};
+    return all;
+}
+
+// Whether both sides succeeded; if not, each says why, and the guest is at the source.
+void check_outcome(const Work& work, Process& sender, Receiver& receiver, bool limits_sender) {
+    const int sent = sender.wait(kEndsWithin);
+    if (sent != 0 && receiver->err().find("connected:") == std::string::npos &&
+        !receiver->ended_within(milliseconds(500))) {
+        receiver->signal(SIGINT);  // its sender did not come
+    }
+    const int received = receiver->wait(kEndsWithin);
+    INFO("sender: " << sender.both() << "\nreceiver: " << receiver->both());
+    // Ended by itself, neither by a signal nor by std::terminate().
+    CHECK(sent < 128);
+    CHECK(received < 128);
+    CHECK((sent == 0) == (received == 0));
+    if (sent == 0) return;
+    const Process& limited = limits_sender ? sender : receiver.process();
+    CHECK_THAT(limited.err(), Contains("cannot start ") || Contains("Cannot allocate memory") ||
+                                  Contains("out of memory"));
+    if (work.has_guest && sender.err().find("vCPUs: cannot start") == std::string::npos &&
+        sender.out().find("status: failed") != std::string::npos) {
+        CHECK_THAT(sender.out(), Contains("guest: workload, running"));
+    }
+}
+
+void try_limit(LimitedProgram& program, const std::string& limit, bool at_sender) {
+    for (const Work& work : works()) {
+        INFO(limit << (at_sender ? " at the sender: " : " at the receiver: ") << work.source << ", "
+                   << work.options.size() << " options");
+        const std::vector<std::string> sink{"--sink", "anon:", "--run-for", "20ms"};
+        std::optional<Receiver> receiver;
+        if (at_sender) {
+            receiver.emplace(sink);
+        } else {
+            receiver.emplace(program.under(limit), sink);
+        }
+        std::vector<std::string> words = send_arguments(*receiver, work.source, work.options);
+        std::optional<Process> sender;
+        if (at_sender) {
+            std::vector<std::string> under = program.under(limit);
+            const std::string first = under.front();
+            under.erase(under.begin());
+            under.insert(under.end(), words.begin(), words.end());
+            sender.emplace(first, under);
+        } else {
+            sender.emplace(words);
+        }
+        check_outcome(work, *sender, *receiver, at_sender);
+    }
+}
+
+TEST_CASE("a limit on threads or memory ends a migration with a reason and never hangs it",
+          "[limits]") {
+    if (::geteuid() != 0) {
+        WARN("skipped: only root may become the users that are limited");
+        return;
+    }
+    LimitedProgram program;
+    for (const bool at_sender : {true, false}) {
+        // Fewer, and there is no `recv` that listens or no guest to send.
+        for (int threads = at_sender ? 1 : 2; threads <= 20; ++threads) {
+            try_limit(program, "--nproc=" + std::to_string(threads), at_sender);
+        }
+        for (const int megabytes : {110, 130, 150, 170, 200, 260, 400}) {
+            try_limit(program, "--as=" + std::to_string(megabytes) + "000000", at_sender);
+        }
+        for (const int megabytes : {24, 32, 48, 64, 90}) {
+            try_limit(program, "--data=" + std::to_string(megabytes) + "000000", at_sender);
+        }
+    }
+}
+#endif
+
+TEST_CASE("sides with different io-timeouts migrate, and each is judged by the other's own",
+          "[live]") {
+    const TemporaryFolder folder;
+    // Shorter ones than the first would measure how busy the machine is.
+    for (const char* sends : {"400ms", "1s", "30s"}) {
+        for (const char* receives : {"400ms", "1s", "30s"}) {
+            INFO("the sender's io-timeout " << sends << ", the receiver's " << receives);
+            // Two seconds at the least, in which the main channel has nothing to say.
+            LiveRun run(folder, "workload:32M,rate=4,warm-up=0",
+                        {"--io-timeout", sends, "--max-bandwidth", "16M/s", "--run-for", "50ms"},
+                        {"--sink", "anon:", "--io-timeout", receives, "--run-for", "50ms"});
+            check_arrived(run);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace migrate::e2e

@@ -1,0 +1,250 @@
+// Sessions whose threads cannot be started, or that find no memory, at any moment: both sides end,
+// and exactly one has the guest.
+#include <malloc.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <thread>
+
+#include "base/memory_reserve.hpp"
+#include "base/thread.hpp"
+#include "catch.hpp"
+#include "devices/device_spec.hpp"
+#include "engine/recv_session.hpp"
+#include "engine/send_session.hpp"
+#include "guest/guest.hpp"
+#include "tests/base/long_wait.hpp"
+#include "tests/engine/session_configs.hpp"
+#include "tests/memory/must.hpp"
+
+namespace {
+
+// The heap of this program. When armed it has nothing left from the allocation with a given number
+// on, but for what is freed and for the reserve; for all threads but those that are exempt.
+class ScarceHeap {
+  public:
+    void arm(long first) {
+        left_.store(0);
+        seen_.store(0);
+        first_.store(first);
+    }
+    // How many allocations were asked for since arm().
+    long disarm() {
+        first_.store(kNever);
+        return seen_.load();
+    }
+    void* allocate(std::size_t bytes) {
+        while (!take(bytes)) {
+            const std::new_handler give = std::get_new_handler();
+            if (give == nullptr) throw std::bad_alloc();
+            give();
+            left_.fetch_add(static_cast<long>(migrate::kMemoryReserveBytes));
+        }
+        void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+        if (memory == nullptr) throw std::bad_alloc();
+        return memory;
+    }
+    void free(void* memory) {
+        if (scarce()) left_.fetch_add(static_cast<long>(::malloc_usable_size(memory)));
+        std::free(memory);
+    }
+    static thread_local bool exempt;
+
+  private:
+    static constexpr long kNever = std::numeric_limits<long>::max();
+
+    bool scarce() const { return seen_.load(std::memory_order_relaxed) > first_.load(); }
+    bool take(std::size_t bytes) {
+        if (first_.load(std::memory_order_relaxed) == kNever || exempt) return true;
+        if (seen_.fetch_add(1) < first_.load()) return true;
+        const long wanted = static_cast<long>(bytes) + 16;
+        if (left_.fetch_sub(wanted) >= wanted) return true;
+        left_.fetch_add(wanted);
+        return false;
+    }
+
+    std::atomic<long> first_{kNever};
+    std::atomic<long> seen_{0};
+    std::atomic<long> left_{0};
+};
+
+thread_local bool ScarceHeap::exempt = false;
+ScarceHeap heap;
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return heap.allocate(bytes); }
+void* operator new[](std::size_t bytes) { return heap.allocate(bytes); }
+void operator delete(void* memory) noexcept { heap.free(memory); }
+void operator delete[](void* memory) noexcept { heap.free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { heap.free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { heap.free(memory); }
+
+namespace migrate::engine {
+namespace {
+
+using Catch::Matchers::Contains;
+using transport::DeviceStateMode;
+
+struct Journey {
+    std::string source = "workload:2M,rate=20,threads=2,warm-up=0";
+    SendConfig send = patient_sender();
+    RecvConfig recv = patient_receiver();
+
+    Status sent;
+    Status received;
+    Report sender;
+    Report receiver;
+    bool at_source = false;
+    bool at_destination = false;
+
+    explicit Journey(DeviceStateMode mode = DeviceStateMode::kOn) {
+        send.packet_bytes = 16 * kPageSize;
+        send.tunables.downtime_limit = kLong;
+        send.device_state = mode;
+        send.devices = must(devices::parse_devices("sim:vf,count=2,size=1M"));
+    }
+
+    // `begin` is called when both sides are about to run, `end` when both have ended.
+    void go(const std::function<void()>& begin, const std::function<void()>& end) {
+        EventLog events;
+        guest::Machine machine = must(guest::open_machine(source));
+        const auto receiving = must(RecvSession::create(recv, events));
+        send.connect = {"127.0.0.1", receiving->port()};
+        const auto sending =
+            must(SendSession::create(send, *machine.memory, events, machine.guest.get()));
+        begin();
+        std::jthread thread([&] { received = receiving->run(); });
+        std::jthread other([&] { sent = sending->run(); });
+        other.join();
+        // Nobody else tells it that its sender did not come.
+        if (!sent) receiving->cancel("no sender");
+        thread.join();
+        end();
+        sender = sending->report();
+        receiver = receiving->report();
+        at_source = machine.guest && machine.guest->running();
+        at_destination = receiving->guest() != nullptr && receiving->guest()->running();
+    }
+};
+
+std::string words_of(const Status& status) { return status ? "success" : status.error().message(); }
+
+// What has to hold whatever went wrong. A handed-over guest of a receiver that could not tell that
+// it runs is paused at the source.
+void check_owner(const Journey& journey) {
+    INFO("sender: " << words_of(journey.sent) << "\nreceiver: " << words_of(journey.received));
+    CHECK(is_final(journey.sender.status));
+    CHECK(is_final(journey.receiver.status));
+    if (journey.sender.guest) {
+        CHECK(journey.at_source != journey.at_destination);
+        CHECK(bool(journey.received) == journey.at_destination);
+        if (journey.sent) CHECK(journey.at_destination);
+    }
+    CHECK((journey.sender.status == MigrationStatus::kCompleted) == bool(journey.sent));
+    CHECK((journey.receiver.status == MigrationStatus::kCompleted) == bool(journey.received));
+}
+
+// Fails the start with this number and `count` - 1 after it; the number of starts that were asked
+// for.
+int run_with_failing_starts(Journey& journey, int first, int count) {
+    std::atomic<int> starts = 0;
+    std::optional<ThreadStartHook> refuse;
+    journey.go(
+        [&] {
+            refuse.emplace([&](std::string_view) {
+                const int number = starts++;
+                return number >= first && number < first + count ? EAGAIN : 0;
+            });
+        },
+        [&] { refuse.reset(); });
+    return starts;
+}
+
+TEST_CASE("whichever thread cannot be started, the guest goes on at one side and both end") {
+    for (const char* source : {"workload:2M,rate=20,threads=2,warm-up=0", "anon:2M,fill=random"}) {
+        for (const auto mode : {DeviceStateMode::kOn, DeviceStateMode::kOff}) {
+            // One start, or all from there on, as under a limit.
+            for (const int count : {1, 1000}) {
+                int failures = 0;
+                for (int first = 0;; ++first) {
+                    Journey journey(mode);
+                    journey.source = source;
+                    const int starts = run_with_failing_starts(journey, first, count);
+                    INFO(source << ", " << transport::name_of(mode) << ", start " << first << " of "
+                                << starts << " and " << count - 1 << " more");
+                    check_owner(journey);
+                    if (!journey.sent) {
+                        ++failures;
+                        CHECK(journey.at_source == (journey.sender.guest.has_value()));
+                        CHECK_THAT(words_of(journey.sent) + words_of(journey.received),
+                                   Contains("cannot start thread "));
+                    }
+                    if (starts <= first) break;
+                }
+                // Each side's link and two channels at the least; helpers are not missed.
+                CHECK(failures >= 6);
+            }
+        }
+    }
+}
+
+TEST_CASE("a session whose own thread cannot be started ends with that error") {
+    EventLog events;
+    guest::Machine machine = must(guest::open_machine("workload:1M,rate=10,warm-up=0"));
+    SendConfig config = patient_sender();
+    config.connect = {"127.0.0.1", 1};
+    const auto session =
+        must(SendSession::create(config, *machine.memory, events, machine.guest.get()));
+    CHECK(words_of(session->fail(start_error("thread live_migration", EAGAIN))) ==
+          "cannot start thread live_migration: Resource temporarily unavailable (check the limits "
+          "pids.max, ulimit -u and ulimit -v)");
+    CHECK(session->report().status == MigrationStatus::kFailed);
+    CHECK(machine.guest->running());
+    const auto receiver = must(RecvSession::create(patient_receiver(), events));
+    CHECK_FALSE(receiver->fail(start_error("thread incoming", EAGAIN)));
+    CHECK(receiver->report().status == MigrationStatus::kFailed);
+}
+
+int scarcity_runs() {
+    const char* wanted = std::getenv("MIGRATE_TEST_SCARCITY");
+    return wanted != nullptr ? std::atoi(wanted) : 40;
+}
+
+TEST_CASE("wherever memory runs out, the guest goes on at one side and both end") {
+    ScarceHeap::exempt = true;
+    const int runs = scarcity_runs();
+    for (const char* source : {"workload:2M,rate=20,threads=2,warm-up=0", "anon:2M,fill=random"}) {
+        for (const auto mode : {DeviceStateMode::kOn, DeviceStateMode::kOff}) {
+            Journey undisturbed(mode);
+            undisturbed.source = source;
+            long all = 0;
+            undisturbed.go([] { heap.arm(std::numeric_limits<long>::max() - 1); },
+                           [&] { all = heap.disarm(); });
+            must(undisturbed.sent);
+            int failures = 0;
+            for (int run = 0; run < runs; ++run) {
+                const long first = all * run / runs;
+                INFO(source << ", " << transport::name_of(mode) << ": no memory from allocation "
+                            << first << " of about " << all << " on");
+                Journey journey(mode);
+                journey.source = source;
+                journey.go([&] { heap.arm(first); }, [] { heap.disarm(); });
+                check_owner(journey);
+                if (journey.sent) continue;
+                ++failures;
+                CHECK_THAT(words_of(journey.sent) + words_of(journey.received),
+                           Contains("out of memory") || Contains("Cannot allocate memory"));
+            }
+            CAPTURE(source, transport::name_of(mode), runs);
+            CHECK(failures > 0);
+        }
+    }
+    ScarceHeap::exempt = false;
+}
+
+}  // namespace
+}  // namespace migrate::engine
