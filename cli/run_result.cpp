@@ -117,6 +117,8 @@ int RunResult::conclude(Status status) {
         console_.report(one->error());
         reason += (reason.empty() ? "" : "; ") + one->error().message();
     }
+    // Whoever reads the line may look at the events next.
+    static_cast<void>(events_->flush());
     const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
     console_.last_line(json_line(outcome, reason, reports_.back()));
     return exit_code_of(outcome);

@@ -35,10 +35,12 @@ LiveSource::~LiveSource() { give_back(); }
 Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
                                                        std::string_view tracker) {
-    MIGRATE_ASSIGN(auto made, memory::make_dirty_tracker(tracker, memory));
+    auto made = memory::make_dirty_tracker(tracker, memory);
+    // The option allows known names only: what is wrong is this host or this memory.
+    if (!made) return std::move(made).error().as(ErrorKind::kRefused);
     MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
     return std::unique_ptr<LiveSource>(
-        new LiveSource(guest, memory, std::move(made), std::move(dirty)));
+        new LiveSource(guest, memory, *std::move(made), std::move(dirty)));
 }
 
 Status LiveSource::watch_given_back() {

@@ -14,7 +14,10 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                                        .batch_pages = config.packet_bytes / kPageSize};
     const accel::ZeroKernel* kernel = nullptr;
     if (config.detection != ZeroPageDetection::kNone) {
-        MIGRATE_ASSIGN(kernel, accel::find_zero_kernel(config.zero_kernel));
+        const auto found = accel::find_zero_kernel(config.zero_kernel);
+        // The option allows known names only: it is this CPU that cannot run the kernel.
+        if (!found) return Error(found.error()).as(ErrorKind::kRefused);
+        kernel = *found;
         set->kernel_name_ = kernel->name;
     }
     if (config.detection == ZeroPageDetection::kDsaAccel) {

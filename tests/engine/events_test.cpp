@@ -207,6 +207,7 @@ TEST_CASE("the last MIGRATION event has the outcome, its reason and who has the 
     emit_end(*log, Error(ErrorKind::kNotConverged, "it writes too fast"), GuestOwner::kSource);
     emit_end(*log, Error(ErrorKind::kCancelled, "SIGINT"), GuestOwner::kNone);
     emit_end(*log, Error(ErrorKind::kOwnerUnknown, "no answer"), GuestOwner::kUnknown);
+    REQUIRE(log->flush());
     const auto lines = lines_of(folder / "events");
     REQUIRE(lines.size() == 4);
     const auto check = [&](std::size_t line, const char* data) {
