@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,12 @@
 #include "memory/page_source.hpp"
 
 namespace migrate::memory {
+
+// Whose writes a tracker's check() looks for.
+enum class Writers {
+    kOwner,  // the memory's owner and its open files: about a millisecond
+    kAll,    // every process of the host, too: as long as it takes to read all their maps
+};
 
 // Used by one thread; the guest writes meanwhile.
 class DirtyTracker {
@@ -44,9 +51,13 @@ class DirtyTracker {
     // until the guest writes it, as a balloon's pages are to the guest. After an Error the
     // tracker's word is worth nothing, and the migration has failed.
     virtual Status collect(std::span<PageBitmap> dirty) = 0;
-    // Whether every write is seen still: an Error names what writes by other ways that was not
-    // there when this was made. May take as long as a look at all processes of the host.
-    virtual Status check() const { return {}; }
+    // True if it finds writes by marks in the owner's page tables, and so depends on check().
+    virtual bool relies_on_marks() const { return false; }
+    // That every write is still seen: an Error names a writer that leaves no marks, or memory that
+    // was mapped anew. `said` is the owner's answer of now (MemoryOwner::outside_writer).
+    virtual Status check(Writers /*writers*/, const std::optional<std::string>& /*said*/) const {
+        return {};
+    }
     // The guest's writes are plain writes again. Idempotent.
     virtual void stop() = 0;
     // How long a thread of the memory's owner was made to stand still so that its writes could be

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,9 +39,11 @@ struct SharedFileMapping {
 
 // The process that writes some memory, if it is not this one, and where it has each region mapped.
 struct MemoryOwner {
-    pid_t pid = 0;               // 0: not known
-    std::string description;     // "qemu-system-x86 (pid 4711)"
-    std::string outside_writer;  // why others may write it, known from the owner itself; else empty
+    pid_t pid = 0;            // 0: not known
+    std::string description;  // "qemu-system-x86 (pid 4711)"
+    // Why writes past the owner's page tables are possible, by its own answer, as a clause; empty:
+    // none are. Unset: the owner cannot be asked.
+    std::optional<std::string> outside_writer;
     std::vector<FileIdentity> files;                   // behind each region
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
 };

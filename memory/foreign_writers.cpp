@@ -4,50 +4,93 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <span>
 
 namespace migrate::memory {
 namespace {
 
 constexpr std::array<std::string_view, 3> kDevices{"/dev/vfio/", "/dev/iommu", "/dev/vhost-vdpa"};
-constexpr std::string_view kDirectScsi = "/dev/vhost-scsi";
+// They pin the pages that a request names: vhost-scsi, SCSI and NVMe commands, and RDMA.
+constexpr std::array<std::string_view, 5> kPinning{"/dev/vhost-scsi", "/dev/sg", "/dev/bsg/",
+                                                   "/dev/ng", "/dev/infiniband/"};
 constexpr std::string_view kIoUring = "anon_inode:[io_uring]";
+// File systems whose plain reads may pin pages, too: another process or host fills them in.
+constexpr std::array<std::string_view, 5> kPinningFilesystems{"fuse", "virtiofs", "9p", "cifs",
+                                                              "smb3"};
 
-// "flags:\t0140002", octal (proc(5))
-std::uint64_t flags_of(pid_t pid, const std::string& number) {
-    std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, number));
-    for (std::string line; std::getline(info, line);) {
-        if (line.starts_with("flags:")) return std::stoull(line.substr(6), nullptr, 8);
+bool starts_with_any(std::string_view text, std::span<const std::string_view> prefixes) {
+    return std::any_of(prefixes.begin(), prefixes.end(),
+                       [&](std::string_view prefix) { return text.starts_with(prefix); });
+}
+
+// "fuse.sshfs" is FUSE; fuseblk (NTFS) reads through the page cache.
+bool pins_for_reads(std::string_view filesystem) {
+    const std::string_view type = filesystem.substr(0, filesystem.find('.'));
+    return std::find(kPinningFilesystems.begin(), kPinningFilesystems.end(), type) !=
+           kPinningFilesystems.end();
+}
+
+// The types of the file systems that the process has mounted, by the mount's number (proc(5)):
+// "36 35 98:0 /root /mnt rw,noatime shared:1 - ext4 /dev/root rw".
+std::map<std::string, std::string> mounts_of(pid_t pid) {
+    std::map<std::string, std::string> types;
+    std::ifstream mounts(fmt::format("/proc/{}/mountinfo", pid));
+    for (std::string line; std::getline(mounts, line);) {
+        const std::size_t type = line.find(" - ");
+        if (type == std::string::npos) continue;
+        const std::size_t begin = type + 3;
+        types[line.substr(0, line.find(' '))] = line.substr(begin, line.find(' ', begin) - begin);
     }
-    return 0;
+    return types;
+}
+
+// Of /proc/PID/fdinfo/N (proc(5)): "flags:\t0140002", octal, and "mnt_id:\t29".
+struct FileInfo {
+    std::uint64_t flags = 0;
+    std::string mount;
+};
+FileInfo file_info_of(pid_t pid, const std::string& number) {
+    std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, number));
+    FileInfo found;
+    for (std::string line; std::getline(info, line);) {
+        if (line.starts_with("flags:")) found.flags = std::stoull(line.substr(6), nullptr, 8);
+        if (line.starts_with("mnt_id:")) {
+            found.mount = line.substr(std::min(line.find_first_of("0123456789"), line.size()));
+        }
+    }
+    return found;
 }
 
 }  // namespace
 
-FileAccessPath access_path_of(std::string_view link, std::uint64_t flags) {
-    for (const std::string_view device : kDevices) {
-        if (link.starts_with(device)) return FileAccessPath::kDevice;
-    }
-    if (link == kIoUring || link.starts_with(kDirectScsi)) return FileAccessPath::kPinned;
-    // A pipe's O_DIRECT is another thing, and what is only written to memory is read for.
-    const bool reads = (flags & O_ACCMODE) != O_WRONLY;
-    const bool direct = (flags & O_DIRECT) != 0 && link.starts_with('/');
-    return direct && reads ? FileAccessPath::kPinned : FileAccessPath::kMarked;
+FileAccessPath access_path_of(const OpenFile& file) {
+    if (starts_with_any(file.link, kDevices)) return FileAccessPath::kDevice;
+    if (starts_with_any(file.link, kPinning)) return FileAccessPath::kPinned;
+    if (file.link == kIoUring) return FileAccessPath::kRing;
+    // A pipe's O_DIRECT has another meaning, and a file open for writing only reads memory.
+    const bool reads = (file.flags & O_ACCMODE) != O_WRONLY && file.link.starts_with('/');
+    const bool pins = (file.flags & O_DIRECT) != 0 || pins_for_reads(file.filesystem);
+    return reads && pins ? FileAccessPath::kPinned : FileAccessPath::kMarked;
 }
 
 std::string open_file_of(pid_t pid, FileAccessPath kind) {
+    const std::map<std::string, std::string> mounts = mounts_of(pid);
     std::error_code ignored;
     for (const auto& entry :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
         std::error_code closed;
         std::string link = std::filesystem::read_symlink(entry.path(), closed).string();
         if (closed) continue;
-        if (access_path_of(link, flags_of(pid, entry.path().filename().string())) == kind) {
-            return link;
-        }
+        const FileInfo info = file_info_of(pid, entry.path().filename().string());
+        const auto mount = mounts.find(info.mount);
+        const std::string_view type = mount == mounts.end() ? std::string_view() : mount->second;
+        if (access_path_of({link, info.flags, type}) == kind) return link;
     }
     return {};
 }
@@ -66,18 +109,28 @@ std::string other_writer(const FileIdentity& file, pid_t owner) {
     return {};
 }
 
-std::string unseen_writes(const MemoryOwner& owner) {
-    if (owner.pid == 0) return "it is not known which process is " + owner.description;
-    if (!owner.outside_writer.empty()) return owner.outside_writer;
+std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
+    if (owner.pid == 0) return "the process is not known: " + owner.description;
+    if (said && !said->empty()) return *said;
     if (const std::string file = open_file_of(owner.pid, FileAccessPath::kPinned); !file.empty()) {
         return fmt::format(
             "{} has {} open for direct I/O, whose reads go to memory that was marked before",
             owner.description, file);
     }
+    if (!said && !open_file_of(owner.pid, FileAccessPath::kRing).empty()) {
+        return fmt::format(
+            "{} has an io_uring, through which direct I/O may write memory that was marked before",
+            owner.description);
+    }
     if (const std::string file = open_file_of(owner.pid, FileAccessPath::kDevice); !file.empty()) {
         return fmt::format("{} has {} open, whose device writes its memory by DMA",
                            owner.description, file);
     }
+    return {};
+}
+
+std::string unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
+    if (std::string unseen = unseen_own_writes(owner, said); !unseen.empty()) return unseen;
     for (const FileIdentity& file : owner.files) {
         if (const std::string writer = other_writer(file, owner.pid); !writer.empty()) {
             return fmt::format("{} has the memory mapped, too, and its writes would not be seen",

@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "memory/foreign_userfaultfd.hpp"
 #include "memory/foreign_writers.hpp"
+#include "memory/still_mapped.hpp"
 #include "memory/write_protection.hpp"
 
 namespace migrate::memory {
@@ -71,10 +72,15 @@ class UffdWpTracker final : public DirtyTracker {
         return {};
     }
 
-    Status check() const override {
-        if (source_.owner() == nullptr) return {};
-        const std::string unseen = unseen_writes(*source_.owner());
-        return unseen.empty() ? Status() : Status(Error(unseen));
+    bool relies_on_marks() const override { return source_.owner() != nullptr; }
+
+    Status check(Writers writers, const std::optional<std::string>& said) const override {
+        const MemoryOwner* owner = source_.owner();
+        if (owner == nullptr) return {};
+        const std::string unseen = writers == Writers::kAll ? unseen_writes(*owner, said)
+                                                            : unseen_own_writes(*owner, said);
+        if (!unseen.empty()) return Error(unseen);
+        return check_still_mapped(*owner, source_.regions());
     }
 
     void stop() override {
@@ -121,7 +127,8 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
         tracker = std::make_unique<UffdWpTracker>(source, std::move(protection),
                                                   std::chrono::microseconds(0));
     } else {
-        if (const std::string unseen = unseen_writes(*owner); !unseen.empty()) return Error(unseen);
+        const std::string unseen = unseen_writes(*owner, owner->outside_writer);
+        if (!unseen.empty()) return Error(unseen);
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));

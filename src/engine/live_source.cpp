@@ -57,7 +57,23 @@ void LiveSource::note_sent(RegionId region, const PageRun& run) {
     }
 }
 
-Status LiveSource::start() { return tracker_->start(); }
+// After the tracker began or looked, and not before: a writer that is there at that time is found,
+// even if it is gone before the next look.
+Status LiveSource::start() {
+    MIGRATE_TRY(tracker_->start());
+    return check_writers(memory::Writers::kOwner);
+}
+
+Status LiveSource::check() {
+    MIGRATE_TRY(check_unchanged());
+    return check_writers(memory::Writers::kAll);
+}
+
+Status LiveSource::check_writers(memory::Writers writers) {
+    if (!tracker_->relies_on_marks()) return {};
+    MIGRATE_ASSIGN(const std::optional<std::string> said, guest_.outside_writer());
+    return tracker_->check(writers, said);
+}
 
 Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
@@ -65,7 +81,7 @@ Status LiveSource::collect() {
     MIGRATE_TRY(tracker_->collect(dirty_));
     collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
     count_dirty();
-    return {};
+    return check_writers(memory::Writers::kOwner);
 }
 
 Status LiveSource::collect_more() {
@@ -116,7 +132,10 @@ Status LiveSource::throttle(unsigned percent) {
     return {};
 }
 
-Status LiveSource::pause() { return guest_.pause(); }
+Status LiveSource::pause() {
+    MIGRATE_TRY(guest_.pause());
+    return check_unchanged();
+}
 
 void LiveSource::give_back() {
     tracker_->stop();

@@ -45,9 +45,13 @@ class LiveSource {
 
     // From here on no write is missed.
     Status start();
-    // An Error if writes may have been missed by now.
-    Status check() const { return tracker_->check(); }
-    // Makes dirty() what was written since start() or the last collect().
+    // Before the last round: an Error if writes may have been missed by now, or if the guest has
+    // other memory than was opened.
+    Status check();
+    // An Error if the guest has other memory than was opened.
+    Status check_unchanged() { return guest_.check_unchanged(); }
+    // Makes dirty() what was written since start() or the last collect(). An Error if the memory's
+    // owner may have written what no tracker saw.
     Status collect();
     // Adds to dirty() what was written since, once the guest is paused.
     Status collect_more();
@@ -59,6 +63,7 @@ class LiveSource {
     std::chrono::microseconds collect_time() const { return collect_time_; }  // of the last one
 
     Status throttle(unsigned percent);
+    // An Error, too, if the guest that is paused has other memory than was opened.
     Status pause();
     // Once the guest is paused, by one thread: this one's, or that of the guest's device.
     Result<std::string> save_state() { return guest_.save_state(); }
@@ -81,6 +86,7 @@ class LiveSource {
     void give_back();
 
   private:
+    Status check_writers(memory::Writers writers);
     void count_dirty();
     Status collect_given_back();
     void add_content(std::size_t region, PageRange pages);

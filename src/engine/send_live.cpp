@@ -209,6 +209,8 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     downtime.digest = since(digesting);
 
     MIGRATE_TRY(link_->send(FrameType::kComplete, transport::encode(completion)));
+    // While the receiver loads: nothing is plugged into a guest whose devices were saved.
+    MIGRATE_TRY(live_->check_unchanged());
     MIGRATE_ASSIGN(const Frame loaded, link_->expect({FrameType::kLoaded}, std::nullopt));
     MIGRATE_ASSIGN(const transport::LoadTime load, transport::decode_load_time(loaded.body));
     MIGRATE_ASSIGN(const transport::Done done, hand_over(completion));

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,6 +64,14 @@ class Guest {
     // Whether memory holds what the guest's own state says it must: an Error names the first page
     // that does not. Success too where the guest cannot tell. Only while paused.
     virtual Status check() = 0;
+    // That its memory is what was opened: an Error names what was plugged, unplugged, resized or
+    // mapped anew since. Running or paused.
+    virtual Status check_unchanged() { return {}; }
+    // Why memory may be written past its owner's page tables now, by the word of the guest's VMM,
+    // as a clause; empty: it is not. Unset: there is nobody to ask (MemoryOwner::outside_writer).
+    virtual Result<std::optional<std::string>> outside_writer() {
+        return std::optional<std::string>();
+    }
     // From here on it is another host's, whatever becomes of this process; take_back(): it is not
     // after all.
     virtual void give_away() {}

@@ -116,11 +116,12 @@ bool can_attach() {
     return static_cast<bool>(possible);
 }
 
-std::unique_ptr<PageSource> source_of(const Other& other) {
+std::unique_ptr<PageSource> source_of(const Other& other,
+                                      std::optional<std::string> said = std::nullopt) {
     std::vector<SharedRegion> regions;
     regions.push_back({"ram", other.file(), kForeignPages * kPageSize, "a memfd"});
     const FileIdentity file = must(identify(regions[0].file.get()));
-    MemoryOwner owner{other.pid(), process_name(other.pid()), {}, {file}, {}};
+    MemoryOwner owner{other.pid(), process_name(other.pid()), std::move(said), {file}, {}};
     owner.regions.push_back(mappings_of(must(shared_file_mappings(other.pid())), file));
     REQUIRE(owner.regions[0].size() == 1);
     return must(open_shared_source("test", std::move(regions), std::move(owner)));
@@ -273,23 +274,24 @@ TEST_CASE("memory that a third process comes to write is no longer tracked by uf
     const auto source = source_of(other);
     const auto tracker = must(make_dirty_tracker("uffd-wp", *source));
     must(tracker->start());
-    must(tracker->check());
+    must(tracker->check(Writers::kAll, std::nullopt));
     const Mapping ours = must(Mapping::create({.size = kForeignPages * kPageSize,
                                                .protection = PROT_READ | PROT_WRITE,
                                                .flags = MAP_SHARED,
                                                .fd = other.file().get(),
                                                .what = "the other's memory"}));
-    must(tracker->check());
+    must(tracker->check(Writers::kAll, std::nullopt));
     const pid_t third = ::fork();
     if (third == 0) {
         while (true) ::pause();
     }
-    CHECK_THAT(message_of(tracker->check()), Catch::Contains("its writes would not be seen"));
+    CHECK_THAT(message_of(tracker->check(Writers::kAll, std::nullopt)),
+               Catch::Contains("its writes would not be seen"));
     CHECK_THAT(message_of(make_dirty_tracker("uffd-wp", *source)), Catch::Contains("mapped, too"));
     CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
     ::kill(third, SIGKILL);
     ::waitpid(third, nullptr, 0);
-    must(tracker->check());
+    must(tracker->check(Writers::kAll, std::nullopt));
 }
 
 TEST_CASE("memory of a process that reads files by direct I/O is compared, not marked") {
@@ -304,26 +306,46 @@ TEST_CASE("memory of a process that reads files by direct I/O is compared, not m
             (void)raw_syscall(SYS_io_uring_setup, 4, parameters.data());
         }
     });
-    if (open_file_of(other.pid(), FileAccessPath::kPinned).empty()) {
+    const auto kind = flags == -1 ? FileAccessPath::kRing : FileAccessPath::kPinned;
+    if (open_file_of(other.pid(), kind).empty()) {
         WARN("not tested: there is no " << (flags == -1 ? "io_uring" : "O_DIRECT") << " here");
         return;
     }
     const auto source = source_of(other);
     CHECK_THAT(message_of(make_dirty_tracker("uffd-wp", *source)), Catch::Contains("direct I/O"));
     CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
+    if (!can_attach()) return;
+    // One that says what its io_uring is used for is believed; its O_DIRECT descriptors count.
+    const auto asked = source_of(other, "");
+    CHECK(must(make_dirty_tracker("auto", *asked))->name() == (flags == -1 ? "uffd-wp" : "hash"));
+}
+
+TEST_CASE("a writer that its owner tells of later is found by a check of the owner alone") {
+    if (!can_attach()) return;
+    Other other;
+    const auto source = source_of(other, "");
+    const auto tracker = must(make_dirty_tracker("uffd-wp", *source));
+    must(tracker->check(Writers::kOwner, ""));
+    CHECK(message_of(tracker->check(Writers::kOwner, "it has a disk")) == "it has a disk");
+    CHECK_FALSE(make_dirty_tracker("uffd-wp", *source_of(other, "it has a disk")));
 }
 
 TEST_CASE("an open file tells how memory can be written through it") {
-    const auto is = [](std::string_view link, std::uint64_t flags, FileAccessPath path) {
+    const auto is = [](std::string_view link, std::uint64_t flags, FileAccessPath path,
+                       std::string_view filesystem = "ext4") {
         INFO(link);
-        CHECK(access_path_of(link, flags) == path);
+        CHECK(access_path_of({link, flags, filesystem}) == path);
     };
     for (const char* device : {"/dev/vfio/vfio", "/dev/vfio/12", "/dev/vfio/devices/vfio0",
                                "/dev/iommu", "/dev/vhost-vdpa-0"}) {
         is(device, O_RDWR, FileAccessPath::kDevice);
     }
     is("/dev/vhost-scsi", O_RDWR, FileAccessPath::kPinned);
-    is("anon_inode:[io_uring]", O_RDWR, FileAccessPath::kPinned);
+    for (const char* device :
+         {"/dev/sg0", "/dev/bsg/0:0:0:0", "/dev/ng0n1", "/dev/infiniband/uverbs0"}) {
+        is(device, O_RDWR, FileAccessPath::kPinned);
+    }
+    is("anon_inode:[io_uring]", O_RDWR, FileAccessPath::kRing);
     is("/disk.img", O_RDWR | O_DIRECT, FileAccessPath::kPinned);
     is("/disk.img", O_RDONLY | O_DIRECT, FileAccessPath::kPinned);
     is("/log", O_WRONLY | O_DIRECT, FileAccessPath::kMarked);
@@ -331,6 +353,15 @@ TEST_CASE("an open file tells how memory can be written through it") {
     is("pipe:[1]", O_RDONLY | O_DIRECT, FileAccessPath::kMarked);
     is("/dev/vhost-net", O_RDWR, FileAccessPath::kMarked);
     is("/dev/kvm", O_RDWR, FileAccessPath::kMarked);
+    for (const char* filesystem : {"fuse", "fuse.sshfs", "virtiofs", "9p", "cifs", "smb3"}) {
+        INFO(filesystem);
+        is("/disk.img", O_RDWR, FileAccessPath::kPinned, filesystem);
+        is("/log", O_WRONLY, FileAccessPath::kMarked, filesystem);
+    }
+    for (const char* filesystem : {"", "ext4", "fuseblk", "overlay", "tmpfs", "nfs4"}) {
+        INFO(filesystem);
+        is("/disk.img", O_RDWR, FileAccessPath::kMarked, filesystem);
+    }
 }
 
 TEST_CASE("a process that is gone cannot be attached to") {

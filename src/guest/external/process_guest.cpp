@@ -281,7 +281,7 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
 Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
     MIGRATE_ASSIGN(const auto mappings, memory::shared_file_mappings(spec.pid));
     std::vector<memory::SharedRegion> regions;
-    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), {}, {}, {}};
+    memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), std::nullopt, {}, {}};
     for (const std::string& path : spec.files) {
         MIGRATE_TRY(add_region(spec, path, mappings, regions, owner));
     }
@@ -298,7 +298,8 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
         log::info("{} is not paused (pause=none): the copy is of no single moment",
                   owner.description);
     }
-    if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty()) {
+    if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty() ||
+        !memory::open_file_of(spec.pid, memory::FileAccessPath::kRing).empty()) {
         log::warning(
             "{} reads files by direct I/O: what is under way when it is stopped may arrive later, "
             "and not be in the copy",

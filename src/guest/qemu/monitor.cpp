@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/log.hpp"
+#include "guest/qemu/answer_fields.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
@@ -21,25 +22,6 @@ constexpr std::string_view kFdName = "migrate-state";
 // Without a limit, as far as a local socket goes: QEMU's own default is 128 MiB/s.
 constexpr std::uint64_t kStateBandwidth = std::uint64_t{1} << 40;
 constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
-
-// The answer is another program's word.
-std::string text_of(const Json& object, const char* key) {
-    const auto member = object.find(key);
-    return object.is_object() && member != object.end() && member->is_string()
-               ? member->get<std::string>()
-               : std::string();
-}
-std::uint64_t number_of(const Json& object, const char* key) {
-    const auto member = object.find(key);
-    return object.is_object() && member != object.end() && member->is_number_unsigned()
-               ? member->get<std::uint64_t>()
-               : 0;
-}
-bool flag_of(const Json& object, const char* key) {
-    const auto member = object.find(key);
-    return object.is_object() && member != object.end() && member->is_boolean() &&
-           member->get<bool>();
-}
 
 std::string command_line(std::string_view command, const Json& arguments) {
     return Json{{"execute", command}, {"arguments", arguments}}.dump();

@@ -1,9 +1,11 @@
 #include "guest/qemu/qemu_devices.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
 
+#include "guest/qemu/answer_fields.hpp"
 #include "memory/foreign_writers.hpp"
 
 namespace migrate::guest {
@@ -27,6 +29,72 @@ Result<std::string> find_kind(Monitor& monitor, const std::array<std::string_vie
     return std::string();
 }
 
+// Drivers of block nodes (BlockdevDriver) that give guest memory to a device or another process,
+// whatever their cache mode is.
+constexpr std::array<std::string_view, 6> kDirectDrivers{"nvme",
+                                                         "nvme-io_uring",
+                                                         "io_uring",
+                                                         "virtio-blk-vfio-pci",
+                                                         "virtio-blk-vhost-user",
+                                                         "virtio-blk-vhost-vdpa"};
+// Drivers that read no file themselves: what is below them is a node of its own. And those that
+// copy what they receive or make up, for which cache.direct changes nothing.
+constexpr std::array kCopyingDrivers = std::to_array<std::string_view>({"raw",
+                                                                        "qcow2",
+                                                                        "qcow",
+                                                                        "qed",
+                                                                        "vdi",
+                                                                        "vmdk",
+                                                                        "vpc",
+                                                                        "vhdx",
+                                                                        "parallels",
+                                                                        "bochs",
+                                                                        "cloop",
+                                                                        "dmg",
+                                                                        "luks",
+                                                                        "throttle",
+                                                                        "blkdebug",
+                                                                        "blkverify",
+                                                                        "blkreplay",
+                                                                        "blklogwrites",
+                                                                        "quorum",
+                                                                        "replication",
+                                                                        "compress",
+                                                                        "copy-on-read",
+                                                                        "copy-before-write",
+                                                                        "snapshot-access",
+                                                                        "preallocate",
+                                                                        "mirror_top",
+                                                                        "commit_top",
+                                                                        "nbd",
+                                                                        "rbd",
+                                                                        "ssh",
+                                                                        "http",
+                                                                        "https",
+                                                                        "ftp",
+                                                                        "ftps",
+                                                                        "nfs",
+                                                                        "null-co",
+                                                                        "null-aio",
+                                                                        "vvfat"});
+
+template <std::size_t N>
+bool is_one_of(std::string_view driver, const std::array<std::string_view, N>& drivers) {
+    return std::find(drivers.begin(), drivers.end(), driver) != drivers.end();
+}
+
+// How requests are handed to the kernel (aio=threads, native or io_uring) does not matter, and
+// QEMU does not tell: without cache.direct each copies from the page cache through QEMU's page
+// tables, and with it each pins pages. A driver that is not known here counts as pinning.
+bool pins_memory(const qmp::Json& node) {
+    const std::string driver = text_of(node, "drv");
+    if (is_one_of(driver, kDirectDrivers)) return true;
+    if (is_one_of(driver, kCopyingDrivers)) return false;
+    const auto cache = node.is_object() ? node.find("cache") : node.end();
+    if (!node.is_object() || cache == node.end()) return true;
+    return flag_of(*cache, "direct");
+}
+
 }  // namespace
 
 Status check_no_host_device(Monitor& monitor, pid_t pid) {
@@ -43,11 +111,32 @@ Status check_no_host_device(Monitor& monitor, pid_t pid) {
 }
 
 Result<std::string> outside_writer(Monitor& monitor) {
-    constexpr std::array<std::string_view, 1> kKinds{"vhost-user"};
-    MIGRATE_ASSIGN(const std::string device, find_kind(monitor, kKinds));
-    if (device.empty()) return std::string();
-    return fmt::format("it has {}, whose process writes its memory, too, and would not be seen",
-                       device);
+    constexpr std::array<std::string_view, 3> kProcesses{"vhost-user", "x-pci-proxy-dev",
+                                                         "ivshmem-"};
+    // They read by SCSI commands that name guest memory.
+    constexpr std::array<std::string_view, 3> kPinning{"vhost-scsi", "scsi-block", "scsi-generic"};
+    MIGRATE_ASSIGN(std::string device, find_kind(monitor, kProcesses));
+    if (!device.empty()) {
+        return fmt::format("it has {}, whose process writes its memory, too, and would not be seen",
+                           device);
+    }
+    MIGRATE_ASSIGN(device, find_kind(monitor, kPinning));
+    if (!device.empty()) {
+        return fmt::format("it has {}, whose reads go to memory that was marked before", device);
+    }
+    MIGRATE_ASSIGN(const qmp::Json nodes, monitor.ask("query-named-block-nodes", {{"flat", true}}));
+    return direct_io_of(nodes);
+}
+
+std::string direct_io_of(const qmp::Json& nodes) {
+    for (const qmp::Json& node : nodes) {
+        if (!pins_memory(node)) continue;
+        return fmt::format(
+            "its block node '{}' ({}, {}) uses direct I/O (cache.direct), whose reads go to memory "
+            "that was marked before",
+            text_of(node, "node-name"), text_of(node, "drv"), text_of(node, "file"));
+    }
+    return {};
 }
 
 }  // namespace migrate::guest

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "guest/qemu/monitor.hpp"
+#include "qmp/message.hpp"
 
 namespace migrate::guest {
 
@@ -14,8 +15,13 @@ namespace migrate::guest {
 // whenever it likes, and its own state is not QEMU's to move. `pid` 0: not known.
 Status check_no_host_device(Monitor& monitor, pid_t pid);
 
-// Why a process beside QEMU may write the guest's memory (vhost-user), whether or not that process
-// can be found; empty: none does.
+// Why the guest's memory may be written past QEMU's page tables, as a clause: by a process beside
+// QEMU (vhost-user), or by direct I/O of its disks. Whether it is under way does not matter.
+// Empty: nothing writes so. QEMU is asked; its open files are for memory/foreign_writers.hpp.
 Result<std::string> outside_writer(Monitor& monitor);
+
+// The same of the answer to query-named-block-nodes, which lists every node of every disk, below
+// formats and filters, too: whether one pins guest memory to write it later.
+std::string direct_io_of(const qmp::Json& nodes);
 
 }  // namespace migrate::guest

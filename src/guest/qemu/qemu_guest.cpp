@@ -4,7 +4,7 @@
 
 #include "base/log.hpp"
 #include "guest/clock.hpp"
-#include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
@@ -53,10 +53,11 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     auto throttle = Throttle::create(*guardian, pid, cpus);
     MIGRATE_ASSIGN(auto memory, memory::open_shared_source(uri, std::move(found.regions),
                                                            std::move(found.owner)));
-    return Machine{std::move(memory),
-                   std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian),
-                                               std::move(throttle), state == "running"),
-                   {}};
+    return Machine{
+        std::move(memory),
+        std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
+                                    std::move(found.opened), state == "running"),
+        {}};
 }
 
 }  // namespace
@@ -69,10 +70,11 @@ Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words) 
 }
 
 QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
-                     std::unique_ptr<Throttle> throttle, bool running)
+                     std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running)
     : monitor_(std::move(monitor)),
       guardian_(std::move(guardian)),
       throttle_(std::move(throttle)),
+      memory_(std::move(memory)),
       running_(running),
       ran_(running) {}
 
@@ -159,6 +161,11 @@ Activity QemuGuest::activity() const {
     const Clock::rep paused = paused_at_;
     const auto now = paused == 0 ? Clock::now() : Clock::time_point(Clock::duration(paused));
     return {.run_time = std::chrono::duration_cast<std::chrono::microseconds>(now - began_)};
+}
+
+Result<std::optional<std::string>> QemuGuest::outside_writer() {
+    MIGRATE_ASSIGN(std::string writer, guest::outside_writer(*monitor_));
+    return std::optional(std::move(writer));
 }
 
 void QemuGuest::give_away() {

@@ -12,6 +12,7 @@
 #include "guest/external/throttle.hpp"
 #include "guest/guest.hpp"
 #include "guest/qemu/monitor.hpp"
+#include "guest/qemu/qemu_memory.hpp"
 
 namespace migrate::guest {
 
@@ -25,7 +26,7 @@ Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words);
 class QemuGuest final : public Guest {
   public:
     QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
-              std::unique_ptr<Throttle> throttle, bool running);
+              std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running);
     ~QemuGuest() override;
 
     std::string_view kind() const override { return kQemuKind; }
@@ -37,6 +38,8 @@ class QemuGuest final : public Guest {
     Result<std::string> save_state() override;
     Activity activity() const override;
     Status check() override { return {}; }
+    Status check_unchanged() override { return check_same_memory(*monitor_, memory_); }
+    Result<std::optional<std::string>> outside_writer() override;
     void give_away() override;
     void take_back() override;
     Status quit() override;
@@ -48,6 +51,7 @@ class QemuGuest final : public Guest {
     std::unique_ptr<Monitor> monitor_;
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
+    OpenedMemory memory_;
     std::atomic<bool> running_;  // as far as it was our doing
     bool ran_;                   // at first
     bool given_away_ = false;

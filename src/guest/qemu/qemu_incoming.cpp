@@ -29,6 +29,7 @@ struct Incoming {
 
     std::unique_ptr<Monitor> monitor;
     std::unique_ptr<Guardian> guardian;
+    OpenedMemory memory;
 };
 
 class ArrivedGuest final : public Guest {
@@ -117,6 +118,8 @@ class QemuLoader final : public GuestLoader {
     Result<std::unique_ptr<Guest>> load(std::string_view state) override {
         MIGRATE_ASSIGN(const QemuState saved, decode_qemu_state(state));
         Monitor& monitor = *incoming_->monitor;
+        // Before it is given a guest: what arrived is in the memory that was opened.
+        MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
         // A QEMU that holds a guest and was left alone is a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
@@ -130,6 +133,7 @@ class QemuLoader final : public GuestLoader {
         if (now != "paused") {
             return make_error("QEMU is '{}' after it loaded the guest, and not paused", now);
         }
+        MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
         monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
     }
@@ -166,6 +170,7 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     MIGRATE_TRY(monitor.plan_settings());
     MIGRATE_TRY(incoming.guardian->entrust({.commands = monitor.undo()}));
     MIGRATE_TRY(monitor.change_settings());
+    incoming.memory = std::move(memory.opened);
     log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
     return Destination{memory::make_shared_sink(uri, std::move(memory.regions)),
                        std::make_unique<QemuLoader>(std::move(incoming))};

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "guest/qemu/qemu_devices.hpp"
+#include "memory/still_mapped.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {
@@ -137,10 +138,48 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
     return {};
 }
 
+Result<OpenedMemory> remember(const QemuMemory& memory, MemoryLayout layout) {
+    OpenedMemory opened{std::move(layout), memory.owner, {}, {}};
+    for (const memory::SharedRegion& region : memory.regions) {
+        opened.regions.push_back({region.name, region.size_bytes});
+        UniqueFd copy(::fcntl(region.file.get(), F_DUPFD_CLOEXEC, 0));
+        if (!copy) return Error::system("duplicate a file descriptor", errno);
+        opened.files.push_back(std::move(copy));
+    }
+    return opened;
+}
+
+Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) {
+        return Error::system(fmt::format("examine the file of '{}'", region.name), errno);
+    }
+    if (static_cast<std::uint64_t>(status.st_size) >= region.size_bytes) return {};
+    return make_error("the file of its memory backend '{}' shrank from {} to {} bytes", region.name,
+                      region.size_bytes, status.st_size);
+}
+
+Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
+    MIGRATE_ASSIGN(const MemoryLayout now, query_memory_layout(monitor));
+    MIGRATE_TRY(check_same_layout(opened.layout, now));
+    for (std::size_t i = 0; i < opened.files.size(); ++i) {
+        MIGRATE_TRY(check_file_size(opened.files[i], opened.regions[i]));
+    }
+    return memory::check_still_mapped(opened.owner, opened.regions);
+}
+
 }  // namespace
 
+Status check_same_memory(Monitor& monitor, const OpenedMemory& opened) {
+    Status same = check_all_the_same(monitor, opened);
+    if (same) return {};
+    return std::move(same).error().with_context(
+        "QEMU's memory must not change until the migration has ended; migrate again");
+}
+
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access) {
-    MIGRATE_ASSIGN(const auto backends, monitor.memory_backends());
+    MIGRATE_ASSIGN(MemoryLayout layout, query_memory_layout(monitor));
+    const std::vector<MemoryBackend>& backends = layout.backends;
     for (const MemoryBackend& backend : backends) {
         // From 8.1 on x-ignore-shared leaves out files with a name only: all of the memory would
         // be in the devices' stream, while the guest stands still.
@@ -151,8 +190,7 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
                 backend.id, monitor.version());
         }
     }
-    MIGRATE_ASSIGN(const std::uint64_t bytes, monitor.memory_bytes());
-    MIGRATE_TRY(check_backends(backends, bytes));
+    MIGRATE_TRY(check_backends(backends, layout.bytes));
     QemuMemory memory;
     memory.owner.pid = pid != 0 ? pid : monitor.peer_pid();
     memory.owner.description = memory.owner.pid == 0 ? "QEMU, in another PID namespace"
@@ -167,6 +205,7 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     for (const MemoryBackend& backend : backends) {
         MIGRATE_TRY(add_backend(memory, mappings, backend, flags));
     }
+    MIGRATE_ASSIGN(memory.opened, remember(memory, std::move(layout)));
     return memory;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "guest/qemu/memory_layout.hpp"
 #include "guest/qemu/monitor.hpp"
 #include "memory/foreign_mapping.hpp"
 #include "memory/shared_source.hpp"
@@ -17,14 +18,27 @@ namespace migrate::guest {
 
 enum class FileAccess { kRead, kWrite };
 
+// What was opened, kept to be compared with what QEMU has later.
+struct OpenedMemory {
+    MemoryLayout layout;
+    memory::MemoryOwner owner;
+    std::vector<RegionInfo> regions;
+    std::vector<UniqueFd> files;  // one a region
+};
+
 struct QemuMemory {
     std::vector<memory::SharedRegion> regions;  // one a backend, by its id
     memory::MemoryOwner owner;                  // pid 0 where the process cannot be seen
+    OpenedMemory opened;
 };
 
 // `pid` 0: the process that listens on the socket. The Error says what QEMU would have to be
 // started with.
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access);
+
+// That QEMU has the memory that was opened and no other: the same backends, sizes, memory devices,
+// files and addresses. An Error names the backend that differs. Takes about a millisecond.
+Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
 
 // "SOCKET[,pid=PID]" of `uri`. kUsage if it is anything else.
 struct QemuAddress {

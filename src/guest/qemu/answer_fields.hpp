@@ -1,0 +1,32 @@
+// Fields of QEMU's answers, which are another program's word: a field that is missing or of another
+// type reads as empty, 0 or false.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "qmp/message.hpp"
+
+namespace migrate::guest {
+
+inline std::string text_of(const qmp::Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_string()
+               ? member->get<std::string>()
+               : std::string();
+}
+
+inline std::uint64_t number_of(const qmp::Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_number_unsigned()
+               ? member->get<std::uint64_t>()
+               : 0;
+}
+
+inline bool flag_of(const qmp::Json& object, const char* key) {
+    const auto member = object.find(key);
+    return object.is_object() && member != object.end() && member->is_boolean() &&
+           member->get<bool>();
+}
+
+}  // namespace migrate::guest
