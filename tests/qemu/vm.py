@@ -18,7 +18,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 SKIPPED = 77
-QEMU = os.environ.get("MIGRATE_TEST_QEMU", "qemu-system-x86_64")
+INSTALLED = "qemu-system-x86_64"
+# What scripts/fetch-test-systems unpacked.
+SYSTEMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "migrate/test-systems"
 TICK_MS = 5
 BOOT_S = 120
 WAIT_S = 60
@@ -41,16 +43,39 @@ def skip(reason):
 def find_kernel():
     """A kernel that unpacks an initramfs and has a serial console, which Debian's have; None if there is none."""
     given = os.environ.get("MIGRATE_TEST_KERNEL")
-    candidates = [given] if given else sorted(glob.glob("/boot/vmlinuz-*"), key=lambda path: "cloud" not in path)
+    installed = sorted(glob.glob("/boot/vmlinuz-*"), key=lambda path: "cloud" not in path)
+    candidates = [given] if given else [*sorted(map(str, SYSTEMS.glob("kernel/boot/vmlinuz-*"))), *installed]
     return next((path for path in candidates if os.access(path, os.R_OK)), None)
+
+
+def is_version(qemu, version):
+    """Whether it runs and is of that version: "7.2", "10"."""
+    if shutil.which(qemu) is None:
+        return False
+    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.startswith(f"QEMU emulator version {version}.")
+
+
+def find_qemu():
+    """MIGRATE_TEST_QEMU, or the installed one. With MIGRATE_TEST_QEMU_VERSION, one of that version, which may also be
+    an unpacked one; None if there is none."""
+    version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
+    given = os.environ.get("MIGRATE_TEST_QEMU")
+    candidates = [given] if given else [INSTALLED, *([str(SYSTEMS / f"qemu-{version}" / INSTALLED)] if version else [])]
+    return next((qemu for qemu in candidates if (is_version(qemu, version) if version else shutil.which(qemu))), None)
+
+
+QEMU = find_qemu()
 
 
 def require_guest():
     """Skips where a guest cannot be booted."""
-    if shutil.which(QEMU) is None:
-        skip(f"there is no {QEMU} (package qemu-system-x86)")
+    if QEMU is None:
+        version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
+        skip(f"there is no QEMU {version}; scripts/fetch-test-systems qemu-{version} fetches it" if version else
+             "there is no qemu-system-x86_64 (package qemu-system-x86)")
     if find_kernel() is None:
-        skip("there is no kernel in /boot that can be read (package linux-image-cloud-amd64)")
+        skip("there is no kernel for the guest; scripts/fetch-test-systems kernel fetches it")
     if os.uname().machine != "x86_64":
         skip("the guest is built for x86-64")
     if not os.access("/dev/shm", os.W_OK):
@@ -122,11 +147,12 @@ class Qemu:
     count = 0
 
     def __init__(self, image, incoming=False, memory_mib=256, backend="file", rewrite_mib=96, rate=8, extra=(), smp=1,
-                 append="", machine="q35"):
+                 append="", machine="q35", slots=0):
         Qemu.count += 1
         self.name = f"{os.getpid()}-{Qemu.count}"
         self.memory = Path(f"/dev/shm/migrate-test-{self.name}.mem")
         self.qmp_path = Path(tempfile.gettempdir()) / f"migrate-test-{self.name}.qmp"
+        self.operator_path = self.qmp_path.with_suffix(".operator")  # a second client's
         self.lines = []  # (time, text)
         self.words = ""
         objects = {
@@ -140,11 +166,13 @@ class Qemu:
         }[backend]
         machine += "" if backend == "numa" else ",memory-backend=m"
         self.arguments = [
-            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m", f"{memory_mib}M",
-            *objects, "-smp", str(smp), *(["-accel", "kvm", "-cpu", "host"] if has_kvm() else ["-accel", "tcg"]),
+            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m",
+            f"{memory_mib}M" + (f",slots={slots},maxmem=4G" if slots else ""), *objects, "-smp", str(smp),
+            *(["-accel", "kvm", "-cpu", "host"] if has_kvm() else ["-accel", "tcg"]),
             "-kernel", find_kernel(), "-initrd", str(image),
             "-append", f"console=ttyS0 quiet MG_SIZE={rewrite_mib} MG_RATE={rate} MG_TICK={TICK_MS} {append}",
             "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
+            "-qmp", f"unix:{self.operator_path},server=on,wait=off",
             *(["-incoming", "defer"] if incoming else []), *extra]
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent)
@@ -183,6 +211,10 @@ class Qemu:
 
     def qmp(self):
         return Qmp(self.qmp_path)
+
+    def operator(self):
+        """QMP by another socket than the one that `migrate` uses."""
+        return Qmp(self.operator_path)
 
     def state(self):
         with self.qmp() as qmp:
@@ -261,7 +293,7 @@ class Qemu:
             reader.join(5)
         for stream in (self.process.stdout, self.process.stderr):
             stream.close()
-        for path in [self.qmp_path, *Path("/dev/shm").glob(f"migrate-test-{self.name}.mem*")]:
+        for path in [self.qmp_path, self.operator_path, *Path("/dev/shm").glob(f"migrate-test-{self.name}.mem*")]:
             path.unlink(missing_ok=True)
 
     def __enter__(self):
