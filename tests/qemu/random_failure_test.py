@@ -122,8 +122,10 @@ class Turn:
         until = time.monotonic() + vm.WAIT_S
         while self.qemus["source"].process.poll() is None and time.monotonic() < until:
             with self.qemus["source"].operator() as qmp:
-                if qmp.ask("query-migrate").get("status", "none") in ("none", "completed", "failed", "cancelled"):
-                    return
+                status = qmp.ask("query-migrate").get("status", "none")
+            if status in ("none", "completed", "failed", "cancelled"):
+                self.struck.words += f", its own migration {status}"
+                return
             time.sleep(0.1)
 
     def running(self):
