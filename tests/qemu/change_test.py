@@ -80,12 +80,11 @@ class Case(unittest.TestCase):
         return qemu
 
     def begin(self, source, destination, *options, link="40M/s", **more):
-        """A migration that is in its rounds, and stays there until the link is made faster or something else ends
-        it."""
+        """A migration in its first round, which takes seconds; the switchover follows it, however slow the host is."""
         events = Path(FOLDER) / "events"
         events.unlink(missing_ok=True)
         self.migration = vm.Migration(MIGRATE, source, destination, FOLDER, "--events", events, "--max-bandwidth",
-                                      link, *options, **more)
+                                      link, "--downtime-limit", "20s", *options, **more)
         self.addCleanup(self.migration.end)
         self.await_event(events, '"MIGRATION_PASS"')
         return self.migration

@@ -37,6 +37,13 @@ const MemoryDevice* find_device(const MemoryLayout& layout, const MemoryDevice& 
     });
 }
 
+Status add_devices(Monitor& monitor, MemoryLayout& layout) {
+    MIGRATE_ASSIGN(const qmp::Json devices, monitor.ask("query-memory-devices"));
+    layout.devices = parse_memory_devices(devices);
+    MIGRATE_ASSIGN(layout.bytes, monitor.memory_bytes());
+    return {};
+}
+
 Status check_backend(const MemoryBackend& then, const MemoryBackend* now) {
     if (now == nullptr) {
         return make_error("its memory backend '{}' ({}) was removed", then.id,
@@ -96,9 +103,23 @@ std::vector<MemoryDevice> parse_memory_devices(const qmp::Json& answer) {
 Result<MemoryLayout> query_memory_layout(Monitor& monitor) {
     MemoryLayout layout;
     MIGRATE_ASSIGN(layout.backends, monitor.memory_backends());
-    MIGRATE_ASSIGN(const qmp::Json devices, monitor.ask("query-memory-devices"));
-    layout.devices = parse_memory_devices(devices);
-    MIGRATE_ASSIGN(layout.bytes, monitor.memory_bytes());
+    MIGRATE_TRY(add_devices(monitor, layout));
+    return layout;
+}
+
+Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLayout& known) {
+    MIGRATE_ASSIGN(const qmp::Json answer, monitor.ask("query-memdev"));
+    MemoryLayout layout;
+    for (const qmp::Json& entry : answer) {
+        MemoryBackend backend{
+            text_of(entry, "id"), number_of(entry, "size"), flag_of(entry, "share"), {}, {}};
+        if (const MemoryBackend* before = find_backend(known, backend.id)) {
+            backend.type = before->type;
+            backend.path = before->path;
+        }
+        layout.backends.push_back(std::move(backend));
+    }
+    MIGRATE_TRY(add_devices(monitor, layout));
     return layout;
 }
 

@@ -26,8 +26,12 @@ struct MemoryLayout {
     std::uint64_t bytes = 0;  // of guest memory, plugged memory included
 };
 
-// Asks QEMU. Takes about a millisecond where its main loop is idle.
+// Asks QEMU.
 Result<MemoryLayout> query_memory_layout(Monitor& monitor);
+// The same in three queries, for a guest that is paused: types and paths of backends that `known`
+// has are taken from there. A backend that was replaced by one of the same name and size is for
+// memory::check_still_mapped() to find.
+Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLayout& known);
 
 // From the answer to query-memory-devices.
 std::vector<MemoryDevice> parse_memory_devices(const qmp::Json& answer);

@@ -160,7 +160,10 @@ Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
 }
 
 Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
-    MIGRATE_ASSIGN(const MemoryLayout now, query_memory_layout(monitor));
+    // Where QEMU's mappings cannot be seen, its word is all there is.
+    MIGRATE_ASSIGN(const MemoryLayout now, opened.owner.pid == 0
+                                               ? query_memory_layout(monitor)
+                                               : query_memory_layout_again(monitor, opened.layout));
     MIGRATE_TRY(check_same_layout(opened.layout, now));
     for (std::size_t i = 0; i < opened.files.size(); ++i) {
         MIGRATE_TRY(check_file_size(opened.files[i], opened.regions[i]));
