@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <linux/socket.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -258,6 +260,12 @@ std::chrono::microseconds round_trip_time(int fd) {
     socklen_t size = sizeof info;
     if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
     return std::chrono::microseconds(info.tcpi_rtt);
+}
+
+std::uint64_t unacknowledged_bytes(int fd) {
+    int bytes = 0;
+    if (::ioctl(fd, SIOCOUTQ, &bytes) != 0) return 0;
+    return static_cast<std::uint64_t>(std::max(bytes, 0));
 }
 
 }  // namespace migrate::transport
