@@ -47,6 +47,9 @@ class PeerLink {
     // long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
+    // The same, but nothing after `timeout`.
+    Result<std::optional<transport::Frame>> expect_within(
+        std::initializer_list<transport::FrameType> types, std::chrono::milliseconds timeout);
 
     // From here on this side sends no heartbeat: its last frame is out.
     void stop_sending_heartbeats() { sends_heartbeats_.store(false, std::memory_order_relaxed); }
@@ -68,6 +71,8 @@ class PeerLink {
     Status run();
     Status follow();
     Status take(transport::Frame frame);
+    // Called with mutex_ held and a frame in the queue.
+    Result<transport::Frame> take_queued(std::initializer_list<transport::FrameType> types);
     bool await_room();
     void say_goodbye();
     void await_reason();
