@@ -43,6 +43,9 @@ class PageSource {
     // Makes the pages present in this process before they are read, so that a read error or a file
     // truncated under us is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // The most memory that one read of a page that has none may bring into being: the size of a
+    // page of the kernel's.
+    virtual std::uint64_t largest_page_bytes() const { return 2 * kMiB; }
     // Whether read() is the cheaper way to content that is looked at once: mapping a page and
     // unmapping it costs more than copying it into memory that is in the cache.
     virtual bool prefers_read() const { return false; }

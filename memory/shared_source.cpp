@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "memory/hugetlb_holes.hpp"
 #include "memory/populate.hpp"
@@ -29,7 +31,9 @@ class SharedSource final : public PageSource {
                                                          .flags = MAP_SHARED | MAP_NORESERVE,
                                                          .fd = region.file.get(),
                                                          .what = region.path}));
-        const bool hugetlb = hugetlb_page_size(region.file.get()).has_value();
+        const std::optional<std::uint64_t> huge_size = hugetlb_page_size(region.file.get());
+        const bool hugetlb = huge_size.has_value();
+        largest_page_bytes_ = std::max(largest_page_bytes_, huge_size.value_or(0));
         infos_.push_back({region.name, region.size_bytes});
         FilePopulation population(region.file.get(), region.size_bytes);
         parts_.push_back({std::move(region), std::move(mapping), std::move(population), hugetlb});
@@ -66,6 +70,8 @@ class SharedSource final : public PageSource {
             fmt::format("read {} at offset {}", part.region.path, range.offset_bytes()), code);
     }
 
+    std::uint64_t largest_page_bytes() const override { return largest_page_bytes_; }
+
     const MemoryOwner* owner() const override { return &owner_; }
 
   private:
@@ -80,6 +86,7 @@ class SharedSource final : public PageSource {
     MemoryOwner owner_;
     std::vector<RegionInfo> infos_;
     std::vector<Part> parts_;
+    std::uint64_t largest_page_bytes_ = PageSource::largest_page_bytes();
 };
 
 }  // namespace

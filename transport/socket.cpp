@@ -304,4 +304,10 @@ std::chrono::microseconds round_trip_time(int fd) {
     return std::chrono::microseconds(info.tcpi_rtt);
 }
 
+std::uint64_t unacknowledged_bytes(int fd) {
+    int bytes = 0;
+    if (::ioctl(fd, SIOCOUTQ, &bytes) != 0) return 0;
+    return static_cast<std::uint64_t>(std::max(bytes, 0));
+}
+
 }  // namespace migrate::transport

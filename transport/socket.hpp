@@ -118,5 +118,8 @@ std::string endpoint_name(int fd, bool remote);
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels);
 // The connection's smoothed round-trip time as the kernel knows it (TCP_INFO); 0 if it does not.
 std::chrono::microseconds round_trip_time(int fd);
+// Bytes that were sent and that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel
+// does not know.
+std::uint64_t unacknowledged_bytes(int fd);
 
 }  // namespace migrate::transport

@@ -55,7 +55,8 @@ std::optional<double> throttle(const Json& run) {
 std::optional<double> rounds(const Json& run) {
     const auto send = run.find("send");
     if (send == run.end() || !send->contains("rounds")) return std::nullopt;
-    return static_cast<double>((*send)["rounds"].size());
+    const auto left_out = number_at(run, {"send", "rounds-left-out", "rounds"});
+    return static_cast<double>((*send)["rounds"].size()) + left_out.value_or(0);
 }
 
 // Where a thread stands in the published tables.

@@ -4,36 +4,25 @@
 
 #include <algorithm>
 
+#include "engine/convergence_reason.hpp"
+
 namespace migrate::engine {
 namespace {
 
-// Rounds that the bandwidth is taken from: what was long ago says little.
-constexpr std::size_t kRecentRounds = 4;
 // A round that leaves more than this share of what the last gain left has gained nothing …
 constexpr double kGain = 0.9;
 // … and that so often in a row is a stall. Small gains add up: 6 % a round is none.
 constexpr unsigned kStallRounds = 2;
 // As in QEMU: one round over the threshold may be chance.
 constexpr unsigned kThrottleRounds = 2;
-// Pausing the guest takes one page's write, and its threads must get a CPU to see it.
-constexpr Microseconds kPauseCost{1000};
-constexpr int kSwitchoverRoundTrips = 3;  // the last round's end, LOADED, DONE
-// The last round and its noise may take a quarter longer than expected and still keep the limit.
-constexpr double kMargin = 1.25;
 
-Microseconds micros(double seconds) {
-    // Beyond an hour it makes no difference how long.
-    return Microseconds(static_cast<std::int64_t>(std::min(seconds, 3600.0) * 1e6));
+bool is_less(std::uint64_t pages, std::uint64_t than) {
+    return static_cast<double>(pages) < kGain * static_cast<double>(than);
 }
 
-double seconds(Microseconds time) { return static_cast<double>(time.count()) / 1e6; }
-
-// Not in integers: no number of pages wraps around to few bytes.
-double bytes_of(std::uint64_t pages) {
-    return static_cast<double>(pages) * static_cast<double>(kPageSize);
+bool is_late(const RoundFigures& figures, const Tunables& tunables) {
+    return tunables.deadline.count() != 0 && figures.elapsed >= tunables.deadline;
 }
-
-double mib(double bytes) { return bytes / static_cast<double>(kMiB); }
 
 }  // namespace
 
@@ -49,54 +38,9 @@ std::string_view name_of(Action action) {
     return "next-round";
 }
 
-double RoundFigures::bytes_per_second() const {
-    return duration.count() > 0 ? static_cast<double>(bytes) / seconds(duration) : 0;
-}
-
-double RoundFigures::dirty_pages_per_second() const {
-    // The guest writes on while it is asked what it wrote.
-    const Microseconds time = duration + collect_time;
-    return time.count() > 0 ? static_cast<double>(dirty_pages) / seconds(time) : 0;
-}
-
-// That of the recent round that moved most: small rounds measure their own overhead.
-double Convergence::bandwidth(const Tunables& tunables) const {
-    if (tunables.avail_switchover_bandwidth != 0) {
-        return static_cast<double>(tunables.avail_switchover_bandwidth);
-    }
-    const auto largest =
-        std::max_element(recent_.begin(), recent_.end(),
-                         [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
-    return largest == recent_.end() ? 0 : largest->bytes_per_second();
-}
-
-Microseconds Convergence::expect(std::uint64_t dirty_pages, const Tunables& tunables,
-                                 const FixedCosts& costs) const {
-    // The longest: to go on until one happens to be short is to count on luck in the last round.
-    Microseconds collect_time{};
-    for (const RoundFigures& round : recent_) {
-        collect_time = std::max(collect_time, round.collect_time);
-    }
-    // Compressed pages weigh less than they hold. Every dirty page may have content.
-    double weight = 1;
-    for (const RoundFigures& round : recent_) {
-        if (round.normal_pages == 0) continue;
-        weight = std::min(1.0, static_cast<double>(round.bytes) / bytes_of(round.normal_pages));
-    }
-    // What was written behind the back of a collect that takes long goes in the last round, too.
-    const double late =
-        recent_.empty() ? 0 : recent_.back().dirty_pages_per_second() * seconds(collect_time);
-    const double bytes = (bytes_of(dirty_pages) + late * kPageSize) * weight;
-    const double rate = bandwidth(tunables);
-    const double transfer = bytes == 0 ? 0 : rate > 0 ? bytes / rate : 3600;
-    return micros(transfer) + kPauseCost + collect_time + kSwitchoverRoundTrips * costs.round_trip +
-           costs.load + costs.digest;
-}
-
 void Convergence::look_for_stall(const RoundFigures& figures) {
     const bool gained =
-        dirty_at_gain_ == UINT64_MAX ||
-        static_cast<double>(figures.dirty_pages) < kGain * static_cast<double>(dirty_at_gain_);
+        dirty_at_gain_ == UINT64_MAX || is_less(figures.dirty_pages, dirty_at_gain_);
     if (gained) dirty_at_gain_ = figures.dirty_pages;
     rounds_without_gain_ = gained ? 0 : rounds_without_gain_ + 1;
 }
@@ -104,7 +48,8 @@ void Convergence::look_for_stall(const RoundFigures& figures) {
 // Whether throttling harder is a rung that is left: taken just now, or soon if the guest goes on
 // writing too much. Beneath the threshold it never is taken, and other means have to do.
 bool Convergence::throttle_harder(const RoundFigures& figures, const Tunables& tunables) {
-    const double dirtied = bytes_of(figures.dirty_pages);
+    const double dirtied =
+        static_cast<double>(figures.dirty_pages) * static_cast<double>(kPageSize);
     const double allowed =
         static_cast<double>(figures.bytes) * tunables.throttle_trigger_threshold / 100;
     rounds_over_threshold_ = dirtied > allowed ? rounds_over_threshold_ + 1 : 0;
@@ -130,80 +75,88 @@ bool Convergence::raise_limit(const Tunables& tunables) {
     return true;
 }
 
-std::string Convergence::explain(const RoundFigures& figures, const Tunables& tunables,
-                                 const Decision& decision) const {
-    std::string text = fmt::format(
-        "the guest dirties {:.0f} MiB/s and the channels carry {:.0f} MiB/s: after round {} "
-        "{:.0f} MiB are left, for which it would stand still {} ms; downtime-limit is {} ms",
-        mib(figures.dirty_pages_per_second() * static_cast<double>(kPageSize)),
-        mib(decision.bandwidth), figures.round, mib(bytes_of(figures.dirty_pages)),
-        decision.expected_downtime.count() / 1000, decision.downtime_limit.count() / 1000);
-    if (throttle_ != 0) text += fmt::format(", its CPUs are throttled by {} %", throttle_);
-    if (!tunables.auto_converge) text += "; auto-converge is off";
-    return text;
+// For a stall. Whether there was a rung; when the last one was left is remembered.
+bool Convergence::take_rung(const RoundFigures& figures, const Tunables& tunables, bool throttles,
+                            Decision& decision) {
+    if (!decision.stalled) {
+        out_of_rungs_at_.reset();
+        return false;
+    }
+    if (throttles || raise_limit(tunables)) {
+        out_of_rungs_at_.reset();
+        decision.downtime_limit = std::max(raised_limit_, tunables.downtime_limit);
+        return true;
+    }
+    if (!out_of_rungs_at_) out_of_rungs_at_ = figures.elapsed;
+    return false;
 }
 
 Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunables,
                              const FixedCosts& costs, bool acked) {
-    if (recent_.size() == kRecentRounds) recent_.erase(recent_.begin());
-    recent_.push_back(figures);
+    model_.add(figures, costs.round_trip);
     look_for_stall(figures);
     // What the user takes back is no longer in force.
     raised_limit_ = std::min(raised_limit_, tunables.max_downtime);
-    bool throttles = false;
-    if (tunables.auto_converge) {
-        throttles = throttle_harder(figures, tunables);
-    } else {
-        throttle_ = 0;
-        rounds_over_threshold_ = 0;
-    }
 
     Decision decision;
-    decision.bandwidth = bandwidth(tunables);
-    decision.expected_downtime = expect(figures.dirty_pages, tunables, costs);
+    decision.bandwidth = model_.bandwidth(tunables);
+    const Expectation expected = model_.expect(figures.dirty_pages, tunables, costs);
+    const Expectation least = model_.expect(0, tunables, costs);
+    decision.expected_downtime = expected.total();
+    decision.smallest_limit = std::chrono::ceil<std::chrono::milliseconds>(expected.needed_limit());
     decision.downtime_limit = std::max(raised_limit_, tunables.downtime_limit);
-    const bool may_switch = acked || !needs_ack_;
-    const auto fits = [&] {
-        return seconds(decision.expected_downtime) * kMargin <= seconds(decision.downtime_limit);
-    };
-    // What fits and only waits for the receiver is no stall: no rung would help.
-    decision.stalled = !fits() && rounds_without_gain_ >= kStallRounds;
-    const bool late = tunables.deadline.count() != 0 && figures.elapsed >= tunables.deadline;
+    decision.obstacle = find_obstacle(expected, least, decision.downtime_limit);
 
-    if (decision.stalled && !late) {
-        if (throttles || raise_limit(tunables)) {
-            out_of_rungs_at_ = Microseconds(-1);
-            decision.downtime_limit = std::max(raised_limit_, tunables.downtime_limit);
-        } else if (out_of_rungs_at_.count() < 0) {
-            out_of_rungs_at_ = figures.elapsed;
-        }
-    } else {
-        out_of_rungs_at_ = Microseconds(-1);
+    bool throttles = false;
+    if (!tunables.auto_converge) {
+        throttle_ = 0;
+        rounds_over_threshold_ = 0;
+    } else if (least.needed_limit() <= decision.downtime_limit) {
+        // Writing less is no help against what no page can change.
+        throttles = throttle_harder(figures, tunables);
     }
+    // What fits and only waits for the receiver is no stall: no rung would help.
+    decision.stalled = decision.obstacle != Obstacle::kNone && rounds_without_gain_ >= kStallRounds;
+    const Obstacle before = decision.obstacle;
+    const bool took_rung =
+        !is_late(figures, tunables) && take_rung(figures, tunables, throttles, decision);
+    decision.out_of_rungs_at = out_of_rungs_at_;
     decision.cpu_throttle = throttle_;
+    decision.obstacle = find_obstacle(expected, least, decision.downtime_limit);
+    const bool may_switch = acked || !needs_ack_;
+    if (decision.obstacle == Obstacle::kNone && !may_switch)
+        decision.obstacle = Obstacle::kAcknowledgement;
+    // Rounds converge while each leaves less than it sent, unless something else is in the way.
+    decision.next_round_helps =
+        took_rung || throttles ||
+        (decision.obstacle == Obstacle::kDirtyRate && is_less(figures.dirty_pages, figures.pages));
+    const Obstacle told = decision.obstacle == Obstacle::kNone ? before : decision.obstacle;
+    if (told != Obstacle::kNone) {
+        decision.reason = explain(told, figures, tunables, costs, expected, decision);
+    }
+    conclude(figures, tunables, may_switch, decision);
+    return decision;
+}
 
-    if (decision.stalled || !fits()) decision.reason = explain(figures, tunables, decision);
-    if (fits() && may_switch) {
+// The action, of a decision that is complete but for it.
+void Convergence::conclude(const RoundFigures& figures, const Tunables& tunables, bool may_switch,
+                           Decision& decision) const {
+    const auto ms = [](Microseconds time) { return time.count() / 1000; };
+    if (decision.obstacle == Obstacle::kNone) {
         decision.action = Action::kSwitchOver;
-    } else if (late) {
+    } else if (is_late(figures, tunables)) {
         decision.action = tunables.on_deadline == OnDeadline::kSwitch && may_switch
                               ? Action::kSwitchOver
                               : Action::kGiveUp;
-        decision.reason =
-            fmt::format("the deadline of {} ms has passed: {}", tunables.deadline.count() / 1000,
-                        explain(figures, tunables, decision));
-    } else if (decision.stalled) {
-        const bool over = tunables.stall_limit.count() != 0 && out_of_rungs_at_.count() >= 0 &&
-                          figures.elapsed - out_of_rungs_at_ >= tunables.stall_limit;
-        if (over) {
-            decision.action = Action::kGiveUp;
-            decision.reason = fmt::format(
-                "the migration does not converge and has no means left "
-                "for {} ms (stall-limit): {}",
-                tunables.stall_limit.count() / 1000, decision.reason);
-        }
+        decision.reason = fmt::format("the deadline of {} ms has passed: {}", ms(tunables.deadline),
+                                      decision.reason);
+    } else if (decision.stalled && tunables.stall_limit.count() != 0 && decision.out_of_rungs_at &&
+               figures.elapsed - *decision.out_of_rungs_at >= tunables.stall_limit) {
+        decision.action = Action::kGiveUp;
+        decision.reason = fmt::format(
+            "the migration does not converge and has no means left for {} ms (stall-limit): {}",
+            ms(tunables.stall_limit), decision.reason);
     }
-    return decision;
 }
 
 }  // namespace migrate::engine

@@ -1,7 +1,11 @@
 #include "engine/live_source.hpp"
 
+#include <algorithm>
+
+#include "accel/zero_kernel.hpp"
 #include "base/catching.hpp"
 #include "base/log.hpp"
+#include "memory/fault_guard.hpp"
 
 namespace migrate::engine {
 
@@ -60,6 +64,48 @@ void LiveSource::note_sent(RegionId region, const PageRun& run) {
     }
 }
 
+Status LiveSource::content(RegionId region, PageRange range,
+                           std::vector<memory::PopulationExtent>& extents) const {
+    const memory::PageBitmap& content = content_[index_of(region)];
+    memory::PopulationBuilder builder(range, extents);
+    while (!builder.complete()) {
+        builder.extend_to(content.find(builder.next(), range.end(), true), false);
+        builder.extend_to(content.find(builder.next(), range.end(), false), true);
+    }
+    return {};
+}
+
+std::uint64_t LiveSource::content_pages() const {
+    std::uint64_t pages = 0;
+    for (const memory::PageBitmap& content : content_) pages += content.count({0, content.pages()});
+    return pages;
+}
+
+Status LiveSource::check_read(RegionId region, PageRange range) {
+    const accel::ZeroKernel* kernel = accel::runnable_zero_kernels().front();
+    const memory::PageBitmap& content = content_[index_of(region)];
+    const std::byte* memory = memory_.memory(region).data();
+    bool filled = false;
+    MIGRATE_TRY(memory::guard_reads(memory_.description(), [&] {
+        for (std::uint64_t page = range.first; page < range.end() && !filled; ++page) {
+            filled = content.test(page) && kernel->is_zero(memory + page * kPageSize);
+        }
+    }));
+    if (!filled) return {};
+    // One read fills a whole page of the kernel's, whatever its size.
+    const std::uint64_t step = std::max(memory_.largest_page_bytes() / kPageSize, range.count);
+    const std::uint64_t first = range.first - range.first % step;
+    filled_.emplace_back(index_of(region),
+                         PageRange{first, std::min(step, content.pages() - first)});
+    return {};
+}
+
+// Of what a read may have filled, the pages that the destination does not have as zeros.
+void LiveSource::add_filled() {
+    for (const auto& [region, pages] : filled_) add_content(region, pages);
+    filled_.clear();
+}
+
 // After the tracker began or looked, and not before: a writer that is there at that time is found,
 // even if it is gone before the next look.
 Status LiveSource::start() {
@@ -82,13 +128,22 @@ Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
     for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
     MIGRATE_TRY(tracker_->collect(dirty_));
+    add_filled();
     collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
     count_dirty();
     return check_writers(memory::Writers::kOwner);
 }
 
+Status LiveSource::collect_again() {
+    MIGRATE_TRY(tracker_->collect(dirty_));
+    add_filled();
+    count_dirty();
+    return {};
+}
+
 Status LiveSource::collect_more() {
     MIGRATE_TRY(tracker_->collect(dirty_));
+    add_filled();
     if (!content_.empty()) MIGRATE_TRY(collect_given_back());
     count_dirty();
     return {};

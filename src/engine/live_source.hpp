@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -40,6 +41,14 @@ class LiveSource {
     // here on what went out with content is remembered, and counts as written if it was given back
     // when collect_more() looks.
     Status watch_given_back();
+    // With it: what the destination has as no zeros, between rounds. As PageSource::population().
+    Status content(RegionId region, PageRange range,
+                   std::vector<memory::PopulationExtent>& extents) const;
+    std::uint64_t content_pages() const;
+    // Content was read outside of a round. A read fills memory that the guest gave back a moment
+    // before with zeros, and nothing tells of it any more: what is zero now counts as written at
+    // the next look. Between rounds.
+    Status check_read(RegionId region, PageRange range);
     // Each run that goes out. Any thread, each page by one at a time.
     void note_sent(RegionId region, const PageRun& run);
 
@@ -53,6 +62,8 @@ class LiveSource {
     // Makes dirty() what was written since start() or the last collect(). An Error if the memory's
     // owner may have written what no tracker saw.
     Status collect();
+    // Adds to dirty() what was written since, while the guest runs.
+    Status collect_again();
     // Adds to dirty() what was written since, once the guest is paused.
     Status collect_more();
     // One bitmap a region.
@@ -90,6 +101,7 @@ class LiveSource {
     void count_dirty();
     Status collect_given_back();
     void add_content(std::size_t region, PageRange pages);
+    void add_filled();
     LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                std::unique_ptr<memory::DirtyTracker> tracker,
                std::vector<memory::PageBitmap> dirty);
@@ -98,8 +110,9 @@ class LiveSource {
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
-    std::vector<memory::PageBitmap> content_;     // what the destination has as no zeros
-    std::vector<memory::PageBitmap> given_back_;  // empty before the last look
+    std::vector<memory::PageBitmap> content_;                // what the destination has as no zeros
+    std::vector<memory::PageBitmap> given_back_;             // empty before the last look
+    std::vector<std::pair<std::size_t, PageRange>> filled_;  // by check_read(), since the last look
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
     bool ran_;

@@ -274,6 +274,22 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
                           "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(*types.begin()), timeout->count());
     }
+    return take_queued(types);
+}
+
+Result<std::optional<Frame>> PeerLink::expect_within(std::initializer_list<FrameType> types,
+                                                     milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    const std::stop_token stop = cancellation_.token();
+    if (!arrived_.wait_for(lock, stop, timeout, [&] { return !frames_.empty(); })) {
+        if (const std::optional<Error> error = cancellation_.error()) return *error;
+        return std::optional<Frame>();
+    }
+    MIGRATE_ASSIGN(Frame frame, take_queued(types));
+    return std::optional<Frame>(std::move(frame));
+}
+
+Result<Frame> PeerLink::take_queued(std::initializer_list<FrameType> types) {
     Frame frame = std::move(frames_.front());
     frames_.pop_front();
     if (is_state(frame.type)) --state_frames_;

@@ -60,6 +60,9 @@ class PeerLink {
     // long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
+    // The same, but nothing after `timeout`.
+    Result<std::optional<transport::Frame>> expect_within(
+        std::initializer_list<transport::FrameType> types, std::chrono::milliseconds timeout);
 
     // What both sides' io-timeouts come to. Session's thread, once.
     void agree(const LinkTimes& times);
@@ -88,6 +91,8 @@ class PeerLink {
     Status take(transport::Frame frame);
     std::chrono::milliseconds until_heartbeat() const;
     bool peer_is_silent() const;
+    // Called with mutex_ held and a frame in the queue.
+    Result<transport::Frame> take_queued(std::initializer_list<transport::FrameType> types);
     bool await_room();
     bool may_wait_for_room() const;
     void say_goodbye(const Error& error);

@@ -16,10 +16,10 @@
 #include "base/outcome.hpp"
 #include "base/thread.hpp"
 #include "base/units.hpp"
-#include "engine/convergence.hpp"
 #include "engine/device_counters.hpp"
 #include "engine/guest_owner.hpp"
 #include "engine/migration_status.hpp"
+#include "engine/round_history.hpp"
 #include "transport/packet_builder.hpp"
 
 namespace migrate::engine {
@@ -33,23 +33,18 @@ struct ChannelReport {
     transport::PageCounts pages;
 };
 
-// A round of a live migration.
-struct RoundReport {
-    RoundFigures figures;
-    Decision decision;  // what was made of it
-};
-
 // How long the guest stood still, by what it waited for, in the sender's clock; they add up to the
-// total. At the receiver only load, resume and total are known.
+// total. The way of DONE back to the sender, half a round trip, is no part of it: the guest runs by
+// then. At the receiver only load, resume and total are known.
 struct DowntimeReport {
     Microseconds stop{};        // until no vCPU ran
-    Microseconds last_round{};  // collecting what was dirty, sending it, having it in place
+    Microseconds last_round{};  // collecting what was dirty, sending it
     Microseconds devices{};     // what devices took beyond the last round, on either side
     Microseconds state_save{};
     Microseconds digest{};
     Microseconds load{};    // by the receiver's clock
     Microseconds resume{};  // by the receiver's clock
-    Microseconds wire{};    // the rest: frames under way
+    Microseconds wire{};    // the rest: what was under way
     Microseconds total{};
 };
 
@@ -94,7 +89,7 @@ struct Report {
     // With a guest:
     std::uint64_t planned_pages = 0;  // of all rounds; normal + duplicate + unpopulated at the end
     std::uint64_t dirty_pages = 0;    // still to be sent, at the last look
-    std::vector<RoundReport> rounds;
+    RoundHistory rounds;
     Microseconds expected_downtime{};
     DowntimeReport downtime;
     std::optional<GuestReport> guest;

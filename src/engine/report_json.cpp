@@ -38,7 +38,8 @@ Json ram_json(const Report& report) {
 
 Json rounds_json(const Report& report) {
     Json rounds = Json::array();
-    for (const auto& [figures, decision] : report.rounds) {
+    for (const RoundReport* round : report.rounds.kept()) {
+        const auto& [figures, decision] = *round;
         rounds.push_back(
             {{"round", figures.round},
              {"pages", figures.pages},
@@ -51,11 +52,23 @@ Json rounds_json(const Report& report) {
              {"bandwidth", static_cast<std::uint64_t>(decision.bandwidth)},
              {"expected-downtime-us", decision.expected_downtime.count()},
              {"downtime-limit-us", decision.downtime_limit.count()},
+             {"smallest-downtime-limit-us", decision.smallest_limit.count()},
+             {"obstacle", std::string(name_of(decision.obstacle))},
              {"cpu-throttle-percentage", decision.cpu_throttle},
              {"stalled", decision.stalled},
              {"decision", std::string(name_of(decision.action))}});
     }
     return rounds;
+}
+
+// Between the first and the last that are listed; with them they add up to all rounds.
+Json left_out_json(const RoundTotals& totals) {
+    return {{"rounds", totals.rounds},
+            {"pages", totals.pages},
+            {"normal", totals.normal_pages},
+            {"bytes", totals.bytes},
+            {"duration-us", totals.duration.count()},
+            {"collect-us", totals.collect_time.count()}};
 }
 
 Json downtime_json(const DowntimeReport& downtime) {
@@ -109,6 +122,7 @@ void add_guest(Json& json, const Report& report) {
     if (report.side == "send") {
         json["cpu-throttle-percentage"] = guest.cpu_throttle;
         json["rounds"] = rounds_json(report);
+        json["rounds-left-out"] = left_out_json(report.rounds.left_out());
     }
     Json& fields = json["guest"] = {{"kind", guest.kind}, {"state", guest.state}};
     if (!guest.dirty_tracker.empty()) fields["dirty-tracker"] = guest.dirty_tracker;

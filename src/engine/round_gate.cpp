@@ -11,11 +11,9 @@ void RoundGate::open(std::uint32_t round) {
     changed_.notify_all();
 }
 
-bool RoundGate::wait_for_all(const std::stop_token& stop,
-                             std::optional<std::chrono::steady_clock::time_point> until) {
+bool RoundGate::wait_for_all(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
-    const auto all = [&] { return arrived_ == workers_; };
-    return until ? changed_.wait_until(lock, stop, *until, all) : changed_.wait(lock, stop, all);
+    return changed_.wait(lock, stop, [&] { return arrived_ == workers_; });
 }
 
 void RoundGate::close() {

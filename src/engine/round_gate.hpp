@@ -2,7 +2,6 @@
 // coordinator goes on. Invariant: no worker is in round k+1 before all have arrived in round k.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -17,9 +16,8 @@ class RoundGate {
 
     // Coordinator.
     void open(std::uint32_t round);
-    // Waits until every worker has arrived; false if stop was requested, or that time has come.
-    bool wait_for_all(const std::stop_token& stop,
-                      std::optional<std::chrono::steady_clock::time_point> until = std::nullopt);
+    // Waits until every worker has arrived; false if stop was requested.
+    bool wait_for_all(const std::stop_token& stop);
     // There is no further round.
     void close();
 

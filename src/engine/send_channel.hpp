@@ -51,6 +51,8 @@ class SendChannel {
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
+    // Sent, and not yet acknowledged by the peer's host. Any thread.
+    std::uint64_t bytes_under_way() const { return transport::unacknowledged_bytes(socket_.fd()); }
 
   private:
     Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);

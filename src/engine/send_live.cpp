@@ -16,9 +16,6 @@ using transport::FrameType;
 
 namespace {
 
-// Memory that is digested to learn how long all of it will take.
-constexpr std::uint64_t kDigestSampleBytes = 32 * kMiB;
-
 Microseconds between(Clock::time_point begin, Clock::time_point end) {
     return std::chrono::duration_cast<Microseconds>(end - begin);
 }
@@ -29,44 +26,26 @@ Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
 }  // namespace
 
-Tunables SendSession::tunables() const {
-    const std::scoped_lock lock(mutex_);
-    return tunables_;
-}
-
-void SendSession::change(const Tunables& tunables) {
-    const std::scoped_lock lock(mutex_);
-    tunables_ = tunables;
-    // The last round is sent without a limit.
-    if (core_.status() != MigrationStatus::kDevice) pacer_.set_rate(tunables.max_bandwidth);
-}
-
-Status SendSession::continue_switchover() {
-    const std::scoped_lock lock(mutex_);
-    if (!awaits_continue_) return Error("the migration does not wait for migrate-continue");
-    may_switch_over_ = true;
-    continued_.notify_all();
-    return {};
-}
-
 Status SendSession::migrate_live() {
-    if (config_.verify) MIGRATE_TRY(time_digest());
+    MIGRATE_TRY(start_timer());
+    if (config_.verify) MIGRATE_TRY(measure_digest(true));
     MIGRATE_TRY(live_->start());
     {
         const std::scoped_lock lock(mutex_);
         before_ = live_->activity();
     }
     for (std::uint32_t round = 1;; ++round) {
-        MIGRATE_ASSIGN(RoundFigures figures,
-                       run_live_round(round, round == 1 ? plan_all() : plan_dirty()));
+        MIGRATE_ASSIGN(const LiveRound sent,
+                       send_live_round(round, round == 1 ? plan_all() : plan_dirty()));
+        MIGRATE_ASSIGN(RoundFigures figures, await_round_done(sent));
         MIGRATE_TRY(live_->collect());
         figures.collect_time = live_->collect_time();
         figures.dirty_pages = live_->dirty_pages();
         figures.elapsed = core_.active_time();
-        if (round == 1) expect_digest();
-        const Decision decision = convergence_.decide(figures, tunables(), fixed_costs(), acked_);
+        if (round == 1) count_digested();
+        const Tunables now = tunables_for_decision();
+        const Decision decision = convergence_.decide(figures, now, fixed_costs(), acked_);
         publish(figures, decision);
-        last_reason_ = decision.reason;
         if (decision.action == Action::kGiveUp) {
             return Error(ErrorKind::kNotConverged, decision.reason);
         }
@@ -75,6 +54,7 @@ Status SendSession::migrate_live() {
             return switch_over(round + 1, decision.expected_downtime);
         }
         MIGRATE_TRY(live_->throttle(decision.cpu_throttle));
+        MIGRATE_TRY(await_next_round(figures, decision));
     }
 }
 
@@ -83,26 +63,28 @@ RoundPlan SendSession::plan_dirty() const {
                               live_->given_back());
 }
 
-Result<RoundFigures> SendSession::run_live_round(std::uint32_t round, RoundPlan plan) {
+Result<SendSession::LiveRound> SendSession::send_live_round(std::uint32_t round, RoundPlan plan) {
+    say(fmt::format("in round {}", round));
+    LiveRound sent{.began = Clock::now()};
     const std::uint64_t pages = plan.pages();
-    const Clock::time_point began = Clock::now();
     const std::uint64_t bytes = channel_bytes();
     const std::uint64_t normal = sent_pages().normal;
     MIGRATE_TRY(run_round(round, std::move(plan)));
-    MIGRATE_TRY(await_round_done(round));
-    return RoundFigures{.round = round,
-                        .pages = pages,
-                        .normal_pages = sent_pages().normal - normal,
-                        .bytes = channel_bytes() - bytes,
-                        .duration = since(began)};
+    sent.sent = Clock::now();
+    sent.figures = {.round = round,
+                    .pages = pages,
+                    .normal_pages = sent_pages().normal - normal,
+                    .bytes = channel_bytes() - bytes};
+    return sent;
 }
 
 // All of the round is in place at the receiver, which makes the round's time the time it took.
-Status SendSession::await_round_done(std::uint32_t round) {
+Result<RoundFigures> SendSession::await_round_done(const LiveRound& sent) {
+    const std::uint32_t round = sent.figures.round;
+    say(fmt::format("while the receiver had to confirm round {} (ROUND_DONE)", round));
     while (true) {
-        MIGRATE_ASSIGN(
-            const Frame frame,
-            link_->expect({FrameType::kRoundDone, FrameType::kSwitchoverAck}, std::nullopt));
+        MIGRATE_ASSIGN(const Frame frame,
+                       expect_from_receiver({FrameType::kRoundDone, FrameType::kSwitchoverAck}));
         if (frame.type == FrameType::kSwitchoverAck) {
             MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(frame.body));
             load_time_ = Microseconds(time.microseconds);
@@ -110,45 +92,54 @@ Status SendSession::await_round_done(std::uint32_t round) {
             continue;
         }
         MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
-        if (mark.round == round) return {};
-        return make_error(ErrorKind::kProtocol, "the receiver ended round {} in round {}",
-                          mark.round, round);
+        if (mark.round != round) {
+            return make_error(ErrorKind::kProtocol, "the receiver ended round {} in round {}",
+                              mark.round, round);
+        }
+        round_trip_.add(since(sent.sent));
+        RoundFigures figures = sent.figures;
+        figures.duration = since(sent.began);
+        return figures;
     }
 }
 
-// How long it takes to digest some memory. Before any page goes out: to read one that the guest has
-// given back meanwhile would take the hole away that tells of it.
-Status SendSession::time_digest() {
-    std::vector<memory::PopulationExtent> extents;
-    std::uint64_t bytes = 0;
-    const Clock::time_point began = Clock::now();
-    const RegionId first{0};
-    MIGRATE_TRY(source_.population(first, {0, source_.regions()[0].pages()}, extents));
-    for (const memory::PopulationExtent& extent : extents) {
-        if (!extent.populated || bytes >= kDigestSampleBytes) continue;
-        const PageRange pages{extent.pages.first,
-                              std::min(extent.pages.count, kDigestSampleBytes / kPageSize)};
-        static_cast<void>(memory::digest_pages(source_.memory(first), pages));
-        bytes += pages.size_bytes();
+// Before any page goes out the sample is of what is populated: what a read fills is sent anyway.
+// Later it is of what went out with content.
+Status SendSession::measure_digest(bool first) {
+    const BlockSample sample = digest_meter_.next_sample();
+    const auto populated = [this](RegionId region, PageRange pages, auto& extents) {
+        return source_.population(region, pages, extents);
+    };
+    const auto content = [this](RegionId region, PageRange pages, auto& extents) {
+        return live_->content(region, pages, extents);
+    };
+    if (first) return digest_meter_.measure(sample, populated, core_.token());
+    MIGRATE_TRY(digest_meter_.measure(sample, content, core_.token()));
+    Status checked;
+    for (std::size_t i = 0; i < source_.regions().size(); ++i) {
+        sample.for_each(source_.regions()[i].pages(), [&](PageRange block) {
+            if (checked) checked = live_->check_read(static_cast<RegionId>(i), block);
+        });
     }
-    if (bytes == 0) return {};
-    digest_us_per_byte_ = static_cast<double>(since(began).count()) / static_cast<double>(bytes);
+    MIGRATE_TRY(std::move(checked));
+    const std::uint64_t pages = live_->content_pages() + zero_pages_;
+    digest_time_ = digest_meter_.expect(pages * kPageSize);
     return {};
 }
 
-// How long it will take for all memory, now that the pages have been counted.
-void SendSession::expect_digest() {
+// After the first round: how much memory a digest reads is known by now.
+void SendSession::count_digested() {
+    if (!config_.verify) return;
     const transport::PageCounts counts = sent_pages();
-    const auto bytes = static_cast<double>((counts.normal + counts.zero) * kPageSize);
-    // Both sides digest at the same time, perhaps on the same host.
-    const double threads = std::max(1.0, std::thread::hardware_concurrency() / 2.0);
-    digest_time_ = Microseconds(static_cast<std::int64_t>(digest_us_per_byte_ * bytes / threads));
+    zero_pages_ = counts.zero;
+    digest_time_ = digest_meter_.expect((counts.normal + counts.zero) * kPageSize);
 }
 
 FixedCosts SendSession::fixed_costs() const {
-    return {.round_trip = transport::round_trip_time(link_->fd()),
-            .load = load_time_,
-            .digest = digest_time_};
+    FixedCosts costs{.round_trip = round_trip_.value(), .load = load_time_, .digest = digest_time_};
+    // State that goes as frames, after the last round, waits for that round's end.
+    if (!accepted_.device_state) costs.round_trips += 1;
+    return costs;
 }
 
 void SendSession::publish(const RoundFigures& figures, const Decision& decision) {
@@ -157,10 +148,18 @@ void SendSession::publish(const RoundFigures& figures, const Decision& decision)
         rounds_.push_back({figures, decision});
         dirty_pages_ = figures.dirty_pages;
         cpu_throttle_ = decision.cpu_throttle;
+        last_reason_ = decision.reason;
+        out_of_rungs_at_ =
+            decision.action == Action::kNextRound ? decision.out_of_rungs_at : std::nullopt;
+        set_timer();
     }
-    if (!decision.stalled) return;
+    const bool stalled = decision.stalled && decision.action == Action::kNextRound;
+    if (!stall_reporter_.due(stalled, figures.elapsed)) return;
+    const auto smallest_ms = static_cast<std::uint64_t>(decision.smallest_limit.count() / 1000);
     core_.events().emit("MIGRATION_STALLED", {{"pass", std::uint64_t{figures.round}},
                                               {"remaining", figures.dirty_pages * kPageSize},
+                                              {"obstacle", std::string(name_of(decision.obstacle))},
+                                              {"smallest-downtime-limit", smallest_ms},
                                               {"reason", decision.reason}});
     log::warning("the migration stalls: {}", decision.reason);
 }
@@ -168,6 +167,7 @@ void SendSession::publish(const RoundFigures& figures, const Decision& decision)
 Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     const Clock::time_point began = Clock::now();
     log::debug("switchover, expected to take {} us", expected.count());
+    say("in the switchover");
     MIGRATE_TRY(live_->pause());
     DowntimeReport downtime{.stop = since(began)};
     {
@@ -178,6 +178,7 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     core_.events().emit("STOP", {});
     if (config_.pause_before_switchover) MIGRATE_TRY(await_continue());
     core_.set_status(MigrationStatus::kDevice);
+    say("in the switchover");
 
     const Clock::time_point last_round = Clock::now();
     // As in QEMU: while the guest stands still nothing is held back.
@@ -186,15 +187,21 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     MIGRATE_TRY(start_devices());
     // The dirty pages of the last look, and what was written until the pause.
     MIGRATE_TRY(live_->collect_more());
-    MIGRATE_ASSIGN(RoundFigures figures, run_live_round(round, plan_dirty()));
-    const Clock::time_point memory_done =
-        shared_.devices != nullptr ? devices_->memory_done() : Clock::now();
+    MIGRATE_ASSIGN(const LiveRound last, send_live_round(round, plan_dirty()));
+    RoundFigures figures;
+    // State as frames needs a receiver that reads them; all else may be under way together, which
+    // saves the guest a round trip.
+    const bool overlaps = shared_.devices != nullptr;
+    if (!overlaps) {
+        MIGRATE_ASSIGN(figures, await_round_done(last));
+    }
+    const Clock::time_point memory_done = overlaps ? devices_->memory_done() : Clock::now();
     downtime.last_round = between(last_round, memory_done);
     MIGRATE_TRY(send_devices_in_turn());
-    downtime.devices = since(memory_done);
+    downtime.devices = between(memory_done, overlaps ? last.sent : Clock::now());
 
     const Clock::time_point saving = Clock::now();
-    if (shared_.devices == nullptr) {
+    if (!overlaps) {
         MIGRATE_ASSIGN(const std::string state, live_->save_state());
         for (std::size_t sent = 0; sent < state.size(); sent += transport::kMaxFrameBody) {
             MIGRATE_TRY(
@@ -211,7 +218,12 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     MIGRATE_TRY(link_->send(FrameType::kComplete, transport::encode(completion)));
     // While the receiver loads: nothing is plugged into a guest whose devices were saved.
     MIGRATE_TRY(live_->check_unchanged());
-    MIGRATE_ASSIGN(const Frame loaded, link_->expect({FrameType::kLoaded}, std::nullopt));
+    if (overlaps) {
+        MIGRATE_ASSIGN(figures, await_round_done(last));
+        figures.duration -= std::min(figures.duration, downtime.digest);
+    }
+    say("while the receiver had to load the guest (LOADED)");
+    MIGRATE_ASSIGN(const Frame loaded, expect_from_receiver({FrameType::kLoaded}));
     MIGRATE_ASSIGN(const transport::LoadTime load, transport::decode_load_time(loaded.body));
     MIGRATE_ASSIGN(const transport::Done done, hand_over(completion));
     downtime.total = since(began);
@@ -222,6 +234,10 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
         std::max(Microseconds(0), downtime.total - downtime.stop - downtime.last_round -
                                       downtime.devices - downtime.state_save - downtime.digest -
                                       downtime.load - downtime.resume);
+    // The guest runs while DONE is under way.
+    const Microseconds done_way = std::min(round_trip_.value() / 2, downtime.wire);
+    downtime.wire -= done_way;
+    downtime.total -= done_way;
     figures.elapsed = core_.active_time();
     const std::scoped_lock lock(mutex_);
     downtime_ = downtime;
@@ -237,6 +253,7 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
 }
 
 Status SendSession::await_continue() {
+    say("while the migration waited for migrate-continue");
     {
         // First: whoever hears of the state may answer at once.
         const std::scoped_lock lock(mutex_);

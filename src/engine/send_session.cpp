@@ -21,6 +21,8 @@ namespace {
 // Packets that circulate for each channel in legacy mode: one being sent, one waiting.
 constexpr std::size_t kLegacyPacketsPerChannel = 2;
 
+unsigned digest_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+
 }  // namespace
 
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
@@ -28,6 +30,7 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
       source_(source),
       core_(events),
       convergence_(config_.switchover_ack),
+      digest_meter_(source, digest_threads()),
       pacer_(config_.tunables.max_bandwidth),
       gate_(config_.channels),
       shared_{.packet_bytes = config_.packet_bytes, .gate = gate_},
@@ -84,6 +87,7 @@ Status SendSession::fail(Error reason) {
 // Ends all threads, and gives the guest back if it is not the receiver's.
 Status SendSession::settle(Status result) {
     if (!result) core_.cancellation().fail(std::move(result).error());
+    stop_timer();
     stop_workers();
     if (link_) link_->finish();
     Status status = core_.outcome();
@@ -187,9 +191,11 @@ Status SendSession::connect_channels() {
         const std::scoped_lock lock(mutex_);
         channels_.push_back(std::move(channel));
     }
+    const Clock::time_point asked = Clock::now();
     MIGRATE_TRY(start_workers());
     MIGRATE_ASSIGN(const transport::Frame ready,
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
+    round_trip_.add(std::chrono::ceil<Microseconds>(Clock::now() - asked));
     core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});
     return {};
 }
@@ -232,7 +238,7 @@ Status SendSession::run_round(std::uint32_t round, RoundPlan plan) {
     if (legacy_feed_) {
         MIGRATE_TRY(feed_legacy_round(shared_, scanners_->scanner(0), core_.token()));
     }
-    MIGRATE_TRY(await_workers(round));
+    if (!gate_.wait_for_all(core_.token())) return Error(ErrorKind::kCancelled, "cancelled");
     const std::uint64_t sent = sent_pages().total() - before.total();
     if (sent != pages) {
         return make_error("round {} was to send {} pages and sent {}", round, pages, sent);
@@ -264,29 +270,12 @@ void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
     core_.events().emit("MIGRATION_PASS", fields);
 }
 
-// A live migration's deadline does not wait for the end of a round that may take long.
-Status SendSession::await_workers(std::uint32_t round) {
-    const std::stop_token stop = core_.token();
-    std::optional<Clock::time_point> until;
-    const Tunables now = tunables();
-    if (live_ && core_.status() == MigrationStatus::kActive && now.deadline.count() != 0 &&
-        now.on_deadline == OnDeadline::kCancel) {
-        until = Clock::now() + (now.deadline - core_.active_time());
-    }
-    if (gate_.wait_for_all(stop, until)) return {};
-    if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-    return make_error(ErrorKind::kNotConverged, "the deadline of {} ms has passed in round {}: {}",
-                      now.deadline.count() / 1000, round,
-                      last_reason_.empty() ? "no round has ended yet" : last_reason_);
-}
-
 // The totals, and the digests if they were agreed on.
 Status SendSession::make_completion(transport::Completion& completion) {
     completion.pages = sent_pages();
     if (!config_.verify) return {};
     MIGRATE_ASSIGN(const auto digests,
-                   memory::digest_source(source_, std::max(1U, std::thread::hardware_concurrency()),
-                                         core_.token()));
+                   memory::digest_source(source_, digest_threads(), core_.token()));
     for (const memory::Digest& digest : digests) completion.digests.push_back(digest.hex());
     return {};
 }

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,9 @@
 #include "engine/convergence.hpp"
 #include "engine/counters.hpp"
 #include "engine/device_sender.hpp"
+#include "engine/digest_meter.hpp"
 #include "engine/events.hpp"
+#include "engine/give_up_timer.hpp"
 #include "engine/guest_owner.hpp"
 #include "engine/legacy_feed.hpp"
 #include "engine/live_source.hpp"
@@ -26,12 +29,16 @@
 #include "engine/peer_link.hpp"
 #include "engine/report.hpp"
 #include "engine/round_gate.hpp"
+#include "engine/round_history.hpp"
+#include "engine/round_pacing.hpp"
 #include "engine/round_plan.hpp"
+#include "engine/round_trip_meter.hpp"
 #include "engine/scanner_set.hpp"
 #include "engine/send_channel.hpp"
 #include "engine/send_worker.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
+#include "engine/stall_reporter.hpp"
 #include "guest/guest.hpp"
 #include "memory/page_source.hpp"
 #include "transport/handshake.hpp"
@@ -56,7 +63,8 @@ class SendSession {
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
     // Once the guest was handed over it is too late, and nothing happens.
     void cancel(const std::string& reason);
-    // From the next decision on; max-bandwidth at once. Any thread.
+    // From the next decision on, for which a round begins at once; max-bandwidth, deadline and
+    // stall-limit at once. Any thread.
     void change(const Tunables& tunables);
     // Ends the wait of pause-before-switchover; an Error if there is none. Any thread.
     Status continue_switchover();
@@ -91,17 +99,34 @@ class SendSession {
     Status switch_over(std::uint32_t round, Microseconds expected);
     Status await_continue();
     Result<transport::Done> hand_over(const transport::Completion& completion);
-    Result<RoundFigures> run_live_round(std::uint32_t round, RoundPlan plan);
-    Status await_round_done(std::uint32_t round);
-    Status time_digest();
-    void expect_digest();
+    // A round that was sent, as it stood when it began.
+    struct LiveRound {
+        RoundFigures figures;
+        std::chrono::steady_clock::time_point began;
+        std::chrono::steady_clock::time_point sent;
+    };
+    Result<LiveRound> send_live_round(std::uint32_t round, RoundPlan plan);
+    Result<RoundFigures> await_round_done(const LiveRound& sent);
+    Result<transport::Frame> expect_from_receiver(
+        std::initializer_list<transport::FrameType> types);
+    std::uint64_t bytes_under_way() const;
+    Status await_next_round(const RoundFigures& figures, const Decision& decision);
+    Status wait_until(std::chrono::steady_clock::time_point moment);
+    Status measure_digest(bool first);
+    void count_digested();
     FixedCosts fixed_costs() const;
     void publish(const RoundFigures& figures, const Decision& decision);
+    Status start_timer();
+    void stop_timer();
+    void set_timer();
+    std::chrono::steady_clock::time_point active_since() const;
+    void give_up(GiveUpTimer::Reason reason);
+    void say(std::string doing);
     Tunables tunables() const;
+    Tunables tunables_for_decision();
     Status run_round(std::uint32_t round, RoundPlan plan);
     Status make_completion(transport::Completion& completion);
     Result<transport::Done> await_done(const transport::Completion& completion);
-    Status await_workers(std::uint32_t round);
     void stop_workers();
     Status settle(Status result);
     transport::PageCounts sent_pages() const;
@@ -116,17 +141,20 @@ class SendSession {
     // Null for an image. Its main thread's, but that hand_over() is under mutex_, for cancel().
     std::unique_ptr<LiveSource> live_;
     Convergence convergence_;
-    LinkTimes link_times_;     // from ACCEPT on
-    std::string last_reason_;  // why the last decision was not to switch over
+    LinkTimes link_times_;  // from ACCEPT on
+    RoundPacing pacing_;
+    StallReporter stall_reporter_;
+    RoundTripMeter round_trip_;
+    DigestMeter digest_meter_;
     transport::Pacer pacer_;
     RoundGate gate_;
     SendShared shared_;
     std::unique_ptr<ScannerSet> scanners_;
     std::unique_ptr<LegacyFeed> legacy_feed_;
-    bool acked_ = false;             // the receiver could run the guest
-    Microseconds load_time_{};       // it will take, by the receiver's word
-    double digest_us_per_byte_ = 0;  // measured on a sample; 0: nothing is verified
-    Microseconds digest_time_{};     // it will take
+    bool acked_ = false;            // the receiver could run the guest
+    Microseconds load_time_{};      // it will take, by the receiver's word
+    std::uint64_t zero_pages_ = 0;  // of the first round, which a digest reads, too
+    Microseconds digest_time_{};    // it will take; 0: nothing is verified
     std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until they are sent
 
     mutable std::mutex mutex_;  // guards what follows, against report()
@@ -139,9 +167,15 @@ class SendSession {
     bool may_switch_over_ = false;  // migrate-continue came
     bool awaits_continue_ = false;
     std::condition_variable_any continued_;
+    bool changed_ = false;  // the tunables, since the last decision
+    std::condition_variable_any woken_;
+    std::string doing_;                            // what the migration is at: "in round 3"
+    std::string last_reason_;                      // why the last decision was not to switch over
+    std::optional<Microseconds> out_of_rungs_at_;  // as in the last decision
+    std::unique_ptr<GiveUpTimer> timer_;           // while a live migration is active
     std::uint64_t planned_pages_ = 0;
     std::uint64_t dirty_pages_ = 0;
-    std::vector<RoundReport> rounds_;
+    RoundHistory rounds_;
     DowntimeReport downtime_;
     std::string guest_kind_;
     std::string guest_state_;

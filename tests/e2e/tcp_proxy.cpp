@@ -92,7 +92,7 @@ struct Connection {
     UniqueFd client;
     UniqueFd server;
     std::array<Way, 2> ways;
-    bool swallows = false;  // it was cut by FIN
+    bool swallows = false;  // it was cut by FIN, or is held
     bool open() const { return bool(client); }
 };
 
@@ -197,7 +197,11 @@ class Forwarder {
         if (count < 0) return reset(connection);
         if (connection.swallows) way.held.clear();
         way.ended = count == 0;
-        if (way.ended && connection.swallows) way.passed_on = true;
+        if (way.ended && connection.swallows) {
+            // Of a connection that is held this is the first that the other end sees.
+            ::shutdown(way.to, SHUT_WR);
+            way.passed_on = true;
+        }
         way.moment = way.spotter.find(way.held);
         if (way.moment == 0U) {
             way.moment.reset();
@@ -215,7 +219,7 @@ class Forwarder {
         connection.swallows = true;
         for (Way& way : connection.ways) {
             way.held.clear();
-            ::shutdown(way.to, SHUT_WR);
+            if (cut_.by == CutBy::kFin) ::shutdown(way.to, SHUT_WR);
         }
     }
 
@@ -248,12 +252,15 @@ class Forwarder {
 
 std::string describe(const Cut& cut) {
     const CutMoment& when = cut.when;
-    return fmt::format(
-        "connection {} {} {}", cut.connection, cut.by == CutBy::kFin ? "closed" : "reset",
-        when.time           ? fmt::format("after {} ms", when.time->count())
-        : when.bytes        ? fmt::format("after {} bytes", *when.bytes)
-        : when.before_frame ? fmt::format("before {}", transport::name_of(*when.before_frame))
-                            : fmt::format("after {}", transport::name_of(*when.after_frame)));
+    return fmt::format("connection {} {} {}", cut.connection,
+                       cut.by == CutBy::kFin     ? "closed"
+                       : cut.by == CutBy::kReset ? "reset"
+                                                 : "held",
+                       when.time    ? fmt::format("after {} ms", when.time->count())
+                       : when.bytes ? fmt::format("after {} bytes", *when.bytes)
+                       : when.before_frame
+                           ? fmt::format("before {}", transport::name_of(*when.before_frame))
+                           : fmt::format("after {}", transport::name_of(*when.after_frame)));
 }
 
 TcpProxy::TcpProxy(std::uint16_t port, const Cut& cut)

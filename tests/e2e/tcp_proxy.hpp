@@ -27,6 +27,7 @@ struct CutMoment {
 enum class CutBy {
     kFin,    // both ends see an orderly end; what they send from then on vanishes
     kReset,  // both ends see a reset
+    kHold,   // both ends see an open connection on which nothing comes any more
 };
 
 struct Cut {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <limits>
+#include <random>
 
 #include "catch.hpp"
 #include "tests/engine/convergence_rounds.hpp"
@@ -77,13 +78,16 @@ TEST_CASE("every fixed cost counts") {
     CHECK(smallest_limit(0, {.load = milliseconds(80)}) == least + 100);
     CHECK(smallest_limit(0, {.digest = milliseconds(80)}) == least + 100);
     CHECK(smallest_limit(0, none, milliseconds(80)) == least + 100);
-    CHECK(smallest_limit(0, {.round_trip = milliseconds(80)}) == least + 300);
-    // And 7 for what the guest writes during the collect: 80 of 1080 ms' worth of those pages.
+    // The guest waits for one and a half round trips, which are what they are: no margin.
+    CHECK(smallest_limit(0, {.round_trip = milliseconds(80)}) == least + 120);
+    CHECK(smallest_limit(0, {.round_trip = milliseconds(80), .round_trips = 2.5}) == least + 200);
+    // And 7 for what the guest writes during the collect: 80 of 1080 ms' worth of those pages. 80
+    // ms of the round's second were a round trip, so that the pages themselves take 8 less.
     CHECK(
         smallest_limit(
             kPagesPerSecond * 8 / 100,
             {.round_trip = milliseconds(80), .load = milliseconds(80), .digest = milliseconds(80)},
-            milliseconds(80)) == least + 707);
+            milliseconds(80)) == least + 519);
 }
 
 TEST_CASE("a collect that was short by chance switches nothing over") {
@@ -194,6 +198,135 @@ TEST_CASE("the reason of a stall holds the numbers") {
     const std::string throttled = rounds.stuck_for(2).reason;
     CHECK(has(throttled, "throttled by 20 %"));
     CHECK_FALSE(has(throttled, "auto-converge is off"));
+}
+
+TEST_CASE("the largest fixed cost above the limit is named, and neither rates nor the throttle") {
+    const auto check = [](const FixedCosts& costs, Microseconds collect_time, Obstacle obstacle,
+                          std::string_view word, std::string_view words) {
+        Rounds rounds;
+        rounds.costs = costs;
+        rounds.figures.collect_time = collect_time;
+        Decision decision;
+        for (int i = 0; i < 5; ++i) decision = rounds.after(10);
+        CHECK(decision.action == Action::kNextRound);
+        CHECK(decision.stalled);
+        CHECK(decision.obstacle == obstacle);
+        CHECK(name_of(decision.obstacle) == word);
+        CHECK_FALSE(decision.next_round_helps);
+        CHECK(has(decision.reason, words));
+        CHECK(has(decision.reason, "further rounds cannot shorten that"));
+        CHECK(has(decision.reason, "the smallest that would work now is " +
+                                       std::to_string(decision.smallest_limit.count() / 1000) +
+                                       " ms"));
+        CHECK_FALSE(has(decision.reason, "auto-converge"));
+        CHECK_FALSE(has(decision.reason, "dirties"));
+    };
+    const Microseconds much = milliseconds(400);
+    check({.round_trip = much}, {}, Obstacle::kRoundTrips, "round-trips",
+          "the round trips to the receiver take too long");
+    check({.load = much}, {}, Obstacle::kLoad, "load", "loading the guest at the receiver");
+    check({.digest = much}, {}, Obstacle::kDigest, "digest", "the digest of all memory");
+    check({}, much, Obstacle::kCollect, "collect", "asking what the guest wrote");
+}
+
+TEST_CASE("auto-converge throttles nobody for what no page can change") {
+    Rounds rounds;
+    rounds.tunables.auto_converge = true;
+    rounds.costs.digest = seconds(1);
+    for (int i = 0; i < 10; ++i) CHECK(rounds.after(kStuck).cpu_throttle == 0);
+    // With a limit that allows for the digest it does.
+    rounds.tunables.downtime_limit = milliseconds(1500);
+    CHECK(rounds.stuck_for(2).cpu_throttle == 20);
+}
+
+TEST_CASE("a limit as the smallest one says switches over, and a millisecond less does not") {
+    std::mt19937_64 random(20);
+    const auto ms = [&](std::uint64_t most) {
+        return Microseconds(static_cast<std::int64_t>(random() % (most * 1000 + 1)));
+    };
+    for (int turn = 0; turn < 500; ++turn) {
+        Rounds rounds;
+        rounds.tunables.downtime_limit = milliseconds(1);
+        rounds.costs = {ms(200), ms(50), ms(500)};
+        rounds.figures.collect_time = ms(100);
+        rounds.after(random() % kPagesPerSecond);
+        const RoundFigures figures = rounds.next(random() % kPagesPerSecond);
+        Convergence same = rounds.convergence;
+        Convergence less = rounds.convergence;
+        const Decision decision = rounds.convergence.decide(figures, rounds.tunables, rounds.costs);
+        REQUIRE(decision.action == Action::kNextRound);
+        Tunables tunables = rounds.tunables;
+        tunables.downtime_limit = decision.smallest_limit;
+        CHECK(same.decide(figures, tunables, rounds.costs).action == Action::kSwitchOver);
+        tunables.downtime_limit -= milliseconds(1);
+        CHECK(less.decide(figures, tunables, rounds.costs).action == Action::kNextRound);
+    }
+}
+
+TEST_CASE("a round trip in a small round is not taken for a slow link") {
+    // 1 MiB/s of a guest on a link of 1 GiB/s and 100 ms: 25 pages a round.
+    Rounds rounds;
+    rounds.costs.round_trip = milliseconds(100);
+    RoundFigures small = rounds.next(25);
+    small.bytes = 1000 * kMiB;
+    small.duration = milliseconds(1100);
+    Decision decision = rounds.convergence.decide(small, rounds.tunables, rounds.costs);
+    for (int i = 0; i < 8; ++i) {
+        small.pages = small.normal_pages = 25;
+        small.bytes = 25 * kPageSize;
+        small.duration = milliseconds(100);
+        decision = rounds.convergence.decide(small, rounds.tunables, rounds.costs);
+    }
+    CHECK(decision.expected_downtime <= milliseconds(165));
+    CHECK(decision.bandwidth > 900 * static_cast<double>(kMiB));
+    CHECK(decision.action == Action::kSwitchOver);
+}
+
+TEST_CASE("a link that has become slow is seen in small rounds") {
+    Rounds rounds;
+    RoundFigures figures = rounds.next(250);
+    rounds.convergence.decide(figures, rounds.tunables, rounds.costs);
+    Decision decision;
+    for (int i = 0; i < 4; ++i) {
+        figures.pages = figures.normal_pages = 250;
+        figures.bytes = 250 * kPageSize;
+        figures.duration = seconds(1);
+        decision = rounds.convergence.decide(figures, rounds.tunables, rounds.costs);
+    }
+    CHECK(decision.expected_downtime >= milliseconds(900));
+}
+
+TEST_CASE("a first round that was a search for zeros is no measure of the channels") {
+    Rounds rounds;
+    RoundFigures figures = rounds.next(2500);
+    figures.bytes = 10 * kMiB;
+    figures.duration = seconds(10);
+    CHECK(rounds.convergence.decide(figures, rounds.tunables, rounds.costs).action ==
+          Action::kNextRound);
+    figures.pages = figures.normal_pages = 2500;
+    figures.bytes = 2500 * kPageSize;
+    figures.duration = milliseconds(100);
+    CHECK(rounds.convergence.decide(figures, rounds.tunables, rounds.costs).action ==
+          Action::kSwitchOver);
+}
+
+TEST_CASE("a round helps while rounds shrink, and after a rung") {
+    Rounds rounds;
+    CHECK(rounds.after(kStuck / 2).next_round_helps);
+    CHECK_FALSE(rounds.after(kStuck).next_round_helps);
+    rounds.tunables.max_downtime = milliseconds(310);
+    rounds.after(kStuck);
+    rounds.after(kStuck);
+    CHECK_FALSE(rounds.after(kStuck).next_round_helps);
+    Rounds raised;
+    raised.tunables.max_downtime = milliseconds(600);
+    raised.stuck_for(2);
+    CHECK(raised.after(kStuck).next_round_helps);
+    Rounds unacknowledged(true);
+    const Decision waits = unacknowledged.after(0, false);
+    CHECK_FALSE(waits.next_round_helps);
+    CHECK(waits.obstacle == Obstacle::kAcknowledgement);
+    CHECK(has(waits.reason, "switchover-ack"));
 }
 
 TEST_CASE("a stall that a raised limit ends has its reason too") {

@@ -356,8 +356,10 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "60s",
      .max = kLongestTimeoutMs,
-     .help = "How long a migration that makes no headway, and has no means left, goes on before "
-             "it ends with the reason; 0 is for ever.",
+     .help =
+         "How long a migration that makes no headway, and has no means left, or whose receiver "
+         "confirms nothing while nothing moves, goes on before it ends with the reason; 0 is for "
+         "ever.",
      .live = true},
     {.key = "pause-before-switchover",
      .type = OptionType::kOnOff,

@@ -1,0 +1,48 @@
+// Ends a live migration at a set time, whatever its threads wait for then. Invariant: a moment that
+// was set is acted on once, unless it was taken back before it came.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+
+#include "base/cancellation.hpp"
+#include "base/thread.hpp"
+
+namespace migrate::engine {
+
+class GiveUpTimer {
+  public:
+    using Clock = std::chrono::steady_clock;
+    enum class Reason { kDeadline, kStallLimit };
+
+    // `give_up` is called when a moment has come, on the timer's thread. It and `cancellation`,
+    // with which the timer ends, outlive this.
+    GiveUpTimer(Cancellation& cancellation, std::function<void(Reason)> give_up);
+    ~GiveUpTimer();
+    GiveUpTimer(const GiveUpTimer&) = delete;
+    GiveUpTimer& operator=(const GiveUpTimer&) = delete;
+
+    // Starts the thread give_up_timer, once. `times` outlives it.
+    Status start(ThreadTimes& times);
+    // Replaces the moment of that reason; nothing takes it back. One that has passed already is
+    // acted on at once. Any thread.
+    void set(Reason reason, std::optional<Clock::time_point> moment);
+
+  private:
+    Status run();
+
+    Cancellation& cancellation_;
+    std::function<void(Reason)> give_up_;
+    std::mutex mutex_;
+    std::condition_variable_any changed_;
+    std::array<std::optional<Clock::time_point>, 2> moments_;  // guarded by mutex_
+    bool any_change_ = false;                                  // guarded by mutex_
+    bool ended_ = false;                                       // guarded by mutex_
+    std::optional<SessionThread> thread_;
+};
+
+}  // namespace migrate::engine

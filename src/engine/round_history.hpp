@@ -1,0 +1,54 @@
+// The rounds of a live migration, as reports keep them: the first, the last, and the sums of those
+// between. Invariant: what is kept and what was left out add up to all rounds; the memory is
+// bounded, however many rounds there are.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/convergence.hpp"
+
+namespace migrate::engine {
+
+struct RoundReport {
+    RoundFigures figures;
+    Decision decision;  // what followed from them
+};
+
+// Sums over rounds.
+struct RoundTotals {
+    std::uint64_t rounds = 0;
+    std::uint64_t pages = 0;
+    std::uint64_t normal_pages = 0;
+    std::uint64_t bytes = 0;
+    Microseconds duration{};
+    Microseconds collect_time{};
+
+    void add(const RoundFigures& figures);
+};
+
+class RoundHistory {
+  public:
+    static constexpr std::size_t kFirst = 32;
+    static constexpr std::size_t kLast = 64;
+
+    void push_back(RoundReport round);
+    void clear() { *this = {}; }
+
+    bool empty() const { return size() == 0; }
+    // Of all rounds, also of those that were left out.
+    std::uint64_t size() const { return kept_.size() + left_out_.rounds; }
+    const RoundReport& back() const { return kept_[newest_]; }
+    RoundReport& back() { return kept_[newest_]; }
+    // Those that were left out follow the first kFirst.
+    const RoundTotals& left_out() const { return left_out_; }
+    // In order.
+    std::vector<const RoundReport*> kept() const;
+
+  private:
+    std::vector<RoundReport> kept_;  // the first kFirst, then a ring of kLast
+    std::size_t newest_ = 0;
+    RoundTotals left_out_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,26 @@
+// The network's round trip as the session sees it: from a frame to the peer's answer, through
+// whatever relays the connection (the kernel knows only its own end of it).
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/convergence.hpp"
+
+namespace migrate::engine {
+
+// An answer may wait for data that is still under way, or for a thread at the peer, so the shortest
+// time is the round trip. What longer ones took beyond it is a part of their round's time.
+class RoundTripMeter {
+  public:
+    void add(Microseconds answer_time) {
+        shortest_ = shortest_ ? std::min(*shortest_, answer_time) : answer_time;
+    }
+    // 0 before the first answer.
+    Microseconds value() const { return shortest_.value_or(Microseconds(0)); }
+
+  private:
+    std::optional<Microseconds> shortest_;
+};
+
+}  // namespace migrate::engine
