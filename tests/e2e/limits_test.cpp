@@ -2,6 +2,7 @@
 // one side has the guest.
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <optional>
 
