@@ -108,7 +108,7 @@ Result<int> recv(const Settings& settings) {
     fmt::print("listening on {}\n", session->endpoint());
     std::fflush(stdout);
     if (!port_file.empty()) {
-        MIGRATE_TRY(write_file_at_once(port_file, fmt::format("{}\n", session->port())));
+        MIGRATE_TRY(write_whole_file(port_file, fmt::format("{}\n", session->port())));
     }
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,

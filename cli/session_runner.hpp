@@ -14,6 +14,7 @@
 
 #include "base/config/settings.hpp"
 #include "base/thread.hpp"
+#include "cli/output_file.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_migration.hpp"
 #include "cli/signals.hpp"
@@ -28,6 +29,8 @@ inline Progress make_progress(const Settings& settings) {
 inline Result<std::unique_ptr<engine::EventLog>> open_events(const Settings& settings) {
     const std::string& path = settings.get<"events">();
     if (path.empty()) return std::make_unique<engine::EventLog>();
+    // The log empties the file that it opens, and an older one may be in use elsewhere.
+    MIGRATE_TRY(make_empty_file("events", path));
     return engine::EventLog::open(path);
 }
 

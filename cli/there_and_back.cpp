@@ -242,7 +242,7 @@ Result<int> recv_there_and_back(const Settings& settings) {
     std::fflush(stdout);
     if (!config.port_file.empty()) {
         MIGRATE_TRY(
-            write_file_at_once(config.port_file, fmt::format("{}\n", traveller.listener->port())));
+            write_whole_file(config.port_file, fmt::format("{}\n", traveller.listener->port())));
     }
     return traveller.conclude(take_in_and_send_back(traveller, config), stats);
 }

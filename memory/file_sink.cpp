@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <optional>
 
-#include "memory/replacement_file.hpp"
+#include "base/replacement_file.hpp"
 #include "memory/shared_backing.hpp"
 
 namespace migrate::memory {
@@ -52,7 +52,8 @@ class FileSink final : public PageSink {
         if (!is_in_ram(backing_->fd()) && ::fdatasync(backing_->fd()) != 0) {
             return Error::system(fmt::format("write {} to its disk", file_.path()), errno);
         }
-        return file_.publish(backing_->fd());
+        MIGRATE_TRY(file_.publish(backing_->fd()));
+        return file_.sync_folder();
     }
 
   private:

@@ -9,8 +9,8 @@
 #include <cerrno>
 
 #include "base/fd.hpp"
+#include "base/file_kind.hpp"
 #include "base/log.hpp"
-#include "memory/file_kind.hpp"
 #include "memory/hugetlb_holes.hpp"
 #include "memory/populate.hpp"
 

@@ -1,5 +1,7 @@
-// A file that takes another's place in one step when it is complete.
-// Invariant: until publish() the target is as it was, and destruction leaves nothing in its folder.
+// A file that takes its name in one step when it is complete. Every file that a user names for
+// output is written this way: nothing that exists is ever written to, and a process that has the
+// old file open or mapped keeps it. Invariant: until publish() the target is as it was, and
+// destruction leaves nothing in its folder.
 #pragma once
 
 #include <string>
@@ -8,13 +10,17 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 
-namespace migrate::memory {
+namespace migrate {
+
+// Whether `path` may be given to a new file: nothing has the name, or a regular file that has no
+// other. kUsage says what else is there: a link, a file with several names (hard links), a mount
+// point, a folder, a device, a FIFO, a socket.
+Status check_replaceable(const std::string& path);
 
 class ReplacementFile {
   public:
-    // Checks what can be checked without creating anything: the folder exists and is writable, what
-    // bears the name is a regular file or nothing. Symbolic links are followed: the file they lead
-    // to is replaced.
+    // Checks what can be checked without creating anything: check_replaceable(), and that the
+    // folder exists and can be written to. kUsage.
     static Result<ReplacementFile> create(std::string_view path);
 
     ReplacementFile(ReplacementFile&& other) noexcept;
@@ -29,8 +35,10 @@ class ReplacementFile {
     // for reading and writing. It has the mode and owner of the file it replaces, or those of any
     // new file.
     Result<UniqueFd> open_temporary();
-    // Puts the file open_temporary() gave, whose content is durable already, in the target's place.
+    // Puts the file that open_temporary() gave in the target's place, which is checked again.
     Status publish(int fd);
+    // Makes the name durable. Waits for the disk.
+    Status sync_folder() const;
 
   private:
     ReplacementFile(std::string path, UniqueFd folder, std::string name)
@@ -46,4 +54,9 @@ class ReplacementFile {
     std::string hidden_;  // of the temporary, in folder_; empty while it has none
 };
 
-}  // namespace migrate::memory
+// Creates the whole file at once: a reader sees all of it or nothing. Not durable.
+Status write_whole_file(const std::string& path, std::string_view content);
+// As write(2), until everything is written. `what` names the file: "cannot write WHAT: …".
+Status write_all(int fd, std::string_view content, std::string_view what);
+
+}  // namespace migrate
