@@ -27,6 +27,13 @@ class FileSink final : public PageSink {
     std::string_view description() const override { return uri_; }
     bool discards() const override { return false; }
 
+    Result<std::vector<SinkFile>> files() const override {
+        std::vector<SinkFile> files;
+        MIGRATE_ASSIGN(const auto target, file_.target());
+        if (target) files.push_back({*target, file_.path()});
+        return files;
+    }
+
     Status prepare(std::span<const RegionInfo> regions) override {
         if (regions.size() != 1) {
             return make_error("{}: a file holds exactly one memory region, and the sender has {}",

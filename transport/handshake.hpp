@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/device_limits.hpp"
 #include "base/error.hpp"
+#include "base/file_identity.hpp"
 #include "base/units.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/wire.hpp"
@@ -54,6 +56,11 @@ struct Offer {
     std::vector<OfferedDevice> devices{};                  // at most kMaxDevices
     DeviceStateMode device_state = DeviceStateMode::kOff;  // whether on the data channels
     Journey journey{};
+    // The file behind each region at the sender: one entry a region, nothing for memory without a
+    // file; no entry from a sender that does not tell. And its host, by boot_id(); empty: not
+    // known.
+    std::string boot_id{};
+    std::vector<std::optional<FileIdentity>> files{};
 };
 
 struct Accept {

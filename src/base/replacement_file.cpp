@@ -85,6 +85,15 @@ ReplacementFile::~ReplacementFile() {
     if (!hidden_.empty()) ::unlinkat(folder_.get(), hidden_.c_str(), 0);
 }
 
+Result<std::optional<FileIdentity>> ReplacementFile::target() const {
+    struct stat status {};
+    if (::fstatat(folder_.get(), name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        return std::optional(FileIdentity{status.st_dev, status.st_ino});
+    }
+    if (errno == ENOENT) return std::optional<FileIdentity>();
+    return Error::system(fmt::format("examine {}", path_), errno);
+}
+
 Result<UniqueFd> ReplacementFile::open_temporary() {
     constexpr mode_t kNewFile = 0666;  // the kernel takes the umask off
     UniqueFd file(::openat(folder_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kNewFile));

@@ -4,11 +4,13 @@
 // destruction leaves nothing in its folder.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/file_identity.hpp"
 
 namespace migrate {
 
@@ -31,6 +33,8 @@ class ReplacementFile {
 
     // The path as the user gave it.
     const std::string& path() const { return path_; }
+    // The file that has the name now; nothing if none has.
+    Result<std::optional<FileIdentity>> target() const;
     // An empty file without a name, or with a hidden one where the file system must have one; open
     // for reading and writing. It has the mode and owner of the file it replaces, or those of any
     // new file.

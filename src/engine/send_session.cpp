@@ -106,6 +106,17 @@ Status SendSession::migrate() {
     return migrate_image();
 }
 
+namespace {
+
+void add_files(const memory::PageSource& source, transport::Offer& offer) {
+    offer.boot_id = boot_id();
+    for (std::size_t i = 0; i < offer.regions.size(); ++i) {
+        offer.files.push_back(source.file_of(RegionId{static_cast<std::uint16_t>(i)}));
+    }
+}
+
+}  // namespace
+
 Status SendSession::negotiate() {
     const std::stop_token stop = core_.token();
     MIGRATE_ASSIGN(UniqueFd fd,
@@ -123,6 +134,7 @@ Status SendSession::negotiate() {
                            .guest = guest_kind_,
                            .journey = config_.journey};
     offer_devices(offer);
+    add_files(source_, offer);
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
     std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
@@ -244,6 +256,7 @@ Status SendSession::await_workers(std::uint32_t round) {
 
 // The totals, and the digests if they were agreed on.
 Status SendSession::make_completion(transport::Completion& completion) {
+    MIGRATE_TRY(source_.check_unchanged());
     completion.pages = sent_pages();
     if (!config_.verify) return {};
     MIGRATE_ASSIGN(const auto digests,

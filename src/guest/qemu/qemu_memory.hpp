@@ -12,6 +12,7 @@
 #include "guest/qemu/monitor.hpp"
 #include "memory/foreign_mapping.hpp"
 #include "memory/shared_source.hpp"
+#include "memory/sole_use.hpp"
 
 namespace migrate::guest {
 
@@ -26,11 +27,14 @@ struct QemuMemory {
 // started with.
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access);
 
-// "SOCKET[,pid=PID]" of `uri`. kUsage if it is anything else.
+// "SOCKET[,pid=PID]" of `uri`, and for a sink "[,unseen-processes=refuse|allow]" (sole_use.hpp).
+// kUsage if it is anything else.
 struct QemuAddress {
     std::string_view socket;
     pid_t pid = 0;
+    memory::UnseenProcesses unseen = memory::UnseenProcesses::kRefuse;
 };
-Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text);
+Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text,
+                                       FileAccess access);
 
 }  // namespace migrate::guest
