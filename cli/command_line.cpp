@@ -13,6 +13,7 @@
 #include "cli/config_file.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
+#include "cli/output_paths.hpp"
 #include "cli/usage_error.hpp"
 
 namespace migrate::cli {
@@ -200,6 +201,7 @@ Result<CommandLine> parse_side(Side side, Arguments args) {
         return text_to_print(Command::kPrintConfig, std::move(text));
     }
     MIGRATE_TRY(validate(parsed.settings));
+    MIGRATE_TRY(check_output_paths(parsed.settings, parsed.config_path));
     return CommandLine{.command = side == Side::kSend ? Command::kSend : Command::kRecv,
                        .settings = std::move(parsed.settings),
                        .text = "",

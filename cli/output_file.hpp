@@ -1,5 +1,6 @@
-// Files that a user asked for. Invariant: a reader sees a whole text under the file's name, that of
-// this run or none, from the moment on that the file is opened.
+// Files that a user asked for. Invariants: a reader sees a whole text under the file's name, that
+// of this run or none, from the moment on that the file is opened; what was under the name before
+// is never written to.
 #pragma once
 
 #include <string>
@@ -15,7 +16,7 @@ class OutputFile {
     OutputFile() = default;
     // Replaces the file at `path` by one that holds `first`, before the work begins, so that a path
     // that cannot be written is an error then. `what` names the option, for errors: "stats". An
-    // empty path writes nowhere. kUsage if it cannot be written, or is anything but a regular file.
+    // empty path writes nowhere. kUsage if it cannot be written.
     static Result<OutputFile> open(std::string_view what, const std::string& path,
                                    std::string_view first);
 
@@ -30,11 +31,8 @@ class OutputFile {
     std::string path_;
 };
 
-// Writes a whole small file so that a reader sees all of it or nothing: a temporary file that is
-// renamed. It keeps the permissions of one that was there.
-Status write_file_at_once(const std::string& path, std::string_view text);
 // Removes what an earlier run left at `path`; nothing there, or an empty path, is fine. kUsage if
-// it cannot be removed, or is anything but a regular file.
+// it cannot be removed, or is anything but a regular file of its own.
 Status remove_old_file(std::string_view what, const std::string& path);
 
 }  // namespace migrate::cli

@@ -63,6 +63,8 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     if (events.empty()) {
         files.events = std::make_unique<engine::EventLog>();
     } else {
+        // The log empties the file that it opens, and an older one may be in use elsewhere.
+        MIGRATE_ASSIGN(const OutputFile emptied, OutputFile::open("events", events, ""));
         MIGRATE_ASSIGN(files.events, engine::EventLog::open(events));
     }
     return files;

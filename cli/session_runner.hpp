@@ -14,6 +14,7 @@
 #include "base/blocking_call.hpp"
 #include "base/catching.hpp"
 #include "base/config/settings.hpp"
+#include "base/replacement_file.hpp"
 #include "base/thread.hpp"
 #include "cli/output_file.hpp"
 #include "cli/progress.hpp"
@@ -41,7 +42,7 @@ inline Status announce_listener(const Console& console, const std::string& endpo
                                 const std::string& port_file, std::uint16_t port) {
     console.say(fmt::format("listening on {}\n", endpoint));
     if (port_file.empty()) return {};
-    Status written = write_file_at_once(port_file, fmt::format("{}\n", port));
+    Status written = write_whole_file(port_file, fmt::format("{}\n", port));
     if (!written) return std::move(written).error().as(ErrorKind::kUsage);
     return {};
 }

@@ -84,4 +84,9 @@ Error fault_error(std::string_view what) {
                       what);
 }
 
+Error write_fault_error(std::string_view what) {
+    return make_error("cannot write to {}: it was truncated while in use, or its disk is full",
+                      what);
+}
+
 }  // namespace migrate::memory::detail

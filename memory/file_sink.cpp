@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <optional>
 
-#include "memory/replacement_file.hpp"
+#include "base/replacement_file.hpp"
 #include "memory/shared_backing.hpp"
 
 namespace migrate::memory {
@@ -26,6 +26,13 @@ class FileSink final : public PageSink {
 
     std::string_view description() const override { return uri_; }
     bool discards() const override { return false; }
+
+    Result<std::vector<SinkFile>> files() const override {
+        std::vector<SinkFile> files;
+        MIGRATE_ASSIGN(const auto target, file_.target());
+        if (target) files.push_back({*target, file_.path()});
+        return files;
+    }
 
     Status prepare(std::span<const RegionInfo> regions) override {
         if (regions.size() != 1) {
@@ -52,7 +59,8 @@ class FileSink final : public PageSink {
         if (!is_in_ram(backing_->fd()) && ::fdatasync(backing_->fd()) != 0) {
             return Error::system(fmt::format("write {} to its disk", file_.path()), errno);
         }
-        return file_.publish(backing_->fd());
+        MIGRATE_TRY(file_.publish(backing_->fd()));
+        return file_.sync_folder();
     }
 
   private:

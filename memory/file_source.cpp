@@ -7,10 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
-#include "memory/file_kind.hpp"
+#include "base/regular_file.hpp"
 #include "memory/hugetlb_holes.hpp"
 #include "memory/populate.hpp"
 
@@ -37,10 +38,12 @@ void cover_holes(const Mapping& mapping, std::span<const PopulationExtent> exten
 
 class FileSource final : public PageSource {
   public:
-    FileSource(std::string_view uri, std::string_view path, UniqueFd file, Mapping mapping)
+    FileSource(std::string_view uri, std::string_view path, UniqueFd file, Mapping mapping,
+               const struct stat& opened)
         : uri_(uri),
           path_(path),
           file_(std::move(file)),
+          opened_(opened),
           mapping_(std::move(mapping)),
           population_(file_.get(), mapping_.size()),
           region_{"ram", mapping_.size()} {}
@@ -98,6 +101,28 @@ class FileSource final : public PageSource {
         return {};
     }
 
+    std::optional<FileIdentity> file_of(RegionId) const override {
+        return FileIdentity{opened_.st_dev, opened_.st_ino};
+    }
+
+    Status check_unchanged() const override {
+        struct stat now {};
+        if (::fstat(file_.get(), &now) != 0) {
+            return Error::system(fmt::format("examine {}", path_), errno);
+        }
+        if (now.st_size != opened_.st_size) {
+            return make_error("{} was changed while it was sent: it had {} bytes and has {}", path_,
+                              opened_.st_size, now.st_size);
+        }
+        if (now.st_mtim.tv_sec != opened_.st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec) {
+            return make_error(
+                "{} was written to while it was sent: the copy is not what it held at any time",
+                path_);
+        }
+        return {};
+    }
+
   private:
     Error cannot_read(PageRange range) const {
         return make_error(
@@ -109,6 +134,7 @@ class FileSource final : public PageSource {
     std::string uri_;
     std::string path_;
     UniqueFd file_;
+    struct stat opened_ {};
     Mapping mapping_;
     FilePopulation population_;
     RegionInfo region_;
@@ -128,16 +154,10 @@ Status check_size(std::string_view path, std::uint64_t size) {
 
 Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::string_view path) {
     const std::string name(path);
-    // O_NONBLOCK: opening a FIFO must not wait for its writer.
-    UniqueFd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!file) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    MIGRATE_ASSIGN(UniqueFd file, open_regular_file(name, O_RDONLY));
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) {
         return Error::system(fmt::format("examine {}", path), errno);
-    }
-    if (!S_ISREG(status.st_mode)) {
-        return make_error(ErrorKind::kUsage, "{} is {}, not a regular file", path,
-                          file_kind(status.st_mode));
     }
     const auto size = static_cast<std::uint64_t>(status.st_size);
     MIGRATE_TRY(check_size(path, size));
@@ -147,7 +167,8 @@ Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::
                                                      .fd = file.get(),
                                                      .what = name}));
     const bool hugetlb = hugetlb_page_size(file.get()).has_value();
-    auto source = std::make_unique<FileSource>(uri, path, std::move(file), std::move(mapping));
+    auto source =
+        std::make_unique<FileSource>(uri, path, std::move(file), std::move(mapping), status);
     if (hugetlb) MIGRATE_TRY(source->find_hugetlb_holes());
     return std::unique_ptr<PageSource>(std::move(source));
 }

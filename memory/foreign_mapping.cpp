@@ -1,7 +1,6 @@
 #include "memory/foreign_mapping.hpp"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -42,12 +41,6 @@ bool continues(const SharedFileMapping& before, const SharedFileMapping& next) {
 }
 
 }  // namespace
-
-Result<FileIdentity> identify(int fd) {
-    struct stat status {};
-    if (::fstat(fd, &status) != 0) return Error::system("examine a file", errno);
-    return FileIdentity{status.st_dev, status.st_ino};
-}
 
 Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid) {
     std::ifstream maps(fmt::format("/proc/{}/maps", pid));

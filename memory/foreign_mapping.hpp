@@ -10,17 +10,14 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/file_identity.hpp"
 
 namespace migrate::memory {
 
-// The file behind a mapping or a descriptor, by what /proc/PID/maps tells of it.
-struct FileIdentity {
-    std::uint64_t device = 0;  // dev_t
-    std::uint64_t inode = 0;
-    bool operator==(const FileIdentity&) const = default;
-};
-// Of an open file.
-Result<FileIdentity> identify(int fd);
+// The file behind a mapping or a descriptor. /proc/PID/maps tells it as stat(2) does where a file
+// system has one device number (not btrfs, and not every overlay).
+using migrate::FileIdentity;
+using migrate::identify;
 
 struct ForeignMapping {
     std::uint64_t address = 0;

@@ -59,4 +59,11 @@ Status MappedSource::prefault(RegionId, PageRange range) const {
     return {};
 }
 
+std::optional<FileIdentity> MappedSource::file_of(RegionId) const {
+    const auto* shared = std::get_if<Shared>(&backing_);
+    if (shared == nullptr) return std::nullopt;
+    const auto identity = identify(shared->backing.fd());
+    return identity ? std::optional(*identity) : std::nullopt;
+}
+
 }  // namespace migrate::memory

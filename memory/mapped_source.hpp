@@ -42,6 +42,7 @@ class MappedSource final : public PageSource {
                       std::vector<PopulationExtent>& extents) const override;
     bool populated_is_present() const override { return true; }
     Status prefault(RegionId region, PageRange range) const override;
+    std::optional<FileIdentity> file_of(RegionId region) const override;
 
   private:
     struct Private {

@@ -45,6 +45,7 @@ PagePlacer::PagePlacer(PageSink& sink, std::vector<Region> regions,
 
 Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, WrittenBy writer,
                           std::vector<iovec>& payload) {
+    MIGRATE_TRY(sink_.check_sole_use());
     Region& region = regions_[index_of(id)];
     const bool may_fault = writer == WrittenBy::kSystemCall && !prefaulter_->has_helpers();
     const std::uint64_t worth = may_fault ? kWorthPopulatingPages : 1;

@@ -12,10 +12,16 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/file_identity.hpp"
 #include "base/units.hpp"
 #include "memory/population.hpp"
 
 namespace migrate::memory {
+
+struct SinkFile {
+    FileIdentity identity;
+    std::string path;  // for messages
+};
 
 class PageSink {
   public:
@@ -26,6 +32,9 @@ class PageSink {
 
     // What it is, for reports: the URI it was made from.
     virtual std::string_view description() const = 0;
+    // The files that are there already and that it is going to write to or to replace. Before
+    // prepare().
+    virtual Result<std::vector<SinkFile>> files() const { return std::vector<SinkFile>(); }
     // Makes room for the regions, zero-filled, without touching it: sizes come from the peer and
     // are not believed to be backed. Called once, before anything else below.
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;
@@ -35,6 +44,9 @@ class PageSink {
     virtual bool hosts_guest() const { return false; }
     // The region's memory, page-aligned and writable.
     virtual std::span<std::byte> memory(RegionId region) const = 0;
+    // Before pages are written: an Error if another process than the one that the memory belongs to
+    // has come to use it since prepare(). Costs a system call. Thread-safe.
+    virtual Status check_sole_use() const { return {}; }
     // Makes fresh pages present before they are written, in one step; a full disk or exhausted
     // memory is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;

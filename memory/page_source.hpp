@@ -6,12 +6,14 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/file_identity.hpp"
 #include "base/units.hpp"
 #include "memory/foreign_mapping.hpp"
 #include "memory/population.hpp"
@@ -51,6 +53,14 @@ class PageSource {
     virtual bool prefers_read() const { return false; }
     // Copies the pages to `to`. Thread-safe.
     virtual Status read(RegionId region, PageRange range, std::byte* to) const;
+    // The file that the region lies in; nothing for private memory.
+    virtual std::optional<FileIdentity> file_of(RegionId region) const {
+        static_cast<void>(region);
+        return std::nullopt;
+    }
+    // After the last read: an Error if the source is not what was opened any more, so that the copy
+    // may hold what it never was.
+    virtual Status check_unchanged() const { return {}; }
     // The process that writes this memory while it is sent; null: this one.
     virtual const MemoryOwner* owner() const { return nullptr; }
 };

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <limits>
 
+#include "memory/fault_guard.hpp"
 #include "memory/hugetlb_holes.hpp"
 #include "memory/populate.hpp"
 
@@ -97,8 +99,22 @@ Status SharedBacking::clear(PageRange range) const {
     // Not every file system punches holes. The pages were placed, so that writing to them allocates
     // nothing.
     MIGRATE_TRY(prefault(range));
-    std::memset(bytes.data(), 0, bytes.size());
-    return {};
+    return write_zeros(range);
+}
+
+Status SharedBacking::write_zeros(PageRange range) const {
+    const auto bytes = bytes_of(range);
+    return guard_writes(what_, [bytes] { std::memset(bytes.data(), 0, bytes.size()); });
+}
+
+Status SharedBacking::check_size() const {
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) {
+        return Error::system(fmt::format("examine {}", what_), errno);
+    }
+    if (static_cast<std::uint64_t>(status.st_size) >= mapping_.size()) return {};
+    return make_error("{} has {} bytes, and {} are to be received into it: it was truncated", what_,
+                      status.st_size, mapping_.size());
 }
 
 Status SharedBacking::population(PageRange range, std::vector<PopulationExtent>& extents) const {

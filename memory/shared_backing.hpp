@@ -33,7 +33,11 @@ class SharedBacking {
     int fd() const { return file_.get(); }
     bool on_hugetlbfs() const { return huge_size_.has_value(); }
 
+    // An Error if the file is shorter than the region by now.
+    Status check_size() const;
     Status prefault(PageRange range) const;
+    // Writes them: to a page that does not exist the file system must give one.
+    Status write_zeros(PageRange range) const;
     Status clear(PageRange range) const;
     Status population(PageRange range, std::vector<PopulationExtent>& extents) const;
 

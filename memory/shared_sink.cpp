@@ -1,11 +1,13 @@
 #include "memory/shared_sink.hpp"
 
-#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <cstring>
-#include <optional>
+#include <utility>
 
 #include "memory/shared_backing.hpp"
 
@@ -23,14 +25,44 @@ std::string list_of(const Regions& regions) {
     return list;
 }
 
+// Its users on other hosts cannot be seen.
+Status refuse_network_file(const SharedRegion& region) {
+    struct statfs status {};
+    if (::fstatfs(region.file.get(), &status) != 0) {
+        return Error::system("examine the file system of " + region.path, errno);
+    }
+    // Of linux/magic.h, and of the file systems' own headers: CIFS, SMB 2, Ceph, Lustre, OCFS2,
+    // GFS2, FUSE (Gluster, virtiofs).
+    constexpr std::array<unsigned long, 12> kNetwork{
+        NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, AFS_SUPER_MAGIC, V9FS_MAGIC,
+        CODA_SUPER_MAGIC, 0xFF534D42,      0xFE534D42,      0x00C36400,
+        0x0BD00BD0,       0x7461636F,      0x01161970,      0x65735546};
+    const auto type = static_cast<unsigned long>(status.f_type) & 0xFFFFFFFFUL;
+    if (std::find(kNetwork.begin(), kNetwork.end(), type) == kNetwork.end()) return {};
+    return make_error(ErrorKind::kRefused,
+                      "{} is on a network file system, where a guest of another host may use it: "
+                      "give QEMU a mem-path on this host, as in /dev/shm",
+                      region.path);
+}
+
 class SharedSink final : public PageSink {
   public:
-    SharedSink(std::string_view uri, std::vector<SharedRegion> regions)
-        : uri_(uri), regions_(std::move(regions)) {}
+    SharedSink(std::string_view uri, std::vector<SharedRegion> regions, pid_t owner,
+               UnseenProcesses unseen)
+        : uri_(uri), regions_(std::move(regions)), owner_(owner), unseen_(unseen) {}
 
     std::string_view description() const override { return uri_; }
     bool discards() const override { return false; }
     bool hosts_guest() const override { return true; }
+
+    Result<std::vector<SinkFile>> files() const override {
+        std::vector<SinkFile> files;
+        for (const SharedRegion& region : regions_) {
+            MIGRATE_ASSIGN(const FileIdentity identity, identify(region.file.get()));
+            files.push_back({identity, region.path});
+        }
+        return files;
+    }
 
     Status prepare(std::span<const RegionInfo> regions) override {
         std::vector<SharedRegion*> order;
@@ -47,15 +79,14 @@ class SharedSink final : public PageSink {
                 "memory backends, by id and size",
                 list_of(regions), uri_, list_of(regions_));
         }
-        for (SharedRegion* region : order) {
-            MIGRATE_ASSIGN(
-                SharedBacking backing,
-                SharedBacking::adopt(std::move(region->file), region->size_bytes, region->path));
-            MIGRATE_TRY(make_zero(backing));
-            backings_.push_back(std::move(backing));
-        }
+        for (SharedRegion* region : order) MIGRATE_TRY(adopt(*region));
+        // All of them before the first byte of any is changed.
+        MIGRATE_TRY(refuse_other_users());
+        for (const SharedBacking& backing : backings_) MIGRATE_TRY(make_zero(backing));
         return {};
     }
+
+    Status check_sole_use() const override { return sole_use_->check_again(); }
 
     std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
     Status prefault(RegionId region, PageRange range) const override {
@@ -68,9 +99,35 @@ class SharedSink final : public PageSink {
                       std::vector<PopulationExtent>& extents) const override {
         return at(region).population(range, extents);
     }
-    Status commit() override { return {}; }
+    Status commit() override {
+        MIGRATE_TRY(check_sole_use());
+        for (const SharedBacking& backing : backings_) MIGRATE_TRY(backing.check_size());
+        return {};
+    }
 
   private:
+    Status adopt(SharedRegion& region) {
+        MIGRATE_TRY(refuse_network_file(region));
+        MIGRATE_ASSIGN(SharedBacking backing, SharedBacking::adopt(std::move(region.file),
+                                                                   region.size_bytes, region.path));
+        MIGRATE_TRY(backing.check_size());
+        // A child of this process would be another process that has it mapped.
+        if (::madvise(backing.bytes().data(), backing.bytes().size(), MADV_DONTFORK) != 0) {
+            return Error::system("keep the mapping of " + region.path + " from children", errno);
+        }
+        MIGRATE_ASSIGN(UsedFile used, describe_file(backing.fd(), backing.bytes(), region.path));
+        used_.push_back(std::move(used));
+        backings_.push_back(std::move(backing));
+        return {};
+    }
+
+    Status refuse_other_users() {
+        std::vector<int> descriptors;
+        for (const SharedBacking& backing : backings_) descriptors.push_back(backing.fd());
+        MIGRATE_ASSIGN(sole_use_, SoleUse::create(std::move(used_), descriptors, owner_, unseen_));
+        return {};
+    }
+
     // What an earlier attempt, or the other process's start, left there.
     static Status make_zero(const SharedBacking& backing) {
         const PageRange all{0, backing.bytes().size() / kPageSize};
@@ -80,9 +137,7 @@ class SharedSink final : public PageSink {
         MIGRATE_TRY(backing.population(all, extents));
         for (const PopulationExtent& extent : extents) {
             if (!extent.populated) continue;
-            const auto bytes =
-                backing.bytes().subspan(extent.pages.offset_bytes(), extent.pages.size_bytes());
-            std::memset(bytes.data(), 0, bytes.size());
+            MIGRATE_TRY(backing.write_zeros(extent.pages));
         }
         return {};
     }
@@ -90,14 +145,18 @@ class SharedSink final : public PageSink {
 
     std::string uri_;
     std::vector<SharedRegion> regions_;
+    pid_t owner_;
+    UnseenProcesses unseen_;
+    std::vector<UsedFile> used_;           // until they are checked
+    std::unique_ptr<SoleUse> sole_use_;    // from prepare() on
     std::vector<SharedBacking> backings_;  // from prepare() on, in the sender's order
 };
 
 }  // namespace
 
-std::unique_ptr<PageSink> make_shared_sink(std::string_view uri,
-                                           std::vector<SharedRegion> regions) {
-    return std::make_unique<SharedSink>(uri, std::move(regions));
+std::unique_ptr<PageSink> make_shared_sink(std::string_view uri, std::vector<SharedRegion> regions,
+                                           pid_t owner, UnseenProcesses unseen) {
+    return std::make_unique<SharedSink>(uri, std::move(regions), owner, unseen);
 }
 
 }  // namespace migrate::memory

@@ -18,13 +18,11 @@ class SharedSource final : public PageSource {
     SharedSource(std::string_view uri, MemoryOwner owner) : uri_(uri), owner_(std::move(owner)) {}
 
     Status add(SharedRegion region) {
-        struct stat status {};
-        if (::fstat(region.file.get(), &status) != 0) {
-            return Error::system(fmt::format("examine {}", region.path), errno);
-        }
-        if (static_cast<std::uint64_t>(status.st_size) < region.size_bytes) {
+        MIGRATE_ASSIGN(const FileIdentity identity, identify(region.file.get()));
+        MIGRATE_ASSIGN(const std::uint64_t size, size_of(region));
+        if (size < region.size_bytes) {
             return make_error("{} has {} bytes, and the region '{}' that it holds has {}",
-                              region.path, status.st_size, region.name, region.size_bytes);
+                              region.path, size, region.name, region.size_bytes);
         }
         MIGRATE_ASSIGN(Mapping mapping, Mapping::create({.size = region.size_bytes,
                                                          .protection = PROT_READ,
@@ -36,7 +34,8 @@ class SharedSource final : public PageSource {
         largest_page_bytes_ = std::max(largest_page_bytes_, huge_size.value_or(0));
         infos_.push_back({region.name, region.size_bytes});
         FilePopulation population(region.file.get(), region.size_bytes);
-        parts_.push_back({std::move(region), std::move(mapping), std::move(population), hugetlb});
+        parts_.push_back({std::move(region), std::move(mapping), std::move(population), identity,
+                          size, hugetlb});
         return {};
     }
 
@@ -71,14 +70,38 @@ class SharedSource final : public PageSource {
     }
 
     std::uint64_t largest_page_bytes() const override { return largest_page_bytes_; }
+    std::optional<FileIdentity> file_of(RegionId region) const override {
+        return parts_[index_of(region)].identity;
+    }
+
+    // Its owner writes it all the while; but more or less of it is other memory.
+    Status check_unchanged() const override {
+        for (const Part& part : parts_) {
+            MIGRATE_ASSIGN(const std::uint64_t size, size_of(part.region));
+            if (size == part.file_bytes) continue;
+            return make_error("{} was changed while it was sent: it had {} bytes and has {}",
+                              part.region.path, part.file_bytes, size);
+        }
+        return {};
+    }
 
     const MemoryOwner* owner() const override { return &owner_; }
 
   private:
+    static Result<std::uint64_t> size_of(const SharedRegion& region) {
+        struct stat status {};
+        if (::fstat(region.file.get(), &status) != 0) {
+            return Error::system(fmt::format("examine {}", region.path), errno);
+        }
+        return static_cast<std::uint64_t>(status.st_size);
+    }
+
     struct Part {
         SharedRegion region;
         Mapping mapping;
         FilePopulation population;
+        FileIdentity identity;
+        std::uint64_t file_bytes = 0;  // when it was opened
         bool hugetlb = false;
     };
 

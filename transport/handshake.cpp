@@ -148,6 +148,32 @@ Result<std::vector<RegionInfo>> regions_from(const Json& json) {
     return regions;
 }
 
+constexpr std::size_t kBootIdBytes = 36;
+
+Status files_from(const Json& json, Offer& offer) {
+    const auto host = json.find("boot-id");
+    if (host == json.end()) return {};
+    if (!host->is_string()) return protocol_error("'boot-id' is not a string");
+    const auto& id = host->get_ref<const std::string&>();
+    // Empty: the sender has files, and cannot tell its host.
+    if ((!id.empty() && id.size() != kBootIdBytes) ||
+        id.find_first_not_of("0123456789abcdef-") != std::string::npos) {
+        return protocol_error("'boot-id' is not 36 hex digits and hyphens");
+    }
+    offer.boot_id = id;
+    // Each is an object: regions_from() has looked.
+    for (const Json& region : json["regions"]) {
+        std::optional<FileIdentity> file;
+        if (region.contains("device") || region.contains("inode")) {
+            file.emplace();
+            MIGRATE_ASSIGN(file->device, number(region, "device", 0, UINT64_MAX));
+            MIGRATE_ASSIGN(file->inode, number(region, "inode", 0, UINT64_MAX));
+        }
+        offer.files.push_back(file);
+    }
+    return {};
+}
+
 Json to_json(const std::vector<OfferedDevice>& devices) {
     Json list = Json::array();
     for (const OfferedDevice& device : devices) {
@@ -232,6 +258,11 @@ std::string encode(const Offer& message) {
         regions.push_back(
             {{"name", region.name}, {"size", region.size_bytes}, {"page-size", kPageSize}});
     }
+    for (std::size_t i = 0; i < std::min(message.files.size(), message.regions.size()); ++i) {
+        if (!message.files[i]) continue;
+        regions[i]["device"] = message.files[i]->device;
+        regions[i]["inode"] = message.files[i]->inode;
+    }
     Json features = kFeatures;
     if (!message.guest.empty()) features.push_back(kGuestFeature);
     const auto is_guests = [](const OfferedDevice& device) { return device.kind == "guest"; };
@@ -248,6 +279,7 @@ std::string encode(const Offer& message) {
                  {"verify", message.verify ? "digest" : "none"},
                  {"devices", to_json(message.devices)},
                  {"multifd-device-state", name_of(message.device_state)}};
+    if (!message.files.empty()) json["boot-id"] = message.boot_id;
     if (message.journey.leg != 0) {
         features.push_back(kReturnFeature);
         json["journey"] = {{"leg", message.journey.leg},
@@ -292,6 +324,7 @@ Result<Offer> decode_offer(std::string_view body) {
     }
     MIGRATE_ASSIGN(offer.journey, journey_from(json));
     MIGRATE_ASSIGN(offer.io_timeout, io_timeout_from(json));
+    MIGRATE_TRY(files_from(json, offer));
     return offer;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/device_limits.hpp"
 #include "base/error.hpp"
+#include "base/file_identity.hpp"
 #include "base/units.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/wire.hpp"
@@ -58,6 +59,11 @@ struct Offer {
     Journey journey{};
     // The sender's io-timeout, 1 ms … a day; nothing: a program that does not say.
     std::optional<std::chrono::milliseconds> io_timeout{};
+    // The file behind each region at the sender: one entry a region, nothing for memory without a
+    // file; no entry from a sender that does not tell. And its host, by boot_id(); empty: not
+    // known.
+    std::string boot_id{};
+    std::vector<std::optional<FileIdentity>> files{};
 };
 
 struct Accept {

@@ -4,15 +4,17 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <cstdio>
+#include <optional>
 
 #include "base/descriptors.hpp"
 #include "base/little_endian.hpp"
+#include "base/replacement_file.hpp"
 
 namespace migrate::devices {
 namespace {
@@ -99,14 +101,9 @@ class Writer {
 
 class StreamSink final : public DeviceSink {
   public:
-    // With `partial`, the file is renamed to `path` in the end.
-    StreamSink(UniqueFd fd, std::string partial, std::string path)
-        : to_(std::move(fd)), partial_(std::move(partial)), path_(std::move(path)) {}
-    ~StreamSink() override {
-        if (!partial_.empty()) ::unlink(partial_.c_str());
-    }
-    StreamSink(const StreamSink&) = delete;
-    StreamSink& operator=(const StreamSink&) = delete;
+    // Without a `file`, the descriptor is written to where it leads.
+    StreamSink(UniqueFd fd, std::optional<ReplacementFile> file)
+        : to_(std::move(fd)), file_(std::move(file)) {}
 
     Status begin(const std::stop_token&) override { return {}; }
 
@@ -132,26 +129,18 @@ class StreamSink final : public DeviceSink {
         return make_error("{} bytes were sent, {} came", sent, total_);
     }
 
-    Status commit() override {
-        if (partial_.empty()) return {};
-        if (std::rename(partial_.c_str(), path_.c_str()) != 0) {
-            return Error::system(fmt::format("rename {} to {}", partial_, path_), errno);
-        }
-        partial_.clear();
-        return {};
-    }
+    Status commit() override { return file_ ? file_->publish(to_.fd()) : Status(); }
 
   private:
     Writer to_;
-    std::string partial_;
-    std::string path_;
+    std::optional<ReplacementFile> file_;
     std::uint64_t total_ = 0;
 };
 
 Result<UniqueFd> open_for(const std::string& path, int flags) {
     // Not blocked by a FIFO that nobody writes to yet: signals are blocked, so nothing but SIGKILL
     // would end that wait.
-    UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0666));
+    UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK));
     if (fd) return fd;
     if (errno == ENXIO) {  // open(2): a FIFO, opened to write, without a reader
         return make_error(ErrorKind::kUsage,
@@ -160,6 +149,12 @@ Result<UniqueFd> open_for(const std::string& path, int flags) {
                           path);
     }
     return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+}
+
+// What takes a stream and keeps nothing that could be overwritten.
+bool is_stream(const struct stat& status) {
+    const dev_t null = makedev(1, 3);  // Documentation/admin-guide/devices.txt
+    return S_ISFIFO(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == null);
 }
 
 Error unusable(int number, int code) {
@@ -203,17 +198,20 @@ Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number) {
 
 Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path) {
     struct stat status {};
-    const bool there = ::stat(path.c_str(), &status) == 0;
-    const bool in_place = there && !S_ISREG(status.st_mode);
-    const std::string partial = in_place ? std::string() : path + ".partial";
-    MIGRATE_ASSIGN(UniqueFd fd, open_for(in_place ? path : partial,
-                                         in_place ? O_WRONLY : O_WRONLY | O_CREAT | O_TRUNC));
-    return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), partial, path));
+    if (::stat(path.c_str(), &status) == 0 && is_stream(status)) {
+        MIGRATE_ASSIGN(UniqueFd fd, open_for(path, O_WRONLY));
+        return std::unique_ptr<DeviceSink>(
+            std::make_unique<StreamSink>(std::move(fd), std::nullopt));
+    }
+    MIGRATE_ASSIGN(ReplacementFile file, ReplacementFile::create(path));
+    MIGRATE_ASSIGN(UniqueFd fd, file.open_temporary());
+    return std::unique_ptr<DeviceSink>(
+        std::make_unique<StreamSink>(std::move(fd), std::move(file)));
 }
 
 Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number) {
     MIGRATE_ASSIGN(UniqueFd fd, duplicate(number, O_WRONLY));
-    return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), "", ""));
+    return std::unique_ptr<DeviceSink>(std::make_unique<StreamSink>(std::move(fd), std::nullopt));
 }
 
 }  // namespace migrate::devices

@@ -22,7 +22,8 @@ Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path
 // From a duplicate of a descriptor that was taken.
 Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number);
 
-// Into PATH.partial first if PATH is a regular file or is not there.
+// Into a FIFO or /dev/null, or else into a new file, which is under its name once it was committed.
+// kUsage if the path is no such thing (replacement_file.hpp).
 Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path);
 Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number);
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "memory/fault_guard.hpp"
+
 namespace migrate::engine {
 
 using transport::Compression;
@@ -139,17 +141,22 @@ Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHea
     MIGRATE_TRY(socket_.receive(compressed));
     const std::uint64_t content_bytes = header.normal_pages * kPageSize;
     if (!shared.discards && payload_.size() == 1) {
-        return decompressor_->decompress(
-            compressed, {static_cast<std::byte*>(payload_.front().iov_base), content_bytes});
+        Status decompressed;
+        MIGRATE_TRY(memory::guard_writes("the sink", [&] {
+            decompressed = decompressor_->decompress(
+                compressed, {static_cast<std::byte*>(payload_.front().iov_base), content_bytes});
+        }));
+        return decompressed;
     }
     const std::span<std::byte> content = std::span(decompressed_).first(content_bytes);
     MIGRATE_TRY(decompressor_->decompress(compressed, content));
-    const std::byte* from = content.data();
-    for (const iovec& part : payload_) {
-        std::memcpy(part.iov_base, from, part.iov_len);
-        from += part.iov_len;
-    }
-    return {};
+    return memory::guard_writes("the sink", [&] {
+        const std::byte* from = content.data();
+        for (const iovec& part : payload_) {
+            std::memcpy(part.iov_base, from, part.iov_len);
+            from += part.iov_len;
+        }
+    });
 }
 
 }  // namespace migrate::engine

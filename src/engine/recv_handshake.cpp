@@ -13,6 +13,29 @@ using transport::FrameType;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+namespace {
+
+// Before the sink is prepared, which may clear it: the sender reads other files than the sink
+// writes to or replaces. Where either side does not know its host, equal numbers are the same file.
+Status check_not_the_source(const transport::Offer& offer, const memory::PageSink& sink) {
+    const std::string here = boot_id();
+    if (!offer.boot_id.empty() && !here.empty() && offer.boot_id != here) return {};
+    MIGRATE_ASSIGN(const auto files, sink.files());
+    for (const memory::SinkFile& file : files) {
+        const auto same = std::find(offer.files.begin(), offer.files.end(), file.identity);
+        if (same == offer.files.end()) continue;
+        const auto region = static_cast<std::size_t>(same - offer.files.begin());
+        return make_error(
+            ErrorKind::kRefused,
+            "source and sink are the same file: the sender's region '{}' lies in {} of this host; "
+            "give {} memory or a file of its own",
+            offer.regions[region].name, file.path, sink.description());
+    }
+    return {};
+}
+
+}  // namespace
+
 Status RecvSession::await_sender() {
     const std::stop_token stop = core_.token();
     std::optional<Clock::time_point> deadline;
@@ -67,6 +90,7 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
             sink.description());
     }
     MIGRATE_TRY(destination_.check(offer.guest));
+    MIGRATE_TRY(check_not_the_source(offer, sink));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_ASSIGN(const auto devices, check_devices(offer));
     // An exception costs no more than any other reason why this sender cannot be served.

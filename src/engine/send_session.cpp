@@ -119,6 +119,17 @@ Status SendSession::migrate() {
     return migrate_image();
 }
 
+namespace {
+
+void add_files(const memory::PageSource& source, transport::Offer& offer) {
+    offer.boot_id = boot_id();
+    for (std::size_t i = 0; i < offer.regions.size(); ++i) {
+        offer.files.push_back(source.file_of(RegionId{static_cast<std::uint16_t>(i)}));
+    }
+}
+
+}  // namespace
+
 Status SendSession::negotiate() {
     const std::stop_token stop = core_.token();
     MIGRATE_ASSIGN(UniqueFd fd,
@@ -137,6 +148,7 @@ Status SendSession::negotiate() {
                            .journey = config_.journey,
                            .io_timeout = config_.io_timeout};
     offer_devices(offer);
+    add_files(source_, offer);
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
     std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
@@ -272,6 +284,7 @@ void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
 
 // The totals, and the digests if they were agreed on.
 Status SendSession::make_completion(transport::Completion& completion) {
+    MIGRATE_TRY(source_.check_unchanged());
     completion.pages = sent_pages();
     if (!config_.verify) return {};
     MIGRATE_ASSIGN(const auto digests,

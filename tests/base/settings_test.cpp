@@ -118,13 +118,3 @@ TEST_CASE("validation names every required option that is missing") {
     CHECK(validate(with(Side::kRecv, {{"listen", "a:0"}, {"sink", "anon:"}})));
     CHECK(validate(with(Side::kSend, {{"connect", "a:1"}, {"source", "anon:1G"}})));
 }
-
-TEST_CASE("validation refuses two reports in one file") {
-    Settings send = with(Side::kSend, {{"connect", "a:1"}, {"source", "x"}, {"stats", "f"}});
-    CHECK(validate(send));
-    REQUIRE(send.set("events", "f"));
-    CHECK(message(validate(send)) == "options stats and events both write to 'f'");
-    const Settings recv =
-        with(Side::kRecv, {{"listen", "a:1"}, {"sink", "x"}, {"port-file", "p"}, {"events", "p"}});
-    CHECK(message(validate(recv)) == "options port-file and events both write to 'p'");
-}

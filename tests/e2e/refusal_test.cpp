@@ -1,7 +1,10 @@
+#include <sys/stat.h>
+
 #include <array>
 #include <csignal>
 
 #include "catch.hpp"
+#include "e2e/events_file.hpp"
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
 
@@ -17,17 +20,17 @@ class SlowTransfer {
     explicit SlowTransfer(const std::vector<std::string>& timeouts = {}) {
         write_file(folder_ / "copy.mem", "old");
         std::vector<std::string> recv{"--sink",   "file:" + (folder_ / "copy.mem"),
-                                      "--events", "/dev/stderr",
+                                      "--events", received_.path(),
                                       "--stats",  stats_folder_ / "recv.json"};
         recv.insert(recv.end(), timeouts.begin(), timeouts.end());
         receiver_ = std::make_unique<Receiver>(recv);
         std::vector<std::string> send{"--max-bandwidth", "1M",      "--events",
-                                      "/dev/stderr",     "--stats", stats_folder_ / "send.json"};
+                                      sent_.path(),      "--stats", stats_folder_ / "send.json"};
         send.insert(send.end(), timeouts.begin(), timeouts.end());
         sender_ =
             std::make_unique<Process>(send_arguments(*receiver_, "anon:256M,fill=random", send));
-        REQUIRE(sender_->await_text("MIGRATION_PASS"));
-        REQUIRE((*receiver_)->await_text("MIGRATION_PASS"));
+        REQUIRE(sent_.await("MIGRATION_PASS"));
+        REQUIRE(received_.await("MIGRATION_PASS"));
     }
 
     Process& sender() { return *sender_; }
@@ -44,6 +47,8 @@ class SlowTransfer {
   private:
     TemporaryFolder folder_{scratch_parent()};
     TemporaryFolder stats_folder_{scratch_parent()};
+    EventsFile sent_;
+    EventsFile received_;
     std::unique_ptr<Receiver> receiver_;
     std::unique_ptr<Process> sender_;
 };
@@ -189,9 +194,46 @@ TEST_CASE("Ctrl-C or SIGTERM on either side cancels both and says why", "[refusa
     transfer.check_old_file_alone();
 }
 
+TEST_CASE("no output overwrites what is no file of its own, or a file that another option names",
+          "[refusal]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "guest.mem";
+    write_file(image, std::string(4096, 'g'));
+    std::filesystem::create_symlink("guest.mem", folder / "link");
+    std::filesystem::create_hard_link(image, folder / "hard");
+    REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+    const std::vector<std::string> send{"send", "--connect", "127.0.0.1:1", "--source",
+                                        "file:" + image};
+    const std::vector<std::string> recv{"recv", "--listen", "127.0.0.1:0"};
+    const auto with = [](std::vector<std::string> line, const std::vector<std::string>& more) {
+        line.insert(line.end(), more.begin(), more.end());
+        return line;
+    };
+    for (const std::string& path : {folder / "link", folder / "hard", folder / "fifo", image,
+                                    std::string("/dev/null"), std::string("/dev/stdout")}) {
+        for (const std::string option : {"--stats", "--events"}) {
+            check_ends(with(send, {option, path}), 2, option);
+        }
+        if (path == image) continue;
+        for (const std::string option : {"--stats", "--events", "--port-file"}) {
+            check_ends(with(recv, {"--sink", "null:", option, path}), 2, option + ": " + path);
+        }
+        check_ends(with(recv, {"--sink", "file:" + path}), 2, "--sink: " + path);
+    }
+    const std::string both = folder / "both";
+    check_ends(with(recv, {"--sink", "null:", "--stats", both, "--events", both}), 2,
+               "are the same file");
+    check_ends(with(recv, {"--sink", both, "--port-file", both}), 2, "are the same file");
+    check_ends(with(recv, {"--sink", both, "--qmp", "unix:" + both}), 2, "are the same file");
+    CHECK(read_file(image) == std::string(4096, 'g'));
+    CHECK(std::filesystem::is_fifo(folder / "fifo"));
+    CHECK_FALSE(std::filesystem::exists(both));
+}
+
 TEST_CASE("a signal ends a receiver that waits for its sender", "[refusal]") {
-    Receiver receiver({"--sink", "null:", "--events", "/dev/stderr"});
-    REQUIRE(receiver->await_text("setup"));
+    const EventsFile events;
+    Receiver receiver({"--sink", "null:", "--events", events.path()});
+    REQUIRE(events.await("setup"));
     receiver->signal(SIGINT);
     CHECK(receiver->wait() == 4);
     CHECK_THAT(receiver->err(), Contains("cancelled: SIGINT"));

@@ -1,4 +1,10 @@
 // A sender and a receiver in one process, over loopback.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -9,6 +15,7 @@
 #include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
 #include "transport/connector.hpp"
 
 namespace migrate::engine {
@@ -75,6 +82,65 @@ void check_success(const Outcome& outcome, std::uint64_t total_bytes) {
     CHECK(outcome.sender.transferred == outcome.receiver.transferred);
     CHECK(outcome.sender.payload_bytes == outcome.receiver.payload_bytes);
     CHECK(outcome.sender.digests == outcome.receiver.digests);
+}
+
+TEST_CASE("a file is not received into itself, by whatever path, and stays as it is") {
+    const TemporaryFolder folder;
+    const TemporaryFolder other;
+    const std::string image = folder / "guest.mem";
+    write_file(image, std::string(4 * kPageSize, 'g'));
+    std::filesystem::create_directory_symlink(folder.path(), other / "link");
+    for (const std::string& sink :
+         {image, other / "link/guest.mem",
+          folder.path() + "/../" + std::filesystem::path(folder.path()).filename().string() +
+              "/guest.mem"}) {
+        Sessions sessions("file:" + image, patient_sender(), patient_receiver("file:" + sink));
+        Outcome outcome;
+        std::jthread receiving([&] { outcome.received = sessions.receiver->run(); });
+        outcome.sent = sessions.sender->run();
+        sessions.receiver->cancel("the test is over");
+        receiving.join();
+        INFO(sink);
+        CHECK_THAT(message_of(outcome.sent),
+                   Catch::Contains("source and sink are the same file: the sender's region 'ram' "
+                                   "lies in " +
+                                   sink));
+        CHECK((read_file(image) == std::string(4 * kPageSize, 'g')));
+        CHECK(folder.names() == std::vector<std::string>{"guest.mem"});
+    }
+}
+
+TEST_CASE("a file is received over another, over its copy, and into the folder that it lies in") {
+    const TemporaryFolder folder;
+    const std::string image = folder / "guest.mem";
+    write_file(image, std::string(4 * kPageSize, 'g'));
+    for (const std::string name : {"new", "copy"}) {
+        if (name == "copy") std::filesystem::copy_file(image, folder / "copy");
+        Sessions sessions("file:" + image, patient_sender(),
+                          patient_receiver("file:" + folder / name));
+        check_success(sessions.run(), 4 * kPageSize);
+        CHECK((read_file(folder / name) == read_file(image)));
+    }
+}
+
+TEST_CASE("an image that is written to while it is sent fails the migration") {
+    const TemporaryFolder folder;
+    const std::string image = folder / "guest.mem";
+    const bool shrinks = GENERATE(true, false);
+    write_file(image, std::string(64 * kPageSize, 'g'));
+    const std::array<timespec, 2> before{timespec{1, 0}, timespec{1, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, image.c_str(), before.data(), 0) == 0);
+    Sessions sessions("file:" + image, patient_sender(),
+                      patient_receiver("file:" + folder / "copy"));
+    if (shrinks) {
+        REQUIRE(::truncate(image.c_str(), 32 * kPageSize) == 0);
+    } else {
+        std::fstream(image, std::ios::in | std::ios::out) << "x";
+    }
+    const Outcome outcome = sessions.run();
+    CHECK_THAT(message_of(outcome.sent), Catch::Contains(image));
+    CHECK_FALSE(outcome.received);
+    CHECK(folder.names() == std::vector<std::string>{"guest.mem"});
 }
 
 TEST_CASE("memory arrives whole in every mode, whatever it holds") {

@@ -221,11 +221,19 @@ TEST_CASE("a source that is a QEMU or a process is refused where its words are w
     for (const char* words :
          {"", ",pid=3", "vm.qmp,pid=", "vm.qmp,pid=-1", "vm.qmp,pid=x", "vm.qmp,size=1"}) {
         INFO(words);
-        CHECK_FALSE(parse_qemu_address("qemu:", words));
+        CHECK_FALSE(parse_qemu_address("qemu:", words, FileAccess::kWrite));
+        CHECK_FALSE(parse_qemu_address("qemu:", words, FileAccess::kRead));
     }
-    const QemuAddress address = must(parse_qemu_address("qemu:vm.qmp,pid=7", "vm.qmp,pid=7"));
+    const QemuAddress address =
+        must(parse_qemu_address("qemu:vm.qmp,pid=7", "vm.qmp,pid=7", FileAccess::kRead));
     CHECK(address.socket == "vm.qmp");
     CHECK(address.pid == 7);
+    CHECK(address.unseen == memory::UnseenProcesses::kRefuse);
+    const char* allows = "vm.qmp,unseen-processes=allow";
+    CHECK(must(parse_qemu_address("qemu:", allows, FileAccess::kWrite)).unseen ==
+          memory::UnseenProcesses::kAllow);
+    CHECK_FALSE(parse_qemu_address("qemu:", allows, FileAccess::kRead));
+    CHECK_FALSE(parse_qemu_address("qemu:", "vm.qmp,unseen-processes=x", FileAccess::kWrite));
     for (const char* words :
          {"", "x,map=/f", "0,map=/f", "1", "1,pause=none", "1,map=/f,pause=no", "1,file=/f"}) {
         INFO(words);

@@ -86,31 +86,15 @@ TEST_CASE("the new file has the mode of the one it replaces, or that of any new 
     CHECK((status_of(folder / "new").st_mode & 07777U) == 0640U);
 }
 
-TEST_CASE("the file a symbolic link leads to is replaced, and the link stays") {
-    const TemporaryFolder folder;
-    std::filesystem::create_directory(folder / "deep");
-    write_file(folder / "deep/image", "old");
-    std::filesystem::create_symlink("deep/image", folder / "second");
-    std::filesystem::create_symlink(folder / "second", folder / "first");
-    const auto sink = prepared(folder / "first", 1);
-    fill(*sink, {0, 1}, 'n');
-    must(sink->commit());
-    CHECK(std::filesystem::is_symlink(folder / "first"));
-    CHECK(std::filesystem::is_symlink(folder / "second"));
-    CHECK((read_file(folder / "deep/image") == std::string(kPageSize, 'n')));
-}
-
-TEST_CASE("a link that leads nowhere yet is a file to create") {
-    const TemporaryFolder folder;
-    std::filesystem::create_symlink("image", folder / "link");
-    must(prepared(folder / "link", 1)->commit());
-    CHECK(std::filesystem::is_regular_file(folder / "image"));
-}
-
 TEST_CASE("what cannot become a file is a usage error before any sender comes") {
     const TemporaryFolder folder;
     std::filesystem::create_directory(folder / "folder");
-    std::filesystem::create_symlink("loop", folder / "loop");
+    write_file(folder / "image", "old");
+    std::filesystem::create_symlink("image", folder / "link");
+    std::filesystem::create_symlink("absent", folder / "dangling");
+    write_file(folder / "one name", "old");
+    std::filesystem::create_hard_link(folder / "one name", folder / "another name");
+    REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
     struct Bad {
         std::string path;
         const char* why;
@@ -118,13 +102,16 @@ TEST_CASE("what cannot become a file is a usage error before any sender comes") 
     for (const Bad& bad :
          {Bad{folder / "absent/image", "No such file or directory"},
           Bad{folder / "folder", "is a folder"}, Bad{folder / "folder/", "is a folder"},
-          Bad{"/dev/null", "is a character device"}}) {
+          Bad{folder / "link", "is a symbolic link"},
+          Bad{folder / "dangling", "is a symbolic link"}, Bad{folder / "one name", "with 2 names"},
+          Bad{folder / "fifo", "is a FIFO"}, Bad{"/dev/null", "is a character device"},
+          Bad{"/dev/zero", "is a character device"}}) {
         const auto sink = open_page_sink("file:" + bad.path);
         INFO(bad.path);
         CHECK_THAT(message_of(sink), Catch::Contains(bad.why));
         CHECK(sink.error().kind() == ErrorKind::kUsage);
     }
-    CHECK_FALSE(open_page_sink(folder / "loop"));
+    CHECK(read_file(folder / "image") == "old");
 }
 
 TEST_CASE("more than one region, or none, is refused with the limit") {

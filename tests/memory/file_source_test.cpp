@@ -1,7 +1,11 @@
 #include "memory/file_source.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
+#include <array>
+#include <functional>
 #include <stop_token>
 #include <thread>
 
@@ -70,6 +74,57 @@ TEST_CASE("a file truncated while in use is an error of prefault, population and
     CHECK_FALSE(digest_source(*source, 2, {}));
     std::byte value{};
     CHECK_FALSE(guard_reads(path, [&] { value = source->memory(kRam)[6 * kPageSize]; }));
+}
+
+TEST_CASE("a file that was changed while it was sent is an error at the end") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "image";
+    const auto cut = [&path](std::uint64_t pages) {
+        REQUIRE(::truncate(path.c_str(), static_cast<off_t>(pages * kPageSize)) == 0);
+    };
+    struct Change {
+        std::function<void()> make;
+        const char* what;
+    };
+    const std::vector<Change> changes{
+        {[&] { cut(4); }, "had 32768 bytes and has 16384"},
+        {[&] { cut(9); }, "had 32768 bytes and has 36864"},
+        {[&] { cut(4), cut(8); }, "was written to while it was sent"},
+        {[&] { std::fstream(path, std::ios::in | std::ios::out) << "x"; },
+         "was written to while it was sent"}};
+    for (const Change& change : changes) {
+        write_sparse_file(path, 8, {0, 3, 7});
+        // Long ago: the clock of a file's times is coarse.
+        const std::array<timespec, 2> before{timespec{1, 0}, timespec{1, 0}};
+        REQUIRE(::utimensat(AT_FDCWD, path.c_str(), before.data(), 0) == 0);
+        const auto source = must(open_page_source(path));
+        must(source->check_unchanged());
+        change.make();
+        CHECK_THAT(message_of(source->check_unchanged()),
+                   Catch::Contains(path) && Catch::Contains(change.what));
+    }
+}
+
+TEST_CASE("a file that is read, renamed or given another name meanwhile is unchanged") {
+    const TemporaryFolder folder;
+    write_sparse_file(folder / "image", 8, {0, 3, 7});
+    const auto source = must(open_page_source(folder / "image"));
+    static_cast<void>(read_file(folder / "image"));
+    std::filesystem::create_hard_link(folder / "image", folder / "name");
+    std::filesystem::rename(folder / "image", folder / "renamed");
+    must(source->check_unchanged());
+}
+
+TEST_CASE("a file's identity is the same by every path to it") {
+    const TemporaryFolder folder;
+    write_sparse_file(folder / "image", 2, {0});
+    std::filesystem::create_symlink("image", folder / "link");
+    std::filesystem::create_hard_link(folder / "image", folder / "name");
+    const auto by_path = must(open_page_source(folder / "image"))->file_of(kRam);
+    REQUIRE(by_path);
+    CHECK(must(open_page_source(folder / "link"))->file_of(kRam) == by_path);
+    CHECK(must(open_page_source(folder / "name"))->file_of(kRam) == by_path);
+    CHECK_FALSE(must(open_page_source("anon:1M"))->file_of(kRam));
 }
 
 TEST_CASE("a file is read without being mapped, and its holes stay holes") {

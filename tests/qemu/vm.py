@@ -147,10 +147,11 @@ class Qemu:
     count = 0
 
     def __init__(self, image, incoming=False, memory_mib=256, backend="file", rewrite_mib=96, rate=8, extra=(), smp=1,
-                 append="", machine="q35", slots=0):
+                 append="", machine="q35", slots=0, memory_path=None):
         Qemu.count += 1
         self.name = f"{os.getpid()}-{Qemu.count}"
-        self.memory = Path(f"/dev/shm/migrate-test-{self.name}.mem")
+        # `memory_path`: another file than its own, which it leaves behind.
+        self.memory = Path(memory_path or f"/dev/shm/migrate-test-{self.name}.mem")
         self.qmp_path = Path(tempfile.gettempdir()) / f"migrate-test-{self.name}.qmp"
         self.operator_path = self.qmp_path.with_suffix(".operator")  # a second client's
         self.lines = []  # (time, text)

@@ -40,6 +40,43 @@ TEST_CASE("an offer survives its encoding") {
     CHECK(back.verify);
 }
 
+TEST_CASE("an offer names the host and the files of its regions, or leaves both out") {
+    Offer offer = some_offer();
+    CHECK(must(decode_offer(encode(offer))).files.empty());
+    CHECK_FALSE(offer_json().contains("boot-id"));
+    offer.boot_id = "0a1b2c3d-0000-4fff-8888-0123456789ab";
+    offer.files = {FileIdentity{26, UINT64_MAX}, std::nullopt};
+    const Offer back = must(decode_offer(encode(offer)));
+    CHECK(back.boot_id == offer.boot_id);
+    CHECK(back.files == offer.files);
+    offer.boot_id.clear();
+    CHECK(must(decode_offer(encode(offer))).files == offer.files);
+}
+
+TEST_CASE("a host or a file that is none is refused by its key") {
+    Offer offer = some_offer();
+    offer.boot_id = "0a1b2c3d-0000-4fff-8888-0123456789ab";
+    offer.files = {FileIdentity{26, 2}, FileIdentity{26, 3}};
+    const Json good = Json::parse(encode(offer));
+    for (const Json& id :
+         {Json(7), Json("x"), Json(std::string(36, 'g')), Json(std::string(37, 'a')),
+          Json(std::string(100'000, 'a')), Json(Json::array())}) {
+        Json bad = good;
+        bad["boot-id"] = id;
+        CHECK(names(message_of(decode_offer(bad.dump())), "boot-id"));
+    }
+    for (const char* key : {"device", "inode"}) {
+        for (const Json& value : {Json(-1), Json("2"), Json(1.5), Json(nullptr)}) {
+            Json bad = good;
+            bad["regions"][1][key] = value;
+            CHECK(names(message_of(decode_offer(bad.dump())), key));
+        }
+        Json half = good;
+        half["regions"][1].erase(key);
+        CHECK(names(message_of(decode_offer(half.dump())), key));
+    }
+}
+
 TEST_CASE("the other messages survive their encoding") {
     const SessionId session = must(make_session_id());
     const Accept accept = must(decode_accept(encode(Accept{session, "migrate 9", "file:/x"})));

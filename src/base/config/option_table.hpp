@@ -95,8 +95,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .value_name = "SINK",
      .help =
          "Where the memory goes: file:PATH (a bare path means file:), anon: for private memory, "
-         "memfd: for shared memory, qemu:QMP-SOCKET[,pid=PID] for a QEMU started with -incoming "
-         "defer, null: to check and discard.",
+         "memfd: for shared memory, qemu:QMP-SOCKET[,pid=PID][,unseen-processes=refuse|allow] for "
+         "a QEMU started with -incoming defer, null: to check and discard.",
      .required = true},
     {.key = "quit-source",
      .type = OptionType::kOnOff,

@@ -21,18 +21,6 @@ Status check_required(const Settings& settings) {
                       join_words(missing, "and"));
 }
 
-// Each of them replaces what the file held: the same path twice would lose one of the two.
-Status check_written_once(std::string_view key_a, const std::string& path_a, std::string_view key_b,
-                          const std::string& path_b) {
-    if (path_a.empty() || path_a != path_b) return {};
-    return make_error(ErrorKind::kUsage, "options {} and {} both write to '{}'", key_a, key_b,
-                      path_a);
-}
-
-Status validate_reports(const Settings& settings) {
-    return check_written_once("stats", settings.get<"stats">(), "events", settings.get<"events">());
-}
-
 Status validate_repeat(const Settings& settings) {
     if (settings.get<"repeat">() == 0) return {};
     if (!settings.get<"qmp">().empty()) {
@@ -58,16 +46,10 @@ Status validate_send(const Settings& settings) {
                      "pause-before-switchover waits for 'migrate-continue' on the qmp socket: set "
                      "the option qmp, too");
     }
-    return validate_reports(settings);
+    return {};
 }
 
-Status validate_recv(const Settings& settings) {
-    MIGRATE_TRY(validate_repeat(settings));
-    const std::string& port_file = settings.get<"port-file">();
-    MIGRATE_TRY(check_written_once("port-file", port_file, "stats", settings.get<"stats">()));
-    MIGRATE_TRY(check_written_once("port-file", port_file, "events", settings.get<"events">()));
-    return validate_reports(settings);
-}
+Status validate_recv(const Settings& settings) { return validate_repeat(settings); }
 
 }  // namespace
 

@@ -23,6 +23,7 @@
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
+#include "base/regular_file.hpp"
 #include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
@@ -253,13 +254,12 @@ class ArrivedProcess final : public Guest {
 Status add_region(const ProcessSpec& spec, const std::string& path,
                   const std::vector<memory::SharedFileMapping>& mappings,
                   std::vector<memory::SharedRegion>& regions, memory::MemoryOwner& owner) {
-    UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!file) return Error::system("open " + path, errno);
+    MIGRATE_ASSIGN(UniqueFd file, open_regular_file(path, O_RDONLY));
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) return Error::system("examine " + path, errno);
     const auto size = static_cast<std::uint64_t>(status.st_size);
-    if (!S_ISREG(status.st_mode) || size == 0 || size % kPageSize != 0) {
-        return make_error("{} is no file of whole pages", path);
+    if (size == 0 || size % kPageSize != 0) {
+        return make_error("{} has {} bytes, which are no whole pages", path, size);
     }
     MIGRATE_ASSIGN(const memory::FileIdentity identity, memory::identify(file.get()));
     std::vector<memory::ForeignMapping> where = memory::mappings_of(mappings, identity);

@@ -90,6 +90,12 @@ Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     return client->execute(command, arguments, kQmpPatience, {});
 }
 
+Status Monitor::give_descriptor(std::string_view name, int fd) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    MIGRATE_TRY(client->execute_with_fd("getfd", {{"fdname", name}}, fd, kQmpPatience, {}));
+    return {};
+}
+
 Status Monitor::insist(const std::string& command) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
     return run_undo_command(*client, command);

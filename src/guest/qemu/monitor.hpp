@@ -44,6 +44,8 @@ class Monitor {
 
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
+    // "getfd": QEMU keeps a copy of the descriptor under that name until "closefd".
+    Status give_descriptor(std::string_view name, int fd);
     // As run_undo_command() does.
     Status insist(const std::string& command);
     // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …

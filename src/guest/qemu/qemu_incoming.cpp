@@ -173,14 +173,15 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     MIGRATE_TRY(monitor.change_settings());
     incoming.memory = std::move(memory.opened);
     log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
-    return Destination{memory::make_shared_sink(uri, std::move(memory.regions)),
-                       std::make_unique<QemuLoader>(std::move(incoming))};
+    return Destination{
+        memory::make_shared_sink(uri, std::move(memory.regions), memory.owner.pid, address.unseen),
+        std::make_unique<QemuLoader>(std::move(incoming))};
 }
 
 }  // namespace
 
 Result<Destination> open_qemu_destination(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words));
+    MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words, FileAccess::kWrite));
     auto destination = open_destination_at(uri, address);
     if (!destination) return as_refusal(std::move(destination).error().with_context(uri));
     return destination;

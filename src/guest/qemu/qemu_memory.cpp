@@ -9,7 +9,10 @@
 #include <charconv>
 #include <filesystem>
 #include <optional>
+#include <span>
 
+#include "base/regular_file.hpp"
+#include "guest/qemu/process_proof.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "memory/still_mapped.hpp"
 #include "memory/uri.hpp"
@@ -110,8 +113,7 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
     const pid_t pid = memory.owner.pid;
     UniqueFd file;
     if (is_named_file(backend.path)) {
-        file.reset(::open(backend.path.c_str(), flags));
-        if (!file) return Error::system("open " + backend.path, errno);
+        MIGRATE_ASSIGN(file, open_regular_file(backend.path, flags));
     } else if (pid == 0) {
         return make_error(
             "its memory backend '{}' has no file's name, and the process is not "
@@ -198,6 +200,13 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     memory.owner.pid = pid != 0 ? pid : monitor.peer_pid();
     memory.owner.description = memory.owner.pid == 0 ? "QEMU, in another PID namespace"
                                                      : memory::process_name(memory.owner.pid);
+    if (memory.owner.pid != 0) {
+        MIGRATE_TRY(check_is_qemu(monitor, memory.owner.pid));
+    } else if (access == FileAccess::kWrite) {
+        return Error(
+            "its process is in another PID namespace, so that it cannot be told whose memory would "
+            "be written: run migrate in QEMU's namespace or in the host's");
+    }
     MIGRATE_TRY(check_no_host_device(monitor, memory.owner.pid));
     MIGRATE_ASSIGN(memory.owner.outside_writer, outside_writer(monitor));
     std::vector<SharedFileMapping> mappings;
@@ -212,16 +221,28 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     return memory;
 }
 
-Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text) {
-    constexpr std::array<std::string_view, 1> kKeys{"pid"};
+Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text,
+                                       FileAccess access) {
+    constexpr std::array<std::string_view, 2> kKeys{"pid", "unseen-processes"};
+    const auto keys = std::span(kKeys).first(access == FileAccess::kWrite ? 2 : 1);
     std::vector<std::string_view> words = memory::split_words(text);
     if (words.empty() || words[0].empty()) {
         return make_error(ErrorKind::kUsage,
                           "{}: the path of QEMU's QMP socket is missing: qemu:/run/vm.qmp", uri);
     }
-    QemuAddress address{words[0], 0};
+    QemuAddress address{.socket = words[0]};
     for (std::size_t i = 1; i < words.size(); ++i) {
-        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], kKeys));
+        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], keys));
+        if (pair.key == "unseen-processes") {
+            if (pair.value != "allow" && pair.value != "refuse") {
+                return make_error(ErrorKind::kUsage,
+                                  "{}: unseen-processes={}: allowed values are refuse and allow",
+                                  uri, pair.value);
+            }
+            address.unseen = pair.value == "allow" ? memory::UnseenProcesses::kAllow
+                                                   : memory::UnseenProcesses::kRefuse;
+            continue;
+        }
         const char* end = pair.value.data() + pair.value.size();
         const auto parsed = std::from_chars(pair.value.data(), end, address.pid);
         if (parsed.ec != std::errc() || parsed.ptr != end || address.pid <= 0) {

@@ -13,6 +13,7 @@
 #include "guest/qemu/monitor.hpp"
 #include "memory/foreign_mapping.hpp"
 #include "memory/shared_source.hpp"
+#include "memory/sole_use.hpp"
 
 namespace migrate::guest {
 
@@ -41,11 +42,14 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
 // a millisecond where its main loop is idle.
 Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
 
-// "SOCKET[,pid=PID]" of `uri`. kUsage if it is anything else.
+// "SOCKET[,pid=PID]" of `uri`, and for a sink "[,unseen-processes=refuse|allow]" (sole_use.hpp).
+// kUsage if it is anything else.
 struct QemuAddress {
     std::string_view socket;
     pid_t pid = 0;
+    memory::UnseenProcesses unseen = memory::UnseenProcesses::kRefuse;
 };
-Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text);
+Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text,
+                                       FileAccess access);
 
 }  // namespace migrate::guest

@@ -1,4 +1,4 @@
-#include "memory/replacement_file.hpp"
+#include "base/replacement_file.hpp"
 
 #include <fcntl.h>
 #include <sys/random.h>
@@ -10,43 +10,53 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/file_kind.hpp"
 #include "base/log.hpp"
-#include "memory/file_kind.hpp"
 
-namespace migrate::memory {
+namespace migrate {
 namespace {
 
 constexpr int kAttempts = 100;  // at a hidden name nobody else uses
 
-// The last component only; the kernel follows the links among the folders.
-Result<std::filesystem::path> follow_links(const std::string& path) {
-    std::filesystem::path at(path);
-    std::error_code error;
-    for (int i = 0; i < 40; ++i) {  // as many as the kernel follows, path_resolution(7)
-        if (!std::filesystem::is_symlink(std::filesystem::symlink_status(at, error))) return at;
-        const std::filesystem::path target = std::filesystem::read_symlink(at, error);
-        if (error) return Error::system(fmt::format("follow the link {}", path), error.value());
-        at = target.is_absolute() ? target : at.parent_path() / target;
-    }
-    return Error::system(fmt::format("follow the link {}", path), ELOOP);
-}
-
+// The last component itself, whatever it is; `folder` as in openat(2).
 Status check_target(int folder, const std::string& name, const std::string& path) {
-    struct stat status {};
-    if (::fstatat(folder, name.c_str(), &status, 0) != 0) {
+    struct statx found {};
+    constexpr unsigned kWanted = STATX_TYPE | STATX_NLINK;
+    if (::statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kWanted, &found) !=
+        0) {
         if (errno == ENOENT) return {};
-        return Error::system(fmt::format("examine {}", path), errno);
+        return Error::system(fmt::format("examine {}", path), errno).as(ErrorKind::kUsage);
     }
-    if (S_ISREG(status.st_mode)) return {};
-    return make_error(ErrorKind::kUsage, "{} is {}, not a regular file", path,
-                      file_kind(status.st_mode));
+    const auto refuse = [&path](std::string_view what) {
+        return make_error(ErrorKind::kUsage, "{} is {}", path, what);
+    };
+    if (S_ISLNK(found.stx_mode)) {
+        return refuse("a symbolic link, not a regular file: name the file that it leads to");
+    }
+    if (!S_ISREG(found.stx_mode)) {
+        return refuse(
+            fmt::format("{}, not a regular file: name a regular file, or one that does not exist "
+                        "yet",
+                        file_kind(found.stx_mode)));
+    }
+    if (found.stx_nlink > 1) {
+        return refuse(fmt::format(
+            "a file with {} names (hard links): remove this one, or choose another name",
+            found.stx_nlink));
+    }
+    if ((found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) {
+        return refuse("a mount point, which no new file can replace: choose another name");
+    }
+    return {};
 }
 
 }  // namespace
 
+Status check_replaceable(const std::string& path) { return check_target(AT_FDCWD, path, path); }
+
 Result<ReplacementFile> ReplacementFile::create(std::string_view given) {
     std::string path(given);
-    MIGRATE_ASSIGN(const std::filesystem::path target, follow_links(path));
+    const std::filesystem::path target(path);
     std::string name = target.filename().string();
     if (name.empty() || name == "." || name == "..") {
         return make_error(ErrorKind::kUsage, "{} is a folder, not a file", path);
@@ -73,6 +83,15 @@ ReplacementFile::ReplacementFile(ReplacementFile&& other) noexcept
 
 ReplacementFile::~ReplacementFile() {
     if (!hidden_.empty()) ::unlinkat(folder_.get(), hidden_.c_str(), 0);
+}
+
+Result<std::optional<FileIdentity>> ReplacementFile::target() const {
+    struct stat status {};
+    if (::fstatat(folder_.get(), name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        return std::optional(FileIdentity{status.st_dev, status.st_ino});
+    }
+    if (errno == ENOENT) return std::optional<FileIdentity>();
+    return Error::system(fmt::format("examine {}", path_), errno);
 }
 
 Result<UniqueFd> ReplacementFile::open_temporary() {
@@ -115,7 +134,10 @@ std::string ReplacementFile::hidden_name() const {
 // Before a byte is in the file, so that nobody reads there what the old mode kept from them.
 Status ReplacementFile::copy_attributes(int fd) const {
     struct stat old {};
-    if (::fstatat(folder_.get(), name_.c_str(), &old, 0) != 0) return {};
+    if (::fstatat(folder_.get(), name_.c_str(), &old, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) return {};
+        return Error::system(fmt::format("examine {}", path_), errno);
+    }
     // Only root may give files away; others keep what they own.
     if (::fchown(fd, old.st_uid, old.st_gid) != 0) {
         log::debug("{}: the new file does not get the old one's owner", path_);
@@ -142,16 +164,38 @@ Status ReplacementFile::link_hidden(int fd) {
 }
 
 Status ReplacementFile::publish(int fd) {
+    // It may have become something else since create().
+    Status replaceable = check_target(folder_.get(), name_, path_);
+    if (!replaceable) return std::move(replaceable).error().as(ErrorKind::kFailed);
     if (hidden_.empty()) MIGRATE_TRY(link_hidden(fd));
     if (::renameat(folder_.get(), hidden_.c_str(), folder_.get(), name_.c_str()) != 0) {
         return Error::system(fmt::format("put the complete file in place as {}", path_), errno);
     }
     hidden_.clear();
+    return {};
+}
+
+Status ReplacementFile::sync_folder() const {
     // EINVAL: a file system whose folders need no sync.
-    if (::fsync(folder_.get()) != 0 && errno != EINVAL) {
-        return Error::system(fmt::format("make the name {} durable", path_), errno);
+    if (::fsync(folder_.get()) == 0 || errno == EINVAL) return {};
+    return Error::system(fmt::format("make the name {} durable", path_), errno);
+}
+
+Status write_whole_file(const std::string& path, std::string_view content) {
+    MIGRATE_ASSIGN(ReplacementFile file, ReplacementFile::create(path));
+    MIGRATE_ASSIGN(const UniqueFd temporary, file.open_temporary());
+    MIGRATE_TRY(write_all(temporary.get(), content, path));
+    return file.publish(temporary.get());
+}
+
+Status write_all(int fd, std::string_view content, std::string_view what) {
+    while (!content.empty()) {
+        const ssize_t written = ::write(fd, content.data(), content.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return Error::system(fmt::format("write {}", what), errno);
+        content.remove_prefix(static_cast<std::size_t>(written));
     }
     return {};
 }
 
-}  // namespace migrate::memory
+}  // namespace migrate

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-namespace migrate::memory {
+namespace migrate {
 
 inline std::string_view file_kind(mode_t mode) {
     if (S_ISREG(mode)) return "a regular file";
@@ -17,4 +17,4 @@ inline std::string_view file_kind(mode_t mode) {
     return "something else";
 }
 
-}  // namespace migrate::memory
+}  // namespace migrate

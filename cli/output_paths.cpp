@@ -1,0 +1,161 @@
+#include "cli/output_paths.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/replacement_file.hpp"
+#include "cli/usage_error.hpp"
+#include "devices/device_spec.hpp"
+#include "memory/uri.hpp"
+
+namespace migrate::cli {
+namespace {
+
+enum class Use {
+    kInput,
+    kOutput,   // a file that is replaced
+    kWritten,  // written to or created under rules of its own: a socket, a device's stream
+    kStandardOutput,
+};
+
+struct NamedFile {
+    std::string option;  // "--stats FILE"
+    std::string path;    // empty: a descriptor
+    Use use = Use::kInput;
+    int fd = -1;
+};
+
+// A file by its inode, or a name in a folder by the folder's inode.
+struct Identity {
+    dev_t device = 0;
+    ino_t inode = 0;
+    std::string name{};
+    bool operator==(const Identity&) const = default;
+};
+
+std::optional<Identity> identity_of(const NamedFile& file) {
+    struct stat status {};
+    const int failed =
+        file.path.empty() ? ::fstat(file.fd, &status) : ::stat(file.path.c_str(), &status);
+    if (failed != 0) return std::nullopt;
+    // Several may write to one terminal or pipe.
+    if (file.path.empty() && !S_ISREG(status.st_mode)) return std::nullopt;
+    return Identity{status.st_dev, status.st_ino};
+}
+
+std::optional<Identity> place_of(const NamedFile& file) {
+    if (file.path.empty()) return std::nullopt;
+    const std::filesystem::path path(file.path);
+    const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+    struct stat status {};
+    if (::stat(folder.c_str(), &status) != 0) return std::nullopt;
+    return Identity{status.st_dev, status.st_ino, path.filename().string()};
+}
+
+bool is_same_file(const NamedFile& one, const NamedFile& other) {
+    const auto place = place_of(one);
+    if (place && place == place_of(other)) return true;
+    const auto identity = identity_of(one);
+    return identity && identity == identity_of(other);
+}
+
+bool may_be_same(const NamedFile& one, const NamedFile& other) {
+    if (one.use == Use::kInput) return other.use == Use::kInput;
+    return one.use == Use::kStandardOutput && other.use == Use::kStandardOutput;
+}
+
+// Where the option names no file, or names it wrongly, which its own check says.
+void add_uri(std::string_view option, const std::string& text, Use use,
+             std::vector<NamedFile>& files) {
+    constexpr std::array<std::string_view, 7> kSchemes{"file", "anon", "memfd",   "null",
+                                                       "qemu", "pid",  "workload"};
+    const auto uri = memory::parse_uri(option, text, kSchemes);
+    if (!uri) return;
+    const std::string name = fmt::format("{} {}", option, text);
+    if (uri->scheme == "file") files.push_back({name, std::string(uri->rest), use});
+    const std::vector<std::string_view> words = memory::split_words(uri->rest);
+    if (uri->scheme == "qemu" && !words.empty()) {
+        files.push_back({name, std::string(words[0]), Use::kInput});
+    }
+    if (uri->scheme != "pid") return;
+    for (const std::string_view word : words) {
+        if (word.starts_with("map=")) {
+            files.push_back({name, std::string(word.substr(4)), Use::kInput});
+        }
+    }
+}
+
+Status add_devices(const Settings& settings, std::vector<NamedFile>& files) {
+    const Use use = settings.side() == Side::kSend ? Use::kInput : Use::kWritten;
+    MIGRATE_ASSIGN(const auto specs, devices::parse_devices(settings.get<"devices">()));
+    for (const devices::DeviceSpec& spec : specs) {
+        if (spec.kind != devices::DeviceKind::kStream) continue;
+        struct stat status {};
+        // Several streams may go to /dev/null.
+        if (::stat(spec.path.c_str(), &status) == 0 && S_ISCHR(status.st_mode)) continue;
+        const std::string name = fmt::format("--devices {}", spec.id.text());
+        files.push_back({name, spec.path, use, spec.fd});
+    }
+    return {};
+}
+
+Result<std::vector<NamedFile>> named_files(const Settings& settings,
+                                           const std::optional<std::string>& config_path) {
+    std::vector<NamedFile> files;
+    const auto add = [&](std::string_view option, const std::string& path, Use use) {
+        if (!path.empty()) files.push_back({fmt::format("{} {}", option, path), path, use});
+    };
+    add("--stats", settings.get<"stats">(), Use::kOutput);
+    add("--events", settings.get<"events">(), Use::kOutput);
+    if (settings.side() == Side::kRecv) {
+        add("--port-file", settings.get<"port-file">(), Use::kOutput);
+        add_uri("--sink", settings.get<"sink">(), Use::kOutput, files);
+    } else {
+        add_uri("--source", settings.get<"source">(), Use::kInput, files);
+    }
+    const std::string& qmp = settings.get<"qmp">();
+    constexpr std::string_view kUnix = "unix:";
+    if (qmp.starts_with(kUnix)) add("--qmp", qmp.substr(kUnix.size()), Use::kWritten);
+    MIGRATE_TRY(add_devices(settings, files));
+    if (config_path) add("--config", *config_path, Use::kInput);
+    files.push_back({"standard output", "", Use::kStandardOutput, STDOUT_FILENO});
+    files.push_back({"standard error", "", Use::kStandardOutput, STDERR_FILENO});
+    return files;
+}
+
+Error refusal(const NamedFile& file, std::string_view why) {
+    struct stat status {};
+    const bool is_pipe = ::stat(file.path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
+    const std::string option = file.option.substr(0, file.option.find(' '));
+    // A pipe is what people use to follow events.
+    const bool follows = is_pipe && option == "--events";
+    return usage_error("{}: {}{}", option, why,
+                       follows ? "; follow it with 'tail -F', or the migration by --qmp" : "");
+}
+
+}  // namespace
+
+Status check_output_paths(const Settings& settings, const std::optional<std::string>& config_path) {
+    MIGRATE_ASSIGN(const std::vector<NamedFile> files, named_files(settings, config_path));
+    for (const NamedFile& file : files) {
+        if (file.use != Use::kOutput) continue;
+        const Status replaceable = check_replaceable(file.path);
+        if (!replaceable) return refusal(file, replaceable.error().message());
+    }
+    for (auto one = files.begin(); one != files.end(); ++one) {
+        for (auto other = std::next(one); other != files.end(); ++other) {
+            if (may_be_same(*one, *other) || !is_same_file(*one, *other)) continue;
+            return usage_error("{} and {} are the same file: give each a file of its own",
+                               one->option, other->option);
+        }
+    }
+    return {};
+}
+
+}  // namespace migrate::cli

@@ -1,0 +1,36 @@
+#include "base/regular_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/file_kind.hpp"
+
+namespace migrate {
+namespace {
+
+Status check_regular(const struct stat& status, const std::string& path) {
+    if (S_ISREG(status.st_mode)) return {};
+    return make_error(ErrorKind::kUsage, "{} is {}, not a regular file", path,
+                      file_kind(status.st_mode));
+}
+
+}  // namespace
+
+Result<UniqueFd> open_regular_file(const std::string& path, int flags) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+        return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    }
+    MIGRATE_TRY(check_regular(status, path));
+    // It may have become something else: O_NONBLOCK, so that a FIFO's other end is not waited for.
+    UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!file || ::fstat(file.get(), &status) != 0) {
+        return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    }
+    MIGRATE_TRY(check_regular(status, path));
+    return file;
+}
+
+}  // namespace migrate

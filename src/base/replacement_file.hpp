@@ -1,0 +1,66 @@
+// A file that takes its name in one step when it is complete. Every file that a user names for
+// output is written this way: nothing that exists is ever written to, and a process that has the
+// old file open or mapped keeps it. Invariant: until publish() the target is as it was, and
+// destruction leaves nothing in its folder.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "base/file_identity.hpp"
+
+namespace migrate {
+
+// Whether `path` may be given to a new file: nothing has the name, or a regular file that has no
+// other. kUsage says what else is there: a link, a file with several names (hard links), a mount
+// point, a folder, a device, a FIFO, a socket.
+Status check_replaceable(const std::string& path);
+
+class ReplacementFile {
+  public:
+    // Checks what can be checked without creating anything: check_replaceable(), and that the
+    // folder exists and can be written to. kUsage.
+    static Result<ReplacementFile> create(std::string_view path);
+
+    ReplacementFile(ReplacementFile&& other) noexcept;
+    ReplacementFile& operator=(ReplacementFile&&) = delete;
+    ReplacementFile(const ReplacementFile&) = delete;
+    ReplacementFile& operator=(const ReplacementFile&) = delete;
+    ~ReplacementFile();
+
+    // The path as the user gave it.
+    const std::string& path() const { return path_; }
+    // The file that has the name now; nothing if none has.
+    Result<std::optional<FileIdentity>> target() const;
+    // An empty file without a name, or with a hidden one where the file system must have one; open
+    // for reading and writing. It has the mode and owner of the file it replaces, or those of any
+    // new file.
+    Result<UniqueFd> open_temporary();
+    // Puts the file that open_temporary() gave in the target's place, which is checked again.
+    Status publish(int fd);
+    // Makes the name durable. Waits for the disk.
+    Status sync_folder() const;
+
+  private:
+    ReplacementFile(std::string path, UniqueFd folder, std::string name)
+        : path_(std::move(path)), folder_(std::move(folder)), name_(std::move(name)) {}
+    Result<UniqueFd> open_hidden();
+    std::string hidden_name() const;
+    Status copy_attributes(int fd) const;
+    Status link_hidden(int fd);
+
+    std::string path_;
+    UniqueFd folder_;
+    std::string name_;    // of the target, in folder_
+    std::string hidden_;  // of the temporary, in folder_; empty while it has none
+};
+
+// Creates the whole file at once: a reader sees all of it or nothing. Not durable.
+Status write_whole_file(const std::string& path, std::string_view content);
+// As write(2), until everything is written. `what` names the file: "cannot write WHAT: …".
+Status write_all(int fd, std::string_view content, std::string_view what);
+
+}  // namespace migrate
