@@ -308,6 +308,12 @@ void RecvSession::cancel(const std::string& reason) {
     core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
 }
 
+GuestOwner RecvSession::owner() const {
+    const std::scoped_lock lock(mutex_);
+    if (offer_.guest.empty()) return GuestOwner::kNone;
+    return guest_runs() ? GuestOwner::kDestination : GuestOwner::kSource;
+}
+
 Report RecvSession::report() const {
     const std::scoped_lock lock(mutex_);
     Report report;

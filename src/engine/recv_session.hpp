@@ -18,6 +18,7 @@
 #include "base/thread.hpp"
 #include "engine/device_receiver.hpp"
 #include "engine/events.hpp"
+#include "engine/guest_owner.hpp"
 #include "engine/migration_status.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/recv_channel.hpp"
@@ -61,6 +62,8 @@ class RecvSession {
     std::string peer_name() const { return link_->peer_name(); }
     std::unique_ptr<transport::Listener> take_listener() { return std::move(listener_); }
 
+    // Where the guest is by now: for certain once run() has ended. Any thread.
+    GuestOwner owner() const;
     // The figures as they stand. Any thread.
     Report report() const;
     ThreadTimes& thread_times() { return core_.times(); }

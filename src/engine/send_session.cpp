@@ -369,6 +369,7 @@ Result<transport::Done> SendSession::await_done(const transport::Completion& com
     }
     const std::scoped_lock lock(mutex_);
     digests_ = completion.digests;
+    confirmed_ = true;
     return done;
 }
 
@@ -392,6 +393,13 @@ void SendSession::cancel(const std::string& reason) {
         return;
     }
     core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
+}
+
+GuestOwner SendSession::owner() const {
+    const std::scoped_lock lock(mutex_);
+    if (!live_) return GuestOwner::kNone;
+    if (!live_->handed_over()) return GuestOwner::kSource;
+    return confirmed_ ? GuestOwner::kDestination : GuestOwner::kUnknown;
 }
 
 Report SendSession::report() const {

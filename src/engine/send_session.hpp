@@ -19,6 +19,7 @@
 #include "engine/counters.hpp"
 #include "engine/device_sender.hpp"
 #include "engine/events.hpp"
+#include "engine/guest_owner.hpp"
 #include "engine/legacy_feed.hpp"
 #include "engine/live_source.hpp"
 #include "engine/migration_status.hpp"
@@ -57,6 +58,8 @@ class SendSession {
     // Ends the wait of pause-before-switchover; an Error if there is none. Any thread.
     Status continue_switchover();
 
+    // Where the guest is by now: for certain once run() has ended. Any thread.
+    GuestOwner owner() const;
     // The figures as they stand. Any thread.
     Report report() const;
     ThreadTimes& thread_times() { return core_.times(); }
@@ -144,6 +147,7 @@ class SendSession {
     std::string guest_kind_;
     std::string guest_state_;
     unsigned cpu_throttle_ = 0;
+    bool confirmed_ = false;  // the receiver said that the guest is there
     guest::Activity before_;  // when tracking began
     guest::Activity paused_;  // when it was paused
 
