@@ -70,7 +70,7 @@ SessionThread::SessionThread(std::string name, ThreadTimes& times, Cancellation&
           if (status.error().kind() == ErrorKind::kLostConnection) {
               cancellation.fail_lost_connection(std::move(status).error());
           } else {
-              cancellation.fail(std::move(status).error());
+              cancellation.fail_unless_stopped(std::move(status).error());
           }
       }) {}
 

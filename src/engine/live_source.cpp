@@ -1,5 +1,7 @@
 #include "engine/live_source.hpp"
 
+#include <utility>
+
 #include "base/log.hpp"
 
 namespace migrate::engine {
@@ -23,13 +25,9 @@ Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& m
 LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                        std::unique_ptr<memory::DirtyTracker> tracker,
                        std::vector<memory::PageBitmap> dirty)
-    : guest_(guest),
-      memory_(memory),
-      tracker_(std::move(tracker)),
-      dirty_(std::move(dirty)),
-      ran_(guest.running()) {}
+    : guest_(guest), memory_(memory), tracker_(std::move(tracker)), dirty_(std::move(dirty)) {}
 
-LiveSource::~LiveSource() { give_back(); }
+LiveSource::~LiveSource() { static_cast<void>(give_back()); }
 
 Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
@@ -118,13 +116,16 @@ Status LiveSource::throttle(unsigned percent) {
 
 Status LiveSource::pause() { return guest_.pause(); }
 
-void LiveSource::give_back() {
-    tracker_->stop();
+Status LiveSource::give_back() {
+    if (std::exchange(ended_, true)) return {};
     const auto put_back = [](std::string_view what, const Status& status) {
         if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
     };
+    Status resumed = handed_over_ ? Status() : guest_.resume();
+    put_back("resume", resumed);
+    tracker_->stop();
     if (throttle_ != 0) put_back("unthrottle", throttle(0));
-    if (!handed_over_ && ran_ && !guest_.running()) put_back("resume", guest_.resume());
+    return resumed;
 }
 
 }  // namespace migrate::engine

@@ -1,12 +1,13 @@
 // The sending side's running guest: what it dirtied, its throttle and its pause. Invariant: unless
-// hand_over() was called, the guest runs again, unthrottled and untracked, when this ends, if it
-// ran when this began.
+// hand_over() was called, the guest is unthrottled and untracked when this ends, and runs again if
+// pause() stopped it.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -60,6 +61,10 @@ class LiveSource {
 
     Status throttle(unsigned percent);
     Status pause();
+    // As the guest's own.
+    Status check_still() { return guest_.check_still(); }
+    std::string disturbance() const { return guest_.disturbance(); }
+    Status check_alive() { return guest_.check_alive(); }
     // Once the guest is paused, by one thread: this one's, or that of the guest's device.
     Result<std::string> save_state() { return guest_.save_state(); }
     // Any thread.
@@ -77,8 +82,9 @@ class LiveSource {
         guest_.take_back();
         handed_over_ = false;
     }
-    // As at the end of its life, now; what cannot be put back is logged.
-    void give_back();
+    // As at the end of its life, now; once. What cannot be put back is logged, and the Error says
+    // what became of the guest.
+    Status give_back();
 
   private:
     void count_dirty();
@@ -96,7 +102,7 @@ class LiveSource {
     std::vector<memory::PageBitmap> given_back_;  // empty before the last look
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
-    bool ran_;
+    bool ended_ = false;  // given back, or kept for good
     bool handed_over_ = false;
     unsigned throttle_ = 0;
 };

@@ -36,7 +36,7 @@ bool is_state(FrameType type) {
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, milliseconds io_timeout,
                    std::string name, ThreadTimes& times, Cancellation& cancellation,
-                   std::function<bool()> guest_runs)
+                   std::function<std::optional<bool>()> guest_runs)
     : channel_(std::move(channel)),
       io_timeout_(io_timeout),
       interval_(std::clamp(io_timeout / 4, milliseconds(10), milliseconds(1000))),
@@ -77,16 +77,12 @@ Status PeerLink::run() {
 // Until the session is over, one way or the other.
 Status PeerLink::follow() {
     while (!finished_.load(std::memory_order_acquire) && !cancellation_.stopped()) {
-        if (cancellation_.connection_lost()) {
-            await_reason();
-            return {};
-        }
         // State that takes its time to be loaded leaves the rest of it on the way; meanwhile this
         // side still says that it lives, and cannot tell whether the peer does.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
             room ? channel_->receive(interval_) : std::optional<Frame>();
-        if (finished_.load(std::memory_order_acquire)) return {};
+        if (finished_.load(std::memory_order_acquire)) break;
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
             return std::move(frame).error();
@@ -108,6 +104,9 @@ Status PeerLink::follow() {
                               "the peer has been silent for {} ms (io-timeout)",
                               io_timeout_.count());
         }
+    }
+    if (cancellation_.reason_is_open() && !done_passed_.load(std::memory_order_acquire)) {
+        await_reason();
     }
     return {};
 }
@@ -132,7 +131,10 @@ Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
-        if (!failure.guest_runs) peer_disclaims_.store(true, std::memory_order_release);
+        {
+            const std::scoped_lock lock(mutex_);
+            peer_runs_guest_ = failure.guest_runs;
+        }
         cancellation_.fail(
             frame.type == FrameType::kRefuse
                 ? make_error(ErrorKind::kPeer, "the receiver refused: {}", failure.reason)
@@ -155,7 +157,7 @@ Status PeerLink::take(Frame frame) {
 // A data channel broke. Usually the peer has a reason, which is on its way.
 void PeerLink::await_reason() {
     const Clock::time_point deadline = Clock::now() + kReasonGrace;
-    while (Clock::now() < deadline && !cancellation_.stopped()) {
+    while (Clock::now() < deadline && cancellation_.reason_is_open()) {
         Result<std::optional<Frame>> frame =
             channel_->receive(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
         if (!frame) {
@@ -171,10 +173,15 @@ void PeerLink::say_goodbye() {
     const std::optional<Error> error = cancellation_.error();
     if (!error || peer_gave_up_) return;
     const transport::Failure failure{error->kind() == ErrorKind::kCancelled, error->message(),
-                                     guest_runs_ && guest_runs_()};
+                                     guest_runs_ ? guest_runs_() : false};
     if (!channel_->send_last(FrameType::kFailure, transport::encode(failure), kGoodbyeLinger)) {
         log::debug("the peer could not be told of the failure");
     }
+}
+
+std::optional<bool> PeerLink::peer_runs_guest() const {
+    const std::scoped_lock lock(mutex_);
+    return peer_runs_guest_;
 }
 
 Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
@@ -186,6 +193,7 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
         timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
     if (!came) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
+        if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(*types.begin()), timeout->count());

@@ -113,7 +113,7 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                 std::string(destination_.memory->description()), device_state_})));
     auto link = std::make_unique<PeerLink>(std::move(control), config_.io_timeout, "return_path",
                                            core_.times(), core_.cancellation(),
-                                           [this] { return !abandon_guest(); });
+                                           [this] { return settle_fate(); });
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
               offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
               offer.regions.size());

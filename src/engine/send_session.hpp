@@ -105,6 +105,8 @@ class SendSession {
     Status await_workers(std::uint32_t round);
     void stop_workers();
     Status settle(Status result);
+    Status settle_handed_over(Status status);
+    Status explain(Status status, Status given_back) const;
     transport::PageCounts sent_pages() const;
     std::uint64_t channel_bytes() const;
     void add_guest(Report& report) const;
@@ -147,7 +149,7 @@ class SendSession {
     std::string guest_kind_;
     std::string guest_state_;
     unsigned cpu_throttle_ = 0;
-    bool confirmed_ = false;  // the receiver said that the guest is there
+    GuestOwner owner_ = GuestOwner::kNone;
     guest::Activity before_;  // when tracking began
     guest::Activity paused_;  // when it was paused
 

@@ -25,10 +25,16 @@ constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
 // The descriptors the child keeps beside standard error.
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
+constexpr int kLock = 5;
 
 std::string encode(const Undo& undo) {
     qmp::Json json = {
         {"wake", undo.wake}, {"files", qmp::Json::array()}, {"commands", qmp::Json::array()}};
+    json["held"] = {{"stopped", undo.held.stopped},
+                    {"settings", undo.held.settings},
+                    {"saving", undo.held.saving},
+                    {"before", undo.held.before},
+                    {"saved", undo.held.saved}};
     for (const auto& [path, content] : undo.files) json["files"].push_back({path, content});
     for (const std::string& command : undo.commands) json["commands"].push_back(command);
     return json.dump();
@@ -40,6 +46,10 @@ Undo decode(const std::string& text) {
     const qmp::Json json = qmp::Json::parse(text, nullptr, false);
     if (!json.is_object()) return undo;
     undo.wake = json["wake"].get<bool>();
+    const qmp::Json& held = json["held"];
+    undo.held = {held["stopped"].get<bool>(), held["settings"].get<bool>(),
+                 held["saving"].get<bool>(),
+                 held["before"].get<std::string>(), held["saved"].get<std::string>()};
     for (const auto& file : json["files"]) {
         undo.files.emplace_back(file[0].get<std::string>(), file[1].get<std::string>());
     }
@@ -50,34 +60,59 @@ Undo decode(const std::string& text) {
 }
 
 int send_signal(int process, int number) {
-    return static_cast<int>(::syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
+    return static_cast<int>(::syscall(SYS_pidfd_send_signal, static_cast<long>(process),
+                                      static_cast<long>(number), nullptr,
+                                      static_cast<unsigned long>(0)));
+}
+
+std::string outcome_of(const Undo& undo, const Result<PutRight>& done) {
+    if (!done) return "the guest cannot be put right: " + done.error().message();
+    if (!done->continued) {
+        return "the guest cannot be put right: " + done->continued.error().message();
+    }
+    const GiveBackResult& guest = done->guest;
+    if (undo.held.stopped && guest.guest == GivenBack::kElsewhere) {
+        return fmt::format(
+            "another client of QEMU has handed it over, and it is left in the state '{}'",
+            guest.state);
+    }
+    if (undo.held.stopped && guest.guest == GivenBack::kLeft) {
+        return fmt::format("another client of QEMU changed its state, and it is left in that, '{}'",
+                           guest.state);
+    }
+    return done->commands ? "the guest was put right again"
+                          : "the guest was put right again, but not all of QEMU's settings: " +
+                                done->commands.error().message();
 }
 
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
-    if (undo.commands.empty()) return;
+    if (!undo.held.stopped && undo.commands.empty()) return;
     const auto guest_stays = [has_process](std::chrono::milliseconds time) {
         return has_process && !readable_within(kProcess, time);
     };
-    const Status done = run_undo_commands(qmp, undo.commands, guest_stays);
-    fmt::print(stderr, "migrate: its process left a guest behind; {}\n",
-               done ? "the guest was put right again"
-                    : "the guest cannot be put right: " + done.error().message());
+    const auto done = put_qemu_right(qmp, undo.held, undo.commands, guest_stays);
+    fmt::print(stderr, "migrate: its process left a guest behind; {}\n", outcome_of(undo, done));
 }
 
 // The child: a fork of a process that may have threads, whose locks it does not touch.
-[[noreturn]] void guard(int socket, int process, const std::string& qmp) {
+[[noreturn]] void guard(int socket, const ProcessClaim& claim, const std::string& qmp) {
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
     static_cast<void>(::setsid());
-    // By way of high numbers: either may be where the other is to go.
+    // By way of high numbers: any may be where another is to go.
     const int high_socket = ::fcntl(socket, F_DUPFD, 100);
-    const int high_process = process < 0 ? -1 : ::fcntl(process, F_DUPFD, 100);
+    const int high_process = claim ? ::fcntl(claim.process(), F_DUPFD, 100) : -1;
+    const int high_lock = claim ? ::fcntl(claim.lock(), F_DUPFD, 100) : -1;
     ::dup2(high_socket, kSocket);
-    if (high_process >= 0) ::dup2(high_process, kProcess);
-    ::syscall(SYS_close_range, high_process < 0 ? kProcess : kProcess + 1, ~0U, 0);
+    if (claim) {
+        ::dup2(high_process, kProcess);
+        ::dup2(high_lock, kLock);
+    }
+    ::syscall(SYS_close_range, static_cast<unsigned long>(claim ? kLock + 1 : kProcess),
+              static_cast<unsigned long>(~0U), static_cast<unsigned long>(0));
     const int nowhere = ::open("/dev/null", O_RDWR);
     ::dup2(nowhere, STDIN_FILENO);
     ::dup2(nowhere, STDOUT_FILENO);
@@ -96,12 +131,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
 
 }  // namespace
 
-Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& qmp) {
-    UniqueFd process;
-    if (pid != 0) {
-        process.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)));
-        if (!process) return Error::system(fmt::format("open process {}", pid), errno);
-    }
+Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std::string& qmp) {
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
         return Error::system("make a socket pair", errno);
@@ -110,8 +140,8 @@ Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& 
     const UniqueFd theirs(pair[1]);
     const pid_t child = ::fork();
     if (child < 0) return Error::system("start the process that guards the guest", errno);
-    if (child == 0) guard(theirs.get(), process.get(), qmp);
-    return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(process), child));
+    if (child == 0) guard(theirs.get(), claim, qmp);
+    return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(claim), child));
 }
 
 Guardian::~Guardian() {
@@ -133,14 +163,16 @@ Status Guardian::entrust(const Undo& undo) {
 }
 
 Status Guardian::signal(int number) const {
-    if (send_signal(process_.get(), number) == 0) return {};
+    if (send_signal(claim_.process(), number) == 0) return {};
     return Error::system("signal the guest's process", errno);
 }
 
 void Guardian::act() { socket_.reset(); }
 
-bool Guardian::alive() const {
-    return !process_ || !readable_within(process_.get(), std::chrono::milliseconds(0));
+bool Guardian::alive() const { return !ends_within(std::chrono::milliseconds(0)); }
+
+bool Guardian::ends_within(std::chrono::milliseconds time) const {
+    return claim_ && readable_within(claim_.process(), time);
 }
 
 Status write_knob(const std::string& path, const std::string& content) {
