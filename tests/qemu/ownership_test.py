@@ -288,11 +288,17 @@ class OneAtATime(Case):
     @repeated
     def test_a_guardian_at_work_keeps_the_claim(self):
         source, destination = self.boot(), self.waiting()
-        at = FaultyQmp(source, deaf_s=3, command="getfd", hang_up=True,
-                       strikes={"getfd": lambda: self.migration.sender.process.kill()})
+
+        def strike():
+            # The guardian does not get through for a while.
+            at.deaf_until = time.monotonic() + 5
+            self.migration.sender.process.kill()
+            return True
+        at = FaultyQmp(source, strikes={"getfd": strike})
         self.addCleanup(at.close)
         self.start(source, destination, source_at=at.at)
-        self.assertEqual(self.migration.sender.wait(), -signal.SIGKILL)
+        # Its output ends with the guardian only.
+        self.assertEqual(self.migration.sender.process.wait(vm.WAIT_S), -signal.SIGKILL)
         self.second_send(source.other)
         source.await_state("running", 20)
         self.check_runs(source)
@@ -302,11 +308,11 @@ class OneAtATime(Case):
         until = time.monotonic() + 10
         while True:
             self.start(source, fresh)
-            codes = self.migration.sender.wait(),
-            if codes == (0,) or time.monotonic() > until:
+            code = self.migration.sender.wait()
+            if code == 0 or time.monotonic() > until:
                 break
             self.migration.end()
-        self.assertEqual(codes, (0,), self.migration.words())
+        self.assertEqual(code, 0, self.migration.words())
 
 
 class Disturbed(Case):
@@ -340,7 +346,9 @@ class Disturbed(Case):
     def test_continued_and_stopped_again(self):
         """Nothing of it is to be seen but the events; and the guest is the other client's to continue."""
         source = self.disturb("cont", "stop", words=(DISTURBED, "RESUME"))
-        self.assertEqual(source.state(), "paused", self.migration.words())
+        # "postmigrate" if it came after the devices were saved.
+        self.assertIn(source.state(), ("paused", "postmigrate"), self.migration.words())
+        self.assertTrue(source.is_silent())
         ask(source, "cont")
         self.check_runs(source)
 
@@ -370,7 +378,7 @@ class Disturbed(Case):
         self.start(source, destination, destination_at=self.proxy(destination, strikes={"getfd": strike}))
         self.fails(DISTURBED, "RESUME")
         self.check_never_ran(destination)
-        self.assertEqual(source.state(), "paused")
+        self.assertTrue(source.is_silent())
 
     @repeated
     def test_disturbed_while_it_waits_for_migrate_continue(self):

@@ -69,10 +69,11 @@ Result<Verdict> judge(qmp::Client& client, const Look& seen, const Held& held,
         seen.migration.status == "failed" || seen.migration.status == "cancelled";
     if (seen.state == "postmigrate") {
         if (came_to_nothing) return ours ? Verdict::kContinue : Verdict::kLeave;
-        if (watch != nullptr && watch->ran()) return Verdict::kElsewhere;
         MIGRATE_ASSIGN(const bool own, is_our_own(client, seen.migration, held));
         if (!own) return Verdict::kElsewhere;
-        return ours ? Verdict::kContinue : Verdict::kLeave;
+        // A guest that another client let run, and that our own migration stopped again.
+        const bool ran_until_ours = watch != nullptr && watch->stopped_by_migration();
+        return ours || ran_until_ours ? Verdict::kContinue : Verdict::kLeave;
     }
     if (!ours) return Verdict::kLeave;
     if (seen.state == "paused") return Verdict::kContinue;

@@ -316,6 +316,9 @@ Result<std::string> Monitor::save_state(std::size_t limit, Held& held) {
     // settings carries no memory.
     held.settings = true;
     MIGRATE_TRY(change_settings(held.settings));
+    // A migration would stop a guest that another client let run.
+    MIGRATE_ASSIGN(const std::string now, run_state());
+    if (now != "paused") return make_error("the guest is '{}', and not paused", now);
     held.saving = true;
     if (auto begun = ask("migrate", {{"uri", fmt::format("fd:{}", kFdName)}}); !begun) {
         if (begun.error().kind() == ErrorKind::kPeer) held.saving = false;

@@ -30,20 +30,36 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kSigns{{
     {"MEMORY_FAILURE", "its memory failed"},
 }};
 
+std::string migration_status(const qmp::Json& event) {
+    const auto data = event.find("data");
+    if (data == event.end() || !data->is_object()) return {};
+    const auto status = data->find("status");
+    return status != data->end() && status->is_string() ? status->get<std::string>()
+                                                        : std::string();
+}
+
 }  // namespace
 
 void RunWatch::see(const qmp::Json& event) {
     const auto member = event.find("event");
     if (member == event.end() || !member->is_string()) return;
     const std::string& name = member->get_ref<const std::string&>();
-    if (name == "STOP" && until_stop_) {
-        begin();
+    if (name == "MIGRATION") {
+        const std::string status = migration_status(event);
+        migrating_ = status != "completed" && status != "failed" && status != "cancelled";
+    }
+    if (name == "STOP") {
+        stopped_by_migration_ = migrating_;
+        if (until_stop_) begin();
         return;
     }
     const auto* sign = std::find_if(kSigns.begin(), kSigns.end(),
                                     [&](const auto& known) { return known.first == name; });
     if (sign == kSigns.end()) return;
-    if (name == "RESUME") ran_ = true;
+    if (name == "RESUME") {
+        ran_ = true;
+        stopped_by_migration_ = false;
+    }
     if (name == "RESET") reset_ = true;
     if (name == "SHUTDOWN") shut_down_ = true;
     note(fmt::format("{} (QEMU's event {})", sign->second, name));

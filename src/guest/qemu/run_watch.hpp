@@ -25,6 +25,8 @@ class RunWatch {
     // Whether it ran, as far as events tell.
     bool ran() const { return ran_; }
     bool was_reset() const { return reset_; }
+    // Whether the last STOP was that of a migration, at its end: the guest ran until then.
+    bool stopped_by_migration() const { return stopped_by_migration_; }
     // Whether it was shut down at any time, begin() or not.
     bool shut_down() const { return shut_down_; }
 
@@ -34,6 +36,8 @@ class RunWatch {
     bool until_stop_ = false;
     bool ran_ = false;
     bool reset_ = false;
+    bool migrating_ = false;
+    bool stopped_by_migration_ = false;
     std::string sign_;
     bool shut_down_ = false;
 };
