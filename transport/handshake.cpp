@@ -415,22 +415,23 @@ Result<Done> decode_done(std::string_view body) {
 }
 
 std::string encode(const Failure& message) {
-    return dump({{"cancelled", message.cancelled},
+    Json json = {{"cancelled", message.cancelled},
                  {"reason", message.reason},
-                 {"guest-runs", message.guest_runs},
-                 {"outcome", message.outcome}});
+                 {"outcome", message.outcome}};
+    if (message.guest_runs) json["guest-runs"] = *message.guest_runs;
+    return dump(json);
 }
 
 Failure decode_failure(std::string_view body) {
-    // What is not said is taken for the worse: a guest that may run there is not run here.
-    Failure failure{false, "the peer gave no reason", true, {}};
+    // A guest that may run there is not run here.
+    Failure failure{false, "the peer gave no reason", std::nullopt, {}};
     const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
     if (!json.is_object()) return failure;
     const auto cancelled = json.find("cancelled");
     failure.cancelled =
         cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
     const auto runs = json.find("guest-runs");
-    failure.guest_runs = runs == json.end() || !runs->is_boolean() || runs->get<bool>();
+    if (runs != json.end() && runs->is_boolean()) failure.guest_runs = runs->get<bool>();
     std::string reason = text_or_empty(json, "reason", 1024);
     if (!reason.empty()) failure.reason = std::move(reason);
     failure.outcome = text_or_empty(json, "outcome", 32);

@@ -105,8 +105,9 @@ struct Done {
 struct Failure {
     bool cancelled = false;  // by the user, not by an error
     std::string reason;
-    // The receiver's word that it runs the guest, or never will: then the sender may take it back.
-    bool guest_runs = false;
+    // The receiver's word on the guest: that it runs there; or does not and never will, so that the
+    // sender may take it back; or, where there is none, that it cannot be known.
+    std::optional<bool> guest_runs = false;
     // How it ended there: a word of base/outcome.hpp, or one that this program does not know. Empty
     // from a program that sends none.
     std::string outcome{};

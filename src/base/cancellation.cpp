@@ -11,6 +11,15 @@ void Cancellation::fail(Error error) {
     stop_.request_stop();
 }
 
+void Cancellation::fail_unless_stopped(Error error) {
+    {
+        const std::scoped_lock lock(mutex_);
+        if (error_ || lost_) return;
+        error_ = std::move(error);
+    }
+    stop_.request_stop();
+}
+
 void Cancellation::fail_lost_connection(Error error) {
     std::function<void()> listener;
     {
@@ -21,6 +30,7 @@ void Cancellation::fail_lost_connection(Error error) {
     }
     if (listener) {
         listener();
+        stop_.request_stop();
     } else {
         confirm_lost();
     }
@@ -50,6 +60,11 @@ std::optional<Error> Cancellation::error() const {
     } catch (...) {
         return Error(error_->kind(), "out of memory");  // too short to need any
     }
+}
+
+bool Cancellation::reason_is_open() const {
+    const std::scoped_lock lock(mutex_);
+    return lost_ && !error_;
 }
 
 bool Cancellation::connection_lost() const {

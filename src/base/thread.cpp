@@ -135,7 +135,7 @@ Result<SessionThread> SessionThread::start(const std::string& name, ThreadTimes&
                            if (error.kind() == ErrorKind::kLostConnection) {
                                cancellation.fail_lost_connection(std::move(error));
                            } else {
-                               cancellation.fail(std::move(error));
+                               cancellation.fail_unless_stopped(std::move(error));
                            }
                        }));
         return SessionThread(std::move(thread));

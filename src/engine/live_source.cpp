@@ -1,6 +1,7 @@
 #include "engine/live_source.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "accel/zero_kernel.hpp"
 #include "base/catching.hpp"
@@ -28,13 +29,9 @@ Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& m
 LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                        std::unique_ptr<memory::DirtyTracker> tracker,
                        std::vector<memory::PageBitmap> dirty)
-    : guest_(guest),
-      memory_(memory),
-      tracker_(std::move(tracker)),
-      dirty_(std::move(dirty)),
-      ran_(guest.running()) {}
+    : guest_(guest), memory_(memory), tracker_(std::move(tracker)), dirty_(std::move(dirty)) {}
 
-LiveSource::~LiveSource() { give_back(); }
+LiveSource::~LiveSource() { static_cast<void>(give_back()); }
 
 Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
@@ -195,19 +192,22 @@ Status LiveSource::pause() {
     return check_unchanged();
 }
 
-void LiveSource::give_back() noexcept {
+Status LiveSource::give_back() noexcept {
+    if (std::exchange(ended_, true)) return {};
     const auto put_back = [](std::string_view what, const auto& work) {
-        const Status status = catching("the guest", work);
+        Status status = catching("the guest", work);
         if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
+        return status;
     };
-    put_back("stop tracking", [this]() -> Status {
+    // First: it does not stand still for what follows.
+    Status resumed =
+        handed_over_ ? Status() : put_back("resume", [this] { return guest_.resume(); });
+    static_cast<void>(put_back("stop tracking", [this]() -> Status {
         tracker_->stop();
         return {};
-    });
-    if (throttle_ != 0) put_back("unthrottle", [this] { return throttle(0); });
-    if (!handed_over_ && ran_ && !guest_.running()) {
-        put_back("resume", [this] { return guest_.resume(); });
-    }
+    }));
+    if (throttle_ != 0) static_cast<void>(put_back("unthrottle", [this] { return throttle(0); }));
+    return resumed;
 }
 
 }  // namespace migrate::engine

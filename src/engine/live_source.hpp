@@ -1,12 +1,13 @@
 // The sending side's running guest: what it dirtied, its throttle and its pause. Invariant: unless
-// hand_over() was called, the guest runs again, unthrottled and untracked, when this ends, if it
-// ran when this began.
+// hand_over() was called, the guest is unthrottled and untracked when this ends, and runs again if
+// pause() stopped it.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -76,6 +77,10 @@ class LiveSource {
     Status throttle(unsigned percent);
     // An Error, too, if the guest that is paused has other memory than was opened.
     Status pause();
+    // As the guest's own.
+    Status check_still() { return guest_.check_still(); }
+    std::string disturbance() const { return guest_.disturbance(); }
+    Status check_alive() { return guest_.check_alive(); }
     // Once the guest is paused, by one thread: this one's, or that of the guest's device.
     Result<std::string> save_state() { return guest_.save_state(); }
     // Any thread.
@@ -93,8 +98,9 @@ class LiveSource {
         guest_.take_back();
         handed_over_ = false;
     }
-    // As at the end of its life, now; what cannot be put back is logged. May be called again.
-    void give_back() noexcept;
+    // Does now what the destructor does: resumes, unthrottles, stops tracking. Once. What cannot be
+    // put back is logged, and the Error says what became of the guest.
+    Status give_back() noexcept;
 
   private:
     Status check_writers(memory::Writers writers);
@@ -115,7 +121,7 @@ class LiveSource {
     std::vector<std::pair<std::size_t, PageRange>> filled_;  // by check_read(), since the last look
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
-    bool ran_;
+    bool ended_ = false;  // given back, or kept for good
     bool handed_over_ = false;
     unsigned throttle_ = 0;
 };

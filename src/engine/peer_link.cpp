@@ -128,16 +128,12 @@ Status PeerLink::run() {
 // Until the session is over, one way or the other.
 Status PeerLink::follow() {
     while (!finished_.load(std::memory_order_acquire) && !cancellation_.stopped()) {
-        if (cancellation_.connection_lost()) {
-            await_reason();
-            return {};
-        }
         // State that takes its time to be loaded leaves the rest of it on the way; meanwhile this
         // side still says that it lives, and cannot tell whether the peer does.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
             room ? channel_->receive(until_heartbeat()) : std::optional<Frame>();
-        if (finished_.load(std::memory_order_acquire)) return {};
+        if (finished_.load(std::memory_order_acquire)) break;
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
             return std::move(frame).error();
@@ -160,6 +156,9 @@ Status PeerLink::follow() {
                               "the peer has been silent for {} ms (io-timeout)",
                               options_.io_timeout.count());
         }
+    }
+    if (cancellation_.reason_is_open() && !done_passed_.load(std::memory_order_acquire)) {
+        await_reason();
     }
     return {};
 }
@@ -209,7 +208,10 @@ Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
-        if (!failure.guest_runs) peer_disclaims_.store(true, std::memory_order_release);
+        {
+            const std::scoped_lock lock(mutex_);
+            peer_runs_guest_ = failure.guest_runs;
+        }
         cancellation_.fail(
             frame.type == FrameType::kRefuse
                 ? make_error(ErrorKind::kRefused, "the receiver refused: {}", failure.reason)
@@ -232,7 +234,7 @@ Status PeerLink::take(Frame frame) {
 // A data channel broke. Usually the peer has a reason, which is on its way.
 void PeerLink::await_reason() {
     const Clock::time_point deadline = Clock::now() + kReasonGrace;
-    while (Clock::now() < deadline && !cancellation_.stopped()) {
+    while (Clock::now() < deadline && cancellation_.reason_is_open()) {
         Result<std::optional<Frame>> frame =
             channel_->receive(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
         if (!frame) {
@@ -245,7 +247,8 @@ void PeerLink::await_reason() {
 }
 
 void PeerLink::say_goodbye(const Error& error) {
-    const bool runs = options_.guest_runs && options_.guest_runs();
+    const std::optional<bool> runs =
+        options_.guest_runs ? options_.guest_runs() : std::optional(false);
     const Status told = catching("main channel", [&] {
         const Outcome outcome = outcome_of(options_.settled ? options_.settled(error) : error);
         const std::string body = transport::encode(transport::Failure{
@@ -255,10 +258,15 @@ void PeerLink::say_goodbye(const Error& error) {
     if (told) return;
     // There was no memory for the reason, or no way to send it.
     const Status dying = catching("main channel", [&] {
-        return channel_->send_last(FrameType::kFailure, runs ? kPlainFailure : kPlainDisclaimer,
-                                   kGoodbyeLinger);
+        return channel_->send_last(
+            FrameType::kFailure, runs == false ? kPlainDisclaimer : kPlainFailure, kGoodbyeLinger);
     });
     if (!dying) log::debug("the peer could not be told of the failure");
+}
+
+std::optional<bool> PeerLink::peer_runs_guest() const {
+    const std::scoped_lock lock(mutex_);
+    return peer_runs_guest_;
 }
 
 Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
@@ -270,6 +278,7 @@ Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
         timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
     if (!came) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
+        if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(*types.begin()), timeout->count());

@@ -32,8 +32,8 @@ class PeerLink {
         std::string name;  // of the thread
         std::chrono::milliseconds io_timeout{};
         // Asked once when the peer is told of a failure: whether a guest that arrived runs here; if
-        // it answers no, it never will. Without it, no guest does.
-        std::function<bool()> guest_runs{};
+        // it answers no, it never will; nothing: it cannot be known. Without it, no guest does.
+        std::function<std::optional<bool>()> guest_runs{};
         // Gives that failure the kind that the peer is told; without it, it keeps its own.
         std::function<Error(Error)> settled{};
         // After this frame the peer owes no heartbeat.
@@ -73,8 +73,9 @@ class PeerLink {
     void stop_expecting_heartbeats() {
         expects_heartbeats_.store(false, std::memory_order_relaxed);
     }
-    // The peer failed and gave its word that it does not run the guest and never will.
-    bool peer_disclaims_guest() const { return peer_disclaims_.load(std::memory_order_acquire); }
+    // The peer failed and gave its word on the guest: that it runs it, or does not and never will.
+    // Nothing: it did not fail, or cannot know.
+    std::optional<bool> peer_runs_guest() const;
     // All is done: the peer may close the connection, and this side reads no more. Idempotent.
     void finish();
 
@@ -109,14 +110,14 @@ class PeerLink {
     std::atomic<bool> expects_heartbeats_{true};
     std::atomic<bool> done_passed_{
         false};  // after DONE, either way, a closed connection is no loss
-    std::atomic<bool> peer_disclaims_{false};
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable_any arrived_;
     std::condition_variable_any taken_;
     std::deque<transport::Frame> frames_;  // guarded by mutex_
     std::size_t state_frames_ = 0;         // of them; guarded by mutex_
+    std::optional<bool> peer_runs_guest_;  // guarded by mutex_
     // When the queue was last seen full; link thread only.
     Clock::time_point last_full_{};
     std::stop_callback<std::function<void()>> on_stop_;

@@ -148,7 +148,7 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
                                                {.name = "return_path",
                                                 .io_timeout = config_.io_timeout,
-                                                .guest_runs = [this] { return !abandon_guest(); },
+                                                .guest_runs = [this] { return settle_fate(); },
                                                 .last_of_peer = last},
                                                core_.times(), core_.cancellation()));
     link->agree(link_times_);

@@ -62,10 +62,16 @@ Status RecvSession::fail(Error reason) {
 }
 
 Status RecvSession::settle(Status result) {
-    if (!result) core_.cancellation().fail(std::move(result).error());
+    if (!result) core_.cancellation().fail_unless_stopped(result.error());
     stop_workers();
     if (link_) link_->finish();
+    if (!result) {
+        core_.cancellation().confirm_lost();
+        core_.cancellation().fail(result.error());
+    }
     Status status = core_.outcome();
+    // Whatever came first: this is what the user has to know.
+    if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
     if (guest_runs()) {
         // The guest is here whatever became of the connection afterwards.
         if (!status) log::warning("after the handover: {}", status.error().message());
@@ -256,21 +262,15 @@ Status RecvSession::take_over(transport::Done& done) {
     MIGRATE_TRY(link_->expect({FrameType::kHandover}, std::nullopt));
     link_->stop_expecting_heartbeats();
     // Whoever told the sender that this side has failed has also said that the guest will not run.
-    GuestFate undecided = GuestFate::kUndecided;
-    if (!fate_.compare_exchange_strong(undecided, GuestFate::kRuns)) {
-        return Error(ErrorKind::kCancelled, "cancelled");
+    {
+        const std::scoped_lock lock(mutex_);
+        GuestFate undecided = GuestFate::kUndecided;
+        if (!fate_.compare_exchange_strong(undecided, GuestFate::kResuming)) {
+            return Error(ErrorKind::kCancelled, "cancelled");
+        }
     }
     const Clock::time_point began = Clock::now();
-    // Not before: a sender that never lets the guest go keeps its devices, too.
-    const Status resuming = catching("the guest", [this] {
-        Status committed = commit_devices();
-        return committed ? guest_->resume() : committed;
-    });
-    if (!resuming) {
-        // It stands still, and may be taken back.
-        fate_.store(GuestFate::kAbandoned);
-        return resuming;
-    }
+    MIGRATE_TRY(resume_guest());
     const Clock::time_point resumed = Clock::now();
     static_cast<void>(catching("event RESUME", [this]() -> Status {
         core_.events().emit("RESUME", {});
@@ -284,11 +284,31 @@ Status RecvSession::take_over(transport::Done& done) {
     return {};
 }
 
-// From its return on the guest will never run here, unless it does already: then false.
-bool RecvSession::abandon_guest() {
-    GuestFate undecided = GuestFate::kUndecided;
-    return fate_.compare_exchange_strong(undecided, GuestFate::kAbandoned) ||
-           undecided == GuestFate::kAbandoned;
+// Decides its fate. Not before the handover: a sender that never lets the guest go keeps its
+// devices, too.
+Status RecvSession::resume_guest() {
+    Status resuming = catching("the guest", [this] {
+        Status committed = commit_devices();
+        return committed ? guest_->resume() : committed;
+    });
+    if (resuming) {
+        fate_.store(GuestFate::kRuns);
+    } else if (resuming.error().kind() == ErrorKind::kOwnerUnknown) {
+        fate_.store(GuestFate::kUnknown);
+    } else {
+        // It stands still, and may be taken back.
+        fate_.store(GuestFate::kAbandoned);
+    }
+    return resuming;
+}
+
+// Whether the guest runs here; if not, it never will from the return on. Nothing: not known.
+std::optional<bool> RecvSession::settle_fate() {
+    GuestFate fate = GuestFate::kUndecided;
+    if (fate_.compare_exchange_strong(fate, GuestFate::kAbandoned)) return false;
+    if (fate == GuestFate::kRuns) return true;
+    if (fate == GuestFate::kAbandoned) return false;
+    return std::nullopt;
 }
 
 Status RecvSession::compute_digests() {
@@ -326,6 +346,13 @@ transport::PageCounts RecvSession::received_pages() const {
 }
 
 void RecvSession::cancel(const std::string& reason) {
+    // Under the mutex: take_over() decides the guest's fate in one step.
+    const std::scoped_lock lock(mutex_);
+    const GuestFate fate = fate_.load();
+    if (fate != GuestFate::kUndecided && fate != GuestFate::kAbandoned) {
+        log::warning("{}: too late, the guest was handed over to this side", reason);
+        return;
+    }
     core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
 }
 
@@ -337,7 +364,17 @@ GuestOwner RecvSession::owner() const {
 // Called with mutex_ held.
 GuestOwner RecvSession::owner_locked() const {
     if (offer_.guest.empty()) return GuestOwner::kNone;
-    return guest_runs() ? GuestOwner::kDestination : GuestOwner::kSource;
+    switch (fate_.load()) {
+        case GuestFate::kRuns:
+            return GuestOwner::kDestination;
+        case GuestFate::kResuming:
+        case GuestFate::kUnknown:
+            return GuestOwner::kUnknown;
+        case GuestFate::kUndecided:
+        case GuestFate::kAbandoned:
+            break;
+    }
+    return GuestOwner::kSource;
 }
 
 Report RecvSession::report() const {

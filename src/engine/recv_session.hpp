@@ -98,7 +98,8 @@ class RecvSession {
     Status commit_devices();
     Status load_guest();
     Status take_over(transport::Done& done);
-    bool abandon_guest();
+    std::optional<bool> settle_fate();
+    Status resume_guest();
     bool guest_runs() const { return fate_.load() == GuestFate::kRuns; }
     Status compute_digests();
     Status compare_digests(const transport::Completion& completion);
@@ -122,9 +123,10 @@ class RecvSession {
     std::unique_ptr<guest::Guest> guest_;      // in the sink's memory
     DowntimeReport downtime_;
 
-    // Of a guest that arrives; decided once, by the thread that runs it or by the one that tells
-    // the sender of a failure.
-    enum class GuestFate { kUndecided, kRuns, kAbandoned };
+    // Of a guest that arrives. It leaves kUndecided once: to kResuming by the thread that runs it,
+    // which then says how that went, or to kAbandoned by the one that tells the sender of a
+    // failure. kUnknown: neither can be said.
+    enum class GuestFate { kUndecided, kResuming, kRuns, kAbandoned, kUnknown };
     std::atomic<GuestFate> fate_{GuestFate::kUndecided};
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;

@@ -39,6 +39,7 @@ Status SendSession::migrate_live() {
                        send_live_round(round, round == 1 ? plan_all() : plan_dirty()));
         MIGRATE_ASSIGN(RoundFigures figures, await_round_done(sent));
         MIGRATE_TRY(live_->collect());
+        MIGRATE_TRY(live_->check_alive());
         figures.collect_time = live_->collect_time();
         figures.dirty_pages = live_->dirty_pages();
         figures.elapsed = core_.active_time();
@@ -197,6 +198,8 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     }
     const Clock::time_point memory_done = overlaps ? devices_->memory_done() : Clock::now();
     downtime.last_round = between(last_round, memory_done);
+    // On the channels the guest's own state is saved meanwhile, by another thread.
+    if (channel_devices_ == nullptr) MIGRATE_TRY(live_->check_still());
     MIGRATE_TRY(send_devices_in_turn());
     downtime.devices = between(memory_done, overlaps ? last.sent : Clock::now());
 
@@ -263,15 +266,19 @@ Status SendSession::await_continue() {
     std::unique_lock lock(mutex_);
     const bool came = continued_.wait(lock, core_.token(), [this] { return may_switch_over_; });
     awaits_continue_ = false;
-    return came ? Status() : Status(cancelled());
+    lock.unlock();
+    return came ? live_->check_still() : Status(cancelled());
 }
 
 // The line that is crossed once: from the frame on, the guest is the receiver's.
 Result<transport::Done> SendSession::hand_over(const transport::Completion& completion) {
+    // The last moment at which a guest that somebody else let run can be kept here.
+    MIGRATE_TRY(live_->check_still());
     {
         const std::scoped_lock lock(mutex_);
         if (core_.stopped()) return cancelled();
         live_->hand_over();
+        owner_ = GuestOwner::kUnknown;
     }
     link_->stop_sending_heartbeats();
     MIGRATE_TRY(link_->send(FrameType::kHandover, "{}"));

@@ -54,7 +54,8 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                 "could compare");
         }
         session->guest_kind_ = guest->kind();
-        session->guest_state_ = "running";
+        session->guest_state_ = guest->running() ? "running" : "paused";
+        session->owner_ = GuestOwner::kSource;
         MIGRATE_ASSIGN(session->live_,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker));
         session->shared_.live = session->live_.get();
@@ -86,29 +87,71 @@ Status SendSession::fail(Error reason) {
 
 // Ends all threads, and gives the guest back if it is not the receiver's.
 Status SendSession::settle(Status result) {
-    if (!result) core_.cancellation().fail(std::move(result).error());
+    Cancellation& cancellation = core_.cancellation();
+    if (!result) cancellation.fail_unless_stopped(result.error());
     stop_timer();
     stop_workers();
+    const bool ours = live_ && !live_->handed_over();
+    // A guest that is surely ours does not stand still for the connection's end.
+    Status given_back = ours ? live_->give_back() : Status();
     if (link_) link_->finish();
+    if (!result) {
+        cancellation.confirm_lost();
+        cancellation.fail(std::move(result).error());
+    }
     Status status = core_.outcome();
     if (!live_) return status;
-    if (!status && live_->handed_over()) {
-        if (link_->peer_disclaims_guest()) {
-            const std::scoped_lock lock(mutex_);
-            live_->take_back();
-        } else {
-            status = std::move(status)
-                         .error()
-                         .with_context(
-                             "the guest was handed over, but the receiver did not confirm that it "
-                             "runs; it is kept paused here")
-                         .as(ErrorKind::kOwnerUnknown);
-        }
-    }
-    live_->give_back();
+    if (!ours && !status) status = settle_handed_over(std::move(status));
+    if (ours && !status) status = explain(std::move(status), std::move(given_back));
     const std::scoped_lock lock(mutex_);
     guest_state_ = status ? "postmigrate" : live_->guest_runs() ? "running" : "paused";
+    if (!status && status.error().kind() == ErrorKind::kOwnerUnknown) {
+        owner_ = GuestOwner::kUnknown;
+    }
     return status;
+}
+
+// Of a failure after the line was crossed.
+Status SendSession::settle_handed_over(Status status) {
+    const std::optional<bool> runs_there = link_->peer_runs_guest();
+    if (runs_there == false) {
+        {
+            const std::scoped_lock lock(mutex_);
+            live_->take_back();
+            owner_ = GuestOwner::kSource;
+        }
+        return explain(std::move(status), live_->give_back());
+    }
+    Status kept = live_->give_back();
+    if (!kept) log::error("{}", kept.error().message());
+    if (runs_there == true || owner() == GuestOwner::kDestination) {
+        const std::scoped_lock lock(mutex_);
+        owner_ = GuestOwner::kDestination;
+        return std::move(status).error().with_context(
+            "the guest was handed over and runs at the destination, but the receiver failed "
+            "afterwards; it is kept paused here");
+    }
+    return std::move(status)
+        .error()
+        .with_context(
+            "the guest was handed over, but the receiver did not confirm that it runs; it is kept "
+            "paused here: look at the destination, and let the guest run on one side only")
+        .as(ErrorKind::kOwnerUnknown);
+}
+
+// The migration's error, and what was found about the guest when it was given back.
+Status SendSession::explain(Status status, Status given_back) const {
+    Error error = std::move(status).error();
+    const std::string disturbance = live_->disturbance();
+    if (!disturbance.empty() && error.message().find(disturbance) == std::string::npos) {
+        error = Error(
+            error.kind() == ErrorKind::kCancelled ? ErrorKind::kCancelled : ErrorKind::kFailed,
+            fmt::format("{} ({})", disturbance, error.message()));
+    }
+    if (given_back || given_back.error().message() == error.message()) return error;
+    return Error(given_back.error().kind() == ErrorKind::kOwnerUnknown ? ErrorKind::kOwnerUnknown
+                                                                       : error.kind(),
+                 fmt::format("{}; {}", error.message(), given_back.error().message()));
 }
 
 Status SendSession::migrate() {
@@ -295,6 +338,10 @@ Status SendSession::make_completion(transport::Completion& completion) {
 
 Result<transport::Done> SendSession::await_done(const transport::Completion& completion) {
     MIGRATE_ASSIGN(const transport::Frame frame, link_->expect({FrameType::kDone}, std::nullopt));
+    {
+        const std::scoped_lock lock(mutex_);
+        if (live_) owner_ = GuestOwner::kDestination;
+    }
     MIGRATE_ASSIGN(transport::Done done, transport::decode_done(frame.body));
     if (done.pages != completion.pages) {
         return make_error(ErrorKind::kProtocol,
@@ -306,7 +353,6 @@ Result<transport::Done> SendSession::await_done(const transport::Completion& com
     }
     const std::scoped_lock lock(mutex_);
     digests_ = completion.digests;
-    confirmed_ = true;
     return done;
 }
 
@@ -338,11 +384,7 @@ GuestOwner SendSession::owner() const {
 }
 
 // Called with mutex_ held.
-GuestOwner SendSession::owner_locked() const {
-    if (!live_) return GuestOwner::kNone;
-    if (!live_->handed_over()) return GuestOwner::kSource;
-    return confirmed_ ? GuestOwner::kDestination : GuestOwner::kUnknown;
-}
+GuestOwner SendSession::owner_locked() const { return owner_; }
 
 Report SendSession::report() const {
     const std::scoped_lock lock(mutex_);

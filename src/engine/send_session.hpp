@@ -129,6 +129,8 @@ class SendSession {
     Result<transport::Done> await_done(const transport::Completion& completion);
     void stop_workers();
     Status settle(Status result);
+    Status settle_handed_over(Status status);
+    Status explain(Status status, Status given_back) const;
     transport::PageCounts sent_pages() const;
     std::uint64_t channel_bytes() const;
     void announce_pass(std::uint32_t round, std::uint64_t pages);
@@ -180,7 +182,7 @@ class SendSession {
     std::string guest_kind_;
     std::string guest_state_;
     unsigned cpu_throttle_ = 0;
-    bool confirmed_ = false;  // the receiver said that the guest is there
+    GuestOwner owner_ = GuestOwner::kNone;
     guest::Activity before_;  // when tracking began
     guest::Activity paused_;  // when it was paused
 

@@ -1,6 +1,6 @@
 // Who owns the vCPUs: the seam between a migration and the guest whose memory moves. The engine
 // knows nothing of a guest but this. Invariant: after pause() returned, no page changes until
-// resume().
+// resume(), unless somebody else lets the guest run, which check_still() tells.
 #pragma once
 
 #include <chrono>
@@ -49,10 +49,22 @@ class Guest {
     virtual bool running() const = 0;
     // Whether pause() stops it; if not, its memory is of no single moment.
     virtual bool can_stand_still() const { return true; }
-    // Returns when no vCPU runs. Idempotent.
+    // Returns when no vCPU runs. Idempotent. A guest that somebody else has paused meanwhile stays
+    // his: resume() lets it be, and it arrives paused. kOwnerUnknown if somebody else has handed it
+    // over.
     virtual Status pause() = 0;
-    // Idempotent. Lifts no throttle.
+    // Undoes pause(), if that stopped the guest and nobody else has changed its state since; else
+    // lets it be, which is no error. Idempotent. Lifts no throttle. kOwnerUnknown if somebody else
+    // has handed the guest over, or is doing so; and, of a guest that arrived, if it cannot be
+    // known whether it runs: after any other Error it does not, and never will.
     virtual Status resume() = 0;
+    // While paused: an Error if the guest may have run, been reset or been changed since pause() by
+    // somebody else, so that what was copied is worth nothing. Else success.
+    virtual Status check_still() { return {}; }
+    // What check_still() found, or would find by what is known so far; empty: nothing. Asks nobody.
+    virtual std::string disturbance() const { return {}; }
+    // While it runs: an Error if it has ended. Waits for nothing.
+    virtual Status check_alive() { return {}; }
     // Takes this share of each vCPU's time, 0 … 99 percent (QEMU's cpu-throttle-percentage); more
     // is an Error.
     virtual Status throttle(unsigned percent) = 0;

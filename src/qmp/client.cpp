@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <span>
 #include <string>
 
@@ -36,6 +37,12 @@ std::string shown(const Json& object, const char* key) {
 
 std::string brief(const Json& message) {
     return message.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
+}
+
+// An event's name; empty if it has none.
+std::string name_of(const Json& event) {
+    const Json& name = event["event"];
+    return name.is_string() ? name.get<std::string>() : std::string();
 }
 
 bool has_object(const Json& message, const char* key) {
@@ -92,10 +99,9 @@ class Client::Wait {
     std::stop_callback<Wake> on_stop_;
 };
 
-Result<std::unique_ptr<Client>> Client::connect(std::string_view address, milliseconds timeout,
-                                                const std::stop_token& stop) {
+Result<UniqueFd> Client::dial(std::string_view address, milliseconds timeout,
+                              const std::stop_token& stop) {
     MIGRATE_ASSIGN(const sockaddr_un endpoint, parse_unix_address(address));
-    const auto started = Clock::now();
     const std::string what = fmt::format("connect to {}", address);
     const std::string where = "cannot " + what;
     UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -114,9 +120,18 @@ Result<std::unique_ptr<Client>> Client::connect(std::string_view address, millis
         if (Status status = wait.ready(-1, 0, kConnectRetry); !status)
             return std::move(status).error().with_context(where);
     }
+    return socket;
+}
+
+Result<std::unique_ptr<Client>> Client::connect(std::string_view address, milliseconds timeout,
+                                                const std::stop_token& stop) {
+    const auto started = Clock::now();
+    MIGRATE_ASSIGN(UniqueFd socket, dial(address, timeout, stop));
     const auto used = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
     auto client = adopt(std::move(socket), std::max(timeout - used, milliseconds(0)), stop);
-    if (!client) return std::move(client).error().with_context(where);
+    if (!client) {
+        return std::move(client).error().with_context(fmt::format("cannot connect to {}", address));
+    }
     return client;
 }
 
@@ -202,10 +217,7 @@ Result<Json> Client::wait_event(std::string_view name, milliseconds timeout,
 }
 
 Result<Json> Client::find_event(std::string_view name, Wait& wait) {
-    const auto is_wanted = [name](const Json& event) {
-        const Json& event_name = event["event"];
-        return event_name.is_string() && event_name.get_ref<const std::string&>() == name;
-    };
+    const auto is_wanted = [name](const Json& event) { return name_of(event) == name; };
     const auto kept = std::find_if(events_.begin(), events_.end(), is_wanted);
     if (kept != events_.end()) {
         Json event = std::move(*kept);
@@ -238,10 +250,37 @@ pid_t Client::peer_pid() const {
     return ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
+Status Client::read_pending() {
+    // A peer that always has more to say is heard again at the next call.
+    for (std::size_t i = 0; i < kMaxKeptEvents; ++i) {
+        Wait wait(milliseconds(0), {});
+        Result<Json> message = receive(wait);
+        if (!message) {
+            if (message.error().kind() == ErrorKind::kTimeout) return {};
+            return std::move(message).error();
+        }
+        // What else comes is the answer to a command that was given up.
+        if (message->contains("event")) keep_event(*std::move(message));
+    }
+    return {};
+}
+
+void Client::note(const Json& message) const {
+    if (observer_ && message.contains("event")) observer_(message);
+}
+
 void Client::keep_event(Json event) {
     if (events_.size() == kMaxKeptEvents) {
-        log::debug("QMP: forgot an event nobody waited for: {}", brief(events_.front()));
-        events_.pop_front();
+        std::map<std::string, std::size_t> counts;
+        for (const Json& kept : events_) ++counts[name_of(kept)];
+        const auto most =
+            std::max_element(counts.begin(), counts.end(),
+                             [](const auto& a, const auto& b) { return a.second < b.second; });
+        const auto oldest = std::find_if(events_.begin(), events_.end(), [&](const Json& kept) {
+            return name_of(kept) == most->first;
+        });
+        log::debug("QMP: forgot an event nobody waited for: {}", brief(*oldest));
+        events_.erase(oldest);
     }
     events_.push_back(std::move(event));
 }
@@ -275,7 +314,10 @@ Result<Json> Client::receive(Wait& wait) {
     while (true) {
         if (auto message = stream_.next()) {
             if (!*message) return broken(std::move(*message).error());
-            if ((*message)->is_object()) return **std::move(message);
+            if ((*message)->is_object()) {
+                note(**message);
+                return **std::move(message);
+            }
             return broken(
                 make_error(ErrorKind::kProtocol, "this is no object: {}", brief(**message)));
         }

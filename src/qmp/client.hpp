@@ -1,6 +1,6 @@
 // A QMP client on a unix socket, to drive QEMU. Invariants: an answer is matched to its command by
-// id, so that one that came too late is never taken for the next one's; events that arrive
-// meanwhile are kept for wait_event().
+// id, so that one that came too late is never taken for the next one's; every event goes to the
+// observer as it arrives, and is kept for wait_event() while there is room.
 #pragma once
 
 #include <sys/types.h>
@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -36,7 +37,11 @@ class Client {
     static Result<std::unique_ptr<Client>> connect(std::string_view address,
                                                    std::chrono::milliseconds timeout,
                                                    const std::stop_token& stop);
-    // The same on a stream socket that is connected already.
+    // The first half of it: a connected socket, on which nothing was said yet. It is connected even
+    // while QEMU, which serves one client at a time, serves another.
+    static Result<UniqueFd> dial(std::string_view address, std::chrono::milliseconds timeout,
+                                 const std::stop_token& stop);
+    // The second half: reads the greeting and leaves capabilities negotiation.
     static Result<std::unique_ptr<Client>> adopt(UniqueFd socket, std::chrono::milliseconds timeout,
                                                  const std::stop_token& stop);
     Client(const Client&) = delete;
@@ -52,14 +57,21 @@ class Client {
     Result<Json> execute_with_fd(std::string_view command, const Json& arguments, int fd,
                                  std::chrono::milliseconds timeout, const std::stop_token& stop);
 
+    // Called with each event when it is read, in their order and before the answer that follows it;
+    // none is left out. It must not call the client.
+    void observe(std::function<void(const Json&)> observer) { observer_ = std::move(observer); }
+
     // The oldest event of that name which was not given out yet, whole: {"event", "data",
     // "timestamp"}. Those of other names are kept for later calls, kMaxKeptEvents at most; then the
-    // oldest go.
+    // oldest of the name that has most of them goes, so that no other name's is lost for it.
     Result<Json> wait_event(std::string_view name, std::chrono::milliseconds timeout,
                             const std::stop_token& stop);
 
     // Until the peer says something or is gone, which the next call will tell, or for `longest`.
     Status await_input(std::chrono::milliseconds longest, const std::stop_token& stop);
+
+    // Reads what has come already, without waiting.
+    Status read_pending();
 
     // Forgets the events of that name that have come and were not given out.
     void forget_events(std::string_view name);
@@ -79,6 +91,7 @@ class Client {
     Status send(std::string_view line, Wait& wait, int fd);
     Result<Json> receive(Wait& wait);
     Status receive_more(Wait& wait);
+    void note(const Json& message) const;
     Result<Json> result_of(Json answer);
     void keep_event(Json event);
     Error broken(Error error);
@@ -86,6 +99,7 @@ class Client {
     UniqueFd socket_;
     MessageStream stream_{kAnswerLimits};
     Json version_;
+    std::function<void(const Json&)> observer_;
     std::deque<Json> events_;
     std::uint64_t last_id_ = 0;
     std::optional<Error> broken_;

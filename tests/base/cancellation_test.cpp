@@ -72,9 +72,27 @@ TEST_CASE("the search for a reason begins at the first lost connection only") {
     cancellation.fail_lost_connection(Error(ErrorKind::kLostConnection, "channel 0"));
     cancellation.fail_lost_connection(Error(ErrorKind::kLostConnection, "channel 1"));
     CHECK(calls == 1);
-    CHECK_FALSE(cancellation.stopped());
+    // The session need not wait for the reason.
+    CHECK(cancellation.stopped());
+    CHECK(cancellation.reason_is_open());
+    CHECK_FALSE(cancellation.error());
     cancellation.confirm_lost();
+    CHECK_FALSE(cancellation.reason_is_open());
     CHECK(reason(cancellation) == "channel 0");
+}
+
+TEST_CASE("a thread that only noticed the stop does not hide the reason for a lost connection") {
+    Cancellation cancellation;
+    cancellation.on_lost_connection([] {});
+    cancellation.fail_lost_connection(Error(ErrorKind::kLostConnection, "channel 3 was closed"));
+    cancellation.fail_unless_stopped(Error(ErrorKind::kCancelled, "cancelled"));
+    CHECK(cancellation.reason_is_open());
+    cancellation.fail(Error(ErrorKind::kPeer, "the disk is full"));
+    CHECK(reason(cancellation) == "the disk is full");
+    Cancellation other;
+    other.fail_unless_stopped(Error("first"));
+    CHECK(other.stopped());
+    CHECK(reason(other) == "first");
 }
 
 TEST_CASE("confirming a loss that never was changes nothing") {

@@ -170,10 +170,14 @@ TEST_CASE("a failure here is told to the peer") {
 TEST_CASE("the peer's reason wins over the data channel it broke") {
     Linked both;
     both.cancellation.fail_lost_connection(Error(ErrorKind::kLostConnection, "channel 3 closed"));
-    must(both.peer->send(FrameType::kFailure, failure("disk full")));
+    // The session does not wait for the reason: a guest that stands still runs again first.
     const auto frame = both.expect({FrameType::kDone});
     REQUIRE_FALSE(frame);
-    CHECK(frame.error().message().find("disk full") != std::string::npos);
+    CHECK(frame.error().kind() == ErrorKind::kLostConnection);
+    must(both.peer->send(FrameType::kFailure, failure("disk full")));
+    both.link->finish();
+    REQUIRE(both.cancellation.error());
+    CHECK(both.cancellation.error()->message().find("disk full") != std::string::npos);
 }
 
 TEST_CASE("a broken data channel without a reason is the error itself") {
@@ -183,7 +187,22 @@ TEST_CASE("a broken data channel without a reason is the error itself") {
     const auto frame = both.expect({FrameType::kDone});
     REQUIRE_FALSE(frame);
     CHECK(frame.error().kind() == ErrorKind::kLostConnection);
-    CHECK(frame.error().message() == "channel 3 closed");
+    both.link->finish();
+    REQUIRE(both.cancellation.error());
+    CHECK(both.cancellation.error()->message() == "channel 3 closed");
+}
+
+TEST_CASE("the peer's word on the guest is true, false or missing") {
+    const auto word = [](std::optional<bool> said) {
+        Linked both;
+        must(both.peer->send(FrameType::kFailure,
+                             transport::encode(transport::Failure{false, "x", said})));
+        CHECK_FALSE(both.expect({FrameType::kDone}));
+        return both.link->peer_runs_guest();
+    };
+    CHECK(word(true) == true);
+    CHECK(word(false) == false);
+    CHECK(word(std::nullopt) == std::nullopt);
 }
 
 TEST_CASE("a peer that closes the main channel is lost; after DONE it may") {

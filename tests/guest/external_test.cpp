@@ -80,7 +80,7 @@ TEST_CASE("a process that was stopped goes on when the one that stopped it is ki
     const Sleeper sleeper;
     const pid_t doomed = ::fork();
     if (doomed == 0) {
-        auto guardian = Guardian::start(sleeper.pid(), {});
+        auto guardian = Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {});
         if (!guardian || !(*guardian)->entrust({.wake = true})) ::_exit(1);
         static_cast<void>((*guardian)->signal(SIGSTOP));
         ::kill(::getpid(), SIGKILL);
@@ -94,7 +94,8 @@ TEST_CASE("a process that was stopped goes on when the one that stopped it is ki
 TEST_CASE("what was entrusted is not done when all ends as it should") {
     const Sleeper sleeper;
     {
-        const auto guardian = must(Guardian::start(sleeper.pid(), {}));
+        const auto guardian =
+            must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
         must(guardian->entrust({.wake = true}));
         must(guardian->signal(SIGSTOP));
         CHECK(sleeper.becomes(true));
@@ -104,7 +105,7 @@ TEST_CASE("what was entrusted is not done when all ends as it should") {
 
 TEST_CASE("a throttle by turns stops and continues, and ends with the process running") {
     const Sleeper sleeper;
-    const auto guardian = must(Guardian::start(sleeper.pid(), {}));
+    const auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
     const auto throttle = Throttle::create(*guardian, sleeper.pid(), 1);
     CHECK_FALSE(throttle->set(100));
     if (!find_cpu_knob(sleeper.pid()).path.empty()) return;
@@ -158,7 +159,8 @@ TEST_CASE("a cgroup is a process's own only with all its threads and nobody else
         const CpuKnob knob = find_cpu_knob(sleeper.pid());
         CHECK(knob.path == root + "/cpu.cfs_quota_us");
         CHECK(knob.period_us == 50'000);
-        const auto guardian = must(Guardian::start(sleeper.pid(), {}));
+        const auto guardian =
+            must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
         const auto throttle = Throttle::create(*guardian, sleeper.pid(), 1);
         must(throttle->set(90));
         CHECK(read_file(knob.path) == "5000\n");

@@ -47,6 +47,14 @@ class CuttableRoute:
         except OSError:
             pass
 
+    def cut_data(self):
+        """All but the first connection, the main channel."""
+        for one in list(self.sockets)[2:]:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
     def cut(self):
         self.is_cut = True
         self.listener.close()

@@ -99,8 +99,9 @@ TEST_CASE("the other messages survive their encoding") {
     const Failure failure = decode_failure(encode(Failure{true, "the user"}));
     CHECK(failure.cancelled);
     CHECK(failure.reason == "the user");
-    CHECK_FALSE(failure.guest_runs);
-    CHECK(decode_failure(encode(Failure{false, "lost", true})).guest_runs);
+    CHECK(failure.guest_runs == false);
+    CHECK(decode_failure(encode(Failure{false, "lost", true})).guest_runs == true);
+    CHECK_FALSE(decode_failure(encode(Failure{false, "lost", std::nullopt})).guest_runs);
     CHECK(failure.outcome.empty());
     CHECK(decode_failure(encode(Failure{false, "full", false, "refused"})).outcome == "refused");
 }
@@ -392,15 +393,15 @@ TEST_CASE("a failure without a usable reason has one nevertheless") {
     CHECK(decode_failure("{\"cancelled\": true}").cancelled);
 }
 
-TEST_CASE("a failure that does not say so is taken for a guest that may run there") {
+TEST_CASE("a failure that does not say where the guest runs leaves that unknown") {
     for (const char* body :
          {"", "[]", "{}", "{\"reason\": \"x\"}", "{\"guest-runs\": 0}", "{\"guest-runs\": \"no\"}",
           "{\"guest-runs\": null}", "{\"guest-runs\": false"}) {
         INFO(body);
-        CHECK(decode_failure(body).guest_runs);
+        CHECK_FALSE(decode_failure(body).guest_runs.has_value());
     }
-    CHECK_FALSE(decode_failure("{\"guest-runs\": false}").guest_runs);
-    CHECK(decode_failure("{\"guest-runs\": true}").guest_runs);
+    CHECK(decode_failure("{\"guest-runs\": false}").guest_runs == false);
+    CHECK(decode_failure("{\"guest-runs\": true}").guest_runs == true);
 }
 
 TEST_CASE("session ids differ and print as hexadecimal") {

@@ -27,11 +27,17 @@ constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
 // The descriptors the child keeps beside standard error.
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
+constexpr int kLock = 5;
 constexpr unsigned kLongestWrite = 2;  // seconds, to standard error
 
 std::string encode(const Undo& undo) {
     qmp::Json json = {
         {"wake", undo.wake}, {"files", qmp::Json::array()}, {"commands", qmp::Json::array()}};
+    json["held"] = {{"stopped", undo.held.stopped},
+                    {"settings", undo.held.settings},
+                    {"saving", undo.held.saving},
+                    {"before", undo.held.before},
+                    {"saved", undo.held.saved}};
     for (const auto& [path, content] : undo.files) json["files"].push_back({path, content});
     for (const std::string& command : undo.commands) json["commands"].push_back(command);
     return json.dump();
@@ -43,6 +49,10 @@ Undo decode(const std::string& text) {
     const qmp::Json json = qmp::Json::parse(text, nullptr, false);
     if (!json.is_object()) return undo;
     undo.wake = json["wake"].get<bool>();
+    const qmp::Json& held = json["held"];
+    undo.held = {held["stopped"].get<bool>(), held["settings"].get<bool>(),
+                 held["saving"].get<bool>(), held["before"].get<std::string>(),
+                 held["saved"].get<std::string>()};
     for (const auto& file : json["files"]) {
         undo.files.emplace_back(file[0].get<std::string>(), file[1].get<std::string>());
     }
@@ -67,29 +77,48 @@ void say(const std::string& text) {
     output::to_stderr(text, Importance::kImportant);
 }
 
+std::string outcome_of(const Undo& undo, const Result<PutRight>& done) {
+    if (!done) return "the guest cannot be put right: " + done.error().message();
+    if (!done->continued) {
+        return "the guest cannot be put right: " + done->continued.error().message();
+    }
+    const GiveBackResult& guest = done->guest;
+    if (undo.held.stopped && guest.guest == GivenBack::kElsewhere) {
+        return fmt::format(
+            "another client of QEMU has handed it over, and it is left in the state '{}'",
+            guest.state);
+    }
+    if (undo.held.stopped && guest.guest == GivenBack::kLeft) {
+        return fmt::format("another client of QEMU changed its state, and it is left in that, '{}'",
+                           guest.state);
+    }
+    return done->commands ? "the guest was put right again"
+                          : "the guest was put right again, but not all of QEMU's settings: " +
+                                done->commands.error().message();
+}
+
 void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     for (const auto& [path, content] : undo.files) static_cast<void>(write_knob(path, content));
     if (undo.wake && has_process) send_signal(kProcess, SIGCONT);
-    if (undo.commands.empty()) return;
+    if (!undo.held.stopped && undo.commands.empty()) return;
     const auto guest_stays = [has_process](std::chrono::milliseconds time) {
         return has_process && !readable_within(kProcess, time);
     };
-    const Status done = run_undo_commands(qmp, undo.commands, guest_stays);
-    say(fmt::format("migrate: its process left a guest behind; {}\n",
-                    done ? "the guest was put right again"
-                         : "the guest cannot be put right: " + done.error().message()));
+    const auto done = put_qemu_right(qmp, undo.held, undo.commands, guest_stays);
+    say(fmt::format("migrate: its process left a guest behind; {}\n", outcome_of(undo, done)));
 }
 
 // The child: a fork of a process that may have threads, whose locks it does not touch.
 // Without memory it ends: an exception must not go on in the parent's functions.
-[[noreturn]] void guard(int socket, int process, const std::string& qmp, std::string message,
-                        std::string last) noexcept {
+[[noreturn]] void guard(int socket, const ProcessClaim& claim, const std::string& qmp,
+                        std::string message, std::string last) noexcept {
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
     static_cast<void>(::setsid());
-    // Nothing of the main process: its ports are free and its peers are told when it is killed.
-    keep_only(std::array{socket, process});
+    // Nothing of the main process but the claim: its ports are free and its peers are told when it
+    // is killed.
+    keep_only(std::array{socket, claim ? claim.process() : -1, claim ? claim.lock() : -1});
     const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     ::dup2(nowhere, STDIN_FILENO);
     ::dup2(nowhere, STDOUT_FILENO);
@@ -105,7 +134,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     }
     try {
         last.resize(last_bytes);
-        if (!last.empty()) put_right(decode(last), qmp, process >= 0);
+        if (!last.empty()) put_right(decode(last), qmp, static_cast<bool>(claim));
     } catch (...) {
         ::_exit(1);
     }
@@ -114,12 +143,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
 
 }  // namespace
 
-Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& qmp) {
-    UniqueFd process;
-    if (pid != 0) {
-        process.reset(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
-        if (!process) return Error::system(fmt::format("open process {}", pid), errno);
-    }
+Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std::string& qmp) {
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
         return Error::system("make a socket pair", errno);
@@ -131,10 +155,8 @@ Result<std::unique_ptr<Guardian>> Guardian::start(pid_t pid, const std::string& 
     std::string last(kMaxMessage, '\0');
     const pid_t child = ::fork();
     if (child < 0) return start_error("the process that guards the guest", errno);
-    if (child == 0) {
-        guard(theirs.get(), process.get(), qmp, std::move(message), std::move(last));
-    }
-    return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(process), child));
+    if (child == 0) guard(theirs.get(), claim, qmp, std::move(message), std::move(last));
+    return std::unique_ptr<Guardian>(new Guardian(std::move(ours), std::move(claim), child));
 }
 
 Guardian::~Guardian() {
@@ -156,14 +178,16 @@ Status Guardian::entrust(const Undo& undo) {
 }
 
 Status Guardian::signal(int number) const {
-    if (send_signal(process_.get(), number) == 0) return {};
+    if (send_signal(claim_.process(), number) == 0) return {};
     return Error::system("signal the guest's process", errno);
 }
 
 void Guardian::act() { socket_.reset(); }
 
-bool Guardian::alive() const {
-    return !process_ || !readable_within(process_.get(), std::chrono::milliseconds(0));
+bool Guardian::alive() const { return !ends_within(std::chrono::milliseconds(0)); }
+
+bool Guardian::ends_within(std::chrono::milliseconds time) const {
+    return claim_ && readable_within(claim_.process(), time);
 }
 
 Status write_knob(const std::string& path, const std::string& content) {

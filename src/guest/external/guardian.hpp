@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +13,8 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "guest/external/process_claim.hpp"
+#include "guest/qemu/give_back.hpp"
 
 namespace migrate::guest {
 
@@ -19,18 +22,20 @@ namespace migrate::guest {
 struct Undo {
     bool wake = false;                                         // SIGCONT to the guest's process
     std::vector<std::pair<std::string, std::string>> files{};  // path and content: a cgroup's knobs
+    // A guest of QEMU that we stopped: it runs again, if that is still ours to decide.
+    Held held{};
     // Commands in QMP's own words, one JSON object each; one that QEMU refuses is tried again for
-    // up to 10 s, and then left out. While QEMU cannot be reached at all, it is tried for as long
-    // as the guest's process is there.
+    // up to 10 s, and then left out. While QEMU cannot be reached at all, or another client
+    // migrates its guest, it is tried for as long as the guest's process is there.
     std::vector<std::string> commands{};
 };
 
 class Guardian {
   public:
-    // Watches over the process `pid` (0: none) and the QMP socket `qmp` ("unix:PATH"; empty: none).
-    // Forks: the new process has no other descriptor of ours, takes no terminal's signals, and ends
-    // with this object.
-    static Result<std::unique_ptr<Guardian>> start(pid_t pid, const std::string& qmp);
+    // Watches over a process that was claimed, whose claim it keeps, and the QMP socket `qmp`
+    // ("unix:PATH"; empty: none). Forks: the new process has no other descriptor of ours, takes no
+    // terminal's signals, and ends with this object.
+    static Result<std::unique_ptr<Guardian>> start(ProcessClaim claim, const std::string& qmp);
     ~Guardian();
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
@@ -43,15 +48,17 @@ class Guardian {
     // The signal, to the very process, even if its number was given to another one since. An Error
     // if it is gone.
     Status signal(int number) const;
-    // Whether the process that is watched over is there.
+    // Whether the process that is watched over is there; true where it is not known.
     bool alive() const;
+    // Waits for its end; false if it did not come.
+    bool ends_within(std::chrono::milliseconds time) const;
 
   private:
-    Guardian(UniqueFd socket, UniqueFd process, pid_t child)
-        : socket_(std::move(socket)), process_(std::move(process)), child_(child) {}
+    Guardian(UniqueFd socket, ProcessClaim claim, pid_t child)
+        : socket_(std::move(socket)), claim_(std::move(claim)), child_(child) {}
 
     UniqueFd socket_;
-    UniqueFd process_;  // a pidfd; empty for none
+    ProcessClaim claim_;
     pid_t child_;
 };
 

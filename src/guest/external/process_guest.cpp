@@ -27,6 +27,7 @@
 #include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
+#include "guest/external/process_claim.hpp"
 #include "guest/external/throttle.hpp"
 #include "memory/foreign_writers.hpp"
 #include "memory/shared_source.hpp"
@@ -39,6 +40,7 @@ namespace {
 constexpr std::string_view kState = "MPRC\1";
 constexpr std::chrono::milliseconds kStopPatience{5000};
 constexpr std::chrono::microseconds kLookAgain{200};
+constexpr timespec kSettle{0, 100'000};
 
 enum class PauseBy { kNothing, kSigstop, kFreezer };
 
@@ -127,6 +129,30 @@ bool all_stopped(pid_t pid) {
     return !failed;
 }
 
+// How long all threads have run, by schedstat (Documentation/scheduler/sched-stats.rst).
+std::uint64_t run_time_ns(pid_t pid) {
+    std::error_code failed;
+    std::uint64_t sum = 0;
+    for (const auto& thread :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
+        std::ifstream file(thread.path() / "schedstat");
+        std::uint64_t time = 0;
+        if (file >> time) sum += time;
+    }
+    return sum;
+}
+
+// A thread that has just stopped is still on its way off its CPU, and its time is not yet counted.
+std::uint64_t settled_run_time_ns(pid_t pid) {
+    std::uint64_t time = run_time_ns(pid);
+    for (int turn = 0; turn < 50; ++turn) {
+        static_cast<void>(::ppoll(nullptr, 0, &kSettle, nullptr));
+        const std::uint64_t now = run_time_ns(pid);
+        if (std::exchange(time, now) == now) break;
+    }
+    return time;
+}
+
 // Until done(), which is looked at whenever `told` has a POLLPRI. With -1, again and again: the
 // kernel tells only the parent of a process, or who traces it, that it stopped, and nobody that a
 // freezer of cgroup version 1 has frozen.
@@ -167,27 +193,45 @@ class ProcessGuest final : public Guest {
     bool running() const override { return running_; }
     bool can_stand_still() const override { return by_ != PauseBy::kNothing; }
 
+    // A process that somebody else has stopped stays his.
     Status pause() override {
         if (!running_) return {};
         MIGRATE_TRY(throttle_->hold());
-        if (by_ != PauseBy::kNothing) {
+        if (by_ == PauseBy::kNothing) return {};
+        if (stands_still()) {
+            log::info("the process was stopped by somebody else: it stays so");
+        } else {
+            held_ = true;
             MIGRATE_TRY(guardian_->entrust(undo_all()));
-            running_ = false;
         }
-        if (by_ == PauseBy::kSigstop) {
-            MIGRATE_TRY(guardian_->signal(SIGSTOP));
-            return await_standstill("the process did not stop", -1,
-                                    [this] { return all_stopped(pid_); });
-        }
-        return by_ == PauseBy::kFreezer ? freeze() : Status();
+        running_ = false;
+        if (held_) MIGRATE_TRY(by_ == PauseBy::kSigstop ? stop() : freeze());
+        run_time_ = settled_run_time_ns(pid_);
+        return {};
     }
 
     Status resume() override {
         if (running_) return {};
-        if (by_ == PauseBy::kSigstop) MIGRATE_TRY(guardian_->signal(SIGCONT));
-        if (by_ == PauseBy::kFreezer) MIGRATE_TRY(write_knob(freezer_.knob, freezer_.thaw));
-        running_ = true;
+        if (held_ && by_ == PauseBy::kSigstop) MIGRATE_TRY(guardian_->signal(SIGCONT));
+        if (held_ && by_ == PauseBy::kFreezer) {
+            MIGRATE_TRY(write_knob(freezer_.knob, freezer_.thaw));
+        }
+        running_ = held_ || !stands_still();
+        held_ = false;
         return throttle_->release();
+    }
+
+    // A thread that ran has used some time.
+    Status check_still() override {
+        if (running_ || by_ == PauseBy::kNothing) return {};
+        if (stands_still() && run_time_ns(pid_) == run_time_) return {};
+        return make_error(
+            "the process did not stand still while it was to be handed over: somebody else let it "
+            "run; what was copied is not one moment of it");
+    }
+
+    Status check_alive() override {
+        return guardian_->alive() ? Status() : make_error("process {} has ended", pid_);
     }
 
     Status throttle(unsigned percent) override {
@@ -220,10 +264,22 @@ class ProcessGuest final : public Guest {
                                 freezer_.tells ? state.get() : -1,
                                 [&] { return has_line(state.get(), freezer_.frozen); });
     }
+    Status stop() const {
+        MIGRATE_TRY(guardian_->signal(SIGSTOP));
+        return await_standstill("the process did not stop", -1,
+                                [this] { return all_stopped(pid_); });
+    }
+    bool stands_still() const {
+        if (by_ == PauseBy::kSigstop) return all_stopped(pid_);
+        const UniqueFd state(::open(freezer_.state.c_str(), O_RDONLY | O_CLOEXEC));
+        return state && has_line(state.get(), freezer_.frozen);
+    }
     Undo undo_all() const {
         Undo undo = throttle_->undo();
-        if (by_ == PauseBy::kSigstop) undo.wake = true;
-        if (by_ == PauseBy::kFreezer) undo.files.emplace_back(freezer_.knob, freezer_.thaw);
+        if (held_ && by_ == PauseBy::kSigstop) undo.wake = true;
+        if (held_ && by_ == PauseBy::kFreezer) {
+            undo.files.emplace_back(freezer_.knob, freezer_.thaw);
+        }
         return undo;
     }
 
@@ -233,6 +289,8 @@ class ProcessGuest final : public Guest {
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     std::atomic<bool> running_{true};
+    bool held_ = false;           // by us, since pause()
+    std::uint64_t run_time_ = 0;  // of all its threads, when it stood still
     bool given_away_ = false;
     Clock::time_point began_ = Clock::now();
 };
@@ -280,6 +338,8 @@ Status add_region(const ProcessSpec& spec, const std::string& path,
 }
 
 Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
+    MIGRATE_ASSIGN(ProcessClaim claim,
+                   ProcessClaim::take(spec.pid, fmt::format("process {}", spec.pid)));
     MIGRATE_ASSIGN(const auto mappings, memory::shared_file_mappings(spec.pid));
     std::vector<memory::SharedRegion> regions;
     memory::MemoryOwner owner{spec.pid, memory::process_name(spec.pid), std::nullopt, {}, {}};
@@ -306,7 +366,7 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
             "and not be in the copy",
             owner.description);
     }
-    MIGRATE_ASSIGN(auto guardian, Guardian::start(spec.pid, {}));
+    MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claim), {}));
     auto throttle =
         Throttle::create(*guardian, spec.pid, std::max(1U, std::thread::hardware_concurrency()));
     MIGRATE_ASSIGN(auto source,

@@ -53,17 +53,44 @@ bool is_wanted(std::string_view capability) {
 
 }  // namespace
 
-Result<std::unique_ptr<Monitor>> Monitor::connect(const std::string& path) {
-    const std::string address = "unix:" + path;
-    MIGRATE_ASSIGN(auto client, qmp::Client::connect(address, kQmpPatience, {}));
-    return std::unique_ptr<Monitor>(new Monitor(address, std::move(client)));
+Result<UniqueFd> Monitor::dial(const std::string& path) {
+    return qmp::Client::dial("unix:" + path, kQmpPatience, {});
+}
+
+Result<std::unique_ptr<Monitor>> Monitor::connect(const std::string& path, UniqueFd socket) {
+    auto client = qmp::Client::adopt(std::move(socket), kQmpPatience, {});
+    if (!client && client.error().kind() == ErrorKind::kTimeout) {
+        return make_error(ErrorKind::kTimeout,
+                          "QEMU does not answer on {}: it serves one client at a time on a socket; "
+                          "give it another -qmp socket, or end the client of this one",
+                          path);
+    }
+    if (!client) {
+        return std::move(client).error().with_context(fmt::format("cannot connect to {}", path));
+    }
+    return std::unique_ptr<Monitor>(new Monitor("unix:" + path, *std::move(client)));
+}
+
+Monitor::Monitor(std::string address, std::unique_ptr<qmp::Client> client)
+    : address_(std::move(address)),
+      peer_pid_(client->peer_pid()),
+      version_(client->version()),
+      client_(std::move(client)) {
+    client_->observe([this](const Json& event) { watch_.see(event); });
 }
 
 Status Monitor::reconnect() {
+    watch_.miss();
     // First, as QEMU serves one client at a time.
     client_.reset();
     MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, {}));
+    client_->observe([this](const Json& event) { watch_.see(event); });
     return {};
+}
+
+Status Monitor::read_events() {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return client->read_pending();
 }
 
 Result<qmp::Client*> Monitor::connected() {
@@ -102,14 +129,30 @@ Status Monitor::insist(const std::string& command) {
 }
 
 Result<std::string> Monitor::run_state() {
-    MIGRATE_ASSIGN(const Json answer, ask("query-status"));
-    return text_of(answer, "status");
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return query_run_state(*client);
 }
 
-Result<std::string> Monitor::migration_state() {
-    MIGRATE_ASSIGN(const Json answer, ask("query-migrate"));
-    const std::string status = text_of(answer, "status");
-    return status.empty() ? "none" : status;
+Result<QemuMigration> Monitor::migration() {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return query_migration(*client);
+}
+
+Result<GiveBackResult> Monitor::give_back(const Held& held, milliseconds patience) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return guest::give_back(*client, held, &watch_, patience);
+}
+
+Status Monitor::plan_fence() {
+    if (!fence_down_) {
+        MIGRATE_ASSIGN(qmp::Client* const client, connected());
+        MIGRATE_ASSIGN(fence_down_, fence_is_down(*client));
+    }
+    const std::string lower(kLowerFence);
+    if (*fence_down_ && std::find(undo_.begin(), undo_.end(), lower) == undo_.end()) {
+        undo_.insert(undo_.begin(), lower);
+    }
+    return {};
 }
 
 Result<std::string> Monitor::blocked_by() {
@@ -209,8 +252,15 @@ Status Monitor::plan_parameters() {
     return {};
 }
 
-Status Monitor::change_settings() {
-    for (const Change& change : changes_) MIGRATE_TRY(ask(change.command, change.arguments));
+Status Monitor::change_settings(bool& changed) {
+    for (const Change& change : changes_) {
+        const auto done = ask(change.command, change.arguments);
+        if (done) continue;
+        // QEMU refused the first: nothing was changed.
+        if (done.error().kind() == ErrorKind::kPeer && &change == &changes_.front())
+            changed = false;
+        return done.error();
+    }
     return {};
 }
 
@@ -248,25 +298,43 @@ Result<UniqueFd> Monitor::give_socket() {
     return ours;
 }
 
-Result<std::string> Monitor::save_state(std::size_t limit) {
+Result<std::string> Monitor::save_state(std::size_t limit, Held& held) {
     MIGRATE_ASSIGN(const UniqueFd socket, give_socket());
-    MIGRATE_TRY(ask("migrate", {{"uri", fmt::format("fd:{}", kFdName)}}));
+    // As late as possible, and for as short: a migration that another client begins under these
+    // settings carries no memory.
+    held.settings = true;
+    MIGRATE_TRY(change_settings(held.settings));
+    // A migration would stop a guest that another client let run.
+    MIGRATE_ASSIGN(const std::string now, run_state());
+    if (now != "paused") return make_error("the guest is '{}', and not paused", now);
+    held.saving = true;
+    if (auto begun = ask("migrate", {{"uri", fmt::format("fd:{}", kFdName)}}); !begun) {
+        if (begun.error().kind() == ErrorKind::kPeer) held.saving = false;
+        return std::move(begun).error();
+    }
+    MIGRATE_ASSIGN(std::string state, read_state(socket.get(), limit));
+    MIGRATE_TRY(await_migration());
+    put_back_or_warn();
+    held.settings = false;
+    MIGRATE_TRY(plan_fence());
+    return state;
+}
+
+Result<std::string> Monitor::read_state(int socket, std::size_t limit) {
     std::string state;
     while (true) {
-        MIGRATE_TRY(await_ready(socket.get(), POLLIN));
+        MIGRATE_TRY(await_ready(socket, POLLIN));
         const std::size_t used = state.size();
         state.resize(used + kReadBytes);
-        const ssize_t size = ::recv(socket.get(), state.data() + used, kReadBytes, 0);
+        const ssize_t size = ::recv(socket, state.data() + used, kReadBytes, 0);
         if (size < 0 && errno != EINTR) return Error::system("read QEMU's state", errno);
         state.resize(used + static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-        if (size == 0) break;
+        if (size == 0) return state;
         if (state.size() > limit) {
             return make_error("QEMU's state has more than {} bytes: is there guest memory in it?",
                               limit);
         }
     }
-    MIGRATE_TRY(await_migration());
-    return state;
 }
 
 Status Monitor::load_state(std::string_view state) {
@@ -286,28 +354,6 @@ Status Monitor::load_state(std::string_view state) {
     }
     // Not before QEMU has read it all: to its main loop an end of the stream is an error.
     return await_migration();
-}
-
-Status Monitor::end_migration() {
-    const auto is_over = [](const std::string& state) {
-        return state == "none" || state == "completed" || state == "failed" || state == "cancelled";
-    };
-    MIGRATE_ASSIGN(std::string state, migration_state());
-    if (is_over(state)) return {};
-    MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    client->forget_events("MIGRATION");
-    MIGRATE_TRY(ask("migrate_cancel"));
-    const auto until = std::chrono::steady_clock::now() + kQmpPatience;
-    while (true) {
-        MIGRATE_ASSIGN(state, migration_state());
-        if (is_over(state)) return {};
-        if (std::chrono::steady_clock::now() >= until) {
-            return make_error(ErrorKind::kTimeout, "QEMU's migration does not end: it is '{}'",
-                              state);
-        }
-        // Its change is an event where the capability `events` is on, as it was for our own.
-        static_cast<void>(client->wait_event("MIGRATION", milliseconds(100), {}));
-    }
 }
 
 // Until QEMU says that its migration has ended, well or not.

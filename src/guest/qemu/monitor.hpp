@@ -5,11 +5,14 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "guest/qemu/give_back.hpp"
+#include "guest/qemu/run_watch.hpp"
 #include "qmp/client.hpp"
 
 namespace migrate::guest {
@@ -30,8 +33,10 @@ struct MemoryBackend {
 // tries to make one first.
 class Monitor {
   public:
-    // `path` of the QMP socket.
-    static Result<std::unique_ptr<Monitor>> connect(const std::string& path);
+    // A connection to the QMP socket `path`, on which nothing was said yet: to learn whose it is.
+    static Result<UniqueFd> dial(const std::string& path);
+    // On such a connection.
+    static Result<std::unique_ptr<Monitor>> connect(const std::string& path, UniqueFd socket);
 
     const std::string& address() const { return address_; }
     // As of the first connection.
@@ -48,10 +53,20 @@ class Monitor {
     Status give_descriptor(std::string_view name, int fd);
     // As run_undo_command() does.
     Status insist(const std::string& command);
+    // Reads the events that have come, without waiting.
+    Status read_events();
+    // What the events say. Every event is seen as long as the connection lasts; reconnect() notes
+    // that some may have been missed.
+    RunWatch& watch() { return watch_; }
+    const RunWatch& watch() const { return watch_; }
     // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …
     Result<std::string> run_state();
-    // How its last or present migration fares: "none", "active", "completed", "failed", …
-    Result<std::string> migration_state();
+    // Its last or present migration.
+    Result<QemuMigration> migration();
+    // As give_back() does, with what the events say.
+    Result<GiveBackResult> give_back(const Held& held, std::chrono::milliseconds patience);
+    // Puts what give_back() sets while it works into undo(), where it stays.
+    Status plan_fence();
     Result<std::vector<MemoryBackend>> memory_backends();
     // Bytes of guest memory, plugged memory included.
     Result<std::uint64_t> memory_bytes();
@@ -65,9 +80,10 @@ class Monitor {
 
     // How QEMU is to be while its device state goes through a socket: x-ignore-shared, and nothing
     // else that would change the stream. plan_settings() finds out what is to be changed, which is
-    // in undo() from then on; change_settings() changes it.
+    // in undo() from then on; change_settings() changes it, and clears `changed` if QEMU refused
+    // before anything was changed. kPeer while a migration is in progress.
     Status plan_settings();
-    Status change_settings();
+    Status change_settings(bool& changed);
     // The commands that put its settings back as they were.
     const std::vector<std::string>& undo() const { return undo_; }
     // What is refused is left out; what did not reach QEMU stays in undo().
@@ -76,14 +92,12 @@ class Monitor {
     void put_back_or_warn();
 
     // QEMU's devices, and what memory of its own is not shared, as QEMU writes them; at most
-    // `limit` bytes. The guest is paused, and change_settings() was called.
-    Result<std::string> save_state(std::size_t limit);
+    // `limit` bytes. The guest is paused, and plan_settings() was called; the settings are those of
+    // before when it returns. `held` says what was done, should it fail.
+    Result<std::string> save_state(std::size_t limit, Held& held);
     // The way back, at a QEMU that waits for it. kLostConnection if it ended over it, as QEMU does
     // when it cannot load.
     Status load_state(std::string_view state);
-
-    // Cancels a migration that is under way and waits until it has ended; success if there is none.
-    Status end_migration();
 
     // After an Error that broke the connection: a new one, if QEMU is there.
     Status reconnect();
@@ -93,24 +107,23 @@ class Monitor {
         std::string_view command;
         qmp::Json arguments;
     };
-    Monitor(std::string address, std::unique_ptr<qmp::Client> client)
-        : address_(std::move(address)),
-          peer_pid_(client->peer_pid()),
-          version_(client->version()),
-          client_(std::move(client)) {}
+    Monitor(std::string address, std::unique_ptr<qmp::Client> client);
     Result<qmp::Client*> connected();
     std::uint64_t version_part(const char* part) const;
     Status plan_capabilities();
     Status plan_parameters();
     Result<UniqueFd> give_socket();
+    Result<std::string> read_state(int socket, std::size_t limit);
     Status await_migration();
 
     std::string address_;
     pid_t peer_pid_;
     qmp::Json version_;
+    RunWatch watch_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;
-    std::vector<std::string> undo_;  // in QMP's own words, as a guardian wants them
+    std::vector<std::string> undo_;   // in QMP's own words, as a guardian wants them
+    std::optional<bool> fence_down_;  // before anything of ours; empty: not known
 };
 
 }  // namespace migrate::guest

@@ -1,12 +1,14 @@
 #include "guest/qemu/qemu_guest.hpp"
 
+#include <thread>
 #include <utility>
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "guest/clock.hpp"
+#include "guest/qemu/claimed_monitor.hpp"
 #include "guest/qemu/qemu_devices.hpp"
-#include "guest/qemu/undo_commands.hpp"
+#include "guest/qemu/qemu_memory.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -15,7 +17,9 @@ constexpr std::string_view kStateMagic = "MQMU";
 constexpr char kStateVersion = 1;
 constexpr std::size_t kStateHeader = 6;  // magic, version, whether it ran
 
-constexpr std::string_view kCancel = R"({"execute":"migrate_cancel"})";
+// How long our own migration of the devices may take to end after its socket was closed.
+constexpr std::chrono::milliseconds kEndPatience{3'000};
+constexpr std::chrono::milliseconds kLookAgain{1};
 
 // QEMU leaves that state by running only.
 constexpr std::string_view kHowToRetry =
@@ -31,18 +35,44 @@ Status check_state(Monitor& monitor, std::string& state) {
     if (state != "running" && state != "paused") {
         return make_error("its guest is in the state '{}'; it must be running or paused", state);
     }
-    MIGRATE_ASSIGN(const std::string migration, monitor.migration_state());
-    if (migration != "none" && migration != "completed" && migration != "failed" &&
-        migration != "cancelled") {
-        return make_error("it is being migrated already (its migration is '{}')", migration);
+    MIGRATE_ASSIGN(const QemuMigration migration, monitor.migration());
+    if (migration.in_progress()) {
+        return make_error("it is being migrated already (its migration is '{}')", migration.status);
     }
     MIGRATE_ASSIGN(const std::string blocked, monitor.blocked_by());
     if (blocked.empty()) return {};
     return make_error("QEMU says that its guest cannot be migrated: {}", blocked);
 }
 
+// Why a guest that is to be paused for the last round is in no state for it.
+Error unfit(const std::string& state) {
+    if (state == "postmigrate" || state == "finish-migrate" || state == "colo") {
+        return make_error(ErrorKind::kOwnerUnknown,
+                          "another client of QEMU has migrated the guest meanwhile: it is left in "
+                          "QEMU's state '{}', and must not run here if it runs elsewhere",
+                          state);
+    }
+    if (state == "suspended") {
+        return make_error(
+            "the guest is suspended to memory (S3), and QEMU may not wake it up after a migration: "
+            "wake it (system_wakeup) and try again");
+    }
+    return make_error(
+        "the guest is in QEMU's state '{}': it must be running or paused to be moved; it is left "
+        "as "
+        "it is",
+        state);
+}
+
+Error migrated_by_another(const std::string& status) {
+    return make_error(
+        "another client of QEMU migrates the guest (query-migrate says '{}'): one at a time can",
+        status);
+}
+
 Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address) {
-    MIGRATE_ASSIGN(auto monitor, Monitor::connect(std::string(address.socket)));
+    MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
+    auto monitor = std::move(claimed.monitor);
     std::string state;
     MIGRATE_TRY(check_state(*monitor, state));
     MIGRATE_ASSIGN(QemuMemory found, find_qemu_memory(*monitor, address.pid, FileAccess::kRead));
@@ -50,7 +80,7 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
     log::info("QEMU {}, {}: {} with {} vCPUs", monitor->version(), found.owner.description, state,
               cpus);
-    MIGRATE_ASSIGN(auto guardian, Guardian::start(pid, monitor->address()));
+    MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
     auto throttle = Throttle::create(*guardian, pid, cpus);
     MIGRATE_ASSIGN(auto memory, memory::open_shared_source(uri, std::move(found.regions),
                                                            std::move(found.owner)));
@@ -76,29 +106,21 @@ QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian>
       guardian_(std::move(guardian)),
       throttle_(std::move(throttle)),
       memory_(std::move(memory)),
-      running_(running),
-      ran_(running) {}
+      running_(running) {}
 
 QemuGuest::~QemuGuest() {
-    const Status resumed = !given_away_ && ran_ ? resume() : Status();
+    if (!given_away_ && hold_ != Hold::kNobody) {
+        const Status resumed = resume();
+        if (!resumed) log::error("{}", resumed.error().message());
+    }
     throttle_.reset();
-    monitor_->put_back_or_warn();
-    if (!resumed) {
-        log::error("the guest is paused, and a process stays behind to have it run again: {}",
-                   resumed.error().message());
-        guardian_->act();
-    }
-    if (!given_away_ && !ran_ && was_saved_) {
-        log::warning("the guest stays paused, in QEMU's state 'postmigrate'; {}", kHowToRetry);
-    }
+    if (monitor_) monitor_->put_back_or_warn();
 }
 
 // What is done should this process die now.
-Status QemuGuest::entrust(bool resume) {
+Status QemuGuest::entrust() {
     Undo undo = throttle_->undo();
-    if (!monitor_->undo().empty() || resume) undo.commands.emplace_back(kCancel);
-    // The guest first: nobody waits for the settings.
-    if (resume) undo.commands.emplace_back(kContinue);
+    if (!given_away_) undo.held = held_;
     for (auto it = monitor_->undo().rbegin(); it != monitor_->undo().rend(); ++it) {
         undo.commands.push_back(*it);
     }
@@ -106,56 +128,164 @@ Status QemuGuest::entrust(bool resume) {
 }
 
 Status QemuGuest::pause() {
-    if (!running_) return {};
+    if (hold_ != Hold::kNobody) return {};
     MIGRATE_TRY(throttle_->hold());
-    // Before it is asked: an answer that gets lost may have been a pause.
+    MIGRATE_TRY(monitor_->plan_fence());
+    MIGRATE_ASSIGN(const QemuMigration migration, monitor_->migration());
+    // Before its state is asked for: from that answer on it has to stay in it.
+    monitor_->watch().begin();
+    MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
+    if (migration.in_progress()) return migrated_by_another(migration.status);
+    held_ = {.before = migration.description};
+    if (state == "running") return stop();
+    if (state != "paused") return unfit(state);
+    log::info("the guest was paused by another client of QEMU: it arrives paused");
+    hold_ = Hold::kAnother;
     running_ = false;
-    MIGRATE_TRY(entrust(ran_));
+    return check_state();
+}
+
+Status QemuGuest::stop() {
+    // Before it is asked: an answer that gets lost may have been a pause.
+    hold_ = Hold::kWe;
+    running_ = false;
+    held_.stopped = true;
+    MIGRATE_TRY(entrust());
+    monitor_->watch().begin_at_stop();
     MIGRATE_TRY(monitor_->ask("stop"));
     paused_at_ = Clock::now().time_since_epoch().count();
+    return check_state();
+}
+
+Status QemuGuest::check_still() {
+    if (hold_ == Hold::kNobody) return {};
+    MIGRATE_TRY(check_state());
+    return check_migration();
+}
+
+// The answer comes after the events of what happened before it was given.
+Status QemuGuest::check_state() {
+    MIGRATE_ASSIGN(std::string state, monitor_->run_state());
+    if (!disturbance().empty()) return Error(disturbance());
+    const std::string_view expected = held_.saving ? "postmigrate" : "paused";
+    const auto until = Clock::now() + kEndPatience;
+    // QEMU says that its migration is complete before it is.
+    while (held_.saving && state == "finish-migrate" && Clock::now() < until) {
+        std::this_thread::sleep_for(kLookAgain);
+        MIGRATE_ASSIGN(state, monitor_->run_state());
+    }
+    if (state == expected) return {};
+    return unfit(state).with_context("the guest did not stand still");
+}
+
+Status QemuGuest::check_migration() {
+    MIGRATE_ASSIGN(const QemuMigration migration, monitor_->migration());
+    if (migration.in_progress()) return migrated_by_another(migration.status);
+    if (held_.saving && held_.saved.empty()) {
+        held_.saved = migration.description;
+        return entrust();
+    }
+    if (migration.description == (held_.saving ? held_.saved : held_.before)) return {};
+    return make_error("another client of QEMU migrated the guest while it was paused");
+}
+
+std::string QemuGuest::disturbance() const {
+    if (!disturbance_.empty()) return disturbance_;
+    if (hold_ == Hold::kNobody || !monitor_ || monitor_->watch().sign().empty()) return {};
+    return fmt::format(
+        "the guest did not stand still while it was to be handed over: {}; what was copied is not "
+        "one moment of it, and it stays here",
+        monitor_->watch().sign());
+}
+
+Status QemuGuest::check_alive() {
+    MIGRATE_TRY(monitor_->read_events());
+    if (!monitor_->watch().shut_down()) return {};
     MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
-    if (state == "paused") return {};
-    // It ended, crashed or is being reset: there is no state to move.
-    return make_error("QEMU's guest is '{}' after it was stopped", state);
+    // A guest that restarts shuts down, too.
+    return state == "shutdown" ? Status(unfit(state)) : Status();
 }
 
 Status QemuGuest::resume() {
-    if (running_) return {};
-    Status woken = wake_up();
-    if (!woken) {
+    if (!monitor_ || given_away_) return {};
+    if (hold_ == Hold::kNobody) return check_is_here();
+    // Now: that our own `cont` lets it run is no disturbance.
+    static_cast<void>(monitor_->read_events());
+    disturbance_ = disturbance();
+    Result<GiveBackResult> given = monitor_->give_back(held_, kEndPatience);
+    if (!given) {
+        if (!guardian_->alive()) return make_error("QEMU is gone: {}", given.error().message());
         // The connection may be what is wrong.
-        if (!guardian_->alive()) return make_error("QEMU is gone: {}", woken.error().message());
-        MIGRATE_TRY(monitor_->reconnect());
-        MIGRATE_TRY(wake_up());
+        const Status connected = monitor_->reconnect();
+        given = connected ? monitor_->give_back(held_, kEndPatience)
+                          : Result<GiveBackResult>(connected.error());
     }
-    running_ = true;
-    was_saved_ = false;
-    paused_at_ = 0;
-    MIGRATE_TRY(entrust(false));
-    return throttle_->release();
+    if (!given) return leave_to_guardian(given.error());
+    if (given->guest == GivenBack::kMoving) {
+        return leave_to_guardian(migrated_by_another("active").as(ErrorKind::kOwnerUnknown));
+    }
+    return settle(*given);
 }
 
-Status QemuGuest::wake_up() {
-    // A migration of the devices that is under way would hold it; QEMU is told first, and the guest
-    // runs as soon as that is over.
-    MIGRATE_TRY(monitor_->end_migration());
-    MIGRATE_TRY(monitor_->insist(std::string(kContinue)));
+// A guest that was never stopped may have been handed over by another client.
+Status QemuGuest::check_is_here() {
+    const auto state = monitor_->run_state();
+    if (!state || *state != "postmigrate") return {};
+    const auto migration = monitor_->migration();
+    return migration && migration->status == "completed" ? Status(unfit(*state)) : Status();
+}
+
+Status QemuGuest::settle(const GiveBackResult& given) {
+    const bool late = hold_ == Hold::kAnother && held_.saving && given.state == "postmigrate";
+    const bool left = hold_ == Hold::kWe && given.guest == GivenBack::kLeft;
+    if (left) {
+        log::warning(
+            "the guest is left as it is, in QEMU's state '{}', which another client of QEMU "
+            "gave it",
+            given.state);
+    }
+    if (late) {
+        log::warning("the guest stays paused, in QEMU's state 'postmigrate'; {}", kHowToRetry);
+    }
+    hold_ = Hold::kNobody;
+    held_ = {};
+    running_ = given.guest == GivenBack::kRuns;
+    if (running_) paused_at_ = 0;
     monitor_->put_back_or_warn();
+    MIGRATE_TRY(entrust());
+    MIGRATE_TRY(throttle_->release());
+    if (given.guest == GivenBack::kElsewhere && !late) return unfit(given.state);
     return {};
 }
 
+Status QemuGuest::leave_to_guardian(const Error& why) {
+    static_cast<void>(entrust());
+    // QEMU serves one client at a time.
+    monitor_.reset();
+    guardian_->act();
+    if (!held_.stopped) return Error(why);
+    return make_error(why.kind(),
+                      "{}; the guest is paused, and a process stays behind to let it run again as "
+                      "soon as that can be done safely",
+                      why.message());
+}
+
 Status QemuGuest::throttle(unsigned percent) {
-    if (running_) MIGRATE_TRY(entrust(false));
+    if (hold_ == Hold::kNobody && monitor_) MIGRATE_TRY(entrust());
     return throttle_->set(percent);
 }
 
 Result<std::string> QemuGuest::save_state() {
     MIGRATE_TRY(monitor_->plan_settings());
-    MIGRATE_TRY(entrust(ran_));
-    MIGRATE_TRY(monitor_->change_settings());
-    was_saved_ = true;
-    MIGRATE_ASSIGN(const std::string stream, monitor_->save_state(kMaxStateBytes - kStateHeader));
-    return encode_qemu_state(ran_, stream);
+    // Before anything is done: whatever became of it, the guardian has to expect it.
+    Held done = held_;
+    held_.settings = held_.saving = true;
+    MIGRATE_TRY(entrust());
+    held_ = done;
+    MIGRATE_ASSIGN(const std::string stream,
+                   monitor_->save_state(kMaxStateBytes - kStateHeader, held_));
+    MIGRATE_TRY(entrust());
+    return encode_qemu_state(held_.stopped, stream);
 }
 
 Activity QemuGuest::activity() const {
@@ -171,20 +301,22 @@ Result<std::optional<std::string>> QemuGuest::outside_writer() {
 
 void QemuGuest::give_away() {
     given_away_ = true;
-    const Status told = entrust(false);
+    const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }
 
 void QemuGuest::take_back() {
     given_away_ = false;
-    const Status told = entrust(ran_);
+    const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }
 
 Status QemuGuest::quit() {
     given_away_ = true;
     MIGRATE_TRY(monitor_->ask("quit"));
-    return {};
+    // There is nothing left to put right.
+    monitor_.reset();
+    return guardian_->entrust({});
 }
 
 std::string encode_qemu_state(bool ran, const std::string& stream) {

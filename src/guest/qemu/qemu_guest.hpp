@@ -1,6 +1,6 @@
-// A guest of a running, unmodified QEMU on its way out. Invariant: unless it was given away it runs
-// again, with QEMU's settings as they were and no throttle, when this ends, whichever way this
-// process ends.
+// A guest of a running, unmodified QEMU on its way out. Invariant: a guest that our own `stop`
+// holds runs again, with QEMU's settings as they were and no throttle, when this ends, whichever
+// way this process ends; unless it was given away, or another client of QEMU has changed its state.
 #pragma once
 
 #include <chrono>
@@ -34,6 +34,9 @@ class QemuGuest final : public Guest {
     bool running() const override { return running_; }
     Status pause() override;
     Status resume() override;
+    Status check_still() override;
+    std::string disturbance() const override;
+    Status check_alive() override;
     Status throttle(unsigned percent) override;
     Result<std::string> save_state() override;
     Activity activity() const override;
@@ -45,17 +48,26 @@ class QemuGuest final : public Guest {
     Status quit() override;
 
   private:
-    Status entrust(bool resume);
-    Status wake_up();
+    // Who keeps the guest from running, since pause().
+    enum class Hold { kNobody, kWe, kAnother };
 
-    std::unique_ptr<Monitor> monitor_;
+    Status entrust();
+    Status stop();
+    Status settle(const GiveBackResult& given);
+    Status leave_to_guardian(const Error& why);
+    Status check_is_here();
+    Status check_state();
+    Status check_migration();
+
+    std::unique_ptr<Monitor> monitor_;  // null once all is left to the guardian
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     OpenedMemory memory_;
-    std::atomic<bool> running_;  // as far as it was our doing
-    bool ran_;                   // at first
+    std::atomic<bool> running_;  // as far as it is known
+    Hold hold_ = Hold::kNobody;
+    Held held_;
+    std::string disturbance_;  // as it was when the guest was given back
     bool given_away_ = false;
-    bool was_saved_ = false;  // its devices; QEMU is in "postmigrate" then until it ran again
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     // Since the clock's epoch; relaxed: one number.
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};

@@ -7,16 +7,18 @@
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "guest/external/guardian.hpp"
+#include "guest/qemu/claimed_monitor.hpp"
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
-#include "guest/qemu/undo_commands.hpp"
 #include "memory/shared_sink.hpp"
 
 namespace migrate::guest {
 namespace {
 
 constexpr std::string_view kQuit = R"({"execute":"quit"})";
+// How long a QEMU that closed its connection may take to end: it may write out a core.
+constexpr std::chrono::milliseconds kEndPatience{2'000};
 
 // A connection to the QEMU and who minds it, which the loader and the guest share.
 struct Incoming {
@@ -33,12 +35,14 @@ struct Incoming {
     OpenedMemory memory;
 };
 
+// Invariant: a guest that did not come to run here never will: its QEMU is ended, unless it cannot
+// be known whether it runs.
 class ArrivedGuest final : public Guest {
   public:
     ArrivedGuest(std::shared_ptr<Incoming> incoming, bool ran)
         : incoming_(std::move(incoming)), ran_(ran) {}
     ~ArrivedGuest() override {
-        if (went_on_) return;
+        if (settled_) return;
         log::warning("the guest did not come to run here; its QEMU is ended");
         const auto quit = incoming_->monitor->ask("quit");
         if (quit) return;
@@ -58,21 +62,26 @@ class ArrivedGuest final : public Guest {
 
     // From the first call on the guest is ours, and nobody else's, unless this is an Error.
     Status resume() override {
-        Undo undo;
-        if (ran_) undo.commands.emplace_back(kContinue);
-        MIGRATE_TRY(incoming_->guardian->entrust(undo));
-        Status started = ran_ ? run() : Status();
-        if (!started) {
-            // The sender has it run again: nobody else may.
-            static_cast<void>(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
-            return started;
-        }
-        running_ = ran_;
-        went_on_ = true;
-        const Status told = incoming_->guardian->entrust({});
-        // Then it is gone itself, and the guest runs.
+        Guardian& guardian = *incoming_->guardian;
+        MIGRATE_TRY(guardian.entrust({.held = {.stopped = ran_}}));
+        Status started = ran_ ? run() : stay();
+        settled_ = started || started.error().kind() == ErrorKind::kOwnerUnknown;
+        running_ = started && ran_;
+        // Another Error: the sender has it run again, and nobody else may.
+        const Status told =
+            guardian.entrust(settled_ ? Undo{} : Undo{.commands = {std::string(kQuit)}});
         if (!told) log::warning("{}", told.error().message());
-        return {};
+        return started;
+    }
+
+    Status check_still() override {
+        MIGRATE_ASSIGN(const std::string state, incoming_->monitor->run_state());
+        const std::string& sign = incoming_->monitor->watch().sign();
+        if (!sign.empty()) {
+            return make_error("the guest that arrived is not what was sent: {}", sign);
+        }
+        if (state == "paused") return {};
+        return make_error("QEMU's guest is '{}' after it was loaded, and not paused", state);
     }
 
     Status throttle(unsigned percent) override {
@@ -85,27 +94,73 @@ class ArrivedGuest final : public Guest {
     Status check() override { return {}; }
 
   private:
-    // An Error only if it is sure that it does not run.
+    // A guest that was paused at its source.
+    Status stay() {
+        const auto state = incoming_->monitor->run_state();
+        if (state) return {};
+        return outcome_without_answer(state.error());
+    }
+
     Status run() {
         Monitor& monitor = *incoming_->monitor;
+        // Whatever another client did with it so far, it did before it was the guest's turn.
+        Status fit = check_still();
+        if (!fit && monitor.watch().ran()) return settle_for_running(fit.error());
+        if (!fit) return fit;
         auto started = monitor.ask("cont");
         if (started) return {};
-        // The connection may be what is wrong, and a second `cont` does no harm.
-        if (started.error().kind() != ErrorKind::kPeer && incoming_->guardian->alive() &&
-            monitor.reconnect()) {
-            started = monitor.ask("cont");
-            if (started) return {};
-        }
-        if (!incoming_->guardian->alive() || started.error().kind() == ErrorKind::kPeer) {
-            return started.error();
-        }
-        log::warning("QEMU did not say whether its guest runs: {}", started.error().message());
+        // QEMU's own word.
+        if (started.error().kind() == ErrorKind::kPeer) return started.error();
+        return ask_again(std::move(started).error());
+    }
+
+    // The connection may be what is wrong, and a second `cont` does no harm.
+    Status ask_again(Error lost) {
+        Monitor& monitor = *incoming_->monitor;
+        const bool ran = monitor.watch().ran();
+        if (incoming_->guardian->ends_within(kEndPatience)) return ended(ran, lost);
+        if (!monitor.reconnect()) return outcome_without_answer(lost);
+        const auto state = monitor.run_state();
+        if (!state) return outcome_without_answer(state.error());
+        if (*state == "running") return {};
+        // Every other state but these is one that a guest comes to by running.
+        if (*state != "paused" && *state != "inmigrate") return settle_for_running(lost);
+        const auto again = monitor.ask("cont");
+        if (again) return {};
+        if (again.error().kind() == ErrorKind::kPeer) return again.error();
+        return outcome_without_answer(again.error());
+    }
+
+    // Another client of QEMU let it run, and it is the destination's by now.
+    Status settle_for_running(const Error& why) {
+        const auto state = incoming_->monitor->run_state();
+        if (!state) return outcome_without_answer(state.error());
+        log::warning("{}; it is in QEMU's state '{}'", why.message(), *state);
         return {};
     }
 
+    // A QEMU that has ended runs nothing; one that has not may run it.
+    Status outcome_without_answer(const Error& lost) {
+        if (incoming_->guardian->ends_within(kEndPatience)) {
+            return ended(incoming_->monitor->watch().ran(), lost);
+        }
+        return make_error(ErrorKind::kOwnerUnknown,
+                          "QEMU does not say whether the guest runs here ({}): look at it, and let "
+                          "the guest run on one side only",
+                          lost.message());
+    }
+
+    static Status ended(bool ran, const Error& lost) {
+        if (!ran) return make_error("QEMU ended before the guest ran in it: {}", lost.message());
+        return make_error(ErrorKind::kOwnerUnknown,
+                          "QEMU ended as soon as the guest ran in it: {}; it runs nowhere now, and "
+                          "what it wrote to its disks meanwhile is not known at its source",
+                          lost.message());
+    }
+
     std::shared_ptr<Incoming> incoming_;
-    bool ran_;  // at the sender
-    bool went_on_ = false;
+    bool ran_;              // at the sender
+    bool settled_ = false;  // it is here, or may be
     std::atomic<bool> running_{false};
 };
 
@@ -130,10 +185,9 @@ class QemuLoader final : public GuestLoader {
                 "QEMU did not load the guest's devices (its own messages say why; are both started "
                 "with the same machine and devices?)");
         }
-        MIGRATE_ASSIGN(const std::string now, monitor.run_state());
-        if (now != "paused") {
-            return make_error("QEMU is '{}' after it loaded the guest, and not paused", now);
-        }
+        // It stands still from here on; QEMU loads a guest as it was told to beforehand: paused.
+        monitor.watch().begin();
+        MIGRATE_TRY(guest->check_still());
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
         monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
@@ -149,12 +203,12 @@ Status check_waits(Monitor& monitor) {
         return make_error("it does not wait for a guest: it is '{}'; start it with -incoming defer",
                           state);
     }
-    MIGRATE_ASSIGN(const std::string migration, monitor.migration_state());
-    if (migration != "none") {
+    MIGRATE_ASSIGN(const QemuMigration migration, monitor.migration());
+    if (migration.status != "none") {
         return make_error(
             "it waits for a guest of its own way (its migration is '{}'); start it with -incoming "
             "defer",
-            migration);
+            migration.status);
     }
     // Its guest is not to run by itself once it is loaded, as it does without -S.
     MIGRATE_TRY(monitor.ask("stop"));
@@ -162,15 +216,17 @@ Status check_waits(Monitor& monitor) {
 }
 
 Result<Destination> open_destination_at(std::string_view uri, const QemuAddress& address) {
+    MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
     Incoming incoming;
-    MIGRATE_ASSIGN(incoming.monitor, Monitor::connect(std::string(address.socket)));
+    incoming.monitor = std::move(claimed.monitor);
     Monitor& monitor = *incoming.monitor;
     MIGRATE_TRY(check_waits(monitor));
     MIGRATE_ASSIGN(QemuMemory memory, find_qemu_memory(monitor, address.pid, FileAccess::kWrite));
-    MIGRATE_ASSIGN(incoming.guardian, Guardian::start(memory.owner.pid, monitor.address()));
+    MIGRATE_ASSIGN(incoming.guardian, Guardian::start(std::move(claimed.claim), monitor.address()));
     MIGRATE_TRY(monitor.plan_settings());
     MIGRATE_TRY(incoming.guardian->entrust({.commands = monitor.undo()}));
-    MIGRATE_TRY(monitor.change_settings());
+    bool changed = true;
+    MIGRATE_TRY(monitor.change_settings(changed));
     incoming.memory = std::move(memory.opened);
     log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
     return Destination{

@@ -1,6 +1,8 @@
 #include "guest/qemu/undo_commands.hpp"
 
 #include <chrono>
+#include <optional>
+#include <utility>
 
 #include "guest/clock.hpp"
 
@@ -12,17 +14,30 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPatience{10'000};
 constexpr milliseconds kRetry{10};
 constexpr milliseconds kReconnect{100};
+// Between two looks at a migration of another client, which may take hours.
+constexpr milliseconds kLookAgain{1000};
 
-// All of them, on one connection. kPeer if one was refused, and the others were carried out.
-Status run_all(const std::string& qmp_address, const std::vector<std::string>& commands) {
+// All of it, on one connection; nothing if another client migrates the guest.
+Result<std::optional<PutRight>> attempt(const std::string& qmp_address, const Held& held,
+                                        const std::vector<std::string>& commands) {
     MIGRATE_ASSIGN(const auto client, qmp::Client::connect(qmp_address, kPatience, {}));
-    Status first;
+    PutRight done;
+    if (held.stopped) {
+        const auto given = give_back(*client, held, nullptr, kPatience);
+        if (!given && given.error().kind() != ErrorKind::kPeer) return given.error();
+        if (given && given->guest == GivenBack::kMoving) return std::optional<PutRight>();
+        if (given) {
+            done.guest = *given;
+        } else {
+            done.continued = given.error();
+        }
+    }
     for (const std::string& command : commands) {
         Status status = run_undo_command(*client, command);
-        if (!status && status.error().kind() != ErrorKind::kPeer) return status;
-        if (!status && first) first = std::move(status);
+        if (!status && status.error().kind() != ErrorKind::kPeer) return std::move(status).error();
+        if (!status && done.commands) done.commands = std::move(status);
     }
-    return first;
+    return std::optional(std::move(done));
 }
 
 }  // namespace
@@ -39,16 +54,20 @@ Status run_undo_command(qmp::Client& client, const std::string& command) {
         }
         // QEMU tells nobody when the end of a migration is all over; what it does say comes before.
         MIGRATE_TRY(client.await_input(kRetry, {}));
+        MIGRATE_TRY(client.read_pending());
     }
 }
 
-Status run_undo_commands(const std::string& qmp_address, const std::vector<std::string>& commands,
-                         const std::function<bool(milliseconds)>& stays) {
+Result<PutRight> put_qemu_right(const std::string& qmp_address, const Held& held,
+                                const std::vector<std::string>& commands,
+                                const std::function<bool(milliseconds)>& stays) {
     while (true) {
-        Status status = run_all(qmp_address, commands);
-        if (status || status.error().kind() == ErrorKind::kPeer || !stays(kReconnect)) {
-            return status;
-        }
+        auto done = attempt(qmp_address, held, commands);
+        if (done && *done) return **std::move(done);
+        // QEMU's word is its last one: asked again, it says the same.
+        if (!done && done.error().kind() == ErrorKind::kPeer) return std::move(done).error();
+        if (stays(done ? kLookAgain : kReconnect)) continue;
+        return done ? Error("QEMU ended") : std::move(done).error();
     }
 }
 
