@@ -199,7 +199,7 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     const Clock::time_point memory_done = overlaps ? devices_->memory_done() : Clock::now();
     downtime.last_round = between(last_round, memory_done);
     // On the channels the guest's own state is saved meanwhile, by another thread.
-    if (channel_devices_ == nullptr) MIGRATE_TRY(live_->check_still());
+    if (shared_.devices == nullptr) MIGRATE_TRY(live_->check_still());
     MIGRATE_TRY(send_devices_in_turn());
     downtime.devices = between(memory_done, overlaps ? last.sent : Clock::now());
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/replacement_file.hpp"
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"
@@ -71,11 +72,11 @@ TEST_CASE("what is no regular file is refused by name and left alone") {
         const auto file = OutputFile::open("stats", path, "text");
         REQUIRE_FALSE(file);
         CHECK(file.error().kind() == ErrorKind::kUsage);
-        CHECK(has(file.error().message(), "the stats file " + path + " is not a regular file"));
+        CHECK(has(file.error().message(), "the stats file " + path));
         const Status removed = remove_old_file("port", path);
         REQUIRE_FALSE(removed);
         CHECK(removed.error().kind() == ErrorKind::kUsage);
-        CHECK_FALSE(write_file_at_once(path, "text"));
+        CHECK_FALSE(write_whole_file(path, "text"));
     }
     CHECK(read_file(folder / "victim") == "untouched");
     CHECK(folder.names().size() == 3);

@@ -140,8 +140,10 @@ TEST_CASE("the peer is told the outcome's word, which may depend on how far the 
         const auto peer = must(ControlChannel::create(std::move(far)));
         ThreadTimes times;
         Cancellation cancellation;
-        PeerLink link(must(ControlChannel::create(std::move(near))), kLong, "link", times,
-                      cancellation, {}, std::move(settled));
+        const auto link = must(
+            PeerLink::create(must(ControlChannel::create(std::move(near))),
+                             {.name = "link", .io_timeout = kLong, .settled = std::move(settled)},
+                             times, cancellation));
         cancellation.fail(error);
         const auto frame = must(peer->receive(kLong));
         REQUIRE(frame);

@@ -16,7 +16,6 @@ struct Core {
         events.listen([this](std::string_view event, const std::string& data) {
             emitted.push_back(std::string(event) + " " + data);
         });
-        core.set_status(MigrationStatus::kSetup);
     }
     Report report() const {
         Report report;
@@ -24,9 +23,16 @@ struct Core {
         return report;
     }
     // Ends with this error at the stage that the session is in.
-    void fail(ErrorKind kind) {
-        core.cancellation().fail(Error(kind, "why"));
-        core.conclude(core.outcome(), GuestOwner::kSource);
+    void fail(ErrorKind kind, Stage stage = Stage::kBeforePages) {
+        const auto migrate = [&]() -> Status {
+            core.enter(stage);
+            return Error(kind, "why");
+        };
+        const auto settle = [&](Status status) -> Status {
+            core.cancellation().fail(std::move(status).error());
+            return core.outcome();
+        };
+        CHECK_FALSE(core.run(migrate, settle, [] { return GuestOwner::kSource; }));
     }
 
     std::vector<std::string> emitted;
@@ -37,8 +43,7 @@ struct Core {
 TEST_CASE("a session that ends says how in its last event and in its report") {
     Core session;
     CHECK_FALSE(session.report().outcome);
-    session.core.enter(Stage::kPagesMove);
-    session.fail(ErrorKind::kNotConverged);
+    session.fail(ErrorKind::kNotConverged, Stage::kPagesMove);
     CHECK(session.emitted.back() ==
           R"(MIGRATION {"status":"failed","outcome":"not-converged","reason":"why",)"
           R"("guest-owner":"source"})");
@@ -61,15 +66,18 @@ TEST_CASE("the same error is a refusal before a page moves and a failure afterwa
     before.fail(ErrorKind::kProtocol);
     CHECK(before.report().outcome == Outcome::kRefused);
     Core moving;
-    moving.core.enter(Stage::kPagesMove);
-    moving.fail(ErrorKind::kProtocol);
+    moving.fail(ErrorKind::kProtocol, Stage::kPagesMove);
     CHECK(moving.report().outcome == Outcome::kFailed);
 }
 
 TEST_CASE("a session that succeeds says where its guest is") {
     Core session;
-    session.core.activate();
-    session.core.conclude(Status(), GuestOwner::kDestination);
+    const auto migrate = [&]() -> Status {
+        session.core.activate();
+        return {};
+    };
+    const auto settle = [](Status status) { return status; };
+    CHECK(session.core.run(migrate, settle, [] { return GuestOwner::kDestination; }));
     CHECK(session.emitted.back() == R"(MIGRATION {"status":"completed","outcome":"completed",)"
                                     R"("guest-owner":"destination"})");
     CHECK(session.report().outcome == Outcome::kCompleted);

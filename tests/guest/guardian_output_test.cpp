@@ -20,7 +20,7 @@ int run_guard_with(int err) {
     // It is waited for as a child of this one.
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     {
-        auto guardian = Guardian::start(0, "unix:/no/such/folder/qmp");
+        auto guardian = Guardian::start(ProcessClaim(), "unix:/no/such/folder/qmp");
         if (!guardian) return 1;
         if (!(*guardian)->entrust({.commands = {R"({"execute":"cont"})"}})) return 2;
         (*guardian)->act();
