@@ -140,7 +140,11 @@ void check_owner(const Journey& journey) {
     CHECK(is_final(journey.sender.status));
     CHECK(is_final(journey.receiver.status));
     if (journey.sender.guest) {
-        CHECK(journey.at_source != journey.at_destination);
+        CHECK_FALSE((journey.at_source && journey.at_destination));
+        // A receiver without memory may fail to say that it did not come to run the guest.
+        const bool unknown =
+            !journey.sent && journey.sent.error().kind() == ErrorKind::kOwnerUnknown;
+        if (!unknown) CHECK((journey.at_source || journey.at_destination));
         CHECK(bool(journey.received) == journey.at_destination);
         if (journey.sent) CHECK(journey.at_destination);
     }
