@@ -1,4 +1,4 @@
-# Every dependency comes from Debian 12; a missing one stops the configuration with its package's name.
+# Every dependency comes from Debian 12 or later; a missing one stops the configuration with its package's name.
 find_package(Threads REQUIRED)
 
 function(migrate_missing what package)
@@ -30,7 +30,7 @@ if(NOT UUID_INCLUDE_DIR)
     migrate_missing("uuid/uuid.h" uuid-dev)
 endif()
 
-find_package(Boost 1.74 QUIET COMPONENTS program_options)
+find_package(Boost 1.74 CONFIG QUIET COMPONENTS program_options)
 if(NOT Boost_FOUND)
     migrate_missing("Boost.Program_options 1.74" libboost-program-options-dev)
 endif()

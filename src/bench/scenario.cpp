@@ -103,7 +103,7 @@ Status read_options(const Json& json, std::string_view key, Side side, OptionLis
         MIGRATE_ASSIGN(std::string text, option_value(name, value));
         MIGRATE_ASSIGN(const std::size_t row, find_option_for(name, side));
         MIGRATE_TRY(parse_option(kOptions[row], text));
-        const auto same = [&name = name](const auto& option) { return option.first == name; };
+        const auto same = [&wanted = name](const auto& option) { return option.first == wanted; };
         const auto old = std::find_if(to.begin(), to.end(), same);
         if (old != to.end()) {
             old->second = std::move(text);
