@@ -415,9 +415,8 @@ Result<Done> decode_done(std::string_view body) {
 }
 
 std::string encode(const Failure& message) {
-    Json json = {{"cancelled", message.cancelled},
-                 {"reason", message.reason},
-                 {"outcome", message.outcome}};
+    Json json = {
+        {"cancelled", message.cancelled}, {"reason", message.reason}, {"outcome", message.outcome}};
     if (message.guest_runs) json["guest-runs"] = *message.guest_runs;
     return dump(json);
 }

@@ -74,8 +74,9 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "30s",
      .min = kShortestTimeoutMs,
      .max = kLongestTimeoutMs,
-     .help = "How long the peer may be silent before the migration fails. The two sides may differ; "
-             "heartbeats follow the smaller value."},
+     .help =
+         "How long the peer may be silent before the migration fails. The two sides may differ; "
+         "heartbeats follow the smaller value."},
 
     {.key = "source",
      .side = OptionSide::kSend,

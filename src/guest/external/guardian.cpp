@@ -24,7 +24,8 @@ namespace {
 
 // An undo with all its commands is a few kilobytes.
 constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
-// The descriptors the child keeps beside standard error; the claim's lock follows, and is only held.
+// The descriptors the child keeps beside standard error; the claim's lock follows, and is only
+// held.
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
 constexpr unsigned kLongestWrite = 2;  // seconds, to standard error

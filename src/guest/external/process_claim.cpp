@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "base/raw_syscall.hpp"
 #include "memory/foreign_writers.hpp"
 
 namespace migrate::guest {
@@ -72,8 +72,7 @@ Error taken(int locked, std::string_view what) {
 
 Result<ProcessClaim> ProcessClaim::take(pid_t pid, std::string_view what) {
     if (pid == 0) return ProcessClaim();
-    UniqueFd process(static_cast<int>(
-        ::syscall(SYS_pidfd_open, static_cast<long>(pid), static_cast<unsigned long>(0))));
+    UniqueFd process(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
     if (!process) return Error::system(fmt::format("open process {}", pid), errno);
     return lock(std::move(process), pid, what);
 }
