@@ -203,7 +203,9 @@ class Sizes {
         known_ = error == 0;
         if (!known_) return;
         each_line(buffer, [this](std::string_view line) {
-            const std::size_t colon = std::min(line.find(':'), line.size());
+            // GCC 12 takes find() here for one beyond the line.
+            const auto colon =
+                static_cast<std::size_t>(std::find(line.begin(), line.end(), ':') - line.begin());
             const std::string_view name = line.substr(0, colon);
             line.remove_prefix(std::min(line.find_first_of("0123456789"), line.size()));
             for (Field& field : fields_) {

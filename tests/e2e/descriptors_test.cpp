@@ -197,12 +197,14 @@ TEST_CASE("the process that guards a guest has no descriptor of the migration", 
     const std::vector<pid_t> children = children_of(sender.pid());
     REQUIRE(children.size() == 1);
     const auto open = descriptors_of(children[0]);
-    REQUIRE(open.size() == 5);
+    REQUIRE(open.size() == 6);
     CHECK(open.at(0) == "/dev/null");
     CHECK(open.at(1) == "/dev/null");
     CHECK_THAT(open.at(2), Contains("pipe:"));
     CHECK_THAT(open.at(3), Contains("socket:"));
     CHECK_THAT(open.at(4), Contains("pidfd"));
+    // What it holds the lock of the guest's process by: the pidfd, or its folder in /proc.
+    CHECK_THAT(open.at(5), Contains("pidfd") || Contains("/proc"));
     check_kept_from_children(children[0]);
     // Killed, the sender leaves no open connection behind: its peer is told at once, well before
     // its io-timeout.

@@ -125,7 +125,7 @@ TEST_CASE("a limit on threads or memory ends a migration with a reason and never
     LimitedProgram program;
     for (const bool at_sender : {true, false}) {
         // Fewer, and there is no `recv` that listens or no guest to send.
-        for (int threads = at_sender ? 1 : 2; threads <= 20; ++threads) {
+        for (int threads = at_sender ? 1 : 8; threads <= 20; ++threads) {
             try_limit(program, "--nproc=" + std::to_string(threads), at_sender);
         }
         for (const int megabytes : {110, 130, 150, 170, 200, 260, 400}) {
