@@ -66,7 +66,7 @@ RoundPlan SendSession::plan_dirty() const {
 
 Result<SendSession::LiveRound> SendSession::send_live_round(std::uint32_t round, RoundPlan plan) {
     say(fmt::format("in round {}", round));
-    LiveRound sent{.began = Clock::now()};
+    LiveRound sent{.figures = {}, .began = Clock::now(), .sent = {}};
     const std::uint64_t pages = plan.pages();
     const std::uint64_t bytes = channel_bytes();
     const std::uint64_t normal = sent_pages().normal;
