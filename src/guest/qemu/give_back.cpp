@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "guest/clock.hpp"
+#include "guest/qemu/answer_fields.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
 namespace migrate::guest {
@@ -19,19 +20,6 @@ constexpr const char* kFence = "pause-before-switchover";
 Result<Json> ask(qmp::Client& client, std::string_view command,
                  const Json& arguments = Json::object()) {
     return client.execute(command, arguments, kAnswer, {});
-}
-
-std::string text_of(const Json& object, const char* key) {
-    const auto member = object.find(key);
-    return object.is_object() && member != object.end() && member->is_string()
-               ? member->get<std::string>()
-               : std::string();
-}
-std::uint64_t number_of(const Json& object, const char* key) {
-    const auto member = object.find(key);
-    return object.is_object() && member != object.end() && member->is_number_unsigned()
-               ? member->get<std::uint64_t>()
-               : 0;
 }
 
 struct Look {
