@@ -18,7 +18,7 @@ Microseconds micros(double seconds) {
     return Microseconds(static_cast<std::int64_t>(std::min(seconds, kLongestSeconds) * 1e6));
 }
 
-double seconds(Microseconds time) { return static_cast<double>(time.count()) / 1e6; }
+double in_seconds(Microseconds time) { return static_cast<double>(time.count()) / 1e6; }
 
 // Not in integers: no number of pages wraps around to few bytes.
 double bytes_of(double pages) { return pages * static_cast<double>(kPageSize); }
@@ -26,19 +26,19 @@ double bytes_of(double pages) { return pages * static_cast<double>(kPageSize); }
 }  // namespace
 
 double RoundFigures::bytes_per_second() const {
-    return duration.count() > 0 ? static_cast<double>(bytes) / seconds(duration) : 0;
+    return duration.count() > 0 ? static_cast<double>(bytes) / in_seconds(duration) : 0;
 }
 
 double RoundFigures::dirty_pages_per_second() const {
     // The guest writes on while it is asked what it wrote.
     const Microseconds time = duration + collect_time;
-    return time.count() > 0 ? static_cast<double>(dirty_pages) / seconds(time) : 0;
+    return time.count() > 0 ? static_cast<double>(dirty_pages) / in_seconds(time) : 0;
 }
 
 Microseconds Expectation::needed_limit() const { return total() + (total() - round_trips) / 4; }
 
 double DowntimeModel::Sample::rate() const {
-    return moving.count() > 0 ? static_cast<double>(figures.bytes) / seconds(moving) : 0;
+    return moving.count() > 0 ? static_cast<double>(figures.bytes) / in_seconds(moving) : 0;
 }
 
 void DowntimeModel::add(const RoundFigures& figures, Microseconds round_trip) {
@@ -82,9 +82,9 @@ double DowntimeModel::transfer_seconds(double bytes) const {
     for (const Sample& recent : recent_) {
         const auto moved = static_cast<double>(recent.figures.bytes);
         const double scale = moved > 0 ? std::max(1.0, bytes / moved) : kLongestSeconds;
-        const double beyond = std::max(0.0, seconds(recent.moving) - moved / rate);
+        const double beyond = std::max(0.0, in_seconds(recent.moving) - moved / rate);
         overhead = std::min(overhead, beyond * scale);
-        if (moved > 0) bound = std::min(bound, seconds(recent.moving) * scale);
+        if (moved > 0) bound = std::min(bound, in_seconds(recent.moving) * scale);
     }
     return std::min(bytes / rate + overhead, bound);
 }
@@ -92,7 +92,7 @@ double DowntimeModel::transfer_seconds(double bytes) const {
 Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tunables,
                                   const FixedCosts& costs) const {
     Expectation expected{.pause = kPauseCost, .load = costs.load, .digest = costs.digest};
-    expected.round_trips = micros(costs.round_trips * seconds(costs.round_trip));
+    expected.round_trips = micros(costs.round_trips * in_seconds(costs.round_trip));
     // Compressed pages weigh less than they hold. Every dirty page may have content.
     double weight = 1;
     for (const Sample& recent : recent_) {
@@ -106,7 +106,7 @@ Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tun
     // What was written behind the back of a collect that takes long goes in the last round, too.
     const double late = recent_.empty() ? 0
                                         : recent_.back().figures.dirty_pages_per_second() *
-                                              seconds(expected.collect);
+                                              in_seconds(expected.collect);
     const double bytes = bytes_of(static_cast<double>(dirty_pages) + late) * weight;
     if (bytes <= 0) return expected;
     expected.transfer =
