@@ -160,7 +160,7 @@ class MemoryInUse(unittest.TestCase):
             done = subprocess.run([MIGRATE, "recv", "--listen", "127.0.0.1:0", "--sink",
                                    f"qemu:{destination.qmp_path},pid={third.pid}"],
                                   capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual(done.returncode, 3, done.stderr)
             self.assertIn("is not the QEMU that answers on", done.stderr)
         self.check_unharmed(third)
 
