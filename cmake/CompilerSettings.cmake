@@ -15,10 +15,7 @@ target_compile_options(migrate_plain_settings INTERFACE
     $<$<BOOL:${MIGRATE_WERROR}>:-Werror>
     # GCC 12 warns of correct code wherever it inlines "text" + std::string or assigns one character (GCC bugs
     # 105329 and 105651, mended in GCC 13).
-    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
-    # It also takes a string for uninitialised that MIGRATE_ASSIGN initialises from a Result's variant. GCC 13 and later,
-    # and clang, check the same code with this warning.
-    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-maybe-uninitialized>)
+    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>)
 add_library(migrate_settings INTERFACE)
 target_link_libraries(migrate_settings INTERFACE migrate_plain_settings)
 if(MIGRATE_SANITIZE)

@@ -172,7 +172,7 @@ TEST_CASE("a throttle that grows is not held up") {
 
 TEST_CASE("waits double up to their limit, and begin anew after other parameters") {
     RoundPacing pacing;
-    Decision decision{.obstacle = Obstacle::kRoundTrips, .next_round_helps = false};
+    Decision decision{.obstacle = Obstacle::kRoundTrips, .next_round_helps = false, .reason = {}};
     const RoundFigures quick{.pages = 10, .duration = Microseconds(10)};
     CHECK(pacing.wait_after(quick, decision) == RoundPacing::kFirstInterval);
     CHECK(pacing.wait_after(quick, decision) == 2 * RoundPacing::kFirstInterval);
@@ -188,7 +188,8 @@ TEST_CASE("waits double up to their limit, and begin anew after other parameters
 
 TEST_CASE("a look at memory that takes long is not taken again before it was worth it") {
     RoundPacing pacing;
-    const Decision decision{.obstacle = Obstacle::kCollect, .next_round_helps = false};
+    const Decision decision{
+        .obstacle = Obstacle::kCollect, .next_round_helps = false, .reason = {}};
     const RoundFigures slow{.pages = 10, .duration = milliseconds(1), .collect_time = seconds(2)};
     CHECK(pacing.wait_after(slow, decision) >= seconds(2));
     // The first round's time is no measure of the next one's.

@@ -201,9 +201,10 @@ std::string QemuGuest::disturbance() const {
 Status QemuGuest::check_alive() {
     MIGRATE_TRY(monitor_->read_events());
     if (!monitor_->watch().shut_down()) return {};
-    MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
+    const Result<std::string> state = monitor_->run_state();
+    if (!state) return state.error();
     // A guest that restarts shuts down, too.
-    return state == "shutdown" ? Status(unfit(state)) : Status();
+    return *state == "shutdown" ? Status(unfit(*state)) : Status();
 }
 
 Status QemuGuest::resume() {
