@@ -237,9 +237,9 @@ TEST_CASE("text for people leaves standard output to the JSON line") {
         const Console console = output.console(format);
         console.say("words\n");
         console.last_line("{}");
-        const bool json = format == OutputFormat::kJson;
-        CHECK(output.out() == (json ? "{}\n" : "words\n"));
-        CHECK(output.err() == (json ? "words\n" : ""));
+        const bool is_json = format == OutputFormat::kJson;
+        CHECK(output.out() == (is_json ? "{}\n" : "words\n"));
+        CHECK(output.err() == (is_json ? "words\n" : ""));
     }
 }
 

@@ -165,7 +165,7 @@ TEST_CASE("no descriptor above 2 goes to a program that either side starts", "[d
     const UniqueFd inherited(::open("/dev/null", O_RDWR | O_CLOEXEC));
     Receiver receiver({"--sink", "null:", "--qmp", "unix:" + (folder / "qmp"), "--events",
                        folder / "recv.events"},
-                      {.descriptors = {{inherited.get(), 9}}});
+                      Surroundings{.descriptors = {{inherited.get(), 9}}});
     Process sender(send_arguments(receiver, "workload:64M,rate=1,warm-up=0",
                                   {"--max-bandwidth", "1M", "--events", folder / "send.events"}),
                    {.descriptors = {{inherited.get(), 9}}});
@@ -264,7 +264,7 @@ TEST_CASE("devices' streams go from a descriptor to a descriptor", "[descriptors
     const UniqueFd to(::open((folder / "copy").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     const std::string device = fmt::format("fd:net={}", number);
     Receiver receiver({"--sink", "null:", "--devices", device},
-                      {.descriptors = {{to.get(), number}}});
+                      Surroundings{.descriptors = {{to.get(), number}}});
     Process sender(send_arguments(receiver, "anon:1M", {"--devices", device}),
                    {.descriptors = {{from.get(), number}}});
     CHECK(sender.wait() == 0);
