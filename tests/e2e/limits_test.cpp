@@ -99,7 +99,7 @@ void try_limit(LimitedProgram& program, const std::string& limit, bool at_sender
         if (at_sender) {
             receiver.emplace(sink);
         } else {
-            receiver.emplace(program.under(limit), sink);
+            receiver.emplace(Receiver::Under{program.under(limit)}, sink);
         }
         std::vector<std::string> words = send_arguments(*receiver, work.source, work.options);
         std::optional<Process> sender;

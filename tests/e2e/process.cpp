@@ -229,8 +229,9 @@ Receiver::Receiver(std::vector<std::string> arguments, const Surroundings& surro
     find_port();
 }
 
-Receiver::Receiver(const std::vector<std::string>& under, std::vector<std::string> arguments)
-    : process_(under.front(), words_after(under, recv_arguments(std::move(arguments)))) {
+Receiver::Receiver(const Under& under, std::vector<std::string> arguments)
+    : process_(under.words.front(),
+               words_after(under.words, recv_arguments(std::move(arguments)))) {
     find_port();
 }
 

@@ -80,8 +80,11 @@ class Process {
 class Receiver {
   public:
     explicit Receiver(std::vector<std::string> arguments, const Surroundings& surroundings = {});
-    // `under` is a program and its arguments that the receiver is a command of.
-    Receiver(const std::vector<std::string>& under, std::vector<std::string> arguments);
+    // A program and its arguments that the receiver is a command of: "prlimit --as=…".
+    struct Under {
+        std::vector<std::string> words;
+    };
+    Receiver(const Under& under, std::vector<std::string> arguments);
 
     Process& process() { return process_; }
     Process* operator->() { return &process_; }
