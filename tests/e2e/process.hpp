@@ -22,7 +22,7 @@ inline constexpr std::chrono::seconds kDeadline{60};
 
 // What a process is started with, where it matters.
 struct Surroundings {
-    std::vector<int> closed{};                       // of 0 to 2
+    std::vector<int> closed{};                       // closed in the child
     int out = -1;                                    // its standard output; -1: collected
     int err = -1;                                    // its standard error; -1: collected
     std::vector<std::pair<int, int>> descriptors{};  // ours, and its number there
