@@ -36,8 +36,8 @@ struct CommandLine {
 // `args` are those behind the program's name. Reads the file of --config.
 Result<CommandLine> parse_command_line(std::span<const char* const> args);
 
-// Of a command line that is wrong, what can be read of its settings all the same, so that the error
-// can be reported the way it asks for. Nothing if it is none of `send` and `recv`.
+// Reads as many settings as possible from a command line that is wrong, so that the error can be
+// reported in the format it asks for. Nothing if the command is neither `send` nor `recv`.
 std::optional<Settings> readable_settings(std::span<const char* const> args);
 
 }  // namespace migrate::cli

@@ -25,7 +25,7 @@ class Console {
     explicit Console(OutputFormat format);
     Console(OutputFormat format, Writers writers) : format_(format), writers_(writers) {}
 
-    // What the command says for people, in whole lines.
+    // Prints text for people, in whole lines.
     void say(std::string_view lines) const;
     // "migrate: MESSAGE" on standard error.
     void warn(std::string_view message) const;

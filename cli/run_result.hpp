@@ -1,5 +1,5 @@
-// What a run of `send` or `recv` leaves behind, whichever way it ends: statistics, messages, one
-// line of JSON and an exit code. Invariant: all of them name the same outcome, which is the
+// The results of a run of `send` or `recv`, however it ends: statistics, messages, one line of JSON
+// and an exit code. Invariant: all of them name the same outcome, which is the
 // migration's: that a file could not be written afterwards is reported and changes nothing.
 #pragma once
 

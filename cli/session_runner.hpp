@@ -77,7 +77,7 @@ class Runner {
         Status result;
         Cancellation unused;
         const auto work = [&]() -> Status {
-            // Whatever becomes of it: nobody else says that it has ended.
+            // The end is signalled below in every case: nobody else does.
             result = catching(thread_name, [this] { return session_.run(); });
             const std::uint64_t one = 1;
             [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);

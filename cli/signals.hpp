@@ -21,9 +21,9 @@ namespace migrate::cli {
 // started so.
 class Signals {
   public:
-    // What a second signal does before the first was taken. It counts as a second one only 50 ms
-    // after the first, because timeout(1) sends its signal twice, and never if it is a SIGHUP,
-    // which follows a terminal's hang-up and systemd's SIGTERM.
+    // The effect of a second signal before the first was taken. A signal counts as a second one
+    // only 50 ms after the first, because timeout(1) sends its signal twice. A SIGHUP never does,
+    // because it follows a terminal's hang-up and systemd's SIGTERM.
     enum class Second { kLeaves, kIsIgnored };
 
     // Before any other thread: all threads block these signals from here on, which stays so when

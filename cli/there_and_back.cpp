@@ -77,7 +77,7 @@ class Traveller {
         return {};
     }
 
-    // What the journey leaves to be done: a guest that is here goes on for a while, and is checked.
+    // Lets a guest that is here go on for a while after the journey, and checks it.
     void leave_guest() {
         guest::Guest* guest = home.guest();
         if (guest == nullptr || !guest->running()) return;
