@@ -1,7 +1,6 @@
 #include <memory>
 #include <thread>
 
-#include "base/log.hpp"
 #include "catch.hpp"
 #include "e2e/raw_peer.hpp"
 #include "e2e/test_image.hpp"
@@ -92,7 +91,6 @@ bool run_cut_off(const std::string& copy, const ShortSession& session, std::size
 }  // namespace
 
 TEST_CASE("a stream that breaks off at any byte is never taken for complete", "[hostile]") {
-    log::set_level(log::Level::kError);
     const auto method = GENERATE(transport::Compression::kNone, transport::Compression::kLz4,
                                  transport::Compression::kZstd);
     INFO(transport::name_of(method));
@@ -111,11 +109,9 @@ TEST_CASE("a stream that breaks off at any byte is never taken for complete", "[
     }
     CHECK(run_cut_off(copy, session, session.main.size(), session.data.size()));
     CHECK(folder.names() == std::vector<std::string>{"copy.mem"});
-    log::set_level(log::Level::kInfo);
 }
 
 TEST_CASE("a handshake that breaks off at any byte costs the receiver nothing", "[hostile]") {
-    log::set_level(log::Level::kError);
     const TemporaryFolder folder(scratch_parent());
     const ShortSession session = short_session(transport::Compression::kNone);
     const std::string offer =
@@ -137,7 +133,6 @@ TEST_CASE("a handshake that breaks off at any byte costs the receiver nothing", 
     CHECK(sender.main().await_frame(FrameType::kDone));
     sender.close();
     CHECK(receiver.join());
-    log::set_level(log::Level::kInfo);
 }
 
 }  // namespace migrate::e2e

@@ -226,7 +226,7 @@ int Process::wait(milliseconds deadline) {
 
 Receiver::Receiver(std::vector<std::string> arguments, const Surroundings& surroundings)
     : process_(recv_arguments(std::move(arguments)), surroundings) {
-    find_port();
+    if (!find_port()) FAIL("recv does not listen; it said:\n" << process_.both());
 }
 
 Receiver::Receiver(const Under& under, std::vector<std::string> arguments)
@@ -235,15 +235,14 @@ Receiver::Receiver(const Under& under, std::vector<std::string> arguments)
     find_port();
 }
 
-void Receiver::find_port() {
+bool Receiver::find_port() {
     constexpr std::string_view kPrefix = "listening on 127.0.0.1:";
     // On standard error with --json.
-    if (!process_.await_text(kPrefix) || !process_.await_text("\n")) {
-        FAIL("recv does not listen; it said:\n" << process_.both());
-    }
+    if (!process_.await_text(kPrefix) || !process_.await_text("\n")) return false;
     const std::string words = process_.both();
     port_ =
         static_cast<std::uint16_t>(std::stoul(words.substr(words.find(kPrefix) + kPrefix.size())));
+    return true;
 }
 
 std::string Receiver::endpoint() const { return "127.0.0.1:" + std::to_string(port_); }

@@ -80,11 +80,14 @@ class Process {
 class Receiver {
   public:
     explicit Receiver(std::vector<std::string> arguments, const Surroundings& surroundings = {});
-    // A program and its arguments that the receiver is a command of: "prlimit --as=…".
+    // A program and its arguments that the receiver is a command of: "prlimit --as=…". What they
+    // leave it may be too little to listen.
     struct Under {
         std::vector<std::string> words;
     };
     Receiver(const Under& under, std::vector<std::string> arguments);
+
+    bool listens() const { return port_ != 0; }
 
     Process& process() { return process_; }
     Process* operator->() { return &process_; }
@@ -92,7 +95,8 @@ class Receiver {
     std::string endpoint() const;
 
   private:
-    void find_port();
+    // Whether there is one; the process has ended if not.
+    bool find_port();
 
     Process process_;
     std::uint16_t port_ = 0;
