@@ -5,6 +5,7 @@
 #include <asio.hpp>
 #include <cerrno>
 
+#include "base/catching.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
 #include "transport/socket.hpp"
@@ -79,13 +80,14 @@ Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endp
                                           std::size_t count, std::string_view where,
                                           std::chrono::milliseconds timeout,
                                           const std::stop_token& stop) {
+    const std::string to = fmt::format("cannot connect to {}", where);
     try {
         Attempts attempts(count, timeout, stop);
         Status status = attempts.run(endpoints);
         if (!status) return explain(std::move(status).error(), where, timeout);
         return attempts.release();
-    } catch (const std::exception& exception) {
-        return make_error("cannot connect to {}: {}", where, exception.what());
+    } catch (...) {
+        return error_of_exception(to);
     }
 }
 

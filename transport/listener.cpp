@@ -5,6 +5,7 @@
 #include <asio.hpp>
 #include <deque>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "transport/control_frame.hpp"
@@ -207,14 +208,14 @@ Listener::~Listener() = default;
 Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
                                                    std::chrono::milliseconds handshake_timeout,
                                                    const std::stop_token& stop) {
+    const std::string where = "cannot listen on " + address.text();
     try {
         auto impl = std::make_unique<Impl>(handshake_timeout);
         MIGRATE_TRY(impl->bind(address, stop));
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
-    } catch (const std::exception& exception) {
-        return make_error(ErrorKind::kLostConnection, "cannot listen on {}: {}", address.text(),
-                          exception.what());
+    } catch (...) {
+        return error_of_exception(where, ErrorKind::kLostConnection);
     }
 }
 
@@ -256,8 +257,8 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
         NewConnection connection = std::move(impl.arrived.front());
         impl.arrived.pop_front();
         return connection;
-    } catch (const std::exception& exception) {
-        return make_error("cannot accept connections: {}", exception.what());
+    } catch (...) {
+        return error_of_exception("cannot accept connections");
     }
 }
 

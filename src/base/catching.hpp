@@ -11,8 +11,9 @@
 
 namespace migrate {
 
-// In a catch block: the exception as an Error, "WHERE: what it says".
-Error error_of_exception(std::string_view where) noexcept;
+// Call it in a catch block: it makes an Error of the exception, "WHERE: the exception's text", or
+// "out of memory" and the limits to look at for std::bad_alloc.
+Error error_of_exception(std::string_view where, ErrorKind kind = ErrorKind::kFailed) noexcept;
 
 // What `work`, which returns a Status or Result, returns; an exception becomes its Error.
 template <typename Work>

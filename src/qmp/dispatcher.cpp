@@ -1,9 +1,9 @@
 #include "qmp/dispatcher.hpp"
 
 #include <charconv>
-#include <exception>
 #include <optional>
 
+#include "base/catching.hpp"
 #include "base/version.hpp"
 
 namespace migrate::qmp {
@@ -89,9 +89,9 @@ Json run(const Command& command, const Json& arguments) {
         Result<Json> value = command(arguments);
         if (!value) return make_error_answer(kGenericError, value.error().message());
         return make_return(*std::move(value));
-    } catch (const std::exception& exception) {
+    } catch (...) {
         // One bad command must not end the program that serves it.
-        return make_error_answer(kGenericError, exception.what());
+        return make_error_answer(kGenericError, error_of_exception("the command failed").message());
     }
 }
 

@@ -226,8 +226,8 @@ struct Server::State {
             try {
                 context.run();
                 return;
-            } catch (const std::exception& exception) {
-                log::error("QMP server: {}", exception.what());
+            } catch (...) {
+                log::error("{}", error_of_exception("QMP server").message());
             }
         }
     }
@@ -316,16 +316,16 @@ Result<std::unique_ptr<Server>> Server::create(std::string_view address,
                                                std::map<std::string, Command> commands) {
     MIGRATE_ASSIGN(Dispatcher dispatcher, Dispatcher::create(std::move(commands)));
     MIGRATE_ASSIGN(SocketFile file, SocketFile::create(address));
+    const std::string where = fmt::format("cannot serve QMP on {}", address);
     try {
         auto state = std::make_unique<State>(std::move(dispatcher), std::move(file));
         Status started = state->start();
         if (!started) {
-            return std::move(started).error().with_context(
-                fmt::format("cannot serve QMP on {}", address));
+            return std::move(started).error().with_context(where);
         }
         return std::unique_ptr<Server>(new Server(std::move(state)));
-    } catch (const std::exception& exception) {
-        return make_error("cannot serve QMP on {}: {}", address, exception.what());
+    } catch (...) {
+        return error_of_exception(where);
     }
 }
 
