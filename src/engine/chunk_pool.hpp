@@ -1,5 +1,6 @@
-// Memory for chunks of device state under way. Invariant: what the pool has given out and what it
-// keeps for the next, in whole pages, is never more than what was in use at once at some time.
+// Memory for chunks of device state in transit. Invariant: the chunks given out and the free ones
+// take no more than the limit together, in whole pages, unless the chunks given out alone exceed
+// it.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +15,13 @@
 
 namespace migrate::engine {
 
-// Of its own pages, so that what is given back is memory for the host again.
+// A chunk has its own pages, so that freeing it returns memory to the host.
 class ChunkBuffer {
   public:
     ChunkBuffer() = default;
     std::span<std::byte> bytes() const { return mapping_.bytes().first(size_); }
     std::size_t capacity() const { return mapping_.size(); }
-    // At most the capacity.
+    // `size` is at most the capacity.
     void set_size(std::size_t size) { size_ = size; }
 
   private:
@@ -32,22 +33,23 @@ class ChunkBuffer {
 // Thread-safe.
 class ChunkPool {
   public:
-    // What a chunk takes of the host's memory.
+    // Host memory that a chunk of `size` bytes takes: whole pages, in bytes.
     static std::uint64_t footprint(std::size_t size) {
         return (size + kPageSize - 1) / kPageSize * kPageSize;
     }
-    // `limit`: what is kept and given out together is no more, if what is given out is not.
+    // `limit`, in bytes: the pool frees unused chunks to stay within it, but does not refuse a
+    // chunk.
     explicit ChunkPool(std::uint64_t limit) : limit_(limit) {}
 
-    // `size` > 0.
+    // `size` is in bytes and above 0.
     Result<ChunkBuffer> take(std::size_t size);
     void give_back(ChunkBuffer buffer);
 
   private:
     const std::uint64_t limit_;
     std::mutex mutex_;
-    std::vector<ChunkBuffer> free_;  // guarded by mutex_, as all below
-    std::uint64_t held_ = 0;         // bytes, given out or free
+    std::vector<ChunkBuffer> free_;  // guarded by mutex_, like all members below
+    std::uint64_t held_ = 0;         // bytes of chunks given out or free
 };
 
 }  // namespace migrate::engine

@@ -9,11 +9,12 @@
 namespace migrate::engine {
 namespace {
 
-// A round that leaves more than this share of what the last gain left has gained nothing …
+// A round gains only if it leaves less than this share of the pages that the last gain left.
 constexpr double kGain = 0.9;
-// … and that so often in a row is a stall. Small gains add up: 6 % a round is none.
+// This many rounds in a row without a gain are a stall. Small gains add up: 6 % a round is no
+// stall.
 constexpr unsigned kStallRounds = 2;
-// As in QEMU: one round over the threshold may be chance.
+// The same as in QEMU: a single round over the threshold may be chance.
 constexpr unsigned kThrottleRounds = 2;
 
 bool is_less(std::uint64_t pages, std::uint64_t than) {
@@ -45,8 +46,8 @@ void Convergence::look_for_stall(const RoundFigures& figures) {
     rounds_without_gain_ = gained ? 0 : rounds_without_gain_ + 1;
 }
 
-// Whether throttling harder is a rung that is left: taken just now, or soon if the guest goes on
-// writing too much. Beneath the threshold it never is taken, and other means have to do.
+// Returns true if throttling harder can still help: it is done now, or soon if the guest keeps
+// writing too much. Below the threshold it is never done, so other means are needed.
 bool Convergence::throttle_harder(const RoundFigures& figures, const Tunables& tunables) {
     const double dirtied =
         static_cast<double>(figures.dirty_pages) * static_cast<double>(kPageSize);
@@ -65,17 +66,18 @@ bool Convergence::throttle_harder(const RoundFigures& figures, const Tunables& t
     return true;
 }
 
-// False if it is as high as it may be.
+// Returns false if the limit has reached max-downtime.
 bool Convergence::raise_limit(const Tunables& tunables) {
     const Microseconds now = std::max(raised_limit_, tunables.downtime_limit);
     if (now >= tunables.max_downtime) return false;
-    // By half of it each time.
+    // Each step raises the limit by half, but by at least 1 ms.
     raised_limit_ =
         now + std::min(std::max(now / 2, Microseconds(1000)), tunables.max_downtime - now);
     return true;
 }
 
-// For a stall. Whether there was a rung; when the last one was left is remembered.
+// Takes a means against a stall: a harder throttle or a higher downtime limit. Returns false if the
+// migration does not stall or no means is left; records when it stalled with no means left.
 bool Convergence::take_rung(const RoundFigures& figures, const Tunables& tunables, bool throttles,
                             Decision& decision) {
     if (!decision.stalled) {
@@ -95,7 +97,7 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
                              const FixedCosts& costs, bool acked) {
     model_.add(figures, costs.round_trip);
     look_for_stall(figures);
-    // What the user takes back is no longer in force.
+    // If the user lowers max-downtime, a limit raised above it is no longer in force.
     raised_limit_ = std::min(raised_limit_, tunables.max_downtime);
 
     Decision decision;
@@ -112,10 +114,10 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
         throttle_ = 0;
         rounds_over_threshold_ = 0;
     } else if (least.needed_limit() <= decision.downtime_limit) {
-        // Writing less is no help against what no page can change.
+        // A throttle only helps if the limit is enough for the fixed costs, which no page changes.
         throttles = throttle_harder(figures, tunables);
     }
-    // What fits and only waits for the receiver is no stall: no rung would help.
+    // A migration that fits and only waits for the receiver does not stall: no means would help.
     decision.stalled = decision.obstacle != Obstacle::kNone && rounds_without_gain_ >= kStallRounds;
     const Obstacle before = decision.obstacle;
     const bool took_rung =
@@ -126,7 +128,7 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
     const bool may_switch = acked || !needs_ack_;
     if (decision.obstacle == Obstacle::kNone && !may_switch)
         decision.obstacle = Obstacle::kAcknowledgement;
-    // Rounds converge while each leaves less than it sent, unless something else is in the way.
+    // Rounds converge while each leaves fewer pages than it sent, unless another obstacle exists.
     decision.next_round_helps =
         took_rung || throttles ||
         (decision.obstacle == Obstacle::kDirtyRate && is_less(figures.dirty_pages, figures.pages));
@@ -138,7 +140,7 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
     return decision;
 }
 
-// The action, of a decision that is complete but for it.
+// Sets the action of a decision whose other fields are complete.
 void Convergence::conclude(const RoundFigures& figures, const Tunables& tunables, bool may_switch,
                            Decision& decision) const {
     const auto ms = [](Microseconds time) { return time.count() / 1000; };

@@ -1,5 +1,6 @@
-// After each round: another one, or the switchover, or neither? A pure function of the figures
-// measured so far. Invariant: the same figures give the same decision; no clock, no thread, no I/O.
+// Decides after each round: another round, the switchover, or giving up. A pure function of the
+// figures measured so far. Invariant: the same figures give the same decision; no clock, no thread,
+// no I/O.
 #pragma once
 
 #include <optional>
@@ -14,11 +15,11 @@ namespace migrate::engine {
 enum class Action { kNextRound, kSwitchOver, kGiveUp };
 std::string_view name_of(Action action);
 
-// What keeps the expected downtime above the limit.
+// The reason why the guest is not switched over.
 enum class Obstacle {
     kNone,
     kDirtyRate,   // the guest writes faster than the channels carry
-    kRoundTrips,  // this and the rest: no number of rounds changes it
+    kRoundTrips,  // from here to kPause: fixed costs, which no further round reduces
     kLoad,
     kDigest,
     kCollect,
@@ -29,39 +30,39 @@ std::string_view name_of(Obstacle obstacle);
 
 struct Decision {
     Action action = Action::kNextRound;
-    unsigned cpu_throttle = 0;      // percent, from now on
-    Microseconds downtime_limit{};  // in force: the user's, or what it was raised to
+    unsigned cpu_throttle = 0;      // percent, in force from now on
+    Microseconds downtime_limit{};  // the limit in force: the user's or the raised one
     Microseconds expected_downtime{};
-    // The smallest whole millisecond of downtime-limit that would have switched over now.
+    // The smallest downtime-limit, in whole milliseconds, that would allow the switchover now.
     Microseconds smallest_limit{};
-    double bandwidth = 0;  // bytes per second, that the expectation rests on
+    double bandwidth = 0;  // bytes per second; the expectation is based on it
     bool stalled = false;
     Obstacle obstacle = Obstacle::kNone;
-    // Whether a round that begins at once can bring the switchover nearer.
+    // True if a round that begins at once can bring the switchover nearer.
     bool next_round_helps = true;
-    // Elapsed time when it stalled with no rung left; nothing: it has not.
+    // Elapsed time when the migration stalled with no means left; empty if it has not.
     std::optional<Microseconds> out_of_rungs_at{};
-    // Unless it fits: the obstacle, with the numbers, in a sentence.
+    // The obstacle and its numbers, in a sentence; empty if there was none.
     std::string reason;
 };
 
-// One per migration: the figures so far, and what was decided on them.
+// One per migration. Keeps the figures so far and the results of earlier decisions.
 class Convergence {
   public:
     explicit Convergence(bool needs_ack = false) : needs_ack_(needs_ack) {}
 
-    // The figures of the round that just ended, and what is to come of them. `acked`: the receiver
-    // said that it could run the guest.
+    // Takes the figures of the round that just ended and returns the decision. `acked`: the
+    // receiver said that it could run the guest.
     Decision decide(const RoundFigures& figures, const Tunables& tunables, const FixedCosts& costs,
                     bool acked = true);
 
-    // The expectation alone, for the pages that would have to go in the last round.
+    // The expected downtime if the last round had to send `dirty_pages`.
     Microseconds expect(std::uint64_t dirty_pages, const Tunables& tunables,
                         const FixedCosts& costs) const {
         return model_.expect(dirty_pages, tunables, costs).total();
     }
 
-    // Whether it would fit the limit in force.
+    // True if that downtime would fit the limit in force.
     bool fits(std::uint64_t dirty_pages, const Tunables& tunables, const FixedCosts& costs) const {
         return model_.expect(dirty_pages, tunables, costs).needed_limit() <=
                std::max(raised_limit_, tunables.downtime_limit);
@@ -78,13 +79,13 @@ class Convergence {
 
     bool needs_ack_;
     DowntimeModel model_;
-    std::uint64_t dirty_at_gain_ = UINT64_MAX;  // after the last round that gained
+    std::uint64_t dirty_at_gain_ = UINT64_MAX;  // pages dirty after the last round that gained
     unsigned rounds_without_gain_ = 0;
     unsigned rounds_over_threshold_ = 0;
     unsigned rounds_under_threshold_ = 0;
     unsigned throttle_ = 0;
-    Microseconds raised_limit_{};                  // 0: the user's own is in force
-    std::optional<Microseconds> out_of_rungs_at_;  // elapsed when it first stalled with none left
+    Microseconds raised_limit_{};                  // 0: the user's limit is in force
+    std::optional<Microseconds> out_of_rungs_at_;  // when it first stalled with no means left
 };
 
 }  // namespace migrate::engine

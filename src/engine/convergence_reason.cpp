@@ -22,7 +22,7 @@ double bytes_of(std::uint64_t pages) {
     return static_cast<double>(pages) * static_cast<double>(kPageSize);
 }
 
-// The longest of the parts that no round makes shorter.
+// Returns the longest of the parts that no further round shortens.
 Obstacle largest_fixed_part(const Expectation& expected) {
     using Part = std::pair<Microseconds, Obstacle>;
     const std::array parts{
@@ -49,7 +49,7 @@ std::string_view headline(Obstacle obstacle) {
     }
 }
 
-// All that the guest would wait for.
+// Lists everything that a stopped guest would wait for.
 std::string parts_text(const FixedCosts& costs, const Expectation& expected) {
     std::string text = fmt::format("{:.1f} round trips of {} take {}", costs.round_trips,
                                    ms_text(costs.round_trip), ms_text(expected.round_trips));

@@ -1,5 +1,5 @@
-// Why a guest is not switched over, for people: the obstacle, the numbers, and the limit that would
-// do.
+// Explains to people why a guest is not switched over: the obstacle, the numbers, and the limit
+// that would be enough.
 #pragma once
 
 #include <string>
@@ -8,10 +8,12 @@
 
 namespace migrate::engine {
 
-// What is in the way of `expected` under the decision's limit. `least`: the same with no page left.
+// Returns the obstacle that keeps `expected` above `limit`. `least`: the expectation with no page
+// left.
 Obstacle find_obstacle(const Expectation& expected, const Expectation& least, Microseconds limit);
 
-// A sentence about an obstacle, which is not kNone, by the figures that led to the decision.
+// Returns a sentence about `obstacle`, which is not kNone, with the figures that led to the
+// decision.
 std::string explain(Obstacle obstacle, const RoundFigures& figures, const Tunables& tunables,
                     const FixedCosts& costs, const Expectation& expected, const Decision& decision);
 

@@ -1,4 +1,4 @@
-// The figures that decisions about a live migration rest on.
+// The figures on which decisions about a live migration are based.
 #pragma once
 
 #include <chrono>
@@ -12,44 +12,45 @@ using Microseconds = std::chrono::microseconds;
 
 enum class OnDeadline { kSwitch, kCancel };
 
-// What the user may change while the migration runs; QEMU's names and units where it has them.
+// Parameters that the user may change while the migration runs, with QEMU's names and units where
+// QEMU has them.
 struct Tunables {
     std::uint64_t max_bandwidth = 0;               // bytes per second, 0: no limit
     std::uint64_t avail_switchover_bandwidth = 0;  // bytes per second, 0: as measured
     Microseconds downtime_limit{300'000};
-    Microseconds max_downtime{};  // how far the limit may be raised; 0: not at all
+    Microseconds max_downtime{};  // the limit may be raised up to this; 0: never
     bool auto_converge = false;
-    unsigned throttle_trigger_threshold = 50;  // percent of the bytes sent that were dirtied again
+    unsigned throttle_trigger_threshold = 50;  // dirtied bytes, in percent of the bytes sent
     unsigned cpu_throttle_initial = 20;        // percent
     unsigned cpu_throttle_increment = 10;
     unsigned max_cpu_throttle = 99;
-    Microseconds deadline{};  // of the whole migration; 0: none
+    Microseconds deadline{};  // since the migration became active; 0: none
     OnDeadline on_deadline = OnDeadline::kCancel;
-    Microseconds stall_limit{};  // how long it may stall with no rung left; 0: for ever
+    Microseconds stall_limit{};  // longest stall with no means left; 0: no limit
 };
 
-// One round as it was measured, with what was dirty after it.
+// The measured figures of one round, and the pages that were dirty after it.
 struct RoundFigures {
     std::uint32_t round = 0;
-    std::uint64_t pages = 0;         // of its plan
-    std::uint64_t normal_pages = 0;  // of them, those that went with content
-    std::uint64_t bytes = 0;         // on the wire
-    Microseconds duration{};         // from its start to the receiver's word that all is in place
-    Microseconds collect_time{};     // of asking what is dirty, afterwards
-    std::uint64_t dirty_pages = 0;   // since it began
-    Microseconds elapsed{};          // since the migration became active, up to its end
+    std::uint64_t pages = 0;         // pages of its plan
+    std::uint64_t normal_pages = 0;  // pages of its plan that were sent with content
+    std::uint64_t bytes = 0;         // bytes sent on the data channels
+    Microseconds duration{};      // from its start until the receiver confirms that all is in place
+    Microseconds collect_time{};  // time to collect the dirty pages after the round
+    std::uint64_t dirty_pages = 0;  // pages dirtied since it began
+    Microseconds elapsed{};         // from the migration becoming active to the round's end
 
     double bytes_per_second() const;
     double dirty_pages_per_second() const;
 };
 
-// What stops the guest beside the last round, as far as it is known.
+// The downtime beside the last round, as far as it is known.
 struct FixedCosts {
-    Microseconds round_trip{};  // of the network
-    Microseconds load{};        // loading and resuming at the receiver, by its own word
-    Microseconds digest{};      // of all memory, where verify=digest
-    // Of the network while the guest stands still: the last round and COMPLETE there and LOADED
-    // back, HANDOVER there.
+    Microseconds round_trip{};  // round trip of the network
+    Microseconds load{};        // time to load and resume the guest, reported by the receiver
+    Microseconds digest{};      // digest of all memory, with verify=digest
+    // Network round trips while the guest is stopped: the last round and COMPLETE to the receiver,
+    // LOADED back, HANDOVER to the receiver.
     double round_trips = 1.5;
 };
 

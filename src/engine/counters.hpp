@@ -1,6 +1,6 @@
-// What a session counts while it runs. Each counter has one writer or is a plain sum; all are read
-// by reports at any time, so they are relaxed atomics: a report is a snapshot, exact once the
-// threads have ended.
+// The counters of a running session. Each counter has one writer or is a plain sum. Reports read
+// them at any time, so they are relaxed atomics: a report is a snapshot, and exact once the threads
+// have ended.
 #pragma once
 
 #include <atomic>
@@ -28,12 +28,12 @@ class PageCounters {
     std::atomic<std::uint64_t> unpopulated_{0};
 };
 
-// One per channel; on a cache line of its own, since every channel writes its own all the time.
+// One per channel, on its own cache line, since each channel updates its counters all the time.
 struct alignas(64) ChannelCounters {
     PageCounters pages;
     std::atomic<std::uint64_t> packets{0};
     std::atomic<std::uint64_t> payload_bytes{0};  // page content on the wire, compressed or not
-    std::atomic<std::uint64_t> device_bytes{0};   // of devices' chunks
+    std::atomic<std::uint64_t> device_bytes{0};   // bytes of device chunks
 };
 
 }  // namespace migrate::engine

@@ -33,7 +33,7 @@ Result<std::size_t> DeviceBuffer::find(const devices::DeviceId& id) const {
                       id.text());
 }
 
-// Called with mutex_ held, as all that follow but the public ones.
+// Called with mutex_ held, like the other private functions.
 Status DeviceBuffer::check_new(const Device& device, std::uint32_t index, bool config) const {
     const auto error = [&](std::string_view what) {
         return make_error(
@@ -56,7 +56,7 @@ DeviceBuffer::Room DeviceBuffer::room_for(const Device& device, std::uint32_t in
     return index == device.next && !device.reserve_used ? Room::kReserved : Room::kNone;
 }
 
-// No thread has anything to load, or will have without a further chunk.
+// True if no thread is loading a chunk and no device's next chunk has begun to arrive.
 bool DeviceBuffer::all_starve() const {
     return std::all_of(devices_.begin(), devices_.end(), [](const Device& device) {
         return !device.loading && !device.held.contains(device.next);
@@ -86,7 +86,8 @@ Result<DeviceBuffer::Room> DeviceBuffer::await_room(std::unique_lock<std::mutex>
         });
         if (found) return room;
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        // The main channel's SWITCHOVER_START may come after the first chunks, but it does come.
+        // SWITCHOVER_START on the main channel may arrive after the first chunks, but within
+        // `patience`.
         if (!open_) {
             return make_error(ErrorKind::kTimeout,
                               "device {}: chunk {} goes beyond the {} bytes of device-state-buffer "
@@ -104,7 +105,7 @@ Result<DeviceBuffer::Chunk> DeviceBuffer::admit(std::size_t which, std::uint32_t
         std::unique_lock lock(mutex_);
         Device& device = devices_[which];
         MIGRATE_TRY(check_new(device, index, config));
-        // Before the wait, so that a twin on another channel is seen.
+        // Recorded before the wait, so that a duplicate on another channel is detected.
         Held& held = device.held[index];
         held.chunk.index = index;
         held.chunk.config = config;

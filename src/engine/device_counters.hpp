@@ -1,5 +1,5 @@
-// What is counted of a device while it moves. As in counters.hpp: relaxed atomics, exact once the
-// threads have ended.
+// The counters of a device's migration. They are relaxed atomics, exact once the threads have
+// ended, as in counters.hpp.
 #pragma once
 
 #include <atomic>
@@ -13,19 +13,19 @@
 
 namespace migrate::engine {
 
-// A device as it is on one side; the times of the other side are 0.
+// The figures of a device on one side; the times of the other side are 0.
 struct DeviceReport {
-    std::string name;  // with its instance
+    std::string name;  // name and instance
     std::string kind;
     bool complete = false;     // saved and sent, or loaded
-    std::uint64_t bytes = 0;   // of its state, the configuration included
-    std::uint64_t chunks = 0;  // the configuration included
-    Microseconds save{};       // in its own save functions
-    Microseconds load{};       // in its own load functions, but for the configuration
+    std::uint64_t bytes = 0;   // bytes of its state, including the configuration
+    std::uint64_t chunks = 0;  // including the configuration
+    Microseconds save{};       // time in its save functions, without the configuration
+    Microseconds load{};       // time in its load functions, without the configuration
     Microseconds config{};     // saving or loading the configuration
-    Microseconds wait{};       // sender: for room to hand over; receiver: for the next chunk
-    Microseconds wire{};       // in sending or receiving, summed over the channels
-    Microseconds total{};      // from when devices may move until it is complete
+    Microseconds wait{};   // sender: wait for room in the queue; receiver: wait for the next chunk
+    Microseconds wire{};   // time of sending or receiving, summed over the channels
+    Microseconds total{};  // from the start of its thread or turn until it is complete
 };
 
 struct DeviceCounters {
@@ -68,7 +68,8 @@ struct DeviceCounters {
     }
 };
 
-// Of a side's devices: pointers to what has an `entry` (its id and kind) and `counters`.
+// Reports on a side's devices. `devices` holds pointers to objects with an `entry` (id and kind)
+// and `counters`.
 template <typename Devices>
 std::vector<DeviceReport> report_devices(const Devices& devices) {
     std::vector<DeviceReport> reports;

@@ -1,6 +1,6 @@
-// Between the threads that save devices and the channels that send: first in, first out, so that of
-// all chunks not yet sent the channels send the oldest. The receiver rests on that order: see
-// DeviceBuffer. Invariant: it never holds more chunks than it was made for.
+// A queue from the threads that save devices to the channels that send. It is first in, first out,
+// so that the channels always send the oldest unsent chunk. The receiver relies on that order: see
+// DeviceBuffer. Invariant: it never holds more chunks than its capacity.
 #pragma once
 
 #include <condition_variable>
@@ -25,18 +25,19 @@ struct OutgoingChunk {
 // Thread-safe.
 class DeviceQueue {
   public:
-    // `capacity` chunks; `devices` that hand over.
+    // `capacity`: most chunks in the queue. `devices`: number of devices that put chunks.
     DeviceQueue(std::size_t capacity, std::size_t devices)
         : capacity_(capacity), unfinished_(devices) {}
 
     // Waits for room. False if a stop was requested.
     bool put(OutgoingChunk chunk, const std::stop_token& stop);
-    // A device has handed over its last.
+    // One device has put its last chunk.
     void finish_one();
 
-    // A chunk if there is one now.
+    // Returns a chunk if the queue has one now.
     std::optional<OutgoingChunk> try_take();
-    // Waits for a chunk; nothing when all devices have finished, or a stop was requested.
+    // Waits for a chunk. Returns nothing if all devices have finished and no chunk is left, or if a
+    // stop was requested.
     std::optional<OutgoingChunk> take(const std::stop_token& stop);
 
   private:

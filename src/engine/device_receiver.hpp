@@ -1,7 +1,7 @@
-// The receiving side of devices: channels hand chunks over as they come, a thread loads each device
-// strictly in order; or, on the main channel, one device after the other is loaded by the thread
-// that reads. Invariants: nothing is loaded before start(); await_complete() returns success only
-// when every device is complete.
+// The receiving side of devices. Channels hand chunks over as they arrive, and one thread per
+// device loads them strictly in order. If state comes on the main channel, the reading thread loads
+// one device after the other instead. Invariants: no chunk of a channel is loaded before start();
+// await_complete() succeeds only when every device is complete.
 #pragma once
 
 #include <condition_variable>
@@ -30,38 +30,40 @@ class DeviceReceiver {
         devices::DeviceKind kind = devices::DeviceKind::kSimulated;
         std::unique_ptr<devices::DeviceSink> sink;
     };
-    // `buffer_bytes`, which passed DeviceBuffer::check_limit(), and `patience`: see there.
+    // `buffer_bytes` has passed DeviceBuffer::check_limit(). For `patience`, see DeviceBuffer.
     DeviceReceiver(std::vector<Entry> devices, std::uint64_t buffer_bytes,
                    std::chrono::milliseconds patience);
     ~DeviceReceiver();
     DeviceReceiver(const DeviceReceiver&) = delete;
     DeviceReceiver& operator=(const DeviceReceiver&) = delete;
 
-    // Channels, at any time: takes a chunk of `bytes`, whose content `read` fills in, waiting for
-    // room first. An Error names the device.
+    // Called by channels at any time. Waits for room for a chunk of `bytes` and lets `read` fill in
+    // its content. An Error names the device.
     using Read = std::function<Status(std::span<std::byte>)>;
     Status receive(const transport::DeviceChunkHeader& header, std::size_t bytes, const Read& read,
                    const std::stop_token& stop);
-    // SWITCHOVER_START: starts the threads dev_load_NAME. Fails with start_error(), and the session
-    // has to be stopped then. `times` and `cancellation` outlive this.
+    // Called at SWITCHOVER_START. Starts the threads dev_load_NAME. Fails with start_error(); the
+    // caller then has to stop the session. `times` and `cancellation` outlive this object.
     Status start(ThreadTimes& times, Cancellation& cancellation);
-    // The channels have delivered all that will come: what is missing is an error now.
+    // The channels have delivered everything: a missing chunk is an error from now on.
     void end() { buffer_.end(); }
     // Waits until every device is complete. kCancelled if a stop was requested.
     Status await_complete(const std::stop_token& stop);
-    // Once every device is complete: makes visible what was loaded.
+    // Called once every device is complete. Makes the loaded state visible.
     Status commit();
-    // After a stop or await_complete(). Idempotent.
+    // Called after a stop or await_complete(). Idempotent.
     void join() { threads_.clear(); }
 
-    // Instead of all above: loads the next chunk of the one device whose turn it is.
+    // Used instead of receive(), start() and await_complete() if state comes on the main channel.
+    // Loads the next chunk of the device whose turn it is; kProtocol if `header` names another
+    // chunk.
     Status load_in_turn(const transport::DeviceChunkHeader& header,
                         std::span<const std::byte> chunk, const std::stop_token& stop);
     bool all_in_turn_loaded() const { return turn_ == devices_.size(); }
 
     // Any thread.
     std::vector<DeviceReport> report() const { return report_devices(devices_); }
-    // The most memory that waiting chunks took.
+    // The most memory that chunks took at once, in bytes.
     std::uint64_t peak_bytes() const { return buffer_.peak_bytes(); }
 
   private:
@@ -84,7 +86,7 @@ class DeviceReceiver {
     std::size_t completed_ = 0;  // guarded by mutex_
     std::vector<SessionThread> threads_;
 
-    // In turn only; the one thread's.
+    // Only for load_in_turn(); used by one thread.
     std::size_t turn_ = 0;
     std::uint32_t turn_index_ = 0;
     DeviceCounters::Clock::time_point turn_began_{};

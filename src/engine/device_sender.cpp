@@ -7,7 +7,7 @@ namespace {
 
 using Clock = DeviceCounters::Clock;
 
-// As large as a packet of memory is by default, which it takes turns with.
+// The default size of a memory packet, since chunks and memory packets take turns.
 constexpr std::size_t kChunkBytes = std::size_t{512} * 1024;
 constexpr std::size_t kQueuedPerChannel = 2;
 
@@ -84,7 +84,7 @@ Status DeviceSender::save_chunks(std::size_t which, std::size_t chunk_bytes,
     }
 }
 
-// The next chunk, or the configuration if there are no more.
+// Saves the next chunk, or the configuration if there are no more chunks.
 Status DeviceSender::save_one(Device& device, OutgoingChunk& chunk, const std::stop_token& stop) {
     const std::span<std::byte> room = chunk.content.bytes();
     devices::DeviceSource& source = *device.entry.source;

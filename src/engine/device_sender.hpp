@@ -1,6 +1,7 @@
-// The sending side of devices: a thread saves each, the channels send what it saved beside memory;
-// or, one after the other, a single thread does both. Invariant: send_rest() returns success on a
-// channel only when every device was saved whole and each of its chunks was taken by a channel.
+// The sending side of devices. One thread per device saves its state, and the channels send it
+// beside memory. If state goes on the main channel, one thread saves and sends device after device
+// instead. Invariant: send_rest() succeeds on a channel only when every device was saved completely
+// and channels have taken all of its chunks.
 #pragma once
 
 #include <functional>
@@ -29,32 +30,34 @@ class DeviceSender {
         devices::DeviceKind kind = devices::DeviceKind::kSimulated;
         std::unique_ptr<devices::DeviceSource> source;
     };
-    // At least one device.
+    // `devices` has at least one entry.
     DeviceSender(std::vector<Entry> devices, unsigned channels);
     ~DeviceSender();
     DeviceSender(const DeviceSender&) = delete;
     DeviceSender& operator=(const DeviceSender&) = delete;
 
     // Starts the threads dev_save_NAME; an error of one ends the session and names the device.
-    // Fails with start_error(), and the session has to be stopped then. `times` and `cancellation`
-    // outlive this.
+    // Fails with start_error(); the caller then has to stop the session. `times` and `cancellation`
+    // outlive this object.
     Status start(ThreadTimes& times, Cancellation& cancellation);
-    // After a stop or once all is sent. Idempotent.
+    // Called after a stop or once everything is sent. Idempotent.
     void join() { threads_.clear(); }
 
-    // Channels: sends a chunk if one waits, so that it goes between packets of memory.
+    // Called by channels between packets of memory. Sends a chunk if one is queued.
     Status send_one(SendChannel& channel, std::uint32_t round, const std::stop_token& stop);
-    // Channels: sends chunks until no more will come.
+    // Called by channels. Sends chunks until no more will come.
     Status send_rest(SendChannel& channel, std::uint32_t round, const std::stop_token& stop);
 
-    // Instead of start(): saves device after device on this thread, and sends each chunk by `send`
-    // (device header, content; at most kFrameChunkBytes of it) before the next is saved.
+    // Used instead of start(). Saves device after device on the calling thread, and passes each
+    // chunk to `send` (device header, at most kFrameChunkBytes of content) before it saves the next
+    // one.
     using SendFrame =
         std::function<Status(std::span<const std::byte> header, std::span<const std::byte> chunk)>;
     static constexpr std::size_t kFrameChunkBytes = std::size_t{120} * 1024;
     Status send_in_turn(const SendFrame& send, const std::stop_token& stop);
 
-    // When the last channel had no more memory to send; the epoch: not yet. Any thread.
+    // The time when the last channel had no more memory to send; the epoch if it has not come yet.
+    // Any thread.
     DeviceCounters::Clock::time_point memory_done() const {
         return memory_done_.load(std::memory_order_relaxed);
     }
@@ -67,7 +70,7 @@ class DeviceSender {
         DeviceCounters counters;
         std::string context() const { return "device " + entry.id.text(); }
     };
-    // Where the chunks of one device go as they are saved.
+    // Takes each chunk of a device as soon as it is saved.
     using Emit = std::function<Status(OutgoingChunk)>;
     Status save(std::size_t which, std::size_t chunk_bytes, const std::stop_token& stop,
                 const Emit& emit);

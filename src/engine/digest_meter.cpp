@@ -10,13 +10,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Per thread: some milliseconds, and more than its share of the CPU's caches.
+// Sample size per thread: it takes a few milliseconds to read, and exceeds a thread's share of the
+// CPU's caches.
 constexpr std::uint64_t kSampleBytes = 16 * kMiB;
 constexpr std::size_t kKeptSamples = 5;
-// Both sides digest at the same time, perhaps on the same host.
+// Both sides compute the digest at the same time, perhaps on the same host.
 constexpr double kBothSides = 2;
 
-// The source as the digest would find it if there were no more than the sample.
+// The source reduced to the pages of the sample, as the digest reads it.
 class SampledSource final : public memory::PageSource {
   public:
     SampledSource(const PageSource& source, const BlockSample& sample,
@@ -90,7 +91,8 @@ Status DigestMeter::measure(const BlockSample& sample, const Readable& readable,
 void DigestMeter::add(std::uint64_t bytes, std::chrono::nanoseconds time) {
     spent_ += std::chrono::ceil<Microseconds>(time);
     if (bytes == 0) return;
-    // Nobody had read the memory of the first sample before; what a later one reads, a round has.
+    // The first sample reads memory that nothing has read before; a round has read the memory of
+    // later samples. So later samples replace the first.
     if (++measured_ == 2) seconds_per_byte_.clear();
     if (seconds_per_byte_.size() == kKeptSamples)
         seconds_per_byte_.erase(seconds_per_byte_.begin());

@@ -5,13 +5,13 @@
 namespace migrate::engine {
 namespace {
 
-// Rounds that the expectation is taken from: what was long ago says little.
+// Number of rounds that the expectation is based on: older rounds say little about the next one.
 constexpr std::size_t kRecentRounds = 4;
-// Smaller rounds measure their own overhead and not the channels.
+// Bytes. Smaller rounds measure their own overhead instead of the channels.
 constexpr std::uint64_t kBandwidthSample = kMiB;
-// Pausing the guest takes one page's write, and its threads must get a CPU to see it.
+// Pausing the guest takes one page's write, and the guest's threads need a CPU to see it.
 constexpr Microseconds kPauseCost{1000};
-// Beyond an hour it makes no difference how long.
+// Upper bound of an expected time: beyond an hour the exact time makes no difference.
 constexpr double kLongestSeconds = 3600;
 
 Microseconds micros(double seconds) {
@@ -20,7 +20,7 @@ Microseconds micros(double seconds) {
 
 double in_seconds(Microseconds time) { return static_cast<double>(time.count()) / 1e6; }
 
-// Not in integers: no number of pages wraps around to few bytes.
+// Uses a double, so that no number of pages overflows to a few bytes.
 double bytes_of(double pages) { return pages * static_cast<double>(kPageSize); }
 
 }  // namespace
@@ -30,7 +30,7 @@ double RoundFigures::bytes_per_second() const {
 }
 
 double RoundFigures::dirty_pages_per_second() const {
-    // The guest writes on while it is asked what it wrote.
+    // The guest keeps writing while its dirty pages are collected.
     const Microseconds time = duration + collect_time;
     return time.count() > 0 ? static_cast<double>(dirty_pages) / in_seconds(time) : 0;
 }
@@ -46,12 +46,13 @@ void DowntimeModel::add(const RoundFigures& figures, Microseconds round_trip) {
         if (recent_.front().figures.bytes >= kBandwidthSample) carried_ = recent_.front();
         recent_.erase(recent_.begin());
     }
-    // A round trip as long as the round says nothing of what remains.
+    // If the round trip is about as long as the round, the difference says nothing about the
+    // channels.
     const Microseconds least = figures.duration / 8;
     recent_.push_back({figures, std::max(figures.duration - round_trip, least)});
 }
 
-// That which moved most, of the recent ones if they moved enough.
+// Returns the recent round that moved the most bytes, or carried_ if all recent rounds are small.
 const DowntimeModel::Sample* DowntimeModel::largest() const {
     const Sample* found = nullptr;
     for (const Sample& sample : recent_) {
@@ -69,15 +70,16 @@ double DowntimeModel::bandwidth(const Tunables& tunables) const {
     return sample != nullptr ? sample->rate() : 0;
 }
 
-// What rounds take beyond their bytes (threads that wake up, short queues, a link that has become
-// slower) is seen in all of the recent ones, and grows at most with their size.
+// Rounds take time beyond their bytes (threads that wake up, short queues, a link that has become
+// slower). That time shows in all recent rounds and grows at most with their size, so the smallest
+// one counts.
 double DowntimeModel::transfer_seconds(double bytes) const {
     const Sample* sample = largest();
     const double rate = sample != nullptr ? sample->rate() : 0;
     if (rate <= 0) return kLongestSeconds;
     double overhead = kLongestSeconds;
-    // A round that moved as much, or more, is an upper bound by itself: the first one's rate may be
-    // that of the search for zeros.
+    // A round that moved as many bytes or more is an upper bound by itself: the rate of the first
+    // round may be the rate of the zero page search.
     double bound = kLongestSeconds;
     for (const Sample& recent : recent_) {
         const auto moved = static_cast<double>(recent.figures.bytes);
@@ -93,17 +95,19 @@ Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tun
                                   const FixedCosts& costs) const {
     Expectation expected{.pause = kPauseCost, .load = costs.load, .digest = costs.digest};
     expected.round_trips = micros(costs.round_trips * in_seconds(costs.round_trip));
-    // Compressed pages weigh less than they hold. Every dirty page may have content.
+    // Bytes on the wire per byte of content, below 1 with compression. Every dirty page may have
+    // content.
     double weight = 1;
     for (const Sample& recent : recent_) {
         const RoundFigures& round = recent.figures;
-        // The longest: to go on until one happens to be short is to count on luck in the last.
+        // The longest collection counts: waiting for a short one would rely on luck in the last
+        // round.
         expected.collect = std::max(expected.collect, round.collect_time);
         if (round.normal_pages == 0) continue;
         weight = std::min(1.0, static_cast<double>(round.bytes) /
                                    bytes_of(static_cast<double>(round.normal_pages)));
     }
-    // What was written behind the back of a collect that takes long goes in the last round, too.
+    // Pages written during a long collection are sent in the last round, too.
     const double late = recent_.empty() ? 0
                                         : recent_.back().figures.dirty_pages_per_second() *
                                               in_seconds(expected.collect);

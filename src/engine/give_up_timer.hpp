@@ -1,5 +1,5 @@
-// Ends a live migration at a set time, whatever its threads wait for then. Invariant: a moment that
-// was set is acted on once, unless it was taken back before it came.
+// Ends a live migration at a set time, whatever its threads wait for. Invariant: a moment that was
+// set triggers once, unless it is cleared before it comes.
 #pragma once
 
 #include <array>
@@ -19,17 +19,17 @@ class GiveUpTimer {
     using Clock = std::chrono::steady_clock;
     enum class Reason { kDeadline, kStallLimit };
 
-    // `give_up` is called when a moment has come, on the timer's thread. It and `cancellation`,
-    // with which the timer ends, outlive this.
+    // Calls `give_up` on the timer's thread when a moment has come. The timer also ends when
+    // `cancellation` stops. `cancellation` and everything that `give_up` uses outlive this object.
     GiveUpTimer(Cancellation& cancellation, std::function<void(Reason)> give_up);
     ~GiveUpTimer();
     GiveUpTimer(const GiveUpTimer&) = delete;
     GiveUpTimer& operator=(const GiveUpTimer&) = delete;
 
-    // Starts the thread give_up_timer, once. `times` outlives it.
+    // Starts the thread give_up_timer. Call once. `times` outlives this object.
     Status start(ThreadTimes& times);
-    // Replaces the moment of that reason; nothing takes it back. One that has passed already is
-    // acted on at once. Any thread.
+    // Replaces the moment of `reason`; std::nullopt clears it. A moment in the past triggers at
+    // once. Any thread.
     void set(Reason reason, std::optional<Clock::time_point> moment);
 
   private:

@@ -1,5 +1,6 @@
-// Where the guest of a migration is, as one side of it knows. Invariant: a side names an owner only
-// if it is sure; a side that is not says kUnknown, and its error is of the kind kOwnerUnknown.
+// The side that has the guest, as far as one side of the migration knows. Invariant: a side names
+// an owner only if it is sure; otherwise it says kUnknown, and its error is of the kind
+// kOwnerUnknown.
 #pragma once
 
 #include <string_view>

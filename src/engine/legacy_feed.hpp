@@ -1,6 +1,6 @@
 // zero-page-detection=legacy: the main thread fills packets and hands them over to the channels'
 // threads, as QEMU did before multifd scanned for itself. Invariant: a fixed number of packets
-// circulates, so the main thread is never further ahead than that.
+// circulates, so the main thread is never more packets ahead than that.
 #pragma once
 
 #include <condition_variable>
@@ -20,16 +20,15 @@ class LegacyFeed {
 
     LegacyFeed(std::size_t packets, std::uint64_t packet_bytes);
 
-    // Main thread: an empty packet to fill, waiting for one to come back; null if stop was
-    // requested.
+    // Main thread: waits for an empty packet to fill; returns null if a stop was requested.
     Packet take_empty(const std::stop_token& stop);
     void hand_over(Packet packet);
     // Main thread: no further packet comes in this round.
     void end_round();
     void begin_round();
 
-    // Channel threads: the next packet to send; null at the end of the round or if stop was
-    // requested.
+    // Channel threads: waits for the next packet to send; returns null at the end of the round or
+    // if a stop was requested.
     Packet take_filled(const std::stop_token& stop);
     // Channel threads: gives a cleared packet back.
     void give_back(Packet packet);

@@ -11,11 +11,12 @@ using std::chrono::seconds;
 constexpr int kHeartbeatsPerTimeout = 4;
 constexpr milliseconds kShortestInterval{25};
 constexpr milliseconds kLongestInterval{1000};
-// TCP itself sends a lost packet again after 200 ms at the earliest, and then after 400.
+// TCP retransmits a lost packet after 200 ms at the earliest, and again after another 400 ms.
 constexpr milliseconds kLeastSilence{1000};
-// A peer that is busy with its memory takes nothing for a while: a huge page may have to be found.
+// A peer that is busy with its memory reads nothing for a while: its kernel may have to find a huge
+// page.
 constexpr milliseconds kLeastBusy{10'000};
-// A peer's word does not keep a channel that stands still for longer.
+// The peer's io-timeout cannot keep a stalled channel open for longer than this.
 constexpr milliseconds kMostOfPeer = seconds(300);
 
 }  // namespace

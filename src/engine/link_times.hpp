@@ -1,5 +1,6 @@
-// What the two sides' io-timeouts, which may differ, mean for one session. Invariant: a side that
-// is alive is heard several times within the other's io-timeout, whichever of the two is longer.
+// Derives the times of a session from both sides' io-timeouts, which may differ. Invariant: a side
+// that is alive is heard several times within the other's io-timeout, whichever of the two is
+// longer.
 #pragma once
 
 #include <chrono>
@@ -10,16 +11,18 @@
 namespace migrate::engine {
 
 struct LinkTimes {
-    // How often this side sends when it has nothing else to say.
+    // Interval at which this side sends a heartbeat if it sends nothing else.
     std::chrono::milliseconds heartbeat{};
-    // A peer that is not heard on the main channel for this long is given up: this side's own.
+    // The session fails if the peer is silent on the main channel for this long: this side's
+    // io-timeout.
     std::chrono::milliseconds silence{};
-    // Of the data channels, which say nothing of whether the peer is alive: the longer of the two.
+    // Limits of the data channels: based on the longer io-timeout, since a data channel does not
+    // show whether the peer is alive.
     transport::StallLimits data{};
 };
 
-// `own` and `peer` are io-timeouts; no `peer`: a program that does not say, which expects the same
-// as this side.
+// `own` and `peer` are io-timeouts. Without `peer`, the peer's program announces none and expects
+// the same as this side.
 LinkTimes make_link_times(std::chrono::milliseconds own,
                           std::optional<std::chrono::milliseconds> peer);
 

@@ -14,7 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-// One a region.
+// Returns one bitmap per region.
 Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& memory) {
     std::vector<memory::PageBitmap> bitmaps;
     for (const RegionInfo& region : memory.regions()) {
@@ -37,7 +37,7 @@ Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
                                                        std::string_view tracker) {
     auto made = memory::make_dirty_tracker(tracker, memory);
-    // The option allows known names only: what is wrong is this host or this memory.
+    // The option accepts known names only, so this host or this memory is the cause.
     if (!made) return std::move(made).error().as(ErrorKind::kRefused);
     MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
     return std::unique_ptr<LiveSource>(
@@ -89,7 +89,7 @@ Status LiveSource::check_read(RegionId region, PageRange range) {
         }
     }));
     if (!filled) return {};
-    // One read fills a whole page of the kernel's, whatever its size.
+    // One read populates a whole kernel page, whatever its size.
     const std::uint64_t step = std::max(memory_.largest_page_bytes() / kPageSize, range.count);
     const std::uint64_t first = range.first - range.first % step;
     filled_.emplace_back(index_of(region),
@@ -97,14 +97,14 @@ Status LiveSource::check_read(RegionId region, PageRange range) {
     return {};
 }
 
-// Of what a read may have filled, the pages that the destination does not have as zeros.
+// Marks as dirty the pages that a read may have filled and that the destination has with content.
 void LiveSource::add_filled() {
     for (const auto& [region, pages] : filled_) add_content(region, pages);
     filled_.clear();
 }
 
-// After the tracker began or looked, and not before: a writer that is there at that time is found,
-// even if it is gone before the next look.
+// Writers are checked after the tracker started or collected, not before: a writer that exists at
+// that time is found, even if it is gone before the next collection.
 Status LiveSource::start() {
     MIGRATE_TRY(tracker_->start());
     return check_writers(memory::Writers::kOwner);
@@ -199,7 +199,7 @@ Status LiveSource::give_back() noexcept {
         if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
         return status;
     };
-    // First: it does not stand still for what follows.
+    // Resume first, so that the guest does not wait for the rest.
     Status resumed =
         handed_over_ ? Status() : put_back("resume", [this] { return guest_.resume(); });
     static_cast<void>(put_back("stop tracking", [this]() -> Status {

@@ -1,6 +1,6 @@
-// The sending side's running guest: what it dirtied, its throttle and its pause. Invariant: unless
-// hand_over() was called, the guest is unthrottled and untracked when this ends, and runs again if
-// pause() stopped it.
+// The running guest on the sending side: its dirty pages, its throttle and its pause. Invariant:
+// when this object ends, the guest is unthrottled and untracked; unless hand_over() was called, it
+// also runs again if pause() stopped it.
 #pragma once
 
 #include <chrono>
@@ -20,11 +20,12 @@
 
 namespace migrate::engine {
 
-// Used by the thread that runs the migration, but for what says otherwise. Threads that send read
-// dirty() and given_back() in a round, which the gate between rounds keeps apart from collecting.
+// Used by the thread that runs the migration, except where stated. The sending threads read dirty()
+// and given_back() during a round; the gate between rounds separates that from collecting.
 class LiveSource {
   public:
-    // `tracker` is the option dirty-tracker. Guest and memory outlive this.
+    // `tracker` is the value of dirty-tracker. kRefused if that tracker cannot work with this host
+    // and memory. Guest and memory outlive this object.
     static Result<std::unique_ptr<LiveSource>> create(guest::Guest& guest,
                                                       const memory::PageSource& memory,
                                                       std::string_view tracker);
@@ -32,74 +33,79 @@ class LiveSource {
     LiveSource(const LiveSource&) = delete;
     LiveSource& operator=(const LiveSource&) = delete;
 
-    // Its sent() and needs_sent() are for the threads that send.
+    // The sending threads use its sent() and needs_sent().
     memory::DirtyTracker& tracker() { return *tracker_; }
     const memory::DirtyTracker& tracker() const { return *tracker_; }
     bool guest_runs() const { return guest_.running(); }
 
-    // Before start(), where both memories are to be compared: memory that the guest gives back (to
-    // a balloon, by free page reporting) is as it was to most trackers, but zeros to a digest. From
-    // here on what went out with content is remembered, and counts as written if it was given back
-    // when collect_more() looks.
+    // Called before start() if both memories are to be compared. Memory that the guest gives back
+    // (to a balloon, by free page reporting) looks unchanged to most trackers, but reads as zeros
+    // in a digest. From now on the pages sent with content are recorded, and count as written if
+    // they have been given back when collect_more() runs.
     Status watch_given_back();
-    // With it: what the destination has as no zeros, between rounds. As PageSource::population().
+    // After watch_given_back(), between rounds: reports the pages that the destination has with
+    // content, as PageSource::population() does.
     Status content(RegionId region, PageRange range,
                    std::vector<memory::PopulationExtent>& extents) const;
     std::uint64_t content_pages() const;
-    // Content was read outside of a round. A read fills memory that the guest gave back a moment
-    // before with zeros, and nothing tells of it any more: what is zero now counts as written at
-    // the next look. Between rounds.
+    // Called between rounds, after content was read outside of a round. If the guest has just given
+    // a page back, such a read fills it with zeros, and nothing shows that afterwards. So if a page
+    // with content is zero now, the range counts as written at the next collection.
     Status check_read(RegionId region, PageRange range);
-    // Each run that goes out. Any thread, each page by one at a time.
+    // Called for each run that is sent. Any thread, but one thread at a time per page.
     void note_sent(RegionId region, const PageRun& run);
 
-    // From here on no write is missed.
+    // Starts tracking: no write is missed from now on.
     Status start();
-    // Before the last round: an Error if writes may have been missed by now, or if the guest has
-    // other memory than was opened.
+    // Called before the last round. An Error if writes may have been missed, or if the guest's
+    // memory is no longer the memory that was opened.
     Status check();
-    // An Error if the guest has other memory than was opened.
+    // An Error if the guest's memory is no longer the memory that was opened.
     Status check_unchanged() { return guest_.check_unchanged(); }
-    // Makes dirty() what was written since start() or the last collect(). An Error if the memory's
-    // owner may have written what no tracker saw.
+    // Sets dirty() to the pages written since start() or the last collect(). An Error if the
+    // memory's owner may have written pages that no tracker saw.
     Status collect();
-    // Adds to dirty() what was written since, while the guest runs.
+    // Adds the pages written since then to dirty(), while the guest runs.
     Status collect_again();
-    // Adds to dirty() what was written since, once the guest is paused.
+    // Adds the pages written since then to dirty(), once the guest is paused. After
+    // watch_given_back() it also sets given_back().
     Status collect_more();
-    // One bitmap a region.
+    // One bitmap per region.
     std::span<const memory::PageBitmap> dirty() const { return dirty_; }
-    // Those of dirty() that need not be read, being zeros; one bitmap a region, or none at all.
+    // The pages that were given back: they are zeros and need not be read. One bitmap per region,
+    // or no bitmap.
     std::span<const memory::PageBitmap> given_back() const { return given_back_; }
     std::uint64_t dirty_pages() const { return dirty_pages_; }
-    std::chrono::microseconds collect_time() const { return collect_time_; }  // of the last one
+    // Duration of the last collect().
+    std::chrono::microseconds collect_time() const { return collect_time_; }
 
     Status throttle(unsigned percent);
-    // An Error, too, if the guest that is paused has other memory than was opened.
+    // Also an Error if the paused guest's memory is no longer the memory that was opened.
     Status pause();
-    // As the guest's own.
+    // The next three call the guest's functions of the same name.
     Status check_still() { return guest_.check_still(); }
     std::string disturbance() const { return guest_.disturbance(); }
     Status check_alive() { return guest_.check_alive(); }
-    // Once the guest is paused, by one thread: this one's, or that of the guest's device.
+    // Called once the guest is paused, by one thread: this object's or that of the guest's device.
     Result<std::string> save_state() { return guest_.save_state(); }
     // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
-    // The guest is the receiver's: it is not resumed here any more. Under the session's mutex, for
-    // handed_over(), which any thread asks under it.
+    // The guest belongs to the receiver now and is not resumed here. Called with the session's
+    // mutex held, since any thread may read handed_over() under it.
     void hand_over() {
         guest_.give_away();
         handed_over_ = true;
     }
     bool handed_over() const { return handed_over_; }
-    // It is not after all: the receiver said that it will never run it. Under that mutex, too.
+    // Undoes hand_over(), since the receiver said that it will never run the guest. Also called
+    // with the session's mutex held.
     void take_back() {
         guest_.take_back();
         handed_over_ = false;
     }
-    // Does now what the destructor does: resumes, unthrottles, stops tracking. Once. What cannot be
-    // put back is logged, and the Error says what became of the guest.
+    // Does now what the destructor does: resumes, stops tracking, unthrottles. Only the first call
+    // has an effect. Failures are logged, and the Error says what became of the guest.
     Status give_back() noexcept;
 
   private:
@@ -116,12 +122,13 @@ class LiveSource {
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
-    std::vector<memory::PageBitmap> content_;                // what the destination has as no zeros
-    std::vector<memory::PageBitmap> given_back_;             // empty before the last look
-    std::vector<std::pair<std::size_t, PageRange>> filled_;  // by check_read(), since the last look
+    std::vector<memory::PageBitmap> content_;     // pages the destination has with content
+    std::vector<memory::PageBitmap> given_back_;  // empty before the last collection
+    // Ranges that check_read() found filled, since the last collection.
+    std::vector<std::pair<std::size_t, PageRange>> filled_;
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
-    bool ended_ = false;  // given back, or kept for good
+    bool ended_ = false;  // give_back() was called
     bool handed_over_ = false;
     unsigned throttle_ = 0;
 };

@@ -1,5 +1,5 @@
-// The states of a migration, by QEMU's names (qapi/migration.json, MigrationStatus), and how they
-// may follow.
+// The states of a migration, with QEMU's names (qapi/migration.json, MigrationStatus), and the
+// allowed transitions.
 #pragma once
 
 #include <atomic>
@@ -13,8 +13,8 @@ enum class MigrationStatus {
     kNone,
     kSetup,
     kActive,
-    kPreSwitchover,  // the guest is paused and waits for migrate-continue
-    kDevice,         // the guest is paused; its last round and state are on their way
+    kPreSwitchover,  // the guest is paused; migrate-continue is awaited
+    kDevice,         // the guest is paused; its last round and state are in transit
     kCancelling,
     kCancelled,
     kFailed,
@@ -22,17 +22,19 @@ enum class MigrationStatus {
 };
 
 std::string_view name_of(MigrationStatus status);
-// QEMU's word for how a migration ended; all that is neither done nor cancelled is kFailed.
+// QEMU's status for a migration that has ended: every outcome but completed and cancelled is
+// kFailed.
 MigrationStatus final_status_of(Outcome outcome);
-// none → setup → active → completed, with a guest active → [pre-switchover →] device → completed;
-// cancelling or failed from all of these but none and completed; cancelling → cancelled.
+// Allowed: none → setup → active → completed; with a guest active → [pre-switchover →] device →
+// completed; setup, active, pre-switchover or device → cancelling or failed; cancelling →
+// cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);
 inline bool is_final(MigrationStatus status) {
     return status == MigrationStatus::kCancelled || status == MigrationStatus::kFailed ||
            status == MigrationStatus::kCompleted;
 }
 
-// The current state; written by the session's main thread, read by any.
+// The current state, written by the session's main thread and read by any thread.
 class StatusCell {
   public:
     MigrationStatus get() const { return status_.load(std::memory_order_acquire); }

@@ -16,22 +16,23 @@ using Clock = std::chrono::steady_clock;
 using transport::Frame;
 using transport::FrameType;
 
-// How long after a channel broke the peer's reason for it may take to arrive, and how long our own
-// last frame may take to be read.
+// kReasonGrace: after a channel broke, the time for the peer's reason to arrive. kGoodbyeLinger:
+// the time for the peer to read our last frame.
 constexpr milliseconds kReasonGrace{1000};
 constexpr milliseconds kGoodbyeLinger{1000};
-// How often a send that finds no room looks whether the session still lives.
+// Interval at which a send that finds no room checks whether the session still lives.
 constexpr milliseconds kRoomInterval{100};
-// FAILURE for want of memory to say more.
+// FAILURE bodies for the case that there is no memory to encode the reason.
 constexpr std::string_view kPlainFailure =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":true})";
 constexpr std::string_view kPlainDisclaimer =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":false})";
-// More unanswered frames than any exchange has is a flood.
+// No exchange has this many unanswered frames: more are a flood.
 constexpr std::size_t kMaxQueuedFrames = 16;
 
-// The peer's word decides which exit code this side has, too. Words that are not known, or that no
-// peer can decide, are a failure; programs that send none say at least whether a user cancelled.
+// The outcome that the peer reports also decides this side's exit code. An unknown outcome, or one
+// that no peer can decide, is a failure. Programs that send no outcome at least say whether a user
+// cancelled.
 Error from_peer(const transport::Failure& failure) {
     const std::string& why = failure.reason;
     const auto outcome = outcome_from_word(failure.outcome);
@@ -47,7 +48,7 @@ Error from_peer(const transport::Failure& failure) {
     return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
 
-// As much of it as there is comes as fast as it is taken.
+// True for frames of state: the peer may send any number of them, as fast as this side takes them.
 bool is_state(FrameType type) {
     return type == FrameType::kDeviceState || type == FrameType::kGuestState;
 }
@@ -70,12 +71,12 @@ PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options o
 Result<std::unique_ptr<PeerLink>> PeerLink::create(
     std::unique_ptr<transport::ControlChannel> channel, Options options, ThreadTimes& times,
     Cancellation& cancellation) {
-    // A stranger's offer may have spent the last one.
+    // An earlier sender's offer may have used up the last reserve.
     keep_memory_reserve();
     std::unique_ptr<PeerLink> link(
         new PeerLink(std::move(channel), std::move(options), cancellation));
-    // Whoever sends state, to a receiver that is busy with what it has, waits for as long as that
-    // is heard and this session lives.
+    // A receiver that is busy loading state may read nothing for a while. A send to it waits as
+    // long as this session lives; a silent peer ends the session.
     MIGRATE_TRY(link->channel_->wait_for_room_while(
         [link = link.get()] { return link->may_wait_for_room(); },
         std::min(link->options_.io_timeout, kRoomInterval)));
@@ -104,7 +105,7 @@ void PeerLink::agree(const LinkTimes& times) {
     interval_.store(times.heartbeat);
     judged_from_.store(Clock::now());
     judges_.store(true, std::memory_order_release);
-    // It may be in a wait as long as the interval was.
+    // The link's thread may still be in a wait of the old interval.
     channel_->wake();
 }
 
@@ -113,23 +114,23 @@ Status PeerLink::run() {
     if (!status) {
         if (status.error().kind() == ErrorKind::kLostConnection) {
             peer_gave_up_ = true;
-            // A data channel may have seen the same a moment earlier, and knows where.
+            // A data channel may have noticed the same a moment earlier, and its error says where.
             cancellation_.confirm_lost();
         }
         cancellation_.fail(std::move(status).error());
     }
     const std::optional<Error> error = cancellation_.error();
     if (error && !peer_gave_up_) say_goodbye(*error);
-    // A peer that has said its last waits for our end of the connection.
+    // A peer that has sent its last frame waits until this side closes the connection.
     if (peer_gave_up_) channel_->shutdown();
     return {};
 }
 
-// Until the session is over, one way or the other.
+// Runs until the session is over, whether it succeeds or fails.
 Status PeerLink::follow() {
     while (!finished_.load(std::memory_order_acquire) && !cancellation_.stopped()) {
-        // State that takes its time to be loaded leaves the rest of it on the way; meanwhile this
-        // side still says that it lives, and cannot tell whether the peer does.
+        // While the queue is full of state to be loaded, further frames stay unread. Meanwhile this
+        // side still sends heartbeats, but cannot tell whether the peer is alive.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
             room ? channel_->receive(until_heartbeat()) : std::optional<Frame>();
@@ -141,7 +142,7 @@ Status PeerLink::follow() {
         if (*frame) {
             if ((*frame)->type == FrameType::kDone) done_passed_.store(true);
             MIGRATE_TRY(take(**std::move(frame)));
-            // The receiver's last frame.
+            // DONE is the receiver's last frame.
             if (done_passed_.load(std::memory_order_acquire)) return {};
         }
         if (sends_heartbeats_.load(std::memory_order_relaxed) &&
@@ -167,7 +168,7 @@ milliseconds PeerLink::until_heartbeat() const {
     const milliseconds interval = interval_.load();
     const auto due =
         std::chrono::ceil<milliseconds>(channel_->last_sent() + interval - Clock::now());
-    // One that is overdue found no room, or none is sent any more.
+    // An overdue heartbeat found no room, or heartbeats are no longer sent.
     return due.count() > 0 ? std::min(due, interval) : interval;
 }
 
@@ -177,17 +178,18 @@ bool PeerLink::peer_is_silent() const {
         return false;
     }
     const auto heard = std::max({channel_->last_heard(), last_full_, judged_from_.load()});
-    // Bytes that wait to be read are the peer's word, too: this thread may have been kept from it.
+    // Unread bytes also show that the peer is alive: this thread may have been delayed.
     return Clock::now() - heard > options_.io_timeout && !channel_->has_input();
 }
 
-// Whether a send that finds no room may wait on: a session that has ended gives the peer a moment.
+// True if a send that finds no room may keep waiting: after a stop it waits kGoodbyeLinger more.
 bool PeerLink::may_wait_for_room() const {
     const Clock::time_point stopped = stopped_at_.load(std::memory_order_acquire);
     return stopped == Clock::time_point{} || Clock::now() - stopped < kGoodbyeLinger;
 }
 
-// Waits for as long as a heartbeat may take; false if the queue is still full of frames of state.
+// Waits until the next heartbeat is due at most. Returns false if the queue is still full of frames
+// of state.
 bool PeerLink::await_room() {
     std::unique_lock lock(mutex_);
     const auto room = [this] { return state_frames_ < kMaxQueuedFrames; };
@@ -231,7 +233,7 @@ Status PeerLink::take(Frame frame) {
     return {};
 }
 
-// A data channel broke. Usually the peer has a reason, which is on its way.
+// A data channel broke. The peer usually has a reason, which is in transit: waits for it.
 void PeerLink::await_reason() {
     const Clock::time_point deadline = Clock::now() + kReasonGrace;
     while (Clock::now() < deadline && cancellation_.reason_is_open()) {
@@ -256,7 +258,7 @@ void PeerLink::say_goodbye(const Error& error) {
         return channel_->send_last(FrameType::kFailure, body, kGoodbyeLinger);
     });
     if (told) return;
-    // There was no memory for the reason, or no way to send it.
+    // There was no memory to encode the reason, or it could not be sent.
     const Status dying = catching("main channel", [&] {
         return channel_->send_last(
             FrameType::kFailure, runs == false ? kPlainDisclaimer : kPlainFailure, kGoodbyeLinger);

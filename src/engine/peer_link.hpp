@@ -1,8 +1,9 @@
-// A session's side of the main channel: a thread that reads frames, keeps both sides' liveness,
-// carries the first error to the peer, and takes the peer's. Invariants: whatever ends the session
-// here is told to the peer, if it can still hear; a peer that says nothing for io-timeout is given
-// up. A heartbeat speaks for the session and not for this thread: none is sent once the session has
-// failed, which it has as soon as the thread that runs it is gone (see presence.hpp).
+// One side of a session's main channel. Its thread reads frames, sends heartbeats and checks the
+// peer's, sends the first error to the peer, and takes the peer's error. Invariants: the peer is
+// told whatever ends the session here, if it can still be reached; the session fails if the peer is
+// silent for io-timeout. A heartbeat stands for the session, not for this thread: none is sent once
+// the session has failed, and it fails as soon as the thread that runs it is gone (see
+// presence.hpp).
 #pragma once
 
 #include <atomic>
@@ -29,23 +30,24 @@ class PeerLink {
 
   public:
     struct Options {
-        std::string name;  // of the thread
+        std::string name;  // name of the thread
         std::chrono::milliseconds io_timeout{};
-        // Asked once when the peer is told of a failure: whether a guest that arrived runs here; if
-        // it answers no, it never will; nothing: it cannot be known. Without it, no guest does.
+        // Called once when the peer is told of a failure. Returns true if a guest that arrived runs
+        // here, false if it never will, nothing if that is unknown. If not set, no guest runs here.
         std::function<std::optional<bool>()> guest_runs{};
-        // Gives that failure the kind that the peer is told; without it, it keeps its own.
+        // Returns that failure with the kind that the peer is told. If not set, the failure keeps
+        // its kind.
         std::function<Error(Error)> settled{};
-        // After this frame the peer owes no heartbeat.
+        // After this frame the peer need not send heartbeats.
         std::optional<transport::FrameType> last_of_peer{};
     };
-    // Starts the thread. `cancellation` and `times` outlive the link. Fails, having told the peer,
-    // if the thread cannot be started. Until agree() the peer's silence is not judged: it prepares,
-    // which handshake-timeout limits.
+    // Starts the thread. `cancellation` and `times` outlive the link. If the thread cannot be
+    // started, tells the peer and fails. Before agree() the peer may be silent: it prepares, and
+    // handshake-timeout limits that.
     static Result<std::unique_ptr<PeerLink>> create(
         std::unique_ptr<transport::ControlChannel> channel, Options options, ThreadTimes& times,
         Cancellation& cancellation);
-    // Ends the thread; if the session failed here, the peer has been told by then.
+    // Ends the thread. If the session failed here, the peer has been told by then.
     ~PeerLink();
     PeerLink(const PeerLink&) = delete;
     PeerLink& operator=(const PeerLink&) = delete;
@@ -56,27 +58,28 @@ class PeerLink {
         return channel_->send(type, first, second);
     }
 
-    // The next frame, which has to be of one of these types. kTimeout after `timeout` (none: as
-    // long as the peer is alive); the session's error if it failed.
+    // Waits for the next frame; kProtocol if it has none of these types. kTimeout after `timeout`
+    // (std::nullopt: waits as long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
-    // The same, but nothing after `timeout`.
+    // The same, but returns nothing after `timeout`.
     Result<std::optional<transport::Frame>> expect_within(
         std::initializer_list<transport::FrameType> types, std::chrono::milliseconds timeout);
 
-    // What both sides' io-timeouts come to. Session's thread, once.
+    // Applies the times derived from both sides' io-timeouts; the peer's silence is judged from now
+    // on. Called once, by the session's thread.
     void agree(const LinkTimes& times);
 
-    // From here on this side sends no heartbeat: its last frame is out.
+    // This side sends no heartbeat from now on: its last frame follows or is sent.
     void stop_sending_heartbeats() { sends_heartbeats_.store(false, std::memory_order_relaxed); }
-    // From here on the peer owes none.
+    // The peer need not send heartbeats from now on.
     void stop_expecting_heartbeats() {
         expects_heartbeats_.store(false, std::memory_order_relaxed);
     }
-    // The peer failed and gave its word on the guest: that it runs it, or does not and never will.
-    // Nothing: it did not fail, or cannot know.
+    // A failed peer's statement about the guest: true if the guest runs there, false if it does not
+    // and never will. Nothing if the peer did not fail or cannot know.
     std::optional<bool> peer_runs_guest() const;
-    // All is done: the peer may close the connection, and this side reads no more. Idempotent.
+    // Ends the link: the peer may close the connection, and this side reads no more. Idempotent.
     void finish();
 
     std::uint64_t bytes_sent() const { return channel_->bytes_sent(); }
@@ -103,20 +106,21 @@ class PeerLink {
     const Options options_;
     Cancellation& cancellation_;
     std::atomic<std::chrono::milliseconds> interval_;  // between heartbeats
-    std::atomic<bool> judges_{false};                  // after agree()
+    std::atomic<bool> judges_{false};                  // set by agree()
     std::atomic<Clock::time_point> judged_from_{};     // set before judges_
-    std::atomic<Clock::time_point> stopped_at_{};      // the session; the epoch: not yet
+    // When the session stopped; the epoch if it has not.
+    std::atomic<Clock::time_point> stopped_at_{};
     std::atomic<bool> sends_heartbeats_{true};
     std::atomic<bool> expects_heartbeats_{true};
-    std::atomic<bool> done_passed_{
-        false};  // after DONE, either way, a closed connection is no loss
+    // DONE was sent or received: a closed connection is no loss any more.
+    std::atomic<bool> done_passed_{false};
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only
     mutable std::mutex mutex_;
     std::condition_variable_any arrived_;
     std::condition_variable_any taken_;
     std::deque<transport::Frame> frames_;  // guarded by mutex_
-    std::size_t state_frames_ = 0;         // of them; guarded by mutex_
+    std::size_t state_frames_ = 0;         // frames of state in frames_; guarded by mutex_
     std::optional<bool> peer_runs_guest_;  // guarded by mutex_
     // When the queue was last seen full; link thread only.
     Clock::time_point last_full_{};

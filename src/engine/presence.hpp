@@ -1,9 +1,8 @@
-// Says that the thread which runs a session is there. Each side's run() holds one from beginning to
-// end. Invariant: when that thread leaves without having settled the session (an exception that
-// nobody caught, a return too early), the session fails; its link, which sends heartbeats only
-// while the session has not failed, then tells the peer so and is silent. A phase may take as long
-// as it likes (a digest, a device, a wait for migrate-continue): the thread that is in it is there,
-// and each wait of its own has a limit.
+// Shows that the thread which runs a session exists. Each side's run() holds one from beginning to
+// end. Invariant: if that thread leaves without settling the session (an uncaught exception, an
+// early return), the session fails. Its link sends heartbeats only while the session has not
+// failed; it then tells the peer and falls silent. A phase may take any time (a digest, a device, a
+// wait for migrate-continue): the thread in it exists, and each wait of its own has a limit.
 #pragma once
 
 #include "base/cancellation.hpp"
@@ -12,7 +11,7 @@ namespace migrate::engine {
 
 class Presence {
   public:
-    // `cancellation` outlives it.
+    // `cancellation` outlives this object.
     explicit Presence(Cancellation& cancellation) : cancellation_(cancellation) {}
     ~Presence() {
         if (settled_) return;

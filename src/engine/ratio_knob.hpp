@@ -1,6 +1,6 @@
-// multifd-normal-page-ratio, as published: of every running group of 100 pages a channel checks,
-// the first `ratio` go as normal whatever they hold. Never the reverse, so a guest's load is "at
-// least ratio %".
+// multifd-normal-page-ratio, as published: of every 100 pages that a channel checks, the first
+// `ratio` are sent as normal pages, whatever they hold. A page with content is never sent as a zero
+// page, so the share of normal pages is "at least ratio %".
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,14 @@
 
 namespace migrate::engine {
 
-// One per channel; its group runs on across batches and packets.
+// One per channel; a group of 100 pages continues across batches and packets.
 class RatioKnob {
   public:
-    // 0 … 100; nothing: off.
+    // `ratio` is 0 … 100, or nothing for off.
     explicit RatioKnob(std::optional<unsigned> ratio) : ratio_(ratio.value_or(0)) {}
 
-    // Whether the next page checked is to be sent as normal even if it is zero.
+    // True if the next page checked must be sent as normal even if it is zero. Advances to that
+    // page.
     bool force_normal() {
         const bool forced = position_ < ratio_;
         position_ = position_ + 1 == kGroup ? 0 : position_ + 1;

@@ -46,8 +46,9 @@ Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
     }
 }
 
-// An idle channel is no stalled one: its sender may be scanning zeros for long, and says on the
-// main channel that it lives. Once the round has ended there, what is missing here has to come.
+// An idle channel is not stalled: its sender may scan zero pages for a long time, and shows on the
+// main channel that it is alive. Once the round has ended there, the missing packets must arrive
+// here within one more io-timeout.
 Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
                                  const std::stop_token& stop) {
     bool waited_past_end = false;

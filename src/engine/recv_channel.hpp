@@ -1,5 +1,5 @@
-// A channel's receiving end: packets from the wire, checked, their pages into place, counted.
-// Invariant: nothing is written for a packet before all of its header and run list was checked.
+// The receiving end of a channel: reads packets, checks them, places their pages and counts them.
+// Invariant: nothing is written for a packet before its whole header and run list were checked.
 #pragma once
 
 #include <atomic>
@@ -20,18 +20,18 @@
 
 namespace migrate::engine {
 
-// What all channels of a session share; outlives them.
+// The data that all channels of a session share; outlives them.
 struct RecvShared {
     transport::PacketLimits limits;
     memory::PagePlacer& placer;
     bool discards = false;  // the sink keeps nothing
     RoundGate& gate;
-    // The last round of which the sender said that all of it is on its way.
+    // The last round of which the sender said that everything is sent (ROUND_END).
     std::atomic<std::uint32_t> ended_round{0};
-    DeviceReceiver* devices = nullptr;  // if limits.device_state
+    DeviceReceiver* devices = nullptr;  // set if limits.device_state
 };
 
-// Used by one thread, but for the counters.
+// Used by one thread, except for shutdown() and the counters.
 class RecvChannel {
   public:
     static Result<std::unique_ptr<RecvChannel>> create(ChannelId id, transport::Socket socket,
@@ -49,7 +49,7 @@ class RecvChannel {
   private:
     RecvChannel(ChannelId id, transport::Socket socket) : id_(id), socket_(std::move(socket)) {}
     Status receive_round(RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
-    // False at the end of the round.
+    // Returns false at the end of the round.
     Result<bool> receive_packet(RecvShared& shared, std::uint32_t round,
                                 const std::stop_token& stop);
     Status await_header(const RecvShared& shared, std::uint32_t round, const std::stop_token& stop);

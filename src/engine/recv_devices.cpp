@@ -1,4 +1,5 @@
-// The receiving side's devices: what can be taken, and when all of them are complete.
+// The receiving side's devices: checks whether they can be taken, opens their sinks, and waits
+// until all of them are complete.
 
 #include <algorithm>
 
@@ -10,7 +11,7 @@ namespace migrate::engine {
 
 using transport::DeviceStateMode;
 
-// Whether the offered devices can be taken; nothing is opened for them yet.
+// Checks whether the offered devices can be taken; opens nothing for them yet.
 Result<std::vector<devices::DeviceSpec>> RecvSession::check_devices(
     const transport::Offer& offer) const {
     MIGRATE_ASSIGN(std::vector<devices::DeviceSpec> specs, devices_from_offer(offer.devices));
@@ -19,7 +20,7 @@ Result<std::vector<devices::DeviceSpec>> RecvSession::check_devices(
     if (here == DeviceStateMode::kOff && there == DeviceStateMode::kOn) {
         return Error("multifd-device-state is off at this receiver, and on at the sender");
     }
-    // With off a guest's own state is not among the devices.
+    // With multifd-device-state=off the guest's own state is not among the devices.
     const bool has_state = !specs.empty() || !offer.guest.empty();
     if (here == DeviceStateMode::kOn && there == DeviceStateMode::kOff && has_state) {
         return Error("multifd-device-state is on at this receiver, and off at the sender");
@@ -46,7 +47,7 @@ bool RecvSession::on_channels(const transport::Offer& offer,
            offer.device_state != DeviceStateMode::kOff;
 }
 
-// Opens where devices go that passed check_devices().
+// Opens the sinks of devices that passed check_devices().
 Status RecvSession::open_devices(const transport::Offer& offer,
                                  std::span<const devices::DeviceSpec> specs) {
     device_entries_.clear();
@@ -55,7 +56,7 @@ Status RecvSession::open_devices(const transport::Offer& offer,
     MIGRATE_ASSIGN(auto sinks, devices::make_sinks(specs, config_.devices));
     for (std::size_t i = 0; i < specs.size(); ++i) {
         if (specs[i].kind == devices::DeviceKind::kGuest) {
-            // Off the channels it comes as GUEST_STATE.
+            // If devices do not use the channels, this state comes as GUEST_STATE.
             if (!device_state_) continue;
             device_guest_state_ = std::make_shared<std::string>();
             sinks[i] = std::make_unique<GuestSink>(device_guest_state_);
@@ -72,7 +73,7 @@ void RecvSession::make_devices() {
                                                 config_.device_state_buffer, link_times_.data.busy);
 }
 
-// SWITCHOVER_START: from here on devices may be loaded.
+// Called at SWITCHOVER_START: devices may be loaded from now on.
 Status RecvSession::begin_switchover() {
     switchover_began_ = std::chrono::steady_clock::now();
     if (!devices_ || !device_state_) return {};
@@ -98,7 +99,8 @@ Status RecvSession::receive_device_frame(const std::string& body) {
     return devices_->load_in_turn(header, chunk, core_.token());
 }
 
-// Before the session says that all is in place; how long that took beyond all else goes to `done`.
+// Waits for the devices before the session reports that all is in place. Stores in `done` how long
+// this took beyond everything else.
 Status RecvSession::await_devices(transport::Done& done) {
     if (!devices_) return {};
     const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();

@@ -1,4 +1,4 @@
-// The receiving side's handshake: which sender is taken, what it may ask, and its channels.
+// The receiving side's handshake: accepts a sender, checks its offer, and accepts its channels.
 
 #include <algorithm>
 
@@ -15,8 +15,9 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// Before the sink is prepared, which may clear it: the sender reads other files than the sink
-// writes to or replaces. Where either side does not know its host, equal numbers are the same file.
+// Checks that the sender does not read a file that the sink writes to or replaces. Called before
+// the sink is prepared, which may clear it. If either side does not know its host, equal numbers
+// are the same file.
 Status check_not_the_source(const transport::Offer& offer, const memory::PageSink& sink) {
     const std::string here = boot_id();
     if (!offer.boot_id.empty() && !here.empty() && offer.boot_id != here) return {};
@@ -57,8 +58,8 @@ Status RecvSession::await_sender() {
     }
 }
 
-// True if this is our sender; a stranger, or a sender that cannot be served, is told so and costs
-// nothing.
+// Returns true if this sender was accepted. A stray channel is closed and a sender that cannot be
+// served is refused; neither ends this session.
 Result<bool> RecvSession::consider(transport::NewConnection connection) {
     const std::string peer = connection.peer;
     if (connection.hello.role != transport::ConnectionRole::kMain) {
@@ -76,8 +77,7 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
     return true;
 }
 
-// What the sender offers, once it is known that this side can do it: the sink is prepared for it
-// then.
+// Decodes the offer, checks that this side can serve it, and prepares the sink for it.
 Result<transport::Offer> RecvSession::examine(const std::string& body) {
     MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
     if (!destination_.memory) {
@@ -93,11 +93,11 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
     MIGRATE_TRY(check_not_the_source(offer, sink));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_ASSIGN(const auto devices, check_devices(offer));
-    // An exception costs no more than any other reason why this sender cannot be served.
+    // An exception only refuses this sender, like any other error.
     Status prepared = catching("the sink", [&] {
         Status memory = destination_.memory->prepare(offer.regions);
-        // Last, since whoever is at the other end of a pipe would see that it was opened and
-        // closed.
+        // Opened last, since the process at the other end of a pipe would see that it was opened
+        // and closed.
         return memory ? open_devices(offer, devices) : memory;
     });
     if (!prepared) {
@@ -110,7 +110,7 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
 
 Status RecvSession::check_journey(const transport::Journey& journey) const {
     if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) {
-        // Now, while the guest can still be kept from coming.
+        // Checked now, while the sender can still be refused.
         MIGRATE_TRY(tunables_for_way_back(journey.options));
         return {};
     }
@@ -143,7 +143,7 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                             std::string(destination_.memory->description()),
                                             device_state_, config_.io_timeout})));
     link_times_ = make_link_times(config_.io_timeout, offer.io_timeout);
-    // From then on it waits for this side and owes no sign of life.
+    // After this frame the sender waits for this side and need not send heartbeats.
     const FrameType last = offer.guest.empty() ? FrameType::kComplete : FrameType::kHandover;
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
                                                {.name = "return_path",

@@ -16,10 +16,10 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-// What is told to the sender before the first guest was loaded: making its threads.
+// The load time that the sender is told before a guest is loaded: the time to create its threads.
 constexpr Microseconds kTypicalLoadTime{2000};
 
-// Threads that share the prefaulting where there are fewer channels than CPUs.
+// Number of helper threads for prefaulting, if there are fewer channels than CPUs.
 unsigned prefault_helpers(std::uint16_t channels) {
     const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
     return cpus > channels ? cpus - channels : 0;
@@ -31,7 +31,7 @@ RecvSession::RecvSession(RecvConfig config, EventLog& events)
     : config_(std::move(config)), core_(events) {}
 
 RecvSession::~RecvSession() {
-    // Short enough to need no memory.
+    // The text is short enough to need no heap memory.
     core_.cancellation().fail(Error(ErrorKind::kCancelled, "session ended"));
     stop_workers();
 }
@@ -39,7 +39,7 @@ RecvSession::~RecvSession() {
 Result<std::unique_ptr<RecvSession>> RecvSession::create(
     RecvConfig config, EventLog& events, std::unique_ptr<transport::Listener> listener) {
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
-    // Opened once now, so that what is wrong with it is said before a sender comes.
+    // Opened once now, so that an error of the sink is reported before a sender comes.
     MIGRATE_ASSIGN(session->destination_, guest::open_destination(session->config_.sink));
     session->listener_ = std::move(listener);
     if (session->listener_) return session;
@@ -70,17 +70,17 @@ Status RecvSession::settle(Status result) {
         core_.cancellation().fail(result.error());
     }
     Status status = core_.outcome();
-    // Whatever came first: this is what the user has to know.
+    // This error outranks one that came first: the user has to know it.
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
     if (guest_runs()) {
-        // The guest is here whatever became of the connection afterwards.
+        // The guest runs here, whatever happened to the connection afterwards.
         if (!status) log::warning("after the handover: {}", status.error().message());
         status = Status();
     }
     if (!status) {
         const std::scoped_lock lock(mutex_);
         guest_.reset();
-        // Uncommitted, it takes its temporary file with it.
+        // A sink that is not committed removes its temporary file.
         destination_ = {};
     }
     return status;
@@ -130,7 +130,7 @@ void RecvSession::stop_workers() {
     if (gate_) gate_->close();
     workers_.clear();
     if (devices_) devices_->join();
-    // Its helpers are threads of the report, too.
+    // Ends its helpers, whose times belong to the report, too.
     placer_.reset();
 }
 
@@ -172,14 +172,14 @@ Status RecvSession::receive_rounds() {
     }
 }
 
-// What may come now: rounds, then, with a guest or devices, the switchover, one round and their
-// states.
+// Waits for the next frame allowed now: rounds, then, with a guest or devices, the switchover, one
+// round and their states.
 Result<transport::Frame> RecvSession::next_frame() {
     if (offer_.guest.empty() && !devices_) {
         return link_->expect({FrameType::kRoundStart, FrameType::kComplete}, std::nullopt);
     }
     if (!switchover_began_) {
-        // An image's only round is its last.
+        // An image has one round, which is the last.
         return offer_.guest.empty()
                    ? link_->expect({FrameType::kSwitchoverStart}, std::nullopt)
                    : link_->expect({FrameType::kRoundStart, FrameType::kSwitchoverStart},
@@ -219,7 +219,7 @@ Status RecvSession::receive_round(const transport::RoundMark& start) {
         MIGRATE_TRY(link_->send(FrameType::kSwitchoverAck, transport::encode(expected)));
     }
     MIGRATE_TRY(link_->send(FrameType::kRoundDone, transport::encode(mark)));
-    // At the same time as the sender.
+    // The sender computes its digests at the same time.
     return last_round_in_place_ && offer_.verify ? compute_digests() : Status();
 }
 
@@ -255,13 +255,14 @@ Status RecvSession::load_guest() {
     return {};
 }
 
-// Acknowledges, and runs the guest once the sender has let it go.
+// Acknowledges with LOADED, and runs the guest once the sender has handed it over.
 Status RecvSession::take_over(transport::Done& done) {
     const transport::LoadTime load{static_cast<std::uint64_t>(downtime_.load.count())};
     MIGRATE_TRY(link_->send(FrameType::kLoaded, transport::encode(load)));
     MIGRATE_TRY(link_->expect({FrameType::kHandover}, std::nullopt));
     link_->stop_expecting_heartbeats();
-    // Whoever told the sender that this side has failed has also said that the guest will not run.
+    // If the sender was told that this side failed, it was also told that the guest will not run
+    // here.
     {
         const std::scoped_lock lock(mutex_);
         GuestFate undecided = GuestFate::kUndecided;
@@ -284,8 +285,8 @@ Status RecvSession::take_over(transport::Done& done) {
     return {};
 }
 
-// Decides its fate. Not before the handover: a sender that never lets the guest go keeps its
-// devices, too.
+// Commits the devices, resumes the guest and sets fate_. Not called before the handover: a sender
+// that never hands the guest over keeps its devices, too.
 Status RecvSession::resume_guest() {
     Status resuming = catching("the guest", [this] {
         Status committed = commit_devices();
@@ -296,13 +297,14 @@ Status RecvSession::resume_guest() {
     } else if (resuming.error().kind() == ErrorKind::kOwnerUnknown) {
         fate_.store(GuestFate::kUnknown);
     } else {
-        // It stands still, and may be taken back.
+        // The guest is stopped, and the sender may take it back.
         fate_.store(GuestFate::kAbandoned);
     }
     return resuming;
 }
 
-// Whether the guest runs here; if not, it never will from the return on. Nothing: not known.
+// Returns true if the guest runs here, false if it does not and never will, nothing if that is
+// unknown. A guest that was not resumed yet never will be after this call.
 std::optional<bool> RecvSession::settle_fate() {
     GuestFate fate = GuestFate::kUndecided;
     if (fate_.compare_exchange_strong(fate, GuestFate::kAbandoned)) return false;
@@ -346,7 +348,7 @@ transport::PageCounts RecvSession::received_pages() const {
 }
 
 void RecvSession::cancel(const std::string& reason) {
-    // Under the mutex: take_over() decides the guest's fate in one step.
+    // Holds the mutex, since take_over() decides the guest's fate in one step under it.
     const std::scoped_lock lock(mutex_);
     const GuestFate fate = fate_.load();
     if (fate != GuestFate::kUndecided && fate != GuestFate::kAbandoned) {

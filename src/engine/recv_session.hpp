@@ -1,7 +1,7 @@
-// One migration from the receiver's side: wait for the sender, adopt its settings, place every
-// page, make the result visible and say so. Invariant: run() commits the sink only after every page
-// was accounted for and, if agreed on, the digests are equal, and the devices' sinks once nothing
-// else is left to fail; a session that fails leaves no trace of itself in either.
+// One migration on the receiver's side: waits for the sender, adopts its settings, places every
+// page, commits the result and confirms it. Invariant: run() commits the memory's sink only after
+// every page was accounted for and, if agreed on, the digests are equal; it commits the devices'
+// sinks once nothing else is left that can fail. A session that fails leaves no trace in either.
 #pragma once
 
 #include <atomic>
@@ -36,37 +36,38 @@ namespace migrate::engine {
 
 class RecvSession {
   public:
-    // Listens, unless it is given who does. `events` outlives the session. Fails if the address
-    // cannot be listened on or the sink not be used.
+    // Creates its own listener unless one is passed in. `events` outlives the session. Fails if it
+    // cannot listen on the address or use the sink.
     static Result<std::unique_ptr<RecvSession>> create(
         RecvConfig config, EventLog& events,
         std::unique_ptr<transport::Listener> listener = nullptr);
     ~RecvSession();
 
-    // "HOST:PORT" it listens on.
+    // The address that the session listens on, as "HOST:PORT".
     std::string endpoint() const { return listener_->endpoint(); }
     std::uint16_t port() const { return listener_->port(); }
 
-    // The whole migration, on the calling thread. Once.
+    // Runs the whole migration on the calling thread. Call once.
     Status run();
-    // Instead of run(), where its thread cannot be started: ends the session with this error.
+    // Called instead of run() if its thread cannot be started: ends the session with this error.
     Status fail(Error reason);
     // Ends run() with kCancelled; the peer is told the reason. Any thread.
     void cancel(const std::string& reason);
 
-    // The guest that arrived and runs in the session's sink; null if none did. After run().
+    // The guest that arrived and runs in the session's sink; null if none arrived. Call after
+    // run().
     guest::Guest* guest() { return guest_.get(); }
 
-    // After a run() that succeeded, for the guest's next journey: where it lives, what its sender
-    // offered and where from, and who still listens.
+    // After a successful run(), for the guest's next migration: its memory, the sender's offer, the
+    // sender's address, and the listener.
     const memory::PageSink& sink() const { return *destination_.memory; }
     const transport::Offer& offer() const { return offer_; }
     std::string peer_name() const { return link_->peer_name(); }
     std::unique_ptr<transport::Listener> take_listener() { return std::move(listener_); }
 
-    // Where the guest is by now: for certain once run() has ended. Any thread.
+    // The side that has the guest now; certain once run() has ended. Any thread.
     GuestOwner owner() const;
-    // The figures as they stand. Any thread.
+    // The current figures. Any thread.
     Report report() const;
     ThreadTimes& thread_times() { return core_.times(); }
 
@@ -112,28 +113,28 @@ class RecvSession {
     std::unique_ptr<transport::Listener> listener_;
     guest::Destination destination_;  // its memory is null between two senders
     transport::SessionId session_{};
-    LinkTimes link_times_;  // from the offer on
+    LinkTimes link_times_;  // valid from the offer on
 
-    mutable std::mutex mutex_;  // guards what follows, against report()
+    mutable std::mutex mutex_;  // guards the members up to downtime_ against report()
     std::unique_ptr<PeerLink> link_;
     transport::Offer offer_;
-    std::vector<std::unique_ptr<RecvChannel>> channels_;  // by id; null until it connected
+    std::vector<std::unique_ptr<RecvChannel>> channels_;  // by channel id; null until connected
     std::vector<std::string> digests_;
-    std::unique_ptr<DeviceReceiver> devices_;  // null: none come
-    std::unique_ptr<guest::Guest> guest_;      // in the sink's memory
+    std::unique_ptr<DeviceReceiver> devices_;  // null: no devices
+    std::unique_ptr<guest::Guest> guest_;      // lives in the sink's memory
     DowntimeReport downtime_;
 
-    // Of a guest that arrives. It leaves kUndecided once: to kResuming by the thread that runs it,
-    // which then says how that went, or to kAbandoned by the one that tells the sender of a
-    // failure. kUnknown: neither can be said.
+    // The fate of a guest that arrives. It leaves kUndecided once: to kResuming by the thread that
+    // runs the guest, which then stores the result, or to kAbandoned by the thread that tells the
+    // sender of a failure. kUnknown: it is not known whether the guest runs.
     enum class GuestFate { kUndecided, kResuming, kRuns, kAbandoned, kUnknown };
     std::atomic<GuestFate> fate_{GuestFate::kUndecided};
     std::optional<std::chrono::steady_clock::time_point> switchover_began_;
     bool last_round_in_place_ = false;
-    std::string guest_state_;                            // so far; empty: nothing of it has come
+    std::string guest_state_;                            // received so far; empty: none yet
     bool device_state_ = false;                          // devices come on the data channels
-    std::vector<DeviceReceiver::Entry> device_entries_;  // of the offer, until it was accepted
-    std::shared_ptr<std::string> device_guest_state_;    // if the guest's state is one of them
+    std::vector<DeviceReceiver::Entry> device_entries_;  // of the offer, until it is accepted
+    std::shared_ptr<std::string> device_guest_state_;    // set if the guest's state is a device
 
     std::unique_ptr<memory::PagePlacer> placer_;
     std::unique_ptr<RoundGate> gate_;

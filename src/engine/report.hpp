@@ -1,8 +1,7 @@
-// The figures of a migration, by QEMU's names and definitions (qapi/migration.json), and two ways
-// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages,
-// and with a guest those of all rounds' plans;
-// the bytes of the main channel and of all multifd channels add up to transferred; payload-bytes +
-// header-bytes = transferred.
+// The figures of a migration, with QEMU's names and definitions (qapi/migration.json), and two ways
+// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages
+// (with a guest: the pages of all rounds' plans); the bytes of the main channel and of all multifd
+// channels add up to transferred; payload-bytes + header-bytes = transferred.
 #pragma once
 
 #include <chrono>
@@ -26,77 +25,78 @@ namespace migrate::engine {
 
 struct ChannelReport {
     std::string name;         // "main", "0", "1", …
-    std::uint64_t bytes = 0;  // sender → receiver, everything
+    std::uint64_t bytes = 0;  // sender → receiver, headers included
     std::uint64_t payload_bytes = 0;
-    std::uint64_t device_bytes = 0;  // of devices' chunks; of the main channel it is not counted
+    std::uint64_t device_bytes = 0;  // of device chunks; not counted for the main channel
     std::uint64_t packets = 0;
     transport::PageCounts pages;
 };
 
-// How long the guest stood still, by what it waited for, in the sender's clock; they add up to the
-// total. The way of DONE back to the sender, half a round trip, is no part of it: the guest runs by
-// then. At the receiver only load, resume and total are known.
+// The guest's downtime by cause, on the sender's clock; the parts add up to the total. The transit
+// of DONE back to the sender, half a round trip, is not a part: the guest runs by then. The
+// receiver knows only devices, load, resume and total.
 struct DowntimeReport {
-    Microseconds stop{};        // until no vCPU ran
-    Microseconds last_round{};  // collecting what was dirty, sending it
-    Microseconds devices{};     // what devices took beyond the last round, on either side
+    Microseconds stop{};        // until no vCPU runs
+    Microseconds last_round{};  // collecting the dirty pages and sending them
+    Microseconds devices{};     // time of devices beyond the last round, on both sides
     Microseconds state_save{};
     Microseconds digest{};
     Microseconds load{};    // by the receiver's clock
     Microseconds resume{};  // by the receiver's clock
-    Microseconds wire{};    // the rest: what was under way
+    Microseconds wire{};    // the rest: data in transit
     Microseconds total{};
 };
 
-// The guest as it is on this side.
+// The guest's figures on this side.
 struct GuestReport {
     std::string kind{};
     // QEMU's RunState: running, paused, finish-migrate, postmigrate, inmigrate
     std::string state{};
-    std::string dirty_tracker{};  // sender
-    // How long a thread of the memory's owner stood still to be attached to; 0 if none did.
+    std::string dirty_tracker{};  // sender only
+    // Time for which a thread of the memory's owner was stopped to attach to it; 0 if none was.
     Microseconds stood_still{};
     unsigned cpu_throttle = 0;  // percent
-    double rate_before = 0;     // bytes written a second, before the migration; 0: not known here
-    double rate_during = 0;     // … while it was tracked
-    double rate_after = 0;      // … at the receiver
+    double rate_before = 0;     // bytes written per second before the migration; 0: unknown
+    double rate_during = 0;     // bytes written per second while tracked
+    double rate_after = 0;      // bytes written per second at the receiver
     Microseconds longest_gap{};
-    std::string check{};  // "passed" or what is wrong; empty: not checked
+    std::string check{};  // "passed" or the error; empty: not checked
 };
 
 struct Report {
     std::string side;       // "send" or "recv"
-    std::uint32_t leg = 0;  // of a journey there and back, from 1; 0: of none
+    std::uint32_t leg = 0;  // leg of a round trip (repeat), from 1; 0: no round trip
     MigrationStatus status = MigrationStatus::kNone;
     std::string error_desc;                      // empty: none
-    std::optional<Outcome> outcome;              // once it has ended
+    std::optional<Outcome> outcome;              // set once the migration has ended
     GuestOwner guest_owner = GuestOwner::kNone;  // as far as this side knows, at any time
     std::string peer;                            // "ADDRESS:PORT"; empty: not connected
     std::string memory;                          // the source's or sink's URI
-    // What was agreed on and chosen, by option name.
+    // The settings that were negotiated or chosen, by option name.
     std::vector<std::pair<std::string, std::string>> settings;
     std::chrono::microseconds total_time{};
     std::chrono::microseconds setup_time{};
-    std::uint64_t total_bytes = 0;  // of all regions
-    transport::PageCounts pages;    // found (sender) or placed (receiver) so far
+    std::uint64_t total_bytes = 0;  // size of all regions
+    transport::PageCounts pages;    // pages found (sender) or placed (receiver) so far
     std::uint64_t transferred = 0;  // bytes, sender → receiver, over all channels, headers included
-    std::uint64_t payload_bytes = 0;      // page content in it
+    std::uint64_t payload_bytes = 0;      // page content in transferred
     std::vector<ChannelReport> channels;  // the main channel first
     std::vector<ThreadTime> threads;
-    std::vector<std::string> digests;  // one a region, if verified
+    std::vector<std::string> digests;  // one per region, if verified
     std::vector<DeviceReport> devices;
-    std::uint64_t device_buffer_peak = 0;  // receiver: bytes of chunks that waited at once, at most
-    // With a guest:
-    std::uint64_t planned_pages = 0;  // of all rounds; normal + duplicate + unpopulated at the end
-    std::uint64_t dirty_pages = 0;    // still to be sent, at the last look
+    std::uint64_t device_buffer_peak = 0;  // receiver: most bytes of chunks that waited at once
+    // The members below, except accel, are set with a guest only. At the end planned_pages, of all
+    // rounds, equals normal + duplicate + unpopulated.
+    std::uint64_t planned_pages = 0;
+    std::uint64_t dirty_pages = 0;  // to be sent, as of the last collection
     RoundHistory rounds;
     Microseconds expected_downtime{};
     DowntimeReport downtime;
     std::optional<GuestReport> guest;
     std::optional<accel::AccelReport> accel;  // with dsa-accel
 
-    // Whether it is complete and something stood still for it: a guest, or memory whose devices
-    // moved.
+    // True if the migration is complete and had a downtime: it moved a guest, or the sender moved
+    // memory with devices.
     bool has_downtime() const;
     std::uint64_t multifd_bytes() const;
     std::uint64_t remaining_bytes() const;
@@ -105,14 +105,14 @@ struct Report {
     double pages_per_second() const;
 };
 
-// As QEMU shows times: rounded down.
+// Whole milliseconds, rounded down as in QEMU.
 std::int64_t whole_ms(Microseconds time);
 
-// The document --stats writes.
+// The JSON document that --stats writes.
 std::string to_json(const Report& report);
-// … and what it writes of a journey: a list of such documents, a leg each.
+// The JSON that --stats writes for a round trip: a list of such documents, one per leg.
 std::string to_json(const std::vector<Report>& legs);
-// The summary for people, in the manner of `info migrate`.
+// The summary for people, in the style of `info migrate`.
 std::string to_text(const Report& report);
 
 }  // namespace migrate::engine

@@ -1,4 +1,4 @@
-// What --stats writes.
+// Makes the JSON that --stats writes.
 #include <nlohmann/json.hpp>
 
 #include "engine/report.hpp"
@@ -31,7 +31,7 @@ Json ram_json(const Report& report) {
                 static_cast<std::uint64_t>(report.rounds.back().figures.dirty_pages_per_second());
         }
     }
-    // As in QEMU, only while it is of use.
+    // As in QEMU, this is shown only while the migration runs.
     if (!is_final(report.status)) ram["remaining"] = report.remaining_bytes();
     return ram;
 }
@@ -61,7 +61,7 @@ Json rounds_json(const Report& report) {
     return rounds;
 }
 
-// Between the first and the last that are listed; with them they add up to all rounds.
+// The sums of the rounds that are not listed; the listed rounds and these are all rounds.
 Json left_out_json(const RoundTotals& totals) {
     return {{"rounds", totals.rounds},
             {"pages", totals.pages},
@@ -108,14 +108,14 @@ Json devices_json(const Report& report) {
     return devices;
 }
 
-// Adds what only a migration with devices has.
+// Adds the fields that only a migration with devices has.
 void add_devices(Json& json, const Report& report) {
     if (report.devices.empty()) return;
     json["devices"] = devices_json(report);
     if (report.side == "recv") json["device-state-buffer-peak"] = report.device_buffer_peak;
 }
 
-// Adds what only a migration with a guest has.
+// Adds the fields that only a migration with a guest has.
 void add_guest(Json& json, const Report& report) {
     if (!report.guest) return;
     const GuestReport& guest = *report.guest;

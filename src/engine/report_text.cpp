@@ -1,4 +1,4 @@
-// What `migrate` says at the end, for people.
+// The summary that `migrate` prints at the end, for people.
 #include <fmt/format.h>
 
 #include "engine/report.hpp"

@@ -1,5 +1,6 @@
-// The barrier between rounds: a coordinator opens a round, every worker does it and arrives, the
-// coordinator goes on. Invariant: no worker is in round k+1 before all have arrived in round k.
+// The barrier between rounds: a coordinator opens a round, every worker does its part and arrives,
+// the coordinator continues. Invariant: no worker is in round k+1 before all have arrived in round
+// k.
 #pragma once
 
 #include <condition_variable>
@@ -14,15 +15,15 @@ class RoundGate {
   public:
     explicit RoundGate(unsigned workers) : workers_(workers) {}
 
-    // Coordinator.
+    // Called by the coordinator: lets the workers begin the round.
     void open(std::uint32_t round);
     // Waits until every worker has arrived; false if stop was requested.
     bool wait_for_all(const std::stop_token& stop);
-    // There is no further round.
+    // Tells the workers that there is no further round.
     void close();
 
-    // Worker: the round after `last` once it is open; nothing when the gate is closed or stop was
-    // requested.
+    // Called by a worker: waits for the round after `last`. Returns nothing when the gate is closed
+    // or if a stop was requested.
     std::optional<std::uint32_t> next_round(std::uint32_t last, const std::stop_token& stop);
     void arrive();
 

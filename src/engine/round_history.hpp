@@ -1,5 +1,5 @@
-// The rounds of a live migration, as reports keep them: the first, the last, and the sums of those
-// between. Invariant: what is kept and what was left out add up to all rounds; the memory is
+// The rounds of a live migration, as reports keep them: the first, the last, and the sums of the
+// rounds between. Invariant: the kept rounds and the sums add up to all rounds; the memory is
 // bounded, however many rounds there are.
 #pragma once
 
@@ -12,7 +12,7 @@ namespace migrate::engine {
 
 struct RoundReport {
     RoundFigures figures;
-    Decision decision;  // what followed from them
+    Decision decision;  // the decision based on the figures
 };
 
 // Sums over rounds.
@@ -36,13 +36,13 @@ class RoundHistory {
     void clear() { *this = {}; }
 
     bool empty() const { return size() == 0; }
-    // Of all rounds, also of those that were left out.
+    // Number of all rounds, including those left out.
     std::uint64_t size() const { return kept_.size() + left_out_.rounds; }
     const RoundReport& back() const { return kept_[newest_]; }
     RoundReport& back() { return kept_[newest_]; }
-    // Those that were left out follow the first kFirst.
+    // Sums of the rounds left out, which come right after the first kFirst.
     const RoundTotals& left_out() const { return left_out_; }
-    // In order.
+    // The kept rounds, in order.
     std::vector<const RoundReport*> kept() const;
 
   private:

@@ -10,7 +10,7 @@ Microseconds RoundPacing::wait_after(const RoundFigures& figures, const Decision
                             decision.obstacle == Obstacle::kAcknowledgement;
     const Microseconds longest = may_change ? kLongestInterval : kLongestFixedInterval;
     interval_ = std::min(std::max(2 * interval_, kFirstInterval), longest);
-    // The next round takes as much less as it has less to send.
+    // The next round's time is assumed to shrink in proportion to its pages.
     const double share =
         std::min(1.0, static_cast<double>(figures.dirty_pages) /
                           static_cast<double>(std::max<std::uint64_t>(figures.pages, 1)));

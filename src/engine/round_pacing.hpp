@@ -1,6 +1,6 @@
-// When the next round begins. Invariant: rounds that bring the switchover nearer follow one another
-// at once; those that cannot come at growing intervals, and never take more than half of the time
-// where fixed costs are in the way. No clock of its own.
+// Decides when the next round begins. Invariant: rounds that bring the switchover nearer follow one
+// another at once; other rounds come at growing intervals, and take at most half of the time if
+// fixed costs are the obstacle. It has no clock of its own.
 #pragma once
 
 #include "engine/convergence.hpp"
@@ -9,20 +9,22 @@ namespace migrate::engine {
 
 class RoundPacing {
   public:
-    // From the start of one round that does not help to the start of the next; doubled each time …
+    // Interval from the start of one round that does not help to the start of the next; doubles
+    // each time.
     static constexpr Microseconds kFirstInterval{50'000};
-    // … up to this while the guest may come to write less by itself,
+    // Longest interval while the obstacle may vanish by itself: the guest may write less, or the
+    // receiver may acknowledge.
     static constexpr Microseconds kLongestInterval{1'000'000};
-    // … and this where only a new measurement or other parameters can help.
+    // Longest interval while only a new measurement or other parameters can help.
     static constexpr Microseconds kLongestFixedInterval{5'000'000};
 
-    // After a decision for another round: how long to wait before it.
+    // Called after a decision for another round: returns the time to wait before it.
     Microseconds wait_after(const RoundFigures& figures, const Decision& decision);
-    // The parameters have changed: what did not help may help now.
+    // The parameters have changed: a round that did not help may help now.
     void reset() { interval_ = {}; }
 
   private:
-    Microseconds interval_{};  // the last one; 0: none
+    Microseconds interval_{};  // the last interval; 0: none
 };
 
 }  // namespace migrate::engine

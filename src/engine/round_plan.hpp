@@ -1,5 +1,5 @@
-// What one round sends: which pages, and who takes which of them next.
-// Invariant: every page of the plan is claimed exactly once.
+// The pages that one round sends, and their distribution to the workers. Invariant: every page of
+// the plan is claimed exactly once.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace migrate::engine {
 
 // The pages of one region that a round sends.
 struct PlannedPages {
-    const memory::PageBitmap* written = nullptr;     // only these; null: all of the region
-    const memory::PageBitmap* given_back = nullptr;  // those of them that are zeros; null: none
-    const memory::PageBitmap* arrived = nullptr;     // not these; null: none of them has arrived
+    const memory::PageBitmap* written = nullptr;     // the pages to send; null: all of the region
+    const memory::PageBitmap* given_back = nullptr;  // pages that are zeros; null: none
+    const memory::PageBitmap* arrived = nullptr;     // pages not to send; null: none has arrived
 
     // The first planned page at or after `page`, or `end`.
     std::uint64_t next_planned(std::uint64_t page, std::uint64_t end) const;
@@ -25,24 +25,24 @@ struct PlannedPages {
     std::uint64_t next_unplanned(std::uint64_t page, std::uint64_t end) const;
 };
 
-// The bitmaps that a plan is made of (one a region) outlive it and do not change meanwhile.
+// The bitmaps that a plan is made of (one per region) outlive it and do not change meanwhile.
 class RoundPlan {
   public:
     using Bitmaps = std::span<const memory::PageBitmap>;
 
-    // All pages of the regions, which `workers` threads share.
+    // A plan of all pages of the regions, which `workers` threads share.
     static RoundPlan all(std::span<const RegionInfo> regions, unsigned workers);
-    // The pages that were written since they were last sent. `given_back`: those of them that are
+    // A plan of the pages that were written since they were last sent. `given_back`: pages that are
     // zeros and need not be read, or no bitmap at all.
     static RoundPlan written(std::span<const RegionInfo> regions, unsigned workers, Bitmaps pages,
                              Bitmaps given_back);
     // The same plan from its beginning, without the pages that have arrived.
     RoundPlan without(Bitmaps arrived) const;
 
-    // How many pages it sends.
+    // Number of pages in the plan.
     std::uint64_t pages() const { return pages_; }
-    // The next span, of which the planned pages are the caller's to send; nothing when all are
-    // taken. Any thread.
+    // Claims the next span: the caller has to send its planned pages. Returns nothing when all
+    // spans are claimed. Any thread.
     std::optional<WorkSpan> claim() const { return cursor_->claim(); }
     // Any thread.
     PlannedPages pages_of(RegionId region) const;

@@ -1,5 +1,5 @@
-// The network's round trip as the session sees it: from a frame to the peer's answer, through
-// whatever relays the connection (the kernel knows only its own end of it).
+// The network's round trip as the session sees it: from a frame to the peer's answer, including any
+// relay between them (the kernel knows only its own end of the connection).
 #pragma once
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 
 namespace migrate::engine {
 
-// An answer may wait for data that is still under way, or for a thread at the peer, so the shortest
-// time is the round trip. What longer ones took beyond it is a part of their round's time.
+// An answer may wait for data in transit, or for a thread at the peer, so the shortest time is the
+// round trip. The rest of a longer time counts as part of its round.
 class RoundTripMeter {
   public:
     void add(Microseconds answer_time) {

@@ -15,7 +15,7 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
     const accel::ZeroKernel* kernel = nullptr;
     if (config.detection != ZeroPageDetection::kNone) {
         const auto found = accel::find_zero_kernel(config.zero_kernel);
-        // The option allows known names only: it is this CPU that cannot run the kernel.
+        // The option accepts known names only, so this CPU cannot run the kernel.
         if (!found) return Error(found.error()).as(ErrorKind::kRefused);
         kernel = *found;
         set->kernel_name_ = kernel->name;
@@ -27,8 +27,8 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
         MIGRATE_ASSIGN(set->accelerator_, accel::DsaAccelerator::open(accel));
     }
     const bool legacy = config.detection == ZeroPageDetection::kLegacy;
-    // Not for a device, to which nothing need be copied; and where packets are handed over there is
-    // no telling when what they point at was sent.
+    // A device needs no copy. In legacy mode packets are handed over, and the scanner cannot know
+    // when the memory that they point to was sent. So neither stages.
     const bool staged = kernel != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
     for (unsigned i = 0; i < (legacy ? 1U : config.channels); ++i) {
         std::unique_ptr<accel::PageScanner> scanner;
@@ -51,7 +51,8 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
 
 Status ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {
     if (!accelerator_ || !accelerator_->needs_thread()) return {};
-    // Not the session's token: a scanner may await an answer after the session was cancelled.
+    // Does not use the session's token: a scanner may await an answer after the session was
+    // cancelled.
     const auto complete = [this, stop = completion_stop_.get_token()] {
         accelerator_->run_completion(stop);
         return Status();

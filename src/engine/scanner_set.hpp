@@ -1,4 +1,4 @@
-// The scanners of a session, and what stands behind them: kernels, or devices and their thread.
+// The scanners of a session, and the kernels, or the devices and their thread, that they use.
 #pragma once
 
 #include <memory>
@@ -17,21 +17,21 @@ namespace migrate::engine {
 
 class ScannerSet {
   public:
-    // One scanner a channel; in legacy mode, where one thread scans, a single one.
+    // Makes one scanner per channel, or a single one in legacy mode, where one thread scans.
     static Result<std::unique_ptr<ScannerSet>> create(const SendConfig& config,
                                                       const memory::PageSource& source);
 
     SpanScanner& scanner(std::size_t channel) { return *scanners_[channel]; }
-    // "none" if nobody looks for zero pages.
+    // Name of the zero page kernel; "none" if zero pages are not looked for.
     const std::string& kernel_name() const { return kernel_name_; }
 
-    // Before the first scan; `times` and `cancellation` outlive the set. Fails if the thread for
-    // the answers cannot be started.
+    // Called before the first scan. `times` and `cancellation` outlive the set. Fails if the thread
+    // that takes the devices' answers cannot be started.
     Status start(ThreadTimes& times, Cancellation& cancellation);
-    // After the last. May be called again, or without start().
+    // Called after the last scan. May be called again, or without start().
     void stop();
 
-    // Any thread. Nothing where no device is asked.
+    // Nothing if no device is used. Any thread.
     std::optional<accel::AccelReport> accel_report() const;
 
   private:

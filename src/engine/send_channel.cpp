@@ -38,7 +38,7 @@ Result<std::span<const std::byte>> SendChannel::copy_payload(
     return std::span<const std::byte>(copy_);
 }
 
-// Fills parts_ from index 2 on with what goes on the wire for the packet's normal pages.
+// Fills parts_ from index 2 on with the content of the packet's normal pages, as sent on the wire.
 Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder& packet) {
     parts_.resize(2);
     iovec copied{};
@@ -53,7 +53,7 @@ Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder&
         MIGRATE_TRY(
             memory::guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
         MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
-        // What did not pay is sent from the copy: it is in the cache.
+        // If compression did not pay, the copy is sent instead of the source: it is in the cache.
         const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
         parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
         return compressed.empty() ? Compression::kNone : compressor_->method();

@@ -1,4 +1,4 @@
-// A channel's sending end: packets in, bytes on the wire, counted.
+// The sending end of a channel: takes packets, sends their bytes and counts them.
 #pragma once
 
 #include <functional>
@@ -17,32 +17,31 @@
 
 namespace migrate::engine {
 
-// Used by one thread, but for the counters.
+// Used by one thread, except for shutdown() and the counters.
 class SendChannel {
   public:
     // `compressor` may be null. `pacer` is shared by all channels and outlives them.
     SendChannel(ChannelId id, transport::Socket socket,
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer);
 
-    // What is told of each stretch of pages that goes out: where it lies in the source, and the
-    // copy that is sent of it. Set before the first packet; without it nothing is copied.
+    // Called with each run of pages that is sent: its address in the source, and the copy that is
+    // sent. Set before the first packet; if not set, nothing is copied.
     using OnSent =
         std::function<void(RegionId, const std::byte* source, std::span<const std::byte> copy)>;
     void send_copies(OnSent on_sent) { on_sent_ = std::move(on_sent); }
 
-    // Counts pages that go out on this channel, once they are found and before they are sent: runs
-    // of zeros may wait long in a packet that has room for more.
+    // Counts pages of this channel once they are found and before they are sent: runs of zeros may
+    // wait long in a packet that has room for more.
     void count(const transport::PageCounts& pages) { counters_.pages.add(pages); }
     // Sends the packet and clears it. kCancelled if stop was requested while it waited for
     // bandwidth.
     Status send(transport::PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop);
-    // A chunk of a device's state, with its encoded header.
+    // Sends a chunk of a device's state, with its encoded header.
     Status send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
                        std::uint32_t round, const std::stop_token& stop);
-    // From here on the receiver may stop reading for as long as it likes; see Socket. Between
-    // rounds.
+    // From now on the receiver may stop reading for any time; see Socket. Called between rounds.
     Status expect_back_pressure() { return socket_.expect_back_pressure(); }
-    // Says that this round is over on this channel.
+    // Tells the receiver that this round is over on this channel.
     Status send_sync(std::uint32_t round);
     Status send_hello(const transport::SessionId& session);
 
@@ -51,7 +50,7 @@ class SendChannel {
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
-    // Sent, and not yet acknowledged by the peer's host. Any thread.
+    // Bytes sent and not yet acknowledged by the peer's host. Any thread.
     std::uint64_t bytes_under_way() const { return transport::unacknowledged_bytes(socket_.fd()); }
 
   private:
@@ -64,10 +63,10 @@ class SendChannel {
     std::unique_ptr<transport::Compressor> compressor_;
     transport::Pacer& pacer_;
     std::uint32_t sequence_ = 0;
-    std::vector<iovec> parts_;  // [header, runs, payload …] of the packet under way
+    std::vector<iovec> parts_;  // [header, runs, payload …] of the packet being sent
     ChannelCounters counters_;
     OnSent on_sent_;
-    std::vector<std::byte> copy_;  // of the payload under way, if on_sent_
+    std::vector<std::byte> copy_;  // copy of the payload being sent, if on_sent_
 };
 
 }  // namespace migrate::engine

@@ -1,4 +1,4 @@
-// The sending side's devices: what is offered, and how they go once the guest stands still.
+// The sending side's devices: offers them, and sends their state once the guest is paused.
 
 #include "base/log.hpp"
 #include "engine/send_session.hpp"
@@ -10,7 +10,7 @@ using Clock = DeviceCounters::Clock;
 
 using transport::DeviceStateMode;
 
-// Opens what is to be sent, and says early what cannot be.
+// Opens the devices' sources, and reports early if device state cannot be sent.
 Status SendSession::prepare_devices() {
     const bool on = config_.device_state == DeviceStateMode::kOn;
     if (on && config_.detection == ZeroPageDetection::kLegacy) {
@@ -55,7 +55,7 @@ Status SendSession::check_device_answer(const transport::Offer& offer,
     return {};
 }
 
-// Once the guest stands still. On the channels the devices' threads begin now.
+// Called once the guest is paused. If device state uses the channels, its threads begin now.
 Status SendSession::start_devices() {
     const bool on_channels = accepted_.device_state;
     std::vector<DeviceSender::Entry> entries;
@@ -75,17 +75,18 @@ Status SendSession::start_devices() {
         devices_ = std::make_unique<DeviceSender>(std::move(entries), config_.channels);
     }
     if (on_channels) {
-        // The receiver stops reading while its devices have more to load than it may keep. A
-        // receiver that died is noticed on the main channel.
+        // The receiver stops reading while its device buffer is full. The main channel shows
+        // whether the receiver is alive.
         for (const auto& channel : channels_) MIGRATE_TRY(channel->expect_back_pressure());
-        // Read by the channels' threads from the next round on, which the gate opens.
+        // The channels' threads read this from the next round on, which the gate opens.
         shared_.devices = devices_.get();
         MIGRATE_TRY(devices_->start(core_.times(), core_.cancellation()));
     }
     return {};
 }
 
-// Off: device after device, as frames of the main channel.
+// If device state does not use the channels: sends device after device as frames of the main
+// channel.
 Status SendSession::send_devices_in_turn() {
     if (!devices_ || shared_.devices != nullptr) return {};
     return devices_->send_in_turn(

@@ -1,4 +1,4 @@
-// The sending side of an image, which nobody writes: one round, and the comparison at the end.
+// The sending side of an image, which nobody writes: one round, then the comparison.
 
 #include <algorithm>
 
@@ -8,7 +8,7 @@ namespace migrate::engine {
 
 using Clock = DeviceCounters::Clock;
 
-// An image stands still from the beginning: its only round is its last, and its downtime all of it.
+// An image does not change: its only round is its last, and its downtime is the whole transfer.
 Status SendSession::migrate_image() {
     constexpr std::uint32_t kOnlyRound = 1;
     if (config_.devices.empty()) {
@@ -39,7 +39,7 @@ Status SendSession::migrate_image() {
     return {};
 }
 
-// Nothing follows COMPLETE, so that both sides' byte counts end with it.
+// The sender sends nothing after COMPLETE, so that both sides' byte counts end with it.
 Result<SendSession::ImageEnd> SendSession::complete_image() {
     const DeviceCounters::Clock::time_point began = DeviceCounters::Clock::now();
     transport::Completion completion;

@@ -79,7 +79,8 @@ Result<SendSession::LiveRound> SendSession::send_live_round(std::uint32_t round,
     return sent;
 }
 
-// All of the round is in place at the receiver, which makes the round's time the time it took.
+// Waits until the whole round is in place at the receiver, so that its duration contains all of its
+// time.
 Result<RoundFigures> SendSession::await_round_done(const LiveRound& sent) {
     const std::uint32_t round = sent.figures.round;
     say(fmt::format("while the receiver had to confirm round {} (ROUND_DONE)", round));
@@ -104,8 +105,8 @@ Result<RoundFigures> SendSession::await_round_done(const LiveRound& sent) {
     }
 }
 
-// Before any page goes out the sample is of what is populated: what a read fills is sent anyway.
-// Later it is of what went out with content.
+// The first sample, before any page is sent, reads populated pages: a page that this read fills is
+// sent anyway. Later samples read pages that were sent with content.
 Status SendSession::measure_digest(bool first) {
     const BlockSample sample = digest_meter_.next_sample();
     const auto populated = [this](RegionId region, PageRange pages, auto& extents) {
@@ -128,7 +129,7 @@ Status SendSession::measure_digest(bool first) {
     return {};
 }
 
-// After the first round: how much memory a digest reads is known by now.
+// Called after the first round, when it is known how much memory a digest reads.
 void SendSession::count_digested() {
     if (!config_.verify) return;
     const transport::PageCounts counts = sent_pages();
@@ -138,7 +139,7 @@ void SendSession::count_digested() {
 
 FixedCosts SendSession::fixed_costs() const {
     FixedCosts costs{.round_trip = round_trip_.value(), .load = load_time_, .digest = digest_time_};
-    // State that goes as frames, after the last round, waits for that round's end.
+    // State sent as frames after the last round waits for that round's confirmation.
     if (!accepted_.device_state) costs.round_trips += 1;
     return costs;
 }
@@ -182,23 +183,23 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     say("in the switchover");
 
     const Clock::time_point last_round = Clock::now();
-    // As in QEMU: while the guest stands still nothing is held back.
+    // As in QEMU, the bandwidth is not limited while the guest is paused.
     pacer_.set_rate(0);
     MIGRATE_TRY(link_->send(FrameType::kSwitchoverStart, "{}"));
     MIGRATE_TRY(start_devices());
-    // The dirty pages of the last look, and what was written until the pause.
+    // The dirty pages of the last collection, and those written until the pause.
     MIGRATE_TRY(live_->collect_more());
     MIGRATE_ASSIGN(const LiveRound last, send_live_round(round, plan_dirty()));
     RoundFigures figures;
-    // State as frames needs a receiver that reads them; all else may be under way together, which
-    // saves the guest a round trip.
+    // State frames are sent only after the receiver has confirmed the round. On the channels, the
+    // round, the state and COMPLETE may be in transit together, which saves the guest a round trip.
     const bool overlaps = shared_.devices != nullptr;
     if (!overlaps) {
         MIGRATE_ASSIGN(figures, await_round_done(last));
     }
     const Clock::time_point memory_done = overlaps ? devices_->memory_done() : Clock::now();
     downtime.last_round = between(last_round, memory_done);
-    // On the channels the guest's own state is saved meanwhile, by another thread.
+    // With device state on the channels, another thread uses the guest to save its state now.
     if (shared_.devices == nullptr) MIGRATE_TRY(live_->check_still());
     MIGRATE_TRY(send_devices_in_turn());
     downtime.devices = between(memory_done, overlaps ? last.sent : Clock::now());
@@ -219,7 +220,8 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
     downtime.digest = since(digesting);
 
     MIGRATE_TRY(link_->send(FrameType::kComplete, transport::encode(completion)));
-    // While the receiver loads: nothing is plugged into a guest whose devices were saved.
+    // Checked while the receiver loads: no memory may be plugged into a guest whose devices were
+    // saved.
     MIGRATE_TRY(live_->check_unchanged());
     if (overlaps) {
         MIGRATE_ASSIGN(figures, await_round_done(last));
@@ -237,7 +239,7 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
         std::max(Microseconds(0), downtime.total - downtime.stop - downtime.last_round -
                                       downtime.devices - downtime.state_save - downtime.digest -
                                       downtime.load - downtime.resume);
-    // The guest runs while DONE is under way.
+    // The guest already runs while DONE is in transit.
     const Microseconds done_way = std::min(round_trip_.value() / 2, downtime.wire);
     downtime.wire -= done_way;
     downtime.total -= done_way;
@@ -258,7 +260,7 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
 Status SendSession::await_continue() {
     say("while the migration waited for migrate-continue");
     {
-        // First: whoever hears of the state may answer at once.
+        // Set before the status changes: a client that sees the status may answer at once.
         const std::scoped_lock lock(mutex_);
         awaits_continue_ = true;
     }
@@ -270,9 +272,9 @@ Status SendSession::await_continue() {
     return came ? live_->check_still() : Status(cancelled());
 }
 
-// The line that is crossed once: from the frame on, the guest is the receiver's.
+// Hands the guest over, once: from the HANDOVER frame on, it belongs to the receiver.
 Result<transport::Done> SendSession::hand_over(const transport::Completion& completion) {
-    // The last moment at which a guest that somebody else let run can be kept here.
+    // The last moment to keep a guest here that someone else has resumed.
     MIGRATE_TRY(live_->check_still());
     {
         const std::scoped_lock lock(mutex_);

@@ -37,7 +37,7 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
       tunables_(config_.tunables) {}
 
 SendSession::~SendSession() {
-    // Short enough to need no memory.
+    // The text is short enough to need no heap memory.
     core_.cancellation().fail(Error(ErrorKind::kCancelled, "session ended"));
     stop_workers();
 }
@@ -85,14 +85,14 @@ Status SendSession::fail(Error reason) {
                      [this] { return owner(); });
 }
 
-// Ends all threads, and gives the guest back if it is not the receiver's.
+// Ends all threads, and resumes the guest if it does not belong to the receiver.
 Status SendSession::settle(Status result) {
     Cancellation& cancellation = core_.cancellation();
     if (!result) cancellation.fail_unless_stopped(result.error());
     stop_timer();
     stop_workers();
     const bool ours = live_ && !live_->handed_over();
-    // A guest that is surely ours does not stand still for the connection's end.
+    // A guest that certainly belongs to this side resumes before the link ends.
     Status given_back = ours ? live_->give_back() : Status();
     if (link_) link_->finish();
     if (!result) {
@@ -111,7 +111,7 @@ Status SendSession::settle(Status result) {
     return status;
 }
 
-// Of a failure after the line was crossed.
+// Settles a failure after hand_over().
 Status SendSession::settle_handed_over(Status status) {
     const std::optional<bool> runs_there = link_->peer_runs_guest();
     if (runs_there == false) {
@@ -139,7 +139,7 @@ Status SendSession::settle_handed_over(Status status) {
         .as(ErrorKind::kOwnerUnknown);
 }
 
-// The migration's error, and what was found about the guest when it was given back.
+// Returns the migration's error together with what was found when the guest was given back.
 Status SendSession::explain(Status status, Status given_back) const {
     Error error = std::move(status).error();
     const std::string disturbance = live_->disturbance();
@@ -271,8 +271,7 @@ Status SendSession::start_workers() {
     return {};
 }
 
-// Ends the workers: after a failure by waking whatever they wait for, after success they are at the
-// gate.
+// Ends the workers: after a failure the stop wakes them, after success they wait at the gate.
 void SendSession::stop_workers() {
     gate_.close();
     workers_.clear();
@@ -305,7 +304,8 @@ Status SendSession::run_round(std::uint32_t round, RoundPlan plan) {
     return link_->send(FrameType::kRoundEnd, mark);
 }
 
-// As QEMU does, at the start of a pass: what it is to send, and what the passes before it found.
+// Emits the event of a pass at its start, as QEMU does: what the pass will send, and the figures of
+// the last pass.
 void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
     const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
     const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
@@ -325,7 +325,7 @@ void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
     core_.events().emit("MIGRATION_PASS", fields);
 }
 
-// The totals, and the digests if they were agreed on.
+// Fills in the totals, and the digests if they were agreed on.
 Status SendSession::make_completion(transport::Completion& completion) {
     MIGRATE_TRY(source_.check_unchanged());
     completion.pages = sent_pages();
@@ -369,7 +369,8 @@ std::uint64_t SendSession::channel_bytes() const {
 }
 
 void SendSession::cancel(const std::string& reason) {
-    // Under the mutex: hand_over() looks at the cancellation and crosses the line in one step.
+    // Holds the mutex, since hand_over() checks the cancellation and hands over in one step under
+    // it.
     const std::scoped_lock lock(mutex_);
     if (live_ && live_->handed_over()) {
         log::warning("{}: too late, the guest was handed over", reason);

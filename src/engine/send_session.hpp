@@ -1,7 +1,7 @@
-// One migration from the sender's side: connect, negotiate, send every page, have it acknowledged.
-// Invariant: run() returns success only after the receiver said that all is in place and its count
-// of pages is ours. A guest runs here again after any failure, unless it was handed over and the
-// receiver did not say that it will never run it.
+// One migration on the sender's side: connects, negotiates, sends every page and waits for the
+// confirmation. Invariant: run() returns success only after the receiver said that all is in place
+// and its count of pages is ours. After any failure a guest runs here again, unless it was handed
+// over and the receiver did not say that it will never run it.
 #pragma once
 
 #include <atomic>
@@ -56,22 +56,24 @@ class SendSession {
                                                        guest::Guest* guest = nullptr);
     ~SendSession();
 
-    // The whole migration, on the calling thread, which plays QEMU's `live_migration`. Once.
+    // Runs the whole migration on the calling thread, which corresponds to QEMU's `live_migration`.
+    // Call once.
     Status run();
-    // Instead of run(), where its thread cannot be started: ends the session with this error.
+    // Called instead of run() if its thread cannot be started: ends the session with this error.
     Status fail(Error reason);
-    // Ends run() with kCancelled; the peer is told the reason. Any thread.
-    // Once the guest was handed over it is too late, and nothing happens.
+    // Ends run() with kCancelled; the peer is told the reason. Has no effect once the guest was
+    // handed over. Any thread.
     void cancel(const std::string& reason);
-    // From the next decision on, for which a round begins at once; max-bandwidth, deadline and
-    // stall-limit at once. Any thread.
+    // Applies from the next decision on, and a wait for the next round ends at once; max-bandwidth,
+    // deadline and stall-limit apply at once. Any thread.
     void change(const Tunables& tunables);
-    // Ends the wait of pause-before-switchover; an Error if there is none. Any thread.
+    // Ends the wait of pause-before-switchover; an Error if the migration is not in that wait. Any
+    // thread.
     Status continue_switchover();
 
-    // Where the guest is by now: for certain once run() has ended. Any thread.
+    // The side that has the guest now; certain once run() has ended. Any thread.
     GuestOwner owner() const;
-    // The figures as they stand. Any thread.
+    // The current figures. Any thread.
     Report report() const;
     ThreadTimes& thread_times() { return core_.times(); }
 
@@ -92,14 +94,14 @@ class SendSession {
     RoundPlan plan_dirty() const;
     struct ImageEnd {
         transport::Done done;
-        Microseconds digest;  // making ours
+        Microseconds digest;  // time to compute this side's digest
     };
     Result<ImageEnd> complete_image();
     Status migrate_live();
     Status switch_over(std::uint32_t round, Microseconds expected);
     Status await_continue();
     Result<transport::Done> hand_over(const transport::Completion& completion);
-    // A round that was sent, as it stood when it began.
+    // A round that was sent: its figures so far, and when it began and was sent.
     struct LiveRound {
         RoundFigures figures;
         std::chrono::steady_clock::time_point began;
@@ -140,10 +142,10 @@ class SendSession {
     SendConfig config_;
     const memory::PageSource& source_;
     SessionCore core_;
-    // Null for an image. Its main thread's, but that hand_over() is under mutex_, for cancel().
+    // Null for an image. Used by the main thread; hand_over() is called under mutex_, for cancel().
     std::unique_ptr<LiveSource> live_;
     Convergence convergence_;
-    LinkTimes link_times_;  // from ACCEPT on
+    LinkTimes link_times_;  // valid from ACCEPT on
     RoundPacing pacing_;
     StallReporter stall_reporter_;
     RoundTripMeter round_trip_;
@@ -153,28 +155,28 @@ class SendSession {
     SendShared shared_;
     std::unique_ptr<ScannerSet> scanners_;
     std::unique_ptr<LegacyFeed> legacy_feed_;
-    bool acked_ = false;            // the receiver could run the guest
-    Microseconds load_time_{};      // it will take, by the receiver's word
-    std::uint64_t zero_pages_ = 0;  // of the first round, which a digest reads, too
-    Microseconds digest_time_{};    // it will take; 0: nothing is verified
-    std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until they are sent
+    bool acked_ = false;            // the receiver said that it could run the guest
+    Microseconds load_time_{};      // expected, as reported by the receiver
+    std::uint64_t zero_pages_ = 0;  // of the first round; a digest reads them, too
+    Microseconds digest_time_{};    // expected; 0: nothing is verified
+    std::vector<std::unique_ptr<devices::DeviceSource>> device_sources_;  // until start_devices()
 
-    mutable std::mutex mutex_;  // guards what follows, against report()
+    mutable std::mutex mutex_;  // guards the members up to paused_, against report()
     std::unique_ptr<PeerLink> link_;
     std::vector<std::unique_ptr<SendChannel>> channels_;
     transport::Accept accepted_;
-    std::unique_ptr<DeviceSender> devices_;  // once the guest stands still; null: there are none
+    std::unique_ptr<DeviceSender> devices_;  // set once the guest is paused; null: none
     std::vector<std::string> digests_;
     Tunables tunables_;
     bool may_switch_over_ = false;  // migrate-continue came
     bool awaits_continue_ = false;
     std::condition_variable_any continued_;
-    bool changed_ = false;  // the tunables, since the last decision
+    bool changed_ = false;  // tunables_ changed since the last decision
     std::condition_variable_any woken_;
-    std::string doing_;                            // what the migration is at: "in round 3"
+    std::string doing_;                            // the phase of the migration: "in round 3"
     std::string last_reason_;                      // why the last decision was not to switch over
-    std::optional<Microseconds> out_of_rungs_at_;  // as in the last decision
-    std::unique_ptr<GiveUpTimer> timer_;           // while a live migration is active
+    std::optional<Microseconds> out_of_rungs_at_;  // of the last decision
+    std::unique_ptr<GiveUpTimer> timer_;           // set while a live migration is active
     std::uint64_t planned_pages_ = 0;
     std::uint64_t dirty_pages_ = 0;
     RoundHistory rounds_;
@@ -183,8 +185,8 @@ class SendSession {
     std::string guest_state_;
     unsigned cpu_throttle_ = 0;
     GuestOwner owner_ = GuestOwner::kNone;
-    guest::Activity before_;  // when tracking began
-    guest::Activity paused_;  // when it was paused
+    guest::Activity before_;  // activity when tracking began
+    guest::Activity paused_;  // activity when the guest was paused
 
     std::vector<SessionThread> workers_;
 };

@@ -1,5 +1,5 @@
-// What a live migration waits for on the sending side, and what ends these waits: other parameters,
-// the deadline, a stall that lasts too long. The stop of the session ends them all.
+// The waits of a live migration on the sending side, and what ends them: other parameters, the
+// deadline, a stall that lasts too long. The stop of the session ends all of them.
 
 #include <algorithm>
 
@@ -14,7 +14,7 @@ using transport::FrameType;
 
 namespace {
 
-// How often a wait for the receiver looks whether its data moves.
+// Interval at which a wait for the receiver checks whether its data moves.
 constexpr milliseconds kHeadwayInterval{1000};
 
 Error no_longer() { return Error(ErrorKind::kCancelled, "cancelled"); }
@@ -26,7 +26,7 @@ Tunables SendSession::tunables() const {
     return tunables_;
 }
 
-// What changes from here on ends the wait that may follow the decision.
+// A change after this call ends the wait that may follow the decision.
 Tunables SendSession::tunables_for_decision() {
     const std::scoped_lock lock(mutex_);
     if (std::exchange(changed_, false)) pacing_.reset();
@@ -68,13 +68,14 @@ Status SendSession::await_next_round(const RoundFigures& figures, const Decision
     if (wait.count() == 0) return {};
     say(fmt::format("before round {}", figures.round + 1));
     MIGRATE_TRY(wait_until(began + wait));
-    // The guest has written on meanwhile.
+    // The guest kept writing during the wait.
     return live_->collect_again();
 }
 
 Status SendSession::wait_until(Clock::time_point moment) {
     std::unique_lock lock(mutex_);
-    // A deadline that switches over waits for the end of a round, which has to begin for it.
+    // With on-deadline=switch the deadline takes effect at the end of a round, so that round has to
+    // begin by then.
     if (tunables_.deadline.count() != 0 && tunables_.on_deadline == OnDeadline::kSwitch) {
         moment = std::min(moment, active_since() + tunables_.deadline);
     }
@@ -82,8 +83,8 @@ Status SendSession::wait_until(Clock::time_point moment) {
     return core_.stopped() ? Status(no_longer()) : Status();
 }
 
-// Where a receiver that lives says nothing, and nothing that was sent to it moves, stall-limit
-// passes.
+// Waits for a frame of one of these types. Fails if for stall-limit no frame comes from a receiver
+// that is alive and no data in transit to it moves.
 Result<Frame> SendSession::expect_from_receiver(std::initializer_list<FrameType> types) {
     Clock::time_point moved = Clock::now();
     std::uint64_t under_way = bytes_under_way();
@@ -127,7 +128,7 @@ void SendSession::stop_timer() {
         const std::scoped_lock lock(mutex_);
         timer = std::move(timer_);
     }
-    // It ends here, without the mutex, which its thread may wait for.
+    // The timer ends here, after the mutex was released: its thread may wait for the mutex.
 }
 
 // Called with mutex_ held.
@@ -146,9 +147,9 @@ void SendSession::set_timer() {
 
 Clock::time_point SendSession::active_since() const { return Clock::now() - core_.active_time(); }
 
-// On the timer's thread.
+// Called on the timer's thread.
 void SendSession::give_up(GiveUpTimer::Reason reason) {
-    // Under the mutex, as cancel().
+    // Holds the mutex, as cancel() does.
     const std::scoped_lock lock(mutex_);
     if (live_->handed_over()) return;
     const std::string why = rounds_.empty()        ? ": no round has ended yet"

@@ -7,12 +7,12 @@ namespace {
 
 using transport::PacketBuilder;
 
-// 1 GiB.
+// Legacy packets are passed on after 1 GiB of pages.
 constexpr std::uint64_t kLegacyPagesPerPacket = kGiB / kPageSize;
 
 Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
-// Packs runs into packets. Invariant: a packet is sent before it would have to hold more.
+// Packs runs into packets. Invariant: a packet is passed on before it would have to hold more.
 class PackedRuns : public RunSink {
   public:
     PackedRuns(LiveSource* live, const std::stop_token& stop) : live_(live), stop_(stop) {}
@@ -35,10 +35,10 @@ class PackedRuns : public RunSink {
   protected:
     const std::stop_token& stop() const { return stop_; }
     virtual void count(const PageRun& run) = 0;
-    // The packet that is filled.
+    // The packet being filled.
     virtual PacketBuilder& packet() = 0;
     virtual bool full() { return packet().full(); }
-    // Makes packet() an empty one. May block.
+    // Passes the packet on and makes packet() an empty one. May block.
     virtual Status pass_on() = 0;
 
   private:
@@ -46,7 +46,7 @@ class PackedRuns : public RunSink {
     const std::stop_token& stop_;
 };
 
-// multifd, dsa-accel, none: the thread that scans also sends.
+// For multifd, dsa-accel and none: the thread that scans also sends.
 class ChannelRuns final : public PackedRuns {
   public:
     ChannelRuns(SendChannel& channel, const SendShared& shared, std::uint32_t round,
@@ -57,7 +57,7 @@ class ChannelRuns final : public PackedRuns {
           round_(round),
           packet_(shared.packet_bytes) {}
 
-    // Sends what is left of memory, then whatever devices still have.
+    // Sends the rest of memory, then the rest of the device chunks.
     Status finish() {
         if (!packet_.empty()) MIGRATE_TRY(pass_on());
         return devices_ != nullptr ? devices_->send_rest(channel_, round_, stop()) : Status();
@@ -72,7 +72,7 @@ class ChannelRuns final : public PackedRuns {
     PacketBuilder& packet() override { return packet_; }
     Status pass_on() override {
         MIGRATE_TRY(channel_.send(packet_, round_, stop()));
-        // In turn, so that neither memory nor devices wait for all of the other.
+        // Takes turns, so that neither memory nor devices wait for all of the other.
         return devices_ != nullptr ? devices_->send_one(channel_, round_, stop()) : Status();
     }
 
@@ -82,7 +82,7 @@ class ChannelRuns final : public PackedRuns {
     PacketBuilder packet_;
 };
 
-// legacy: packets go to the channels' threads through the feed.
+// For legacy: packets go to the channels' threads through the feed.
 class HandedRuns final : public PackedRuns {
   public:
     static Result<std::unique_ptr<HandedRuns>> create(const SendShared& shared,
@@ -104,10 +104,11 @@ class HandedRuns final : public PackedRuns {
   private:
     HandedRuns(const SendShared& shared, const std::stop_token& stop)
         : PackedRuns(shared.live, stop), feed_(*shared.legacy), held_(feed_.take_empty(stop)) {}
-    // The channel that sends them does.
+    // The channel that sends the pages counts them.
     void count(const PageRun&) override {}
     PacketBuilder& packet() override { return *held_; }
-    // A packet without content has room for any number of pages, but they count when it is sent.
+    // A packet without content has room for any number of pages, but its pages are counted only
+    // when it is sent.
     bool full() override {
         return held_->full() || held_->counts().total() >= kLegacyPagesPerPacket;
     }
@@ -118,10 +119,10 @@ class HandedRuns final : public PackedRuns {
     }
 
     LegacyFeed& feed_;
-    LegacyFeed::Packet held_;  // null only after pass_on() was cancelled
+    LegacyFeed::Packet held_;  // null only after a cancellation or finish()
 };
 
-// Scans every span that this thread gets.
+// Scans every span that this thread claims.
 Status scan_spans(const RoundPlan& plan, SpanScanner& scanner, RunSink& runs) {
     while (const auto span = plan.claim()) {
         MIGRATE_TRY(scanner.scan(*span, plan.pages_of(span->region), runs));

@@ -1,7 +1,7 @@
-// A channel's sending thread, the mirror of RecvChannel: spans of memory in, packets out. The path
-// of a page on the sending side is this file, from top to bottom: a span is claimed from the
-// round's plan, scanned into runs, packed, and sent. Invariant: in a round each planned page is
-// sent by exactly one worker.
+// A channel's sending thread, the counterpart of RecvChannel: takes spans of memory, sends packets.
+// The .cpp file follows a page's path on the sending side: a span is claimed from the round's plan,
+// scanned into runs, packed, and sent. Invariant: in a round each planned page is sent by exactly
+// one worker.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,16 @@
 
 namespace migrate::engine {
 
-// What all sending threads of a session share; outlives them. The session's thread writes `plan`
-// and `devices` between two rounds; the gate's mutex makes them visible to the round it opens.
+// The data that all sending threads of a session share; outlives them. The session's thread writes
+// `plan` and `devices` between two rounds; the gate's mutex makes them visible to the round it
+// opens.
 struct SendShared {
     std::uint64_t packet_bytes = 0;
     RoundGate& gate;
     LiveSource* live = nullptr;          // null: an image
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
-    std::optional<RoundPlan> plan = {};  // of the round under way
-    DeviceSender* devices = nullptr;     // if the channels send them in this round
+    std::optional<RoundPlan> plan = {};  // of the current round
+    DeviceSender* devices = nullptr;     // set if the channels send device state in this round
 };
 
 class SendWorker {

@@ -1,4 +1,4 @@
-// What either side was told to do, in the engine's own types.
+// The configuration of either side, in the engine's own types.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,7 @@
 
 namespace migrate::engine {
 
-// zero-page-detection: who looks for zero pages.
+// Values of zero-page-detection: who looks for zero pages.
 enum class ZeroPageDetection {
     kNone,      // nobody: every populated page is sent
     kLegacy,    // the main thread, which hands packets over to the channels
@@ -35,12 +35,12 @@ struct SendConfig {
     std::uint16_t channels = 2;
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
     std::string zero_kernel = "auto";
-    accel::DsaAccelerator::Options accel;  // of kDsaAccel: path, completion, verify_every, timeout
+    accel::DsaAccelerator::Options accel;  // for kDsaAccel: path, completion, verify_every, timeout
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
     std::uint64_t packet_bytes = 0;
     transport::Compression compression = transport::Compression::kNone;
     int compression_level = 1;
-    Tunables tunables;  // as they are at the start
+    Tunables tunables;  // initial values
     std::string dirty_tracker = "auto";
     bool pause_before_switchover = false;
     bool switchover_ack = false;
@@ -48,38 +48,38 @@ struct SendConfig {
     bool verify = false;
     std::vector<devices::DeviceSpec> devices;
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
-    transport::Journey journey;  // which leg of how many this is
+    transport::Journey journey;  // this leg, and the number of legs
     std::chrono::milliseconds connect_timeout{};
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
 };
 
-// What may change while a migration runs, from settings of Side::kSend.
+// The parameters that may change while a migration runs, from settings of Side::kSend.
 Tunables make_tunables(const Settings& settings);
-// The same for a journey's way back: options and their values, and what a peer says of them. Those
-// that this program does not know, or that may not change, are ignored; kUsage names one whose
-// value is not allowed.
+// The same for the way back of a round trip: the first function returns options and their values
+// for the peer, the second reads a peer's. It ignores options that this program does not know or
+// that may not change; kUsage names an option whose value is not allowed.
 std::map<std::string, std::string> options_for_way_back(const Settings& settings);
 Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>& options);
-// From settings of Side::kSend that passed validate().
+// Reads settings of Side::kSend that passed validate().
 Result<SendConfig> make_send_config(const Settings& settings);
 
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
     std::string port_file;                     // empty: none
-    std::vector<devices::DeviceSpec> devices;  // where streams go
+    std::vector<devices::DeviceSpec> devices;  // targets of streams
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
     std::uint64_t device_state_buffer = 128 * kMiB;
-    // Which leg of a journey there and back has to come, of at most how many; 0: of none.
+    // The leg of a round trip that has to come, and the largest number of legs; 0: no round trip.
     std::uint32_t expected_leg = 0;
     std::uint32_t most_legs = 0;
-    std::optional<std::chrono::milliseconds> listen_timeout;  // nothing: for ever
+    std::optional<std::chrono::milliseconds> listen_timeout;  // empty: no limit
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
 };
 
-// From settings of Side::kRecv that passed validate().
+// Reads settings of Side::kRecv that passed validate().
 Result<RecvConfig> make_recv_config(const Settings& settings);
 
 }  // namespace migrate::engine

@@ -12,7 +12,7 @@ using Clock = std::chrono::steady_clock;
 
 void SessionCore::set_status(MigrationStatus status) {
     status_.advance(status);
-    // That it is known does not decide what becomes of the session.
+    // A failed event does not change the session's result.
     const Status told = catching("event MIGRATION", [&]() -> Status {
         events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
         return {};
@@ -76,7 +76,7 @@ void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
         try {
             if (!status) error_desc_ = status.error().message();
         } catch (...) {
-            error_desc_ = "out of memory";  // too short to need any
+            error_desc_ = "out of memory";  // short enough to need no heap memory
         }
     }
     const MigrationStatus last = final_status_of(outcome);

@@ -1,5 +1,5 @@
-// What a session of either side is made of: its state, its times, its first error, its threads.
-// Invariant: the state only ever advances as may_follow() allows, and every step is an event.
+// The common part of both sides' sessions: state, times, first error, threads. Invariant: the state
+// changes only as may_follow() allows, and every step is an event.
 #pragma once
 
 #include <atomic>
@@ -22,13 +22,12 @@ namespace migrate::engine {
 
 class SessionCore {
   public:
-    // `events` outlives it.
+    // `events` outlives this object.
     explicit SessionCore(EventLog& events) : events_(events) {}
 
-    // A whole session on the calling thread: `migrate`, `settle` with its result, and the last
-    // state, which tells who has the guest. Returns what settle returned. An exception is an Error,
-    // wherever it comes from. `settle` is called again if an exception left it. `owner` does not
-    // throw.
+    // Runs a whole session on the calling thread: `migrate`, then `settle` with its result, then
+    // the last state, which says who has the guest. Returns what `settle` returned. Any exception
+    // becomes an Error. If `settle` throws, it is called a second time. `owner` does not throw.
     Status run(const std::function<Status()>& migrate, const std::function<Status(Status)>& settle,
                const std::function<GuestOwner()>& owner) noexcept;
 
@@ -39,17 +38,17 @@ class SessionCore {
     EventLog& events() { return events_; }
     MigrationStatus status() const { return status_.get(); }
 
-    // Session's main thread.
+    // Called by the session's main thread.
     void set_status(MigrationStatus status);
-    // total-time runs from here.
+    // Starts total-time.
     void start_clock();
-    // Set-up is over: kActive.
+    // Ends the set-up and sets kActive.
     void activate();
     // Time since activate(), 0 before.
     std::chrono::microseconds active_time() const;
-    // How far the session is; it never goes back. Session's main thread.
+    // Sets the session's stage, which never goes back. Called by the session's main thread.
     void enter(Stage stage) { stage_.store(stage, std::memory_order_release); }
-    // The error with the kind that is right at this stage. Any thread.
+    // Returns the error with the kind that is right at this stage. Any thread.
     Error settled(Error error) const {
         return migrate::settled(std::move(error), stage_.load(std::memory_order_acquire));
     }
@@ -57,14 +56,13 @@ class SessionCore {
     std::function<Error(Error)> settler() const {
         return [this](Error error) { return settled(std::move(error)); };
     }
-    // The session's outcome once its threads have ended: the first error, whichever had it, or
-    // success.
+    // The session's outcome once its threads have ended: the first error of any thread, or success.
     Status outcome() const;
-    // Any thread. What is known so far: status, error, times, threads.
+    // Fills in what is known so far: status, error, times, threads. Any thread.
     void fill(Report& report) const;
 
   private:
-    // The last state, and the end of total-time.
+    // Sets the last state and ends total-time.
     void conclude(const Status& status, GuestOwner owner) noexcept;
 
     EventLog& events_;
@@ -72,12 +70,12 @@ class SessionCore {
     ThreadTimes times_;
     StatusCell status_;
     std::atomic<Stage> stage_{Stage::kBeforePages};
-    mutable std::mutex mutex_;  // guards what follows
+    mutable std::mutex mutex_;  // guards the members below
     std::chrono::steady_clock::time_point started_{};
     std::chrono::steady_clock::time_point active_{};
     std::chrono::steady_clock::time_point ended_{};
     std::string error_desc_;
-    std::optional<Outcome> outcome_;  // once it has ended
+    std::optional<Outcome> outcome_;  // set once the session has ended
 };
 
 }  // namespace migrate::engine

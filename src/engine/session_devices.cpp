@@ -19,7 +19,7 @@ class GuestSource final : public devices::DeviceSource {
         MIGRATE_ASSIGN(state_, save_());
         return {};
     }
-    // What fits into one chunk is left for the last, the configuration.
+    // Leaves the last part, which fits into one chunk, for the configuration.
     Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token&) override {
         return state_.size() - sent_ <= buffer.size() ? std::size_t{0} : fill(buffer);
     }

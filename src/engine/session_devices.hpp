@@ -1,4 +1,4 @@
-// What both sides' sessions share of devices: how they are described in the handshake, and the
+// Device code that both sides' sessions share: how devices are described in the handshake, and the
 // built-in guest's own state as one of them.
 #pragma once
 
@@ -17,17 +17,18 @@
 namespace migrate::engine {
 
 std::vector<transport::OfferedDevice> describe_devices(std::span<const devices::DeviceSpec> specs);
-// Of a peer's offer; an Error names what this host does not know.
+// Reads the devices of a peer's offer. An Error names the device that this host does not know.
 Result<std::vector<devices::DeviceSpec>> devices_from_offer(
     std::span<const transport::OfferedDevice> offered);
 
-// The guest of that kind as a device.
+// Returns the guest of that kind as a device.
 devices::DeviceSpec guest_device(std::string_view kind);
-// `save` is asked for the state by the device's thread, while the last of the memory is sent.
+// The device's thread calls `save` for the state while the last of the memory is sent.
 using SaveGuest = std::function<Result<std::string>()>;
 std::unique_ptr<devices::DeviceSource> make_guest_source(SaveGuest save);
 
-// A piece of a guest's state, behind those that came before it.
+// Appends a piece to a guest's state. kProtocol if the piece is empty or the state would exceed
+// guest::kMaxStateBytes.
 Status add_guest_state(std::string& state, std::span<const std::byte> piece);
 
 // Keeps the state for the session, which loads it when memory is in place.

@@ -1,4 +1,4 @@
-// What both sides' reports are put together from.
+// Functions that both sides use to fill in a report.
 #pragma once
 
 #include <chrono>
@@ -15,8 +15,8 @@ struct SessionTimes {
     std::chrono::steady_clock::time_point ended;
 };
 
-// total_time up to the end or else now, setup_time up to the first round or else as long as the
-// total.
+// Sets total_time (until the end, or until now) and setup_time (until the session is active; as
+// long as the total if it is not).
 void fill_times(Report& report, const SessionTimes& times);
 ChannelReport main_channel_report(std::uint64_t bytes);
 ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCounters& counters);

@@ -1,4 +1,4 @@
-// A guest's memory where it arrived, as the source of its next migration.
+// The sink that a guest arrived in, as the source of its next migration.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 
 namespace migrate::engine {
 
-// `sink` is complete, hosts a guest, and outlives this.
+// `sink` is complete, hosts a guest, and outlives this object.
 class SinkSource final : public memory::PageSource {
   public:
     SinkSource(const memory::PageSink& sink, std::vector<RegionInfo> regions)

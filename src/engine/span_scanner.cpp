@@ -81,7 +81,7 @@ Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
     return {};
 }
 
-// Batches of up to batch_pages pages, as many of them under way as the scanner takes.
+// Scans in batches of up to batch_pages pages, with as many in flight as the scanner takes.
 Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
     for (const memory::PopulationExtent& extent : extents_) {
         if (!extent.populated) {
@@ -102,7 +102,7 @@ Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
     return flush(region, sink);
 }
 
-// Submits what was filled in.
+// Submits the batch that was filled in.
 Status SpanScanner::flush(RegionId region, RunSink& sink) {
     if (filling_.empty()) return {};
     if (to_check_ == 0) {
@@ -135,7 +135,7 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
     return {};
 }
 
-// So that the batch that is filled in can be staged.
+// Makes room to stage the batch that is being filled in.
 Status SpanScanner::make_room(RunSink& sink) {
     if (staged_bytes_ + to_check_ * kPageSize <= staging_.size()) return {};
     MIGRATE_TRY(finish(sink));
@@ -171,7 +171,7 @@ Status SpanScanner::collect(RunSink& sink) {
     oldest_ = (oldest_ + 1) % in_flight_.size();
     --outstanding_;
 
-    std::uint64_t index = 0;  // of a page in the batch
+    std::uint64_t index = 0;  // index of the page in the batch
     const auto next_kind = [&] {
         const bool zero = (batch.zero_map[index / 64] >> (index % 64) & 1) != 0;
         ++index;

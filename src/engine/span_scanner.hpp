@@ -26,8 +26,8 @@ class RunSink {
     RunSink& operator=(const RunSink&) = delete;
     virtual ~RunSink() = default;
 
-    // The run's pages, and where the content of the first of them lies; `content` means nothing for
-    // pages that are not normal. May block (it sends).
+    // Takes a run. `content` is the address of its first page's content, and unused for pages that
+    // are not normal. May block, since it sends.
     virtual Status add(RegionId region, const PageRun& run, const std::byte* content) = 0;
     // Called before content that was added is overwritten. After it returns, nobody reads that
     // content any more.
@@ -40,30 +40,30 @@ class SpanScanner {
     struct Options {
         bool skip_unpopulated = true;
         std::optional<unsigned> normal_page_ratio;
-        std::uint64_t batch_pages = 128;  // how many pages are checked at a time
+        std::uint64_t batch_pages = 128;  // pages that are checked at a time
     };
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
-    // From now on pages are not mapped but read into `staging`, of two batches at least, for the
-    // scanner to look at and the consumer to send. Only with a scanner.
+    // From now on pages are not mapped but read into `staging` (at least two batches long), where
+    // the scanner checks them and the consumer sends them. Only with a scanner.
     void stage(Mapping staging);
 
     // Scans the planned pages of the span. Pages that were written are populated, unless they were
-    // given back; of others the source is asked. The last pages of a span may reach the sink only
-    // by the next scan() or finish(), so that a device has work while the worker is between two
-    // spans.
+    // given back; for other pages the source is asked. The last pages of a span may reach the sink
+    // only by the next scan() or finish(), so that a device has work while the worker is between
+    // two spans.
     Status scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink);
-    // Passes on what is left. Called before a round ends.
+    // Passes on the pages that are left. Called before a round ends.
     Status finish(RunSink& sink);
 
   private:
-    // Pages that are checked together: several stretches where few of a span are dirty, or
-    // populated; those between them that are not populated go through with them, unread.
+    // Pages that are checked together. A batch has several extents if few pages of a span are dirty
+    // or populated; unpopulated pages between them pass through unread.
     struct Batch {
         RegionId region{};
         std::vector<memory::PopulationExtent> extents;
-        const std::byte* staged = nullptr;  // where its populated pages were read to, in a row
+        const std::byte* staged = nullptr;  // its populated pages, read one after the other
         std::vector<std::uint64_t> zero_map;
     };
 
@@ -79,13 +79,13 @@ class SpanScanner {
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
     Options options_;
-    bool prefaults_;  // whether pages may be absent when their turn to be read comes
+    bool prefaults_;  // true if pages may be absent when they are read
     RatioKnob ratio_;
-    std::vector<memory::PopulationExtent> extents_;  // of the span
-    std::vector<memory::PopulationExtent> filling_;  // the batch that is not submitted yet …
-    std::uint64_t to_check_ = 0;                     // … and how many of its pages are to be read
+    std::vector<memory::PopulationExtent> extents_;  // extents of the span
+    std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
+    std::uint64_t to_check_ = 0;                     // number of its pages that are checked
     std::vector<accel::PageExtent> submitted_;
-    Mapping staging_;  // empty: pages are looked at where they are
+    Mapping staging_;  // empty: pages are checked in place
     std::uint64_t staged_bytes_ = 0;
     std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;

@@ -1,6 +1,6 @@
-// When a stall is reported: when it begins, then at growing intervals. Invariant: the number of
-// reports grows with the logarithm of the time, however many rounds there are; a stall that ends
-// and returns within kForgotten counts as one. No clock of its own.
+// Decides when a stall is reported: when it begins, then at growing intervals. Invariant: the
+// number of reports grows with the logarithm of the time, however many rounds there are; a stall
+// that ends and returns within kForgotten counts as one. It has no clock of its own.
 #pragma once
 
 #include <optional>
@@ -11,18 +11,19 @@ namespace migrate::engine {
 
 class StallReporter {
   public:
-    // From the first report to the second; doubled with each report.
+    // Time from the first report to the second; doubled with each report.
     static constexpr Microseconds kFirstInterval{1'000'000};
-    // After so long without a stall the next one is a new one.
+    // After this long without a stall, the next stall is a new one.
     static constexpr Microseconds kForgotten{60'000'000};
 
-    // After each round: whether to report now. `elapsed` never falls.
+    // Called after each round: returns true if a stall has to be reported now. `elapsed` never
+    // falls.
     bool due(bool stalled, Microseconds elapsed);
 
   private:
-    Microseconds interval_{};  // 0: nothing was reported
+    Microseconds interval_{};  // 0: nothing reported
     Microseconds next_{};
-    std::optional<Microseconds> ended_;  // when the last stall ended; nothing: it lasts
+    std::optional<Microseconds> ended_;  // when the last stall ended; empty while a stall lasts
 };
 
 }  // namespace migrate::engine

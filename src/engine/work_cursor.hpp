@@ -1,6 +1,5 @@
-// Hands a round's pages out to whoever asks next: one atomic cursor over all regions.
-// Invariant: every page is claimed exactly once; claims are aligned to huge pages and never cross a
-// region.
+// Hands a round's pages out to the workers: one atomic cursor over all regions. Invariant: every
+// page is claimed exactly once; claims are aligned to huge pages and never cross a region.
 #pragma once
 
 #include <atomic>
@@ -18,8 +17,8 @@ struct WorkSpan {
     PageRange pages;
 };
 
-// Guided: a claim is a fraction of what is left, at most 64 MiB, at least one huge page, so that
-// runs stay long while there is much to do and all workers end together.
+// Guided scheduling: a claim is a fraction of what is left, at most 64 MiB, at least one huge page,
+// so that runs stay long while there is much to do and all workers end together.
 class WorkCursor {
   public:
     WorkCursor(std::span<const RegionInfo> regions, unsigned workers);
