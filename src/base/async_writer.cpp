@@ -24,13 +24,13 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kChildPatience{1000};
-// How often a write to a full non-blocking output looks whether the writer was destroyed.
+// Interval at which a write to a full non-blocking output checks whether the writer was destroyed.
 constexpr milliseconds kLookAgain{200};
 
 // A fork() copies the queues and their locks in whatever state they are, but not the threads.
 std::atomic<bool> in_forked_child{false};
 
-// From the start of the program: a fork() may come before the first writer.
+// Registered at the start of the program: a fork() may come before the first writer.
 [[maybe_unused]] const bool watches_forks =
     ::pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 
@@ -39,7 +39,7 @@ bool writable_within(int fd, milliseconds time) {
     return ::poll(&polled, 1, static_cast<int>(time.count())) > 0;
 }
 
-// An output that poll() calls writable takes this much without waiting (pipe(7)).
+// If poll() calls an output writable, it accepts PIPE_BUF bytes without waiting (pipe(7)).
 void write_in_child(int fd, const std::string& message) {
     if (!writable_within(fd, kChildPatience)) return;
     (void)!::write(fd, message.data(), std::min<std::size_t>(message.size(), PIPE_BUF));
@@ -50,7 +50,8 @@ void write_in_child(int fd, const std::string& message) {
 struct AsyncWriter::State {
     struct Message {
         std::string text;
-        std::uint64_t stands_for = 0;  // how many dropped messages it tells of; 0: a message itself
+        // Number of dropped messages that this line reports; 0: a normal message.
+        std::uint64_t stands_for = 0;
     };
 
     State(UniqueFd owned_fd, int number, Options given)
@@ -74,21 +75,21 @@ struct AsyncWriter::State {
     const int fd;
     const Options options;
 
-    mutable std::mutex mutex;  // guards what follows
+    mutable std::mutex mutex;  // guards the members below
     std::condition_variable work;
     std::condition_variable change;  // something was written, or the thread has ended
     std::deque<Message> queue;
-    std::size_t bytes = 0;  // in the queue and in the message that is being written
+    std::size_t bytes = 0;  // in the queue and in the message being written
     std::uint64_t dropped = 0;
     std::uint64_t written = 0;  // bytes
     bool writing = false;
     bool failing = false;  // the last write failed
-    bool ended = false;    // nothing is written any more
+    bool ended = false;    // nothing more is written
     bool has_thread = false;
     bool stop = false;
 };
 
-// The count goes out where the dropped messages would have been.
+// The line with the count takes the place of the dropped messages.
 bool AsyncWriter::State::tells_of_dropped() {
     if (!owes_line()) return false;
     const std::uint64_t count = std::exchange(dropped, 0);
@@ -127,7 +128,7 @@ void AsyncWriter::State::remove_last(off_t part) const {
     if (end >= part) (void)!::ftruncate(fd, end - part);
 }
 
-// 0 or an errno; then an owned file does not keep a part of the message.
+// Returns 0 or an errno. After an error an owned file keeps no part of the message.
 int AsyncWriter::State::write_all(std::string_view text) {
     const std::size_t size = text.size();
     while (!text.empty()) {
@@ -185,17 +186,18 @@ void AsyncWriter::State::run() {
     if (tell) options.on_end(error);
 }
 
-// Out of memory.
+// Called when the thread ran out of memory.
 void AsyncWriter::State::end() {
     const std::scoped_lock lock(mutex);
     ended = true;
     change.notify_all();
 }
 
-// Detached: a thread that hangs in write(2) cannot be joined. Called with the mutex held.
+// The thread is detached: a thread that hangs in write(2) cannot be joined. Called with the mutex
+// held.
 void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
     if (has_thread) return;
-    // SIGTTOU, too, which would stop a background process that writes to its terminal.
+    // This also blocks SIGTTOU, which would stop a background process that writes to its terminal.
     const SignalsBlocked blocked;
     const auto run_self = [self](const std::stop_token&) -> Status {
         self->run();
@@ -203,13 +205,14 @@ void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
     };
     Result<Thread> thread =
         Thread::start("output", run_self, [self](const Error&) { self->end(); });
-    // Out of threads: the next message tries again, and flush() writes what waits.
+    // No thread could be started: the next message tries again, and flush() writes what is queued.
     if (!thread) return;
     thread->detach();
     has_thread = true;
 }
 
-// For flush() where no thread could be made. False if the output took nothing for that long.
+// Used by flush() if no thread could be started. Returns false if the output accepted nothing for
+// `longest_stall`.
 bool AsyncWriter::State::write_here(milliseconds longest_stall) {
     std::unique_lock lock(mutex);
     while (!idle()) {

@@ -1,6 +1,7 @@
-// Calls that can neither be cancelled nor given a deadline: getaddrinfo(), open() on a file system
-// that does not answer, filling memory. Invariant: the caller waits no longer than it says; a call
-// that takes longer is left behind on its own thread, with everything that it uses.
+// Runs calls that can neither be cancelled nor given a deadline: getaddrinfo(), open() on a file
+// system that does not answer, filling memory. Invariant: the caller waits no longer than its
+// limits allow; a call that takes longer is left behind on its own thread, with everything that it
+// uses.
 #pragma once
 
 #include <chrono>
@@ -18,8 +19,8 @@
 
 namespace migrate {
 
-// Whether some call was left behind: then the program ends by _exit(), because that thread still
-// uses what static destructors take away.
+// True if some call was left behind. The program then ends by _exit(), because that thread still
+// uses objects that static destructors destroy.
 bool calls_left_behind();
 
 namespace internal {
@@ -32,8 +33,8 @@ struct CallLimits {
 };
 
 // Runs `call`, which owns everything that it uses, on a thread of its own. kTimeout after the
-// timeout ("WHAT: no answer within N ms"), kCancelled when stop is requested. An exception of the
-// call is an Error.
+// timeout ("WHAT: no answer within N ms"), kCancelled when a stop is requested. An exception of the
+// call becomes an Error.
 template <typename T>
 Result<T> call_within(const std::string& what, const CallLimits& limits,
                       std::function<Result<T>()> call) {
@@ -49,7 +50,8 @@ Result<T> call_within(const std::string& what, const CallLimits& limits,
             "blocking_call",
             [shared, what, call = std::move(call)](const std::stop_token&) mutable -> Status {
                 std::optional<Result<T>> result = catching(what, call);
-                // Before the result is there: what the call owns belongs to nobody else afterwards.
+                // Destroyed before the result is set: afterwards nothing else uses what the call
+                // owns.
                 call = nullptr;
                 const std::scoped_lock lock(shared->mutex);
                 shared->result = std::move(result);

@@ -42,7 +42,7 @@ void Cancellation::confirm_lost() {
         const std::scoped_lock lock(mutex_);
         lost = lost_;
     } catch (...) {
-        // Without memory for a copy: short enough to need none.
+        // There is no memory for a copy; this text is short enough to need none.
         lost.emplace(ErrorKind::kLostConnection, "connection lost");
     }
     if (lost) fail(*std::move(lost));
@@ -58,7 +58,7 @@ std::optional<Error> Cancellation::error() const {
     try {
         return error_;
     } catch (...) {
-        return Error(error_->kind(), "out of memory");  // too short to need any
+        return Error(error_->kind(), "out of memory");  // short enough to need no heap memory
     }
 }
 

@@ -1,7 +1,7 @@
-// The one place where a session's first error is kept, and the stop that wakes everybody when it
-// comes. Invariant: the first error wins, except that a lost connection gives way to the reason the
-// peer sent for it. A lost connection stops the session at once; the search for its reason goes on
-// beside that.
+// Keeps a session's first error, and the stop that wakes all its threads when it comes. Invariant:
+// the first error wins, except that a lost connection gives way to the reason that the peer sent
+// for it. A lost connection stops the session at once; the search for its reason continues
+// meanwhile.
 #pragma once
 
 #include <condition_variable>
@@ -19,24 +19,25 @@ class Cancellation {
     // Keeps the error if it is the first, and requests the stop. Safe from any thread.
     void fail(Error error);
 
-    // The same for a thread that may only have noticed the stop: what it says then is a
-    // consequence, and is dropped, even if the first error is a lost connection whose reason is
-    // still searched.
+    // The same for a thread that may only have noticed the stop. Its error is then a consequence
+    // and is dropped, even if the first error is a lost connection whose reason is still being
+    // searched.
     void fail_unless_stopped(Error error);
 
-    // For kLostConnection: keeps the error for now, calls the listener set by on_lost_connection,
-    // which looks for the peer's reason and then calls fail() or confirm_lost(), and requests the
-    // stop. Without a listener it is fail().
+    // For kLostConnection. Keeps the error for now, calls the listener set by on_lost_connection()
+    // and requests the stop. The listener looks for the peer's reason and then calls fail() or
+    // confirm_lost(). Without a listener this is the same as fail().
     void fail_lost_connection(Error error);
-    // No reason came: the lost connection is the error.
+    // No reason came: the lost connection is the session's error.
     void confirm_lost();
-    // Called at most once, on the thread that lost the connection.
+    // Sets the listener, or removes it with nullptr. It is called at most once, on the thread that
+    // lost the connection.
     void on_lost_connection(std::function<void()> listener);
 
     std::stop_token token() const { return stop_.get_token(); }
     bool stopped() const { return stop_.stop_requested(); }
     std::optional<Error> error() const;
-    // True from the first lost connection on, whatever became of it.
+    // True from the first lost connection on, whatever came of it.
     bool connection_lost() const;
     // True while there is a lost connection and no error yet.
     bool reason_is_open() const;

@@ -18,7 +18,7 @@ Error error_of_exception(std::string_view where, ErrorKind kind) noexcept {
             return make_error(kind, "{}: an exception of an unknown type", where);
         }
     } catch (...) {
-        // Short enough to need no memory of its own.
+        // The text is short enough to need no heap memory.
         return Error(kind, "out of memory");
     }
 }

@@ -1,5 +1,5 @@
-// The border between code that throws (the standard library and others, mostly for want of memory)
-// and code that returns errors. Invariant: nothing here throws, not even where there is no memory
+// The border between code that throws (the standard library and others, mostly because memory is
+// short) and code that returns errors. Invariant: nothing here throws, not even if no memory is
 // left for a message.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace migrate {
 // "out of memory" and the limits to look at for std::bad_alloc.
 Error error_of_exception(std::string_view where, ErrorKind kind = ErrorKind::kFailed) noexcept;
 
-// What `work`, which returns a Status or Result, returns; an exception becomes its Error.
+// Returns the Status or Result that `work` returns; an exception becomes its Error.
 template <typename Work>
 std::invoke_result_t<Work> catching(std::string_view where, Work&& work) noexcept {
     try {

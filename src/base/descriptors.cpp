@@ -14,7 +14,8 @@
 namespace migrate {
 namespace {
 
-// What the program was started with, in ascending order. Set once, before there is a second thread.
+// The descriptors that the program was started with, in ascending order. Set once, before there is
+// a second thread.
 struct Inherited {
     bool known = false;
     std::vector<int> numbers;
@@ -53,11 +54,11 @@ std::vector<int> open_descriptors() {
     return numbers;
 }
 
-// The lowest free number is the one that open() gives, so in this order each gets its own.
+// open() gives the lowest free number, so in this order each descriptor gets its own number.
 Status open_missing_standard_descriptors(const std::vector<int>& open) {
     for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
         if (std::binary_search(open.begin(), open.end(), number)) continue;
-        // Inherited by programs that this one starts, as 0 to 2 are.
+        // Without O_CLOEXEC: programs that this one starts inherit 0 to 2.
         const int flags = number == STDIN_FILENO ? O_RDONLY : O_WRONLY;
         if (::open("/dev/null", flags) == number) continue;
         return Error::system("open /dev/null in place of a closed standard descriptor", errno);
@@ -97,7 +98,7 @@ Status check_inherited(int number) {
 
 void close_descriptors_from(int first) {
     if (::close_range(static_cast<unsigned>(first), ~0U, 0) == 0) return;
-    // A kernel before 5.9, or a sandbox that does not know the call.
+    // The kernel is older than 5.9, or a sandbox does not know the call.
     const int limit = descriptor_limit();
     for (int number = first; number < limit; ++number) ::close(number);
 }
@@ -105,7 +106,8 @@ void close_descriptors_from(int first) {
 namespace internal {
 
 void keep_only(const int* kept, int count) {
-    // By way of numbers above the target range: each may be where another one is to go.
+    // Moved via numbers above the target range, since a descriptor may already be at the target of
+    // another one.
     std::array<int, kMostKept> moved{};
     const auto used = static_cast<std::size_t>(std::min(count, kMostKept));
     for (std::size_t i = 0; i < used; ++i) {

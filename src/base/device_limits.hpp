@@ -1,4 +1,4 @@
-// What the devices of a migration and the wire that carries their state agree on.
+// Limits that the devices of a migration share with the wire that carries their state.
 #pragma once
 
 #include <cstddef>
@@ -8,13 +8,14 @@
 
 namespace migrate {
 
-// Of a chunk, the configuration chunk too (QEMU's VFIO chunks are at most 1 MiB as well).
+// Largest chunk, including the configuration chunk (QEMU's VFIO chunks are also at most 1 MiB).
 inline constexpr std::size_t kMaxDeviceChunkBytes = kMiB;
 inline constexpr std::size_t kMaxDeviceNameBytes = 63;
-// In one migration; each has a thread on either side.
+// Most devices in one migration; each has a thread on either side.
 inline constexpr std::size_t kMaxDevices = 64;
 
-// 1 … kMaxDeviceNameBytes letters, digits and "._:-", so that it can stand in any message.
+// True for 1 … kMaxDeviceNameBytes letters, digits and "._:-", so that a name can be part of any
+// message.
 bool is_device_name(std::string_view name);
 
 }  // namespace migrate

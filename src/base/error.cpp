@@ -5,7 +5,7 @@
 namespace migrate {
 
 Error Error::system(std::string_view what, int code) {
-    // generic_category().message is strerror without its shared buffer.
+    // generic_category().message() is strerror() without its shared buffer.
     return make_error("cannot {}: {}", what, std::generic_category().message(code));
 }
 

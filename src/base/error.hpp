@@ -1,6 +1,6 @@
-// Run-time failures as values: Error says what failed and where, Result<T> carries it or a T.
-// Invariant: an Error's message is a sentence for the user; each layer it passes adds its context
-// in front.
+// Run-time failures as values: Error says what failed and where, Result<T> holds a T or an Error.
+// Invariant: an Error's message is a sentence for the user; each layer that passes it on adds its
+// context in front.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,20 +14,20 @@
 
 namespace migrate {
 
-// What kind of failure it is, for those who must act on it; the words are in the message.
+// The kind of a failure, for code that acts on it; the text is in the message.
 enum class ErrorKind {
     kFailed,          // anything without a kind of its own
     kUsage,           // the user's options or configuration are wrong: exit code 2
     kCancelled,       // the user, here or at the peer, ended the migration
-    kTimeout,         // something was waited for too long
+    kTimeout,         // a wait took too long
     kLostConnection,  // the peer closed or reset a connection; the reason may follow on the main
                       // channel
     kPeer,            // the peer said that it failed
-    kProtocol,        // the peer sent what the protocol does not allow
-    kFault,           // a system call could not write to memory of ours (EFAULT)
+    kProtocol,        // the peer sent something that the protocol does not allow
+    kFault,           // a system call could not write to our memory (EFAULT)
     kRefused,         // this side or the peer refused the migration before a page moved
     kNotConverged,    // the guest writes faster than its limits allow to send
-    kOwnerUnknown,    // it cannot be known which side has the guest
+    kOwnerUnknown,    // it is not known which side has the guest
 };
 
 class [[nodiscard]] Error {
@@ -64,12 +64,13 @@ Error make_error(ErrorKind kind, fmt::format_string<Args...> format, Args&&... a
 template <typename T>
 class [[nodiscard]] Result {
   public:
-    // Implicit on purpose: `return value;` and `return make_error(...);` read as what they are.
+    // Implicit on purpose, for `return value;` and `return make_error(...);`.
     Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
     Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
 
     explicit operator bool() const { return state_.index() == 0; }
-    // Access to the wrong side is a broken invariant and aborts.
+    // Access to the value of a failure, or to the error of a success, is a broken invariant and
+    // aborts.
     T& operator*() & { return checked_value(); }
     const T& operator*() const& { return const_cast<Result*>(this)->checked_value(); }
     T&& operator*() && { return std::move(checked_value()); }
@@ -112,7 +113,7 @@ class [[nodiscard]] Status {
 
 }  // namespace migrate
 
-// Leaves the function with the error of a Status or Result that failed.
+// Returns from the function with the error of a Status or Result that failed.
 #define MIGRATE_TRY(expression)                                          \
     do {                                                                 \
         if (auto migrate_try_status = (expression); !migrate_try_status) \
@@ -123,8 +124,8 @@ class [[nodiscard]] Status {
 // NOLINTBEGIN(bugprone-macro-parentheses)
 #define MIGRATE_CONCAT_INNER(a, b) a##b
 #define MIGRATE_CONCAT(a, b) MIGRATE_CONCAT_INNER(a, b)
-// MIGRATE_ASSIGN(auto value, expression): the value of a Result, or leaves the function with its
-// error.
+// MIGRATE_ASSIGN(auto value, expression): sets `value` to the value of a Result, or returns from
+// the function with its error.
 #define MIGRATE_ASSIGN(declaration, expression) \
     MIGRATE_ASSIGN_INNER(MIGRATE_CONCAT(migrate_result_, __LINE__), declaration, expression)
 #define MIGRATE_ASSIGN_INNER(result, declaration, expression) \

@@ -25,7 +25,7 @@ bool readable_within(int fd, std::chrono::milliseconds time) {
 }
 
 Result<Mapping> Mapping::create(const Request& request) {
-    // With an alignment the tail is unmapped below, which takes whole pages.
+    // With an alignment the tail is unmapped below, in whole pages.
     const std::uint64_t slack = request.alignment;
     const std::uint64_t whole =
         slack == 0 ? request.size : (request.size + kPageSize - 1) & ~(kPageSize - 1);
@@ -39,7 +39,7 @@ Result<Mapping> Mapping::create(const Request& request) {
     auto* data = static_cast<std::byte*>(address);
     if (slack == 0) return Mapping(data, request.size);
 
-    // Over-mapped by the alignment: give back what lies before and behind the aligned part.
+    // The mapping is larger by the alignment: unmap the parts before and after the aligned part.
     const auto misalignment = reinterpret_cast<std::uintptr_t>(data) & (slack - 1);
     const std::uint64_t before = misalignment == 0 ? 0 : slack - misalignment;
     if (before != 0) ::munmap(data, before);

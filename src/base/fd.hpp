@@ -1,4 +1,4 @@
-// Owners of file descriptors and mappings: nothing outside this header holds either raw.
+// Owners of file descriptors and mappings. No other code owns a raw one.
 #pragma once
 
 #include <chrono>
@@ -34,8 +34,9 @@ class UniqueFd {
     int fd_ = -1;
 };
 
-// Whether it can be read without waiting, or can within that time; a pidfd can once its process has
-// ended. A signal does not end the wait. System calls only: may be used in the child of a fork.
+// Returns true if `fd` is readable now or within `time`; a pidfd is readable once its process has
+// ended. A signal does not end the wait. Uses system calls only: may be used in the child of a
+// fork.
 bool readable_within(int fd, std::chrono::milliseconds time);
 
 // A memory mapping, unmapped on destruction.
@@ -48,7 +49,7 @@ class Mapping {
         int fd = -1;             // -1 for anonymous memory
         std::uint64_t alignment =
             0;             // bytes, a power of two; 0 for the page size. Anonymous memory only.
-        std::string what;  // for the error: "map WHAT"
+        std::string what;  // for the error "cannot map WHAT"
     };
 
     Mapping() = default;

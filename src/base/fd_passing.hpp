@@ -1,5 +1,5 @@
-// A descriptor that goes to another process beside bytes on a unix socket (SCM_RIGHTS, unix(7)).
-// System calls only, no allocation: may be used in the child of a fork.
+// Sends a descriptor together with bytes to another process on a unix socket (SCM_RIGHTS, unix(7)).
+// Uses system calls only, no allocation: may be used in the child of a fork.
 #pragma once
 
 #include <sys/types.h>
@@ -9,8 +9,8 @@
 
 namespace migrate {
 
-// As ::send() with these flags and MSG_NOSIGNAL. `fd` goes with the first byte, and stays the
-// caller's; -1: none goes.
+// Like ::send() with these flags and MSG_NOSIGNAL. `fd` is sent with the first byte and still
+// belongs to the caller; -1: no descriptor is sent.
 ssize_t send_with_fd(int socket, std::span<const std::byte> bytes, int fd, int flags);
 
 }  // namespace migrate

@@ -1,4 +1,4 @@
-// What a thing that should be a regular file is, for error messages.
+// Names the kind of a file that should be a regular file, for error messages.
 #pragma once
 
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-// Lists in messages.
+// Joins lists for messages.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,8 @@
 
 namespace migrate {
 
-// "a", "a and b", "a, b and c", with the conjunction given. `Words`: a span or vector of strings.
+// Returns "a", "a and b", "a, b and c", with the given conjunction. `Words`: a span or vector of
+// strings.
 template <typename Words>
 std::string join_words(const Words& words, std::string_view conjunction) {
     std::string joined;

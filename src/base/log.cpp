@@ -26,7 +26,7 @@ spdlog::level::level_enum spdlog_level(Level level) {
     return spdlog::level::info;
 }
 
-// Hands each message over to the thread that writes standard error. Has no state, and so no lock
+// Hands each message over to the thread that writes standard error. It has no state, and so no lock
 // that a fork() could leave locked.
 class OutputSink final : public spdlog::sinks::sink {
   public:
@@ -55,7 +55,7 @@ spdlog::logger& logger() {
 }  // namespace
 
 void set_level(Level level) {
-    // Made now, and not by a thread that another one's fork() might stop half-way.
+    // Created now, so that no other thread's fork() can interrupt the creation half-way.
     static_cast<void>(logger());
     current_level.store(level, std::memory_order_relaxed);
 }

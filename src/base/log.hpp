@@ -1,5 +1,5 @@
-// Messages for the operator, on standard error, with levels. spdlog stays behind log.cpp.
-// Invariant: logging never throws.
+// Messages for the operator, on standard error, with levels. Only log.cpp uses spdlog. Invariant:
+// logging never throws.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,8 +15,8 @@ void set_level(Level level);
 bool enabled(Level level);
 void write(Level level, std::string_view message);
 
-// Formats and writes; a message that finds no memory is dropped, since many are about what has to
-// go on.
+// Formats and writes. A message that finds no memory is dropped, since the work that many messages
+// report on has to continue.
 template <typename... Args>
 void write_formatted(Level level, fmt::format_string<Args...> format, Args&&... args) noexcept {
     if (!enabled(level)) return;

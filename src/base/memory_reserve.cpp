@@ -11,12 +11,12 @@ namespace {
 std::atomic<void*> reserve{nullptr};
 std::atomic<bool> spent{false};
 
-// The new-handler: returns if the allocation is worth another try.
+// The new-handler: returns if the allocation should be tried again, else throws std::bad_alloc.
 void give_reserve() {
     void* const memory = reserve.exchange(nullptr);
     if (memory == nullptr) throw std::bad_alloc();
     spent.store(true);
-    // To the system and not to the heap: each thread's part of the heap grows from there.
+    // Given to the system, not to the heap: every thread's arena can grow from there.
     ::munmap(memory, kMemoryReserveBytes);
 }
 

@@ -1,6 +1,6 @@
-// How a run of `migrate send` or `migrate recv` ended: a word, an exit code and what they mean, in
-// one table. Exit codes, the JSON line, events, statistics, FAILURE frames, help and documents take
-// them from here. Invariant: words and codes never change their meaning.
+// The outcomes of `migrate send` and `migrate recv` in one table: a word, an exit code and their
+// meaning. Exit codes, the JSON line, events, statistics, FAILURE frames, help and documents use
+// it. Invariant: words and codes never change their meaning.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ struct OutcomeRow {
     Outcome outcome = Outcome::kFailed;
     int exit_code = 0;
     std::string_view word;
-    std::string_view meaning;  // for users: sentences
+    std::string_view meaning;  // sentences for users
 };
 
 inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
@@ -55,7 +55,7 @@ inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
 const OutcomeRow& row_of(Outcome outcome);
 inline std::string_view name_of(Outcome outcome) { return row_of(outcome).word; }
 inline int exit_code_of(Outcome outcome) { return row_of(outcome).exit_code; }
-// Nothing for a word that this program does not know.
+// Returns nothing for a word that this program does not know.
 std::optional<Outcome> outcome_from_word(std::string_view word);
 
 Outcome outcome_of(const Error& error);
@@ -63,19 +63,20 @@ inline Outcome outcome_of(const Status& status) {
     return status ? Outcome::kCompleted : outcome_of(status.error());
 }
 
-// How far a session is, as far as it decides what an error means.
+// The stage of a session, as far as it decides what an error means.
 enum class Stage {
     kBeforeSession,  // options may still turn out to be wrong
-    kBeforePages,    // no page moved, and none can
+    kBeforePages,    // no page has moved, and none can
     kPagesMayMove,   // the sender may send pages (receiver only)
     kPagesMove,      // the first round has begun
 };
 
-// The error with the kind that is right at this stage. What this side cannot do before a page can
-// move is a refusal; later there is none. Nothing that a session says is wrong usage.
+// Returns the error with the kind that is right at this stage. If this side cannot do something
+// before a page can move, that is a refusal; later there are no refusals. Once a session exists, no
+// error is wrong usage.
 Error settled(Error error, Stage stage);
-// The error of a check that comes before the session, and in which no network takes part: a
-// refusal, unless it is wrong usage or a cancellation.
+// For the error of a check that comes before the session and uses no network: returns a refusal,
+// unless it is wrong usage, a cancellation, or an unknown owner.
 Error as_refusal(Error error);
 
 }  // namespace migrate

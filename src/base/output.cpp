@@ -34,8 +34,9 @@ struct Outputs {
     }
 
     AsyncWriter err;
-    std::unique_ptr<AsyncWriter> own_out;  // null: it is the same as err
-    std::atomic<bool> stalled{false};      // an output was given up at the end
+    // Null: standard output is the same file as standard error.
+    std::unique_ptr<AsyncWriter> own_out;
+    std::atomic<bool> stalled{false};  // flush() or drain() gave up an output
 };
 
 // Never destroyed: other threads may still log while the program ends.
@@ -87,7 +88,7 @@ void flush(std::chrono::milliseconds longest_stall) noexcept {
         }
         static_cast<void>(drain_within(all.err, longest_stall));
     } catch (const std::exception&) {
-        // Out of memory: what was handed over may still be written.
+        // Out of memory: text that was handed over may still be written.
     }
 }
 

@@ -24,7 +24,8 @@ Result<UniqueFd> open_regular_file(const std::string& path, int flags) {
         return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
     }
     MIGRATE_TRY(check_regular(status, path));
-    // It may have become something else: O_NONBLOCK, so that a FIFO's other end is not waited for.
+    // The path may lead to something else by now: O_NONBLOCK, so that open() does not wait for a
+    // FIFO's other end.
     UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!file || ::fstat(file.get(), &status) != 0) {
         return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);

@@ -1,5 +1,5 @@
-// Opens what must be a regular file. Nothing else is ever opened: to open some devices does
-// something already, and a FIFO's other end would see it.
+// Opens files that must be regular. Checks the kind of a file before it opens it: opening some
+// devices has effects, and a FIFO's other end would notice it.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 namespace migrate {
 
 // `flags` as in open(2), without O_CREAT and O_TRUNC; O_CLOEXEC is added. Links are followed.
-// kUsage says what else the path leads to, or why it cannot be opened.
+// kUsage says what the path leads to instead, or why it cannot be opened.
 Result<UniqueFd> open_regular_file(const std::string& path, int flags);
 
 }  // namespace migrate

@@ -16,9 +16,9 @@
 namespace migrate {
 namespace {
 
-constexpr int kAttempts = 100;  // at a hidden name nobody else uses
+constexpr int kAttempts = 100;  // attempts to find a hidden name that is not in use
 
-// The last component itself, whatever it is; `folder` as in openat(2).
+// Checks the last component itself, without following a link. `folder` as in openat(2).
 Status check_target(int folder, const std::string& name, const std::string& path) {
     struct statx found {};
     constexpr unsigned kWanted = STATX_TYPE | STATX_NLINK;
@@ -95,10 +95,10 @@ Result<std::optional<FileIdentity>> ReplacementFile::target() const {
 }
 
 Result<UniqueFd> ReplacementFile::open_temporary() {
-    constexpr mode_t kNewFile = 0666;  // the kernel takes the umask off
+    constexpr mode_t kNewFile = 0666;  // the kernel applies the umask
     UniqueFd file(::openat(folder_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kNewFile));
     if (!file) {
-        // EISDIR and ENOENT: kernels or file systems that do not know the flag, open(2).
+        // EISDIR and ENOENT come from kernels or file systems that do not know the flag, open(2).
         const bool lacks_unnamed_files = errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT;
         if (!lacks_unnamed_files) {
             return Error::system(fmt::format("create a temporary file beside {}", path_), errno);
@@ -127,18 +127,19 @@ std::string ReplacementFile::hidden_name() const {
     std::uint32_t random = 0;
     if (::getrandom(&random, sizeof random, 0) != sizeof random)
         random = static_cast<std::uint32_t>(::getpid());
-    // A file's name has at most 255 bytes.
+    // A file name has at most 255 bytes.
     return fmt::format(".{}.migrate-{:08x}", name_.substr(0, 230), random);
 }
 
-// Before a byte is in the file, so that nobody reads there what the old mode kept from them.
+// Called before the file has content, so that nobody can read from it what the old mode kept from
+// them.
 Status ReplacementFile::copy_attributes(int fd) const {
     struct stat old {};
     if (::fstatat(folder_.get(), name_.c_str(), &old, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) return {};
         return Error::system(fmt::format("examine {}", path_), errno);
     }
-    // Only root may give files away; others keep what they own.
+    // Only root may give files away; for other users the new file keeps their owner.
     if (::fchown(fd, old.st_uid, old.st_gid) != 0) {
         log::debug("{}: the new file does not get the old one's owner", path_);
     }
@@ -149,7 +150,7 @@ Status ReplacementFile::copy_attributes(int fd) const {
 }
 
 Status ReplacementFile::link_hidden(int fd) {
-    // By way of /proc because AT_EMPTY_PATH needs a privilege, open(2).
+    // Uses /proc because AT_EMPTY_PATH needs a privilege, open(2).
     const std::string source = fmt::format("/proc/self/fd/{}", fd);
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         std::string name = hidden_name();
@@ -164,7 +165,7 @@ Status ReplacementFile::link_hidden(int fd) {
 }
 
 Status ReplacementFile::publish(int fd) {
-    // It may have become something else since create().
+    // The target may have become something else since create().
     Status replaceable = check_target(folder_.get(), name_, path_);
     if (!replaceable) return std::move(replaceable).error().as(ErrorKind::kFailed);
     if (hidden_.empty()) MIGRATE_TRY(link_hidden(fd));
@@ -176,7 +177,7 @@ Status ReplacementFile::publish(int fd) {
 }
 
 Status ReplacementFile::sync_folder() const {
-    // EINVAL: a file system whose folders need no sync.
+    // EINVAL: the file system's folders need no sync.
     if (::fsync(folder_.get()) == 0 || errno == EINVAL) return {};
     return Error::system(fmt::format("make the name {} durable", path_), errno);
 }

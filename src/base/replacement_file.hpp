@@ -1,6 +1,6 @@
-// A file that takes its name in one step when it is complete. Every file that a user names for
-// output is written this way: nothing that exists is ever written to, and a process that has the
-// old file open or mapped keeps it. Invariant: until publish() the target is as it was, and
+// A file that gets its name in one step when it is complete. Every file that a user names for
+// output is written this way: no existing file is ever written to, and a process that has the old
+// file open or mapped keeps it. Invariant: until publish() the target stays as it was, and
 // destruction leaves nothing in its folder.
 #pragma once
 
@@ -14,15 +14,15 @@
 
 namespace migrate {
 
-// Whether `path` may be given to a new file: nothing has the name, or a regular file that has no
-// other. kUsage says what else is there: a link, a file with several names (hard links), a mount
-// point, a folder, a device, a FIFO, a socket.
+// Checks that `path` may be given to a new file: nothing has the name, or a regular file that has
+// no other name. kUsage says what is there instead: a link, a file with several names (hard links),
+// a mount point, a folder, a device, a FIFO, a socket.
 Status check_replaceable(const std::string& path);
 
 class ReplacementFile {
   public:
-    // Checks what can be checked without creating anything: check_replaceable(), and that the
-    // folder exists and can be written to. kUsage.
+    // Checks as much as possible without creating anything: check_replaceable(), and that the
+    // folder exists and can be written to. Fails with kUsage.
     static Result<ReplacementFile> create(std::string_view path);
 
     ReplacementFile(ReplacementFile&& other) noexcept;
@@ -33,13 +33,13 @@ class ReplacementFile {
 
     // The path as the user gave it.
     const std::string& path() const { return path_; }
-    // The file that has the name now; nothing if none has.
+    // Returns the file that has the name now; nothing if none has.
     Result<std::optional<FileIdentity>> target() const;
-    // An empty file without a name, or with a hidden one where the file system must have one; open
-    // for reading and writing. It has the mode and owner of the file it replaces, or those of any
-    // new file.
+    // Creates an empty file without a name, or with a hidden one if the file system needs a name;
+    // open for reading and writing. It has the mode and owner of the file that it replaces, or
+    // those of any new file.
     Result<UniqueFd> open_temporary();
-    // Puts the file that open_temporary() gave in the target's place, which is checked again.
+    // Moves the file from open_temporary() to the target's place. Checks the target again.
     Status publish(int fd);
     // Makes the name durable. Waits for the disk.
     Status sync_folder() const;
@@ -54,13 +54,13 @@ class ReplacementFile {
 
     std::string path_;
     UniqueFd folder_;
-    std::string name_;    // of the target, in folder_
-    std::string hidden_;  // of the temporary, in folder_; empty while it has none
+    std::string name_;    // name of the target, in folder_
+    std::string hidden_;  // name of the temporary file, in folder_; empty while it has none
 };
 
 // Creates the whole file at once: a reader sees all of it or nothing. Not durable.
 Status write_whole_file(const std::string& path, std::string_view content);
-// As write(2), until everything is written. `what` names the file: "cannot write WHAT: …".
+// Like write(2), but writes everything. `what` names the file: "cannot write WHAT: …".
 Status write_all(int fd, std::string_view content, std::string_view what);
 
 }  // namespace migrate

@@ -1,5 +1,5 @@
-// splitmix64 (Steele, Lea, Flood 2014): a good 64-bit mixer. Of a counter it makes a random
-// sequence of which every element can be had by itself.
+// splitmix64 (Steele, Lea, Flood 2014): a good 64-bit mixer. Applied to a counter, it makes a
+// random sequence whose elements can be computed independently.
 #pragma once
 
 #include <cstdint>

@@ -50,7 +50,7 @@ std::vector<ThreadTime> ThreadTimes::all() const {
 void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work) {
     name_this_thread(name);
     work();
-    // Work that is done does not fail because its time finds no memory.
+    // Finished work does not fail if there is no memory to record its time.
     static_cast<void>(catching(name, [&]() -> Status {
         times.add({name, thread_run_time_ns()});
         return {};

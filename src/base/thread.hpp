@@ -1,6 +1,6 @@
-// The one way this program starts a thread. Thread: its start may fail and says so, and no
-// exception leaves it. SessionThread: a session's, which also keeps its run time and hands its
-// error to the session, so that a thread that fails wakes the others.
+// The only way in which this program starts a thread. Thread: its start may fail with an Error, and
+// no exception leaves it. SessionThread: a thread of a session, which also records its run time and
+// hands its error to the session, so that a thread that fails wakes the others.
 #pragma once
 
 #include <csignal>
@@ -18,15 +18,15 @@
 
 namespace migrate {
 
-// Time the calling thread has run on a CPU, in ns, from /proc/thread-self/schedstat; the thread's
-// CPU clock where the kernel has no schedstats.
+// The time that the calling thread has run on a CPU, in ns, from /proc/thread-self/schedstat; the
+// thread's CPU clock if the kernel has no schedstats.
 std::uint64_t thread_run_time_ns();
 
 // Names the calling thread (the kernel keeps 15 characters).
 void name_this_thread(const std::string& name);
 
-// While it lives the calling thread, and every thread it starts, blocks all signals: for threads
-// that begin before the program decides who takes them.
+// While it lives, the calling thread and every thread that it starts block all signals. For threads
+// that begin before the program decides which thread takes signals.
 class SignalsBlocked {
   public:
     SignalsBlocked();
@@ -43,7 +43,7 @@ struct ThreadTime {
     std::uint64_t run_time_ns = 0;
 };
 
-// Run times of threads that ended, in the order in which they ended. Thread-safe.
+// Run times of threads that have ended, in the order in which they ended. Thread-safe.
 class ThreadTimes {
   public:
     void add(ThreadTime time);
@@ -57,8 +57,8 @@ class ThreadTimes {
 // Gives the calling thread its name, runs `work`, and adds the thread's run time to `times`.
 void run_timed(const std::string& name, ThreadTimes& times, const std::function<void()>& work);
 
-// Why a thread or process was not started: "cannot start WHAT: strerror(CODE)", and which limits
-// may be the cause.
+// The error of a thread or process that could not be started: "cannot start WHAT: strerror(CODE)",
+// and which limits may be the cause.
 Error start_error(std::string_view what, int code);
 
 // A running thread, or none. Joined by join() or the destructor, which requests its stop first.
@@ -68,8 +68,9 @@ class Thread {
     using OnError = std::function<void(Error)>;
 
     Thread() = default;
-    // Runs `body` on a thread of the given name. An Error that it returns, or an exception as one,
-    // goes to `on_error` on that thread, which does not throw. Fails with start_error().
+    // Runs `body` on a thread of the given name. An Error that it returns, or an exception as an
+    // Error, goes to `on_error` on that thread. `on_error` does not throw. Fails with
+    // start_error().
     static Result<Thread> start(const std::string& name, Body body, OnError on_error) noexcept;
 
     bool joinable() const { return thread_.joinable(); }
@@ -77,7 +78,8 @@ class Thread {
     void join() {
         if (thread_.joinable()) thread_.join();
     }
-    // Nobody waits for it; what it uses must live as long as it does.
+    // Lets the thread run without being joined: everything that it uses must live as long as it
+    // does.
     void detach() { thread_.detach(); }
 
   private:
@@ -86,16 +88,16 @@ class Thread {
     std::jthread thread_;
 };
 
-// Up to `count` helpers named NAME_1, NAME_2, …, for work that the caller can do alone: fewer if
-// the system has no room for more. An error of a helper goes to `on_error`.
+// Starts up to `count` helpers named NAME_1, NAME_2, …, for work that the caller can do alone:
+// fewer if the system cannot start more. An error of a helper goes to `on_error`.
 std::vector<Thread> start_helpers(const std::string& name, unsigned count,
                                   const std::function<Status(const std::stop_token&)>& body,
                                   const std::function<void(Error)>& on_error);
 
-// Runs `body` on a thread of the given name. An Error it returns goes to `cancellation`
+// Runs `body` on a thread of the given name. An Error that it returns goes to `cancellation`
 // (kLostConnection by fail_lost_connection), an exception as kFailed. Joined by join() or the
-// destructor. Whoever keeps threads in a list reserves its room first: a thread that waits for its
-// session cannot be joined while the session is not stopped.
+// destructor. Code that keeps threads in a list must reserve the list's room first: a thread that
+// waits for its session cannot be joined while the session is not stopped.
 class SessionThread {
   public:
     // `times` and `cancellation` outlive the thread. Fails with start_error().
@@ -110,8 +112,8 @@ class SessionThread {
     Thread thread_;
 };
 
-// For tests. While one exists, each start of a thread asks it first; anything but 0 is the errno
-// that the start fails with. One at a time.
+// For tests. While a hook exists, each start of a thread calls it first; a result other than 0 is
+// the errno with which the start fails. At most one hook at a time.
 class ThreadStartHook {
   public:
     using Hook = std::function<int(std::string_view name)>;

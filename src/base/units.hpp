@@ -1,4 +1,4 @@
-// The vocabulary that crosses module borders: pages, regions, channels.
+// The types that cross module borders: pages, regions, channels.
 #pragma once
 
 #include <cstddef>
@@ -37,11 +37,11 @@ struct PageRange {
     friend constexpr bool operator==(const PageRange&, const PageRange&) = default;
 };
 
-// What the sender found in a page. `duplicate` in QEMU's statistics is kZero here.
+// The content that the sender found in a page. kZero is `duplicate` in QEMU's statistics.
 enum class PageKind : std::uint8_t {
-    kNormal = 0,  // has content, which follows in the packet
-    kZero = 1,    // was read and holds only zeros (or the kernel's zero page is known to be there)
-    kUnpopulated = 2,  // was never written to, and therefore not read
+    kNormal = 0,       // has content, which follows in the packet
+    kZero = 1,         // was read and holds only zeros (or is known to be the kernel's zero page)
+    kUnpopulated = 2,  // was never written to, so it is not read
 };
 
 // Consecutive pages of one kind.

@@ -31,7 +31,7 @@ Result<OptionValue> parse_on_off(const Option& option, std::string_view text) {
 }
 
 Result<OptionValue> parse_plain_text(const Option& option, std::string_view text) {
-    // Paths go to system calls, which would cut them off there.
+    // Paths go to system calls, which would end them at a NUL.
     if (text.find('\0') != std::string_view::npos) {
         return option_error(option, "a NUL character is not allowed");
     }

@@ -1,6 +1,5 @@
-// One option: what a row of the option table says of it, and a value of it as text. Invariant:
-// parse_option() takes only what the row allows, and turns what option_text() wrote back into the
-// same value.
+// One option: a row of the option table, and a value of it as text. Invariant: parse_option()
+// accepts only what the row allows, and turns the text of option_text() back into the same value.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +33,7 @@ enum class OptionType {
     kDurationMs,      // min … max milliseconds
 };
 
-// Headings of the help, in its order.
+// Headings of the help, in the order of the help.
 enum class OptionSection {
     kConnection,
     kMemory,
@@ -55,19 +54,19 @@ struct Option {
     OptionType type = OptionType::kText;
     OptionSide side = OptionSide::kBoth;
     OptionSection section = OptionSection::kReports;
-    std::string_view default_text = "";  // as a user would write it
+    std::string_view default_text = "";  // as a user writes it
     std::uint64_t min = 0;
     std::uint64_t max = kNoMaximum;
     std::uint64_t multiple_of = 1;
-    std::string_view word = "";        // a word that is accepted beside numbers …
-    std::uint64_t word_value = 0;      // … and what it stands for
+    std::string_view word = "";        // a word that is accepted beside numbers
+    std::uint64_t word_value = 0;      // the number that `word` stands for
     std::string_view choices = "";     // "a|b|c"
     std::string_view value_name = "";  // for the help: "HOST:PORT"; empty: from the type
     std::string_view help = "";        // one sentence or two, without default and range
     bool required = false;    // the command does not start without it; such a row has no default
     bool alone = false;       // on/off: the flag without a value stands for "on"
     bool live = false;        // may change while a migration runs
-    bool negotiated = false;  // the receiver takes it over from the sender in the handshake
+    bool negotiated = false;  // the receiver adopts the sender's value in the handshake
 };
 
 constexpr bool option_applies(const Option& option, Side side) {
@@ -81,22 +80,22 @@ constexpr bool is_textual(OptionType type) {
            type == OptionType::kHostPort || type == OptionType::kChoice;
 }
 
-// A value of a row, in the one of the two forms that fits its type.
+// A value of a row, in the member that fits the row's type.
 struct OptionValue {
-    std::string text;          // is_textual
-    std::uint64_t number = 0;  // all others; on is 1, off is 0
+    std::string text;          // if is_textual() is true for the type
+    std::uint64_t number = 0;  // for all other types; on is 1, off is 0
 };
 
-// The value that `text` stands for. Fails with kUsage: "option KEY: what is wrong".
+// Returns the value that `text` stands for. Fails with kUsage: "option KEY: REASON".
 Result<OptionValue> parse_option(const Option& option, std::string_view text);
-// The shortest text that parse_option turns back into this value.
+// Returns the shortest text that parse_option() turns back into this value.
 std::string option_text(const Option& option, const OptionValue& value);
 
 std::vector<std::string_view> choices_of(const Option& option);
-// What the help shows behind the flag: "HOST:PORT", "none|lz4|zstd", "SIZE", "TIME".
+// The placeholder that the help shows after the flag: "HOST:PORT", "none|lz4|zstd", "SIZE", "TIME".
 std::string value_name_of(const Option& option);
-// What is allowed: "1 … 255", "4K … 4M, a multiple of 4K", "0 … 100 or off"; empty where anything
-// is.
+// The allowed values: "1 … 255", "4K … 4M, a multiple of 4K", "0 … 100 or off"; empty if any text
+// is allowed.
 std::string allowed_text(const Option& option);
 
 }  // namespace migrate

@@ -14,7 +14,8 @@ constexpr bool keys_are_unique() {
 }
 static_assert(keys_are_unique(), "two rows of the option table have the same key");
 
-// Number of single-character insertions, deletions and replacements between the two (Levenshtein).
+// Number of single-character insertions, deletions and replacements that turn `a` into `b`
+// (Levenshtein).
 std::size_t edit_distance(std::string_view a, std::string_view b) {
     std::vector<std::size_t> row(b.size() + 1);
     for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
@@ -28,7 +29,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-// A beginning or a part of a name stands for it, however long it is: "channels" means
+// A prefix or a part of a name counts as near, whatever the rest of the name: "channels" means
 // multifd-channels.
 std::size_t name_distance(std::string_view text, std::string_view candidate) {
     constexpr std::size_t kShortestPart = 4;
@@ -45,7 +46,7 @@ Result<std::size_t> find_option_for(std::string_view key, Side side) {
         return make_error(ErrorKind::kUsage, "option {} belongs to '{}', not to '{}'", key,
                           command_name(other_side(side)), command_name(side));
     }
-    // This side's options come first, so that they win where both are equally near.
+    // This side's options come first, so that they win if both are equally near.
     std::vector<std::string_view> keys;
     for (const Side of : {side, other_side(side)}) {
         for (const Option& option : kOptions) {

@@ -1,6 +1,6 @@
-// The one option table: a row an option. Flags, JSON keys, --help, --print-config, validation, the
-// man page, the completion and the README's table are all read from it. Invariant: an option is one
-// row here and the get<"key">() that uses it; there is no other list of options.
+// The only option table, with one row per option. Flags, JSON keys, --help, --print-config,
+// validation, the man page, the completion and the README's table are all read from it. Invariant:
+// an option is one row here and the get<"key">() that uses it; there is no other list of options.
 #pragma once
 
 #include <algorithm>
@@ -16,10 +16,9 @@
 
 namespace migrate {
 
-// What run-for holds for "forever".
+// The value of run-for for "forever".
 inline constexpr std::uint64_t kRunForever = kNoMaximum;
-// What multifd-normal-page-ratio holds when it is off: one more than its largest value, as
-// published.
+// The value of multifd-normal-page-ratio for "off": one more than its largest value, as published.
 inline constexpr std::uint64_t kNormalPageRatioOff = 101;
 inline constexpr std::uint64_t kShortestTimeoutMs = 100;
 inline constexpr std::uint64_t kLongestTimeoutMs = 86'400'000;  // a day
@@ -445,7 +444,7 @@ constexpr std::size_t find_option(std::string_view key) {
 // A string as a template argument.
 template <std::size_t Size>
 struct FixedString {
-    // Implicit on purpose: get<"key">().
+    // Implicit on purpose, for get<"key">().
     consteval FixedString(const char (&literal)[Size]) { std::copy_n(literal, Size, text.begin()); }
     constexpr std::string_view view() const { return {text.data(), Size - 1}; }
 
@@ -462,12 +461,11 @@ template <FixedString Key>
 requires HasOptionRow<Key>
 consteval std::size_t option_index() { return find_option(Key.view()); }
 
-// The row for this key. Fails with kUsage naming the nearest key, or the command that the option
-// belongs to.
+// Returns the index of the row for this key. Fails with kUsage and names the nearest key, or the
+// command that the option belongs to.
 Result<std::size_t> find_option_for(std::string_view key, Side side);
 
-// The candidate that `text` was most likely meant to be, by edit distance; `candidates` is not
-// empty.
+// Returns the candidate that `text` most likely means, by edit distance. `candidates` is not empty.
 std::string_view nearest_name(std::string_view text, std::span<const std::string_view> candidates);
 
 }  // namespace migrate

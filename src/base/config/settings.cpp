@@ -56,7 +56,7 @@ Status validate_recv(const Settings& settings) { return validate_repeat(settings
 Settings::Settings(Side side) : side_(side) {
     for (std::size_t i = 0; i < kOptionCount; ++i) {
         auto value = parse_option(kOptions[i], kOptions[i].default_text);
-        // A default that its own row does not allow is a broken table.
+        // A default that its own row does not allow is an error in the table.
         if (!value) std::abort();
         entries_[i].value = *std::move(value);
     }

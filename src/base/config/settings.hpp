@@ -1,6 +1,6 @@
-// What a command was told to do: a value per row of the option table, and where it came from.
-// Invariant: every value is valid for its row, from the defaults on; a value never gives way to one
-// of a weaker origin (default < file < flag), whichever is set first.
+// The settings of a command: a value per row of the option table, and its origin. Invariant: every
+// value is valid for its row, from the defaults on; a weaker origin (default < file < flag) never
+// replaces a value of a stronger one, whichever is set first.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ enum class Origin { kDefault, kFile, kFlag };
 
 class Settings {
   public:
-    // All defaults.
+    // Sets all defaults.
     explicit Settings(Side side);
 
     Side side() const { return side_; }
@@ -43,7 +43,7 @@ class Settings {
         }
     }
 
-    // By row, for those who walk the whole table.
+    // Access by row, for code that walks the whole table.
     const OptionValue& value(std::size_t index) const { return entries_[index].value; }
     Origin origin(std::size_t index) const { return entries_[index].origin; }
 
@@ -57,8 +57,8 @@ class Settings {
     std::array<Entry, kOptionCount> entries_;
 };
 
-// What only all values together can tell: required options, options that contradict each other.
-// Fails with kUsage.
+// Checks all values together: required options are set, and no options contradict each other. Fails
+// with kUsage.
 Status validate(const Settings& settings);
 
 }  // namespace migrate

@@ -31,7 +31,7 @@ constexpr std::string_view kBytesAllowed =
 constexpr std::string_view kDurationAllowed =
     "a whole number of milliseconds, or one with ms, s, min or h, as 500ms or 30s";
 
-// A decimal number in its parts: digits before and after the point, and what follows.
+// A decimal number in its parts: digits before and after the point, and the text after them.
 struct NumberText {
     std::string_view whole;
     std::string_view fraction;
@@ -84,9 +84,10 @@ const Unit* find_unit(std::string_view suffix, const auto& units) {
     return found == units.end() ? nullptr : &*found;
 }
 
-// `fraction` of the unit, as digits behind the point; nothing unless it is a whole number.
+// Returns `fraction` of the unit. `fraction` holds the digits after the point. Nothing unless the
+// result is a whole number.
 std::optional<std::uint64_t> fraction_of(std::string_view fraction, std::uint64_t factor) {
-    // Trailing zeros say nothing and must not overflow the scale.
+    // Trailing zeros do not change the value and must not overflow the scale.
     while (fraction.ends_with('0')) fraction.remove_suffix(1);
     std::uint64_t scale = 1;
     for (std::size_t i = 0; i < fraction.size(); ++i) {
@@ -159,7 +160,7 @@ std::string format_bytes(std::uint64_t bytes) {
     if (bytes < kKiB) return fmt::format("{} byte{}", bytes, bytes == 1 ? "" : "s");
     double value = static_cast<double>(bytes) / static_cast<double>(kKiB);
     std::size_t name = 0;
-    // 1023.995 would be printed as "1024.00" of the smaller unit.
+    // From 1023.995 on, the smaller unit would print "1024.00".
     while (value >= 1023.995 && name + 1 < kNames.size()) {
         value /= static_cast<double>(kKiB);
         ++name;
@@ -169,7 +170,7 @@ std::string format_bytes(std::uint64_t bytes) {
 
 std::string format_duration_ms(std::uint64_t duration_ms) {
     if (duration_ms < 1000) return fmt::format("{} ms", duration_ms);
-    // Hundredths of a second are cut off, not rounded: no 60.00 s is ever shown.
+    // Hundredths of a second are cut off, not rounded, so that "60.00 s" is never shown.
     const std::uint64_t seconds = duration_ms / 1000;
     if (seconds < 60) return fmt::format("{}.{:02} s", seconds, duration_ms % 1000 / 10);
     if (seconds < 3600) return fmt::format("{} min {} s", seconds / 60, seconds % 60);

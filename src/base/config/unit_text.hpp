@@ -1,6 +1,5 @@
-// Sizes and durations as users write and read them: "512K", "1.5G", "30s".
-// Invariant: a text that is accepted stands for exactly one number; nothing is rounded, nothing
-// wraps around.
+// Sizes and durations as users write and read them: "512K", "1.5G", "30s". Invariant: an accepted
+// text stands for exactly one number; nothing is rounded, nothing overflows.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +10,16 @@
 
 namespace migrate {
 
-// Bytes: a whole number, alone or with K, M, G, T or KiB, MiB, GiB, TiB (either case; multiples of
-// 1024). A decimal fraction is accepted with a suffix where it comes to whole bytes ("1.5G"). Fails
-// with kUsage.
+// Reads bytes: a whole number, alone or with K, M, G, T or KiB, MiB, GiB, TiB (either case;
+// multiples of 1024). A decimal fraction is accepted with a suffix if the result is whole bytes
+// ("1.5G"). Fails with kUsage.
 Result<std::uint64_t> parse_bytes(std::string_view text);
 
-// Milliseconds: a whole number followed by ms, s, min or h; without a unit it is milliseconds, as
-// QEMU's downtime-limit. Fails with kUsage.
+// Reads milliseconds: a whole number followed by ms, s, min or h. Without a unit it is
+// milliseconds, as in QEMU's downtime-limit. Fails with kUsage.
 Result<std::uint64_t> parse_duration_ms(std::string_view text);
 
-// A whole decimal number without sign. Fails with kUsage.
+// Reads a whole decimal number without sign. Fails with kUsage.
 Result<std::uint64_t> parse_integer(std::string_view text);
 
 // For people: "512 bytes", "512.00 KiB", "1.50 GiB".
