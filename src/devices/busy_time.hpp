@@ -1,5 +1,5 @@
-// How a simulated device takes its time. Invariant: over many calls the time taken is the sum of
-// what was asked for, however late single waits end, unless the machine has no time at all.
+// Makes a simulated device take its time. Invariant: over many calls the time taken is the sum of
+// the requested times, however late single waits end, unless the machine has no spare time at all.
 #pragma once
 
 #include <chrono>
@@ -12,13 +12,13 @@
 
 namespace migrate::devices {
 
-// What all simulated devices of a host have in common, and only one can use at a time.
+// The resource that all simulated devices of a host share, one at a time.
 class SharedBus {
   public:
     std::mutex& mutex() { return mutex_; }
 
   private:
-    std::mutex mutex_;  // guards nothing but itself: to hold it is to be busy
+    std::mutex mutex_;  // guards no data: a device that holds it is using the bus
 };
 
 // Used by one thread.
@@ -26,17 +26,17 @@ class BusyTime {
   public:
     using Clock = std::chrono::steady_clock;
 
-    // `serialised`: 0 … 1, the share of every time for which the bus is held.
+    // `serialised`: 0 … 1, the share of every time during which the bus is held.
     BusyTime(std::shared_ptr<SharedBus> bus, double serialised)
         : bus_(std::move(bus)), serialised_(serialised) {}
 
-    // Is busy for `cost`, part of which is the time that `work` takes. kCancelled after a stop;
-    // else what `work` returned.
+    // Takes the time `cost`, which includes the time of `work`. kCancelled after a stop; else
+    // returns the result of `work`.
     Status pass(std::chrono::nanoseconds cost, const std::stop_token& stop,
                 const std::function<Status()>& work = {});
 
   private:
-    // A wait that ended late shortens the next.
+    // Keeps the time still owed: a wait that ended late shortens the next one.
     struct Account {
         std::chrono::nanoseconds owed{0};
         bool wait(std::chrono::nanoseconds cost, Clock::time_point began,

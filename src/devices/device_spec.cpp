@@ -85,7 +85,7 @@ Status add_word(std::string_view word, std::vector<DeviceSpec>& specs) {
     return make_error(ErrorKind::kUsage, "it begins with none of sim:, file:, fd:");
 }
 
-// The same device in the other side's list, if it is there as the same kind.
+// Finds the same device in the other side's list, if it is listed there with the same kind.
 auto find_device(std::span<const DeviceSpec> list, const DeviceSpec& wanted) {
     return std::find_if(list.begin(), list.end(), [&](const DeviceSpec& spec) {
         return spec.id == wanted.id && spec.kind == wanted.kind;

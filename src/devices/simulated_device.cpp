@@ -14,15 +14,15 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// The content repeats after so much but for a tag at each beginning, so that making it and checking
-// it costs little beside moving it.
+// The content repeats after this many bytes, except for a tag at the start of each block. So making
+// and checking it costs little beside moving it.
 constexpr std::size_t kBlockBytes = std::size_t{64} * 1024;
 constexpr std::size_t kTagBytes = 8;
 
 constexpr std::uint32_t kSimulatedMagic = 0x4D49534D;  // "MSIM"
 constexpr std::size_t kSimulatedConfigBytes = 20;      // magic, size, seed
 
-// What the state holds at every offset.
+// The content of the state at every offset.
 class Content {
   public:
     Content(const DeviceId& id, std::uint64_t seed) : seed_(splitmix64(seed + id.instance)) {
@@ -38,7 +38,7 @@ class Content {
             return true;
         });
     }
-    // The first wrong byte, or the size if there is none.
+    // Returns the index of the first wrong byte, or the size if there is none.
     std::size_t first_difference(std::uint64_t offset, std::span<const std::byte> from) {
         std::size_t found = from.size();
         for_each_block(offset, from.size(), [&](std::size_t at, std::span<const std::byte> bytes) {
@@ -71,7 +71,7 @@ class Content {
 };
 static_assert(kTagBytes == sizeof(std::uint64_t));
 
-// The times of one device on one host.
+// The times that one device takes on one host.
 class Pace {
   public:
     Pace(const SimulatedSpec& spec, std::uint64_t rate, std::shared_ptr<SharedBus> bus)

@@ -1,6 +1,6 @@
-// Devices that are none, for measuring and for tests: they take the time that real ones take, and
-// know every byte of their state. Invariant: load_config() succeeds only if each byte that was
-// loaded is the one that the seed says, and all were.
+// Simulated devices, for measurements and tests: they take as much time as real devices, and know
+// every byte of their state. Invariant: load_config() succeeds only if all bytes were loaded and
+// each is the byte that the seed determines.
 #pragma once
 
 #include <memory>

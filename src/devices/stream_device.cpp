@@ -19,12 +19,13 @@
 namespace migrate::devices {
 namespace {
 
-constexpr std::uint32_t kStreamMagic = 0x5254534D;  // "MSTR": the bytes that went before
+// "MSTR"; the number of bytes of the stream follows.
+constexpr std::uint32_t kStreamMagic = 0x5254534D;
 constexpr std::size_t kStreamConfigBytes = 12;
-// How often a wait for a stream looks for a stop.
+// Interval at which a wait for a stream checks for a stop.
 constexpr int kLookMs = 50;
 
-// Until the descriptor can be read or written without waiting; regular files always can.
+// Waits until the descriptor can be read or written without blocking; regular files always can.
 Status await(int fd, short events, const std::stop_token& stop) {
     while (!stop.stop_requested()) {
         pollfd polled{fd, events, 0};
@@ -44,8 +45,9 @@ class StreamSource final : public DeviceSource {
     Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) override {
         std::size_t filled = 0;
         while (filled < buffer.size()) {
-            // Also for a FIFO's writer: until one has come and gone, poll() sees no end (fs/pipe.c
-            // in Linux: the hang-up counts writers since this end was opened), read() would.
+            // Also waits for a FIFO's writer: before one has come and gone, poll() reports no end
+            // (fs/pipe.c in Linux: the hang-up counts writers since this end was opened), but
+            // read() would.
             MIGRATE_TRY(await(fd_.get(), POLLIN, stop));
             const ssize_t count = ::read(fd_.get(), &buffer[filled], buffer.size() - filled);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -69,8 +71,8 @@ class StreamSource final : public DeviceSource {
     std::uint64_t total_ = 0;
 };
 
-// Writes what can be written without waiting, whatever whoever opened the descriptor has set: its
-// flags are theirs, too, and not to be changed.
+// Writes as much as possible without blocking, whatever flags the descriptor has: its opener shares
+// the flags, so they must not be changed.
 class Writer {
   public:
     explicit Writer(UniqueFd fd) : fd_(std::move(fd)) {
@@ -78,14 +80,14 @@ class Writer {
         if (::fstat(fd_.get(), &status) != 0) return;
         is_socket_ = S_ISSOCK(status.st_mode);
         const int flags = ::fcntl(fd_.get(), F_GETFL);
-        // A pipe that poll() calls writable has room for so much (pipe(7)); a write of more would
-        // wait for a reader, deaf to a stop.
+        // A pipe that poll() calls writable has room for PIPE_BUF bytes (pipe(7)). A larger write
+        // would wait for a reader and would not notice a stop.
         const bool may_wait = !S_ISREG(status.st_mode) && (flags & O_NONBLOCK) == 0;
         most_bytes_ = may_wait ? PIPE_BUF : SSIZE_MAX;
     }
 
     int fd() const { return fd_.get(); }
-    // As write(2), once the descriptor can be written.
+    // Like write(2), once the descriptor can be written.
     ssize_t write(std::span<const std::byte> bytes) const {
         if (is_socket_) {
             return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -101,7 +103,7 @@ class Writer {
 
 class StreamSink final : public DeviceSink {
   public:
-    // Without a `file`, the descriptor is written to where it leads.
+    // Without a `file`, the sink writes to whatever the descriptor leads to.
     StreamSink(UniqueFd fd, std::optional<ReplacementFile> file)
         : to_(std::move(fd)), file_(std::move(file)) {}
 
@@ -138,11 +140,11 @@ class StreamSink final : public DeviceSink {
 };
 
 Result<UniqueFd> open_for(const std::string& path, int flags) {
-    // Not blocked by a FIFO that nobody writes to yet: signals are blocked, so nothing but SIGKILL
-    // would end that wait.
+    // O_NONBLOCK, so that open() does not wait for a FIFO's writer: signals are blocked, so only
+    // SIGKILL would end that wait.
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK));
     if (fd) return fd;
-    if (errno == ENXIO) {  // open(2): a FIFO, opened to write, without a reader
+    if (errno == ENXIO) {  // open(2): a FIFO, opened for writing, without a reader
         return make_error(ErrorKind::kUsage,
                           "cannot open {}: nobody has this FIFO open for reading; start its reader "
                           "first",
@@ -151,7 +153,7 @@ Result<UniqueFd> open_for(const std::string& path, int flags) {
     return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
 }
 
-// What takes a stream and keeps nothing that could be overwritten.
+// True for a file that takes a stream and keeps nothing that could be overwritten.
 bool is_stream(const struct stat& status) {
     const dev_t null = makedev(1, 3);  // Documentation/admin-guide/devices.txt
     return S_ISFIFO(status.st_mode) || (S_ISCHR(status.st_mode) && status.st_rdev == null);

@@ -1,7 +1,7 @@
-// A device's state as a stream of bytes from, or into, anything: files, and descriptors that
-// another program opened. Invariants: a file is under its name only once it was committed; a
-// descriptor that another program opened is never closed, so that its number never names anything
-// else and serves the next sender, too.
+// A device's state as a stream of bytes from, or into, files and descriptors that another program
+// opened. Invariants: a file gets its name only when it is committed; a descriptor that another
+// program opened is never closed, so that its number never means anything else and the next sender
+// can use it, too.
 #pragma once
 
 #include <memory>
@@ -13,17 +13,17 @@
 namespace migrate::devices {
 
 // Takes the open descriptor of that number for the rest of the process's life; kUsage if there is
-// none. Before this program opens anything, which might get the number.
+// none. Call it before this program opens anything, which might get the number.
 Status take_descriptor(int number);
 
-// From a regular file, a pipe, a socket …, until its end. Opens it at once: kUsage if it cannot be.
-// A FIFO's writer is waited for by save().
+// Reads from a regular file, a pipe, a socket …, until its end. Opens it at once: kUsage if that
+// fails. save() waits for a FIFO's writer.
 Result<std::unique_ptr<DeviceSource>> open_stream_source(const std::string& path);
-// From a duplicate of a descriptor that was taken.
+// Reads from a duplicate of a descriptor that was taken.
 Result<std::unique_ptr<DeviceSource>> duplicate_stream_source(int number);
 
-// Into a FIFO or /dev/null, or else into a new file, which is under its name once it was committed.
-// kUsage if the path is no such thing (replacement_file.hpp).
+// Writes into a FIFO or /dev/null, or else into a new file, which gets its name when it is
+// committed. kUsage if the path cannot be one of these (replacement_file.hpp).
 Result<std::unique_ptr<DeviceSink>> open_stream_sink(const std::string& path);
 Result<std::unique_ptr<DeviceSink>> duplicate_stream_sink(int number);
 
