@@ -25,7 +25,7 @@ constexpr milliseconds kConnectRetry{10};
 constexpr std::size_t kAnswerReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMaxShownBytes = 1024;
 
-// A peer's words, fit for the operator's terminal.
+// Returns a peer's text, made safe for the operator's terminal.
 std::string shown(const Json& object, const char* key) {
     const auto member = object.find(key);
     if (member == object.end() || !member->is_string()) return "?";
@@ -39,7 +39,7 @@ std::string brief(const Json& message) {
     return message.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
 }
 
-// An event's name; empty if it has none.
+// Returns an event's name; empty if it has none.
 std::string name_of(const Json& event) {
     const Json& name = event["event"];
     return name.is_string() ? name.get<std::string>() : std::string();
@@ -52,7 +52,7 @@ bool has_object(const Json& message, const char* key) {
 
 }  // namespace
 
-// The end of one call's patience.
+// The timeout and the stop of one call.
 class Client::Wait {
   public:
     Wait(milliseconds timeout, const std::stop_token& stop)
@@ -62,8 +62,9 @@ class Client::Wait {
           wake_error_(errno),
           on_stop_(stop, Wake{wake_.get()}) {}
 
-    // Until the socket (-1: none) is ready, or for `longest`. What is ready already is found even
-    // after the deadline, but only once: a peer that always has more to say ends no wait.
+    // Waits until the socket (-1: none) is ready, or for `longest`. A socket that is already ready
+    // is found even after the deadline, but only once: a peer that always sends more cannot extend
+    // the wait.
     Status ready(int socket, short events, milliseconds longest = milliseconds::max()) {
         if (!wake_) return Error::system("create an eventfd", wake_error_);
         while (true) {
@@ -94,8 +95,8 @@ class Client::Wait {
     milliseconds timeout_;
     Clock::time_point deadline_;
     UniqueFd wake_;
-    int wake_error_;        // why there is no wake_
-    bool expired_ = false;  // the deadline has passed, and what was ready then was looked at
+    int wake_error_;        // errno if wake_ could not be created
+    bool expired_ = false;  // the deadline has passed, and the socket was checked once since
     std::stop_callback<Wake> on_stop_;
 };
 
@@ -115,8 +116,7 @@ Result<UniqueFd> Client::dial(std::string_view address, milliseconds timeout,
                 where, address);
         }
         if (errno != EAGAIN && errno != EINTR) return Error::system(what, errno);
-        // The queue of those who connect is full, and a unix socket has no way to be told when it
-        // is not.
+        // The listener's backlog is full, and nothing reports when a unix socket has room again.
         if (Status status = wait.ready(-1, 0, kConnectRetry); !status)
             return std::move(status).error().with_context(where);
     }
@@ -183,9 +183,9 @@ Result<Json> Client::execute(std::string_view command, const Json& arguments, Wa
         }
         const auto answered = message->find("id");
         const bool numbered = answered != message->end() && answered->is_number_unsigned();
-        // An answer to a command that was given up.
+        // This is a late answer to a command that was given up.
         if (numbered && answered->get<std::uint64_t>() < id) continue;
-        // The peer understood so little of the request that it found no id; it can only be ours.
+        // The peer could not find the id in the request; the error can only belong to this command.
         const bool refused = answered == message->end() && message->contains("error");
         if (!refused && !(numbered && answered->get<std::uint64_t>() == id)) {
             return broken(make_error(ErrorKind::kProtocol,
@@ -226,7 +226,7 @@ Result<Json> Client::find_event(std::string_view name, Wait& wait) {
     }
     while (true) {
         MIGRATE_ASSIGN(Json message, receive(wait));
-        // What else comes is the answer to a command that was given up.
+        // Any other message is a late answer to a command that was given up.
         if (!message.contains("event")) continue;
         if (is_wanted(message)) return message;
         keep_event(std::move(message));
@@ -251,7 +251,7 @@ pid_t Client::peer_pid() const {
 }
 
 Status Client::read_pending() {
-    // A peer that always has more to say is heard again at the next call.
+    // Limited, since a peer may always send more: the next call reads the rest.
     for (std::size_t i = 0; i < kMaxKeptEvents; ++i) {
         Wait wait(milliseconds(0), {});
         Result<Json> message = receive(wait);
@@ -259,7 +259,7 @@ Status Client::read_pending() {
             if (message.error().kind() == ErrorKind::kTimeout) return {};
             return std::move(message).error();
         }
-        // What else comes is the answer to a command that was given up.
+        // Any other message is a late answer to a command that was given up.
         if (message->contains("event")) keep_event(*std::move(message));
     }
     return {};
@@ -292,7 +292,7 @@ Status Client::send(std::string_view line, Wait& wait, int fd) {
         const ssize_t sent =
             send_with_fd(socket_.get(), std::as_bytes(std::span(line)), fd, MSG_DONTWAIT);
         if (sent >= 0) {
-            fd = -1;  // it went with the first byte
+            fd = -1;  // it was sent with the first byte
             line.remove_prefix(static_cast<std::size_t>(sent));
             continue;
         }
@@ -301,7 +301,7 @@ Status Client::send(std::string_view line, Wait& wait, int fd) {
             return broken(Error::system("send", errno).as(ErrorKind::kLostConnection));
         }
         if (Status status = wait.ready(socket_.get(), POLLOUT); !status) {
-            // Half a command cannot be taken back.
+            // A command that was sent in part cannot be taken back.
             return line.size() == whole ? std::move(status).error()
                                         : broken(std::move(status).error());
         }

@@ -1,6 +1,6 @@
 // A QMP client on a unix socket, to drive QEMU. Invariants: an answer is matched to its command by
-// id, so that one that came too late is never taken for the next one's; every event goes to the
-// observer as it arrives, and is kept for wait_event() while there is room.
+// id, so that a late answer is never taken for the next command's; every event goes to the observer
+// as it arrives, and is kept for wait_event() while there is room.
 #pragma once
 
 #include <sys/types.h>
@@ -22,60 +22,63 @@
 
 namespace migrate::qmp {
 
-// query-qmp-schema's answer is the largest there is; QEMU itself nests no deeper.
+// query-qmp-schema has the largest answer; QEMU itself nests no deeper.
 inline constexpr MessageStream::Limits kAnswerLimits{std::size_t{16} * 1024 * 1024, 1024};
 inline constexpr std::size_t kMaxKeptEvents = 1024;
 
 // Used by one thread at a time. Every wait ends with kTimeout after its timeout, with kCancelled
-// when `stop` is requested, with kLostConnection when the peer is gone, and with kProtocol when it
-// sends what is no QMP. After the last two, and after a command that could be sent only in part,
-// every call fails with that same error.
+// when `stop` is requested, with kLostConnection when the peer is gone, and with kProtocol when the
+// peer sends something that is not QMP. After the last two, and after a command that could be sent
+// only in part, every call fails with that same error.
 class Client {
   public:
-    // To "unix:PATH": connects, reads the greeting and leaves capabilities negotiation, all within
-    // the timeout. kUsage if the address is no such thing.
+    // Connects to "unix:PATH", reads the greeting and leaves capabilities negotiation, all within
+    // the timeout. kUsage if the address has another form.
     static Result<std::unique_ptr<Client>> connect(std::string_view address,
                                                    std::chrono::milliseconds timeout,
                                                    const std::stop_token& stop);
-    // The first half of it: a connected socket, on which nothing was said yet. It is connected even
-    // while QEMU, which serves one client at a time, serves another.
+    // The first half of connect(): returns a connected socket on which nothing was said yet. QEMU
+    // serves one client at a time; the socket is connected even while it serves another.
     static Result<UniqueFd> dial(std::string_view address, std::chrono::milliseconds timeout,
                                  const std::stop_token& stop);
-    // The second half: reads the greeting and leaves capabilities negotiation.
+    // The second half of connect(): reads the greeting and leaves capabilities negotiation.
     static Result<std::unique_ptr<Client>> adopt(UniqueFd socket, std::chrono::milliseconds timeout,
                                                  const std::stop_token& stop);
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    // What was in "return". kPeer if the peer answered with an error, whose class and desc are in
-    // the message. `arguments` is an object. After kTimeout or kCancelled the command may have been
-    // carried out all the same.
+    // Returns the content of "return". kPeer if the peer answered with an error; the message has
+    // its class and desc. `arguments` is an object. After kTimeout or kCancelled the peer may still
+    // have executed the command.
     Result<Json> execute(std::string_view command, const Json& arguments,
                          std::chrono::milliseconds timeout, const std::stop_token& stop);
 
-    // The same, with a descriptor sent along, as "getfd" takes it; it stays the caller's.
+    // The same, with a descriptor sent along, as "getfd" needs it; the descriptor still belongs to
+    // the caller.
     Result<Json> execute_with_fd(std::string_view command, const Json& arguments, int fd,
                                  std::chrono::milliseconds timeout, const std::stop_token& stop);
 
-    // Called with each event when it is read, in their order and before the answer that follows it;
-    // none is left out. It must not call the client.
+    // Sets a function that is called with each event when it is read, in order and before the
+    // answer that follows it; no event is left out. It must not call the client.
     void observe(std::function<void(const Json&)> observer) { observer_ = std::move(observer); }
 
-    // The oldest event of that name which was not given out yet, whole: {"event", "data",
-    // "timestamp"}. Those of other names are kept for later calls, kMaxKeptEvents at most; then the
-    // oldest of the name that has most of them goes, so that no other name's is lost for it.
+    // Returns the oldest event of that name which was not returned yet, whole: {"event", "data",
+    // "timestamp"}. Events of other names are kept for later calls, at most kMaxKeptEvents. If
+    // there are more, the oldest event of the most frequent name is dropped, so that other names
+    // lose none.
     Result<Json> wait_event(std::string_view name, std::chrono::milliseconds timeout,
                             const std::stop_token& stop);
 
-    // Until the peer says something or is gone, which the next call will tell, or for `longest`.
+    // Waits until the peer sends something or is gone (the next call reports that), or for
+    // `longest`.
     Status await_input(std::chrono::milliseconds longest, const std::stop_token& stop);
 
-    // Reads what has come already, without waiting.
+    // Reads the messages that have already arrived, without waiting.
     Status read_pending();
 
-    // Forgets the events of that name that have come and were not given out.
+    // Drops the events of that name that have arrived and were not returned yet.
     void forget_events(std::string_view name);
-    // The process that listened on the socket; 0 if it is in a namespace that cannot be seen.
+    // The process that listened on the socket; 0 if it is in a PID namespace that cannot be seen.
     pid_t peer_pid() const;
 
     // The greeting's "version".

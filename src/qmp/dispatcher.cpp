@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kNegotiate = "qmp_capabilities";
 
-// The next number of a version such as 0.1.0; takes it and the dot from `text`.
+// Returns the next number of a version such as 0.1.0, and removes it and the dot from `text`.
 unsigned take_number(std::string_view& text) {
     unsigned number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -25,7 +25,8 @@ Json version() {
     const unsigned major = take_number(text);
     const unsigned minor = take_number(text);
     const unsigned micro = take_number(text);
-    // The member's name is fixed by the specification, whoever serves; the package says who.
+    // The specification fixes the member's name, whatever program serves; "package" names the
+    // program.
     return {{"qemu", {{"micro", micro}, {"minor", minor}, {"major", major}}},
             {"package", fmt::format("migrate {}", kVersion)}};
 }
@@ -36,7 +37,7 @@ Json make_return(Json value) {
     return answer;
 }
 
-// What is wrong with the form of a request.
+// Returns the error in the form of a request, if any.
 std::optional<std::string> find_fault(const Json& request) {
     if (!request.is_object()) return "QMP input must be a JSON object";
     for (const auto& [key, value] : request.items()) {
@@ -51,7 +52,7 @@ std::optional<std::string> find_fault(const Json& request) {
     return std::nullopt;
 }
 
-// What is wrong with the arguments of qmp_capabilities: no capability is offered.
+// Returns the error in the arguments of qmp_capabilities, if any: no capability is offered.
 std::optional<std::string> find_capability_fault(const Json& arguments) {
     for (const auto& [key, value] : arguments.items()) {
         if (key != "enable") return fmt::format("Parameter '{}' is unexpected", key);
@@ -90,7 +91,7 @@ Json run(const Command& command, const Json& arguments) {
         if (!value) return make_error_answer(kGenericError, value.error().message());
         return make_return(*std::move(value));
     } catch (...) {
-        // One bad command must not end the program that serves it.
+        // A command that fails must not end the program that serves it.
         return make_error_answer(kGenericError, error_of_exception("the command failed").message());
     }
 }

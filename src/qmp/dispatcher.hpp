@@ -1,5 +1,5 @@
-// What a QMP server answers, without the sockets: negotiation, the form of a request, and the
-// commands. Invariant: every request has exactly one answer, whatever the command does.
+// Answers QMP requests, without the sockets: negotiation, the form of a request, and the commands.
+// Invariant: every request has exactly one answer, whatever the command does.
 #pragma once
 
 #include <functional>
@@ -12,24 +12,24 @@
 
 namespace migrate::qmp {
 
-// Gets `arguments` (an object, empty if there were none) and returns what goes into "return". An
-// Error becomes {"error": {"class": "GenericError", "desc": message}}, and so does an exception.
+// Gets `arguments` (an object, empty if there were none) and returns the content of "return". An
+// Error or an exception becomes {"error": {"class": "GenericError", "desc": message}}.
 using Command = std::function<Result<Json>(const Json& arguments)>;
 
-// What is known of one client.
+// The state of one client.
 struct Session {
     bool negotiated = false;  // has left capabilities negotiation
 };
 
 class Dispatcher {
   public:
-    // The commands qmp_capabilities, query-commands and query-version are the dispatcher's own; a
-    // name among `commands` that is one of them is an Error.
+    // The dispatcher itself provides qmp_capabilities, query-commands and query-version. An Error
+    // if `commands` has one of these names.
     static Result<Dispatcher> create(std::map<std::string, Command> commands);
 
-    // What a client is sent first.
+    // The message that a client gets first.
     static Json greeting();
-    // To what a MessageStream gave; an Error in a request's place is answered too.
+    // Answers a request, or an Error, that a MessageStream returned.
     Json answer(const Result<Json>& request, Session& session) const;
 
   private:

@@ -1,4 +1,4 @@
-// The shapes of QMP's messages (QEMU's docs/interop/qmp-spec), and how they are written.
+// The forms of QMP messages (QEMU's docs/interop/qmp-spec), and how they are written.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,13 +10,13 @@ namespace migrate::qmp {
 // Keys keep their order, as in QEMU's answers.
 using Json = nlohmann::ordered_json;
 
-// One line of ASCII, newline included. Never fails: what is no UTF-8 becomes U+FFFD.
+// Returns one line of ASCII, newline included. Never fails: bytes that are not UTF-8 become U+FFFD.
 std::string to_line(const Json& message);
 
-// {"event": …, "data": …, "timestamp": …}, stamped with the time of the call.
+// Returns {"event": …, "data": …, "timestamp": …}, with the time of the call.
 Json make_event(std::string_view event, const Json& data);
 
-// QapiErrorClass, as far as it is used here.
+// The values of QapiErrorClass that are used here.
 inline constexpr std::string_view kGenericError = "GenericError";
 inline constexpr std::string_view kCommandNotFound = "CommandNotFound";
 

@@ -6,7 +6,7 @@ namespace {
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20; }
 bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
-// Bytes that no UTF-8 has; QEMU's guest agent protocol uses 0xFF to get back in step.
+// Bytes that never occur in UTF-8; QEMU's guest agent protocol uses 0xFF to resynchronise.
 bool is_sentinel(char c) { return static_cast<unsigned char>(c) >= 0xFE; }
 bool ends_skipping(char c) { return (is_control(c) && c != '\t') || is_sentinel(c); }
 

@@ -1,10 +1,10 @@
-// Takes JSON messages out of a stream of bytes that may split them anywhere: QMP has no framing but
-// the braces. Invariants: the messages do not depend on how the bytes were cut into pieces; what is
-// held never exceeds the limits and the bytes fed since the last message.
+// Extracts JSON messages from a stream of bytes that may split them anywhere: braces are QMP's only
+// framing. Invariants: the messages do not depend on how the bytes were split; the buffered data
+// never exceeds the limits and the bytes fed since the last message.
 //
-// As QEMU's lexer, it takes single-quoted strings too, and finds its way again after an error at
-// the next control character (a newline, in practice) or at a byte 0xFE or 0xFF. A brace that was
-// left open can only be ended so: a newline between tokens is white space.
+// Like QEMU's lexer, it accepts single-quoted strings, too. After an error it resynchronises at the
+// next control character (a newline, in practice) or at a byte 0xFE or 0xFF. Only these can end a
+// message with an open brace: a newline between tokens is white space.
 #pragma once
 
 #include <cstddef>
@@ -20,17 +20,17 @@ namespace migrate::qmp {
 class MessageStream {
   public:
     struct Limits {
-        std::size_t bytes = 0;  // of one message
-        std::size_t depth = 0;  // of arrays and objects in one another
+        std::size_t bytes = 0;  // largest message
+        std::size_t depth = 0;  // deepest nesting of arrays and objects
     };
 
     explicit MessageStream(Limits limits) : limits_(limits) {}
 
     void feed(std::string_view bytes);
-    // The next array or object, or the error (kProtocol) that stands in its place; nullopt until
+    // Returns the next array or object, or the error (kProtocol) in its place; std::nullopt until
     // more is fed.
     std::optional<Result<Json>> next();
-    // Whether a message has begun and is not complete.
+    // True if a message has begun and is not complete.
     bool in_message() const { return !open_.empty(); }
 
   private:
@@ -47,11 +47,11 @@ class MessageStream {
 
     Limits limits_;
     std::string input_;
-    std::size_t position_ = 0;  // in input_, of the next byte
+    std::size_t position_ = 0;  // of the next byte, in input_
     State state_ = State::kBetween;
-    char quote_ = '"';  // that ends the string
-    std::string open_;  // the brackets and braces that are open
-    std::string text_;  // of the message so far, in strict JSON
+    char quote_ = '"';  // ends the current string
+    std::string open_;  // the open brackets and braces
+    std::string text_;  // the message so far, in strict JSON
 };
 
 }  // namespace migrate::qmp

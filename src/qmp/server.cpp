@@ -25,7 +25,7 @@ using Protocol = asio::local::stream_protocol;
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr std::chrono::seconds kGoodbye{1};
 constexpr std::size_t kCommandReadBytes = 4096;
-// Requests wait while this much of the answers does.
+// While more than this many bytes of answers are unsent, requests wait.
 constexpr std::size_t kPauseBytes = std::size_t{64} * 1024;
 
 // One client. Used by the server's thread only.
@@ -53,7 +53,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         }
     }
 
-    // For a client that missed an event.
+    // Drops a client that missed an event.
     void drop_unread() {
         if (!session_.negotiated) return;
         log::warning("dropped a QMP client: {} bytes of events wait for it unread",
@@ -65,7 +65,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void finish() {
         finishing_ = true;
         asio::error_code ignored;
-        // Ends the read that may be under way; cancel() would end the write, too.
+        // Ends a pending read; cancel() would end the write, too.
         socket_.shutdown(Protocol::socket::shutdown_receive, ignored);
         if (writing_.empty()) close();
     }
@@ -83,7 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
             asio::buffer(input_),
             [self = shared_from_this()](const asio::error_code& error, std::size_t size) {
                 if (error == asio::error::eof) {
-                    // It may have closed only its own half, and still want its answers.
+                    // The client may have closed only its own half, and still want its answers.
                     self->finish();
                 } else if (error) {
                     self->close();
@@ -93,7 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
             });
     }
 
-    // A client whose requests find no memory is closed; it would wait for answers otherwise.
+    // A client whose requests find no memory is closed; otherwise it would wait for answers.
     void take(std::size_t size) {
         const Status taken = catching("QMP client", [&]() -> Status {
             stream_.feed({input_.data(), size});
@@ -151,21 +151,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::array<char, kCommandReadBytes> input_{};
     MessageStream stream_{{kMaxRequestBytes, kMaxRequestDepth}};
     Session session_;
-    std::string writing_;  // not changed while a write is under way
-    std::string queued_;   // for the write after it
-    bool paused_ = false;  // no request is taken until the output has gone out
+    std::string writing_;  // not changed during a write
+    std::string queued_;   // for the next write
+    bool paused_ = false;  // no request is taken until the output is written
     bool finishing_ = false;
 };
 
-// Events on their way from any thread to the server's.
+// Events in transit from any thread to the server's thread.
 class Mailbox {
   public:
     struct Content {
         std::vector<std::string> lines;
-        bool overflowed = false;  // some line did not fit
+        bool overflowed = false;  // a line did not fit
     };
 
-    // True if the server's thread has to be told.
+    // Returns true if the server's thread has to be notified.
     bool put(std::string line) {
         const std::scoped_lock lock(mutex_);
         if (bytes_ + line.size() > kMaxQueuedBytes) {
@@ -193,7 +193,7 @@ class Mailbox {
 
 }  // namespace
 
-// But for the mailbox and the context's own queue, everything belongs to the thread.
+// Everything except the mailbox and the context's own queue belongs to the server's thread.
 struct Server::State {
     State(Dispatcher commands, SocketFile socket_file)
         : file(std::move(socket_file)),
@@ -276,7 +276,7 @@ struct Server::State {
 
     void deliver() {
         const Mailbox::Content content = mailbox.take();
-        // A copy: a client that is dropped leaves the set.
+        // Iterates over a copy, since a client that is dropped leaves the set.
         for (const auto& client : std::vector(clients.begin(), clients.end())) {
             for (const std::string& line : content.lines) client->send_event(line);
             if (content.overflowed) client->drop_unread();
@@ -284,7 +284,7 @@ struct Server::State {
     }
 
     void stop() {
-        // The file goes first: who connects from here on is told that nobody serves.
+        // The file goes first: a client that connects from now on learns that nobody serves.
         file.reset();
         asio::error_code ignored;
         acceptor.close(ignored);
@@ -305,7 +305,7 @@ struct Server::State {
     asio::io_context context;
     asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
     Protocol::acceptor acceptor;
-    asio::steady_timer retry;  // of accepting, after an error
+    asio::steady_timer retry;  // delays accepting after an error
     asio::steady_timer goodbye;
     std::set<std::shared_ptr<Connection>> clients;
     Mailbox mailbox;

@@ -22,7 +22,7 @@ const sockaddr* generic(const sockaddr_un& address) {
     return reinterpret_cast<const sockaddr*>(&address);
 }
 
-// Succeeds if a new socket may take the path's place: what is there is gone.
+// Removes a socket without a listener. Succeeds if the path is free for a new socket.
 Status remove_stale(const sockaddr_un& address) {
     const char* path = address.sun_path;
     struct stat file {};
@@ -55,8 +55,8 @@ Result<SocketFile> SocketFile::create(std::string_view address_text) {
     const char* path = address.sun_path;
     UniqueFd listener = unix_socket();
     if (!listener) return Error::system("make a socket", errno);
-    // On Linux bind() gives the file the socket's own mode: it never exists with a wider one, and
-    // the process's umask, which other threads share, is left alone.
+    // On Linux bind() gives the file the socket's own mode: the file never exists with a wider
+    // mode, and the process's umask, which other threads share, stays unchanged.
     if (::fchmod(listener.get(), kMode) != 0) return Error::system("set a socket's mode", errno);
     MIGRATE_TRY(remove_stale(address));
     if (::bind(listener.get(), generic(address), sizeof address) != 0) {

@@ -1,5 +1,5 @@
-// A listening unix socket and its file. Invariant: no file is ever removed but a socket that nobody
-// listens on, and the one that was made here.
+// A listening unix socket and its file. Invariant: it removes no file except a socket without a
+// listener, and the file that it made.
 #pragma once
 
 #include <sys/stat.h>
@@ -15,9 +15,9 @@ namespace migrate::qmp {
 
 class SocketFile {
   public:
-    // Listens on "unix:PATH", with a file of mode 0600. A socket nobody listens on any more is
-    // replaced; one that answers, and any other file, is kUsage. Two programs that start on one
-    // path at the same moment are not kept apart.
+    // Listens on "unix:PATH", with a file of mode 0600. A socket without a listener is replaced; a
+    // socket that answers, and any other file, is kUsage. Two programs that start on one path at
+    // the same moment are not kept apart.
     static Result<SocketFile> create(std::string_view address);
 
     SocketFile(SocketFile&&) noexcept = default;
@@ -26,7 +26,7 @@ class SocketFile {
     ~SocketFile();
 
     const std::string& path() const { return path_; }
-    // The listening socket: at most once.
+    // Returns the listening socket. Call at most once.
     UniqueFd take_listener() { return std::move(listener_); }
 
   private:
@@ -39,7 +39,7 @@ class SocketFile {
 
     UniqueFd listener_;
     std::string path_;
-    // Keeps the inode's number from being given to another file; empty in what was moved from.
+    // Keeps the inode number from being given to another file; empty in a moved-from object.
     UniqueFd identity_;
     dev_t device_;
     ino_t inode_;

@@ -1,4 +1,4 @@
-// unix:PATH as users write it.
+// Parses unix:PATH as users write it.
 #pragma once
 
 #include <sys/un.h>
@@ -9,8 +9,8 @@
 
 namespace migrate::qmp {
 
-// kUsage if it is anything else: another transport, options behind a comma as QEMU takes them, or a
-// path that does not fit a socket address (107 bytes, unix(7)).
+// kUsage for any other text: another transport, options after a comma as QEMU takes them, or a path
+// that does not fit a socket address (107 bytes, unix(7)).
 Result<sockaddr_un> parse_unix_address(std::string_view text);
 
 }  // namespace migrate::qmp
