@@ -132,7 +132,7 @@ class MemfdSink final : public PageSink {
 
     std::string uri_;
     HugePages huge_;
-    std::vector<SharedBacking> backings_;  // from prepare() on
+    std::vector<SharedBacking> backings_;  // set by prepare()
 };
 
 }  // namespace

@@ -39,9 +39,8 @@ enum class CompletionStatus : std::uint8_t {
     kSuccessFalsePredicate = 0x02,
     kPageFault = 0x03,  // processing stopped at fault_address
     kPageResponseError = 0x04,
-    kBatchFailed = 0x05,  // at least one child did not succeed
-    kBatchPageFault =
-        0x06,  // on the descriptor list: descriptors from bytes_completed on untouched
+    kBatchFailed = 0x05,     // at least one child did not succeed
+    kBatchPageFault = 0x06,  // in the list; descriptors from bytes_completed on were not executed
     kBadOpcode = 0x10,
     kInvalidFlags = 0x11,
     kReservedNotZero = 0x12,

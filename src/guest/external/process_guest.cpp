@@ -120,7 +120,7 @@ bool all_stopped(pid_t pid) {
     for (const auto& thread :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
         std::ifstream status(thread.path() / "status");
-        bool stopped = !status;  // it has ended
+        bool stopped = !status;  // the thread has ended
         for (std::string line; std::getline(status, line);) {
             if (line.starts_with("State:")) stopped = line.find_first_of("TtZX", 6) == 7;
         }
