@@ -1,4 +1,4 @@
-// The option accel-path: which devices look for zero pages.
+// The option accel-path: the devices that look for zero pages.
 #pragma once
 
 #include <string>
@@ -18,8 +18,8 @@ struct AccelPath {
     std::string text;  // without the prefix
 };
 
-// Words with blanks between them; none for an empty text. kUsage, naming the word, for one without
-// a prefix or twice the same.
+// Parses words separated by blanks; an empty text gives none. kUsage, naming the word, for a word
+// without a prefix or a word that occurs twice.
 Result<std::vector<AccelPath>> parse_accel_path(std::string_view text);
 
 }  // namespace migrate::accel

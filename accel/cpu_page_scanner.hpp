@@ -1,5 +1,5 @@
-// The page scanner that answers on the calling thread's CPU.
-// Invariant: submit() only remembers; every page is read once, by collect(), with the kernel given.
+// The page scanner that answers on the calling thread's CPU. Invariant: submit() only stores the
+// batch; collect() reads every page once, with the given kernel.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace migrate::accel {
 
 class CpuPageScanner final : public PageScanner {
   public:
-    // `kernel` is one this CPU runs, and outlives the scanner.
+    // `kernel` runs on this CPU and outlives the scanner.
     explicit CpuPageScanner(const ZeroKernel& kernel) : kernel_(kernel) {}
 
     std::string_view name() const override { return kernel_.name; }

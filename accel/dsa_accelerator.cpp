@@ -16,7 +16,7 @@ namespace {
 
 using Portals = std::vector<std::unique_ptr<dsa::Portal>>;
 
-// Every queue that can be used; an error says of each why it cannot.
+// Opens every usable queue; an Error says for each queue why it is not usable.
 Result<Portals> open_all() {
     MIGRATE_ASSIGN(const auto queues, dsa::discover_queues());
     Portals portals;
@@ -114,7 +114,7 @@ DsaAccelerator::~DsaAccelerator() = default;
 Result<std::unique_ptr<DsaAccelerator>> DsaAccelerator::open(const Options& options) {
     MIGRATE_ASSIGN(const auto paths, parse_accel_path(options.path));
     MIGRATE_ASSIGN(Portals portals, paths.empty() ? open_all() : open_paths(paths));
-    // A device whose node is not known is as near as any.
+    // A device with an unknown node counts as near.
     std::ranges::stable_sort(portals, {}, [&](const std::unique_ptr<dsa::Portal>& portal) {
         const int node = portal->numa_node();
         return options.numa_node >= 0 && node >= 0 && node != options.numa_node;

@@ -1,5 +1,6 @@
-// zero-page-detection=dsa-accel: the work queues a migration uses, shared out among its channels.
-// Invariant: what was asked for and cannot be had is an error of open(), never silently the CPU.
+// zero-page-detection=dsa-accel: the work queues that a migration uses, shared by its channels.
+// Invariant: a requested device that cannot be used is an Error of open(); the CPU never replaces
+// it silently.
 #pragma once
 
 #include <chrono>
@@ -17,13 +18,13 @@
 
 namespace migrate::accel {
 
-// accel-completion: who waits for the device.
+// accel-completion: selects the thread that waits for the device.
 enum class CompletionModel {
-    kInline,  // the channel that asked
+    kInline,  // the channel that submitted
     kThread,  // one thread, dsa_completion, for all channels: the published model
 };
 
-// What a queue did, or all of them together. See dsa::QueueCounters.
+// Counters of one queue, or of all of them. See dsa::QueueCounters.
 struct AccelCounts {
     std::uint64_t batches = 0;
     std::uint64_t descriptors = 0;
@@ -47,12 +48,12 @@ struct AccelQueueReport {
     std::string mode;  // "shared", "dedicated"
     int numa_node = -1;
     bool software = false;
-    bool disabled = false;  // it failed, and was used no more
+    bool disabled = false;  // it failed and was not used any more
     AccelCounts counts;
 };
 
 struct AccelReport {
-    bool software = false;  // some queue is: no saving may be claimed
+    bool software = false;  // at least one queue is software: no saving may be claimed
     CompletionModel completion = CompletionModel::kInline;
     std::vector<AccelQueueReport> queues;
 
@@ -62,28 +63,30 @@ struct AccelReport {
 class DsaAccelerator {
   public:
     struct Options {
-        std::string path;  // accel-path; empty: every queue this user may use
+        std::string path;  // accel-path; empty: every queue that this user may open
         CompletionModel completion = CompletionModel::kInline;
-        std::size_t batch_pages = 128;  // of one PageScanner::submit()
+        std::size_t batch_pages = 128;  // pages of one PageScanner::submit()
         std::size_t verify_every = 0;   // accel-verify; 0: never
         std::chrono::milliseconds timeout = std::chrono::seconds(1);  // accel-timeout
-        int numa_node = -1;  // where the guest's memory is; -1: not known
+        int numa_node = -1;  // node of the guest's memory; -1: not known
     };
 
     static Result<std::unique_ptr<DsaAccelerator>> open(const Options& options);
     ~DsaAccelerator();
 
-    // The scanner of the channel with this number: queues go round, those near the memory first. It
-    // ends before this object does. `kernel` answers where a device does not.
+    // Makes the scanner of channel `channel`. The channels use the queues in turn, beginning with
+    // those near the memory. The scanner must end before this object. `kernel` answers for pages
+    // that a device does not answer.
     Result<std::unique_ptr<PageScanner>> make_scanner(std::size_t channel,
                                                       const ZeroKernel& kernel);
 
     bool needs_thread() const { return threaded_ != nullptr; }
-    // The thread's work, if it needs one: ends after stop was requested, once nothing is
-    // outstanding. Scanners that still submit then wait for ever, so they end first.
+    // The thread's work, if needs_thread(): returns after stop was requested, once nothing is
+    // outstanding. A scanner that still submits then would wait for ever, so the scanners must end
+    // first.
     void run_completion(const std::stop_token& stop);
 
-    // Any thread.
+    // Any thread may call it.
     AccelReport report() const;
 
   private:
@@ -93,7 +96,7 @@ class DsaAccelerator {
     dsa::RealTime time_;
     dsa::InlineCompletion inline_;
     std::unique_ptr<dsa::ThreadCompletion> threaded_;
-    std::vector<std::unique_ptr<dsa::WorkQueue>> queues_;  // near ones first
+    std::vector<std::unique_ptr<dsa::WorkQueue>> queues_;  // those near the memory first
 };
 
 }  // namespace migrate::accel

@@ -1,6 +1,6 @@
-// "Which of these pages are zero?": the one question the rest of the program asks an accelerator.
-// Invariant: every page submitted is answered, in the order of submission, whatever the hardware
-// does; what a device cannot answer is finished by the CPU inside the scanner.
+// "Which of these pages are zero?" is the only question that the rest of the program asks an
+// accelerator. Invariant: every submitted page is answered, in the order of submission, whatever
+// the hardware does; the CPU finishes inside the scanner what a device cannot answer.
 #pragma once
 
 #include <cstddef>
@@ -27,18 +27,18 @@ class PageScanner {
     PageScanner& operator=(const PageScanner&) = delete;
     virtual ~PageScanner() = default;
 
-    // The kernel that answers where no device does, for reports: "avx2".
+    // The kernel that answers for pages without a device's answer, for reports: "avx2".
     virtual std::string_view name() const = 0;
-    // How many batches may be submitted before the first must be collected; at least 1.
+    // Number of batches that may be submitted before the first must be collected; at least 1.
     virtual std::size_t depth() const = 0;
-    // Begins to check a batch. The extents are copied; their memory stays mapped until the batch is
+    // Starts to check a batch. The extents are copied; the pages stay mapped until the batch is
     // collected.
     virtual void submit(std::span<const PageExtent> batch) = 0;
-    // Waits until the oldest batch submitted can be collected.
+    // Waits until the oldest submitted batch can be collected.
     virtual Status await() = 0;
     // After await(): sets bit i % 64 of zero_map[i / 64] for each page i of that batch that holds
     // only zeros, and clears it for the others. zero_map holds at least (pages + 63) / 64 words.
-    // Reads memory as memory::guard_reads() may be left: nothing is held that must be given back.
+    // Holds nothing that must be released, so it may run inside memory::guard_reads().
     virtual Status collect(std::span<std::uint64_t> zero_map) = 0;
 };
 

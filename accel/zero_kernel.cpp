@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
-// No kernel prefetches: the hardware's prefetchers keep up, and asking for the next page, or some
-// lines ahead, costs up to a quarter of the rate on resident zeros (measured on AMD Milan, 4 KiB
-// and huge pages).
+// The kernels do not prefetch: the hardware's prefetchers keep up, and prefetching the next page,
+// or some lines ahead, costs up to a quarter of the rate on resident zeros (measured on AMD Milan,
+// 4 KiB and huge pages).
 
 inline std::uint64_t load_word(const std::byte* from) {
     std::uint64_t word = 0;
@@ -31,8 +31,7 @@ inline std::uint64_t or_of_line(const std::byte* line) {
 }
 
 bool scalar_is_zero(const std::byte* page) {
-    // The head is read again with the first group: it is in the cache, and the groups come out
-    // even.
+    // The first group reads the head again: it is in the cache, and all groups have the same size.
     if (or_of_line(page) != 0) return false;
     constexpr std::size_t kGroup = 4 * kCacheLine;
     for (std::size_t at = 0; at < kPageSize; at += kGroup) {
@@ -45,7 +44,7 @@ bool scalar_is_zero(const std::byte* page) {
 
 bool scalar_supported() { return true; }
 
-// The cast by way of void* is the one the intrinsics are made for: __m256i may alias anything.
+// The cast through void* is the intended use of the intrinsics: __m256i may alias anything.
 __attribute__((target("avx2"))) inline __m256i load_32(const std::byte* from) {
     return _mm256_load_si256(static_cast<const __m256i*>(static_cast<const void*>(from)));
 }
@@ -57,8 +56,7 @@ __attribute__((target("avx2"))) inline __m256i or_of_line_avx2(const std::byte* 
 __attribute__((target("avx2"))) bool avx2_is_zero(const std::byte* page) {
     const __m256i head = or_of_line_avx2(page);
     if (_mm256_testz_si256(head, head) == 0) return false;
-    // The head is read again with the first group: it is in the cache, and the groups come out
-    // even.
+    // The first group reads the head again: it is in the cache, and all groups have the same size.
     constexpr std::size_t kGroup = 4 * kCacheLine;
     for (std::size_t at = 0; at < kPageSize; at += kGroup) {
         const std::byte* group = page + at;
@@ -71,8 +69,7 @@ __attribute__((target("avx2"))) bool avx2_is_zero(const std::byte* page) {
     return true;
 }
 
-// __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide
-// registers.
+// __builtin_cpu_supports also checks (XGETBV) that the operating system saves the wide registers.
 bool avx2_supported() { return __builtin_cpu_supports("avx2") != 0; }
 
 __attribute__((target("avx512f"))) inline __m512i load_64(const std::byte* from) {

@@ -120,13 +120,14 @@ int run_bench_command(const BenchLine& line) {
         const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
         return exit_code_of(printed ? Outcome::kCompleted : Outcome::kFailed);
     }
-    // A second signal would leave its children and files behind, and the first ends it soon.
+    // A second signal is ignored: it would leave child processes and files behind, and the first
+    // one ends the run soon.
     const Result<Signals> signals = Signals::create(Signals::Second::kIsIgnored);
     if (!signals) return report_error(signals.error());
     const Result<unsigned> failed =
         bench::run_bench(line.request, signals->fd(), ::isatty(STDERR_FILENO) == 1);
     if (!failed) {
-        // A campaign has no outcome of its own but that it was not finished.
+        // A campaign that was not finished has no other outcome than failed.
         report_error(failed.error());
         return exit_code_of(failed.error().kind() == ErrorKind::kUsage ? Outcome::kUsage
                                                                        : Outcome::kFailed);

@@ -1,6 +1,5 @@
-// `migrate bench`: its flags, its help, and its run.
-// Invariant: kBenchFlags is the one list of its flags; parsing, help, man page and completion read
-// it.
+// `migrate bench`: its flags, its help, and its run. Invariant: kBenchFlags is the only list of its
+// flags; parsing, help, man page and completion read it.
 #pragma once
 
 #include <array>
@@ -30,7 +29,7 @@ inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
     {"help", "h", "", "Show this help and exit."},
 });
 
-// What was asked for behind "bench".
+// The parsed arguments after "bench".
 struct BenchLine {
     bench::Request request;
     bool list = false;
@@ -40,9 +39,9 @@ struct BenchLine {
 // Fails with kUsage.
 Result<BenchLine> parse_bench(std::span<const char* const> args);
 
-// `migrate bench --help`
+// The text of `migrate bench --help`.
 std::string bench_help_text();
-// What it is for, in a sentence or two.
+// The purpose of the command, in a sentence or two.
 std::string_view bench_summary();
 
 // Returns the exit code; errors have been printed.

@@ -33,7 +33,7 @@ CommandLine text_to_print(Command command, std::string text) {
 po::options_description description_of(Side side) {
     po::options_description description;
     const auto add_with_value = [&](std::string_view name) {
-        // Program_options owns the value_semantic that it is given.
+        // Program_options owns the value_semantic that it receives.
         description.add_options()(std::string(name).c_str(), po::value<std::string>());
     };
     for (const Option& option : kOptions) {
@@ -44,7 +44,7 @@ po::options_description description_of(Side side) {
             add_with_value(flag.name);
             continue;
         }
-        // "help,h": the name, and its letter where it has one.
+        // "help,h": the name, and its letter if it has one.
         const std::string_view comma = flag.letter.empty() ? "" : ",";
         const std::string names = fmt::format("{}{}{}", flag.name, comma, flag.letter);
         description.add_options()(names.c_str(), "");
@@ -52,7 +52,7 @@ po::options_description description_of(Side side) {
     return description;
 }
 
-// "--json", at the end or before another flag, means "--json on".
+// True for "--json" at the end or before another flag, which means "--json on".
 bool is_switch_alone(Arguments args, std::size_t at) {
     const std::string_view arg = args[at];
     const std::size_t index = find_option(arg.substr(std::min<std::size_t>(2, arg.size())));
@@ -60,8 +60,8 @@ bool is_switch_alone(Arguments args, std::size_t at) {
     return at + 1 == args.size() || std::string_view(args[at + 1]).starts_with('-');
 }
 
-// What Program_options takes only as an argument of its own: the empty value of "--stats=", and the
-// value of an option that stands for "on" alone.
+// Separates values that Program_options accepts only as arguments of their own: the empty value of
+// "--stats=", and the value of an option that stands for "on" when it is alone.
 std::vector<std::string> separate_values(Arguments args) {
     std::vector<std::string> words;
     for (std::size_t i = 0; i < args.size(); ++i) {
@@ -78,7 +78,7 @@ std::vector<std::string> separate_values(Arguments args) {
     return words;
 }
 
-// "--connect=x" and "-connect" are about "connect".
+// Returns "connect" for "--connect=x" and for "-connect".
 std::string bare_name(std::string_view word) {
     word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
     return std::string(word.substr(0, word.find('=')));
@@ -99,7 +99,7 @@ Error missing_value(std::string_view name) {
     return usage_error("option {} needs a value: --{} {}", name, name, value_name);
 }
 
-// Program_options takes a flag for the value of the one before it: "--stats --events FILE".
+// Program_options takes a flag as the value of the option before it: "--stats --events FILE".
 bool value_is_a_flag(const po::option& option) {
     if (option.original_tokens.size() != 2) return false;
     const std::string& word = option.original_tokens.back();
@@ -120,7 +120,8 @@ Error syntax_error(const po::error& error) {
 }
 
 Result<std::vector<po::option>> split_options(Side side, Arguments args) {
-    // Not guessing: "--multifd-c" must not come to mean another option when a row is added.
+    // Abbreviations are not allowed: "--multifd-c" must not mean another option after a row is
+    // added.
     namespace style = po::command_line_style;
     constexpr int kStyle = style::allow_long | style::long_allow_adjacent | style::long_allow_next |
                            style::allow_short | style::allow_dash_for_short |
@@ -138,8 +139,8 @@ Result<std::vector<po::option>> split_options(Side side, Arguments args) {
     }
 }
 
-// What Program_options did not recognize: a stray word, an option of the other command, or a typing
-// error.
+// Explains a word that Program_options did not recognize: a stray word, an option of the other
+// command, or a typing error.
 Error unrecognized(const po::option& option, Side side) {
     const std::string& word = option.original_tokens.front();
     const std::string name = bare_name(word);
@@ -160,7 +161,7 @@ Error unrecognized(const po::option& option, Side side) {
     return std::move(found).error();
 }
 
-// Everything behind "send" or "recv".
+// The parsed arguments after "send" or "recv".
 struct SideOptions {
     Settings settings;
     std::optional<std::string> config_path;
@@ -185,7 +186,7 @@ std::string version_text() { return fmt::format("migrate {}\n", kVersion); }
 
 Result<CommandLine> parse_side(Side side, Arguments args) {
     MIGRATE_ASSIGN(const std::vector<po::option> options, split_options(side, args));
-    // Who asks for help gets it, whatever else is on the line.
+    // A request for help is served, whatever else is on the line.
     for (const po::option& option : options) {
         if (option.string_key == "help")
             return text_to_print(Command::kHelp, command_help_text(side));
@@ -256,7 +257,8 @@ Result<CommandLine> parse_bench_line(Arguments args) {
     return line;
 }
 
-// Commands for the build and the tests: the texts that are installed, and the README's table.
+// These commands serve the build and the tests: the texts that are installed, and the README's
+// table.
 Result<CommandLine> parse_completion(Arguments args) {
     if (args.empty() || std::string_view(args.front()) != "bash") {
         return usage_error("'migrate completion' knows one shell: migrate completion bash");
@@ -315,7 +317,7 @@ std::optional<Settings> readable_settings(Arguments args) {
     Settings settings(command == "send" ? Side::kSend : Side::kRecv);
     const auto options = split_options(settings.side(), args.subspan(1));
     if (!options) {
-        // Not even split: one word can still be seen.
+        // The line cannot even be split, but one word can still be recognized.
         for (const std::string_view word : args) {
             if (word == "--json") (void)settings.set("json", "on");
         }

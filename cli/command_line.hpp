@@ -1,6 +1,6 @@
-// argv becomes what to do: a command with its settings, or a text to print.
-// Invariant: a result holds settings that are complete and valid for their side; whatever the user
-// got wrong is an Error of kind kUsage, and nothing was printed or started.
+// Parses argv into a command with its settings, or a text to print. Invariant: a result holds
+// settings that are complete and valid for their side; any mistake of the user is an Error of kind
+// kUsage, before anything is printed or started.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,7 @@ enum class Command {
     kVersion,      // print `text`
     kPrintConfig,  // print `text`
     kBench,        // run the scenarios of `bench`
-    kProbe,        // find out what this host can do, and print it as `probe_format` says
+    kProbe,        // examine what this host can do, and print it in `probe_format`
 };
 
 enum class ProbeFormat { kText, kJson };
@@ -33,11 +33,11 @@ struct CommandLine {
     BenchLine bench{};  // meaningful for kBench
 };
 
-// `args` are those behind the program's name. Reads the file of --config.
+// `args` are the arguments after the program's name. Reads the file of --config.
 Result<CommandLine> parse_command_line(std::span<const char* const> args);
 
-// Reads as many settings as possible from a command line that is wrong, so that the error can be
-// reported in the format it asks for. Nothing if the command is neither `send` nor `recv`.
+// Reads as many settings as possible from an invalid command line, so that the error can be
+// reported in the format that it requests. Nothing if the command is neither `send` nor `recv`.
 std::optional<Settings> readable_settings(std::span<const char* const> args);
 
 }  // namespace migrate::cli

@@ -10,7 +10,7 @@
 namespace migrate::cli {
 namespace {
 
-// Of bash: the words before the cursor decide which of the lists below is offered.
+// The start of the bash script: the words before the cursor select one of the lists below.
 constexpr std::string_view kBegin =
     R"(# bash completion for migrate; printed by: migrate completion bash
 _migrate() {
@@ -68,11 +68,11 @@ std::string flags_by_command() {
 }
 
 bool takes_path(std::string_view value_name) {
-    // A bare path is a source and a sink, too.
+    // A source or a sink may be a bare path, too.
     return value_name == "FILE" || value_name == "SOURCE" || value_name == "SINK";
 }
 
-// The values behind a flag: choices, file names, or nothing that could be known.
+// The values that follow a flag: choices, file names, or nothing if they cannot be known.
 std::string values_by_flag() {
     std::vector<std::string> paths;
     std::vector<std::string> unknown;

@@ -5,7 +5,7 @@
 
 namespace migrate::cli {
 
-// To be installed as share/bash-completion/completions/migrate. Needs nothing but bash itself.
+// To be installed as share/bash-completion/completions/migrate. Needs only bash itself.
 std::string bash_completion();
 
 }  // namespace migrate::cli

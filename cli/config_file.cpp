@@ -38,11 +38,10 @@ Result<std::string> read_file(const std::string& path) {
     }
 }
 
-// Notices a key that its object already had; the library itself would keep one of the two and say
-// nothing.
+// Detects a key that its object already has; the library itself would silently keep one of the two.
 class DuplicateFinder {
   public:
-    // Whether `event` may go on; false never, as that would drop values.
+    // Parser callback. Always returns true, because false would drop the value.
     bool see(Json::parse_event_t event, const Json& parsed) {
         if (event == Json::parse_event_t::object_start) {
             keys_.emplace_back();
@@ -57,7 +56,7 @@ class DuplicateFinder {
     const std::string& duplicate() const { return duplicate_; }
 
   private:
-    std::vector<std::set<std::string>> keys_;  // of every open object
+    std::vector<std::set<std::string>> keys_;  // one set of keys for each open object
     std::string duplicate_;
 };
 
@@ -76,8 +75,8 @@ Result<Json> parse_json(const std::string& text) {
         if (!json.is_object()) return usage_error("the file does not hold a JSON object {{ … }}");
         return json;
     } catch (const Json::exception& exception) {
-        // "[json.exception.parse_error.101] parse error at line 3, column 5: …": the bracket is for
-        // programmers.
+        // The text is "[json.exception.parse_error.101] parse error at line 3, column 5: …"; the
+        // bracket is useful only to programmers.
         std::string_view what = exception.what();
         if (what.starts_with('[')) what.remove_prefix(std::min(what.find("] ") + 2, what.size()));
         return usage_error("not valid JSON: {}", what);
@@ -89,7 +88,7 @@ bool has_choice(const Option& option, std::string_view choice) {
     return std::find(choices.begin(), choices.end(), choice) != choices.end();
 }
 
-// ["a", "b"] is "a b".
+// Converts ["a", "b"] to "a b".
 Result<std::string> words_text(const Option& option, const Json& list) {
     std::string text;
     for (const Json& word : list) {
@@ -103,7 +102,7 @@ Result<std::string> words_text(const Option& option, const Json& list) {
     return text;
 }
 
-// The value as the user would have typed it behind the flag.
+// Returns the value as the user would have typed it after the flag.
 Result<std::string> value_text(const Option& option, const Json& value) {
     if (value.is_string()) return value.get<std::string>();
     if (value.is_array() && option.type == OptionType::kWords) return words_text(option, value);
@@ -161,7 +160,7 @@ Status load(const std::string& path, Settings& settings) {
     MIGRATE_ASSIGN(const Json json, parse_json(text));
     MIGRATE_TRY(apply_top_level(json, settings));
     MIGRATE_TRY(apply_section(json, settings));
-    // The other command will read this file too: what is wrong in its section is said now.
+    // The other command will read this file too, so errors in its section are reported now.
     Settings other(other_side(settings.side()));
     return apply_section(json, other);
 }

@@ -1,5 +1,5 @@
-// The program's words. Invariant: with OutputFormat::kJson standard output has one last line, the
-// JSON object, and nothing else; what people read is on standard error then.
+// The program's messages. Invariant: with OutputFormat::kJson standard output holds only the last
+// line, the JSON object; text for people then goes to standard error.
 #pragma once
 
 #include <string_view>
@@ -27,11 +27,12 @@ class Console {
 
     // Prints text for people, in whole lines.
     void say(std::string_view lines) const;
-    // "migrate: MESSAGE" on standard error.
+    // Prints "migrate: MESSAGE" on standard error.
     void warn(std::string_view message) const;
-    // Says on standard error what went wrong.
+    // Prints the error on standard error.
     void report(const Error& error) const;
-    // The JSON object, on a line of its own; nothing with OutputFormat::kText. Once, at the end.
+    // Prints the JSON object on a line of its own; nothing with OutputFormat::kText. Once, at the
+    // end.
     void last_line(std::string_view json) const;
 
   private:
@@ -39,7 +40,7 @@ class Console {
     Writers writers_;
 };
 
-// Says on standard error what went wrong, and returns the exit code for it.
+// Prints the error on standard error, and returns the exit code for it.
 int report_error(const Error& error);
 
 }  // namespace migrate::cli

@@ -1,5 +1,5 @@
-// What becomes of a guest that a migration left running in this process: it goes on for run-for,
-// is paused, checked and reported.
+// Handles a guest that a migration left running in this process: it runs for run-for, is paused,
+// checked and reported.
 #pragma once
 
 #include "base/config/settings.hpp"
@@ -11,8 +11,8 @@
 
 namespace migrate::cli {
 
-// Runs the guest on for the time that the option says or until a signal, then pauses and checks it,
-// and completes `report.guest`. An Error if its memory does not hold what it must.
+// Lets the guest run for the time of the option run-for or until a signal, then pauses and checks
+// it, and completes `report.guest`. An Error if its memory has wrong content.
 Status run_guest_on(guest::Guest& guest, const Settings& settings, const Signals& signals,
                     const Console& console, engine::Report& report);
 

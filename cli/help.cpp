@@ -9,10 +9,10 @@
 namespace migrate::cli {
 namespace {
 
-constexpr std::size_t kWidth = 90;       // columns of a line
-constexpr std::size_t kHelpColumn = 32;  // where an option's description begins
+constexpr std::size_t kWidth = 90;       // columns per line
+constexpr std::size_t kHelpColumn = 32;  // column where an option's description begins
 
-// Columns on a terminal: every character of the program's texts is one wide.
+// Returns the number of columns on a terminal: every character of the program's texts is one wide.
 std::size_t columns(std::string_view utf8) {
     const auto is_first_byte = [](char c) {
         return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
@@ -20,7 +20,7 @@ std::size_t columns(std::string_view utf8) {
     return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), is_first_byte));
 }
 
-// Breaks `text` at its spaces into lines, each but the first indented; the first begins at column
+// Breaks `text` at its spaces into lines; indents all but the first, which begins at column
 // `begin`.
 std::string wrap(std::string_view text, std::size_t begin, std::size_t indent) {
     std::string wrapped;
@@ -90,7 +90,7 @@ std::string exit_status_text() {
     return text;
 }
 
-// A table cell must not end at the text's own bars.
+// Escapes the text's bars, which would end a table cell.
 std::string markdown_cell(std::string_view text) {
     std::string cell;
     for (const char c : text) {
@@ -113,7 +113,7 @@ std::string_view side_word(OptionSide side) {
 }
 
 std::string markdown_row(const Option& option) {
-    // Choices stand in the flag already.
+    // The flag already lists the choices.
     const bool has_range = choices_of(option).empty() && !allowed_text(option).empty();
     const std::string range = has_range ? fmt::format(" Range {}.", allowed_text(option)) : "";
     const std::string value = option.default_text.empty()

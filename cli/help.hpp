@@ -1,6 +1,5 @@
-// What the program says about itself, generated from the option table.
-// Invariant: no option is named here; a row of the table is all that the help, and the README's
-// table, need.
+// The program's help texts, generated from the option table. Invariant: no option is named here; a
+// new option needs only its row in the table to appear in the help and in the README's table.
 #pragma once
 
 #include <array>
@@ -11,10 +10,10 @@
 
 namespace migrate::cli {
 
-// A flag that asks for something about the settings and therefore is not one of them.
+// A flag that requests information about the settings and therefore is not one of them.
 struct CommandFlag {
     std::string_view name;
-    std::string_view letter;      // "h" for -h; empty: none
+    std::string_view letter;      // "h" for -h; empty if none
     std::string_view value_name;  // empty: takes no value
     std::string_view help;
 };
@@ -25,25 +24,25 @@ inline constexpr auto kCommandFlags = std::to_array<CommandFlag>({
     {"version", "", "", "Show the program's version and exit."},
 });
 
-// What a command is for, in a sentence or two.
+// The purpose of a command, in a sentence or two.
 std::string_view command_summary(Side side);
-// "migrate send --connect HOST:PORT --source SOURCE [options]": the options that it needs.
+// "migrate send --connect HOST:PORT --source SOURCE [options]": lists the required options.
 std::string command_usage(Side side);
 
-// The option's help with its default and range behind it.
+// Returns the option's help followed by its default and range.
 std::string describe(const Option& option);
-// How sizes and times are written, for below a list of options.
+// The notation of sizes and times, to be printed below a list of options.
 std::string_view unit_note();
 
-// Three lines, for a command line that says nothing.
+// Three lines, for a command line without a command.
 std::string short_usage();
-// `migrate --help`
+// The text of `migrate --help`.
 std::string overview_text();
-// `migrate send --help`
+// The text of `migrate send --help` or `migrate recv --help`.
 std::string command_help_text(Side side);
-// `migrate probe --help`
+// The text of `migrate probe --help`.
 std::string probe_help_text();
-// What `migrate probe` is for, in a sentence or two.
+// The purpose of `migrate probe`, in a sentence or two.
 std::string_view probe_summary();
 // The table of options for the README, in GitHub's Markdown.
 std::string options_markdown();

@@ -1,4 +1,4 @@
-// migrate: one program, two sides.
+// migrate: one program for both sides.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,7 +22,8 @@
 
 namespace {
 
-// 255 channels, and strangers beside them, need more descriptors than many a default.
+// 255 channels, plus connections of strangers, need more descriptors than many default limits
+// allow.
 void raise_descriptor_limit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -36,8 +37,8 @@ std::string probe(migrate::cli::ProbeFormat format) {
     return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
-// A signal of these would end the process with a guest half moved. Ignored, it is an error of the
-// write() that caused it: EPIPE for a reader that went away, EFBIG beyond RLIMIT_FSIZE.
+// These signals would end the process with a guest half moved. If they are ignored, the write()
+// that caused them returns an error: EPIPE if the reader has gone, EFBIG beyond RLIMIT_FSIZE.
 void ignore_write_signals() {
     ::signal(SIGPIPE, SIG_IGN);
     ::signal(SIGXFSZ, SIG_IGN);
@@ -89,13 +90,14 @@ int main(int argc, char** argv) {
     if (ran) {
         code = *ran;
     } else {
-        // Without fmt, which may be what failed.
+        // This does not use fmt, which may be what failed.
         output::to_stderr("migrate: error: ", Importance::kImportant);
         output::to_stderr(ran.error().message(), Importance::kImportant);
         output::to_stderr("\n", Importance::kImportant);
     }
     output::flush();
-    // A thread that still fills memory, say, uses what static destructors take away.
+    // A thread that is left behind (for example one that still fills memory) uses objects that
+    // static destructors would destroy.
     if (calls_left_behind()) ::_exit(code);
     return code;
 }

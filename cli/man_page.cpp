@@ -12,8 +12,7 @@
 namespace migrate::cli {
 namespace {
 
-// Text that troff takes as it is meant: dashes that can be copied, no requests by accident, ASCII
-// only.
+// Escapes text for troff: dashes that can be copied, no accidental requests, ASCII only.
 std::string escape(std::string_view text) {
     constexpr std::string_view kEllipsis = "…";
     std::string escaped;
@@ -54,7 +53,7 @@ std::string entry(std::string_view letter, std::string_view flag, std::string_vi
     return fmt::format(".TP\n{}\\fB\\-\\-{}\\fR{}\n{}\n", alias, escape(flag), value, escape(help));
 }
 
-// An example as it is typed.
+// Formats an example as it is typed.
 std::string example(const std::vector<std::string_view>& lines) {
     std::string text = ".PP\n.nf\n.RS 4\n";
     for (const std::string_view line : lines) text += escape(line) + '\n';
@@ -160,7 +159,7 @@ std::string files() {
 }  // namespace
 
 std::string man_page() {
-    // An empty date: the page changes with the program, not with a day.
+    // The date is empty, so that the page changes only with the program.
     return fmt::format(".TH MIGRATE 1 \"\" \"migrate {}\" \"User Commands\"\n", kVersion) +
            heading("NAME") + "migrate \\- live migration of guest memory over parallel channels\n" +
            synopsis() + description() + options() + exit_status() + examples() + files() +

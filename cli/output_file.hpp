@@ -1,5 +1,5 @@
-// Files that a user asked for. Invariants: a reader sees a whole text under the file's name, that
-// of this run or none, from the moment on that the file is opened; what was under the name before
+// Output files that the user names. Invariants: from the moment the file is opened, a reader finds
+// under its name either a complete text of this run or no file; the file that had the name before
 // is never written to.
 #pragma once
 
@@ -12,15 +12,15 @@ namespace migrate::cli {
 
 class OutputFile {
   public:
-    // Writes nowhere.
+    // Writes nothing.
     OutputFile() = default;
     // Replaces the file at `path` by one that holds `first`, before the work begins, so that a path
-    // that cannot be written is an error then. `what` names the option, for errors: "stats". An
-    // empty path writes nowhere. kUsage if it cannot be written.
+    // that cannot be written is an Error then. `what` names the option in errors: "stats". With an
+    // empty path nothing is written. kUsage if the file cannot be written.
     static Result<OutputFile> open(std::string_view what, const std::string& path,
                                    std::string_view first);
 
-    // Replaces the file by one that holds `text`. After an error it is as it was.
+    // Replaces the file by one that holds `text`. After an Error it is unchanged.
     Status write(std::string_view text) const;
 
   private:
@@ -31,8 +31,8 @@ class OutputFile {
     std::string path_;
 };
 
-// Removes what an earlier run left at `path`; nothing there, or an empty path, is fine. kUsage if
-// it cannot be removed, or is anything but a regular file of its own.
+// Removes the file of an earlier run at `path`; a missing file or an empty path is fine. kUsage if
+// it cannot be removed, or is not a regular file of its own.
 Status remove_old_file(std::string_view what, const std::string& path);
 
 }  // namespace migrate::cli

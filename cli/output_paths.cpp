@@ -20,7 +20,7 @@ namespace {
 enum class Use {
     kInput,
     kOutput,   // a file that is replaced
-    kWritten,  // written to or created under rules of its own: a socket, a device's stream
+    kWritten,  // written or created under rules of its own: a socket, a device's stream
     kStandardOutput,
 };
 
@@ -31,7 +31,7 @@ struct NamedFile {
     int fd = -1;
 };
 
-// A file by its inode, or a name in a folder by the folder's inode.
+// Identifies a file by its inode, or a name in a folder by the folder's inode and the name.
 struct Identity {
     dev_t device = 0;
     ino_t inode = 0;
@@ -44,7 +44,7 @@ std::optional<Identity> identity_of(const NamedFile& file) {
     const int failed =
         file.path.empty() ? ::fstat(file.fd, &status) : ::stat(file.path.c_str(), &status);
     if (failed != 0) return std::nullopt;
-    // Several may write to one terminal or pipe.
+    // Several outputs may go to one terminal or pipe.
     if (file.path.empty() && !S_ISREG(status.st_mode)) return std::nullopt;
     return Identity{status.st_dev, status.st_ino};
 }
@@ -70,7 +70,7 @@ bool may_be_same(const NamedFile& one, const NamedFile& other) {
     return one.use == Use::kStandardOutput && other.use == Use::kStandardOutput;
 }
 
-// Where the option names no file, or names it wrongly, which its own check says.
+// Adds nothing if the option names no file or is malformed; its own check reports the latter.
 void add_uri(std::string_view option, const std::string& text, Use use,
              std::vector<NamedFile>& files) {
     constexpr std::array<std::string_view, 7> kSchemes{"file", "anon", "memfd",   "null",
@@ -133,7 +133,7 @@ Error refusal(const NamedFile& file, std::string_view why) {
     struct stat status {};
     const bool is_pipe = ::stat(file.path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
     const std::string option = file.option.substr(0, file.option.find(' '));
-    // A pipe is what people use to follow events.
+    // Users often use a pipe to follow events.
     const bool follows = is_pipe && option == "--events";
     return usage_error("{}: {}{}", option, why,
                        follows ? "; follow it with 'tail -F', or the migration by --qmp" : "");

@@ -23,7 +23,7 @@ ProbedGroup probe_trackers() {
     return group;
 }
 
-// What a running QEMU, or any other process, can be moved by.
+// Checks the means to move a running QEMU, or any other process.
 ProbedGroup probe_processes() {
     const Status status = memory::probe_foreign_userfaultfd();
     return {"processes",
@@ -59,7 +59,7 @@ ProbedItem probe_queue(const accel::dsa::QueueInfo& info) {
     return item;
 }
 
-// Every work queue of every device, and the software device, which is always there.
+// Probes every work queue of every device, and the software device, which is always there.
 ProbedGroup probe_dsa() {
     ProbedGroup group{"dsa", "DSA work queues", {}};
     const auto queues = accel::dsa::discover_queues();

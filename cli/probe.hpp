@@ -1,4 +1,5 @@
-// `migrate probe`: what this host can do for a migration, and why not where it cannot.
+// `migrate probe`: shows what this host can do for a migration, and the reason for what it cannot
+// do.
 #pragma once
 
 #include <span>
@@ -10,24 +11,23 @@
 namespace migrate::cli {
 
 struct ProbedItem {
-    std::string name;  // as the option has it that chooses it
+    std::string name;  // the value of the option that selects it
     bool usable = false;
     std::string detail;  // what it does, or what is missing
 };
 
 struct ProbedGroup {
-    std::string key;    // in JSON
-    std::string title;  // in text
-    std::vector<ProbedItem>
-        items;  // of trackers and kernels "auto" takes the first that can be used
+    std::string key;                // key in JSON
+    std::string title;              // title in text
+    std::vector<ProbedItem> items;  // for trackers and kernels "auto" takes the first usable one
 };
 
-// Tries everything on memory of its own; takes milliseconds (a DSA device that hangs, a second) and
+// Tries everything on scratch memory; takes milliseconds (a second if a DSA device hangs) and
 // changes nothing.
 std::vector<ProbedGroup> probe_host();
 
 std::string probe_text(std::span<const ProbedGroup> groups);
-// {"dirty-trackers": [{"name": …, "usable": …, "detail": …}, …], …}
+// Returns {"dirty-trackers": [{"name": …, "usable": …, "detail": …}, …], …}.
 std::string probe_json(std::span<const ProbedGroup> groups);
 
 }  // namespace migrate::cli

@@ -53,13 +53,13 @@ milliseconds Progress::interval() const {
 }
 
 void Progress::update(const engine::Report& report) {
-    // Before there is a peer there is nothing to say.
+    // There is nothing to show before a peer is connected.
     if (style_ == ProgressStyle::kNone || report.peer.empty()) return;
     const std::string text =
         progress_text(report, report.transferred - last_bytes_, report.total_time - last_time_);
     last_bytes_ = report.transferred;
     last_time_ = report.total_time;
-    // \033[K: what an earlier, longer line left behind is erased.
+    // \033[K erases the rest of an earlier, longer line.
     const char* frame = style_ == ProgressStyle::kTerminal ? "\r{}\033[K" : "{}\n";
     output::to_stderr(fmt::format(fmt::runtime(frame), text));
     shown_ = true;

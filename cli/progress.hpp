@@ -1,5 +1,5 @@
-// How far a migration is: one line that rewrites itself on a terminal, plain lines elsewhere. On
-// standard error.
+// Shows the progress of a migration on standard error: one line that is rewritten on a terminal,
+// plain lines elsewhere.
 #pragma once
 
 #include <chrono>
@@ -14,9 +14,9 @@ enum class ProgressStyle { kNone, kTerminal, kLines };
 // `option` is auto, on or off.
 ProgressStyle choose_progress(std::string_view option, bool is_terminal);
 
-// "43 %  1.72 GiB of 4.00 GiB  25.1 Gbit/s  2 s left". `window_bytes` were sent during `window`.
-// With a guest, after the first round, "round 3  12.96 MiB remaining  dirty 5 MiB/s  expected
-// downtime 2538 ms", and "throttle 30 %" and "stalled" where they apply.
+// Returns, for example, "43 %  1.72 GiB of 4.00 GiB  25100 mbps  2 s left". `window_bytes` were
+// sent during `window`. With a guest, after the first round: "round 3  12.96 MiB remaining  dirty 5
+// MiB/s  expected downtime 2538 ms", followed by "throttle 30 %" and "stalled" if they apply.
 std::string progress_text(const engine::Report& report, std::uint64_t window_bytes,
                           std::chrono::microseconds window);
 
@@ -24,10 +24,10 @@ class Progress {
   public:
     explicit Progress(ProgressStyle style) : style_(style) {}
 
-    // How often update() is worth calling.
+    // Recommended interval between calls of update().
     std::chrono::milliseconds interval() const;
     void update(const engine::Report& report);
-    // Ends the line that rewrites itself.
+    // Ends the rewritten line.
     void finish();
 
   private:

@@ -38,7 +38,7 @@ Result<Json> query_status(const QmpTarget& target, const Json& arguments) {
     return Json{{"status", state}, {"running", state == "running"}};
 }
 
-// Of QEMU's MigrationCapability, what there is here: an option of the same name, or a part of every
+// The supported part of QEMU's MigrationCapability: an option of the same name, or a part of every
 // migration.
 struct Capability {
     std::string_view name;
@@ -49,7 +49,7 @@ constexpr std::array kCapabilities{
     Capability{"return-path", true}, Capability{"pause-before-switchover"},
     Capability{"multifd", true},     Capability{"switchover-ack"}};
 
-// The list that migrate-set-capabilities takes: [{"capability": NAME, "state": BOOL}, …].
+// Parses the list of migrate-set-capabilities: [{"capability": NAME, "state": BOOL}, …].
 Result<std::vector<std::pair<const Capability*, bool>>> wanted_capabilities(const Json& arguments) {
     std::vector<std::pair<const Capability*, bool>> wanted;
     const auto list = arguments.find("capabilities");
@@ -73,7 +73,7 @@ Result<std::vector<std::pair<const Capability*, bool>>> wanted_capabilities(cons
     return wanted;
 }
 
-// The settings that a client may change, and the lock over them.
+// The settings that a client may change, and the lock that guards them.
 class Parameters {
   public:
     explicit Parameters(const Settings& settings) : settings_(settings) {}
@@ -87,8 +87,8 @@ class Parameters {
         for (const auto& [key, value] : all.items()) {
             const std::size_t index = find_option(key);
             if (index == kOptionCount) continue;
-            // Numbers, as QEMU has them: milliseconds, bytes, bytes per second. A word that stands
-            // in a number's place (off, forever) stays one.
+            // Numbers are in QEMU's units: milliseconds, bytes, bytes per second. A word that
+            // replaces a number (off, forever) stays a word.
             const Option& option = kOptions[index];
             const OptionValue& held = settings_.value(index);
             const bool number = !is_textual(option.type) && option.type != OptionType::kOnOff &&
@@ -108,7 +108,7 @@ class Parameters {
         return list;
     }
 
-    // All of them or none.
+    // Sets all of them or none.
     Result<Settings> set_capabilities(const Json& arguments) {
         MIGRATE_ASSIGN(const auto wanted, wanted_capabilities(arguments));
         const std::scoped_lock lock(mutex_);
@@ -134,7 +134,7 @@ class Parameters {
         return changed;
     }
 
-    // All of them or none.
+    // Sets all of them or none.
     Result<Settings> set(const Json& arguments) {
         const std::scoped_lock lock(mutex_);
         Settings changed = settings_;
@@ -151,7 +151,7 @@ class Parameters {
     }
 
   private:
-    // Called with mutex_ held.
+    // The caller holds mutex_.
     bool is_on(const Capability& capability) const {
         return capability.always || settings_.value(find_option(capability.name)).number != 0;
     }

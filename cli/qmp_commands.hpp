@@ -1,5 +1,5 @@
 // The QMP commands of a migration, with QEMU's names, units and definitions (qapi/migration.json,
-// qapi/run-state.json), over what a session offers.
+// qapi/run-state.json), on top of a session's functions.
 #pragma once
 
 #include <functional>
@@ -15,18 +15,19 @@
 
 namespace migrate::cli {
 
-// What the commands act on; every function may be called from the server's thread at any time.
+// The functions that the commands use; the server's thread may call each of them at any time.
 struct QmpTarget {
     std::function<engine::Report()> report;
     std::function<void()> cancel;
-    // Of the sender only; empty at the receiver.
+    // Only at the sender; empty at the receiver.
     std::function<Status()> continue_switchover;
     std::function<void(const Settings&)> change;
 };
 
 std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Settings& settings);
 
-// The server that the option qmp asks for, fed with the events from here on; null if it is not set.
+// Starts the server that the option qmp requests and forwards events to it from now on; null if the
+// option is not set.
 Result<std::unique_ptr<qmp::Server>> serve_qmp(const Settings& settings, QmpTarget target,
                                                engine::EventLog& events);
 

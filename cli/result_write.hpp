@@ -11,7 +11,7 @@
 
 namespace migrate::cli {
 
-// A file system that does not answer keeps the program no longer than this.
+// Longest time that an unresponsive file system can delay the program's end.
 inline constexpr std::chrono::seconds kLongestResultWrite{30};
 
 inline Status write_result(OutputFile file, std::string text) {

@@ -28,7 +28,8 @@ void set_log_level(const std::string& name) {
                                        : Level::kInfo);
 }
 
-// The migration's status; how a guest fared that it left here is in `result`.
+// Returns the migration's status; `result` receives the result of a guest that was left running
+// here.
 template <typename Session>
 Status run_to_end(Session& session, const Settings& settings, const Signals& signals,
                   RunResult& result, const std::string& thread_name,
@@ -39,7 +40,7 @@ Status run_to_end(Session& session, const Settings& settings, const Signals& sig
     Status status =
         Runner<Session>(session, signals, make_progress(settings), leave).run(thread_name);
     result.add(session.report());
-    // A report that finds no memory does not keep the rest from being done.
+    // If printing the report runs out of memory, the rest is still done.
     const Status told = catching("the report", [&]() -> Status {
         result.console().say(to_text(result.last()));
         return {};
@@ -119,7 +120,7 @@ int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
     Status status = catching(settings.side() == Side::kSend ? "send" : "recv",
                              [&] { return body(settings, *result); });
     const int code = result->conclude(std::move(status));
-    // A call that was left behind may still use it.
+    // A call that was left behind may still use the result.
     if (calls_left_behind()) static_cast<void>(result.release());
     return code;
 }

@@ -6,7 +6,7 @@
 
 namespace migrate::cli {
 
-// Settings that passed validate(); returns the exit code (base/outcome.hpp). Errors have been
+// The settings have passed validate(). Returns the exit code (base/outcome.hpp). Errors have been
 // printed.
 int run_send(const Settings& settings);
 int run_recv(const Settings& settings);

@@ -13,7 +13,7 @@ using engine::Report;
 
 std::string_view side_name(Side side) { return side == Side::kSend ? "send" : "recv"; }
 
-// Before a session a guest is where it was.
+// Before a session starts, a guest is still at its source.
 GuestOwner owner_before_session(const Settings& settings) {
     if (settings.side() == Side::kRecv) return GuestOwner::kNone;
     const std::string& source = settings.get<"source">();
@@ -22,7 +22,7 @@ GuestOwner owner_before_session(const Settings& settings) {
     return runs ? GuestOwner::kSource : GuestOwner::kNone;
 }
 
-// On a journey every other leg goes the other way; its source is the destination of the command.
+// On a journey every other leg goes back; the source of such a leg is the command's destination.
 GuestOwner owner_for(Side side, const Report& report) {
     if (report.side == side_name(side)) return report.guest_owner;
     if (report.guest_owner == GuestOwner::kSource) return GuestOwner::kDestination;
@@ -30,7 +30,7 @@ GuestOwner owner_for(Side side, const Report& report) {
     return report.guest_owner;
 }
 
-// A migration, or the next leg of a journey, that did not come to have a session.
+// Returns the report of a migration, or of the next leg of a journey, that never had a session.
 Report unstarted(const Settings& settings, const std::vector<Report>& reports) {
     Report report;
     const bool sends = settings.side() == Side::kSend;
@@ -63,7 +63,8 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     if (events.empty()) {
         files.events = std::make_unique<engine::EventLog>();
     } else {
-        // The log empties the file that it opens, and an older one may be in use elsewhere.
+        // OutputFile replaces the file first: the log truncates the file that it opens, and an
+        // older file may be in use elsewhere.
         MIGRATE_ASSIGN(const OutputFile emptied, OutputFile::open("events", events, ""));
         MIGRATE_ASSIGN(files.events, engine::EventLog::open(events));
     }
@@ -92,7 +93,8 @@ void RunResult::note(std::string_view key, const Status& status) {
     notes_.emplace_back(key, status.error().message());
 }
 
-// A run that ended without a session, or between two legs, gets a report for what did not begin.
+// If a run ended without a session, or between two legs, adds a report for the part that did not
+// begin.
 Status RunResult::settle(Status status) {
     const bool leg_missing =
         !status && guest_ && has_report() && last().outcome == Outcome::kCompleted;
@@ -119,7 +121,7 @@ int RunResult::conclude(Status status) {
         console_.report(one->error());
         reason += (reason.empty() ? "" : "; ") + one->error().message();
     }
-    // Whoever reads the line may look at the events next.
+    // A program that reads the line may read the events next.
     static_cast<void>(events_->flush());
     const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
     console_.last_line(json_line(outcome, reason, reports_.back()));
@@ -161,7 +163,7 @@ std::string RunResult::json_line(Outcome outcome, const std::string& reason,
 }
 
 int conclude_wrong_usage(const Settings& settings, const Error& error) {
-    // Without its files: a wrong command line may name any file as one of them.
+    // Does not open its files: an invalid command line may name any file as one of them.
     return RunResult(settings).conclude(error);
 }
 

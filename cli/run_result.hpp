@@ -1,6 +1,6 @@
 // The results of a run of `send` or `recv`, however it ends: statistics, messages, one line of JSON
-// and an exit code. Invariant: all of them name the same outcome, which is the
-// migration's: that a file could not be written afterwards is reported and changes nothing.
+// and an exit code. Invariant: all of them name the same outcome, which is the migration's. A
+// failure to write a file afterwards is reported and does not change the outcome.
 #pragma once
 
 #include <memory>
@@ -26,13 +26,13 @@ struct RunFiles {
     std::unique_ptr<engine::EventLog> events;
 };
 
-// Opens the files of stats and events, and removes an old port file: from here on no file of an
-// earlier run can be taken for one of this. kUsage if one cannot be written. May block.
+// Opens the files of stats and events, and removes an old port file: from then on no file of an
+// earlier run can be taken for one of this run. kUsage if one cannot be written. May block.
 Result<RunFiles> open_run_files(const Settings& settings);
 
 class RunResult {
   public:
-    // `settings` outlive it.
+    // `settings` must outlive this object.
     explicit RunResult(const Settings& settings)
         : RunResult(settings, Console(output_format(settings))) {}
     RunResult(const Settings& settings, Console console);
@@ -42,21 +42,21 @@ class RunResult {
     void adopt(RunFiles files);
     engine::EventLog& events() { return *events_; }
 
-    // The report of a session that ended.
+    // Adds the report of a session that ended.
     void add(engine::Report report) { reports_.push_back(std::move(report)); }
     bool has_report() const { return !reports_.empty(); }
     engine::Report& last() { return reports_.back(); }
-    // How the guest fared that went on here after the last session; an error fails the run.
+    // Takes the check of the guest that ran on here after the last session; an Error fails the run.
     void guest_fared(const Status& checked);
-    // An error after the migration that does not change its outcome, by its key in the JSON line:
-    // "quit-source-error".
+    // Adds an error after the migration that does not change its outcome; `key` is its key in the
+    // JSON line: "quit-source-error".
     void note(std::string_view key, const Status& status);
 
-    // `status` is that of the run: of its session, or of what came before it. Writes and prints
-    // all; returns the exit code.
+    // `status` is that of the run: of its session, or of the step before it that failed. Writes and
+    // prints all results; returns the exit code.
     int conclude(Status status);
-    // The end for a user who cannot wait: as conclude(), but no file is written. Without a report
-    // it cannot be known who has a guest. Any thread.
+    // Ends the run for a user who cannot wait: does the same as conclude(), but writes no file.
+    // Without a report the owner of the guest is not known. Any thread may call it.
     int leave_at_once(std::string_view signal, std::optional<engine::Report> report) const;
 
   private:
@@ -68,13 +68,13 @@ class RunResult {
     Console console_;
     OutputFile stats_;
     std::unique_ptr<engine::EventLog> events_;
-    std::vector<engine::Report> reports_;  // one, or one a leg
+    std::vector<engine::Report> reports_;  // one, or one per leg
     Status guest_;
     std::vector<std::pair<std::string, std::string>> notes_;
 };
 
-// The end of a command line that is wrong: as far as it can be read, `settings` say which files and
-// formats it asks for. No file is touched. Returns the exit code.
+// Concludes an invalid command line: `settings` hold as much as can be read, including the files
+// and formats that it requests. Touches no file. Returns the exit code.
 int conclude_wrong_usage(const Settings& settings, const Error& error);
 
 }  // namespace migrate::cli

@@ -37,7 +37,7 @@ inline Status open_files(const Settings& settings, const Signals& signals, RunRe
     return {};
 }
 
-// Prints where a receiver listens, and writes its port to the file that was asked for.
+// Prints the address on which a receiver listens, and writes its port to the requested file.
 inline Status announce_listener(const Console& console, const std::string& endpoint,
                                 const std::string& port_file, std::uint16_t port) {
     console.say(fmt::format("listening on {}\n", endpoint));
@@ -47,7 +47,8 @@ inline Status announce_listener(const Console& console, const std::string& endpo
     return {};
 }
 
-// A report, or nothing if the session does not answer soon: for a user who cannot wait.
+// Returns a report, or nothing if the session does not answer within 200 ms: for a user who cannot
+// wait.
 template <typename Session>
 std::optional<engine::Report> report_at_once(const Session& session) {
     auto report = call_within<engine::Report>(
@@ -56,12 +57,12 @@ std::optional<engine::Report> report_at_once(const Session& session) {
     return report ? std::optional(*std::move(report)) : std::nullopt;
 }
 
-// The session runs on a thread of its own; this one shows progress and takes signals until it has
-// ended.
+// Runs the session on a thread of its own; the calling thread shows progress and takes signals
+// until the session has ended.
 template <typename Session>
 class Runner {
   public:
-    // For a second signal: concludes the run without waiting for it, and returns the exit code.
+    // Handles a second signal: concludes the run without waiting for it, and returns the exit code.
     using Leave = Signals::Leave;
 
     Runner(Session& session, const Signals& signals, Progress progress, Leave leave)
@@ -77,7 +78,8 @@ class Runner {
         Status result;
         Cancellation unused;
         const auto work = [&]() -> Status {
-            // The end is signalled below in every case: nobody else does.
+            // catching() makes sure that the end is signalled below in every case; nothing else
+            // signals it.
             result = catching(thread_name, [this] { return session_.run(); });
             const std::uint64_t one = 1;
             [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
@@ -88,8 +90,8 @@ class Runner {
         if (!thread) return session_.fail(std::move(thread).error());
         signals_.on_second(leave_);
         const Status waited = catching("wait for the migration", [&] { return wait(ended.get()); });
-        // The session is cancelled, which is then the reason, unless it is too late. The text is
-        // short enough to need no memory.
+        // Cancels the session, with this as the reason, unless it is too late. The text is short
+        // enough to need no allocation.
         if (!waited) session_.cancel("cannot wait");
         thread->join();
         signals_.on_second({});
@@ -103,14 +105,14 @@ class Runner {
         while (true) {
             std::array<pollfd, 2> polled{
                 pollfd{ended, POLLIN, 0},
-                // -1 is left out: it stays readable once it is.
+                // -1 makes poll() skip it: the descriptor stays readable once a signal has come.
                 pollfd{interrupted_by_.empty() ? signals_.fd() : -1, POLLIN, 0}};
             const int ready = ::poll(polled.data(), polled.size(),
                                      static_cast<int>(progress_.interval().count()));
             if (ready < 0 && errno != EINTR) return Error::system("wait for the migration", errno);
             if (polled[0].revents != 0) return {};
             if (polled[1].revents != 0) interrupt();
-            // Progress that finds no memory is not shown; the session goes on.
+            // If showing progress runs out of memory, the session continues.
             static_cast<void>(catching("progress", [this]() -> Status {
                 progress_.update(session_.report());
                 return {};
@@ -118,14 +120,14 @@ class Runner {
         }
     }
 
-    // A second signal leaves at once (signals.hpp).
+    // A second signal does not come here; it ends the program immediately (signals.hpp).
     void interrupt() {
         interrupted_by_ = signals_.received();
         const Status cancelled = catching("cancel", [&]() -> Status {
             session_.cancel(fmt::format("{} received", interrupted_by_));
             return {};
         });
-        // Short enough to need no memory.
+        // Short enough to need no allocation.
         if (!cancelled) session_.cancel("interrupted");
     }
 
@@ -133,7 +135,7 @@ class Runner {
     const Signals& signals_;
     Progress progress_;
     Leave leave_;
-    std::string_view interrupted_by_;  // its name, a literal
+    std::string_view interrupted_by_;  // the signal's name, a literal
 };
 
 }  // namespace migrate::cli

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSameSignal{50};
-constexpr milliseconds kLeaveWithin{100};  // if nobody reads the output
+constexpr milliseconds kLeaveWithin{100};  // limit for flushing output that nobody reads
 
 std::string_view name_of_signal(int number) {
     switch (number) {
@@ -85,10 +85,10 @@ struct Signals::State {
     const Second second;
     UniqueFd signals;  // a signalfd
     UniqueFd arrived;  // an eventfd, readable while `name` is set
-    UniqueFd quit;     // an eventfd: the thread ends
+    UniqueFd quit;     // an eventfd that ends the thread
     std::stop_source stop;
     std::mutex mutex;
-    std::string_view name;   // of the first that was not taken; guarded by mutex
+    std::string_view name;   // name of the first signal not taken; guarded by mutex
     Clock::time_point when;  // guarded by mutex
     Leave leave;             // guarded by mutex
     Thread thread;

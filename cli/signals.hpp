@@ -1,6 +1,6 @@
-// The signals that end a migration, as something to poll and as a stop token. Invariant: a signal
-// never ends the process half-way. The first cancels; a second one leaves at once, whatever the
-// other threads are blocked in, because a thread of its own takes the signals.
+// The signals that end a migration, as a descriptor to poll and as a stop token. Invariant: a
+// signal never ends the process half-way. The first one cancels; a second one ends the program
+// immediately, whatever blocks the other threads, because a separate thread takes the signals.
 #pragma once
 
 #include <chrono>
@@ -17,8 +17,8 @@
 
 namespace migrate::cli {
 
-// SIGINT, SIGTERM, SIGHUP and SIGQUIT. SIGHUP (nohup) and SIGQUIT stay ignored if the program was
-// started so.
+// SIGINT, SIGTERM, SIGHUP and SIGQUIT. SIGHUP (nohup) and SIGQUIT stay ignored if they were ignored
+// when the program started.
 class Signals {
   public:
     // The effect of a second signal before the first was taken. A signal counts as a second one
@@ -26,26 +26,28 @@ class Signals {
     // because it follows a terminal's hang-up and systemd's SIGTERM.
     enum class Second { kLeaves, kIsIgnored };
 
-    // Before any other thread: all threads block these signals from here on, which stays so when
-    // the object is gone.
+    // Call it before any other thread starts: all threads block these signals from then on, even
+    // after the object is destroyed.
     static Result<Signals> create(Second second = Second::kLeaves);
     Signals(Signals&&) noexcept;
     Signals& operator=(Signals&&) = delete;
     ~Signals();
 
-    // Readable from a signal's arrival until it is taken.
+    // Readable from the arrival of a signal until it is taken.
     int fd() const;
-    // Requested at the first signal of all, for good.
+    // Requested at the first signal, permanently.
     std::stop_token token() const;
-    // Waits for that long, or for ever; true if a signal came, which is not taken.
+    // Waits for `time`, or without a limit; returns true if a signal came, and does not take it.
     Result<bool> came_within(std::optional<std::chrono::milliseconds> time) const;
-    // How a second signal leaves: concludes the run within a fraction of a second, and returns the
-    // exit code. Runs on the thread that takes signals. Empty: with a message and kCancelled.
+    // Handles a second signal: concludes the run within a fraction of a second, and returns the
+    // exit code. Runs on the thread that takes signals. If empty, a message is printed and the code
+    // is that of kCancelled.
     using Leave = std::function<int(std::string_view signal)>;
     void on_second(Leave leave) const;
-    // Its name, a literal: "SIGINT"; empty if none came or it was taken.
+    // The signal's name, a literal: "SIGINT"; empty if none came or it was taken.
     std::string_view received() const;
-    // Takes and names it: it has been dealt with, and the next signal counts as a first one.
+    // Takes the signal and returns its name: it counts as handled, and the next signal is a first
+    // one.
     std::string_view take() const;
 
   private:
@@ -54,7 +56,7 @@ class Signals {
     std::unique_ptr<State> state_;
 };
 
-// Runs what may block, as opening a file or filling memory does, and gives it up at the first
+// Runs work that may block, such as opening a file or filling memory, and abandons it at the first
 // signal. `work` owns everything that it uses.
 template <typename T, typename Work>
 Result<T> unless_signalled(const Signals& signals, const std::string& what, Work work) {

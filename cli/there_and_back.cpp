@@ -23,7 +23,7 @@ namespace {
 using engine::RecvSession;
 using engine::SendSession;
 
-// Where the guest is while it is on this side: with the memory it began in, or in that of the
+// The guest while it is on this side, with the memory in which it started, or the memory of the
 // session that received it.
 struct Home {
     guest::Machine machine;
@@ -40,7 +40,7 @@ struct Home {
         session = std::move(arrived);
         memory = std::make_unique<engine::SinkSource>(session->sink(), session->offer().regions);
     }
-    // The guest is gone, and its memory is the host's again.
+    // Called when the guest is gone; frees its memory.
     void leave() {
         memory.reset();
         session.reset();
@@ -77,7 +77,7 @@ class Traveller {
         return {};
     }
 
-    // Lets a guest that is here go on for a while after the journey, and checks it.
+    // If a guest is here after the journey, lets it run on for a while, and checks it.
     void leave_guest() {
         guest::Guest* guest = home.guest();
         if (guest == nullptr || !guest->running()) return;
@@ -87,7 +87,7 @@ class Traveller {
     }
 
   private:
-    // A signal that came after a leg's handover could not stop that leg, but does the next.
+    // A signal that came after a leg's handover could not stop that leg, but stops the next one.
     Status go_on() const {
         if (interrupted_by_.empty()) return {};
         return make_error(ErrorKind::kCancelled, "{} received: the journey ends after leg {}",
@@ -115,7 +115,8 @@ class Traveller {
                                                 std::uint32_t leg) {
         if (!report) return report;
         report->leg = leg;
-        // The guest that has not come back is where it went, even if nobody has called.
+        // A guest that has not come back is still at the receiver of the previous leg, even if no
+        // sender has connected.
         if (leg > 1 && report->guest_owner == engine::GuestOwner::kNone) {
             report->guest_owner = engine::GuestOwner::kSource;
         }
@@ -125,10 +126,10 @@ class Traveller {
     const Settings& settings_;
     const Signals& signals_;
     RunResult& result_;
-    std::string_view interrupted_by_;  // the signal that came during the last of them
+    std::string_view interrupted_by_;  // the signal that came during the last leg
 };
 
-// The way back is made with what the way there was, as far as the offer says it.
+// Configures the way back like the way there, as far as the offer describes it.
 Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::RecvConfig& here) {
     const transport::Offer& offer = arrived.offer();
     engine::SendConfig config;
@@ -174,7 +175,8 @@ Status go_and_come_back(Traveller& traveller, const engine::SendConfig& there,
 
 Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     for (config.expected_leg = 1;; config.expected_leg += 2) {
-        // The first leg may be long in coming; for a further one its sender needs no time.
+        // The first leg may take long to arrive; the sender of a further leg needs no time to start
+        // it.
         if (config.expected_leg > 1 && !config.listen_timeout) {
             config.listen_timeout = config.handshake_timeout;
         }
@@ -186,7 +188,7 @@ Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
     }
 }
 
-// Its address may be a name that takes a while to resolve.
+// The call may be slow: the address may be a name that takes a while to resolve.
 Result<std::unique_ptr<transport::Listener>> open_listener(const Signals& signals,
                                                            const engine::RecvConfig& config) {
     using Pointer = std::unique_ptr<transport::Listener>;
@@ -205,7 +207,7 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     engine::RecvConfig back;
     MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
     back.sink = "anon:";
-    // The receiver of the odd legs says so if it cannot come back; the wait for it has a limit.
+    // If the receiver of the odd legs cannot come back, it says so; the wait for it has a limit.
     back.listen_timeout = there.handshake_timeout;
     back.handshake_timeout = there.handshake_timeout;
     back.io_timeout = there.io_timeout;

@@ -1,6 +1,6 @@
-// `--repeat N`: a guest goes to the other host and comes home, N times, between two processes that
-// stay up. Invariant: a leg begins only when the one before has succeeded on this side; whichever
-// leg fails, the guest goes on where that migration left it.
+// `--repeat N`: a guest goes to the other host and comes back, N times, between two processes that
+// keep running. Invariant: a leg begins only after the previous leg has succeeded on this side;
+// whichever leg fails, the guest continues where that migration left it.
 #pragma once
 
 #include "base/config/settings.hpp"
@@ -9,8 +9,8 @@
 
 namespace migrate::cli {
 
-// Settings with repeat > 0 that passed validate(). Every leg's report is in `result`, and how the
-// guest fared that the last one left here.
+// The settings have repeat > 0 and have passed validate(). `result` receives every leg's report,
+// and the check of a guest that the last leg left here.
 Status send_there_and_back(const Settings& settings, RunResult& result);
 Status recv_there_and_back(const Settings& settings, RunResult& result);
 

@@ -1,4 +1,4 @@
-// The Error of what the user got wrong.
+// Makes the Error for a mistake of the user.
 #pragma once
 
 #include <utility>

@@ -10,7 +10,7 @@
 namespace migrate::memory {
 namespace {
 
-// The word in brackets is the one in force (Documentation/admin-guide/mm/transhuge.rst).
+// The word in brackets is the active setting (Documentation/admin-guide/mm/transhuge.rst).
 bool setting_permits(const char* path) {
     std::ifstream file(path);
     std::string line;
@@ -27,7 +27,7 @@ Result<Mapping> map_anonymous(std::uint64_t size_bytes, HugePages huge, std::str
                                     .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                                     .alignment = kHugePageSize,
                                     .what = fmt::format("{} bytes for {}", size_bytes, what)}));
-    // A kernel without transparent huge pages refuses both, and has 4 KiB pages either way.
+    // A kernel without transparent huge pages refuses both advices and uses 4 KiB pages anyway.
     static_cast<void>(::madvise(mapping.data(), mapping.size(),
                                 huge == HugePages::kOn ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
     return mapping;

@@ -15,9 +15,10 @@
 namespace migrate::memory {
 namespace {
 
-// Writing zeros is faster at any size (40 GB/s against 5 to 12 for giving 4 KiB pages back, and
-// what is given back has to be populated again at 1 to 3 GB/s if content comes later); long runs
-// are given back for the memory they free, and for huge pages, where it costs next to nothing.
+// Writing zeros is faster at any size: it runs at 40 GB/s, while giving 4 KiB pages back runs at 5
+// to 12 GB/s, and such pages must be populated again at 1 to 3 GB/s if content comes later. Runs of
+// at least this length are given back to free memory, and because it costs almost nothing for huge
+// pages.
 constexpr std::uint64_t kGiveBackBytes = kHugePageSize;
 
 class AnonSink final : public PageSink {
@@ -45,7 +46,8 @@ class AnonSink final : public PageSink {
         return mappings_[index_of(region)].bytes();
     }
 
-    // With huge pages the fault of the first write takes 2 MiB at once: there is nothing to save.
+    // With huge pages the first write already faults in 2 MiB at once, so prefaulting saves
+    // nothing.
     Status prefault(RegionId region, PageRange range) const override {
         if (huge_) return {};
         const int code = populate(bytes_of(region, range), PopulateFor::kWriting);
@@ -53,7 +55,7 @@ class AnonSink final : public PageSink {
         return {};
     }
 
-    // Of huge pages only whole ones are given back: a part would split them.
+    // Gives back only whole huge pages: giving back a part would split them.
     Status clear(RegionId region, PageRange range) const override {
         const std::uint64_t unit = huge_ ? kPagesPerHugePage : 1;
         const std::uint64_t first = std::min((range.first + unit - 1) / unit * unit, range.end());
@@ -90,7 +92,7 @@ class AnonSink final : public PageSink {
 
     std::string uri_;
     bool huge_;
-    std::optional<PagemapPopulation> pagemap_;  // from prepare() on, as the mappings
+    std::optional<PagemapPopulation> pagemap_;  // set by prepare(), as are the mappings
     std::vector<Mapping> mappings_;
 };
 
@@ -130,7 +132,7 @@ class MemfdSink final : public PageSink {
 
     std::string uri_;
     HugePages huge_;
-    std::vector<SharedBacking> backings_;  // from prepare() on
+    std::vector<SharedBacking> backings_;  // set by prepare()
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The received guest in this process's own memory: private (anon:) or shared (memfd:).
+// Sinks that keep the received guest in this process's memory: private (anon:) or shared (memfd:).
 #pragma once
 
 #include <memory>

@@ -53,7 +53,7 @@ bool writes(AnonFill fill) { return fill != AnonFill::kUntouched && fill != Anon
 Status fill_piece(std::span<std::byte> memory, PageRange piece, const AnonSourceSpec& spec) {
     const auto bytes = memory.subspan(piece.offset_bytes(), piece.size_bytes());
     const auto purpose = writes(spec.fill) ? PopulateFor::kWriting : PopulateFor::kReading;
-    // A page populated for writing is a page of written zeros.
+    // A page that is populated for writing counts as written with zeros.
     const int code = populate(bytes, purpose);
     if (code != 0) return Error::system("fill the memory", code);
     if (!writes(spec.fill) || spec.fill == AnonFill::kZero) return {};
@@ -73,9 +73,9 @@ Status fill_memory(std::span<std::byte> memory, const AnonSourceSpec& spec) {
 }  // namespace
 
 void write_random_page(std::span<std::byte, kPageSize> to, std::uint64_t page) {
-    // Eight xorshift64 generators (Marsaglia 2003) side by side, two to a vector of the x86-64
-    // baseline (left to itself, GCC 12 keeps them scalar). An xorshift state is never zero if its
-    // seed is not; splitmix64 spreads the page numbers over the seeds.
+    // Eight xorshift64 generators (Marsaglia 2003) side by side, two per vector of the x86-64
+    // baseline (without the vector type GCC 12 emits scalar code). An xorshift state is never zero
+    // if its seed is not; splitmix64 spreads the page numbers over the seeds.
     using Pair [[gnu::vector_size(16)]] = std::uint64_t;
     constexpr std::size_t kPairs = 4;
     std::array<Pair, kPairs> state;

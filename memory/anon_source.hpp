@@ -17,7 +17,7 @@ enum class AnonFill { kUntouched, kRead, kZero, kRandom, kMixed };
 struct AnonSourceSpec {
     std::uint64_t size_bytes = 0;
     AnonFill fill = AnonFill::kUntouched;
-    unsigned random_percent = 100;  // of the pages, 0 … 100; for kMixed
+    unsigned random_percent = 100;  // share of random pages, 0 … 100; for kMixed
     HugePages huge = HugePages::kOff;
 };
 
@@ -26,9 +26,10 @@ Result<AnonSourceSpec> parse_anon_source(std::string_view uri, std::string_view 
 Result<std::unique_ptr<PageSource>> open_anon_source(std::string_view uri,
                                                      const AnonSourceSpec& spec);
 
-// The content of a random page; never all zero. `page` is its number.
+// Writes the content of a random page, which is never all zero. `page` is its number.
 void write_random_page(std::span<std::byte, kPageSize> to, std::uint64_t page);
-// Whether fill=mixed makes the page random: `percent` of any hundred in a row, spread evenly.
+// True if fill=mixed makes the page random: `percent` of any hundred consecutive pages, spread
+// evenly.
 constexpr bool is_random_page(std::uint64_t page, unsigned percent) {
     return (page + 1) * percent / 100 != page * percent / 100;
 }

@@ -1,7 +1,7 @@
-// The digest both sides compare after the last byte: for each region the sum, modulo 2^128, of
-// XXH3_128(page content, seed = page number) over the pages that are not zero.
-// Zero pages add nothing, so memory that was never touched need not be read; a sum has no order, so
-// threads can share the work.
+// The digest that both sides compare after the last byte: for each region the sum, modulo 2^128, of
+// XXH3_128(page content, seed = page number) over the pages that are not zero. Zero pages add
+// nothing, so memory that was never touched need not be read. The order of a sum does not matter,
+// so threads can share the work.
 #pragma once
 
 #include <cstddef>

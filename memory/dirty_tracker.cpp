@@ -20,14 +20,14 @@ struct TrackerKind {
     Made (*make)(const PageSource& source);
 };
 
-// In the order in which "auto" prefers them; the last works everywhere.
+// "auto" prefers them in this order; the last one works everywhere.
 constexpr std::array kKinds{
     TrackerKind{"uffd-wp", probe_uffd_wp, make_uffd_wp_tracker},
     TrackerKind{"soft-dirty", probe_soft_dirty, make_no_soft_dirty},
     TrackerKind{"hash", probe_hash, make_hash_tracker},
 };
 
-// What is wrong with the host is found first: its words name what would change it.
+// Checks the host first, because that error says what would make the tracker usable.
 Made make_checked(const TrackerKind& kind, const PageSource& source) {
     const DirtyTrackerSupport support = kind.probe();
     if (!support.usable) return Error(support.detail);

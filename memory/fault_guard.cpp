@@ -15,10 +15,9 @@ struct Frame {
     Frame* outer = nullptr;
 };
 
-// Written and read by its own thread only, and by the handler of a signal that the thread itself
-// raised.
+// Only its own thread accesses it, including the handler of a signal that the thread itself raised.
 constinit thread_local Frame* innermost = nullptr;
-// Set once, before any guard is entered (the static in install_handler() orders it), constant
+// Set once, before any guard is entered (the static in run_guarded() orders it); constant
 // afterwards.
 struct sigaction previous_action {};
 
@@ -28,8 +27,8 @@ void hand_on(int signal, siginfo_t* info, void* context) {
     } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
         previous_action.sa_handler(signal);
     } else {
-        // Back to the default action: the instruction that faults runs again and ends the process.
-        // A signal that was sent does not come again by itself.
+        // Restores the default action: the faulting instruction runs again and ends the process. A
+        // signal that was sent does not repeat by itself, so it is raised again.
         struct sigaction action {};
         action.sa_handler = SIG_DFL;
         ::sigaction(signal, &action, nullptr);
@@ -38,13 +37,13 @@ void hand_on(int signal, siginfo_t* info, void* context) {
 }
 
 void handle(int signal, siginfo_t* info, void* context) {
-    // si_code > 0: the kernel raised it. BUS_MCEERR_AO is about memory nobody is reading just now.
+    // si_code > 0: the kernel raised it. BUS_MCEERR_AO concerns memory that nobody is reading now.
     Frame* frame = innermost;
     const bool ours = frame != nullptr && info->si_code > 0 && info->si_code != BUS_MCEERR_AO;
     if (ours) {
-        // The jump ends the handler without the kernel, which would have put this mask back.
-        // sigsetjmp does not save it: that would be a system call for every guard, where this is
-        // one for every fault.
+        // The jump leaves the handler without the kernel, which would have restored this mask.
+        // sigsetjmp does not save the mask, because that would be a system call for every guard;
+        // here it is one for every fault.
         ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask,
                           nullptr);
         siglongjmp(frame->environment, 1);
@@ -63,7 +62,7 @@ bool install_handler() {
 
 }  // namespace
 
-// Not inlined, and nothing in it changes between the two returns of sigsetjmp: no local is
+// Not inlined, and no local changes between the two returns of sigsetjmp, so no local is
 // indeterminate after the jump.
 [[gnu::noinline]] bool run_guarded(void (*body)(void*), void* context) {
     [[maybe_unused]] static const bool installed = install_handler();

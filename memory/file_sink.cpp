@@ -54,8 +54,8 @@ class FileSink final : public PageSink {
     }
 
     Status commit() override {
-        // Writes back what was written through the mapping too, and allocates what the file system
-        // put off.
+        // fdatasync also writes back data that was written through the mapping, and allocates the
+        // blocks that the file system deferred.
         if (!is_in_ram(backing_->fd()) && ::fdatasync(backing_->fd()) != 0) {
             return Error::system(fmt::format("write {} to its disk", file_.path()), errno);
         }
@@ -66,7 +66,7 @@ class FileSink final : public PageSink {
   private:
     std::string uri_;
     ReplacementFile file_;
-    std::optional<SharedBacking> backing_;  // from prepare() on
+    std::optional<SharedBacking> backing_;  // set by prepare()
 };
 
 }  // namespace

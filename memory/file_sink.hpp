@@ -1,4 +1,5 @@
-// The received image as a file, which appears under its name only when it is complete. One region.
+// Keeps the received image in a file that appears under its name only when it is complete. One
+// region.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,7 @@
 
 namespace migrate::memory {
 
-// `uri` is for the description. kUsage where the path cannot become a file.
+// `uri` is for the description. kUsage if the path cannot become a file.
 Result<std::unique_ptr<PageSink>> open_file_sink(std::string_view uri, std::string_view path);
 
 }  // namespace migrate::memory

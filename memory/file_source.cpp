@@ -18,9 +18,9 @@
 namespace migrate::memory {
 namespace {
 
-// Reading a hole of a hugetlbfs file through its mapping would allocate a huge page in it. The
-// holes are covered with private memory instead, which reads as the kernel's zero page. What fails
-// to be covered stays as it was.
+// Reading a hole of a hugetlbfs file through its mapping would allocate a huge page in it. Private
+// memory covers the holes instead; it reads as the kernel's zero page. If covering a hole fails, it
+// and the following holes stay as they were.
 void cover_holes(const Mapping& mapping, std::span<const PopulationExtent> extents) {
     for (const PopulationExtent& extent : extents) {
         if (extent.populated) continue;
@@ -52,7 +52,7 @@ class FileSource final : public PageSource {
     std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
     std::span<const std::byte> memory(RegionId) const override { return mapping_.bytes(); }
 
-    // Once, at open: a look at every huge page.
+    // Called once, at open, because it examines every huge page.
     Status find_hugetlb_holes() {
         MIGRATE_TRY(
             hugetlb_population(file_.get(), region_.size_bytes, {0, region_.pages()}, hugetlb_));
@@ -86,7 +86,7 @@ class FileSource final : public PageSource {
         return cannot_read(range);
     }
 
-    // Of hugetlbfs 512 pages are mapped at once: there is nothing to save.
+    // hugetlbfs maps 512 pages at once, so read() saves nothing there.
     bool prefers_read() const override { return hugetlb_.empty(); }
     Status read(RegionId, PageRange range, std::byte* to) const override {
         std::uint64_t done = 0;
@@ -139,7 +139,7 @@ class FileSource final : public PageSource {
     FilePopulation population_;
     RegionInfo region_;
     std::vector<PopulationExtent>
-        hugetlb_;  // of the whole region, for hugetlbfs; constant after open
+        hugetlb_;  // extents of the whole region, for hugetlbfs; constant after open
 };
 
 Status check_size(std::string_view path, std::uint64_t size) {

@@ -9,7 +9,7 @@
 
 namespace migrate::memory {
 
-// `uri` is for the description. kUsage where the path does not name a usable file.
+// `uri` is for the description. kUsage if the path does not name a usable file.
 Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::string_view path);
 
 }  // namespace migrate::memory

@@ -46,7 +46,7 @@ std::optional<pid_t> number_of(std::string_view name) {
     return number;
 }
 
-// 0 or an errno.
+// Returns 0 or an errno.
 int read_file(int at, const char* name, std::string& text) {
     text.clear();
     const UniqueFd file(::openat(at, name, O_RDONLY | O_CLOEXEC));
@@ -84,7 +84,7 @@ std::uint64_t parse(std::string_view digits, int base) {
     return value;
 }
 
-// "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5))
+// Parses "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)).
 MapsLine parse_line(std::string_view line) {
     const std::string_view range = next_word(line);
     const std::size_t dash = std::min(range.find('-'), range.size());
@@ -109,7 +109,7 @@ void each_line(std::string_view text, Visit visit) {
     }
 }
 
-// A process of /proc, or one of its threads.
+// A process in /proc, or one of its threads.
 class Examined {
   public:
     Examined(int folder, std::span<const UsedFile> files, std::string& buffer)
@@ -119,12 +119,14 @@ class Examined {
         std::string path;
         std::string_view how;  // "mapped", "open for writing", "open"
     };
-    // Nothing: it does not use the files, or error() says why that is not known.
+    // Returns nothing if the process does not use the files, or if error() says why that is not
+    // known.
     std::optional<Use> find() {
         if (auto use = find_mapping()) return use;
         if (error_ == 0) return find_descriptor(Descriptors::kForWriting);
         if (has_ended(error_)) return std::nullopt;
-        // Without its maps, its descriptors tell: a VMM keeps the one of its guest's memory.
+        // If its maps cannot be read, examine its descriptors: a VMM keeps that of its guest's
+        // memory open.
         return find_descriptor(Descriptors::kAll);
     }
     int error() const { return error_; }
@@ -156,7 +158,7 @@ class Examined {
         while (const dirent* entry = ::readdir(descriptors.get())) {
             if (!number_of(entry->d_name)) continue;
             struct statx status {};
-            // Whatever is cached is enough: a file server that does not answer is not waited for.
+            // Cached attributes suffice, so do not wait for a file server that does not answer.
             if (::statx(at, entry->d_name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
                         STATX_TYPE | STATX_INO, &status) != 0) {
                 continue;  // closed meanwhile
@@ -172,7 +174,8 @@ class Examined {
         return std::nullopt;
     }
 
-    // By "flags:\t0100002", octal (proc(5)); a descriptor that cannot be asked is taken for one.
+    // Reads "flags:\t0100002", octal (proc(5)). A descriptor that cannot be examined counts as open
+    // for writing.
     bool is_for_writing(const char* descriptor) {
         if (read_file(folder_, fmt::format("fdinfo/{}", descriptor).c_str(), buffer_) != 0) {
             return true;
@@ -194,7 +197,7 @@ class Examined {
     bool has_memory_ = false;
 };
 
-// What everybody may know of a process: /proc/PID/status.
+// The facts about a process that every user may read: /proc/PID/status.
 class Sizes {
   public:
     Sizes(int process, std::string& buffer) {
@@ -203,7 +206,7 @@ class Sizes {
         known_ = error == 0;
         if (!known_) return;
         each_line(buffer, [this](std::string_view line) {
-            // GCC 12 takes find() here for one beyond the line.
+            // GCC 12 warns that find() here reads beyond the line.
             const auto colon =
                 static_cast<std::size_t>(std::find(line.begin(), line.end(), ':') - line.begin());
             const std::string_view name = line.substr(0, colon);
@@ -214,7 +217,7 @@ class Sizes {
         });
     }
 
-    // A kernel thread has no size.
+    // A kernel thread has no size, so this returns false for it.
     bool may_run_guest_in(const UsedFile& file) const {
         if (!known_) return !has_ended_;
         if (bytes_of("VmSize") < file.size_bytes) return false;
@@ -281,11 +284,11 @@ class Search {
 
     void examine(int proc, const char* name, pid_t pid) {
         const UniqueFd process(::openat(proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (!process) return;  // it has ended
+        if (!process) return;  // the process has ended
         Examined examined(process.get(), files_, buffer_);
         auto use = examined.find();
         int error = examined.error();
-        // Its first thread may have ended before the others: then they alone tell of its memory.
+        // If its first thread ended before the others, only the others show its memory.
         if (!use && !examined.has_memory() && (error == 0 || has_ended(error))) {
             use = examine_threads(process.get(), error);
         }
@@ -363,7 +366,7 @@ Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner) {
     std::array<char, 32> self{};
     const ssize_t size = ::readlink("/proc/self", self.data(), self.size());
     if (size < 0) return Error::system("read /proc/self", errno);
-    // Else the numbers there are not those of this process's system calls.
+    // If they differ, the numbers in /proc are not those of this process's system calls.
     if (number_of({self.data(), static_cast<std::size_t>(size)}) != ::getpid()) {
         return make_error(
             "/proc is that of another PID namespace: mount the one of migrate's own there");

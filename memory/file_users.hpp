@@ -1,6 +1,6 @@
-// Which processes of this host use a file: have it mapped, in whatever way, or open for writing.
-// Reads /proc. Invariant: a process that could not be examined, and might use the file, is told of;
-// it never counts as one that does not.
+// Finds the processes of this host that use a file: that have it mapped in any way, or open for
+// writing. Reads /proc. Invariant: a process that might use the file but could not be examined is
+// reported; it never counts as one that does not use the file.
 #pragma once
 
 #include <sys/types.h>
@@ -16,30 +16,32 @@
 
 namespace migrate::memory {
 
-// A file as others' descriptors and mappings tell of it, which differ on some file systems.
+// The kind of storage that holds a file.
 enum class FileMemory { kShmem, kHugetlb, kOnDisk };  // tmpfs and memfds; hugetlbfs; all others
 
+// A file and its identities as seen through descriptors and through mappings, which differ on some
+// file systems.
 struct UsedFile {
     FileIdentity by_stat;
-    FileIdentity by_maps;  // in /proc/PID/maps
+    FileIdentity by_maps;  // identity in /proc/PID/maps
     std::uint64_t size_bytes = 0;
     FileMemory memory = FileMemory::kOnDisk;
     std::string path;  // for messages
 };
-// `mapping` is this process's, of the file `fd`.
+// `mapping` is this process's mapping of the file `fd`.
 Result<UsedFile> describe_file(int fd, std::span<const std::byte> mapping, std::string path);
 
 struct FileUsers {
-    std::string user;    // "FILE is in use: NAME (pid PID) has it mapped"; empty: none was found
-    std::string unseen;  // what could not be examined, and why: a clause; empty: nothing
-    std::string hidden;  // processes that /proc does not show at all, and why; empty: none
+    std::string user;    // "FILE is in use: NAME (pid PID) has it mapped"; empty if none was found
+    std::string unseen;  // the process that could not be examined, and why: a clause; empty if none
+    std::string hidden;  // why /proc does not show some processes at all; empty if it shows all
 };
 
-// Looks at every process but this one and `owner`, until a user is found. A process of which
-// neither maps nor descriptors may be examined counts as unseen if a guest may run in one of the
-// files there: by what everybody is told, its address space is large enough, and it has pages of
-// that kind. That it merely holds a descriptor, or a mapping without a page, is then not seen. An
-// Error if /proc cannot be used. Takes 0.1 to 0.3 ms a process.
+// Examines every process except this one and `owner`, until it finds a user. A process whose maps
+// and descriptors cannot be examined counts as unseen if a guest may run in one of the files there:
+// by its public figures its address space is large enough and it has pages of that kind. So it is
+// not noticed that such a process merely holds a descriptor, or a mapping without a page. An Error
+// if /proc cannot be used. Takes 0.1 to 0.3 ms per process.
 Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner);
 
 }  // namespace migrate::memory

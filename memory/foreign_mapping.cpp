@@ -12,7 +12,7 @@
 namespace migrate::memory {
 namespace {
 
-// A line of /proc/PID/maps (proc(5)): "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH".
+// Parses a line of /proc/PID/maps (proc(5)): "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH".
 std::optional<SharedFileMapping> parse_line(const std::string& line) {
     unsigned long long start = 0;
     unsigned long long end = 0;
@@ -22,7 +22,7 @@ std::optional<SharedFileMapping> parse_line(const std::string& line) {
     unsigned minor_number = 0;
     char permissions[5] = {};
     int path = 0;
-    // NOLINTNEXTLINE(cert-err34-c): the kernel's own words
+    // NOLINTNEXTLINE(cert-err34-c): the kernel wrote the text
     if (std::sscanf(line.c_str(), "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, permissions,
                     &offset, &major_number, &minor_number, &inode, &path) < 7) {
         return std::nullopt;
@@ -72,7 +72,7 @@ std::string process_name(pid_t pid) {
     std::ifstream comm(fmt::format("/proc/{}/comm", pid));
     std::string name;
     if (!comm || !std::getline(comm, name)) return fmt::format("process {}", pid);
-    // A process chooses its own name.
+    // A process chooses its own name, so control characters are replaced.
     std::replace_if(
         name.begin(), name.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; }, ' ');
     return fmt::format("{} (pid {})", name, pid);

@@ -1,5 +1,5 @@
-// Where another process has files mapped: what a guest's memory looks like from outside its VMM.
-// Invariant: addresses are the other process's, and are never dereferenced here.
+// Finds the places where another process has files mapped: a guest's memory as seen from outside
+// its VMM. Invariant: addresses belong to the other process and are never dereferenced here.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 
 namespace migrate::memory {
 
-// The file behind a mapping or a descriptor. /proc/PID/maps tells it as stat(2) does where a file
+// The file behind a mapping or a descriptor. /proc/PID/maps agrees with stat(2) only if the file
 // system has one device number (not btrfs, and not every overlay).
 using migrate::FileIdentity;
 using migrate::identify;
@@ -26,7 +26,7 @@ struct ForeignMapping {
     std::uint64_t end() const { return address + size; }
 };
 
-// A shared mapping of a file; neighbours that continue each other are one.
+// A shared mapping of a file; adjacent mappings that continue each other count as one.
 struct SharedFileMapping {
     ForeignMapping where;
     FileIdentity file;
@@ -34,25 +34,25 @@ struct SharedFileMapping {
     std::string path;  // as in /proc/PID/maps, " (deleted)" included
 };
 
-// The process that writes some memory, if it is not this one, and where it has each region mapped.
+// The process that writes some memory, if it is not this one, and its mappings of each region.
 struct MemoryOwner {
     pid_t pid = 0;            // 0: not known
     std::string description;  // "qemu-system-x86 (pid 4711)"
     // Why writes past the owner's page tables are possible, by its own answer, as a clause; empty:
-    // none are. Unset: the owner cannot be asked.
+    // they are not. Unset: the owner cannot be asked.
     std::optional<std::string> outside_writer;
-    std::vector<FileIdentity> files;                   // behind each region
+    std::vector<FileIdentity> files;                   // file behind each region
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
 };
 
-// All of the process's shared file mappings, by address. An Error if the process is gone or may not
-// be looked at.
+// Returns all shared file mappings of the process, by address. An Error if the process is gone or
+// may not be examined.
 Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid);
-// The writable ones of this file.
+// Returns the writable mappings of this file.
 std::vector<ForeignMapping> mappings_of(const std::vector<SharedFileMapping>& all,
                                         const FileIdentity& file);
 
-// "NAME (pid PID)", for messages.
+// Returns "NAME (pid PID)", for messages.
 std::string process_name(pid_t pid);
 
 }  // namespace migrate::memory

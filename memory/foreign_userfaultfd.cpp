@@ -34,10 +34,10 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// How far the helper came, for the message.
+// The step at which the helper ended, for the message.
 enum class Step : int { kDone, kSeize, kStop, kCall, kRefused, kFetch, kClose };
 
-// What the helper says: a datagram, with the descriptor beside it.
+// The helper's answer: a datagram, with the descriptor attached.
 struct Answer {
     Step step = Step::kDone;
     int code = 0;  // errno
@@ -46,11 +46,12 @@ struct Answer {
 
 constexpr milliseconds kPatience{2000};
 constexpr std::size_t kMostLeftovers = 16;
-// In which a program that has made a userfaultfd calls UFFDIO_API, of which nobody is told.
+// Within this time a program that has made a userfaultfd calls UFFDIO_API, which nothing reports.
 constexpr milliseconds kUntilInUse{20};
 
-// Descriptors an interrupted helper of ours left in the process: a userfaultfd on which UFFDIO_API
-// was never called. Its own program calls that at once, so that one seen twice is nobody's.
+// Returns descriptors that an interrupted helper of ours may have left in the process: userfaultfds
+// on which UFFDIO_API was never called. The process's own program calls it at once, so one that is
+// seen twice is a leftover.
 std::vector<int> unused_userfaultfds(pid_t pid) {
     std::vector<int> found;
     std::error_code ignored;
@@ -84,7 +85,7 @@ std::vector<int> leftovers(pid_t pid, int pidfd) {
     return both;
 }
 
-// In the helper, which is a fork of a process that may have threads: system calls only.
+// Runs in the helper, which is a fork of a process that may have threads: system calls only.
 Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> left, int& faults) {
     RemoteCall call(pid, gate);
     if (const int code = call.seize(); code != 0) return {Step::kSeize, code};
@@ -108,17 +109,17 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     return answer;
 }
 
-// An exception, which would go on in the parent's functions, ends the child.
+// The child is noexcept: an exception ends it instead of continuing in the parent's functions.
 [[noreturn]] void help(int socket, pid_t pid, int pidfd, std::uint64_t gate,
                        std::span<const int> left) noexcept {
-    // Ends by itself; a terminal's Ctrl-C must not end it half-way.
+    // The helper ends by itself; a terminal's Ctrl-C must not end it half-way.
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
-    // As RemoteCall wants it; whoever started us may have ignored it.
+    // RemoteCall needs this; the program that started us may have ignored the signal.
     ::signal(SIGCHLD, SIG_DFL);
     (void)::setsid();
-    // It may stay for long; nothing of the main process stays open with it.
+    // The helper may stay for long, so it closes everything else of the main process.
     keep_only(std::array{socket, pidfd});
     socket = kFirstKept;
     pidfd = kFirstKept + 1;
@@ -159,7 +160,7 @@ struct Received {
     UniqueFd faults;
 };
 
-// Nothing if the helper does not answer: the thread does not come back from a call.
+// Returns nothing if the helper does not answer: the thread does not return from a call.
 std::optional<Received> receive(int socket) {
     if (!readable_within(socket, 2 * kPatience)) return std::nullopt;
     Received received;
@@ -181,7 +182,7 @@ std::optional<Received> receive(int socket) {
     return received;
 }
 
-// A filter may end the process for a call it does not know: it is not tried.
+// A seccomp filter may end the process for an unknown call, so the call is not tried.
 Status check_no_filter(pid_t pid) {
     std::ifstream status(fmt::format("/proc/{}/status", pid));
     for (std::string line; std::getline(status, line);) {
@@ -214,7 +215,7 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     theirs.reset();
     std::optional<Received> received = receive(ours.get());
     if (!received) {
-        // Not waited for: it stays with the thread until that can be let go.
+        // Do not wait for the helper: it stays with the thread until it can let the thread go.
         return make_error("the helper that attaches to process {} did not answer", pid);
     }
     while (::waitpid(helper, nullptr, 0) < 0 && errno == EINTR) {
@@ -232,7 +233,7 @@ Status probe_foreign_userfaultfd() {
     const pid_t child = ::fork();
     if (child < 0) return start_error("a process to try it on", errno);
     if (child == 0) {
-        // Blocks in a system call until the parent closes its end.
+        // The child blocks in a system call until the parent closes its end.
         keep_only(std::array{gate.get()});
         char byte = 0;
         (void)!::read(kFirstKept, &byte, 1);

@@ -16,11 +16,11 @@ namespace migrate::memory {
 namespace {
 
 constexpr std::array<std::string_view, 3> kDevices{"/dev/vfio/", "/dev/iommu", "/dev/vhost-vdpa"};
-// They pin the pages that a request names: vhost-scsi, SCSI and NVMe commands, and RDMA.
+// These devices pin the pages that a request names: vhost-scsi, SCSI and NVMe commands, and RDMA.
 constexpr std::array<std::string_view, 5> kPinning{"/dev/vhost-scsi", "/dev/sg", "/dev/bsg/",
                                                    "/dev/ng", "/dev/infiniband/"};
 constexpr std::string_view kIoUring = "anon_inode:[io_uring]";
-// File systems whose plain reads may pin pages, too: another process or host fills them in.
+// File systems whose plain reads may pin pages, too: another process or host fills the pages in.
 constexpr std::array<std::string_view, 5> kPinningFilesystems{"fuse", "virtiofs", "9p", "cifs",
                                                               "smb3"};
 
@@ -36,8 +36,8 @@ bool pins_for_reads(std::string_view filesystem) {
            kPinningFilesystems.end();
 }
 
-// The types of the file systems that the process has mounted, by the mount's number (proc(5)):
-// "36 35 98:0 /root /mnt rw,noatime shared:1 - ext4 /dev/root rw".
+// Maps the number of each mount of the process to its file system type (proc(5)): "36 35 98:0 /root
+// /mnt rw,noatime shared:1 - ext4 /dev/root rw".
 std::map<std::string, std::string> mounts_of(pid_t pid) {
     std::map<std::string, std::string> types;
     std::ifstream mounts(fmt::format("/proc/{}/mountinfo", pid));
@@ -50,7 +50,7 @@ std::map<std::string, std::string> mounts_of(pid_t pid) {
     return types;
 }
 
-// Of /proc/PID/fdinfo/N (proc(5)): "flags:\t0140002", octal, and "mnt_id:\t29".
+// The parsed lines of /proc/PID/fdinfo/N (proc(5)): "flags:\t0140002", octal, and "mnt_id:\t29".
 struct FileInfo {
     std::uint64_t flags = 0;
     std::string mount;
@@ -73,7 +73,8 @@ FileAccessPath access_path_of(const OpenFile& file) {
     if (starts_with_any(file.link, kDevices)) return FileAccessPath::kDevice;
     if (starts_with_any(file.link, kPinning)) return FileAccessPath::kPinned;
     if (file.link == kIoUring) return FileAccessPath::kRing;
-    // A pipe's O_DIRECT has another meaning, and a file open for writing only reads memory.
+    // O_DIRECT means something else on a pipe. I/O on a file that is open only for writing just
+    // reads memory.
     const bool reads = (file.flags & O_ACCMODE) != O_WRONLY && file.link.starts_with('/');
     const bool pins = (file.flags & O_DIRECT) != 0 || pins_for_reads(file.filesystem);
     return reads && pins ? FileAccessPath::kPinned : FileAccessPath::kMarked;

@@ -13,7 +13,7 @@
 namespace migrate::memory {
 namespace {
 
-// What a worker takes at a time.
+// The amount that a worker takes at a time.
 constexpr std::uint64_t kHashChunkPages = 8 * kMiB / kPageSize;
 
 XXH128_hash_t hash_page(const std::byte* page) { return XXH3_128bits(page, kPageSize); }
@@ -28,7 +28,7 @@ bool equal(const XXH128_hash_t& a, const XXH128_hash_t& b) {
     return a.low64 == b.low64 && a.high64 == b.high64;
 }
 
-// What the destination holds of a region, which begins as zeros.
+// The content of a region at the destination, which begins as zeros.
 class SentPages {
   public:
     static Result<SentPages> create(std::uint64_t pages) {
@@ -62,8 +62,8 @@ class SentPages {
         return static_cast<XXH128_hash_t*>(static_cast<void*>(hashes_.data()));
     }
 
-    Mapping hashes_;       // an XXH128_hash_t a page, meaningful where non_zero_ is set
-    PageBitmap non_zero_;  // pages of which the destination holds something else than zeros
+    Mapping hashes_;       // one XXH128_hash_t per page, valid where non_zero_ is set
+    PageBitmap non_zero_;  // pages that are not zero at the destination
 };
 
 // One collect(): chunks of populated memory, handed out by a counter.
@@ -73,8 +73,8 @@ class Comparison {
                std::span<PageBitmap> dirty)
         : source_(source), sent_(sent), dirty_(dirty) {}
 
-    // Once. Each region is asked as a whole: in a file, finding where a hole begins costs a walk up
-    // to there, however little of it is wanted.
+    // Called once. Queries each region as a whole: in a file, finding the start of a hole costs a
+    // walk up to there, however small the range is.
     Status find_chunks() {
         std::vector<PopulationExtent> extents;
         for (std::size_t i = 0; i < source_.regions().size(); ++i) {
@@ -124,7 +124,7 @@ class Comparison {
         });
     }
 
-    // Unpopulated memory is not read: the pages that are not zero at the destination differ.
+    // Does not read unpopulated memory: the pages that are not zero at the destination are dirty.
     void compare_zeros(std::size_t index, PageRange pages) {
         const PageBitmap& non_zero = sent_[index].non_zero();
         std::uint64_t page = non_zero.find(pages.first, pages.end(), true);
@@ -146,7 +146,7 @@ class HashTracker final : public DirtyTracker {
         : source_(source), sent_(std::move(sent)) {}
 
     std::string_view name() const override { return "hash"; }
-    // The destination is empty, and that is all there is to know.
+    // The destination starts empty, so there is nothing to record.
     Status start() override { return {}; }
 
     Status collect(std::span<PageBitmap> dirty) override {
@@ -172,7 +172,7 @@ class HashTracker final : public DirtyTracker {
 
   private:
     const PageSource& source_;
-    // Of each region. A page's entry belongs to the thread that calls sent() for it; the senders
+    // One per region. A page's entry belongs to the thread that calls sent() for it; the senders
     // have stopped, by a barrier, before collect() reads them all.
     std::vector<SentPages> sent_;
 };

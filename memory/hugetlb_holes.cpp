@@ -20,14 +20,14 @@
 namespace migrate::memory {
 namespace {
 
-constexpr std::uint64_t kBlockSize = 512;  // st_blocks counts these, stat(2)
+constexpr std::uint64_t kBlockSize = 512;  // unit of st_blocks, stat(2)
 
-// A mapping of the file in which a missing page faults into SIGBUS (for madvise: EFAULT) and is not
-// allocated.
+// A mapping of the file in which access to a missing page raises SIGBUS (for madvise: EFAULT) and
+// does not allocate the page.
 class MissingPages {
   public:
     static Result<MissingPages> create(int fd, std::uint64_t size_bytes) {
-        // userfaultfd wants a mapping that may be written, and the caller's descriptor may be
+        // userfaultfd needs a mapping that may be written, and the caller's descriptor may be
         // read-only.
         UniqueFd writable(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDWR | O_CLOEXEC));
         if (!writable) return Error::system("open the file for writing", errno);
@@ -67,7 +67,7 @@ class MissingPages {
     UniqueFd faults_;
 };
 
-// Whether a read of the huge page finds only zeros; ends at the first byte that is none.
+// Returns true if the huge page reads as zeros; stops at the first byte that does not.
 bool reads_as_zeros(int fd, std::uint64_t offset, std::uint64_t size) {
     std::array<std::uint64_t, 4096> buffer;
     while (size != 0) {

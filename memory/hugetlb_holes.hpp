@@ -1,6 +1,6 @@
-// Holes of a hugetlbfs file. SEEK_DATA calls all of it data, and reading a hole through a mapping
-// allocates a huge page, so it is asked in ways that do neither. Invariant: no huge page is
-// allocated by looking.
+// Finds holes of a hugetlbfs file. SEEK_DATA reports all of it as data, and reading a hole through
+// a mapping allocates a huge page, so other ways are used. Invariant: examining the file allocates
+// no huge page.
 #pragma once
 
 #include <optional>
@@ -13,18 +13,18 @@
 
 namespace migrate::memory {
 
-// The huge page size of the file system the file is on; nothing if it is not hugetlbfs.
+// Returns the huge page size of the file's file system; nothing if that is not hugetlbfs.
 std::optional<std::uint64_t> hugetlb_page_size(int fd);
 
-// How to find a huge page that is not there.
+// The way to find a huge page that is not allocated.
 enum class HugetlbProbe {
-    kUserfaultfd,  // exact: a missing page is a fault nobody answers. Needs write access and
+    kUserfaultfd,  // exact: access to a missing page raises SIGBUS. Needs write access and
                    // userfaultfd.
     kRead,  // read(2) gives zeros for a hole and allocates nothing; a written page of zeros looks
             // the same
 };
 
-// Tries kUserfaultfd first where `probe` is not given.
+// If `probe` is not given, tries kUserfaultfd first.
 Status hugetlb_population(int fd, std::uint64_t size_bytes, PageRange range,
                           std::vector<PopulationExtent>& extents,
                           std::optional<HugetlbProbe> probe = std::nullopt);

@@ -27,7 +27,8 @@ Result<MappedSource::Backing> MappedSource::map(std::string_view uri, MemoryKind
     }
     MIGRATE_ASSIGN(SharedBacking backing,
                    SharedBacking::create_hugetlb_memfd(size_bytes, std::string(uri)));
-    // Now, where a pool that is too small is an error; to the guest's write it would be a signal.
+    // Prefault now, so that a pool that is too small is an Error; the guest's write would get a
+    // signal.
     Status taken = backing.prefault({0, size_bytes / kPageSize});
     if (!taken) {
         return std::move(taken).error().with_context(

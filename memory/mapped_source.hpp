@@ -1,6 +1,6 @@
 // Memory of this process as a source, for guests that live in it: one region, "ram", writable and
-// zero at first. What is populated is told at the time of the question; a page written later is for
-// a dirty tracker to see.
+// initially zero. population() reports the state at the time of the call; a dirty tracker sees
+// pages that are written later.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,13 @@ namespace migrate::memory {
 enum class MemoryKind {
     kAnon,     // private
     kMemfd,    // shared
-    kHugetlb,  // shared, in 2 MiB pages of the host's pool, all of them taken at once
+    kHugetlb,  // shared, in 2 MiB pages of the host's pool, all allocated at once
 };
 
 class MappedSource final : public PageSource {
   public:
-    // `size_bytes` is a multiple of the page size. `huge` is about transparent huge pages, and of
-    // no account for kHugetlb.
+    // `size_bytes` is a multiple of the page size. `huge` selects transparent huge pages and has no
+    // effect for kHugetlb.
     static Result<std::unique_ptr<MappedSource>> create(std::string_view uri, MemoryKind kind,
                                                         std::uint64_t size_bytes, HugePages huge);
 
@@ -49,7 +49,7 @@ class MappedSource final : public PageSource {
         Mapping mapping;
         PagemapPopulation pagemap;
     };
-    // Of shared memory SEEK_DATA knows what was written; of hugetlb memory all was.
+    // For shared memory SEEK_DATA reports the written pages; hugetlb memory is all populated.
     struct Shared {
         SharedBacking backing;
         bool all_populated = false;

@@ -1,4 +1,4 @@
-// A sink that keeps nothing, for measuring the sender.
+// A sink that keeps nothing, to measure the sender.
 #pragma once
 
 #include "memory/page_sink.hpp"

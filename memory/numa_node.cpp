@@ -23,8 +23,7 @@ int numa_node_of(const PageSource& source) {
             pages.push_back(const_cast<std::byte*>(memory.data() + page * kPageSize));
         }
     }
-    // Without target nodes it moves nothing, and says of each page where it is, or -ENOENT
-    // (move_pages(2)).
+    // Without target nodes move_pages(2) moves nothing; it reports each page's node, or -ENOENT.
     std::vector<int> nodes(pages.size(), -1);
     if (raw_syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, nodes.data(), 0) != 0)
         return -1;

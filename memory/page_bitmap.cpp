@@ -10,7 +10,7 @@ namespace migrate::memory {
 namespace {
 
 // All operations are relaxed. A bit guards nothing by itself: within a round a page belongs to one
-// worker, and what one round left is seen by the next through the barrier between them (a mutex).
+// worker, and the barrier between rounds (a mutex) makes one round's bits visible to the next.
 // Atomic words are needed because neighbouring pages share one.
 constexpr auto kOrder = std::memory_order_relaxed;
 constexpr std::uint64_t kBits = 64;
@@ -63,7 +63,7 @@ std::uint64_t PageBitmap::set(PageRange range) {
 std::uint64_t PageBitmap::clear(PageRange range) {
     std::uint64_t before = 0;
     for_each_word(range, [&](std::uint64_t index, std::uint64_t mask) {
-        // A word without such a bit is not written: untouched memory stays so.
+        // A word without such a bit is not written, so untouched memory stays untouched.
         if ((word(index).load(kOrder) & mask) == 0) return;
         before += count_bits(word(index).fetch_and(~mask, kOrder) & mask);
     });

@@ -1,4 +1,4 @@
-// One bit per page, set and tested from many threads at once.
+// One bit per page; many threads set and test bits at once.
 #pragma once
 
 #include <atomic>
@@ -10,25 +10,24 @@
 
 namespace migrate::memory {
 
-// Lives in untouched anonymous memory: what is never set costs nothing (1 bit per 4 KiB page
-// otherwise).
+// Lives in untouched anonymous memory: parts without a set bit cost no memory (otherwise 1 bit per
+// 4 KiB page).
 class PageBitmap {
   public:
     static Result<PageBitmap> create(std::uint64_t pages);
 
     std::uint64_t pages() const { return pages_; }
-    // Sets the bits of `range`, which lies within pages(); returns how many of them were set
-    // before.
+    // Sets the bits of `range`, which lies within pages(); returns the number of them that were
+    // already set.
     std::uint64_t set(PageRange range);
-    // Clears the bits; returns how many of them were set before.
+    // Clears the bits; returns the number of them that were set before.
     std::uint64_t clear(PageRange range);
     bool test(std::uint64_t page) const;
-    // How many bits of `range` are set.
+    // Returns the number of set bits in `range`.
     std::uint64_t count(PageRange range) const;
-    // The first page at or after `page` and before `end` whose bit equals `value`; `end` if there
-    // is none.
+    // Returns the first page in [page, end) whose bit equals `value`; `end` if there is none.
     std::uint64_t find(std::uint64_t page, std::uint64_t end, bool value) const;
-    // Clears all; not to be called while others use it. Gives the memory back.
+    // Clears all bits and gives the memory back. No other thread may use the bitmap meanwhile.
     void reset();
 
   private:

@@ -13,7 +13,7 @@ namespace migrate::memory {
 
 Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t piece_pages,
                       const std::function<Status(PageRange)>& work) {
-    // relaxed: it only hands out pieces; the joins order what is done with them
+    // relaxed: the counter only hands out pieces; the joins order the work's results
     std::atomic<std::uint64_t> next{0};
     std::mutex mutex;
     std::optional<Error> error;        // guarded by mutex
@@ -26,7 +26,7 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
                 return work({first, std::min(piece_pages, pages - first)});
             });
             if (status) continue;
-            // Pieces go out in order: all that lie before this one have been begun.
+            // Pieces are handed out in order, so all pieces before this one have been started.
             next.store(pages, std::memory_order_relaxed);
             const std::scoped_lock lock(mutex);
             if (first >= error_page) continue;
@@ -38,7 +38,7 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
         const std::uint64_t pieces = (pages + piece_pages - 1) / piece_pages;
         const std::uint64_t wanted = std::clamp(std::thread::hardware_concurrency(), 2U, 16U);
         const std::uint64_t helpers = std::min(wanted, std::max<std::uint64_t>(pieces, 1)) - 1;
-        // All errors are those of pieces: a helper that cannot begin leaves them to the others.
+        // Only pieces yield errors: if a helper cannot start, the other threads take its pieces.
         const auto working = start_helpers(std::string(name), static_cast<unsigned>(helpers), run,
                                            [](const Error&) {});
         static_cast<void>(run({}));

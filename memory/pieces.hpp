@@ -1,5 +1,5 @@
-// Pages shared out among threads, piece by piece. Invariant: of several errors the one of the
-// lowest pages is returned, so that what is reported does not depend on who was faster.
+// Shares pages out among threads, piece by piece. Invariant: of several errors the one with the
+// lowest pages is returned, so that the reported error does not depend on timing.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,11 @@
 
 namespace migrate::memory {
 
-// The pages may be any numbered things: with `piece_pages` 1, entries of a list.
-// Calls `work` once for each piece of `piece_pages` (the last may be shorter) of the pages
-// [0, pages), on the calling thread and 1 to 15 helpers called `name`_1, …, as many threads as
-// there are CPUs; fewer where the system has no room for more. After an error, or an exception,
-// which is one, no piece is begun that lies behind it.
+// Calls `work` once for each piece of `piece_pages` (the last may be shorter) of the pages [0,
+// pages). The pages may be any numbered things: with `piece_pages` 1, entries of a list. Uses the
+// calling thread and up to 15 helpers called `name`_1, …: as many threads as there are CPUs, at
+// least 2, but not more than pieces; fewer if the system cannot start them. After an Error or an
+// exception (which becomes an Error) no later piece is started.
 Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t piece_pages,
                       const std::function<Status(PageRange)>& work);
 

@@ -1,5 +1,5 @@
-// Making mapped pages present in one step (MADV_POPULATE_*, Linux 5.14), so that what cannot be had
-// is an errno and not a signal.
+// Makes mapped pages present in one step (MADV_POPULATE_*, Linux 5.14), so that a failure is an
+// errno and not a signal.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,9 @@ namespace migrate::memory {
 
 enum class PopulateFor { kReading, kWriting };
 
-// 0, or the errno: EFAULT where a touch would raise SIGBUS, ENOMEM, EHWPOISON. 0 on a kernel that
-// lacks the advice, where the pages are populated by being touched later. `memory` is page-aligned.
+// Returns 0 or the errno: EFAULT if an access would raise SIGBUS, ENOMEM, EHWPOISON. Returns 0 on a
+// kernel without the advice; the pages are then populated when they are accessed. `memory` is
+// page-aligned.
 int populate(std::span<std::byte> memory, PopulateFor purpose);
 
 }  // namespace migrate::memory

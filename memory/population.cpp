@@ -29,8 +29,8 @@ PagemapScanArgument written_pages(std::uint64_t start, std::uint64_t end,
     argument.end = end;
     argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
     argument.vec_len = found.size();
-    // (present or swapped) and not the zero page. Of what is returned, only may_be_marker()
-    // matters.
+    // Selects pages that are (present or swapped) and not the zero page. Only may_be_marker() uses
+    // the returned categories.
     argument.category_inverted = kPageIsZeroPage;
     argument.category_mask = kPageIsZeroPage;
     argument.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
@@ -42,20 +42,20 @@ bool may_be_marker(const PagemapRegion& region) {
     return (region.categories & (kPageIsSwapped | kPageIsWritten)) == kPageIsSwapped;
 }
 
-// What is still being read back by a swapoff counts.
+// totalswap still counts swap that a swapoff is reading back.
 bool host_has_no_swap() {
     struct sysinfo host {};
     return ::sysinfo(&host) == 0 && host.totalswap == 0;
 }
 
-// Tells the markers that userfaultfd write protection leaves where nobody ever wrote from the other
-// entries that look like them: pages out on swap, and pages that the kernel is moving. mincore()
-// says 0 for a marker and for a page on swap, 1 for one that is being moved. So where the host has
-// swap, all are called populated.
+// Tells the markers that userfaultfd write protection leaves on pages that nobody ever wrote from
+// other entries that look like them: pages on swap, and pages that the kernel is moving. mincore()
+// reports 0 for a marker and for a page on swap, 1 for a page that is being moved. So if the host
+// has swap, all of them are called populated.
 class MarkerFinder {
   public:
-    // Appends [start, end) to `builder`, whose page 0 is at `base`. `last` >= end: how far more of
-    // these entries may follow, which are then looked up in the same step.
+    // Appends [start, end) to `builder`, whose page 0 is at `base`. More such entries may follow up
+    // to `last` >= `end`; they are looked up in the same step.
     void extend(PopulationBuilder& builder, std::uint64_t base, std::uint64_t start,
                 std::uint64_t end, std::uint64_t last) {
         while (start < end) {
@@ -72,13 +72,13 @@ class MarkerFinder {
             builder.extend_to((start - base) / kPageSize, resident);
         }
     }
-    // The next addresses are asked for anew.
+    // Discards the cached result of mincore().
     void forget() { start_ = end_ = 0; }
 
   private:
     bool covers(std::uint64_t at) const { return at >= start_ && at < end_; }
 
-    // False where a 0 of mincore() proves nothing.
+    // Returns false if a 0 of mincore() proves nothing.
     bool look_up(std::uint64_t start, std::uint64_t last) {
         forget();
         if (!no_swap_) no_swap_ = host_has_no_swap();
@@ -87,7 +87,7 @@ class MarkerFinder {
             std::min<std::uint64_t>(last - start, resident_.size() * kPageSize);
         // NOLINTNEXTLINE(performance-no-int-to-ptr)
         if (::mincore(reinterpret_cast<void*>(start), size, resident_.data()) != 0) return false;
-        // A page may have gone out to swap that was added in between.
+        // A page may have been swapped out to swap that was added meanwhile.
         no_swap_ = host_has_no_swap();
         if (!*no_swap_) return false;
         start_ = start;
@@ -95,10 +95,10 @@ class MarkerFinder {
         return true;
     }
 
-    std::optional<bool> no_swap_;  // once false, for good
-    std::uint64_t start_ = 0;      // of what resident_ tells
+    std::optional<bool> no_swap_;  // permanent once false
+    std::uint64_t start_ = 0;      // address range that resident_ covers
     std::uint64_t end_ = 0;
-    std::array<unsigned char, 4096> resident_;  // what the kernel fills at a time
+    std::array<unsigned char, 4096> resident_;  // one mincore() result per page
 };
 
 Status check_not_truncated(int fd, std::uint64_t size_bytes) {
@@ -136,7 +136,7 @@ Status FilePopulation::query(PageRange range, std::vector<PopulationExtent>& ext
     return {};
 }
 
-// The next hole and the data behind it.
+// Appends the next hole and the data that follows it.
 Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
     const auto seek = [this](std::uint64_t offset, int whence) {
         return ::lseek(fd_, static_cast<off_t>(offset), whence);
@@ -154,7 +154,8 @@ Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
     if (data < 0) return Error::system("find data in the file", errno);
     builder.extend_to(static_cast<std::uint64_t>(data) / kPageSize, false);
     if (builder.complete()) return {};
-    // ENXIO here is a file that was cut off between the two calls; the next SEEK_DATA tells.
+    // ENXIO means that the file was truncated between the two calls; the next SEEK_DATA reports
+    // that.
     const off_t hole = seek(static_cast<std::uint64_t>(data), SEEK_HOLE);
     if (hole < 0 && errno == ENXIO) return {};
     if (hole < 0) return Error::system("find a hole in the file", errno);
@@ -213,7 +214,7 @@ Status PagemapPopulation::scan(std::span<const std::byte> memory, PopulationBuil
                 builder.extend_to((region.end - base) / kPageSize, true);
             }
         }
-        // A full vector ends the walk early; all before walk_end was reported.
+        // A full vector ends the walk early; everything before walk_end was reported.
         builder.extend_to((argument.walk_end - base) / kPageSize, false);
         at = argument.walk_end;
     }
@@ -222,10 +223,10 @@ Status PagemapPopulation::scan(std::span<const std::byte> memory, PopulationBuil
 
 Status PagemapPopulation::read_entries(std::span<const std::byte> memory,
                                        PopulationBuilder& builder, PageRange range) const {
-    // Documentation/admin-guide/mm/pagemap.rst: 64 bits a page.
+    // 64 bits per page (Documentation/admin-guide/mm/pagemap.rst).
     constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
     constexpr std::uint64_t kPresentOrSwapped = std::uint64_t{3} << 62;
-    constexpr std::uint64_t kProtected = std::uint64_t{1} << 57;  // by userfaultfd
+    constexpr std::uint64_t kProtected = std::uint64_t{1} << 57;  // write-protected by userfaultfd
     const std::uint64_t base = address_of(memory);
     const std::uint64_t first_entry = base / kPageSize;
     MarkerFinder markers;

@@ -1,5 +1,5 @@
-// Which pages of a mapping were ever written, without reading them; shared by sources and sinks.
-// Invariant: a page called unpopulated reads as zeros; whatever is in doubt is called populated.
+// Finds the pages of a mapping that were ever written, without reading them; used by sources and
+// sinks. Invariant: a page called unpopulated reads as zeros; a page in doubt is called populated.
 #pragma once
 
 #include <cstddef>
@@ -20,14 +20,14 @@ struct PopulationExtent {
 };
 
 // Appends extents that cover one range in order and without a gap, merging neighbours of one kind.
-// What the vector held before is not touched.
+// Does not touch earlier content of the vector.
 class PopulationBuilder {
   public:
     PopulationBuilder(PageRange range, std::vector<PopulationExtent>& extents)
         : next_(range.first), end_(range.end()), start_(extents.size()), extents_(extents) {}
 
-    // Pages from where the last call ended up to `end` (beyond the range: its end; before:
-    // nothing).
+    // Adds the pages from the end of the last call up to `end`. An `end` beyond the range is
+    // clamped to it; one before the last end adds nothing.
     void extend_to(std::uint64_t end, bool populated);
     std::uint64_t next() const { return next_; }
     bool complete() const { return next_ == end_; }
@@ -39,43 +39,43 @@ class PopulationBuilder {
     std::vector<PopulationExtent>& extents_;
 };
 
-// Holes of a file by SEEK_DATA; a file system without it has none. Data that was found once is not
-// looked for again: SEEK_HOLE walks all of the data that follows, which for each span of a full
-// file would be most of the file. Thread-safe: the shared offset it moves is of no use to anybody.
+// Finds holes of a file by SEEK_DATA; on a file system without it the file has none. Data that was
+// found once is cached: SEEK_HOLE walks all data that follows, which for each span of a full file
+// would be most of the file. Thread-safe: nobody uses the shared file offset that this moves.
 class FilePopulation {
   public:
-    // `fd` stays open for longer; `size_bytes` is what the file had when it was mapped.
+    // `fd` stays open longer than this object; `size_bytes` is the file's size when it was mapped.
     FilePopulation(int fd, std::uint64_t size_bytes)
         : fd_(fd), size_bytes_(size_bytes), known_(std::make_unique<Known>()) {}
 
-    // A file that became shorter is an Error and not a hole, where it was not known to have data.
+    // An Error, not a hole, if the file became shorter; unless the range is known to be data.
     Status query(PageRange range, std::vector<PopulationExtent>& extents) const;
-    // A hole was made where data may have been found.
+    // Call this after making a hole where data may have been found.
     void forget() const;
 
   private:
     struct Known {
         std::mutex mutex;
-        PageRange data;  // the last that was found; guarded by mutex
+        PageRange data;  // the last data found; guarded by mutex
     };
     Status find(PopulationBuilder& builder, PageRange range) const;
 
     int fd_;
     std::uint64_t size_bytes_;
-    std::unique_ptr<Known> known_;  // so that this can be moved
+    std::unique_ptr<Known> known_;  // on the heap, so that this object can be moved
 };
 
-// Private anonymous memory of this process by /proc/self/pagemap. Pages that map the kernel's zero
-// page were never written, and are unpopulated where the kernel can tell (PAGEMAP_SCAN).
-// So are those that a dirty tracker protected before anybody wrote to them, if the host has no
-// swap: they look like pages that are out on it.
+// Finds populated pages of this process's private anonymous memory by /proc/self/pagemap. Pages
+// that map the kernel's zero page were never written; they are unpopulated if the kernel can report
+// them (PAGEMAP_SCAN). Pages that a dirty tracker protected before anybody wrote to them are
+// unpopulated too if the host has no swap; otherwise they look like swapped pages.
 class PagemapPopulation {
   public:
     enum class Method { kScanIfAvailable, kReadEntries };
 
     static Result<PagemapPopulation> create(Method method = Method::kScanIfAvailable);
 
-    // `memory`: the region; `range`: pages of it. Thread-safe.
+    // `memory` is the region, `range` pages of it. Thread-safe.
     Status query(std::span<const std::byte> memory, PageRange range,
                  std::vector<PopulationExtent>& extents) const;
     bool scans() const { return scans_; }

@@ -33,14 +33,14 @@ std::uint64_t total_pages(std::span<const PageRange> ranges) {
     return pages;
 }
 
-// One call of populate(); lives on its caller's stack until no helper holds it.
+// One call of populate(); lives on its caller's stack until no helper uses it.
 struct Job {
     RegionId region{};
     std::vector<PageRange> pieces;
     std::atomic<std::size_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
-    unsigned helpers = 0;                    // at work on it; guarded by State::mutex
-    std::optional<Error> error;              // the first; guarded by State::mutex
-    Job* next = nullptr;                     // in the list of open jobs; guarded by State::mutex
+    unsigned helpers = 0;        // number of helpers at work on it; guarded by State::mutex
+    std::optional<Error> error;  // the first error; guarded by State::mutex
+    Job* next = nullptr;         // next in the list of open jobs; guarded by State::mutex
 
     bool has_pieces() const { return next_piece.load(std::memory_order_relaxed) < pieces.size(); }
 };
@@ -82,7 +82,7 @@ Job* Prefaulter::State::first_with_pieces() const {
     return job;
 }
 
-// Until the job has no more pieces to hand out, or one failed.
+// Returns when the job has no more pieces to hand out, or when one failed.
 std::optional<Error> Prefaulter::State::work_on(Job& job) const {
     for (;;) {
         const std::size_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
@@ -98,7 +98,8 @@ std::optional<Error> Prefaulter::State::work_on(Job& job) const {
 void Prefaulter::State::help(const std::stop_token& stop) {
     std::unique_lock lock(mutex);
     Job* found = nullptr;
-    // Looked for once: pieces run out without the mutex.
+    // The predicate stores its result, because pieces run out without the mutex and a second search
+    // may fail.
     const auto find_job = [this, &found] { return (found = first_with_pieces()) != nullptr; };
     while (job_came.wait(lock, stop, find_job)) {
         Job& job = *found;
@@ -108,7 +109,7 @@ void Prefaulter::State::help(const std::stop_token& stop) {
         lock.lock();
         if (error && !job.error) job.error = std::move(error);
         if (--job.helpers == 0) helper_left.notify_all();
-        // The job may be gone from here on.
+        // The job may no longer exist from here on.
     }
 }
 
@@ -130,7 +131,7 @@ Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_hel
                 run_helper(name, [&] { state->help(stop); });
                 return {};
             },
-            // One that cannot begin is missed by none: its caller has work_on() do all.
+            // A helper that fails to start is no error: the caller's work_on() does its share.
             [](const Error&) {});
         if (!helper) break;
         state_->helpers.push_back(*std::move(helper));
@@ -159,7 +160,7 @@ Status Prefaulter::populate(RegionId region, std::span<const PageRange> ranges) 
     state_->job_came.notify_one();
     std::optional<Error> error = state_->work_on(job);
     std::unique_lock lock(state_->mutex);
-    // Out of the list first: a helper that comes now must not find it.
+    // Remove the job first, so that a helper that wakes now does not find it.
     state_->remove(job);
     state_->helper_left.wait(lock, [&job] { return job.helpers == 0; });
     if (!error) error = std::move(job.error);

@@ -1,6 +1,6 @@
 // Shares the population of fresh sink pages between the calling thread and idle CPUs, so that one
-// channel fills memory as fast as eight: populating 4 KiB pages costs several times what receiving
-// them does.
+// channel fills memory as fast as eight: populating 4 KiB pages costs several times as much as
+// receiving them.
 #pragma once
 
 #include <functional>
@@ -16,18 +16,18 @@ namespace migrate::memory {
 
 class Prefaulter {
   public:
-    // What a helper does around its work: it is given its name and the work, and runs the work.
+    // Wraps a helper's work: receives the helper's name and the work, and must run the work.
     using RunHelper = std::function<void(const std::string& name, const std::function<void()>&)>;
 
-    // `helpers` threads beside the callers, or as many as the system has room for; 0 makes
-    // populate() a plain sink.prefault(). Without `run_helper` they are only named.
+    // Starts `helpers` threads in addition to the callers, or as many as the system allows; 0 makes
+    // populate() a plain sink.prefault(). Without `run_helper` the helpers are only named.
     Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_helper = {});
     ~Prefaulter();
     Prefaulter(const Prefaulter&) = delete;
     Prefaulter& operator=(const Prefaulter&) = delete;
 
     bool has_helpers() const { return state_ != nullptr; }
-    // Returns when every page of all the ranges is present, or with the first error. Thread-safe.
+    // Returns when every page of all ranges is present, or with the first error. Thread-safe.
     Status populate(RegionId region, std::span<const PageRange> ranges);
 
   private:

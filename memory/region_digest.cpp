@@ -12,11 +12,12 @@
 namespace migrate::memory {
 namespace {
 
-// What a worker takes at a time, and what it reads between two looks at the stop.
+// The amount that a worker takes at a time, and the amount that it reads between two checks of the
+// stop token.
 constexpr std::uint64_t kDigestChunkPages = 64 * kMiB / kPageSize;
 constexpr std::uint64_t kReadPages = 2 * kMiB / kPageSize;
 
-// Both kinds of memory as the digest sees them.
+// SourceMemory and SinkMemory give the digest one interface to both kinds of memory.
 class SourceMemory {
   public:
     explicit SourceMemory(const PageSource& source) : source_(source) {}
@@ -28,7 +29,8 @@ class SourceMemory {
     Result<Digest> digest(RegionId region, PageRange range) const {
         MIGRATE_TRY(source_.prefault(region, range));
         Digest sum;
-        // The file may be truncated between the two; digest_pages() holds nothing.
+        // The file may be truncated between the two calls. A guard is allowed because
+        // digest_pages() holds nothing.
         MIGRATE_TRY(guard_reads(source_.description(),
                                 [&] { sum = digest_pages(source_.memory(region), range); }));
         return sum;
@@ -59,7 +61,7 @@ class SinkMemory {
     std::span<const RegionInfo> regions_;
 };
 
-// The work of all threads: chunks of all regions in a row, handed out by a counter.
+// The work of all threads: the chunks of all regions in sequence, handed out by a counter.
 template <typename Memory>
 class DigestJob {
   public:
@@ -71,7 +73,7 @@ class DigestJob {
         }
     }
 
-    // An Error is for fail().
+    // Pass an Error to fail().
     Status work() {
         std::vector<Digest> sums(sums_.size());
         MIGRATE_TRY(digest_chunks(sums));
@@ -79,14 +81,14 @@ class DigestJob {
         for (std::size_t i = 0; i < sums.size(); ++i) sums_[i] += sums[i];
         return {};
     }
-    // Ends the others' work, too.
+    // Records the error and ends the other threads' work, too.
     void fail(Error error) {
         next_.store(chunks_, std::memory_order_relaxed);
         const std::scoped_lock lock(mutex_);
         if (!error_) error_ = std::move(error);
     }
 
-    // After every work() returned.
+    // Call this after every work() has returned.
     Result<std::vector<Digest>> result() {
         const std::scoped_lock lock(mutex_);
         if (error_) return *std::move(error_);
@@ -129,8 +131,8 @@ class DigestJob {
 
     const Memory& memory_;
     std::stop_token stop_;
-    std::uint64_t chunks_ = 0;                // constant after construction, as first_chunk_
-    std::vector<std::uint64_t> first_chunk_;  // of each region
+    std::uint64_t chunks_ = 0;                // constant after construction, as is first_chunk_
+    std::vector<std::uint64_t> first_chunk_;  // number of each region's first chunk
     std::atomic<std::uint64_t> next_{0};      // relaxed: hands out numbers, orders nothing
     std::mutex mutex_;
     std::vector<Digest> sums_;    // guarded by mutex_

@@ -1,4 +1,4 @@
-// Digests of whole regions by several threads, skipping what was never populated.
+// Computes digests of whole regions with several threads; skips pages that were never populated.
 #pragma once
 
 #include <span>
@@ -15,8 +15,9 @@ namespace migrate::memory {
 // requested.
 Result<std::vector<Digest>> digest_source(const PageSource& source, unsigned threads,
                                           std::stop_token stop);
-// The same over a sink's memory; `regions` as given to prepare(). Pages never populated in the
-// sink's own backing (holes, untouched memory) are skipped by the same means as in a source.
+// Does the same for a sink's memory; `regions` as given to prepare(). Pages that were never
+// populated in the sink's own backing (holes, untouched memory) are skipped by the same means as in
+// a source.
 Result<std::vector<Digest>> digest_sink(const PageSink& sink, std::span<const RegionInfo> regions,
                                         unsigned threads, std::stop_token stop);
 

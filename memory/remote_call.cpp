@@ -26,17 +26,17 @@ constexpr milliseconds kCallPatience{1000};
 
 #if defined(__x86_64__)
 
-// include/linux/errno.h: what a system call that was interrupted leaves in its result register for
-// the kernel's way back to user mode.
+// include/linux/errno.h: values that an interrupted system call leaves in its result register for
+// the kernel's return path to user mode.
 constexpr std::int64_t kRestartSys = -512;
 constexpr std::int64_t kRestartNoIntr = -513;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
-constexpr std::uint64_t kSyscallBytes = 2;  // of the instruction
+constexpr std::uint64_t kSyscallBytes = 2;  // length of the instruction
 
-// The thread's registers as the kernel would have made them on its way back, had we not come: an
-// interrupted call is begun again. Never with a call's number: where the thread stands at the entry
-// of a call of ours, the kernel would run that one.
+// Returns the registers as the kernel would have set them on its return path without us: an
+// interrupted call is restarted. orig_rax never holds a call's number: if the thread is at the
+// entry of one of our calls, the kernel would run that number.
 user_regs_struct restarted(user_regs_struct registers) {
     const std::uint64_t number = std::exchange(registers.orig_rax, ~0ULL);
     if (static_cast<std::int64_t>(number) < 0) return registers;
@@ -56,8 +56,9 @@ user_regs_struct restarted(user_regs_struct registers) {
     return registers;
 }
 
-// What a traced thread stands still for.
-enum class Stop { kEvent, kBorder, kSignal };  // PTRACE_EVENT_STOP; a system call's; a delivery
+// The reason for which a traced thread stops: PTRACE_EVENT_STOP; the entry or exit of a system
+// call; the delivery of a signal.
+enum class Stop { kEvent, kBorder, kSignal };
 Stop kind_of(int status) {
     constexpr int kSyscallStop = SIGTRAP | 0x80;  // PTRACE_O_TRACESYSGOOD
     if (status >> 16 != 0) return Stop::kEvent;
@@ -120,15 +121,15 @@ bool RemoteCall::await_stop(milliseconds patience) {
             error_ = ETIMEDOUT;
             return false;
         }
-        // A stop that came since waitpid() is pending here.
+        // A stop since waitpid() has left a pending SIGCHLD, so this returns at once.
         const auto whole = std::chrono::floor<std::chrono::seconds>(left);
         const timespec longest{whole.count(), std::chrono::nanoseconds(left - whole).count()};
         (void)::sigtimedwait(&stops, nullptr, &longest);
     }
 }
 
-// For as long as it takes: a thread with borrowed registers is not left alone. False once it is
-// gone.
+// Waits without a limit: a thread with borrowed registers must not be left alone. Returns false if
+// the thread is gone.
 bool RemoteCall::force_stop() {
     if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return false;
     while (true) {
@@ -143,12 +144,12 @@ int RemoteCall::stop(milliseconds patience) {
         if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return errno;
         if (!await_stop(patience)) return error_;
         if (kind_of(stop_status_) != Stop::kSignal) break;
-        // A signal came first. It is delivered, and as any stop takes back the interruption, that
-        // is asked for anew.
+        // A signal came first. Deliver it, and request the interruption again, because any stop
+        // cancels the request.
         const auto signal = static_cast<std::uintptr_t>(WSTOPSIG(stop_status_));
         if (::ptrace(PTRACE_CONT, pid_, nullptr, signal) != 0) return errno;
     }
-    // From here on signals wait until the thread is let go, but for SIGSTOP and SIGKILL.
+    // From here on signals, except SIGSTOP and SIGKILL, wait until the thread is let go.
     const std::uint64_t all = ~0ULL;
     if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &before_) != 0 ||
         ::ptrace(PTRACE_GETSIGMASK, pid_, sizeof mask_before_, &mask_before_) != 0 ||
@@ -159,8 +160,8 @@ int RemoteCall::stop(milliseconds patience) {
     return 0;
 }
 
-// To the next border of a system call. A SIGSTOP on the way is delivered: it stops the other
-// threads now, and this one when it is let go, unless a SIGCONT came meanwhile.
+// Runs the thread to the next entry or exit of a system call. A SIGSTOP on the way is delivered: it
+// stops the other threads now, and this one when it is let go, unless a SIGCONT came meanwhile.
 bool RemoteCall::resume_until_border() {
     constexpr int kMostStops = 64;
     std::uintptr_t signal = 0;
@@ -175,7 +176,8 @@ bool RemoteCall::resume_until_border() {
         const Stop kind = kind_of(stop_status_);
         if (kind == Stop::kBorder) return true;
         const int number = WSTOPSIG(stop_status_);
-        // Any other that passes the mask is the kernel's answer to what we made the thread do.
+        // Any other signal that passes the mask is the kernel's reaction to our call, so it is
+        // dropped.
         signal = kind == Stop::kSignal && number == SIGSTOP ? SIGSTOP : 0;
     }
     error_ = EPROTO;
@@ -188,7 +190,7 @@ std::optional<std::int64_t> RemoteCall::run(long number, std::uint64_t first,
     user_regs_struct registers = before_;
     registers.rip = gate_;
     registers.rax = static_cast<std::uint64_t>(number);
-    registers.orig_rax = ~0ULL;  // nothing to begin again
+    registers.orig_rax = ~0ULL;  // prevents a restart
     registers.rdi = first;
     registers.rsi = second;
     registers.rdx = 0;
@@ -196,7 +198,7 @@ std::optional<std::int64_t> RemoteCall::run(long number, std::uint64_t first,
         error_ = errno;
         return std::nullopt;
     }
-    // In, and out again.
+    // The first border is the entry, the second the exit.
     for (int border = 0; border < 2; ++border) {
         if (!resume_until_border()) return std::nullopt;
     }

@@ -1,8 +1,9 @@
-// System calls run by a thread of another process, through ptrace. Invariant: from stop() on,
-// let_go() or destruction puts the thread's registers and signal mask back before it runs, however
-// long that takes, so that the system call it was in goes on as if nothing had been, and no signal
-// is lost. System calls only, no allocation: made for the child of a fork. The kernel tells of the
-// thread's stops by SIGCHLD, which is blocked here, not ignored, and no other thread's to take.
+// Runs system calls in a thread of another process, through ptrace. Invariant: after stop(),
+// let_go() or destruction restores the thread's registers and signal mask before it runs, however
+// long that takes, so that the system call that it was in continues as if nothing had happened, and
+// no signal is lost. Uses system calls only and allocates nothing, because it runs in the child of
+// a fork. The kernel reports the thread's stops by SIGCHLD, which the caller must have blocked, not
+// ignored, and which no other thread may take.
 #pragma once
 
 #include <signal.h>
@@ -17,7 +18,7 @@
 
 namespace migrate::memory {
 
-// The address of a `syscall` instruction in the process's vDSO.
+// Returns the address of a `syscall` instruction in the process's vDSO.
 Result<std::uint64_t> find_syscall_instruction(pid_t pid);
 
 class RemoteCall {
@@ -28,15 +29,16 @@ class RemoteCall {
     RemoteCall(const RemoteCall&) = delete;
     RemoteCall& operator=(const RemoteCall&) = delete;
 
-    // 0 or errno.
+    // Returns 0 or an errno.
     int seize();
-    // Until the thread stands still: 0 or errno, ETIMEDOUT included.
+    // Waits until the thread is stopped. Returns 0 or an errno, including ETIMEDOUT.
     int stop(std::chrono::milliseconds patience);
-    // What the call returned, -errno included; nothing if it could not be run, for error(), or did
-    // not return within a second (ETIMEDOUT), after which no other can be run.
+    // Returns the call's result (-errno for a failure). Returns nothing if the call could not be
+    // run (see error()) or did not return within a second (ETIMEDOUT); no other call can be run
+    // after that.
     std::optional<std::int64_t> run(long number, std::uint64_t first, std::uint64_t second = 0);
     int error() const { return error_; }
-    // Waits for a call that did not return to be interrupted.
+    // If a call did not return, waits until it is interrupted.
     void let_go();
 
   private:
@@ -47,10 +49,10 @@ class RemoteCall {
     pid_t pid_;
     std::uint64_t gate_;
     bool seized_ = false;
-    bool stopped_ = false;  // its registers are ours to put back
-    bool astray_ = false;   // it runs with registers of ours
+    bool stopped_ = false;  // let_go() must restore its registers
+    bool astray_ = false;   // it runs with our registers
     int error_ = 0;
-    int stop_status_ = 0;  // of the last stop, as waitpid() told it
+    int stop_status_ = 0;  // the last stop, as waitpid() reported it
     user_regs_struct before_{};
     std::uint64_t mask_before_ = 0;  // the kernel's sigset_t
 };

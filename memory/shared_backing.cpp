@@ -17,9 +17,10 @@
 namespace migrate::memory {
 namespace {
 
-// Writing zeros is faster at any size (40 GB/s against 5 to 12 for giving 4 KiB pages back, and
-// what is given back has to be populated again at 1 to 3 GB/s if content comes later); long runs
-// are given back for the memory they free, and for huge pages, where it costs next to nothing.
+// Writing zeros is faster at any size: it runs at 40 GB/s, while giving 4 KiB pages back runs at 5
+// to 12 GB/s, and such pages must be populated again at 1 to 3 GB/s if content comes later. Runs of
+// at least this length are given back to free memory, and because it costs almost nothing for huge
+// pages.
 constexpr std::uint64_t kPunchBytes = kHugePageSize;
 
 }  // namespace
@@ -43,7 +44,7 @@ Result<SharedBacking> SharedBacking::create(UniqueFd file, std::uint64_t size_by
 Result<SharedBacking> SharedBacking::adopt(UniqueFd file, std::uint64_t size_bytes,
                                            std::string what) {
     const std::optional<std::uint64_t> huge_size = hugetlb_page_size(file.get());
-    // MAP_NORESERVE: without it hugetlbfs would set aside the whole size.
+    // MAP_NORESERVE: without it hugetlbfs would reserve the whole size.
     MIGRATE_ASSIGN(Mapping mapping,
                    Mapping::create({.size = size_bytes,
                                     .protection = PROT_READ | PROT_WRITE,
@@ -58,7 +59,7 @@ Result<SharedBacking> SharedBacking::create_memfd(std::uint64_t size_bytes, Huge
     UniqueFd file(::memfd_create("migrate", MFD_CLOEXEC));
     if (!file) return Error::system("create a memfd", errno);
     MIGRATE_ASSIGN(SharedBacking backing, create(std::move(file), size_bytes, std::move(what)));
-    // A host that has no shared huge pages refuses, and has 4 KiB pages either way.
+    // A host without shared huge pages refuses the advice and uses 4 KiB pages anyway.
     const auto bytes = backing.bytes();
     static_cast<void>(::madvise(bytes.data(), bytes.size(),
                                 huge == HugePages::kOn ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
@@ -75,8 +76,7 @@ Result<SharedBacking> SharedBacking::create_hugetlb_memfd(std::uint64_t size_byt
 Status SharedBacking::prefault(PageRange range) const {
     const int code = populate(bytes_of(range), PopulateFor::kWriting);
     if (code == 0) return {};
-    // A full disk and a failing one are both EFAULT here; asking for the blocks by name tells
-    // which.
+    // A full disk and a failing disk both give EFAULT here; fallocate() tells them apart.
     const int reason =
         ::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.offset_bytes()),
                     static_cast<off_t>(range.size_bytes())) == 0
@@ -96,8 +96,8 @@ Status SharedBacking::clear(PageRange range) const {
         population_.forget();
         return {};
     }
-    // Not every file system punches holes. The pages were placed, so that writing to them allocates
-    // nothing.
+    // Not every file system punches holes. The pages were placed before, so writing to them
+    // allocates nothing.
     MIGRATE_TRY(prefault(range));
     return write_zeros(range);
 }

@@ -1,6 +1,6 @@
-// A region in a file or memfd, mapped shared and writable: what the file sink and the memfd sink
-// have in common, and a guest's shared memory. Invariant: the file's size never changes after
-// creation, and pages never written stay holes.
+// A region in a file or memfd, mapped shared and writable: common code of the file sink, the memfd
+// sink, and a guest's shared memory. Invariant: the file's size never changes after creation, and
+// pages that are never written stay holes.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +19,24 @@ namespace migrate::memory {
 class SharedBacking {
   public:
     // `file` is empty; `what` names it in errors. `size_bytes` comes from the peer: it is checked
-    // against what the file system and the address space allow, and nothing of it is allocated.
+    // against the limits of the file system and the address space, and nothing is allocated.
     static Result<SharedBacking> create(UniqueFd file, std::uint64_t size_bytes, std::string what);
-    // In a file that has at least that size, and keeps it.
+    // Uses a file that has at least that size, and does not resize it.
     static Result<SharedBacking> adopt(UniqueFd file, std::uint64_t size_bytes, std::string what);
-    // In a memfd of its own, with transparent huge pages where the host has them.
+    // Makes a new memfd, with transparent huge pages if the host has them.
     static Result<SharedBacking> create_memfd(std::uint64_t size_bytes, HugePages huge,
                                               std::string what);
-    // In a memfd of 2 MiB pages from the host's pool, of which none is taken yet.
+    // Makes a memfd of 2 MiB pages from the host's pool; none is allocated yet.
     static Result<SharedBacking> create_hugetlb_memfd(std::uint64_t size_bytes, std::string what);
 
     std::span<std::byte> bytes() const { return mapping_.bytes(); }
     int fd() const { return file_.get(); }
     bool on_hugetlbfs() const { return huge_size_.has_value(); }
 
-    // An Error if the file is shorter than the region by now.
+    // An Error if the file is now shorter than the region.
     Status check_size() const;
     Status prefault(PageRange range) const;
-    // Writes them: to a page that does not exist the file system must give one.
+    // Writes zeros to the pages: the file system must allocate a page that does not exist.
     Status write_zeros(PageRange range) const;
     Status clear(PageRange range) const;
     Status population(PageRange range, std::vector<PopulationExtent>& extents) const;

@@ -14,7 +14,7 @@
 namespace migrate::memory {
 namespace {
 
-// "a (1024 MiB) and b (…)"
+// Returns "'a' (1048576 KiB), 'b' (…)".
 template <typename Regions>
 std::string list_of(const Regions& regions) {
     std::string list;
@@ -25,14 +25,14 @@ std::string list_of(const Regions& regions) {
     return list;
 }
 
-// Its users on other hosts cannot be seen.
+// Refuses these files because their users on other hosts cannot be seen.
 Status refuse_network_file(const SharedRegion& region) {
     struct statfs status {};
     if (::fstatfs(region.file.get(), &status) != 0) {
         return Error::system("examine the file system of " + region.path, errno);
     }
-    // Of linux/magic.h, and of the file systems' own headers: CIFS, SMB 2, Ceph, Lustre, OCFS2,
-    // GFS2, FUSE (Gluster, virtiofs).
+    // Values from linux/magic.h and from the file systems' own headers: CIFS, SMB 2, Ceph, Lustre,
+    // OCFS2, GFS2, FUSE (Gluster, virtiofs).
     constexpr std::array<unsigned long, 12> kNetwork{
         NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, AFS_SUPER_MAGIC, V9FS_MAGIC,
         CODA_SUPER_MAGIC, 0xFF534D42,      0xFE534D42,      0x00C36400,
@@ -80,7 +80,7 @@ class SharedSink final : public PageSink {
                 list_of(regions), uri_, list_of(regions_));
         }
         for (SharedRegion* region : order) MIGRATE_TRY(adopt(*region));
-        // All of them before the first byte of any is changed.
+        // All regions are checked before the first byte of any is changed.
         MIGRATE_TRY(refuse_other_users());
         for (const SharedBacking& backing : backings_) MIGRATE_TRY(make_zero(backing));
         return {};
@@ -111,7 +111,7 @@ class SharedSink final : public PageSink {
         MIGRATE_ASSIGN(SharedBacking backing, SharedBacking::adopt(std::move(region.file),
                                                                    region.size_bytes, region.path));
         MIGRATE_TRY(backing.check_size());
-        // A child of this process would be another process that has it mapped.
+        // A child of this process would count as another process that has the file mapped.
         if (::madvise(backing.bytes().data(), backing.bytes().size(), MADV_DONTFORK) != 0) {
             return Error::system("keep the mapping of " + region.path + " from children", errno);
         }
@@ -128,11 +128,11 @@ class SharedSink final : public PageSink {
         return {};
     }
 
-    // What an earlier attempt, or the other process's start, left there.
+    // Clears the content that an earlier attempt, or the start of the other process, left there.
     static Status make_zero(const SharedBacking& backing) {
         const PageRange all{0, backing.bytes().size() / kPageSize};
         if (!backing.on_hugetlbfs()) return backing.clear(all);
-        // Huge pages that were set aside for the process stay its own.
+        // Zeros are written, so that the owner keeps the huge pages that were reserved for it.
         std::vector<PopulationExtent> extents;
         MIGRATE_TRY(backing.population(all, extents));
         for (const PopulationExtent& extent : extents) {
@@ -147,9 +147,9 @@ class SharedSink final : public PageSink {
     std::vector<SharedRegion> regions_;
     pid_t owner_;
     UnseenProcesses unseen_;
-    std::vector<UsedFile> used_;           // until they are checked
-    std::unique_ptr<SoleUse> sole_use_;    // from prepare() on
-    std::vector<SharedBacking> backings_;  // from prepare() on, in the sender's order
+    std::vector<UsedFile> used_;           // moved to sole_use_ by prepare()
+    std::unique_ptr<SoleUse> sole_use_;    // set by prepare()
+    std::vector<SharedBacking> backings_;  // set by prepare(), in the sender's order
 };
 
 }  // namespace

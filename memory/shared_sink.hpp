@@ -1,6 +1,7 @@
-// Memory of another process as a sink: files that it has mapped shared, and that are there before a
-// sender comes. Unlike other sinks it has nothing to be undone: what the files held is gone from
-// prepare() on. Invariant: no byte of a file changes while another process than the owner uses it.
+// Memory of another process as a sink: files that it has mapped shared, and that exist before a
+// sender comes. Unlike other sinks it cannot be undone: the former content of the files is lost
+// from prepare() on. Invariant: no byte of a file changes while a process other than the owner uses
+// it.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +17,9 @@
 
 namespace migrate::memory {
 
-// prepare() wants the sender's regions to be these, by name and size, in any order. kRefused if a
-// process other than `owner` uses one of the files, before any of them is changed (sole_use.hpp).
+// prepare() requires that the sender's regions are these, by name and size, in any order. kRefused
+// if a process other than `owner` uses one of the files, before any of them is changed
+// (sole_use.hpp).
 std::unique_ptr<PageSink> make_shared_sink(std::string_view uri, std::vector<SharedRegion> regions,
                                            pid_t owner, UnseenProcesses unseen);
 

@@ -74,7 +74,7 @@ class SharedSource final : public PageSource {
         return parts_[index_of(region)].identity;
     }
 
-    // Its owner writes it all the while; but more or less of it is other memory.
+    // The owner writes the file all the time, but a changed size means that it is other memory.
     Status check_unchanged() const override {
         for (const Part& part : parts_) {
             MIGRATE_ASSIGN(const std::uint64_t size, size_of(part.region));
@@ -101,7 +101,7 @@ class SharedSource final : public PageSource {
         Mapping mapping;
         FilePopulation population;
         FileIdentity identity;
-        std::uint64_t file_bytes = 0;  // when it was opened
+        std::uint64_t file_bytes = 0;  // file size when it was opened
         bool hugetlb = false;
     };
 

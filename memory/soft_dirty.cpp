@@ -11,8 +11,8 @@
 namespace migrate::memory {
 namespace {
 
-// Whether a page that was just written carries the bit, as it does on any kernel that has it. That
-// clearing works too is not tried: it would take the marks of whoever watches this process.
+// Returns true if a page that was just written carries the bit, as on any kernel that has the bit.
+// Clearing is not tried: it would erase the marks of another observer of this process.
 Result<bool> kernel_marks_writes() {
     constexpr std::uint64_t kSoftDirty = std::uint64_t{1} << 55;  // admin-guide/mm/pagemap.rst
     MIGRATE_ASSIGN(const Mapping scratch, Mapping::create({.size = kPageSize,

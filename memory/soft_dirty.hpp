@@ -1,22 +1,22 @@
-// The kernel's soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), and why there is no tracker made of them.
+// The kernel's soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), and why no tracker uses them.
 //
-// They are read from /proc/PID/pagemap and cleared by /proc/PID/clear_refs, two steps, the second
-// for the whole process. Neither order is safe while the guest runs:
-//   read, clear:        a page first written between its reading and the clearing loses its mark
-//                       without ever having shown it;
-//   clear, read:        what was written before the clearing is gone before it is read;
-//   read, clear, read:  the second reading shows only what was written after the clearing, so the
-//                       page of the first line is in neither.
-// No third source says which pages are in doubt: every clean one is. Hashing those is the tracker
-// "hash". Stopping the guest around both steps, as CRIU does, would be safe, but costs a pause of a
-// walk over all page tables each round, beside which uffd-wp and hash are better.
+// They are read from /proc/PID/pagemap and cleared by /proc/PID/clear_refs: two steps, and the
+// second affects the whole process. Neither order is safe while the guest runs:
+//   read, clear:        a page that is first written between the two loses its mark before anybody
+//                       reads it;
+//   clear, read:        writes before the clearing are erased before they are read;
+//   read, clear, read:  the second reading shows only writes after the clearing, so neither reading
+//                       shows the page of the first line.
+// No third source says which pages are in doubt: every clean page is. Hashing those is the tracker
+// "hash". Stopping the guest around both steps, as CRIU does, would be safe, but each round would
+// pause the guest for a walk over all page tables; uffd-wp and hash are better.
 #pragma once
 
 #include "memory/dirty_tracker.hpp"
 
 namespace migrate::memory {
 
-// Never usable; says which of the reasons holds here.
+// Never usable; the detail says which of the reasons applies here.
 DirtyTrackerSupport probe_soft_dirty();
 
 }  // namespace migrate::memory

@@ -27,13 +27,13 @@ Result<std::unique_ptr<SoleUse>> SoleUse::create(std::vector<UsedFile> files,
                                                  const std::vector<int>& descriptors, pid_t owner,
                                                  UnseenProcesses unseen) {
     std::unique_ptr<SoleUse> use(new SoleUse(std::move(files), owner, unseen));
-    // First: who opens a file during the look is noticed afterwards.
+    // Watch first: a process that opens a file during the look is then noticed later.
     use->watch(descriptors);
     MIGRATE_TRY(use->look());
     return use;
 }
 
-// inotify tells of every open() of an inode, whatever path leads to it.
+// inotify reports every open() of an inode, whichever path leads to it.
 void SoleUse::watch(const std::vector<int>& descriptors) {
     UniqueFd opens(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     bool watches = bool(opens);

@@ -1,6 +1,6 @@
-// That some files are used by one process only, now and later: nobody else's memory is cleared or
-// written. Invariant: between create() and the next check_again() no process can have opened one of
-// the files unnoticed.
+// Ensures that only one other process uses some files, now and later, so that no other process's
+// memory is cleared or written. Invariant: no process can open one of the files unnoticed between
+// create() and the next check_again().
 #pragma once
 
 #include <sys/types.h>
@@ -19,22 +19,23 @@
 
 namespace migrate::memory {
 
-// What becomes of a check that cannot examine every process that may use the files.
+// The reaction if not every process that may use the files can be examined.
 enum class UnseenProcesses {
     kRefuse,
-    kAllow,  // the user vouches for them: a warning
+    kAllow,  // warn: the user vouches for those processes
 };
 
 class SoleUse {
   public:
-    // `owner` may use the files, and this process. kRefused names another process that does, or
+    // `owner` and this process may use the files. kRefused names another process that uses them, or
     // what could not be examined.
     static Result<std::unique_ptr<SoleUse>> create(std::vector<UsedFile> files,
                                                    const std::vector<int>& descriptors, pid_t owner,
                                                    UnseenProcesses unseen);
 
-    // The same, if one of the files was opened since the last check; else it costs a system call.
-    // Where the kernel does not tell who opens a file, once a second. Thread-safe.
+    // Repeats the check if one of the files was opened since the last check; otherwise takes one
+    // system call. If the kernel does not report opens, it repeats the check once a second.
+    // Thread-safe.
     Status check_again();
 
   private:
@@ -47,12 +48,12 @@ class SoleUse {
     std::vector<UsedFile> files_;
     pid_t owner_;
     UnseenProcesses unseen_;
-    UniqueFd opens_;  // an inotify of the files; empty: they are looked for by time
-    std::atomic<std::chrono::steady_clock::rep> next_look_{0};  // where opens_ is empty
+    UniqueFd opens_;  // an inotify on the files; empty: the check is repeated by time
+    std::atomic<std::chrono::steady_clock::rep> next_look_{0};  // next check, if opens_ is empty
     std::atomic<bool> is_refused_{false};                       // refused_ is set
-    std::mutex mutex_;                                          // guards what follows
-    std::optional<Error> refused_;                              // once, for good
-    bool told_ = false;                                         // what was not examined
+    std::mutex mutex_;                                          // guards all below
+    std::optional<Error> refused_;                              // permanent once set
+    bool told_ = false;  // the warning about processes that were not examined was logged
 };
 
 }  // namespace migrate::memory

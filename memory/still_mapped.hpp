@@ -1,5 +1,5 @@
-// Whether another process still has its memory where it had it when it was opened: a tracker that
-// watches these addresses, and a copy made of these files, are worth nothing otherwise.
+// Checks that another process still has its memory where it was when it was opened. Otherwise a
+// tracker that watches these addresses, and a copy made of these files, are worthless.
 #pragma once
 
 #include <span>
@@ -10,8 +10,8 @@
 
 namespace migrate::memory {
 
-// An Error names the first of `regions`, of which the owner has one each, that the owner has
-// unmapped, moved, or mapped once more for writing. Success if the owner is not known.
+// An Error names the first of `regions` that the owner has unmapped, moved, or mapped once more for
+// writing; `owner` has one entry per region. Succeeds if the owner is not known.
 Status check_still_mapped(const MemoryOwner& owner, std::span<const RegionInfo> regions);
 
 }  // namespace migrate::memory

@@ -15,11 +15,11 @@
 namespace migrate::memory {
 namespace {
 
-// A region's memory, or a part of it, where its owner has it.
+// A region's memory, or a part of it, at its owner's addresses.
 struct Watched {
     AddressRange addresses;
     std::size_t region = 0;
-    std::uint64_t first_page = 0;  // of the region
+    std::uint64_t first_page = 0;  // page of the region where the part begins
 };
 
 std::vector<Watched> parts_of(const PageSource& source) {
@@ -48,7 +48,7 @@ class UffdWpTracker final : public DirtyTracker {
 
     std::string_view name() const override { return "uffd-wp"; }
 
-    // Before start(): whether it is possible at all.
+    // Registers the memory before start(); an Error if this memory cannot be tracked.
     Status watch() {
         for (; watched_ < parts_.size(); ++watched_) {
             Status status = protection_.watch(parts_[watched_].addresses);
@@ -96,10 +96,11 @@ class UffdWpTracker final : public DirtyTracker {
     std::vector<Watched> parts_;
     WriteProtection protection_;
     std::chrono::microseconds stood_still_;
-    std::size_t watched_ = 0;  // parts, from the first
+    std::size_t watched_ = 0;  // number of watched parts, from the first
 };
 
-// A page written before, one written after, and one not at all.
+// Tries a page that was written before, pages that are written after protect(), and an untouched
+// page.
 Status try_protection(WriteProtection& protection) {
     constexpr std::uint64_t kPages = 4;
     MIGRATE_ASSIGN(const Mapping scratch, Mapping::create({.size = kPages * kPageSize,

@@ -1,8 +1,8 @@
-// The tracker "uffd-wp": the kernel's page tables remember what was written, and are asked and
-// cleared in one step. The guest's first write to a page after each collect() costs a fault; a huge
-// page becomes 512 small ones at the first write to it, and is reported by small pages from then
-// on (hugetlbfs: always whole huge pages). Invariant: collect() reports what was written through
-// the memory's mapping in this process.
+// The tracker "uffd-wp": the kernel's page tables record writes; one step reads and clears the
+// record. The guest's first write to a page after each collect() costs a fault. A huge page is
+// split into 512 small ones at the first write to it, and is reported by small pages from then on
+// (hugetlbfs: always whole huge pages). Invariant: collect() reports all writes through the owner's
+// mapping of the memory.
 #pragma once
 
 #include <memory>
@@ -12,9 +12,9 @@
 
 namespace migrate::memory {
 
-// kUsage where this memory cannot be protected.
+// kUsage if this memory cannot be protected.
 Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& source);
-// Tries it on memory of its own.
+// Tries the mechanism on scratch memory.
 DirtyTrackerSupport probe_uffd_wp();
 
 }  // namespace migrate::memory

@@ -1,6 +1,5 @@
-// The words of --source and --sink: "scheme:rest", and the "key=value" words that follow.
-// Invariant: whatever is wrong with them is a kUsage error that names the bad word and the allowed
-// ones.
+// Parses the words of --source and --sink: "scheme:rest", and the "key=value" words that follow.
+// Invariant: any mistake is a kUsage error that names the bad word and the allowed ones.
 #pragma once
 
 #include <optional>
@@ -17,22 +16,22 @@ struct Uri {
     std::string_view rest;
 };
 
-// `option` is how the user names it ("--source"). A text without a scheme is a file's path; "./a:b"
-// is a path too.
+// `option` is the name that the user knows ("--source"). A text without a scheme is a file's path;
+// so is "./a:b".
 Result<Uri> parse_uri(std::string_view option, std::string_view text,
                       std::span<const std::string_view> schemes);
 
-// The words between commas; none for an empty text.
+// Splits the text at commas; an empty text gives no words.
 std::vector<std::string_view> split_words(std::string_view text);
 
 struct KeyValue {
     std::string_view key;
     std::string_view value;
 };
-// "key=value" with one of the keys.
+// Parses "key=value" with one of the keys.
 Result<KeyValue> parse_key_value(std::string_view uri, std::string_view word,
                                  std::span<const std::string_view> keys);
-// "on" or "off".
+// Parses "on" or "off".
 Result<bool> parse_switch(std::string_view uri, const KeyValue& word);
 
 }  // namespace migrate::memory

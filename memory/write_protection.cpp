@@ -14,18 +14,19 @@
 namespace migrate::memory {
 namespace {
 
-// include/uapi/linux/userfaultfd.h of Linux 6.7; Debian 12's ends before them.
+// include/uapi/linux/userfaultfd.h of Linux 6.7; Debian 12's header lacks them.
 constexpr std::uint64_t kFeatureWpUnpopulated = std::uint64_t{1} << 13;
 constexpr std::uint64_t kFeatureWpAsync = std::uint64_t{1} << 15;
 constexpr unsigned long kNewFromDevice = _IO(0xAA, 0x00);  // USERFAULTFD_IOC_NEW, Linux 6.1
 
-// As many runs as a call can report; 1 % of a GiB's pages, scattered, are 2621.
+// Runs that one call can report; 1 % of a GiB's pages, scattered, are 2621 runs.
 constexpr std::size_t kRunsPerCall = 4096;
 
 uffdio_range range_of(AddressRange memory) { return {.start = memory.start, .len = memory.size}; }
 
-// UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says, and is enough:
-// it withholds the faults of system calls from this process, and here no fault is ever handed out.
+// UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says. It suffices:
+// it only withholds the faults of system calls from this process, and here no fault is ever handed
+// out.
 Result<UniqueFd> open_userfaultfd() {
     UniqueFd faults(
         static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
@@ -72,20 +73,20 @@ PagemapScanArgument scan_of(AddressRange memory, std::uint64_t flags) {
 }
 
 PagemapScanArgument scan_for_written(AddressRange memory) {
-    // Exactly this pair of masks takes the kernel's short way, which looks at nothing else of a
-    // page, and which takes an entry that was cleared for written.
+    // Only this pair of masks selects the kernel's fast path, which examines nothing else of a page
+    // and treats a cleared entry as written.
     PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
     argument.category_mask = kPageIsWritten;
     argument.return_mask = kPageIsWritten;
     return argument;
 }
 
-// How many runs were found, up to argument.walk_end.
+// Returns the number of runs found, up to argument.walk_end.
 Result<std::size_t> scan(const UniqueFd& pagemap, PagemapScanArgument& argument) {
     for (;;) {
         const int count = ::ioctl(pagemap.get(), kPagemapScan, &argument);
         if (count >= 0) return static_cast<std::size_t>(count);
-        // Comes before anything was protected, or with a signal that ends the process.
+        // EINTR comes before anything was protected, or with a signal that ends the process.
         if (errno == EINTR) continue;
         if (errno == EPERM) {
             return make_error("guest memory was mapped anew while its writes were tracked");
@@ -117,7 +118,7 @@ Result<WriteProtection> WriteProtection::create() {
 }
 
 Result<WriteProtection> WriteProtection::create_for(pid_t pid, UniqueFd faults) {
-    // What this kernel's scans do is tried on memory of our own.
+    // Our own memory is used to find out how this kernel's scans behave.
     MIGRATE_ASSIGN(const WriteProtection own, create());
     MIGRATE_ASSIGN(WriteProtection protection,
                    create_with(std::move(faults), fmt::format("/proc/{}/pagemap", pid)));
@@ -133,7 +134,7 @@ Result<WriteProtection> WriteProtection::create_with(UniqueFd faults, const std:
 }
 
 Result<bool> WriteProtection::scan_finds_holes() {
-    // Large enough to hold a whole page table's worth, wherever it lies.
+    // This size always contains a whole page table's range, at any alignment.
     MIGRATE_ASSIGN(const Mapping scratch,
                    Mapping::create({.size = 2 * kHugePageSize,
                                     .protection = PROT_READ | PROT_WRITE,
@@ -170,7 +171,7 @@ Status WriteProtection::watch(AddressRange memory) {
 }
 
 Status WriteProtection::protect(AddressRange memory) {
-    // A mask of nothing matches everything; without a vector nothing is reported.
+    // An empty mask matches everything; without a vector nothing is reported.
     PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
     while (argument.start < argument.end) {
         MIGRATE_TRY(scan(pagemap_, argument));
@@ -187,8 +188,8 @@ Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
                      (run.end - run.start) / kPageSize});
         return Status{};
     }));
-    // All memory had page table entries since it was protected. Where there is none, a huge page
-    // was given back, or an empty table was (CONFIG_PT_RECLAIM), with the marks that it held.
+    // protect() gave all memory page table entries. If there is none now, a huge page was given
+    // back, or an empty table was freed (CONFIG_PT_RECLAIM) together with its marks.
     return look_for_holes_ ? protect_holes(memory, &written, first_page) : Status{};
 }
 
@@ -198,7 +199,7 @@ Status WriteProtection::protect_holes(AddressRange memory, PageBitmap* holes,
     argument.category_inverted = kPageIsPresent | kPageIsSwapped;
     argument.category_mask = kPageIsPresent | kPageIsSwapped;
     argument.return_mask = kPageIsPresent | kPageIsSwapped;
-    // What is written between the two steps loses its mark, and is reported as a hole.
+    // A write between the two steps loses its mark, but the page is reported as a hole.
     return scan_all(argument, [&](const PagemapRegion& run) {
         const std::uint64_t offset = run.start - memory.start;
         const std::uint64_t size = run.end - run.start;
@@ -215,7 +216,7 @@ Status WriteProtection::scan_all(PagemapScanArgument argument, Found found) {
     while (argument.start < argument.end) {
         MIGRATE_ASSIGN(const std::size_t count, scan(pagemap_, argument));
         for (const PagemapRegion& run : std::span(found_).first(count)) MIGRATE_TRY(found(run));
-        // A full vector ends the walk early; behind walk_end nothing was protected.
+        // A full vector ends the walk early; nothing after walk_end was protected.
         argument.start = argument.walk_end;
     }
     return {};
@@ -223,7 +224,7 @@ Status WriteProtection::scan_all(PagemapScanArgument argument, Found found) {
 
 void WriteProtection::release(AddressRange memory) const {
     uffdio_range range = range_of(memory);
-    // Fails only for memory that is not there any more, whose protection went with it.
+    // This fails only for memory that no longer exists, whose protection is gone with it.
     static_cast<void>(::ioctl(faults_.get(), UFFDIO_UNREGISTER, &range));
 }
 

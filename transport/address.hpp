@@ -11,12 +11,12 @@ namespace migrate::transport {
 
 struct Address {
     std::string host;        // a name, an IPv4 or an IPv6 address without brackets
-    std::uint16_t port = 0;  // 0 only where the kernel may choose
+    std::uint16_t port = 0;  // 0 only if the kernel may choose
 
     std::string text() const;
 };
 
-// "HOST:PORT" or "[IPV6]:PORT". kUsage if it is neither.
+// Parses "HOST:PORT" or "[IPV6]:PORT". kUsage for any other text.
 Result<Address> parse_address(std::string_view text);
 
 }  // namespace migrate::transport

@@ -26,7 +26,7 @@ Compressor::Compressor(Compression method, int level, std::uint64_t packet_bytes
     : method_(method),
       level_(level),
       gathered_(packet_bytes),
-      // A result of more than 7/8 is not used, so there is no need for room for it.
+      // A result larger than 7/8 is not used, so it needs no room.
       compressed_(packet_bytes / 8 * 7),
       context_(std::move(context)) {}
 

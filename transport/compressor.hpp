@@ -1,6 +1,7 @@
 // Compression of packet payloads, one packet at a time.
-// Invariant: what is compressed is a copy taken once, so that memory a guest changes meanwhile
-// cannot make a stream that does not decompress; what does not shrink is sent as it is.
+// Invariant: the compressor works on a copy that is taken once, so that memory that a guest changes
+// meanwhile cannot make a stream that does not decompress; a payload that does not shrink is sent
+// uncompressed.
 #pragma once
 
 #include <sys/uio.h>
@@ -28,13 +29,13 @@ class Compressor {
     Compressor& operator=(const Compressor&) = delete;
 
     Compression method() const { return method_; }
-    // The payload gathered into one buffer, valid until the next call.
+    // Copies the payload into one buffer, which is valid until the next call.
     std::span<const std::byte> gather(std::span<const iovec> payload);
-    // The compressed form of what was gathered, valid until the next call; empty if it does not
-    // pay: it must save at least an eighth. After packets that did not pay, some are not tried at
-    // all (at most 15 in 16).
+    // Returns the compressed form of the gathered payload, valid until the next call; empty if it
+    // does not save at least an eighth. After packets that saved too little, some packets are not
+    // tried at all (at most 15 in 16).
     Result<std::span<const std::byte>> compress();
-    // Whether the next packet will be tried; if not, it need not be gathered.
+    // Returns true if the next packet will be tried; otherwise it need not be gathered.
     bool worth_trying();
 
   private:
@@ -49,7 +50,7 @@ class Compressor {
     std::vector<std::byte> compressed_;
     std::unique_ptr<Context> context_;
     unsigned failures_in_a_row_ = 0;
-    unsigned skip_ = 0;  // packets still to be sent untried
+    unsigned skip_ = 0;  // packets that will still be sent untried
 };
 
 // One per channel, used by one thread.
@@ -60,7 +61,7 @@ class Decompressor {
     Decompressor(const Decompressor&) = delete;
     Decompressor& operator=(const Decompressor&) = delete;
 
-    // Fills `to` exactly, or kProtocol.
+    // Fills `to` exactly; otherwise kProtocol.
     Status decompress(std::span<const std::byte> from, std::span<std::byte> to);
 
   private:

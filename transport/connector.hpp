@@ -15,7 +15,7 @@ namespace migrate::transport {
 Result<UniqueFd> connect_to(const Address& address, std::chrono::milliseconds timeout,
                             const std::stop_token& stop);
 
-// `count` further connections to where `connected` leads, made side by side. All or none.
+// Makes `count` further connections to the peer of `connected`, in parallel. All or none.
 Result<std::vector<UniqueFd>> connect_alike(int connected, std::size_t count,
                                             std::chrono::milliseconds timeout,
                                             const std::stop_token& stop);

@@ -32,7 +32,7 @@ Status ControlChannel::send(FrameType type, std::span<const std::byte> first,
     return send_parts(parts);
 }
 
-// Called with send_mutex_ held.
+// The caller holds send_mutex_.
 Status ControlChannel::send_parts(std::span<iovec> parts) {
     if (cut_off_) {
         return Error(ErrorKind::kLostConnection, "main channel: the frame before was cut off");
@@ -64,7 +64,7 @@ Status ControlChannel::send_last(FrameType type, std::string_view body,
     MIGRATE_TRY(send(type, body));
     ::shutdown(socket_.fd(), SHUT_WR);
     const Clock::time_point deadline = Clock::now() + linger;
-    // Closing with unread input would send a reset, which makes the peer forget what it has not
+    // Closing with unread input would send a reset, which makes the peer drop data that it has not
     // read yet.
     while (true) {
         const auto left =

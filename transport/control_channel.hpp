@@ -1,6 +1,5 @@
-// The main channel once it is connected: frames both ways, and a thread that can be woken while it
-// waits. Invariant: send() may be called from any thread and sends whole frames; receive() belongs
-// to one thread.
+// The connected main channel: carries frames in both directions; a waiting receive() can be woken.
+// Invariant: any thread may call send(), which sends whole frames; receive() belongs to one thread.
 #pragma once
 
 #include <atomic>
@@ -25,35 +24,36 @@ class ControlChannel {
 
     static Result<std::unique_ptr<ControlChannel>> create(Socket socket);
 
-    // Waits for a peer without room as Socket does. After one that failed in mid-frame nothing more
-    // can be sent: kLostConnection.
+    // Waits for a peer without room as Socket does. If a send() failed in mid-frame, every later
+    // one fails with kLostConnection.
     Status send(FrameType type, std::string_view body);
-    // The same of a body in two parts, which are not copied together.
+    // Does the same for a body in two parts, without copying them together.
     Status send(FrameType type, std::span<const std::byte> first,
                 std::span<const std::byte> second);
-    // Sends bytes as they are: the sender's first words, hello and OFFER in one write, so that a
-    // receiver that refuses the hello has read the offer too and can close without a reset.
+    // Sends bytes without a frame of its own: the sender's first message, hello and OFFER in one
+    // write, so that a receiver that refuses the hello has read the offer too and can close without
+    // a reset.
     Status send_raw(std::span<const std::byte> bytes) { return socket_.send(bytes); }
-    // Sends the empty frame, unless another is being sent or there is no room: what the peer has
-    // yet to read says as much.
+    // Sends the empty frame, unless another frame is being sent or there is no room: the data that
+    // the peer has yet to read serves the same purpose.
     Status send_if_idle(FrameType type);
-    // Sends a frame after which this side sends nothing more, and waits up to `linger` for the peer
-    // to close, so that our own close cannot overtake the frame.
+    // Sends this side's last frame, and waits up to `linger` for the peer to close, so that our own
+    // close cannot overtake the frame.
     Status send_last(FrameType type, std::string_view body, std::chrono::milliseconds linger);
-    // The next frame; nothing if `timeout` passed or wake() was called; kLostConnection when the
-    // peer closed.
+    // Returns the next frame; nothing if `timeout` passed or wake() was called; kLostConnection
+    // when the peer closed.
     Result<std::optional<Frame>> receive(std::chrono::milliseconds timeout);
-    // Makes the receive() under way, or else the next one, return early. Any thread.
+    // Makes the present receive(), or else the next one, return early. Any thread may call it.
     void wake() const;
     void shutdown() const { socket_.shutdown(); }
     // See Socket.
     Status wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
         return socket_.wait_for_room_while(std::move(goes_on), every);
     }
-    // Whether receive() would have something to read now: bytes, or the end.
+    // Returns true if receive() has something to read now: bytes, or the end of the stream.
     bool has_input() const;
 
-    // When the last byte came from the peer, and when the last frame was sent to it.
+    // Time of the last byte from the peer, and time of the last frame sent to it.
     Clock::time_point last_heard() const { return last_heard_; }
     Clock::time_point last_sent() const { return last_sent_.load(std::memory_order_relaxed); }
     std::uint64_t bytes_sent() const { return socket_.bytes_sent(); }
@@ -69,9 +69,9 @@ class ControlChannel {
 
     Socket socket_;
     UniqueFd wake_event_;
-    std::mutex send_mutex_;                        // frames do not mix
-    bool cut_off_ = false;                         // guarded by send_mutex_: in mid-frame
-    FrameParser parser_;                           // receiving thread only
+    std::mutex send_mutex_;  // keeps frames from mixing
+    bool cut_off_ = false;   // guarded by send_mutex_: a frame was sent in part
+    FrameParser parser_;     // receiving thread only
     Clock::time_point last_heard_ = Clock::now();  // receiving thread only
     std::atomic<Clock::time_point> last_sent_{Clock::now()};
     std::atomic<std::uint64_t> received_{0};

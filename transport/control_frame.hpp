@@ -1,6 +1,6 @@
-// Frames of the main channel: a fixed header and a body, JSON in all but the states.
+// Frames of the main channel: a fixed header and a body, which is JSON except for the states.
 // Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol
-// version, so that any two versions can at least tell each other why not.
+// version, so that any two versions can at least tell each other the reason for a refusal.
 #pragma once
 
 #include <array>
@@ -18,21 +18,21 @@ namespace migrate::transport {
 enum class FrameType : std::uint16_t {
     kOffer = 1,       // sender: regions and settings
     kAccept = 2,      // receiver: the session's id
-    kRefuse = 3,      // receiver: why not; nothing has moved
+    kRefuse = 3,      // receiver: the reason; nothing has moved
     kReady = 4,       // receiver: every channel is connected
     kRoundStart = 5,  // sender: packets of this round follow on the channels
     kRoundEnd = 6,    // sender: every channel's SYNC is on its way
     kComplete = 7,    // sender: all is sent; totals and digests. Without a guest, its last frame.
     kDone = 8,        // receiver: all is in place and checked. Its last frame.
-    kFailure = 9,     // either: why it gives up. Its last frame.
-    kHeartbeat = 10,  // either: still there
-    // A session with a guest or devices only:
+    kFailure = 9,     // either: the reason why it gives up. Its last frame.
+    kHeartbeat = 10,  // either: still alive
+    // Only in a session with a guest or devices:
     kRoundDone = 11,        // receiver: all of the round is in place
     kSwitchoverAck = 12,    // receiver: could run the guest now
-    kSwitchoverStart = 13,  // sender: the guest stands still, its last round and devices follow
-    kGuestState = 14,       // sender: what the guest needs beside memory; the body is opaque
+    kSwitchoverStart = 13,  // sender: the guest is paused, its last round and devices follow
+    kGuestState = 14,       // sender: guest state besides memory; the body is opaque
     kLoaded = 15,           // receiver: acknowledges; the guest is loaded and waits
-    kHandover = 16,         // sender: the guest is yours. Its last frame.
+    kHandover = 16,         // sender: the receiver owns the guest now. Its last frame.
     kDeviceState = 17,      // sender: a chunk of a device's state; binary, see device_chunk.hpp
 };
 std::string_view name_of(FrameType type);
@@ -45,7 +45,7 @@ struct Frame {
     std::string body;
 };
 
-// `body_bytes`, `body`: at most kMaxFrameBody bytes.
+// `body_bytes` and the size of `body` are at most kMaxFrameBody.
 std::array<std::byte, kFrameHeaderSize> encode_frame_header(FrameType type, std::size_t body_bytes);
 std::string encode_frame(FrameType type, std::string_view body);
 
@@ -55,11 +55,11 @@ struct FrameHeader {
 };
 Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderSize> bytes);
 
-// Takes bytes as they come and gives frames. Buffers at most one frame beyond what was fed.
+// Takes bytes as they arrive and returns frames. Buffers at most one frame beyond the fed bytes.
 class FrameParser {
   public:
     void feed(std::span<const std::byte> bytes);
-    // The next complete frame, nothing if bytes are missing, or kProtocol.
+    // Returns the next complete frame, nothing if bytes are missing, or kProtocol.
     Result<std::optional<Frame>> next();
     bool in_mid_frame() const { return !buffer_.empty(); }
 

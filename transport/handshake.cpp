@@ -13,26 +13,26 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What a receiver must be able to do to read this sender's stream, by name; see PROTOCOL.md.
+// Features that a receiver needs to read this sender's stream, by name; see PROTOCOL.md.
 constexpr std::string_view kFeatures[] = {"multifd", "run-list"};
-// What it must be able to do beyond that if a guest is to go on there.
+// Needed in addition if a guest is to continue at the receiver.
 constexpr std::string_view kGuestFeature = "guest";
-// … if devices other than the guest's own state are to arrive, however …
+// Needed if devices other than the guest's own state are to arrive, on any channel.
 constexpr std::string_view kDevicesFeature = "devices";
-// … and if they have to come on the data channels.
+// Needed if devices must come on the data channels.
 constexpr std::string_view kDeviceStateFeature = "device-state";
-// … and if the guest is to come back, and perhaps again.
+// Needed if the guest is to come back, once or several times.
 constexpr std::string_view kReturnFeature = "return";
 constexpr std::string_view kOptionalFeatures[] = {kGuestFeature, kDevicesFeature,
                                                   kDeviceStateFeature, kReturnFeature};
 
 constexpr std::size_t kMaxDeviceWords = 1024;
-constexpr std::size_t kMaxOptionText = 64;  // of a journey; a name or a value
+constexpr std::size_t kMaxOptionText = 64;  // bytes of a name or a value in a journey
 
 constexpr const char* kIoTimeout = "io-timeout";
 constexpr std::uint64_t kMaxIoTimeoutMs = 86'400'000;
 
-// Beyond any timeout there is, and far from where sums overflow.
+// Larger than any timeout, and far below the point where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
 
 Result<Json> parse_object(std::string_view body, std::string_view what) {
@@ -63,7 +63,8 @@ Result<std::optional<std::chrono::milliseconds>> io_timeout_from(const Json& jso
     return timeout;
 }
 
-// Peers' text ends in logs and terminals: no control characters, no great length, valid UTF-8.
+// The peer's text ends up in logs and terminals, so it is limited to printable ASCII and to `limit`
+// bytes.
 std::string printable(std::string text, std::size_t limit) {
     if (text.size() > limit) text.resize(limit);
     std::replace_if(
@@ -81,7 +82,7 @@ std::string text_or_empty(const Json& json, const char* key, std::size_t limit) 
     return printable(found->get<std::string>(), limit);
 }
 
-// Text that is not UTF-8 (a path, say) is replaced, not thrown about.
+// Replaces text that is not UTF-8 (for example a path) instead of throwing.
 std::string dump(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -132,7 +133,7 @@ Result<std::vector<RegionInfo>> regions_from(const Json& json) {
         RegionInfo region;
         region.name = text_or_empty(entry, "name", 255);
         if (region.name.empty()) return protocol_error("a region has no name");
-        // 2^52 bytes is the most physical memory x86-64 can address.
+        // 2^52 bytes is the most physical memory that x86-64 can address.
         MIGRATE_ASSIGN(region.size_bytes, number(entry, "size", kPageSize, std::uint64_t{1} << 52));
         MIGRATE_TRY(number(entry, "page-size", kPageSize, kPageSize));
         if (region.size_bytes % kPageSize != 0) {
@@ -155,13 +156,13 @@ Status files_from(const Json& json, Offer& offer) {
     if (host == json.end()) return {};
     if (!host->is_string()) return protocol_error("'boot-id' is not a string");
     const auto& id = host->get_ref<const std::string&>();
-    // Empty: the sender has files, and cannot tell its host.
+    // Empty: the sender has files but cannot identify its host.
     if ((!id.empty() && id.size() != kBootIdBytes) ||
         id.find_first_not_of("0123456789abcdef-") != std::string::npos) {
         return protocol_error("'boot-id' is not 36 hex digits and hyphens");
     }
     offer.boot_id = id;
-    // Each is an object: regions_from() has looked.
+    // Each region is an object: regions_from() has checked that.
     for (const Json& region : json["regions"]) {
         std::optional<FileIdentity> file;
         if (region.contains("device") || region.contains("inode")) {
@@ -317,7 +318,7 @@ Result<Offer> decode_offer(std::string_view body) {
     offer.verify = verify == "digest";
     offer.guest = text_or_empty(json, "guest", 64);
     MIGRATE_ASSIGN(offer.devices, devices_from(json));
-    // Absent in offers of programs that know none.
+    // Offers of programs that do not know the key lack it.
     if (json.contains("multifd-device-state")) {
         MIGRATE_ASSIGN(offer.device_state, device_state_mode_from_name(
                                                text_or_empty(json, "multifd-device-state", 32)));
@@ -422,7 +423,7 @@ std::string encode(const Failure& message) {
 }
 
 Failure decode_failure(std::string_view body) {
-    // A guest that may run there is not run here.
+    // Default: not known. A guest that may run at the peer must not run here.
     Failure failure{false, "the peer gave no reason", std::nullopt, {}};
     const Json json = Json::parse(body.begin(), body.end(), nullptr, false);
     if (!json.is_object()) return failure;

@@ -21,7 +21,7 @@ using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 
-// One connection whose hello, and offer, are still coming.
+// A connection whose hello, and offer, are not complete yet.
 class Pending : public std::enable_shared_from_this<Pending> {
   public:
     using Finished = std::function<void(const std::shared_ptr<Pending>&, const Status&)>;
@@ -147,7 +147,8 @@ struct Listener::Impl {
         acceptor.async_accept([this](const asio::error_code& error, tcp::socket socket) {
             if (error == asio::error::operation_aborted) return;
             if (error) {
-                // Out of descriptors, say: the pending ones' deadlines will free some.
+                // For example, no descriptor is free: the deadlines of pending connections will
+                // free some.
                 log::warning("cannot accept a connection for now: {}", error.message());
                 retry.expires_after(kAcceptRetry);
                 retry.async_wait([this](const asio::error_code& stopped) {
@@ -161,8 +162,8 @@ struct Listener::Impl {
                     std::erase(pending, self);
                     finished(*self, status);
                 });
-            // A sender says who it is as soon as it is connected; who has been silent for the
-            // longest is the least likely to be one.
+            // A sender sends its hello as soon as it is connected, so the connection that has been
+            // silent for the longest is the least likely to be a sender.
             if (pending.size() == kMaxPending) pending.front()->give_way();
             pending.push_back(one);
             one->start(handshake_timeout);
@@ -196,9 +197,9 @@ struct Listener::Impl {
 
     asio::io_context context;
     tcp::acceptor acceptor;
-    asio::steady_timer retry;  // of accepting, after an error
+    asio::steady_timer retry;  // delays accepting after an error
     std::chrono::milliseconds handshake_timeout;
-    std::deque<std::shared_ptr<Pending>> pending;  // the oldest first
+    std::deque<std::shared_ptr<Pending>> pending;  // oldest first
     std::deque<NewConnection> arrived;
 };
 
@@ -233,8 +234,8 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
     try {
         Impl& impl = *impl_;
         asio::steady_timer timer(impl.context);
-        // Shared: a timer that ran out just as a connection arrived calls its handler during the
-        // next call.
+        // Shared, because a timer that expired just when a connection arrived calls its handler
+        // during the next call.
         const auto timed_out = std::make_shared<bool>(false);
         if (timeout) {
             timer.expires_after(*timeout);
@@ -249,8 +250,8 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
             if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
             if (*timed_out) return Error(ErrorKind::kTimeout, "nobody connected in time");
             impl.context.restart();
-            // A stop requested between the check and the restart would be lost; the callback ran
-            // before it.
+            // The callback of a stop that was requested between the check and restart() has already
+            // run, so that context.stop() would be lost; check again.
             if (stop.stop_requested()) continue;
             impl.context.run();
         }
@@ -266,10 +267,10 @@ void refuse(UniqueFd fd, std::string_view reason) {
     const Failure refusal{.reason = std::string(reason),
                           .outcome = std::string(name_of(Outcome::kRefused))};
     const std::string frame = encode_frame(FrameType::kRefuse, encode(refusal));
-    // Fits any send buffer; a peer that does not read it must not hold us up.
+    // The frame fits any send buffer. Do not wait: a peer that does not read must not delay us.
     (void)!::send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     ::shutdown(fd.get(), SHUT_WR);
-    // Unread input would turn the close into a reset that overtakes the refusal; take what is
+    // Unread input would turn the close into a reset that overtakes the refusal, so read what is
     // there.
     std::array<char, 4096> rest;
     while (::recv(fd.get(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {

@@ -1,7 +1,6 @@
-// Takes connections at the receiver and tells senders from strangers.
-// Invariant: nobody who connects can keep anybody else waiting: hellos are read side by side, each
-// under the handshake timeout, and at most kMaxPending of them at a time, beyond which the oldest
-// gives way.
+// Accepts connections at the receiver and tells senders from strangers. Invariant: no connection
+// can delay another one: hellos are read in parallel, each under the handshake timeout. At most
+// kMaxPending are read at a time; a further connection closes the oldest.
 #pragma once
 
 #include <chrono>
@@ -18,12 +17,12 @@
 
 namespace migrate::transport {
 
-// A connection whose hello was in order, and on the main channel the offer's frame as well.
+// A connection with a valid hello; on the main channel also with the offer's frame.
 struct NewConnection {
     UniqueFd fd;  // blocking
     ConnectionHello hello;
     std::string offer;             // JSON, kMain only
-    std::uint64_t bytes_read = 0;  // what has been consumed of it
+    std::uint64_t bytes_read = 0;  // bytes consumed from the connection
     std::string peer;
 };
 
@@ -40,13 +39,13 @@ class Listener {
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
-    // "HOST:PORT" it listens on, with the port in use.
+    // Returns the "HOST:PORT" that it listens on, with the actual port.
     std::string endpoint() const;
     std::uint16_t port() const;
 
-    // The next connection with a hello of our version. Strangers are closed and logged; peers of
-    // another version are told so. kTimeout after `timeout` (none: never), kCancelled when stop is
-    // requested.
+    // Returns the next connection with a hello of our version. Strangers are closed and logged;
+    // peers of another version are told the reason. kTimeout after `timeout` (none: never),
+    // kCancelled when stop is requested.
     Result<NewConnection> next(std::optional<std::chrono::milliseconds> timeout,
                                const std::stop_token& stop);
 
@@ -56,7 +55,7 @@ class Listener {
     std::unique_ptr<Impl> impl_;
 };
 
-// Tells a peer why it is not served, best effort, and closes the connection.
+// Sends the reason for a refusal to the peer, best effort, and closes the connection.
 void refuse(UniqueFd fd, std::string_view reason);
 
 }  // namespace migrate::transport

@@ -13,12 +13,13 @@ namespace migrate::transport {
 // next one waits.
 class Pacer {
   public:
-    // Bytes per second; 0 is unlimited.
+    // `bytes_per_second`: 0 is unlimited.
     explicit Pacer(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
 
-    // Waits until `bytes` may be sent. False if stop was requested meanwhile. Any thread.
+    // Waits until `bytes` may be sent. Returns false if stop was requested meanwhile. Any thread
+    // may call it.
     bool acquire(std::uint64_t bytes, const std::stop_token& stop);
-    // Takes effect for those that wait already. Any thread.
+    // Takes effect for waiting threads, too. Any thread may call it.
     void set_rate(std::uint64_t bytes_per_second);
 
   private:

@@ -46,7 +46,7 @@ std::uint64_t PacketBuilder::add(RegionId region, const PageRun& run, const std:
     if (!runs_.append(taken)) return 0;
     counts_.add(taken);
     if (run.kind == PageKind::kNormal) {
-        // iovec has no const; the payload is only ever read from.
+        // iovec has no const; the payload is only read.
         auto* data = const_cast<std::byte*>(content);
         const std::uint64_t size = taken.pages.size_bytes();
         if (!payload_.empty() &&

@@ -1,5 +1,5 @@
-// Gathers runs of pages into one packet: its run list and, for normal pages, where their content
-// lies. Invariant: a packet holds at most the agreed number of normal pages, of one region, in
+// Gathers runs of pages into one packet: its run list and, for normal pages, the addresses of their
+// content. Invariant: a packet holds at most the agreed number of normal pages, of one region, in
 // ascending order.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace migrate::transport {
 
-// How many pages of each kind; sums of these are what the statistics are made of.
+// Number of pages of each kind; the statistics are sums of these.
 struct PageCounts {
     std::uint64_t normal = 0;
     std::uint64_t zero = 0;
@@ -33,19 +33,19 @@ class PacketBuilder {
     explicit PacketBuilder(std::uint64_t packet_bytes);
 
     bool empty() const { return runs_.empty(); }
-    // True when it can hold no further normal page.
+    // True if it can hold no further normal page.
     bool full() const { return counts_.normal == max_normal_pages_; }
 
-    // Adds as many of the run's pages as fit, from its first on, and returns how many; 0 says: send
-    // this packet first. `content` is where the run's first page lies; not looked at unless the run
-    // is normal.
+    // Adds as many of the run's pages as fit, from the first on, and returns their number; 0 means
+    // that this packet must be sent first. `content` is the address of the run's first page; it is
+    // used only if the run is normal.
     std::uint64_t add(RegionId region, const PageRun& run, const std::byte* content);
 
     RegionId region() const { return region_; }
     std::uint64_t first_page() const { return runs_.first_page(); }
     const PageCounts& counts() const { return counts_; }
     std::span<const iovec> payload() const { return payload_; }
-    // The encoded runs; no add() until clear().
+    // Returns the encoded runs; no add() until clear().
     std::span<const std::byte> finish_runs() { return runs_.finish(); }
 
     void clear();

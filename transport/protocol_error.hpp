@@ -1,4 +1,4 @@
-// The Error of what the peer sent against the protocol.
+// The Error for a message that violates the protocol.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// From asio's sockets, which connect and accept, to the blocking ones that migrate. Includes asio,
-// so only for the .cpp files that do.
+// Converts asio's sockets, which connect and accept, to the blocking ones that migrate. Includes
+// asio, so include it only in .cpp files that use asio.
 #pragma once
 
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 
 namespace migrate::transport {
 
-// asio 1.22 makes and accepts sockets without FD_CLOEXEC.
+// asio 1.22 creates and accepts sockets without FD_CLOEXEC.
 inline void keep_from_children(int fd) { static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC)); }
 
-// Takes the connection out of `socket`; asio left it non-blocking, what is returned blocks.
+// Takes the connection out of `socket`. asio left it non-blocking; the returned descriptor blocks.
 inline Result<UniqueFd> release_blocking(asio::ip::tcp::socket& socket) {
     asio::error_code error;
     UniqueFd fd(socket.release(error));

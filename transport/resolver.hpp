@@ -1,4 +1,4 @@
-// Host names to addresses. Includes asio, so only for the .cpp files that do.
+// Resolves host names to addresses. Includes asio, so include it only in .cpp files that use asio.
 #pragma once
 
 #include <asio.hpp>
@@ -13,8 +13,8 @@ namespace migrate::transport {
 
 enum class ResolveFor { kConnecting, kListening };
 
-// The host's addresses, at least one, in the system's order. A numeric address needs no look-up.
-// kTimeout names `option`, which set the timeout; kCancelled when stop is requested.
+// Returns the host's addresses, at least one, in the system's order. A numeric address needs no
+// look-up. kTimeout names `option`, which set the timeout; kCancelled when stop is requested.
 Result<std::vector<asio::ip::tcp::endpoint>> resolve(const Address& address, ResolveFor purpose,
                                                      std::string_view option,
                                                      const CallLimits& limits);

@@ -29,19 +29,20 @@ Status set_option(int fd, int level, int name, const T& value, std::string_view 
     return {};
 }
 
-// The fastest path there is to fill: 200 Gbit/s.
+// Rate of the fastest path that is to be filled: 200 Gbit/s.
 constexpr std::uint64_t kPathBytesPerMicrosecond = 25'000;
-// All channels together never have less: a channel's thread does not run all the time, and what its
-// peer can take meanwhile has to lie ready.
+// Least sum of all channels: a channel's thread does not run all the time, so the data that its
+// peer can take meanwhile must be ready.
 constexpr std::uint64_t kLeastInFlight = 2 * kMiB;
-// Where a channel would get less than half a packet of the default size, its threads would run in
-// shorter turns, which costs more than the caches give; from tcp_wmem[2] on (4 MiB unless changed)
-// the kernel's own sizing does as much.
+// Limits of one channel. With less than half a packet of the default size its threads would run in
+// shorter turns, which costs more than the caches save. From tcp_wmem[2] on (4 MiB by default) the
+// kernel's own sizing gives as much.
 constexpr std::uint64_t kLeastOfOne = 256 * kKiB;
 constexpr std::uint64_t kMostOfOne = 4 * kMiB;
 
-// Sets SO_SNDBUF or SO_RCVBUF, which also stops the kernel from sizing that buffer. False: its own
-// limit leaves clearly less. It doubles what it is asked for, for its bookkeeping (socket(7)).
+// Sets SO_SNDBUF or SO_RCVBUF, which also stops the kernel from sizing that buffer. Returns false
+// if the kernel's limit leaves clearly less. The kernel doubles the requested size for its
+// bookkeeping (socket(7)).
 Result<bool> bound_buffer(int fd, int name, int bytes, std::string_view what) {
     MIGRATE_TRY(set_option(fd, SOL_SOCKET, name, bytes, what));
     int given = 0;
@@ -49,7 +50,7 @@ Result<bool> bound_buffer(int fd, int name, int bytes, std::string_view what) {
     return ::getsockopt(fd, SOL_SOCKET, name, &given, &size) == 0 && given / 2 >= bytes / 4 * 3;
 }
 
-// Steps over `bytes` that were moved; returns the parts that remain.
+// Skips `bytes` that were moved; returns the remaining parts.
 std::span<iovec> advance(std::span<iovec> parts, std::size_t bytes) {
     while (!parts.empty() && bytes >= parts.front().iov_len) {
         bytes -= parts.front().iov_len;
@@ -68,8 +69,8 @@ Error lost(std::string_view what, int code) {
     return Error::system(what, code).as(ErrorKind::kLostConnection);
 }
 
-// Whether the peer's host has answered lately, or owes no answer: neither to data nor to questions
-// for room (zero-window probes, ever further apart, of which one may just be under way).
+// Returns true if the peer's host has answered within `lately`, or owes no answer: neither to data
+// nor to zero-window probes, which come ever further apart and of which one may be in progress.
 bool host_answers(int fd, std::chrono::milliseconds lately) {
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -78,8 +79,8 @@ bool host_answers(int fd, std::chrono::milliseconds lately) {
            (info.tcpi_retransmits == 0 && info.tcpi_probes <= 1);
 }
 
-// Bytes sent that the peer's host has not acknowledged; it becomes less while a send waits, unless
-// nothing moves.
+// Returns the bytes sent that the peer's host has not acknowledged. The number falls while a send
+// waits, unless nothing moves.
 int unacknowledged(int fd) {
     int bytes = 0;
     return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
@@ -96,14 +97,14 @@ Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
                              std::uint64_t already_received) {
     const int on = 1;
     MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
-    // It also ends a connection whose peer has no room, so it is the longer of the limits.
+    // The timeout also ends a connection whose peer has no room, so it is the longer of the limits.
     const auto user_timeout =
         static_cast<unsigned>(std::min<std::int64_t>(limits.busy.count(), INT_MAX));
     MIGRATE_TRY(
         set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
     MIGRATE_TRY(
         set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, to_timeval(limits.busy), "SO_RCVTIMEO"));
-    // A send looks several times within the limit whether anything moved.
+    // A send checks several times within the limit whether anything moved.
     const auto slice = std::max(limits.silent / 4, std::chrono::milliseconds(1));
     MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_SNDTIMEO, to_timeval(slice), "SO_SNDTIMEO"));
     Socket socket(std::move(fd), limits);
@@ -113,7 +114,7 @@ Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
 
 Status Socket::share_path(std::uint16_t channels) {
     const auto bytes = static_cast<int>(in_flight_limit(round_trip_time(fd_.get()), channels));
-    // Only where it could be undone.
+    // Only if the change can be undone.
     int locks = 0;
     if (bytes == 0 || ::setsockopt(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks) != 0)
         return {};
@@ -128,7 +129,7 @@ Error Socket::stalled(std::string_view what, std::chrono::milliseconds time) {
                       time.count());
 }
 
-// Whether a send may wait on that has waited for the time of SO_SNDTIMEO.
+// Returns success if a send that has waited for the time of SO_SNDTIMEO may continue to wait.
 Status Socket::keep_waiting(Stillness& still) const {
     if (room_goes_on_) {
         if (room_goes_on_()) return {};
@@ -154,7 +155,7 @@ Status Socket::wait_for_room_while(std::function<bool()> goes_on, std::chrono::m
 }
 
 Status Socket::expect_back_pressure() {
-    // It also ends a connection whose peer answers that it has no room.
+    // The timeout also ends a connection whose peer answers that it has no room.
     const unsigned none = 0;
     MIGRATE_TRY(set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, none, "TCP_USER_TIMEOUT"));
     expects_back_pressure_ = true;
@@ -190,8 +191,7 @@ Status Socket::send(std::span<const std::byte> bytes) {
 }
 
 Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
-    // Stepping over nothing drops empty parts: a read of nothing would look like the end of the
-    // stream.
+    // Advancing by 0 drops empty parts: a read of 0 bytes would look like the end of the stream.
     std::span<iovec> parts = advance(std::span(part, count), 0);
     while (!parts.empty()) {
         msghdr message{};
@@ -244,8 +244,8 @@ Result<Arrival> Socket::receive_first(std::span<std::byte> bytes) {
 
 Status Socket::discard(std::uint64_t bytes) {
     while (bytes != 0) {
-        // MSG_TRUNC on TCP drops the bytes without copying them anywhere (tcp(7)). By the system
-        // call itself: the sanitizers' recv() takes it that the null buffer is written to.
+        // MSG_TRUNC on TCP drops the bytes without copying them (tcp(7)). This uses the raw system
+        // call, because the sanitizers' recv() assumes that the null buffer is written to.
         const long moved = raw_syscall(SYS_recvfrom, fd_.get(), nullptr, bytes,
                                        MSG_TRUNC | MSG_WAITALL, nullptr, nullptr);
         if (moved == 0) {

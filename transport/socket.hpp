@@ -1,7 +1,7 @@
-// A connected TCP socket used by one sending and one receiving thread, blocking, with stall limits.
-// Invariants: every wait ends within StallLimits::busy of the last byte that moved (a send's not
-// after expect_back_pressure() or wait_for_room_while()), or at once after shutdown(), which any
-// thread may call; partial transfers never surface.
+// A connected, blocking TCP socket with stall limits; one sending and one receiving thread use it.
+// Invariants: every wait ends within StallLimits::busy after the last byte that moved (not for
+// send() after expect_back_pressure() or wait_for_room_while()), or immediately after shutdown(),
+// which any thread may call; partial transfers are never visible to the caller.
 #pragma once
 
 #include <sys/uio.h>
@@ -20,58 +20,60 @@
 
 namespace migrate::transport {
 
-// What became of waiting for the first byte of something.
+// The result of waiting for the first byte of a message.
 enum class Arrival {
     kComplete,  // all of it arrived
-    kIdle,      // not one byte within the timeout
+    kIdle,      // no byte arrived within the timeout
     kClosed,    // the peer closed the connection, with nothing pending
 };
 
-// How long a connection may stand still before it is given up; each at least 1 ms. A send whose
-// bytes are acknowledged, however slowly, moves.
+// Times without progress after which a connection fails; each at least 1 ms. A send makes progress
+// as long as its bytes are acknowledged, however slowly.
 struct StallLimits {
-    // A send: the peer's host does not answer either.
+    // For a send: the peer's host does not answer either.
     std::chrono::milliseconds silent{};
-    // A send: the peer's host acknowledges what it is asked, so the peer is busy. A receive:
+    // For a send: the peer's host still acknowledges probes, so the peer is busy. For a receive:
     // nothing comes. At least `silent`.
     std::chrono::milliseconds busy{};
 };
 
 class Socket {
   public:
-    // Takes a connected socket: TCP_NODELAY, TCP_USER_TIMEOUT and the stall limits are set here.
-    // `already_received`: bytes that were read from it before, to be counted as its own.
+    // Takes a connected socket, and sets TCP_NODELAY, TCP_USER_TIMEOUT and the stall limits.
+    // `already_received`: bytes that were read from it before, which count as its own.
     static Result<Socket> adopt(UniqueFd fd, const StallLimits& limits,
                                 std::uint64_t already_received = 0);
-    // With that limit for both.
+    // Uses that limit, in milliseconds, for both.
     static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
                                 std::uint64_t already_received = 0) {
         const std::chrono::milliseconds limit(io_timeout_ms);
         return adopt(std::move(fd), StallLimits{limit, limit}, already_received);
     }
 
-    // Says that this is one of `channels` connections, at least 1, that share the way to the peer:
-    // the kernel then holds no more for it, on its way out and in, than in_flight_limit() asks for.
-    // On a kernel without SO_BUF_LOCK (before 5.15), or whose own limits (net.core.wmem_max,
-    // rmem_max) are lower than that, it goes on sizing its buffers as it likes. Before data flows.
+    // Declares that this is one of `channels` connections, at least 1, that share the path to the
+    // peer: the kernel then buffers no more for it, in each direction, than in_flight_limit()
+    // returns. On a kernel without SO_BUF_LOCK (before 5.15), or with lower limits of its own
+    // (net.core.wmem_max, rmem_max), the kernel continues to size the buffers itself. Call it
+    // before data flows.
     Status share_path(std::uint16_t channels);
 
-    // Sends all of it, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
+    // Sends everything, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
-    // From here on send() waits for a peer without room for as long as the peer's host acknowledges
-    // what it is asked, which says that the way there is whole. Whether the peer itself still lives
-    // is for the caller to know from elsewhere, and to call shutdown(). Not beside a send().
+    // From now on send() waits for a peer without room for as long as the peer's host acknowledges
+    // probes, which shows that the path is intact. The caller must detect by other means that the
+    // peer itself has died, and then call shutdown(). Must not run concurrently with a send().
     Status expect_back_pressure();
-    // From here on send() asks this each time it has waited for room for `every`, and waits on
-    // while it answers true. `goes_on` is called on sending threads. Before a send().
+    // From now on send() calls `goes_on` each time it has waited for room for `every`, and
+    // continues to wait while that returns true. `goes_on` is called on sending threads. Call this
+    // before a send().
     Status wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every);
-    // Fills all of it. kLostConnection if the peer closes before that, kTimeout if it stalls.
+    // Fills everything. kLostConnection if the peer closes before that, kTimeout if it stalls.
     Status receive(std::span<std::byte> bytes);
     Status receive(std::span<iovec> parts);
-    // Like receive(), but tells apart that nothing has begun to arrive.
+    // Like receive(), but reports separately that nothing has begun to arrive.
     Result<Arrival> receive_first(std::span<std::byte> bytes);
-    // Reads and drops the next bytes without copying them.
+    // Reads and drops the next `bytes` bytes without copying them.
     Status discard(std::uint64_t bytes);
 
     // Ends both directions now; blocked calls on other threads return kLostConnection.
@@ -93,8 +95,8 @@ class Socket {
 
     Socket(UniqueFd fd, const StallLimits& limits)
         : fd_(std::move(fd)), limits_(limits), counters_(std::make_unique<Counters>()) {}
-    // Since when a send that waits for room has not moved, and what the peer had not acknowledged
-    // when it last looked.
+    // State of a send that waits for room: the time since which it has made no progress, and the
+    // unacknowledged bytes at the last check.
     struct Stillness {
         std::chrono::steady_clock::time_point since;
         int unacknowledged;
@@ -110,16 +112,17 @@ class Socket {
     std::unique_ptr<Counters> counters_;
 };
 
-// "ADDRESS:PORT" of a socket's own or remote end, "?" where it has none.
+// Returns "ADDRESS:PORT" of a socket's own or remote end, "?" if it has none.
 std::string endpoint_name(int fd, bool remote);
-// How many bytes one of `channels` connections side by side needs under way, so that a path of this
-// round-trip time is filled; 0: too few or too many for a bound to be worth it. What is under way
-// beyond that was copied into memory only to be copied out of it again when it has left the caches.
+// Returns the bytes in flight that each of `channels` parallel connections needs to fill a path of
+// this round-trip time; 0 if that is too few or too many for a bound to be useful. Data in flight
+// beyond that is copied into memory and copied out again only after it has left the caches.
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels);
-// The connection's smoothed round-trip time as the kernel knows it (TCP_INFO); 0 if it does not.
+// Returns the connection's smoothed round-trip time according to the kernel (TCP_INFO); 0 if not
+// known.
 std::chrono::microseconds round_trip_time(int fd);
-// Bytes that were sent and that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel
-// does not know.
+// Returns the bytes sent that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel does
+// not know.
 std::uint64_t unacknowledged_bytes(int fd);
 
 }  // namespace migrate::transport

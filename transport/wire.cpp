@@ -43,7 +43,7 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
     }
     ConnectionHello hello;
     hello.version = load_le<std::uint16_t>(&bytes[4]);
-    if (hello.version != kProtocolVersion) return hello;  // the rest may mean something else there
+    if (hello.version != kProtocolVersion) return hello;  // the rest may differ there
     if (load_le<std::uint32_t>(&bytes[28]) != checksum(bytes.first(28), {})) {
         return protocol_error("the hello's checksum is wrong");
     }
@@ -125,7 +125,7 @@ Status check_pages_header(const PacketHeader& header, const PacketLimits& limits
     return {};
 }
 
-// The payload's size is for decode_device_header() to check, which can name the device.
+// decode_device_header() checks the payload's size, because its error can name the device.
 Status check_device_header(const PacketHeader& header, const PacketLimits& limits) {
     if (!limits.device_state) {
         return protocol_error("a device's state, which the handshake did not agree on");
@@ -178,7 +178,7 @@ Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHead
 
 namespace {
 
-// Reads one LEB128 number; false if it is cut off or longer than 64 bits.
+// Reads one LEB128 number; returns false if it is cut off or longer than 64 bits.
 bool read_number(std::span<const std::byte>& bytes, std::uint64_t& number) {
     number = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -244,7 +244,7 @@ void RunListEncoder::restart(std::uint64_t first_page) {
 }
 
 bool RunListEncoder::append(const PageRun& run) {
-    // Room for what is pending, a skip and this run.
+    // Reserve room for the pending entry, a skip and this run.
     if (bytes_.size() + 3 * kMaxEncodedRun > kMaxRunBytes) return false;
     if (run.pages.first > position_) push(kSkipCode, run.pages.first - position_);
     push(static_cast<std::uint8_t>(run.kind), run.pages.count);

@@ -1,6 +1,6 @@
-// The binary layouts of the protocol: connection hello, packet header, run list. PROTOCOL.md draws
-// them. Invariant: decoding trusts nothing; it allocates no more than the limits it was given and
-// reads no byte beyond its span. All integers are little-endian.
+// The binary layouts of the protocol: connection hello, packet header, run list. PROTOCOL.md shows
+// them. Invariant: decoding trusts nothing; it allocates no more than the given limits and reads no
+// byte beyond its span. All integers are little-endian.
 #pragma once
 
 #include <array>
@@ -15,33 +15,31 @@
 
 namespace migrate::transport {
 
-// Bumped whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
+// Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
 inline constexpr std::uint16_t kProtocolVersion = 1;
 
 using SessionId = std::array<std::byte, 16>;
 
 enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1 };
 
-// The first bytes of every connection, from the sender.
+// The first bytes of every connection; the sender sends them.
 struct ConnectionHello {
     std::uint16_t version = kProtocolVersion;
     ConnectionRole role = ConnectionRole::kMain;
     ChannelId channel{};  // kData only
-    SessionId
-        session{};  // kData only: from the receiver's acceptance, so that a stranger cannot join
+    SessionId session{};  // kData only; from ACCEPT, so that a stranger cannot join
 };
 inline constexpr std::size_t kHelloSize = 32;
 using HelloBytes = std::array<std::byte, kHelloSize>;
 
 HelloBytes encode_hello(const ConnectionHello& hello);
-// Leaves it to the caller to compare the version; other versions keep the first 8 bytes' layout for
-// ever.
+// The caller must compare the version. All versions keep the layout of the first 8 bytes.
 Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> bytes);
 
 enum class PacketKind : std::uint8_t {
     kPages = 1,
     kSync = 2,         // end of a round on this channel
-    kDeviceState = 3,  // a chunk of a device's state; its own header takes the run list's place
+    kDeviceState = 3,  // a chunk of a device's state; its own header replaces the run list
 };
 
 enum class Compression : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
@@ -54,37 +52,37 @@ struct PacketHeader {
     std::uint16_t run_bytes = 0;  // length of the run list that follows the header
     RegionId region{};
     std::uint32_t round = 0;          // counted from 1
-    std::uint32_t sequence = 0;       // of this channel's packets, from 0
-    std::uint64_t first_page = 0;     // where the first run begins
+    std::uint32_t sequence = 0;       // number of this packet on its channel, from 0
+    std::uint64_t first_page = 0;     // first page of the first run
     std::uint32_t normal_pages = 0;   // pages whose content the payload holds
-    std::uint32_t payload_bytes = 0;  // after the run list; less than the pages' size if compressed
+    std::uint32_t payload_bytes = 0;  // bytes after the runs; below the pages' size if compressed
 };
 inline constexpr std::size_t kPacketHeaderSize = 40;
 using PacketHeaderBytes = std::array<std::byte, kPacketHeaderSize>;
 
 // A packet's run list is no longer than this, so a reader's buffer has a fixed size.
 inline constexpr std::size_t kMaxRunBytes = 8192;
-// multifd-packet-size: normal bytes in one packet.
+// Range of multifd-packet-size: bytes of normal pages in one packet.
 inline constexpr std::uint64_t kMinPacketBytes = kPageSize;
 inline constexpr std::uint64_t kMaxPacketBytes = 4 * kMiB;
 inline constexpr std::uint16_t kMaxChannels = 255;
 
-// What the handshake agreed on, against which packets are checked.
+// The results of the handshake, against which packets are checked.
 struct PacketLimits {
     std::uint64_t packet_bytes = 0;
     Compression compression = Compression::kNone;
     std::span<const RegionInfo> regions;
-    bool device_state = false;  // chunks of devices may come
+    bool device_state = false;  // device chunks may come
 };
 
 // The header's checksum covers the header and the run list.
 PacketHeaderBytes encode_packet_header(const PacketHeader& header, std::span<const std::byte> runs);
 Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
                                           const PacketLimits& limits);
-// `following` are the header.run_bytes bytes that followed, whatever they are.
+// `following` is the header.run_bytes bytes after the header, whatever they contain.
 Status check_packet_checksum(std::span<const std::byte, kPacketHeaderSize> header_bytes,
                              std::span<const std::byte> following);
-// `runs` are the header.run_bytes bytes that followed. Replaces the content of `out`, whose runs
+// `runs` is the header.run_bytes bytes after the header. Replaces the content of `out`; its runs
 // are in ascending order, within the region, without overlap, and hold header.normal_pages normal
 // pages.
 Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
@@ -92,21 +90,21 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
                    const PacketLimits& limits, std::vector<PageRun>& out);
 
 // Appends runs to a run list: each is a LEB128 number, count × 4 + code (normal 0, zero 1,
-// unpopulated 2, skip 3: pages this packet says nothing of).
+// unpopulated 2, skip 3: pages that this packet does not cover).
 class RunListEncoder {
   public:
     RunListEncoder() { bytes_.reserve(kMaxRunBytes); }
 
-    // Forgets all runs; the next begins at `first_page`.
+    // Removes all runs; the next one begins at or after `first_page`.
     void restart(std::uint64_t first_page);
     bool empty() const { return bytes_.empty() && pending_count_ == 0; }
     std::uint64_t first_page() const { return first_page_; }
-    // The page behind the last run.
+    // Returns the page after the last run.
     std::uint64_t position() const { return position_; }
-    // False, and nothing is added, if the list could outgrow kMaxRunBytes. `run.pages.first` ≥
+    // Returns false and adds nothing if the list could exceed kMaxRunBytes. `run.pages.first` ≥
     // position().
     bool append(const PageRun& run);
-    // The complete list; no append() until restart().
+    // Returns the complete list; no append() until restart().
     std::span<const std::byte> finish();
 
   private:

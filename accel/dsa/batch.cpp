@@ -28,7 +28,7 @@ std::uint64_t nanoseconds_between(Time::Point from, Time::Point to) {
         std::max<std::int64_t>(std::chrono::nanoseconds(to - from).count(), 0));
 }
 
-// As the device starts from: no status, result or count.
+// Puts the record into the state that the device expects: no status, result or count.
 void clear(CompletionRecord& record) {
     record.result = 0;
     record.bytes_completed = 0;
@@ -41,7 +41,7 @@ CompletionStatus status_of(const CompletionRecord& record) {
                                          kStatusMask);
 }
 
-// 0 or an errno. The kernel reads: a page that cannot be read raises no signal here.
+// Returns 0 or an errno. The kernel reads, so a page that cannot be read raises no signal here.
 int copy_page(const std::byte* from, std::byte* to) {
     const iovec target{to, kPageSize};
     const iovec source{const_cast<std::byte*>(from), kPageSize};
@@ -50,7 +50,7 @@ int copy_page(const std::byte* from, std::byte* to) {
     return copied < 0 ? errno : EFAULT;
 }
 
-// Never destroyed: the device may write at any later time.
+// The mapping is never destroyed, because the device may write to it at any later time.
 void keep_for_ever(Mapping mapping) {
     static auto* const mutex = new std::mutex;
     static auto* const kept = new std::vector<Mapping>;
@@ -242,15 +242,15 @@ void Batch::harvest(const Unit& unit, std::size_t index) {
         case CompletionStatus::kHardwareError:
         case CompletionStatus::kHardwareReadbackError:
         case CompletionStatus::kTranslationFailed:
-            // Nobody says how far it came.
+            // The number of processed descriptors is not known.
             count(counters.bad_statuses);
             lost_ = true;
             return;
-        default:  // refused as a whole
+        default:  // the device refused the whole batch
             count(counters.bad_statuses);
             return;
     }
-    // The children's records were written before the batch's.
+    // The device writes the children's records before the batch's.
     for (std::uint32_t i = 0; i < processed; ++i) harvest_page(unit.first + i);
 }
 
@@ -266,7 +266,7 @@ void Batch::harvest_page(std::uint32_t page) {
             }
             return;
         case CompletionStatus::kNone:
-            // Its answer did not reach the record, or will do so yet.
+            // The answer did not reach the record, or is still to come.
             count(counters.record_faults);
             lost_ = true;
             return;

@@ -1,6 +1,6 @@
 // The pages of one packet as descriptors, and the device's answers about them.
-// Invariant: memory that a device may still write is never used again nor given back: it is kept
-// until the process ends.
+// Invariant: memory that a device may still write is neither reused nor freed: it is kept until the
+// process ends.
 #pragma once
 
 #include <cstdint>
@@ -16,46 +16,48 @@
 
 namespace migrate::accel::dsa {
 
-// Used by one thread.
+// One thread uses it.
 class Batch {
   public:
-    // For up to `max_pages` pages; of all pages that pass through it, every `verify_every`-th is
-    // copied, and the copy is what the device checks (0: none).
+    // For up to `max_pages` pages. Every `verify_every`-th page that passes through is copied, and
+    // the device checks the copy (0: none).
     static Result<std::unique_ptr<Batch>> create(std::size_t max_pages, std::size_t verify_every);
 
-    // The pages to check; nothing of what was before is outstanding. A queue that serves no more is
-    // not asked, and has the CPU's pages counted.
+    // Sets the pages to check; nothing of the previous batch is outstanding. A disabled queue gets
+    // no descriptors, and its counters count the pages that the CPU checks.
     void fill(std::span<const PageExtent> extents, WorkQueue& queue);
-    // Gives the queue what it has not taken yet, in one attempt. True once all is taken.
+    // Gives the queue the descriptors that it has not taken yet, in one attempt. Returns true once
+    // all are taken.
     bool submit(Completion& completion, std::chrono::nanoseconds timeout);
-    // What the queue has not taken is left to the CPU.
+    // Leaves the pages that the queue has not taken to the CPU.
     void give_up_submitting();
-    // Takes the answers that are there, without waiting. True if there were any.
+    // Takes the answers that are there, without waiting. Returns true if there were any.
     bool advance(Completion& completion);
-    // Waits for the answers to what was taken. Then, or before it is destroyed: renew() or
-    // abandon() if lost().
+    // Waits for the answers to all descriptors taken. If lost() is then true, renew() or abandon()
+    // must follow before the next use or the destruction.
     void await(Completion& completion);
-    // Whether the device may still write an answer, now that nobody waits for it any more.
+    // True if the device may still write an answer for which nobody waits any more.
     bool lost() const { return lost_; }
-    // Leaves the memory to the device, and goes on in other memory.
+    // renew() leaves the memory to the device and allocates new memory; abandon() only leaves it.
     Status renew();
     void abandon();
 
     std::uint64_t pages() const { return pages_.size(); }
     WorkQueue& queue() const { return *queue_; }
-    // Whether a descriptor was taken and its answer not awaited yet.
+    // True if a descriptor was taken and its answer has not been awaited yet.
     bool outstanding() const { return awaited_ < taken_; }
-    // After await(): sets the bit of every zero page, as PageScanner::collect() has it. Pages
-    // without an answer are read here. The first page whose answer is wrong, or pages().
+    // After await(): sets the bit of every zero page, as PageScanner::collect() does. Reads pages
+    // without an answer on the CPU. Returns the first page whose answer is wrong, or pages() if
+    // none is.
     std::uint64_t collect(bool (*is_zero)(const std::byte* page),
                           std::span<std::uint64_t> zero_map);
-    // After await(): an Error if the device answered for a page that was to be verified and could
-    // not be copied, so that nobody has checked the answer.
+    // After await(): an Error if the device answered for a page that had to be verified but could
+    // not be copied, so that the answer is unchecked.
     Status check_verified() const;
 
   private:
     enum class Answer : std::uint8_t { kNone, kZero, kNotZero };
-    // Pages that one descriptor of the queue is about.
+    // The pages that one descriptor of the queue covers.
     struct Unit {
         std::uint32_t first = 0;
         std::uint32_t count = 0;
@@ -71,9 +73,9 @@ class Batch {
     void harvest_page(std::uint32_t page);
 
     std::size_t max_pages_;
-    Mapping mapping_;  // holds what the four spans are, and the copies
+    Mapping mapping_;  // holds the memory of the four spans, and the copies
     std::span<Descriptor> children_;
-    std::span<Descriptor> submitted_;  // one a unit: a BATCH, or a child itself
+    std::span<Descriptor> submitted_;  // one per unit: a BATCH, or a child itself
     std::span<CompletionRecord> records_;
     std::span<CompletionRecord> batch_records_;
 
@@ -82,8 +84,8 @@ class Batch {
     std::vector<Answer> answers_;
     std::vector<Unit> units_;
     std::unique_ptr<Watch[]> watches_;  // NOLINT(*-avoid-c-arrays): a Watch does not move
-    std::size_t taken_ = 0;             // units, from the first on
-    std::size_t awaited_ = 0;           // of those
+    std::size_t taken_ = 0;             // number of units taken, from the first on
+    std::size_t awaited_ = 0;           // number of those whose answer was awaited
     bool lost_ = false;
 
     std::size_t verify_every_;
@@ -93,9 +95,9 @@ class Batch {
         std::byte* data = nullptr;
     };
     std::vector<Copy> copies_;
-    std::vector<std::uint32_t> uncopied_;  // pages that were to be copied, and could not be
-    int copy_error_ = 0;                   // why the last of them could not: an errno
-    std::uint64_t copies_at_ = 0;          // in the mapping
+    std::vector<std::uint32_t> uncopied_;  // pages that had to be copied but could not be
+    int copy_error_ = 0;                   // errno of the last failed copy
+    std::uint64_t copies_at_ = 0;          // offset of the copies in the mapping
 };
 
 }  // namespace migrate::accel::dsa

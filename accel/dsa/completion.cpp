@@ -9,10 +9,10 @@ namespace migrate::accel::dsa {
 
 namespace {
 
-// A batch of 128 pages takes a device some microseconds: PAUSE covers that, and what takes longer
-// may need this CPU.
+// A device needs some microseconds for a batch of 128 pages. PAUSE covers that; a longer wait may
+// need this CPU, so it yields.
 constexpr std::uint32_t kSpinsBeforeYield = 2000;
-// The clock is looked at every so many spins.
+// Number of spins between two reads of the clock.
 constexpr std::uint32_t kSpinsPerLook = 64;
 
 void settle(Watch& watch, Watch::State state, Time::Point now) {
@@ -49,7 +49,8 @@ bool InlineCompletion::ready(Watch& watch) {
 
 bool InlineCompletion::await(Watch& watch) {
     for (std::uint32_t spins = 0; is(watch, Watch::State::kWatched); ++spins) {
-        // In this order: an answer that came before the deadline is one, however late it is seen.
+        // Read the clock first: an answer that came before the deadline counts, however late it is
+        // seen.
         const bool late =
             spins % kSpinsPerLook == kSpinsPerLook - 1 && time_.now() > watch.deadline;
         if (ready(watch)) return true;
@@ -91,7 +92,7 @@ void ThreadCompletion::run(const std::stop_token& stop) {
 bool ThreadCompletion::take_new(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     if (watching_.empty()) {
-        // False only if stop was requested: nothing is outstanding then.
+        // Returns false only if stop was requested and nothing is outstanding.
         if (!added_.wait(lock, stop, [&] { return !new_.empty(); })) return false;
     }
     watching_.insert(watching_.end(), new_.begin(), new_.end());
@@ -105,8 +106,8 @@ void ThreadCompletion::poll() {
         const bool answered = watch->status->load(std::memory_order_acquire) != 0;
         if (!answered && now <= watch->deadline) return false;
         settle(*watch, answered ? Watch::State::kAnswered : Watch::State::kUnanswered, now);
-        // Last: from here on the watch may be gone, but for the wake-up, which looks at the
-        // address only.
+        // This comes last: from here on the watch may no longer exist. The wake-up uses only its
+        // address.
         watch->state.notify_all();
         return true;
     });

@@ -1,5 +1,5 @@
-// Waiting for a device's answers: by the thread that asked, or by one thread for all.
-// Invariant: whoever waits gets an answer or, at the deadline, the word that there is none.
+// Waits for a device's answers: in the thread that asked, or in one thread for all. Invariant:
+// every waiter gets an answer or, at the deadline, the information that there is none.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,7 @@
 
 namespace migrate::accel::dsa {
 
-// Time and its passing, so that tests can make both up.
+// Time and waiting, so that tests can replace both.
 class Time {
   public:
     using Point = std::chrono::steady_clock::time_point;
@@ -23,27 +23,26 @@ class Time {
     virtual ~Time() = default;
 
     virtual Point now() = 0;
-    // Lets a little pass, until `status` may have been written. `spins` counts the calls of one
-    // wait.
+    // Waits a little, at most until `status` may have been written. `spins` is the number of
+    // earlier calls in the same wait.
     virtual void pass(const std::atomic<std::uint8_t>& status, std::uint32_t spins) = 0;
 };
 
-// UMWAIT where the CPU has it; otherwise PAUSE and, in a wait that lasts, giving way to other
-// threads.
+// Uses UMWAIT if the CPU has it; otherwise PAUSE and, in a long wait, yields to other threads.
 class RealTime final : public Time {
   public:
     Point now() override { return std::chrono::steady_clock::now(); }
     void pass(const std::atomic<std::uint8_t>& status, std::uint32_t spins) override;
 };
 
-// One answer that is awaited. Not moved or ended while it is watched.
+// One awaited answer. It must not be moved or destroyed while it is watched.
 struct Watch {
     enum class State : std::uint32_t { kWatched, kAnswered, kUnanswered };
 
-    const std::atomic<std::uint8_t>* status = nullptr;  // of the completion record
+    const std::atomic<std::uint8_t>* status = nullptr;  // status of the completion record
     Time::Point submitted;
     Time::Point deadline;
-    Time::Point seen;  // when the answer was seen
+    Time::Point seen;  // time at which the answer was seen
     std::atomic<State> state{State::kWatched};
 };
 
@@ -54,16 +53,16 @@ class Completion {
     Completion& operator=(const Completion&) = delete;
     virtual ~Completion() = default;
 
-    // From here on the answer is waited for; `status`, `submitted` and `deadline` are set.
+    // Starts to wait for the answer; `status`, `submitted` and `deadline` are set.
     virtual void watch(Watch& watch) = 0;
-    // Whether the answer is there. Does not block.
+    // Returns true if the answer is there. Does not block.
     virtual bool ready(Watch& watch) = 0;
-    // Blocks. False if the deadline passed without an answer.
+    // Blocks. Returns false if the deadline passed without an answer.
     virtual bool await(Watch& watch) = 0;
     virtual Time& time() = 0;
 };
 
-// accel-completion=inline: await() polls. Used by any number of threads.
+// accel-completion=inline: await() polls. Any number of threads may use it.
 class InlineCompletion final : public Completion {
   public:
     explicit InlineCompletion(Time& time) : time_(time) {}
@@ -76,8 +75,8 @@ class InlineCompletion final : public Completion {
     Time& time_;
 };
 
-// accel-completion=thread, the published model: run() polls for all, and sleeps while nothing is
-// outstanding; await() sleeps until it has seen the answer.
+// accel-completion=thread, the published model: run() polls for all threads, and sleeps while
+// nothing is outstanding; await() sleeps until run() has seen the answer.
 class ThreadCompletion final : public Completion {
   public:
     explicit ThreadCompletion(Time& time) : time_(time) {}
@@ -86,11 +85,11 @@ class ThreadCompletion final : public Completion {
     bool await(Watch& watch) override;
     Time& time() override { return time_; }
 
-    // The thread's work, until stop is requested and nothing is outstanding.
+    // The thread's work; returns when stop is requested and nothing is outstanding.
     void run(const std::stop_token& stop);
 
   private:
-    // Sleeps while there is nothing to poll. False: the end.
+    // Sleeps while there is nothing to poll. Returns false if run() must end.
     bool take_new(const std::stop_token& stop);
     void poll();
 
@@ -98,7 +97,7 @@ class ThreadCompletion final : public Completion {
     std::mutex mutex_;
     std::condition_variable_any added_;
     std::vector<Watch*> new_;       // guarded by mutex_
-    std::vector<Watch*> watching_;  // run()'s own
+    std::vector<Watch*> watching_;  // used only by run()
 };
 
 }  // namespace migrate::accel::dsa

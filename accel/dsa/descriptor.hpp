@@ -1,6 +1,6 @@
-// The 64 bytes a DSA device takes, and the 32 it answers with.
-// Source of layout and values: Intel Data Streaming Accelerator Architecture Specification
-// (355167), chapters 8 and 9, and <linux/idxd.h>, against which tests/accel/dsa compares them.
+// The 64-byte descriptor that a DSA device takes, and its 32-byte answer. Source of layout and
+// values: Intel Data Streaming Accelerator Architecture Specification (355167), chapters 8 and 9,
+// and <linux/idxd.h>, against which tests/accel/dsa compares them.
 #pragma once
 
 #include <atomic>
@@ -39,9 +39,8 @@ enum class CompletionStatus : std::uint8_t {
     kSuccessFalsePredicate = 0x02,
     kPageFault = 0x03,  // processing stopped at fault_address
     kPageResponseError = 0x04,
-    kBatchFailed = 0x05,  // at least one child did not succeed
-    kBatchPageFault =
-        0x06,  // on the descriptor list: descriptors from bytes_completed on untouched
+    kBatchFailed = 0x05,     // at least one child did not succeed
+    kBatchPageFault = 0x06,  // in the list; descriptors from bytes_completed on were not executed
     kBadOpcode = 0x10,
     kInvalidFlags = 0x11,
     kReservedNotZero = 0x12,
@@ -59,7 +58,7 @@ enum class CompletionStatus : std::uint8_t {
     kHardwareReadbackError = 0x21,
     kTranslationFailed = 0x22,
 };
-// The faulting access was a write.
+// Set if the faulting access was a write.
 inline constexpr std::uint8_t kStatusWriteFault = 0x80;
 inline constexpr std::uint8_t kStatusMask = 0x7f;
 
@@ -67,12 +66,12 @@ struct alignas(64) Descriptor {
     std::uint32_t pasid = 0;  // bits 19:0, and 31 privileged: the CPU or the driver fills it
     std::uint32_t flags_and_opcode = 0;  // flags in bits 23:0, opcode in 31:24
     std::uint64_t completion_address = 0;
-    std::uint64_t source = 0;       // a batch's descriptor list
-    std::uint64_t destination = 0;  // the second source of a comparison; COMPVAL's pattern
-    std::uint32_t size = 0;         // bytes; a batch's number of descriptors
+    std::uint64_t source = 0;       // for a batch: address of its descriptor list
+    std::uint64_t destination = 0;  // for a comparison: the second source; for COMPVAL: the pattern
+    std::uint32_t size = 0;         // bytes; for a batch: number of descriptors
     std::uint16_t interrupt_handle = 0;
     std::uint16_t reserved = 0;
-    std::uint64_t specific[3] = {};  // NOLINT(*-avoid-c-arrays): an array of hardware's
+    std::uint64_t specific[3] = {};  // NOLINT(*-avoid-c-arrays): a hardware array
 
     constexpr Opcode opcode() const { return static_cast<Opcode>(flags_and_opcode >> 24); }
     constexpr std::uint32_t flags() const { return flags_and_opcode & 0xff'ffff; }
@@ -84,11 +83,11 @@ static_assert(sizeof(Descriptor) == 64 && offsetof(Descriptor, size) == 32 &&
               offsetof(Descriptor, specific) == 40);
 
 struct alignas(32) CompletionRecord {
-    // Written last by the device: read with acquire before the rest.
+    // The device writes it last: read it with acquire before the other fields.
     std::atomic<std::uint8_t> status{0};
     std::uint8_t result = 0;
     std::uint16_t reserved = 0;
-    std::uint32_t bytes_completed = 0;  // a batch's number of descriptors completed
+    std::uint32_t bytes_completed = 0;  // for a batch: number of completed descriptors
     std::uint64_t fault_address = 0;
     std::uint32_t invalid_flags = 0;
     std::uint32_t specific[3] = {};  // NOLINT(*-avoid-c-arrays)

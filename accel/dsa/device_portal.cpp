@@ -19,7 +19,8 @@ namespace migrate::accel::dsa {
 namespace {
 
 constexpr std::uint64_t kPortalBytes = 4096;  // the driver maps one page
-// Every offset of it is the portal; neighbours in time go to others, which the bus likes better.
+// Every offset of the page is the portal; successive descriptors use different offsets, which the
+// bus handles better.
 constexpr std::uint64_t kPortalStep = sizeof(Descriptor);
 
 class DevicePortal : public Portal {
@@ -44,7 +45,7 @@ class DevicePortal : public Portal {
     bool software_;
 };
 
-// The descriptor goes by one instruction to the page the driver mapped.
+// One instruction moves the descriptor to the page that the driver mapped.
 class MappedPortal final : public DevicePortal {
   public:
     MappedPortal(const QueueInfo& info, Mapping page)
@@ -75,7 +76,8 @@ class MappedPortal final : public DevicePortal {
     std::atomic<std::uint64_t> next_{0};
 };
 
-// The kernel submits (idxd_cdev_write, since 6.10 and the stable kernels of May 2024).
+// The kernel submits the descriptor (idxd_cdev_write, since 6.10 and the stable kernels of May
+// 2024).
 class WritePortal final : public DevicePortal {
   public:
     WritePortal(const QueueInfo& info, UniqueFd fd) : DevicePortal(info), fd_(std::move(fd)) {}
@@ -86,7 +88,7 @@ class WritePortal final : public DevicePortal {
         const ssize_t written = ::write(fd_.get(), descriptors.data(), descriptors.size_bytes());
         return written < 0 ? 0 : static_cast<std::size_t>(written) / sizeof(Descriptor);
     }
-    // The kernel refuses batches where the device could be misused by them.
+    // The kernel refuses batches on devices that could be misused by them.
     void allow_batches(bool allowed) {
         if (!allowed) limits().batch = 1;
     }
@@ -95,7 +97,8 @@ class WritePortal final : public DevicePortal {
     UniqueFd fd_;
 };
 
-// Memory the device may write to at any later time, if it does not answer in time: never freed.
+// Memory for a probe. If the device does not answer in time, it may write at any later time, so the
+// memory is then never freed.
 struct Probe {
     std::array<Descriptor, 2> children;
     std::array<CompletionRecord, 2> child_records;
@@ -117,7 +120,7 @@ Descriptor noop(CompletionRecord& record) {
     return descriptor;
 }
 
-// Offers the descriptor until it is taken, and waits for its answer, both until the deadline.
+// Offers the descriptor until it is taken, and waits for its answer; both end at the deadline.
 ProbeOutcome run_probe(Portal& portal, Probe& probe,
                        std::chrono::steady_clock::time_point deadline) {
     struct Context {
@@ -241,10 +244,10 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
     probe->descriptor.set(Opcode::kBatch, kFlagCompletionAddressValid | kFlagRequestCompletion);
     probe->descriptor.source = address_of(probe->children.data());
     probe->descriptor.size = 2;
-    // One attempt: a refusal is an error every time.
+    // One attempt suffices: a kernel that refuses batches refuses each one.
     const ProbeOutcome batch = run_probe(*portal, *probe, std::chrono::steady_clock::now());
     by_write->allow_batches(batch.taken);
-    if (batch.taken) static_cast<void>(probe.release());  // its answer is nobody's interest
+    if (batch.taken) static_cast<void>(probe.release());  // nobody reads its answer
     return portal;
 }
 

@@ -1,4 +1,4 @@
-// Work queues of the kernel's driver: opened, tried, and described where they cannot be used.
+// Opens and probes work queues of the kernel's driver, and explains why one cannot be used.
 #pragma once
 
 #include <chrono>
@@ -10,9 +10,9 @@
 
 namespace migrate::accel::dsa {
 
-// Opens /dev/dsa/wqD.Q: by its portal, or by write() for a process that may not map one (on devices
-// of version 0x100 that needs CAP_SYS_RAWIO, INTEL-SA-01084). A NOOP is sent through it, and has to
-// be answered within `probe_time`. An error says what is in the way and what removes it.
+// Opens /dev/dsa/wqD.Q: through its portal, or through write() for a process that may not map a
+// portal (on devices of version 0x100 that needs CAP_SYS_RAWIO, INTEL-SA-01084). Sends a NOOP,
+// which must be answered within `probe_time`. An Error names the obstacle and its remedy.
 Result<std::unique_ptr<Portal>> open_device_portal(
     const QueueInfo& info, std::chrono::milliseconds probe_time = std::chrono::seconds(1));
 

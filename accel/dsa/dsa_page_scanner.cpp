@@ -6,7 +6,7 @@ namespace migrate::accel::dsa {
 
 namespace {
 
-// How often a batch that is needed next is offered to a queue that has no room, as published: 100
+// Number of offers of the batch that is needed next to a queue without room, as published: 100
 // times 128.
 constexpr std::uint32_t kMaxOffers = 12'800;
 
@@ -25,7 +25,7 @@ Result<std::unique_ptr<DsaPageScanner>> DsaPageScanner::create(std::vector<WorkQ
 }
 
 DsaPageScanner::~DsaPageScanner() {
-    // What is outstanding would be written into memory that is somebody else's.
+    // Outstanding answers would be written into memory that belongs to others by then.
     for (auto& batch : batches_) {
         if (!batch) continue;
         if (batch->outstanding()) batch->await(completion_);
@@ -33,7 +33,7 @@ DsaPageScanner::~DsaPageScanner() {
     }
 }
 
-// The first that serves; if none does, the first.
+// Returns the first queue that is alive; if none is, the first.
 WorkQueue& DsaPageScanner::chosen_queue() const {
     const auto queue =
         std::ranges::find_if(queues_, [](const WorkQueue* each) { return each->alive(); });
@@ -46,7 +46,7 @@ void DsaPageScanner::submit(std::span<const PageExtent> batch) {
     offer_waiting();
 }
 
-// One offer for each batch, the oldest first; what a queue has no room for waits its turn here.
+// Offers each batch once, the oldest first; descriptors for which a queue has no room wait here.
 void DsaPageScanner::offer_waiting() {
     for (std::size_t i = 0; i < waiting_; ++i) {
         Batch& batch = *batches_[(oldest_ + i) % kDepth];

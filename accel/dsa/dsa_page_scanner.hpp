@@ -1,5 +1,5 @@
-// The page scanner that asks DSA work queues, several batches ahead.
-// Invariant: every page is answered; what a device does not answer, the CPU does.
+// The page scanner that uses DSA work queues, several batches ahead. Invariant: every page is
+// answered; the CPU answers the pages that a device does not.
 #pragma once
 
 #include <array>
@@ -19,12 +19,12 @@ namespace migrate::accel::dsa {
 class DsaPageScanner final : public PageScanner {
   public:
     struct Options {
-        std::size_t batch_pages = 128;                               // of one submit(), at most
-        std::size_t verify_every = 0;                                // accel-verify; 0: never
+        std::size_t batch_pages = 128;  // pages of one submit(), at most
+        std::size_t verify_every = 0;   // accel-verify; 0: never
         std::chrono::nanoseconds timeout = std::chrono::seconds(1);  // for an answer
     };
 
-    // Asks the first of the queues that serves; they, `completion` and `kernel`, which answers for
+    // Uses the first queue that is alive. The queues, `completion` and `kernel`, which answers on
     // the CPU, outlive the scanner.
     static Result<std::unique_ptr<DsaPageScanner>> create(std::vector<WorkQueue*> queues,
                                                           Completion& completion,
@@ -39,7 +39,7 @@ class DsaPageScanner final : public PageScanner {
     Status collect(std::span<std::uint64_t> zero_map) override;
 
   private:
-    // One is being sent, one is waited for, and two keep the device busy.
+    // One batch is being sent, one is waited for, and two keep the device busy.
     static constexpr std::size_t kDepth = 4;
 
     DsaPageScanner(std::vector<WorkQueue*> queues, Completion& completion, const ZeroKernel& kernel,

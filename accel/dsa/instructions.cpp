@@ -12,8 +12,8 @@ namespace migrate::accel::dsa {
 namespace {
 
 constexpr std::array kTrapped = {SIGILL, SIGSEGV, SIGBUS};
-// How long one UMWAIT may last, in cycles of the time-stamp counter: some tens of microseconds. The
-// kernel's own limit, umwait_control/max_time, is as long.
+// Limit of one UMWAIT, in cycles of the time-stamp counter: some tens of microseconds, the same as
+// the kernel's own limit, umwait_control/max_time.
 constexpr std::uint64_t kUserWaitCycles = 100'000;
 
 constinit thread_local sigjmp_buf* way_out = nullptr;
@@ -21,7 +21,7 @@ std::array<struct sigaction, kTrapped.size()> previous_actions;
 
 void on_trap(int signal, siginfo_t* info, void* context) {
     if (way_out != nullptr) siglongjmp(*way_out, signal);
-    // Another thread's: as if this handler were not there.
+    // The signal belongs to another thread: act as if this handler were not installed.
     for (std::size_t i = 0; i < kTrapped.size(); ++i) {
         if (kTrapped[i] != signal) continue;
         const struct sigaction& previous = previous_actions[i];
@@ -35,7 +35,7 @@ void on_trap(int signal, siginfo_t* info, void* context) {
     }
 }
 
-// Nothing in it changes between the two returns of sigsetjmp.
+// No local changes between the two returns of sigsetjmp.
 [[gnu::noinline]] int run_with_way_out(void (*body)(void*), void* context) {
     sigjmp_buf environment;
     const int signal = sigsetjmp(environment, 1);
@@ -72,9 +72,9 @@ bool has_user_wait() {
 
 [[gnu::target("waitpkg")]] void user_wait(const std::atomic<std::uint8_t>& status) {
     _umonitor(const_cast<std::atomic<std::uint8_t>*>(&status));
-    // What was written before the monitor was armed would not wake it.
+    // A write before the monitor was armed would not wake the wait.
     if (status.load(std::memory_order_acquire) != 0) return;
-    _umwait(1, __rdtsc() + kUserWaitCycles);  // 1: the state that is left faster, C0.1
+    _umwait(1, __rdtsc() + kUserWaitCycles);  // 1: C0.1, the state with the faster wake-up
 }
 
 void pause() { _mm_pause(); }

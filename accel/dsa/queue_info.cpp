@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The whole of a small file without its last newline; empty if it is missing.
+// Returns the first line of a small file; empty if the file is missing.
 std::string read_text(const fs::path& path) {
     std::ifstream file(path);
     std::string text;
@@ -25,7 +25,7 @@ std::string read_text(const fs::path& path) {
     return text;
 }
 
-// Decimal, or hexadecimal behind 0x; nothing for anything else.
+// Parses a decimal number, or a hexadecimal one after 0x; nothing for anything else.
 std::optional<std::int64_t> read_number(const fs::path& path) {
     const std::string text = read_text(path);
     const bool hex = text.starts_with("0x");
@@ -46,7 +46,7 @@ std::uint32_t read_u32(const fs::path& path, std::uint32_t missing) {
     return value ? clamp_to_u32(*value) : missing;
 }
 
-// "wqD.Q", the device's number and the queue's.
+// Returns D from the name "wqD.Q": D is the device's number, Q the queue's.
 std::optional<std::string> device_number(std::string_view name) {
     if (!name.starts_with("wq")) return std::nullopt;
     const std::string_view numbers = name.substr(2);
@@ -62,7 +62,7 @@ std::optional<std::string> device_number(std::string_view name) {
     return std::string(numbers.substr(0, dot));
 }
 
-// The obstacle to opening the node, if any.
+// Returns the obstacle to opening the node, if any.
 std::optional<Obstacle> find_node_obstacle(const QueueInfo& info) {
     if (::access(info.path.c_str(), R_OK | W_OK) == 0) return std::nullopt;
     if (errno == ENOENT) {
@@ -110,13 +110,13 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
     info.numa_node = static_cast<int>(
         std::clamp<std::int64_t>(read_number(device / "numa_node").value_or(-1), -1, 1 << 20));
 
-    // A kernel's own bus has no such folder.
+    // The kernel's own bus has no such folder.
     std::error_code error;
     info.software = fs::is_directory(places.sysfs.parent_path() / "softdsa", error);
 
     QueueLimits& limits = info.limits;
     limits.mode = info.mode == "dedicated" ? QueueMode::kDedicated : QueueMode::kShared;
-    // The portal that users get takes descriptors up to the threshold.
+    // The portal for users takes descriptors up to the threshold.
     limits.entries = std::max(limits.mode == QueueMode::kShared && info.threshold != 0
                                   ? std::min(info.threshold, info.size)
                                   : info.size,
@@ -183,7 +183,7 @@ Result<std::vector<QueueInfo>> discover_queues() {
         return Error::system("list DSA devices (libaccel-config)", -error);
     }
     const std::unique_ptr<accfg_ctx, decltype(&::accfg_unref)> context(raw, &::accfg_unref);
-    // It talks to stderr otherwise.
+    // Without this the library logs to stderr.
     ::accfg_set_log_fn(context.get(), ignore_log);
     std::vector<std::string> names;
     accfg_device* device = nullptr;
@@ -192,7 +192,7 @@ Result<std::vector<QueueInfo>> discover_queues() {
         accfg_wq* queue = nullptr;
         accfg_wq_foreach(device, queue) names.emplace_back(::accfg_wq_get_devname(queue));
     }
-    // A device without groups is listed once more every time it is asked for.
+    // The library lists a device without groups again on every request.
     std::ranges::sort(names);
     names.erase(std::unique(names.begin(), names.end()), names.end());
     std::vector<QueueInfo> queues;

@@ -1,7 +1,7 @@
-// What the kernel says of work queues, and what keeps one from being used.
-// Source: sysfs-driver-dma-idxd (the kernel's ABI documentation). The files are read here and not
-// through libaccel-config, which takes a missing number for a huge one; it only says which devices
-// there are.
+// Reads the kernel's description of work queues, and finds obstacles to their use. Source:
+// sysfs-driver-dma-idxd (the kernel's ABI documentation). The files are read here and not through
+// libaccel-config, which returns a huge number for a missing one; the library only lists the
+// devices.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace migrate::accel::dsa {
 
-// Where the kernel shows the devices and gives them out.
+// The places where the kernel shows the devices and their nodes.
 struct Places {
     std::filesystem::path sysfs = "/sys/bus/dsa/devices";
     std::filesystem::path nodes = "/dev/dsa";
@@ -33,27 +33,27 @@ struct QueueInfo {
     std::uint32_t size = 0;
     std::uint32_t threshold = 0;
     std::uint32_t clients = 0;
-    std::uint32_t version = 0;              // of the device: 0x100
+    std::uint32_t version = 0;              // of the device, such as 0x100
     bool shared_virtual_addresses = false;  // pasid_enabled
     int numa_node = -1;
-    bool software = false;  // one of scripts/with-softdsa
+    bool software = false;  // made by scripts/with-softdsa
     QueueLimits limits;
 };
 
-// Why a queue cannot be used, and the command or setting that removes the obstacle.
+// The reason why a queue cannot be used, and the command or setting that removes the obstacle.
 struct Obstacle {
     std::string reason;
     std::string remedy;
 };
 
-// `name` as in sysfs: "wq0.1".
+// `name` is the name in sysfs: "wq0.1".
 Result<QueueInfo> read_queue_info(std::string_view name, const Places& places = {});
-// The first one there is; whether this user may open the node is asked last.
+// Returns the first obstacle, if any; checks last that this user may open the node.
 std::optional<Obstacle> find_obstacle(const QueueInfo& info);
 
-// All queues of all devices, enabled or not, as libaccel-config finds them.
+// Returns all queues of all devices, enabled or not, that libaccel-config lists.
 Result<std::vector<QueueInfo>> discover_queues();
-// Why discover_queues() found nothing.
+// Explains why discover_queues() found nothing.
 Obstacle why_no_device(const Places& places = {});
 
 }  // namespace migrate::accel::dsa

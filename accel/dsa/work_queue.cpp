@@ -8,7 +8,7 @@ namespace migrate::accel::dsa {
 
 namespace {
 
-// A batch's memory is some 25 KB.
+// A batch takes about 25 KB of memory.
 constexpr unsigned kMaxLosses = 64;
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A work queue as all channels share it: its portal, what is outstanding, whether it still serves,
-// and what it was counted to do.
+// A work queue that all channels share: its portal, its outstanding descriptors, whether it is
+// still usable, and its counters.
 #pragma once
 
 #include <atomic>
@@ -13,23 +13,23 @@
 
 namespace migrate::accel::dsa {
 
-// Relaxed: a report is a snapshot, exact once the channels have ended.
+// Access is relaxed: a report is a snapshot, which is exact once the channels have ended.
 struct QueueCounters {
     using Count = std::atomic<std::uint64_t>;
 
     Count batches{0};        // BATCH descriptors taken
-    Count descriptors{0};    // pages given to the queue, in batches or alone
-    Count retries{0};        // submissions it had no room for
-    Count full{0};           // times that waiting for room was given up
+    Count descriptors{0};    // pages given to the queue, in batches or singly
+    Count retries{0};        // submissions for which it had no room
+    Count full{0};           // times that waiting for room timed out
     Count page_faults{0};    // pages it could not read
     Count list_faults{0};    // batches whose descriptors it could not read
     Count record_faults{0};  // answers it could not write
-    Count bad_statuses{0};   // any other answer that is none
+    Count bad_statuses{0};   // any other invalid answer
     Count timeouts{0};       // descriptors it never answered
-    Count cpu_pages{0};      // finished by the CPU, whatever the cause
+    Count cpu_pages{0};      // pages finished by the CPU, for any reason
     Count verified{0};       // pages whose answer was checked (accel-verify)
-    Count device_ns{0};      // from submission until the answer was seen; batches overlap
-    Count wait_ns{0};        // that channels waited for answers
+    Count device_ns{0};      // sum of times from submission to answer; batches overlap
+    Count wait_ns{0};        // time that channels waited for answers
 };
 
 class WorkQueue {
@@ -39,21 +39,21 @@ class WorkQueue {
     const Portal& portal() const { return *portal_; }
     const std::string& name() const { return portal_->name(); }
     bool alive() const { return alive_.load(std::memory_order_acquire); }
-    // It is given nothing more; the first reason is logged.
+    // Ends the use of the queue; the first reason is logged.
     void disable(std::string_view reason);
 
-    // One attempt, without waiting: how many of the descriptors, from the first on, were taken;
-    // none by a queue that was disabled.
+    // Makes one attempt without waiting; returns how many of the descriptors, from the first on,
+    // were taken: none if the queue is disabled.
     std::size_t submit(std::span<const Descriptor> descriptors);
-    // So many of those taken were answered.
+    // Notes that `count` of the descriptors taken were answered.
     void answered(std::size_t count);
-    // An answer did not reach its record, whose memory is lost to us; a queue that goes on like
-    // that is disabled.
+    // Notes that an answer did not reach its record, whose memory cannot be reused. Disables the
+    // queue if this happens too often.
     void lost_memory();
     QueueCounters& counters() { return counters_; }
     const QueueCounters& counters() const { return counters_; }
 
-    // Whether it is worth waiting for room: not when waiting was in vain the last time.
+    // False after a wait for room timed out.
     bool has_flow() const { return has_flow_.load(std::memory_order_relaxed); }
     void set_flow(bool flows) { has_flow_.store(flows, std::memory_order_relaxed); }
 
@@ -62,7 +62,7 @@ class WorkQueue {
     std::atomic<bool> alive_{true};
     std::atomic<bool> has_flow_{true};
     std::atomic<unsigned> losses_{0};
-    // What a dedicated queue has room for; it would lose more without a word.
+    // Free entries of a dedicated queue, which would silently lose any more descriptors.
     std::atomic<std::size_t> room_;
     QueueCounters counters_;
 };

@@ -1,4 +1,4 @@
-// What the device refuses a descriptor for, and how its answers look in memory.
+// The reasons for which the device refuses a descriptor, and the layout of its answers in memory.
 #include <cstring>
 
 #include "accel/softdsa/operations.hpp"
@@ -10,8 +10,8 @@ using dsa::CompletionStatus;
 using dsa::Descriptor;
 using dsa::Opcode;
 
-// Traffic class selectors, and what orders or reads back writes: <linux/idxd.h>. They change
-// nothing here.
+// Traffic class selectors, and flags that order or read back writes: <linux/idxd.h>. They have no
+// effect here.
 constexpr std::uint32_t kFlagAddress1Class = 0x200;
 constexpr std::uint32_t kFlagAddressClasses = 0xe00;
 constexpr std::uint32_t kFlagRecordClass = 0x1000;
@@ -62,7 +62,8 @@ std::uint32_t invalid_flags(const Descriptor& descriptor, const QueueConfig& que
     return invalid;
 }
 
-// The bytes from 40 on in which nothing may be; what flags make a field of is not looked at.
+// Returns true if the unused fields are zero. From byte 40 on that depends on the opcode; fields
+// that flags select are not checked.
 bool reserved_are_zero(const Descriptor& descriptor) {
     std::array<std::uint64_t, 3> unused{~0ULL, ~0ULL, ~0ULL};
     switch (descriptor.opcode()) {
@@ -164,7 +165,7 @@ Outcome check(const Descriptor& descriptor, const QueueConfig& queue, Place plac
         return outcome;
     }
     if (!reserved_are_zero(descriptor)) return outcome_of(CompletionStatus::kReservedNotZero);
-    // The device has no interrupts to give out.
+    // The device has no interrupts.
     if ((descriptor.flags() & dsa::kFlagRequestInterrupt) != 0)
         return outcome_of(CompletionStatus::kInterruptHandle);
     if (const CompletionStatus size = check_size(descriptor, queue);

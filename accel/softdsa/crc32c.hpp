@@ -1,4 +1,4 @@
-// The CRC of the CRC generation operations: polynomial 0x11EDC6F41, as iSCSI has it.
+// The CRC of the CRC generation operations: polynomial 0x11EDC6F41, as in iSCSI.
 #pragma once
 
 #include <cstddef>

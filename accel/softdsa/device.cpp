@@ -40,9 +40,9 @@ struct Device::Implementation {
     void stop_engines();
 
     DeviceState state;
-    // Handles and not std::thread: in the child of a fork there is nothing to join or to detach.
+    // Handles instead of std::thread: in the child of a fork there is nothing to join or to detach.
     std::vector<pthread_t> engines;
-    // A fork may have left their locks held; they are kept, and never used again.
+    // A fork may have left their locks held, so they are kept and never used again.
     std::vector<std::unique_ptr<Wiring>> abandoned;
 };
 
@@ -58,7 +58,7 @@ int Device::Implementation::start_engines() {
         pthread_t thread{};
         error = ::pthread_create(&thread, nullptr, run_engine, engine.get());
         if (error != 0) continue;
-        static_cast<void>(engine.release());  // run_engine() has it
+        static_cast<void>(engine.release());  // run_engine() owns it
         engines.push_back(thread);
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -128,7 +128,7 @@ void Device::movdir64b(std::size_t queue, const dsa::Descriptor& descriptor) noe
     count(implementation_->state.counts[queue].lost);
 }
 
-// As the driver's submission of one descriptor of a write(): 0, or an errno.
+// Submits one descriptor of a write() as the driver does: returns 0 or an errno.
 int Device::write_one(std::size_t queue, std::uint64_t address) noexcept {
     dsa::Descriptor descriptor;
     if (user_memory::read(address, &descriptor, sizeof descriptor) != sizeof descriptor)

@@ -1,6 +1,6 @@
-// Wakes engines from anywhere, signal handlers included.
-// Invariant: value() is read before the queues are looked at, and wait() sleeps only while it is
-// still that: what is put into a queue afterwards is not slept through.
+// Wakes engines from any context, including signal handlers. Invariant: an engine reads value()
+// before it checks the queues, and wait() sleeps only while the value is unchanged; so an engine
+// never sleeps through a descriptor that is queued later.
 #pragma once
 
 #include <linux/futex.h>
@@ -33,13 +33,13 @@ class Doorbell {
     void ring_one() noexcept { ring(1); }
     void ring_all() noexcept { ring(INT_MAX); }
 
-    // Until it is rung or the clock (CLOCK_MONOTONIC) says `deadline_ns`; may return early.
+    // Waits until it is rung or CLOCK_MONOTONIC reaches `deadline_ns`; may return early.
     void wait(std::uint32_t seen, std::uint64_t deadline_ns) noexcept {
         timespec until{};
         until.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000U);
         until.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000U);
         // Sequentially consistent, like ring(): either this thread sees the new value, or the
-        // ringer sees a sleeper.
+        // ringing thread sees a sleeper.
         sleepers_.fetch_add(1);
         raw_syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET_PRIVATE, seen,
                     deadline_ns == kNever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);

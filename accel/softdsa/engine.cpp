@@ -17,9 +17,10 @@ using dsa::CompletionStatus;
 using dsa::Descriptor;
 using dsa::Opcode;
 
-// A sleep ends that much too late: what is due sooner is waited for awake.
+// A sleep ends late by up to this time, so an answer that is due sooner is awaited without
+// sleeping.
 constexpr std::uint64_t kSleepSlackNs = 80'000;
-// The longest that what is overtaken stays behind.
+// Longest delay of a descriptor that others overtake.
 constexpr std::uint64_t kReorderNs = 200'000;
 
 std::uint64_t page_of(std::uint64_t address) { return address - address % user_memory::kPageBytes; }
@@ -58,7 +59,7 @@ bool Engine::ended() const {
 
 void Engine::run() {
     while (true) {
-        // Before anything that is rung for is looked at, the end included.
+        // Read the value before checking anything that is signalled by it, including the stop.
         const std::uint32_t seen = wiring_.doorbell.value();
         if (wiring_.stopping.load(std::memory_order_acquire)) return;
         if (state_.halted.load(std::memory_order_acquire)) {
@@ -168,7 +169,7 @@ void Engine::batch(Task& task) {
     answer(task, descriptor, outcome);
 }
 
-// The batch's own outcome; descriptors from `readable` on cannot be had.
+// Returns the outcome of the batch itself; descriptors from `readable` on cannot be read.
 Outcome Engine::children(Task& task, std::size_t readable) {
     const std::size_t queue = task.answer.queue;
     const Descriptor& batch = task.entry.descriptor;
@@ -182,7 +183,7 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     std::uint32_t done = 0;
     for (const std::size_t i : order(task, readable)) {
         const Descriptor& child = list_[i];
-        // A fence behind a failure ends the batch: the rest is not touched.
+        // A fence after a failure ends the batch: the rest is not executed.
         if ((child.flags() & dsa::kFlagFence) != 0 && outcome.failed()) break;
         const std::uint8_t forced = i == bad ? random_error(bad_random) : std::uint8_t{0};
         const Outcome result = work(task, child, Place::kBatch, forced);
@@ -200,7 +201,7 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     return outcome;
 }
 
-// The order in which the children run: a fence is passed by none.
+// Returns the order in which the children run: no child passes a fence.
 std::vector<std::size_t> Engine::order(const Task& task, std::size_t readable) const {
     std::vector<std::size_t> order(readable);
     std::iota(order.begin(), order.end(), 0);
@@ -210,7 +211,7 @@ std::vector<std::size_t> Engine::order(const Task& task, std::size_t readable) c
     for (std::size_t i = 0; i < readable; ++i) {
         if ((list_[i].flags() & dsa::kFlagFence) != 0) begin = i;
         random = splitmix64(random);
-        // The fenced one itself stays the first of what it begins.
+        // The fenced child itself stays the first of its section.
         const std::size_t first = (list_[begin].flags() & dsa::kFlagFence) != 0 ? begin + 1 : begin;
         if (i > first) std::swap(order[i], order[first + random % (i - first + 1)]);
     }
@@ -268,7 +269,7 @@ Outcome Engine::execute(std::size_t queue, const Descriptor& descriptor, Place p
     return wrong ? falsified(outcome, descriptor, wrong->random) : outcome;
 }
 
-// False: the record could not be written.
+// Returns false if the record could not be written.
 bool Engine::answer(Task& task, const Descriptor& descriptor, const Outcome& outcome) {
     const std::size_t queue = task.answer.queue;
     QueueCounts& counts = state_.counts[queue];
@@ -289,8 +290,8 @@ bool Engine::answer(Task& task, const Descriptor& descriptor, const Outcome& out
     return record.address % record.record.size() == 0;
 }
 
-// A record at an address that is not aligned, or not there, is one the device cannot write; it
-// would say so in its error register (0x1b, 0x1a).
+// The device cannot write a record to an unaligned or unmapped address; a real device would report
+// that in its error register (0x1b, 0x1a).
 bool Engine::write(std::size_t queue, const CompletionWrite& record) {
     const bool written = !ended() && record.address % record.record.size() == 0 &&
                          user_memory::write_record(record.address, record.record);

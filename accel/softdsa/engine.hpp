@@ -1,5 +1,5 @@
-// What an engine thread does: takes descriptors, does them, and answers.
-// Invariant: between the stop (or a halt) and the end of the thread it writes no record.
+// An engine thread: takes descriptors, executes them, and answers. Invariant: it writes no record
+// between the stop (or a halt) and the end of the thread.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace migrate::accel::softdsa {
 
-// As QueueCounters; each is only added to.
+// See QueueCounters; each counter only grows.
 struct QueueCounts {
     std::atomic<std::uint64_t> accepted{0}, refused{0}, lost{0}, batches{0}, work{0}, bytes{0},
         records{0}, unwritten{0}, errors{0}, injected{0}, device_time_ns{0};
@@ -27,7 +27,7 @@ inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noex
     counter.fetch_add(n, std::memory_order_relaxed);
 }
 
-// What a fork leaves behind: of it a child gets a new one.
+// The state that does not survive a fork: the child gets a new one.
 struct Wiring {
     explicit Wiring(const DeviceConfig& config);
 
@@ -35,35 +35,35 @@ struct Wiring {
     Doorbell doorbell;
     HeldAnswers held;
     std::atomic<bool> stopping{false};
-    std::atomic<std::uint64_t> device_free_ns{0};  // when the modelled device is done with its work
+    std::atomic<std::uint64_t> device_free_ns{0};  // time when the modelled device is idle again
 };
 
-// What all engines share. `wiring` is replaced only while there are none.
+// The state that all engines share. `wiring` is replaced only while no engine runs.
 struct DeviceState {
     explicit DeviceState(const DeviceConfig& configuration);
 
     const DeviceConfig config;
     FaultInjector faults;
-    std::vector<QueueCounts> counts;  // one a queue
+    std::vector<QueueCounts> counts;  // one per queue
     std::atomic<bool> halted{false};
     std::unique_ptr<Wiring> wiring;
 };
 
 class Engine {
   public:
-    // `first` is the queue it looks at first.
+    // `first` is the queue that the engine checks first.
     Engine(DeviceState& state, std::size_t first);
     void run();
 
   private:
-    // One descriptor of a queue while it is done.
+    // One descriptor of a queue while it is executed.
     struct Task {
         const WorkQueue::Entry& entry;
         Answer answer;
-        bool holds = false;         // its records wait for answer.due_ns
+        bool holds = false;         // its records wait until answer.due_ns
         std::uint64_t service = 0;  // ns of modelled device time so far
-        std::uint64_t delay = 0;    // ns, by the plan
-        bool shuffles = false;      // its children in any order
+        std::uint64_t delay = 0;    // ns, from the fault plan
+        bool shuffles = false;      // its children run in random order
     };
 
     bool take_one();
@@ -85,7 +85,7 @@ class Engine {
     Wiring& wiring_;
     std::size_t next_;
     Operator operator_;
-    std::vector<dsa::Descriptor> list_;  // a batch's
+    std::vector<dsa::Descriptor> list_;  // descriptor list of a batch
 };
 
 }  // namespace migrate::accel::softdsa

@@ -33,7 +33,7 @@ bool FaultInjector::hits(const State& state, std::uint64_t event) const noexcept
         case FaultWhen::Kind::kEvery:
             return event % when.count == when.count - 1;
         case FaultWhen::Kind::kChance:
-            // The top 53 bits, as many as a double holds.
+            // Uses the top 53 bits, as many as a double holds.
             return static_cast<double>(random(state, event) >> 11U) * 0x1p-53 < when.chance;
     }
     return false;

@@ -1,6 +1,6 @@
-// A fault plan at work: counts events, and says which of them go wrong, and how.
-// Invariant: lock-free and async-signal-safe, since submitters ask too; what happens at an event
-// depends on the plan, the word and the event's number alone.
+// Executes a fault plan: counts events, and decides which of them fail, and how. Invariant:
+// lock-free and async-signal-safe, because submitters call it too; the result for an event depends
+// only on the plan, the word and the event's number.
 #pragma once
 
 #include <atomic>
@@ -14,27 +14,27 @@
 namespace migrate::accel::softdsa {
 
 struct Fault {
-    std::uint64_t value = 0;   // the rule's; kAnyValue: choose one
-    std::uint64_t random = 0;  // to choose by
+    std::uint64_t value = 0;   // value of the rule; kAnyValue: choose one
+    std::uint64_t random = 0;  // random number for that choice
 };
 
 class FaultInjector {
   public:
     explicit FaultInjector(const FaultPlan& plan);
 
-    // The next event of this kind in this queue: what goes wrong, if anything.
+    // Counts the next event of this kind in this queue; returns its fault, if any.
     std::optional<Fault> next(FaultKind kind, std::size_t queue) noexcept;
     bool happens(FaultKind kind, std::size_t queue) noexcept {
         return next(kind, queue).has_value();
     }
-    // A submission finds the queue full.
+    // Counts a submission; returns true if it must find the queue full.
     bool full(std::size_t queue) noexcept;
 
   private:
     struct State {
         FaultRule rule;
         std::atomic<std::uint64_t> events{0};
-        std::atomic<std::uint64_t> left{0};  // refusals of kFull still to come
+        std::atomic<std::uint64_t> left{0};  // refusals of kFull that remain
     };
     bool concerns(const State& state, FaultKind kind, std::size_t queue) const noexcept;
     std::uint64_t random(const State& state, std::uint64_t event) const noexcept;

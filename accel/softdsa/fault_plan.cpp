@@ -11,7 +11,7 @@
 namespace migrate::accel::softdsa {
 namespace {
 
-// What is behind a kind's "=".
+// The form of the value after a kind's "=".
 enum class ValueForm : std::uint8_t {
     kNone,
     kCount,
@@ -63,7 +63,7 @@ constexpr auto kErrnos = std::to_array<NamedNumber>({
     {"ENXIO", ENXIO},
     {"EOPNOTSUPP", EOPNOTSUPP},
 });
-// The longest first, for printing.
+// The longest unit comes first, for printing.
 constexpr auto kTimes = std::to_array<NamedNumber>({
     {"s", 1'000'000'000},
     {"ms", 1'000'000},
@@ -103,7 +103,7 @@ std::optional<std::uint64_t> time_ns(std::string_view text) {
     return *count * *factor;
 }
 
-// Of a VALUE, or nothing if it is none of that form.
+// Parses a VALUE; returns nothing if it does not have that form.
 std::optional<std::uint64_t> value_of(ValueForm form, std::string_view text) {
     std::optional<std::uint64_t> value;
     switch (form) {
@@ -150,7 +150,8 @@ std::string_view wanted(ValueForm form) {
     return {};
 }
 
-// Digits and one dot, between 0 and 1. Not from_chars: its doubles came late to some libraries.
+// Parses digits with one dot, between 0 and 1. from_chars is not used, because some libraries got
+// it for double late.
 std::optional<double> chance_of(std::string_view text) {
     const std::size_t dot = text.find('.');
     const std::string_view whole = text.substr(0, dot);
@@ -193,7 +194,7 @@ std::string complaint(std::string_view word, std::string_view what) {
     return "'" + std::string(word) + "' in the fault plan: " + std::string(what);
 }
 
-// "wqQ." taken off the front; false: there is something like it that is wrong.
+// Removes "wqQ." from the front; returns false if it is there but malformed.
 bool take_queue(std::string_view& rest, FaultRule& rule) {
     if (!rest.starts_with("wq")) return true;
     const std::size_t dot = rest.find('.');
@@ -205,7 +206,7 @@ bool take_queue(std::string_view& rest, FaultRule& rule) {
     return true;
 }
 
-// Adds the word's rule to the plan; an error, or "".
+// Adds the word's rule to the plan; returns an error, or "".
 std::string parse_word(std::string_view word, FaultPlan& plan) {
     if (word.starts_with("seed=")) {
         const auto seed = number(word.substr(5));
@@ -288,7 +289,7 @@ std::string printed_value(const FaultRule& rule, ValueForm form) {
     return "=" + std::to_string(rule.value);
 }
 
-// As many digits as chance_of() reads.
+// Prints as many digits as chance_of() reads.
 std::string printed_chance(double chance) {
     constexpr std::uint64_t kBillion = 1'000'000'000;
     const auto billionths =

@@ -16,7 +16,7 @@ std::uint64_t HeldAnswers::next_due(std::uint64_t now) const {
     const std::lock_guard lock(mutex_);
     std::uint64_t next = kNever;
     for (const Answer& answer : answers_) {
-        // A drain whose time has come waits for another engine, which looks here when it is done.
+        // A drain that is due waits for another engine, which calls this when it has finished.
         if (answer.due_ns > now || !answer.drains) next = std::min(next, answer.due_ns);
     }
     return next;

@@ -1,5 +1,5 @@
-// Answers that are not to be seen yet: held until their time, and a drain's until all before it in
-// its queue have been given.
+// Answers that must not be visible yet: they are held until their time; the answer of a drain is
+// also held until all earlier answers of its queue have been given.
 #pragma once
 
 #include <array>
@@ -18,21 +18,21 @@ struct CompletionWrite {
     std::array<std::byte, 32> record{};
 };
 
-// What one descriptor of a queue has to say: a batch's children come first.
+// The records for one descriptor of a queue; those of a batch's children come first.
 struct Answer {
     std::size_t queue = 0;
     std::uint64_t position = 0;
-    bool drains = false;       // not before everything before `position`
-    std::uint64_t due_ns = 0;  // 0: at once
+    bool drains = false;       // wait for everything before `position`
+    std::uint64_t due_ns = 0;  // 0: immediately
     std::vector<CompletionWrite> writes;
 };
 
-// Used by all engines.
+// All engines use it.
 class HeldAnswers {
   public:
     void hold(Answer answer);
-    // An answer that may be given at `now`, if there is one. `finished(answer)`: everything before
-    // it in its queue was.
+    // Takes an answer that may be given at `now`, if there is one. `finished(answer)` is true if
+    // everything before it in its queue has finished.
     template <typename Finished>
     std::optional<Answer> take(std::uint64_t now, const Finished& finished) {
         const std::lock_guard lock(mutex_);
@@ -47,12 +47,13 @@ class HeldAnswers {
         answers_.erase(answers_.begin() + static_cast<std::ptrdiff_t>(best));
         return taken;
     }
-    // When the next one is due that waits for its time only after `now`; kNever: none.
+    // Returns the due time of the next answer, ignoring drains that are due already; kNever if
+    // there is none.
     std::uint64_t next_due(std::uint64_t now) const;
 
   private:
     mutable std::mutex mutex_;
-    std::vector<Answer> answers_;  // in the order in which they came; guarded by mutex_
+    std::vector<Answer> answers_;  // in the order of arrival; guarded by mutex_
 };
 
 }  // namespace migrate::accel::softdsa

@@ -49,7 +49,7 @@ Error word_error(std::string_view word, fmt::format_string<Args...> format, Args
                       fmt::format(format, std::forward<Args>(args)...));
 }
 
-// What the words say, before it is made a configuration of.
+// The parsed words, from which the configuration is made.
 struct Words {
     std::uint64_t queues = 1;
     InProcessConfig config;

@@ -15,7 +15,8 @@ using dsa::Opcode;
 
 constexpr std::size_t kChunkBytes = std::size_t{64} << 10U;
 
-// One descriptor's way through memory, a chunk at a time: it stops for good at the first fault.
+// The progress of one descriptor through memory, a chunk at a time: it stops permanently at the
+// first fault.
 class Transfer {
   public:
     Transfer(const Descriptor& descriptor, std::uint64_t fault_at)
@@ -23,8 +24,8 @@ class Transfer {
           blocks_on_fault_((descriptor.flags() & dsa::kFlagBlockOnFault) != 0),
           fault_at_(fault_at) {}
 
-    // The size of the next chunk; 0: done, or stopped. `address` is where an invented fault is
-    // said to be at its beginning.
+    // Returns the size of the next chunk; 0 if done or stopped. An injected fault at the chunk's
+    // start is reported at `address` + done().
     std::size_t next(std::uint64_t address, bool is_write) {
         if (stopped_) return 0;
         if (done_ == fault_at_ && done_ < descriptor_.size) fault(address + done_, is_write);
@@ -35,7 +36,7 @@ class Transfer {
     bool stopped() const { return stopped_; }
     void advance(std::size_t bytes) { done_ += bytes; }
 
-    // Bytes copied; fewer than `bytes`: stopped at the one after them.
+    // Returns the bytes copied; if fewer than `bytes`, the transfer stops at the next byte.
     std::size_t load(std::uint64_t address, std::byte* to, std::size_t bytes) {
         const std::size_t present = accessible(address, bytes);
         const std::size_t copied = user_memory::read(address, to, present);
@@ -60,7 +61,7 @@ class Transfer {
     std::size_t accessible(std::uint64_t address, std::size_t bytes) const {
         return blocks_on_fault_ ? bytes : user_memory::resident(address, bytes);
     }
-    // The last one counts: it is the one at the lowest byte, since what follows it is not tried.
+    // The last fault counts: it is the one at the lowest byte, because later bytes are not tried.
     void fault(std::uint64_t address, bool is_write) {
         stopped_ = true;
         fault_ = outcome_of(blocks_on_fault_ ? CompletionStatus::kPageResponseError
@@ -77,8 +78,8 @@ class Transfer {
     Outcome fault_;
 };
 
-// By words of its own: a library that hands memcmp() and memcpy() to a DSA device, loaded into the
-// same program, would otherwise wait here for this engine.
+// Compares words itself: a library in the same program that passes memcmp() and memcpy() on to a
+// DSA device would otherwise wait here for this engine.
 std::size_t first_difference(const std::byte* a, const std::byte* b, std::size_t bytes) {
     std::size_t at = 0;
     for (; at + sizeof(std::uint64_t) <= bytes; at += sizeof(std::uint64_t)) {
@@ -92,13 +93,14 @@ std::size_t first_difference(const std::byte* a, const std::byte* b, std::size_t
     return at;
 }
 
-// The 8 bytes of `pattern`, repeated; a chunk always begins at a multiple of 8.
+// Repeats the 8 bytes of `pattern`; a chunk always begins at a multiple of 8.
 void fill(std::byte* to, std::size_t bytes, std::uint64_t pattern) {
     for (std::size_t at = 0; at < bytes; at += sizeof pattern)
         std::memcpy(to + at, &pattern, std::min(sizeof pattern, bytes - at));
 }
 
-// What comparisons report; `equal` false: they differ at byte transfer.done().
+// Returns the outcome of a comparison; if `equal` is false, the data differ at byte
+// transfer.done().
 Outcome compared(const Transfer& transfer, const Descriptor& descriptor, bool equal) {
     if (equal && transfer.stopped()) return transfer.outcome();
     Outcome outcome;
@@ -152,8 +154,9 @@ Outcome move_forward(const Descriptor& descriptor, Transfer& transfer, std::byte
     return transfer.outcome();
 }
 
-// From the end on, as where the destination begins inside the source; a fault then counts the bytes
-// done from the end, and says so by result 1. No piece crosses a page, so each is done or not.
+// Copies from the end, for a destination that begins inside the source. A fault then counts the
+// bytes done from the end, and result 1 reports that. No piece crosses a page, so each is copied
+// completely or not at all.
 Outcome move_backward(const Descriptor& descriptor, Transfer& transfer, std::byte* buffer) {
     const auto in_page = [](std::uint64_t end) {
         const std::uint64_t bytes = end % user_memory::kPageBytes;
@@ -162,7 +165,7 @@ Outcome move_backward(const Descriptor& descriptor, Transfer& transfer, std::byt
     while (true) {
         const std::uint64_t left = descriptor.size - transfer.done();
         const std::uint64_t source_end = descriptor.source + left;
-        // An invented fault is at the last byte that is left.
+        // An injected fault is at the last remaining byte.
         std::size_t bytes = transfer.next(source_end - 1 - transfer.done(), false);
         if (bytes == 0) break;
         bytes = std::min({bytes, in_page(source_end), in_page(descriptor.destination + left)});
@@ -209,7 +212,7 @@ Outcome make_crc(const Descriptor& descriptor, Transfer& transfer, std::byte* bu
     return outcome;
 }
 
-// Caches have no effect to be seen here; the range is translated, and faults, as any other.
+// Flushing caches has no visible effect here; the range is translated and can fault like any other.
 Outcome flush(const Descriptor& descriptor, Transfer& transfer, std::byte* buffer) {
     while (const std::size_t chunk = transfer.next(descriptor.destination, false))
         transfer.advance(transfer.load(descriptor.destination + transfer.done(), buffer, chunk));

@@ -1,4 +1,4 @@
-// The fault plans of long test runs.
+// Generates the fault plans of long test runs.
 #include <array>
 
 #include "accel/softdsa/fault_plan.hpp"
@@ -28,7 +28,7 @@ FaultWhen random_when(Dice& dice) {
             return {FaultWhen::Kind::kFrom, dice.below(500), 0};
         case 2:
             return {FaultWhen::Kind::kEvery, 2 + dice.below(60), 0};
-        // Thousandths, which print as they are.
+        // Thousandths, which print exactly.
         default:
             return {FaultWhen::Kind::kChance, 0, static_cast<double>(1 + dice.below(80)) / 1000};
     }
@@ -61,8 +61,8 @@ std::uint64_t random_value(FaultKind kind, Dice& dice) {
 }  // namespace
 
 FaultPlan random_plan(std::uint64_t seed) {
-    // By how often each is drawn. A wrong answer is not one that a client can be expected to
-    // survive.
+    // The number of entries sets how often a kind is drawn. kWrong is left out, because a client
+    // cannot be expected to survive a wrong answer.
     constexpr auto kDrawn = std::to_array<FaultKind>(
         {FaultKind::kFull,        FaultKind::kFull,        FaultKind::kFaultByte,
          FaultKind::kFaultByte,   FaultKind::kListFault,   FaultKind::kListFault,

@@ -18,12 +18,12 @@ void* pointer(std::uint64_t address) {
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address));
 }
 
-// Bytes copied, or -1 with errno.
+// Returns the bytes copied, or -1 with errno.
 long transfer(long call, std::span<const iovec> here, std::span<const iovec> there) {
     return raw_syscall(call, ::getpid(), here.data(), here.size(), there.data(), there.size(), 0UL);
 }
 
-// A short count may end before the page that fails: the kernel promises only whole iovecs.
+// A short count may end before the page that fails, because the kernel promises only whole iovecs.
 std::size_t copy(long call, std::uint64_t address, std::byte* here, std::size_t bytes) {
     std::size_t done = 0;
     bool by_page = false;
@@ -68,7 +68,7 @@ std::size_t resident(std::uint64_t address, std::size_t bytes) {
         const std::uint64_t pages =
             std::min<std::uint64_t>((end - page + kPageBytes - 1) / kPageBytes, in_core.size());
         std::uint64_t known = pages;
-        // A hole anywhere fails the whole call: then one page at a time.
+        // A hole anywhere makes the whole call fail, so query one page at a time then.
         if (raw_syscall(SYS_mincore, pointer(page), pages * kPageBytes, in_core.data()) != 0) {
             known = 1;
             if (raw_syscall(SYS_mincore, pointer(page), kPageBytes, in_core.data()) != 0)

@@ -14,7 +14,7 @@ bool WorkQueue::put(const dsa::Descriptor& descriptor, std::uint64_t now_ns,
     std::uint32_t before = occupancy_.load(std::memory_order_relaxed);
     do {
         if (before >= limit) return false;
-        // Acquire: the engine that gave this room back has freed its slot.
+        // Acquire: the engine that released this room has freed its slot.
     } while (!occupancy_.compare_exchange_weak(before, before + 1, std::memory_order_acquire,
                                                std::memory_order_relaxed));
     const std::uint64_t position = tail_.fetch_add(1, std::memory_order_relaxed);

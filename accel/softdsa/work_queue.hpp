@@ -1,6 +1,6 @@
-// Descriptors on their way from submitters to engines, in order.
-// Invariant: put() is wait-free, whoever it interrupts: room is reserved first, and engines free a
-// slot before they give its room back, so that a place that was reserved is always free.
+// Descriptors between submitters and engines, in order. Invariant: put() is wait-free, whatever it
+// interrupts: it reserves room first, and engines free a slot before they release its room, so that
+// a reserved slot is always free.
 #pragma once
 
 #include <atomic>
@@ -18,26 +18,26 @@ class WorkQueue {
     struct Entry {
         dsa::Descriptor descriptor;
         std::uint64_t submitted_ns = 0;
-        std::uint64_t position = 0;  // of all descriptors of the queue
+        std::uint64_t position = 0;  // number among all descriptors of the queue
     };
 
-    // `size` at least 1.
+    // `size` is at least 1.
     explicit WorkQueue(std::uint32_t size);
 
-    // Submitters; async-signal-safe. False: `limit` descriptors are in the queue.
+    // For submitters; async-signal-safe. Returns false if `limit` descriptors are in the queue.
     bool put(const dsa::Descriptor& descriptor, std::uint64_t now_ns, std::uint32_t limit) noexcept;
     std::uint32_t occupancy() const noexcept { return occupancy_.load(std::memory_order_relaxed); }
 
-    // Engines. False: nothing to take.
+    // For engines. Returns false if there is nothing to take.
     bool take(Entry& entry);
-    // The descriptor at `position` has been done, whether or not it was answered.
+    // Notes that the descriptor at `position` has been executed, whether or not it was answered.
     void finish(std::uint64_t position);
-    // Everything before `position` has been done.
+    // Returns true if everything before `position` has been executed.
     bool finished_before(std::uint64_t position) const;
 
   private:
     struct Slot {
-        // position p: free for the p-th descriptor; p + 1: holds it (release and acquire).
+        // Value p: free for the descriptor at position p; p + 1: holds it (release and acquire).
         std::atomic<std::uint64_t> turn{0};
         dsa::Descriptor descriptor;
         std::uint64_t submitted_ns = 0;
@@ -48,9 +48,10 @@ class WorkQueue {
     std::atomic<std::uint32_t> occupancy_{0};
     std::atomic<std::uint64_t> tail_{0};
 
-    mutable std::mutex mutex_;  // engines only
+    mutable std::mutex mutex_;  // used by engines only
     std::uint64_t head_ = 0;    // the next position to take; guarded by mutex_
-    // Of the positions from first_unfinished_ on that were taken: is it done? Guarded by mutex_.
+    // For each taken position from first_unfinished_ on: true if it is done. Guarded by mutex_, as
+    // is first_unfinished_.
     std::deque<bool> done_;
     std::uint64_t first_unfinished_ = 0;
 };

@@ -1,4 +1,4 @@
-// The clock by which guests run, pause and are waited for.
+// The clock for the run time, pauses and waits of guests.
 #pragma once
 
 #include <chrono>

@@ -15,7 +15,7 @@
 namespace migrate::guest {
 namespace {
 
-// Those of memory, and ours.
+// Joins the schemes that memory opens and the schemes that this library adds.
 template <std::size_t N>
 constexpr auto with_memory_schemes(const auto& theirs,
                                    const std::array<std::string_view, N>& ours) {

@@ -1,6 +1,6 @@
-// Who owns the vCPUs: the seam between a migration and the guest whose memory moves. The engine
-// knows nothing of a guest but this. Invariant: after pause() returned, no page changes until
-// resume(), unless somebody else lets the guest run, which check_still() tells.
+// The seam between a migration and the guest that owns the vCPUs. It is all that the engine knows
+// of a guest. Invariant: after pause() returned, no page changes until resume(), unless another
+// client lets the guest run; check_still() detects that.
 #pragma once
 
 #include <chrono>
@@ -19,97 +19,101 @@
 
 namespace migrate::guest {
 
-// What the guest has done and felt since it first ran, on whichever host.
+// Counters of the guest since it first ran, over all hosts.
 struct Activity {
     std::uint64_t bytes_written = 0;
-    // The longest time between two writes of one of its threads, pauses and the way to another host
-    // included (by the hosts' clocks, which must agree); 0 where the guest cannot tell.
+    // Longest time between two writes of one of its threads, including pauses and the move to
+    // another host (by the hosts' clocks, which must agree); 0 if the guest cannot measure it.
     std::chrono::microseconds longest_gap{};
-    // How long it was not paused: bytes_written over it is its rate.
+    // Time in which it was not paused; bytes_written / run_time is its rate.
     std::chrono::microseconds run_time{};
 };
 
-// The guest's own rate from one look at it to a later one, over the time that it was not paused; 0
-// if it ran for none.
+// The guest's own rate between two samples, over the time in which it was not paused; 0 if it did
+// not run in between.
 double bytes_per_second(const Activity& from, const Activity& to);
 
-// Used by one thread at a time, but for activity().
+// One thread at a time uses it, except for activity().
 class Guest {
   public:
     Guest() = default;
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;
-    // Stops it for good, if it lives in this process; else leaves it as it is.
+    // Stops the guest permanently if it lives in this process; otherwise leaves the guest as it is.
     virtual ~Guest() = default;
 
-    // Whether it ends with this process; a VMM's guest does not.
+    // True if the guest ends with this process; a VMM's guest does not.
     virtual bool lives_here() const { return true; }
-    // What the receiving host must be able to run, as in the handshake: "workload".
+    // The kind that the receiving host must be able to run, as in the handshake: "workload".
     virtual std::string_view kind() const = 0;
     virtual bool running() const = 0;
-    // Whether pause() stops it; if not, its memory is of no single moment.
+    // False if pause() does not stop the guest: its memory is then not a snapshot of one moment.
     virtual bool can_stand_still() const { return true; }
-    // Returns when no vCPU runs. Idempotent. A guest that somebody else has paused meanwhile stays
-    // his: resume() lets it be, and it arrives paused. kOwnerUnknown if somebody else has handed it
-    // over.
+    // Returns when no vCPU runs. Idempotent. If another client has paused the guest meanwhile, it
+    // stays paused: resume() does not continue it, and it arrives paused. kOwnerUnknown if another
+    // client has handed it over.
     virtual Status pause() = 0;
-    // Undoes pause(), if that stopped the guest and nobody else has changed its state since; else
-    // lets it be, which is no error. Idempotent. Lifts no throttle. kOwnerUnknown if somebody else
-    // has handed the guest over, or is doing so; and, of a guest that arrived, if it cannot be
-    // known whether it runs: after any other Error it does not, and never will.
+    // Undoes pause() if that stopped the guest and nobody else has changed its state since;
+    // otherwise does nothing and succeeds. Idempotent. Lifts no throttle. kOwnerUnknown if another
+    // client has handed the guest over or is doing so, or if it is not known whether a guest that
+    // arrived runs. After any other Error a guest that arrived does not run and never will.
     virtual Status resume() = 0;
-    // While paused: an Error if the guest may have run, been reset or been changed since pause() by
-    // somebody else, so that what was copied is worth nothing. Else success.
+    // While paused: an Error if the guest may have run, been reset or been changed by somebody else
+    // since pause(), so that the copy is invalid. Else success.
     virtual Status check_still() { return {}; }
-    // What check_still() found, or would find by what is known so far; empty: nothing. Asks nobody.
+    // The disturbance that check_still() found, or would find from what is known so far; empty if
+    // none. Sends no query.
     virtual std::string disturbance() const { return {}; }
-    // While it runs: an Error if it has ended. Waits for nothing.
+    // While the guest runs: an Error if it has ended. Does not wait.
     virtual Status check_alive() { return {}; }
-    // Takes this share of each vCPU's time, 0 … 99 percent (QEMU's cpu-throttle-percentage); more
+    // Takes `percent` of each vCPU's time, 0 … 99 (QEMU's cpu-throttle-percentage); a higher value
     // is an Error.
     virtual Status throttle(unsigned percent) = 0;
-    // Everything but memory that the guest needs to go on elsewhere; at most kMaxStateBytes. Only
-    // while paused.
+    // Returns everything except memory that the guest needs to continue elsewhere; at most
+    // kMaxStateBytes. Only while paused.
     virtual Result<std::string> save_state() = 0;
-    // Any thread.
+    // Any thread may call it.
     virtual Activity activity() const = 0;
-    // Whether memory holds what the guest's own state says it must: an Error names the first page
-    // that does not. Success too where the guest cannot tell. Only while paused.
+    // Checks that memory holds what the guest's own state requires; an Error names the first page
+    // that differs. Succeeds too if the guest cannot check. Only while paused.
     virtual Status check() = 0;
-    // That its memory is what was opened: an Error names what was plugged, unplugged, resized or
-    // mapped anew since. Running or paused.
+    // Checks that the guest's memory is still the memory that was opened; an Error names the part
+    // that was plugged, unplugged, resized or remapped since. The guest may run or be paused.
     virtual Status check_unchanged() { return {}; }
-    // Why memory may be written past its owner's page tables now, by the word of the guest's VMM,
-    // as a clause; empty: it is not. Unset: there is nobody to ask (MemoryOwner::outside_writer).
+    // Returns why memory may be written past its owner's page tables now, as the guest's VMM
+    // reports it, as a clause; empty if it is not. Unset if there is no VMM to ask
+    // (MemoryOwner::outside_writer).
     virtual Result<std::optional<std::string>> outside_writer() {
         return std::optional<std::string>();
     }
-    // From here on it is another host's, whatever becomes of this process; take_back(): it is not
-    // after all.
+    // give_away(): from now on the guest belongs to another host, whatever happens to this process.
+    // take_back() undoes that.
     virtual void give_away() {}
     virtual void take_back() {}
-    // Ends what is left of a guest that was given away; an Error if that cannot be asked of it.
+    // Ends what is left of a guest that was given away; an Error if this kind of guest cannot be
+    // ended.
     virtual Status quit() { return make_error("a guest of kind '{}' cannot be quit", kind()); }
 };
 
-// Of any guest. QEMU's devices take some 100 KiB, and the memory of its own that it puts there too
-// (a graphics card's) 16 MiB or more.
+// Limit for every kind of guest. QEMU's devices take about 100 KiB; memory of QEMU's own that is
+// saved with them (a graphics card's) takes 16 MiB or more.
 inline constexpr std::size_t kMaxStateBytes = std::size_t{256} * 1024 * 1024;
 
-// A guest and its memory, which it writes.
+// A guest and the memory that it writes.
 struct Machine {
     std::unique_ptr<memory::PageSource> memory;
     std::unique_ptr<Guest> guest;  // null for an image; ends before its memory does
-    // How long it is to run before a migration begins, so that its undisturbed rate is known.
+    // Time that the guest runs before a migration begins, so that its undisturbed rate is known.
     std::chrono::milliseconds warm_up{};
 };
 
-// Opens what `--source` names: "workload:…" (see workload_spec.hpp), "qemu:SOCKET[,pid=PID]" (see
-// qemu/qemu_guest.hpp), "pid:PID,…" (see external/process_guest.hpp), or a PageSource, which is a
-// machine without a guest. A guest of our own that comes with it is running when this returns.
+// Opens the machine that `--source` names: "workload:…" (see workload_spec.hpp),
+// "qemu:SOCKET[,pid=PID]" (see qemu/qemu_guest.hpp), "pid:PID,…" (see external/process_guest.hpp),
+// or a PageSource, which is a machine without a guest. A built-in guest is running when this
+// returns.
 Result<Machine> open_machine(std::string_view uri);
 
-// Makes the guests of one kind go on in memory that is not this process's.
+// Loads guests of one kind into memory that does not belong to this process.
 class GuestLoader {
   public:
     GuestLoader() = default;
@@ -118,29 +122,31 @@ class GuestLoader {
     virtual ~GuestLoader() = default;
 
     virtual std::string_view kind() const = 0;
-    // As load_guest(), once, in the sink's memory.
+    // Does the same as load_guest(), in the sink's memory. May be called once.
     virtual Result<std::unique_ptr<Guest>> load(std::string_view state) = 0;
 };
 
-// Where a guest's memory goes, and who runs it there.
+// The memory that receives a guest, and the loader that runs the guest there.
 struct Destination {
     std::unique_ptr<memory::PageSink> memory;
-    std::unique_ptr<GuestLoader> loader;  // null: this process; outlives the guest
+    std::unique_ptr<GuestLoader> loader;  // null: this process runs the guest; outlives the guest
 
-    // Whether a guest of that kind (empty: an image) can arrive here; an Error says why not.
+    // Checks that a guest of that kind (empty: an image) can arrive here; an Error says why not.
     Status check(std::string_view kind) const;
-    // As load_guest().
+    // Does the same as load_guest().
     Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
                                         std::vector<std::span<std::byte>> regions) const;
 };
 
-// Opens what `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp), or a PageSink.
+// Opens the destination that `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp),
+// or a PageSink.
 Result<Destination> open_destination(std::string_view uri);
 
-// Whether this program itself can run guests of that kind.
+// Returns true if this program itself can run guests of that kind.
 bool can_run(std::string_view kind);
-// The guest that was saved as `state`, paused, in the memory that arrived, a span a region, which
-// outlives it. The state is a peer's word: checked before it is used.
+// Returns the guest that was saved as `state`, paused, in the memory that arrived: one span for
+// each region. The memory outlives the guest. `state` comes from the peer and is checked before
+// use.
 Result<std::unique_ptr<Guest>> load_guest(std::string_view kind, std::string_view state,
                                           std::vector<std::span<std::byte>> regions);
 

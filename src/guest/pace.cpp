@@ -27,7 +27,8 @@ Clock::time_point Pace::next(Clock::time_point now, unsigned throttle_percent) {
     const bool changed = throttle_percent != throttle_percent_;
     if (throttle_percent_ != 0 && now >= window_end_) {
         if (!changed && now < slice_end()) return slice_end();
-        // What lies behind the window was not the guest's time, whoever took it.
+        // Time after the window does not count as the guest's, whether the throttle or another
+        // cause took it.
         due_ += now - window_end_;
         begin_slice(now, throttle_percent);
     } else if (changed) {

@@ -1,6 +1,6 @@
-// When a vCPU may write next: its rate, and the throttle. No clock and no thread in here.
-// Invariants: writes never exceed the rate by more than kCatchUp's worth; time taken by a throttle
-// or a pause is not made up for.
+// Computes when a vCPU may write next, from its rate and the throttle. It uses no clock and no
+// thread. Invariants: writes never exceed the rate by more than kCatchUp's worth; time that a
+// throttle or a pause took is not made up for.
 #pragma once
 
 #include <chrono>
@@ -12,21 +12,24 @@ namespace migrate::guest {
 
 class Pace {
   public:
-    // What QEMU calls CPU_THROTTLE_TIMESLICE_NS; here the vCPU's running and waiting time together.
+    // Length of a throttle period: running and waiting time together. QEMU's
+    // CPU_THROTTLE_TIMESLICE_NS.
     static constexpr std::chrono::milliseconds kSlice{10};
-    // It sleeps at least so long, and then does what has become due; so few wake-ups, and a rate
-    // that is smooth to anyone who looks every few of these.
+    // Shortest sleep, after which all writes that are due follow. This keeps wake-ups few, and the
+    // rate looks smooth over a few ticks.
     static constexpr std::chrono::milliseconds kTick{2};
-    static constexpr std::chrono::milliseconds kCatchUp{5};
+    static constexpr std::chrono::milliseconds kCatchUp{5};  // longest backlog that is made up for
 
-    // Time between two writes; 0: none.
+    // `interval`: time between two writes; 0 for no limit.
     explicit Pace(std::chrono::nanoseconds interval) : interval_(interval) {}
-    // The interval of one of `threads` threads that share a rate, rounded up; 0 for no limit.
+    // Returns the interval of each of `threads` threads that share a rate, rounded up; 0 for no
+    // limit.
     static std::chrono::nanoseconds interval(std::uint64_t rate_mib_s, unsigned threads);
 
-    // After a pause, and at the start.
+    // Call this at the start and after every pause.
     void restart(Clock::time_point now, unsigned throttle_percent);
-    // Until when to rest before asking again; `now` itself: write now, and say so by wrote().
+    // Returns the time until which the vCPU rests before it asks again; if that is `now`, write now
+    // and then call wrote().
     Clock::time_point next(Clock::time_point now, unsigned throttle_percent);
     void wrote() { due_ += interval_; }
 
@@ -38,7 +41,7 @@ class Pace {
     }
 
     std::chrono::nanoseconds interval_;
-    Clock::time_point due_{};         // of the next write
+    Clock::time_point due_{};         // time of the next write
     Clock::time_point window_end_{};  // the throttle takes the time from here to slice_end()
     unsigned throttle_percent_ = 0;
 };

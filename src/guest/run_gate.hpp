@@ -1,5 +1,5 @@
-// Pausing vCPU threads. Invariant: between pause() and resume() no vCPU thread is outside of
-// rest(), where it writes nothing; and what it wrote before is seen by whoever paused it.
+// Pauses vCPU threads. Invariant: between pause() and resume() every vCPU thread is inside rest(),
+// where it writes nothing; the thread that paused it sees everything that it wrote before.
 #pragma once
 
 #include <atomic>
@@ -12,22 +12,24 @@ namespace migrate::guest {
 
 class RunGate {
   public:
-    // Paused; each of the vCPU threads calls rest() before all else.
+    // The gate starts paused; each vCPU thread calls rest() first.
     explicit RunGate(unsigned vcpus) : active_(vcpus) {}
 
-    // Waits until every vCPU rests. One that sleeps for its pace or throttle is not even woken.
+    // Waits until every vCPU rests. Does not wake a vCPU that sleeps because of its pace or
+    // throttle.
     void pause();
     void resume();
-    // For good: every rest() returns false.
+    // Permanent: every rest() returns false from now on.
     void stop();
 
-    // For the vCPU, after every page: it must call rest() before the next.
+    // A vCPU calls this after every page; if true, it must call rest() before the next page.
     bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
-    // Returns at `until`, or, if that is later, when it is resumed. False: the thread is to end.
+    // Returns at `until` or when the gate is resumed, whichever is later. Returns false if the
+    // thread must end.
     bool rest(Clock::time_point until);
 
   private:
-    // Only says that it is worth to take the mutex, which orders everything.
+    // Only a hint that the thread must take the mutex, which orders everything.
     std::atomic<bool> interrupted_{true};
     std::mutex mutex_;
     std::condition_variable wake_;  // resumed or stopped

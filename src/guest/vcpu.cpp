@@ -15,12 +15,12 @@ std::int64_t ns_of(Clock::time_point time) {
     return duration_cast<nanoseconds>(time.time_since_epoch()).count();
 }
 
-// A host's Clock means nothing to another host; the time of day does.
+// The time of day is used because one host's Clock means nothing on another host.
 microseconds time_of_day() {
     return duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch());
 }
 
-// Clocks that disagree make it 0 at the least: no write is in the future.
+// If the hosts' clocks disagree, the age is at least 0: no write is in the future.
 std::int64_t clock_ns_from_time_of_day(std::uint64_t us) {
     const auto ago = time_of_day() - microseconds(us);
     return ns_of(Clock::now()) - nanoseconds(std::max(ago, microseconds(0))).count();
@@ -53,8 +53,8 @@ void Vcpu::run() {
             pace_.restart(now, throttle());
             continue;
         }
-        // At the end of its numbers it sleeps: a write more, and no other host would take its
-        // state.
+        // At the limit of write numbers the vCPU sleeps: after one more write no other host would
+        // accept its state.
         const Clock::time_point next =
             number < kMaxWrites ? pace_.next(now, throttle()) : now + std::chrono::hours(1);
         if (next > now) {

@@ -1,5 +1,5 @@
 // One vCPU of the workload: writes its pages in the order of its sequence, at its pace. Invariants:
-// every write is counted before the thread rests; the counters are written by its thread alone.
+// every write is counted before the thread rests; only its own thread writes the counters.
 #pragma once
 
 #include <atomic>
@@ -15,17 +15,17 @@
 
 namespace migrate::guest {
 
-// A cache line of its own: the counters change with every write.
+// Has its own cache line, because the counters change with every write.
 class alignas(64) Vcpu {
   public:
-    // `memory`, `gate` and `throttle_percent` outlive it.
+    // `memory`, `gate` and `throttle_percent` outlive the vCPU.
     Vcpu(const WorkloadSpec& spec, unsigned index, const VcpuState& state,
          std::span<std::byte> memory, RunGate& gate, const std::atomic<unsigned>& throttle_percent);
 
-    // The thread's body: until the gate stops it.
+    // The thread's body; returns when the gate is stopped.
     void run();
 
-    // Any thread; exact while the gate is closed.
+    // Any thread may call these; the values are exact while the gate is closed.
     std::uint64_t writes() const { return writes_.load(std::memory_order_relaxed); }
     std::chrono::nanoseconds longest_gap() const {
         return std::chrono::nanoseconds(longest_gap_ns_.load(std::memory_order_relaxed));
@@ -43,9 +43,9 @@ class alignas(64) Vcpu {
     std::span<std::byte> memory_;
     RunGate& gate_;
     const std::atomic<unsigned>& throttle_percent_;
-    // relaxed, as the gate's mutex orders them where it matters
+    // Access is relaxed: the gate's mutex orders it where order matters.
     std::atomic<std::uint64_t> writes_;
-    std::atomic<std::int64_t> last_write_ns_;  // by Clock; of no account before the first write
+    std::atomic<std::int64_t> last_write_ns_;  // on Clock; has no meaning before the first write
     std::atomic<std::int64_t> longest_gap_ns_{0};
 };
 

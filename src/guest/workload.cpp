@@ -37,9 +37,11 @@ Result<std::unique_ptr<Workload>> Workload::create(const WorkloadState& state,
     return workload;
 }
 
-// How many there are is, at the destination, the peer's word: a host may have too few.
+// At the destination the number of threads comes from the peer, and this host may be unable to
+// start that many.
 Status Workload::start_threads() {
-    // A signal is not for a vCPU, whose default would end the program and the guest with it.
+    // vCPU threads must not receive signals: a signal's default action would end the program and
+    // its guest.
     const SignalsBlocked blocked;
     threads_.reserve(spec_.threads);
     for (unsigned i = 0; i < spec_.threads; ++i) {
@@ -114,7 +116,7 @@ WorkloadState Workload::state() const {
     const Activity felt = activity();
     WorkloadState state;
     state.spec = spec_;
-    // Clocks gone astray are no reason to be refused elsewhere.
+    // Clamps the times, so that a wrong clock does not make another host refuse the state.
     const auto bounded = [](microseconds time) {
         return std::min(static_cast<std::uint64_t>(time.count()), kMaxStateUs);
     };

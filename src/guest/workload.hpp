@@ -1,6 +1,5 @@
-// The built-in guest: threads that write memory at a set rate, in a way that lets every page be
-// checked afterwards, on whichever host. Invariant: what memory must hold follows from state()
-// alone.
+// The built-in guest: threads that write memory at a set rate, so that every page can be checked
+// afterwards, on any host. Invariant: the expected content of memory follows from state() alone.
 #pragma once
 
 #include <atomic>
@@ -25,8 +24,9 @@ inline constexpr std::string_view kWorkloadKind = "workload";
 
 class Workload final : public Guest {
   public:
-    // Paused. `memory` has the spec's size, is page-aligned and holds what `state` says. `source`,
-    // if any, is that memory's, and spares check() what was never populated. Both outlive it.
+    // Starts paused. `memory` has the spec's size, is page-aligned and holds the content that
+    // `state` describes. `source`, if not null, is the source of that memory; it lets check() skip
+    // pages that were never populated. Both outlive the workload.
     static Result<std::unique_ptr<Workload>> create(const WorkloadState& state,
                                                     std::span<std::byte> memory,
                                                     const memory::PageSource* source);
@@ -51,18 +51,18 @@ class Workload final : public Guest {
     WorkloadSpec spec_;
     std::span<std::byte> memory_;
     const memory::PageSource* source_;
-    std::chrono::microseconds longest_gap_before_;  // on other hosts
+    std::chrono::microseconds longest_gap_before_;  // over all other hosts
     std::atomic<unsigned> throttle_percent_{0};     // relaxed: the vCPUs follow within a slice
     mutable std::mutex mutex_;
-    bool running_ = false;                      // guarded by mutex_, as all below
-    std::chrono::nanoseconds ran_;              // up to the last pause
-    Clock::time_point resumed_at_;              // if running_
+    bool running_ = false;                      // guarded by mutex_, as is all below
+    std::chrono::nanoseconds ran_;              // run time up to the last pause
+    Clock::time_point resumed_at_;              // valid if running_
     RunGate gate_;                              // guards itself
     std::vector<std::unique_ptr<Vcpu>> vcpus_;  // constant after construction
     std::vector<Thread> threads_;
 };
 
-// Puts into `memory` what the guest has before its first write.
+// Writes into `memory` the content that the guest has before its first write.
 Status fill_memory(const WorkloadSpec& spec, std::span<std::byte> memory);
 
 }  // namespace migrate::guest

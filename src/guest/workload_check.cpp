@@ -19,12 +19,12 @@ namespace {
 
 constexpr std::uint64_t kPiecePages = 8 * kMiB / kPageSize;
 
-// The number of the last write to every page of the working set; slot by slot, vCPU by vCPU.
+// The number of the last write to every page of the working set; ordered by vCPU, then by slot.
 class LastWrites {
   public:
     static Result<LastWrites> create(const WorkloadState& state) {
         const std::uint64_t pages = state.spec.working_set_pages();
-        // Lazily zero: what is never set costs address space only.
+        // The table is lazily zero: an entry that is never set costs only address space.
         MIGRATE_ASSIGN(Mapping table,
                        memory::map_anonymous(pages * sizeof(std::uint64_t), memory::HugePages::kOn,
                                              "the table of last writes"));
@@ -39,7 +39,7 @@ class LastWrites {
         return last;
     }
 
-    // 0: none
+    // Returns 0 if the page was never written.
     std::uint64_t of(std::uint64_t page) const {
         return words()[first_[page % first_.size()] + page / first_.size()];
     }
@@ -60,11 +60,11 @@ class LastWrites {
     }
 
     Mapping table_;
-    std::vector<std::uint64_t> first_;  // of each vCPU, in the table
+    std::vector<std::uint64_t> first_;  // index of each vCPU's first slot in the table
     std::uint64_t pages_ = 0;
 };
 
-// A page that is not as it must be.
+// A page with wrong content.
 struct WrongPage {
     std::uint64_t page = 0;
     std::array<std::byte, kPageSize> content{};
@@ -76,7 +76,8 @@ class Checker {
         : spec_(spec), memory_(memory), last_(last) {}
 
     Status check(PageRange range, bool populated) const {
-        // Guarded: memory may be a file's, or huge pages of which none is left.
+        // Reads are guarded: memory may belong to a file, or to huge pages that cannot be
+        // allocated.
         std::optional<WrongPage> wrong;
         MIGRATE_TRY(memory::guard_reads("the guest's memory",
                                         [&] { find_wrong_page(range, populated, wrong); }));
@@ -86,7 +87,7 @@ class Checker {
     }
 
   private:
-    // The write whose content the page must have; none: zeros.
+    // Returns the write whose content the page must have; none if it must be zero.
     std::optional<PageWrite> expected(std::uint64_t page) const {
         const std::uint64_t number = page < spec_.working_set_pages() ? last_.of(page) : 0;
         if (number == 0 && page >= spec_.filled_pages()) return std::nullopt;

@@ -1,5 +1,5 @@
-// Does memory hold what the workload's state says it must? Every page: the last write that went to
-// it, or its fill, or zeros. The proof that a migration lost no write and invented none.
+// Checks that memory holds what the workload's state requires. Every page must hold its last write,
+// its fill, or zeros. This proves that a migration lost no write and invented none.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,9 @@
 
 namespace migrate::guest {
 
-// An Error names the first wrong page, what it holds and what it must hold. `memory` has the spec's
-// size, and nobody writes it. With `source`, whose one region it then is, pages that were never
-// populated are not read; without it all are.
+// An Error names the first wrong page, its content and the expected content. `memory` has the
+// spec's size, and nobody writes it. If `source` is set, `memory` is its only region, and pages
+// that were never populated are not read; without it all pages are read.
 Status check_memory(const WorkloadState& state, std::span<const std::byte> memory,
                     const memory::PageSource* source);
 

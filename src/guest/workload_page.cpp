@@ -10,10 +10,10 @@ namespace migrate::guest {
 namespace {
 
 constexpr std::size_t kWord = sizeof(std::uint64_t);
-// Odd, so that the sequence has no period within a page.
+// The step is odd, so that the sequence has no period within a page.
 constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15U;
 
-// Two words to a vector of the x86-64 baseline; left to itself, GCC 12 keeps them scalar.
+// Two words per vector of the x86-64 baseline; without this type GCC 12 emits scalar code.
 using Pair [[gnu::vector_size(16), gnu::may_alias]] = std::uint64_t;
 
 }  // namespace
@@ -22,7 +22,7 @@ __attribute__((no_sanitize("thread"))) void write_page(std::byte* to, PageWrite 
                                                        std::uint64_t seed) {
     const std::uint64_t key = splitmix64(splitmix64(splitmix64(seed) + write.page) + write.number);
     auto* pairs = reinterpret_cast<Pair*>(to);
-    // Word 0 is set for good below, when the rest is there.
+    // Word 0 gets its final value below, after the other words are written.
     pairs[0] = Pair{0, write.page};
     pairs[1] = Pair{write.number, key};
     Pair next{key + kStep, key + 2 * kStep};

@@ -17,7 +17,7 @@ using memory::HugePages;
 using memory::KeyValue;
 using memory::MemoryKind;
 
-// The words in the order of the enums' values.
+// The words are in the order of the enums' values.
 constexpr std::array<std::string_view, 3> kPatterns{"sequential", "uniform", "hot-spot"};
 constexpr std::array<std::string_view, 3> kFills{"working-set", "all", "none"};
 constexpr std::array<std::string_view, 3> kMemories{"anon", "memfd", "hugetlb"};
@@ -139,7 +139,7 @@ Status check_limits(const WorkloadSpec& spec) {
 
 Result<WorkloadOptions> parse_workload(std::string_view uri, std::string_view words) {
     Result<WorkloadOptions> options = parse_words(uri, words);
-    // What memory/uri.hpp says names the URI already.
+    // Errors of memory/uri.hpp already name the URI.
     if (options || options.error().message().starts_with(uri)) return options;
     return std::move(options).error().with_context(uri);
 }

@@ -21,7 +21,7 @@ void put(std::string& to, Number value) {
     for (const std::byte byte : bytes) to += static_cast<char>(byte);
 }
 
-// Takes numbers from bytes whose length was checked before.
+// Takes numbers from bytes. The caller has checked the length.
 class Reader {
   public:
     explicit Reader(std::string_view bytes) : at_(bytes.data()) {}
@@ -56,7 +56,7 @@ Status decode_vcpus(Reader& reader, WorkloadState& state) {
         if (vcpu.writes > kMaxWrites) {
             return refused("the {} writes of vCPU {} are more than {}", vcpu.writes, i, kMaxWrites);
         }
-        // The year 2096: no host's clock is there.
+        // The limit is the year 2096; no host's clock is set that far ahead.
         if (vcpu.last_write_us > 4 * kMaxStateUs) {
             return refused("the last write of vCPU {} lies too far ahead", i);
         }

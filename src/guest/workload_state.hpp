@@ -1,6 +1,6 @@
-// What the workload must know to go on elsewhere, and its form on the wire. Invariant: a state that
-// was decoded is within the limits of its spec; what it says of memory is for load_guest() and
-// check_memory() to hold against the memory that is there.
+// The state that the workload needs to continue elsewhere, and its wire form. Invariant: a decoded
+// state is within the limits of its spec; load_guest() and check_memory() compare what it says
+// about memory with the memory that arrived.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,15 @@
 
 namespace migrate::guest {
 
-// Of one vCPU; 2^45 writes are a year at a million a second, and their bytes, over 64 vCPUs, still
-// a 64-bit number.
+// Limit for one vCPU. 2^45 writes take a year at a million a second, and their bytes over 64 vCPUs
+// still fit into 64 bits.
 inline constexpr std::uint64_t kMaxWrites = std::uint64_t{1} << 45U;
-// 31 years; of every duration in a state.
+// 31 years in microseconds; the limit of every duration in a state.
 inline constexpr std::uint64_t kMaxStateUs = 1'000'000'000'000'000;
 
 struct VcpuState {
     std::uint64_t writes = 0;         // at most kMaxWrites
-    std::uint64_t last_write_us = 0;  // CLOCK_REALTIME; of no account if there were none
+    std::uint64_t last_write_us = 0;  // CLOCK_REALTIME; has no meaning if writes is 0
     friend bool operator==(const VcpuState&, const VcpuState&) = default;
 };
 
@@ -29,7 +29,7 @@ struct WorkloadState {
     WorkloadSpec spec;
     std::uint64_t run_time_us = 0;
     std::uint64_t longest_gap_us = 0;
-    std::vector<VcpuState> vcpus;  // spec.threads of them
+    std::vector<VcpuState> vcpus;  // spec.threads elements
     friend bool operator==(const WorkloadState&, const WorkloadState&) = default;
 };
 
@@ -39,7 +39,7 @@ WorkloadState initial_state(const WorkloadSpec& spec);
 // Little-endian: "MWLD", u16 version, u8 pattern, u8 fill, u64 threads, size, working set, rate,
 // seed, run time, longest gap; then u64 writes and last write for each vCPU.
 std::string encode_state(const WorkloadState& state);
-// Of any bytes whatever; kProtocol says what is wrong with them.
+// Accepts any bytes; kProtocol says what is wrong with them.
 Result<WorkloadState> decode_state(std::string_view bytes);
 
 }  // namespace migrate::guest

@@ -1,6 +1,6 @@
-// Which page a vCPU writes with its n-th write. Invariant: it follows from the spec, the vCPU's
-// number and n alone, not from the writes before; therefore the last write of every page is found
-// by going back from the newest until all were met, however long the guest has run.
+// Computes the page that a vCPU writes with its n-th write. Invariant: the page follows only from
+// the spec, the vCPU's number and n, not from earlier writes. A backward walk from the newest write
+// therefore finds the last write of every page, however long the guest has run.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace migrate::guest {
 
-// The pages of one vCPU are its slots, [0, slots()).
+// The pages of one vCPU are called slots and numbered [0, slots()).
 class WriteSequence {
   public:
     WriteSequence(const WorkloadSpec& spec, unsigned vcpu)
@@ -30,17 +30,18 @@ class WriteSequence {
         if (pattern_ == Pattern::kSequential) return (write - 1) % slots_;
         const std::uint64_t random = splitmix64(key_ + write * kGamma);
         if (pattern_ == Pattern::kUniform || slots_ == hot_slots_) return scale(random, slots_);
-        // The low bits choose the part, the high ones the place in it.
+        // The low bits choose the hot or the cold part, the high bits the slot in it.
         if ((random & 0xFFFF) < kHotShare) return scale(random, hot_slots_);
         return hot_slots_ + scale(random, slots_ - hot_slots_);
     }
 
   private:
     static constexpr std::uint64_t kHotShare = 0x10000 * 9 / 10;
-    // Odd; splitmix64's own increment would make one vCPU's sequence another's, shifted.
+    // Odd; with splitmix64's own increment one vCPU's sequence would be a shifted copy of
+    // another's.
     static constexpr std::uint64_t kGamma = 0xD1342543DE82EF95U;
 
-    // [0, 2^64) to [0, limit), by the high half of the product.
+    // Maps [0, 2^64) to [0, limit) by the high half of the product.
     static std::uint64_t scale(std::uint64_t random, std::uint64_t limit) {
         __extension__ using Wide = unsigned __int128;
         return static_cast<std::uint64_t>(static_cast<Wide>(random) * limit >> 64U);
@@ -54,9 +55,9 @@ class WriteSequence {
     std::uint64_t key_;
 };
 
-// Sets last[slot] to the number of the last of the vCPU's `writes` writes that went there; `last`
-// has an element a slot, all 0, which stays where none did. Takes about slots × ln(slots) steps
-// (ten times that for a hot spot), or `writes` if they are fewer.
+// Sets last[slot] to the number of the last of the vCPU's `writes` writes that went to that slot.
+// `last` has one element per slot, all 0; an element stays 0 if no write went there. Takes about
+// slots × ln(slots) steps (ten times that for a hot spot), or `writes` steps if that is fewer.
 inline void replay(const WriteSequence& sequence, std::uint64_t writes,
                    std::span<std::uint64_t> last) {
     std::uint64_t missing = last.size();

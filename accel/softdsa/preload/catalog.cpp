@@ -16,7 +16,7 @@ namespace {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-// The file without the newline that ends it. Files of sysfs are shorter than a page.
+// Reads the file without its final newline. Files of sysfs are shorter than a page.
 std::optional<std::string> read_value(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return std::nullopt;
@@ -29,7 +29,7 @@ std::optional<std::string> read_value(const std::string& path) {
     return value;
 }
 
-// Whole numbers, "0x" for hexadecimal ones.
+// Parses whole numbers, hexadecimal ones with "0x".
 std::optional<std::uint64_t> parse_number(std::string_view text) {
     const int base = text.starts_with("0x") ? 16 : 10;
     if (base == 16) text.remove_prefix(2);
@@ -39,7 +39,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
     return value;
 }
 
-// Reads the files of one folder, and keeps the first that is wrong.
+// Reads the files of one folder, and keeps the first error.
 class Folder {
   public:
     Folder(std::string path, std::string& error) : path_(std::move(path)), error_(error) {}
@@ -61,7 +61,7 @@ class Folder {
     std::string& error_;
 };
 
-constexpr std::uint64_t kMostSize = 4096;  // QueueConfig::size
+constexpr std::uint64_t kMostSize = 4096;  // limit of QueueConfig::size
 constexpr std::uint64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
 
 QueueConfig read_queue(const Folder& folder, bool refuse_batch_by_write) {
@@ -78,7 +78,7 @@ QueueConfig read_queue(const Folder& folder, bool refuse_batch_by_write) {
     return queue;
 }
 
-// "LATENCY_NS,DESCRIPTOR_NS,BYTES_PER_SECOND", or nothing for no timing.
+// Parses "LATENCY_NS,DESCRIPTOR_NS,BYTES_PER_SECOND", or an empty text for no timing.
 std::optional<Timing> parse_timing(std::string_view text) {
     Timing timing;
     if (text.empty()) return timing;
@@ -107,7 +107,7 @@ void read_device(Catalog& catalog, const std::string& base, const std::string& n
     DeviceConfig device;
     device.queues.clear();
     device.engines = 0;
-    // What is configured comes first: engines in a group, queues that are enabled.
+    // Configured items come first: engines in a group, queues that are enabled.
     while (read_value(folder.path("engine" + number + "." + std::to_string(device.engines) +
                                   "/group_id")) == "0") {
         ++device.engines;
@@ -156,7 +156,7 @@ Catalog read_catalog(const std::string& sysfs, const std::string& nodes) {
         if (!catalog.error.empty()) return catalog;
         catalog.devices.back().timing = *timing;
         catalog.devices.back().faults = faults.plan;
-        // Devices do not fail in step.
+        // Different seeds keep the devices from failing at the same time.
         catalog.devices.back().faults.seed += catalog.devices.size() - 1;
     }
     return catalog;

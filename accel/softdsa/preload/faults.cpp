@@ -25,8 +25,9 @@ constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal 
 constinit NextSymbol<int(int, const struct sigaction*, struct sigaction*)> next_sigaction(
     "sigaction");
 
-// The program's action for one signal. A handler that interrupts a reader can read, too: a reader
-// takes no lock, and reads again what was written meanwhile. Writers block all signals.
+// The program's action for one signal. A handler that interrupts a reader can read it, too: a
+// reader takes no lock, and reads again if the action was written meanwhile. Writers block all
+// signals.
 class Action {
   public:
     struct sigaction load() const {
@@ -76,7 +77,7 @@ bool is_ignored(const struct sigaction& action) {
     return (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN;
 }
 
-// The process ends by the signal: at once, or when the instruction that faults runs again.
+// The signal ends the process: immediately, or when the faulting instruction runs again.
 void fall_back_to_default(int signal, bool was_sent) {
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
@@ -84,8 +85,8 @@ void fall_back_to_default(int signal, bool was_sent) {
     if (was_sent) raw_syscall(SYS_tgkill, ::getpid(), raw_syscall(SYS_gettid), signal);
 }
 
-// What the kernel would have done with the program's action. A signal that was sent does not come
-// again by itself.
+// Does what the kernel would have done with the program's action. A signal that was sent does not
+// repeat by itself, so the default action raises it again.
 void hand_on(int signal, siginfo_t* info, void* context, bool was_sent) {
     const struct sigaction action = action_of(signal).load();
     if (is_ignored(action) && was_sent) return;
@@ -109,7 +110,7 @@ void hand_on(int signal, siginfo_t* info, void* context, bool was_sent) {
 }
 
 Registers registers_of(const ucontext_t& context) {
-    // The order of the numbers that instructions have for them.
+    // The order of the register numbers in instructions.
     constexpr std::array kOrder{REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                 REG_R12, REG_R13, REG_R14, REG_R15};
@@ -128,7 +129,7 @@ std::uint64_t base_of(Segment segment) {
     return base;
 }
 
-// By a system call, which answers where the memory cannot be read.
+// Reads by a system call, which returns an error if the memory cannot be read.
 bool read_descriptor(std::uint64_t address, dsa::Descriptor& descriptor) {
     const iovec to{&descriptor, sizeof descriptor};
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address out of a register
@@ -147,7 +148,7 @@ constexpr greg_t kOverflow = 0x800;
 
 enum class Verdict : std::uint8_t {
     kSubmitted,
-    kRefused,  // hardware would raise a fault as well
+    kRefused,  // hardware would raise a fault, too
     kNotOurs,
 };
 
@@ -167,7 +168,7 @@ Verdict submit(ucontext_t& context) {
     if (!read_descriptor(found->source + base_of(found->segment), descriptor)) {
         return Verdict::kRefused;
     }
-    if (enqcmd && descriptor.pasid != 0) return Verdict::kRefused;  // the CPU's #GP
+    if (enqcmd && descriptor.pasid != 0) return Verdict::kRefused;  // the CPU raises #GP here
     descriptor.pasid = static_cast<std::uint32_t>(raw_syscall(SYS_getpid)) & 0xf'ffff;
 
     world->start();
@@ -185,7 +186,8 @@ Verdict submit(ucontext_t& context) {
     return Verdict::kSubmitted;
 }
 
-// Whether the instruction itself could not be fetched, so that it cannot be read here either.
+// Returns true if the instruction itself could not be fetched, so that it cannot be read here
+// either.
 bool is_fetch_fault(const siginfo_t& info, const ucontext_t& context) {
     if (info.si_code == SI_KERNEL || info.si_signo == SIGILL) return false;
     const auto rip = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
@@ -195,13 +197,14 @@ bool is_fetch_fault(const siginfo_t& info, const ucontext_t& context) {
 void handle(int signal, siginfo_t* info, void* raw_context) {
     const int error = errno;
     auto& context = *static_cast<ucontext_t*>(raw_context);
-    // Above 0: the CPU raised it, and no other process.
+    // Above 0: the CPU raised it, not another process.
     const bool was_sent = info->si_code <= 0;
     Verdict verdict = Verdict::kNotOurs;
     if (!was_sent && !is_fetch_fault(*info, context)) verdict = submit(context);
     errno = error;
     if (verdict == Verdict::kSubmitted) return;
-    // A CPU that knows the instruction raises #GP where this one says that it is undefined.
+    // A CPU that knows the instruction raises #GP; this one raises SIGILL for an undefined
+    // instruction.
     if (verdict == Verdict::kRefused && signal == SIGILL) {
         siginfo_t refusal{};
         refusal.si_signo = SIGSEGV;
@@ -212,8 +215,9 @@ void handle(int signal, siginfo_t* info, void* raw_context) {
     }
 }
 
-// SA_ONSTACK as the program has it: a stack it made for its own handlers may be too small for
-// another's. SA_NODEFER and the mask: see the invariant; what others send waits for the end.
+// SA_ONSTACK follows the program's setting: a stack that it made for its own handlers may be too
+// small for this one. SA_NODEFER and the mask keep the invariant; signals from others wait until
+// the handler ends.
 int install_handler(int signal, bool on_stack) {
     struct sigaction action {};
     action.sa_sigaction = handle;
@@ -245,7 +249,7 @@ void install_fault_handlers() {
         action_of(signal).store(before);
         install_handler(signal, (before.sa_flags & SA_ONSTACK) != 0);
     }
-    // The parent may have left them blocked.
+    // The parent process may have left them blocked.
     const std::uint64_t trapped = trapped_signals();
     raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &trapped, nullptr, sizeof trapped);
     installed.store(true, std::memory_order_release);
@@ -254,7 +258,7 @@ void install_fault_handlers() {
 bool fault_handlers_installed() { return installed.load(std::memory_order_acquire); }
 
 int exchange_action(int signal, const struct sigaction* action, struct sigaction* old) {
-    // The program may name one object for both.
+    // The program may pass one object for both.
     const struct sigaction before = action_of(signal).load();
     if (action != nullptr) {
         action_of(signal).store(*action);

@@ -1,9 +1,9 @@
-// The three signals by which the CPU hands over a descriptor it could not submit: SIGILL where it
-// does not know ENQCMD, SIGSEGV where it knows it and has no PASID, SIGBUS where MOVDIR64B meets
-// the empty file that stands for a portal. The handler of this library is the kernel's; what the
-// program installs is kept here, and called for every fault that is none of ours.
-// Invariant: none of the three is ever blocked, since a fault whose signal is blocked ends the
-// process; so whatever the program blocks passes through without_trapped().
+// Handles the three signals by which the CPU hands over a descriptor that it could not submit:
+// SIGILL if it does not know ENQCMD, SIGSEGV if it knows it but has no PASID, SIGBUS if MOVDIR64B
+// hits the empty file that stands for a portal. The kernel calls this library's handler; the
+// program's actions are kept here, and called for every other fault. Invariant: none of the three
+// is ever blocked, because a fault whose signal is blocked ends the process; so every mask of the
+// program passes through without_trapped().
 #pragma once
 
 #include <csignal>
@@ -11,19 +11,19 @@
 
 namespace migrate::accel::softdsa::preload {
 
-// As the kernel has masks: bit n - 1 is signal n.
+// A mask in the kernel's format: bit n - 1 is signal n.
 std::uint64_t trapped_signals();
 bool is_trapped(int signal);
 sigset_t without_trapped(sigset_t set);
 
-// Once, before the program's main().
+// Called once, before the program's main().
 void install_fault_handlers();
 bool fault_handlers_installed();
 
-// sigaction(2) for one of the three, for the program.
+// Performs sigaction(2) for one of the three on behalf of the program.
 int exchange_action(int signal, const struct sigaction* action, struct sigaction* old);
 
-// The C library's, past the hooks.
+// Calls the C library's sigaction(), past the hooks.
 int real_sigaction(int signal, const struct sigaction* action, struct sigaction* old);
 
 }  // namespace migrate::accel::softdsa::preload

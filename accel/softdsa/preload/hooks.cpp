@@ -1,6 +1,6 @@
-// The functions of the C library that this one stands in front of. All are the library's own for
-// everything but work queues and the signals by which descriptors arrive.
-// Sources: Linux drivers/dma/idxd/cdev.c for what open, mmap and write do on a queue's node.
+// Functions that replace those of the C library. They behave like the library's own except for work
+// queues and for the signals by which descriptors arrive. Source: Linux drivers/dma/idxd/cdev.c for
+// open, mmap and write on a queue's node.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -38,13 +38,13 @@ constinit NextSymbol<int(int, const sigset_t*, sigset_t*)> next_pthread_sigmask(
 
 constexpr std::size_t kPortalBytes = 4096;
 
-// Whether this address space opened the node; a forked child's is another one. The kernel keeps a
-// file's owner with the open file, through dup(), fork() and exec().
+// These functions tell whether this address space opened the node; a forked child's is another one.
+// The kernel keeps a file's owner with the open file, through dup(), fork() and exec().
 pid_t own_id() { return static_cast<pid_t>(raw_syscall(SYS_getpid)); }
 void take_ownership(int fd) { raw_syscall(SYS_fcntl, fd, F_SETOWN, own_id()); }
 bool is_owner(int fd) {
     const auto owner = static_cast<pid_t>(raw_syscall(SYS_fcntl, fd, F_GETOWN));
-    if (owner == 0) take_ownership(fd);  // opened past the hook: fopen(), a bare system call
+    if (owner == 0) take_ownership(fd);  // opened past the hook: fopen(), a raw system call
     return owner == 0 || owner == own_id();
 }
 
@@ -54,7 +54,7 @@ int refuse_open(int fd, int error) {
     return -1;
 }
 
-// What the driver does when a node is opened; `fd` is what the file behind it gave.
+// Does what the driver does when a node is opened; `fd` is the descriptor of the file behind it.
 int opened(int fd, int flags) {
     World* const world = World::instance();
     if (world == nullptr || fd < 0 || (flags & O_PATH) != 0) return fd;
@@ -64,7 +64,8 @@ int opened(int fd, int flags) {
     if (const int error = world->device(*node).open_error(world->node(*node).queue)) {
         return refuse_open(fd, error);
     }
-    // The lock lives as long as the open file does, mappings included, as the queue's user does.
+    // The lock lives as long as the open file, including its mappings, just as the queue's user
+    // does.
     if (world->node(*node).dedicated && ::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         return refuse_open(fd, EBUSY);
     }
@@ -77,7 +78,7 @@ mode_t mode_argument(int flags, va_list arguments) {
     return creates ? va_arg(arguments, mode_t) : 0;
 }
 
-// 0, or why the driver does not map the queue of `node`.
+// Returns 0, or the error with which the driver refuses to map the queue of `node`.
 int map_refusal(World& world, std::size_t node, int fd, std::size_t bytes) {
     if (!is_owner(fd)) return EPERM;
     if (const int error = world.device(node).map_error(world.node(node).queue)) return error;
@@ -113,7 +114,7 @@ void forget(const void* address, std::size_t bytes) {
     }
 }
 
-// The queue's answer, or nothing where the descriptor is none of a queue's.
+// Returns the queue's answer, or nothing if the descriptor is not one of a queue.
 std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t bytes) {
     World* const world = World::instance();
     if (world == nullptr) return std::nullopt;
@@ -139,7 +140,7 @@ ssize_t write_each(int fd, const iovec* pieces, int count) {
     return total;
 }
 
-// signal(), by the flags of the variant.
+// Performs signal() with the flags of the variant.
 sighandler_t exchange_handler(int signal, sighandler_t handler, int flags) {
     struct sigaction action {};
     struct sigaction old {};
@@ -149,7 +150,8 @@ sighandler_t exchange_handler(int signal, sighandler_t handler, int flags) {
     return old.sa_handler;
 }
 
-// The set that may be blocked, in `copy`; what is unblocked may be anything.
+// Returns the set without the signals that must not be blocked, stored in `copy`; a set to unblock
+// is unchanged.
 const sigset_t* blockable(int how, const sigset_t* set, sigset_t& copy) {
     if (set == nullptr || how == SIG_UNBLOCK || !fault_handlers_installed()) return set;
     copy = without_trapped(*set);
@@ -203,7 +205,7 @@ SOFTDSA_HOOK int openat64(int folder, const char* path, int flags, ...) {
     return preload::opened(preload::next_openat(folder, path, flags, mode), flags);
 }
 
-// What _FORTIFY_SOURCE makes of open() without a mode.
+// Variants that _FORTIFY_SOURCE uses for open() without a mode.
 SOFTDSA_HOOK int __open_2(const char* path, int flags) { return open(path, flags, 0); }
 SOFTDSA_HOOK int __open64_2(const char* path, int flags) { return open(path, flags, 0); }
 SOFTDSA_HOOK int __openat_2(int folder, const char* path, int flags) {

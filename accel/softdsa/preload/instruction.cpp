@@ -3,14 +3,14 @@
 namespace migrate::accel::softdsa::preload {
 namespace {
 
-// The bytes one by one; the CPU refuses an instruction that is longer than 15.
+// Reads the bytes one by one; the CPU refuses an instruction longer than 15 bytes.
 class Code {
   public:
     explicit Code(const std::uint8_t* begin) : begin_(begin) {}
 
     std::uint8_t peek() const { return begin_[length_]; }
     std::uint8_t take() { return begin_[length_++]; }
-    // Little-endian and signed.
+    // Reads a little-endian signed number.
     std::uint64_t take_displacement(unsigned bytes) {
         std::uint64_t value = 0;
         for (unsigned i = 0; i < bytes; ++i) value |= std::uint64_t{take()} << (8 * i);
@@ -35,7 +35,7 @@ struct Prefixes {
 constexpr std::uint8_t kRexX = 2;
 constexpr std::uint8_t kRexR = 4;
 
-// Whether `byte` is a legacy prefix; it is taken note of.
+// Records `byte` and returns true if it is a legacy prefix.
 bool note_prefix(std::uint8_t byte, Prefixes& prefixes) {
     switch (byte) {
         case 0x66:
@@ -64,13 +64,13 @@ bool note_prefix(std::uint8_t byte, Prefixes& prefixes) {
     }
 }
 
-// Stops in front of the opcode. Nothing where there are too many.
+// Stops before the opcode. Returns nothing if there are too many prefixes.
 std::optional<Prefixes> take_prefixes(Code& code) {
     Prefixes prefixes;
     while (code.length() < kLongestInstruction) {
         const std::uint8_t byte = code.peek();
         if (note_prefix(byte, prefixes)) {
-            prefixes.rex = 0;  // a REX that does not stand last counts for nothing
+            prefixes.rex = 0;  // a REX prefix counts only directly before the opcode
         } else if ((byte & 0xf0) == 0x40) {
             prefixes.rex = byte;
         } else {
@@ -88,17 +88,17 @@ std::optional<Submission> submission_of(const Prefixes& prefixes) {
     return std::nullopt;
 }
 
-// The numbers of an operand's registers with the fourth bit of each.
+// Returns an operand's register number including its fourth bit.
 unsigned register_number(unsigned low, std::uint8_t rex, std::uint8_t bit) {
     return low | ((rex & bit) != 0 ? 8U : 0U);
 }
 
 struct Operand {
     std::uint64_t address = 0;
-    bool rip_relative = false;  // the instruction's end is still to be added
+    bool rip_relative = false;  // the instruction's end must still be added
 };
 
-// What the SIB byte says; mod 0 with base 5 means a displacement without a base.
+// Evaluates the SIB byte; mod 0 with base 5 means a displacement without a base.
 std::uint64_t take_sib(Code& code, unsigned mod, const Prefixes& prefixes,
                        const Registers& registers) {
     const std::uint8_t sib = code.take();

@@ -1,6 +1,7 @@
-// The library's own memcpy and its like, hidden: the C library's may be another preloaded one's
-// (Intel DTO hands them to a DSA device), which would call a fault's handler from within itself. No
-// copy or fill is written as a loop: the compiler would make a call of it, of the very function.
+// Hidden memcpy and related functions of this library. The C library's may belong to another
+// preloaded library (Intel DTO passes them to a DSA device), which would re-enter the fault
+// handler. Copies and fills are not written as loops: the compiler would turn a loop into a call of
+// the same function.
 #include <cstddef>
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// The function that a hook stands in front of: the C library's, or a sanitizer's on the way there.
+// The function that a hook replaces: the C library's, or a sanitizer's in between.
 #pragma once
 
 #include <dlfcn.h>
@@ -7,7 +7,7 @@
 
 namespace migrate::accel::softdsa::preload {
 
-// Looked up at the first call, which may come before any constructor of this library ran.
+// Looked up at the first call, which may precede all constructors of this library.
 template <typename Function>
 class NextSymbol {
   public:

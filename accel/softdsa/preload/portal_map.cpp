@@ -15,8 +15,8 @@ constexpr std::uint64_t kPageBytes = 4096;
 std::uint64_t page_of(std::uint64_t address) { return address & ~(kPageBytes - 1); }
 std::size_t place_of(std::uint64_t page) { return page / kPageBytes % 256; }
 
-// /proc/self/maps, character by character: what uses the library's stdio or heap may not be called
-// here. A line is "BEGIN-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH".
+// Reads /proc/self/maps character by character, because functions that use the library's stdio or
+// heap may not be called here. A line is "BEGIN-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH".
 class MapsReader {
   public:
     MapsReader() {
@@ -59,7 +59,7 @@ class MapsReader {
         }
         return last_ = static_cast<unsigned char>(buffer_[at_++]);
     }
-    // Up to the character behind it, which is taken, too.
+    // Reads a number and the character after it.
     std::uint64_t number(unsigned base) {
         std::uint64_t value = 0;
         for (;;) {

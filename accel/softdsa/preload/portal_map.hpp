@@ -1,6 +1,5 @@
-// Which work queue a page of the address space belongs to. What was found is kept; the hooks of
-// mmap, munmap and mremap say when it is no longer so.
-// Every function is async-signal-safe and waits for nothing.
+// Finds the work queue to which a page of the address space belongs. Results are cached; the hooks
+// of mmap, munmap and mremap invalidate them. Every function is async-signal-safe and never waits.
 #pragma once
 
 #include <array>
@@ -15,14 +14,14 @@ namespace migrate::accel::softdsa::preload {
 
 class PortalMap {
   public:
-    // The index in `catalog.nodes`; looks into /proc/self/maps for a page it does not know.
+    // Returns the index in `catalog.nodes`; reads /proc/self/maps for a page that is not cached.
     std::optional<std::size_t> find(std::uint64_t address, const Catalog& catalog);
     void insert(std::uint64_t address, std::size_t node);
-    // Nothing is known any more about [begin, begin + bytes).
+    // Drops all cached results for [begin, begin + bytes).
     void forget(std::uint64_t begin, std::uint64_t bytes);
 
   private:
-    // The page's address, and in its low bits the node's index plus 1. A page has one place.
+    // The page's address, with the node's index plus 1 in its low bits. Each page has one slot.
     std::array<std::atomic<std::uint64_t>, 256> pages_{};
     std::atomic<bool> used_{false};
 };

@@ -1,5 +1,5 @@
 // The software devices of this process. Each process has its own; they start when the first queue
-// is opened or a descriptor arrives, and again in the child of a fork.
+// is opened or the first descriptor arrives, and again in the child of a fork.
 #pragma once
 
 #include <atomic>
@@ -16,21 +16,21 @@ namespace migrate::accel::softdsa::preload {
 
 class World {
   public:
-    // Nothing before the constructor of this library ran, and where with-softdsa made no devices.
+    // Returns null before this library's constructor has run, and if with-softdsa made no devices.
     static World* instance();
 
-    // The queue whose node the descriptor is open on.
+    // Returns the index of the node on which `fd` is open.
     std::optional<std::size_t> node_of(int fd) const;
     const Node& node(std::size_t index) const { return catalog_.nodes[index]; }
     PortalMap& portals() { return portals_; }
     const Catalog& catalog() const { return catalog_; }
 
-    // Ends the process with a message where the devices cannot run. May be called in the handler of
-    // a fault, since what faulted was no function of a library.
+    // Ends the process with a message if the devices cannot run. A fault handler may call this,
+    // because the faulting instruction was not in a library function.
     void start();
-    // The device of a queue; only after start().
+    // Returns the device of a queue; only after start().
     Device& device(std::size_t node) const;
-    // Only for the child of a fork.
+    // Called only in the child of a fork.
     void forked();
 
     static void create();
@@ -41,13 +41,13 @@ class World {
 
     Catalog catalog_;
     PortalMap portals_;
-    std::vector<Device*> devices_;  // never destroyed: threads run in them until the process ends
+    std::vector<Device*> devices_;  // never destroyed: threads use them until the process ends
     enum class State : std::uint8_t { kNew, kRunning, kForked };
     std::atomic<State> state_{State::kNew};
     std::atomic_flag starting_;  // held with all signals blocked
 };
 
-// Blocks what another process or a timer may send while it lives; errno stays.
+// Blocks signals that another process or a timer may send, for its lifetime; keeps errno.
 class SignalsBlocked {
   public:
     SignalsBlocked();
@@ -56,7 +56,7 @@ class SignalsBlocked {
     ~SignalsBlocked();
 
   private:
-    std::uint64_t mask_ = 0;  // as the kernel has it
+    std::uint64_t mask_ = 0;  // in the kernel's format
 };
 
 }  // namespace migrate::accel::softdsa::preload

@@ -9,8 +9,8 @@
 namespace migrate::guest {
 namespace {
 
-// The mount point of the hierarchy (proc(5): mountinfo): version 2's, or the one of version 1 that
-// has the controller.
+// Returns the mount point of the cgroup hierarchy (from /proc/self/mounts, proc(5)): that of
+// version 2, or the one of version 1 that has the controller.
 std::string mount_point(std::string_view controller) {
     std::ifstream mounts("/proc/self/mounts");
     for (std::string line; std::getline(mounts, line);) {
@@ -30,7 +30,8 @@ std::string mount_point(std::string_view controller) {
     return {};
 }
 
-// "HIERARCHY:CONTROLLERS:PATH" (cgroups(7)), of the folder in /proc of a process or a thread
+// Reads "HIERARCHY:CONTROLLERS:PATH" (cgroups(7)). `who` is the /proc folder of a process or a
+// thread.
 std::string path_of(const std::filesystem::path& who, std::string_view controller) {
     std::ifstream groups(who / "cgroup");
     for (std::string line; std::getline(groups, line);) {
@@ -57,13 +58,13 @@ bool is_alone(const std::string& folder, pid_t pid) {
     return found && others == 0;
 }
 
-// As libvirt does: a vCPU's thread may have a group of its own.
+// libvirt, for example, gives a vCPU's thread its own group.
 bool has_all_threads(pid_t pid, std::string_view controller, const std::string& path) {
     std::error_code failed;
     for (const auto& thread :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
         const std::string its = path_of(thread.path(), controller);
-        // None: it has just ended.
+        // An empty path means that the thread has just ended.
         if (!its.empty() && its != path) return false;
     }
     return !failed;

@@ -1,4 +1,4 @@
-// The control groups of a process that is not ours.
+// The control groups of a foreign process.
 #pragma once
 
 #include <sys/types.h>
@@ -8,9 +8,9 @@
 
 namespace migrate::guest {
 
-// The folder of the process's cgroup, if that has the file `knob`, holds all of the process's
-// threads, and nobody else: no other process, and no group below it; else empty. `controller`: of
-// the hierarchies of version 1; empty for version 2.
+// Returns the folder of the process's cgroup if it has the file `knob`, holds all threads of the
+// process, and holds no other process and no child group; otherwise empty. `controller` selects the
+// hierarchy of version 1; empty selects version 2.
 std::string own_cgroup(pid_t pid, std::string_view knob, std::string_view controller);
 
 }  // namespace migrate::guest

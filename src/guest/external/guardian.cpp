@@ -22,13 +22,13 @@
 namespace migrate::guest {
 namespace {
 
-// An undo with all its commands is a few kilobytes.
+// An undo with all its commands takes a few kilobytes.
 constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
-// The descriptors the child keeps beside standard error; the claim's lock follows, and is only
-// held.
+// The descriptors that the child keeps in addition to standard error. The descriptor of the claim's
+// lock follows them; the child only holds it open.
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
-constexpr unsigned kLongestWrite = 2;  // seconds, to standard error
+constexpr unsigned kLongestWrite = 2;  // seconds for a write to standard error
 
 std::string encode(const Undo& undo) {
     qmp::Json json = {
@@ -43,7 +43,7 @@ std::string encode(const Undo& undo) {
     return json.dump();
 }
 
-// Our own words, written by encode().
+// The text was written by encode(), so it needs no checks.
 Undo decode(const std::string& text) {
     Undo undo;
     const qmp::Json json = qmp::Json::parse(text, nullptr, false);
@@ -66,7 +66,7 @@ int send_signal(int process, int number) {
     return static_cast<int>(raw_syscall(SYS_pidfd_send_signal, process, number, nullptr, 0U));
 }
 
-// Ends this process, instead of leaving it behind, if standard error hangs.
+// If standard error hangs, SIGALRM ends this process instead of leaving it behind.
 void say(const std::string& text) {
     sigset_t alarm;
     ::sigemptyset(&alarm);
@@ -108,16 +108,17 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     say(fmt::format("migrate: its process left a guest behind; {}\n", outcome_of(undo, done)));
 }
 
-// The child: a fork of a process that may have threads, whose locks it does not touch.
-// Without memory it ends: an exception must not go on in the parent's functions.
+// Body of the child. It is a fork of a process that may have threads, so it touches none of their
+// locks. It ends if it runs out of memory: an exception must not continue in the parent's
+// functions.
 [[noreturn]] void guard(int socket, const ProcessClaim& claim, const std::string& qmp,
                         std::string message, std::string last) noexcept {
     sigset_t all;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
     static_cast<void>(::setsid());
-    // Nothing of the main process but the claim: its ports are free and its peers are told when it
-    // is killed.
+    // The child keeps no descriptor of the main process except the claim's. So when the main
+    // process is killed, its ports are free and its peers see the end of their connections.
     keep_only(std::array{socket, claim ? claim.process() : -1, claim ? claim.lock() : -1});
     const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     ::dup2(nowhere, STDIN_FILENO);
@@ -150,7 +151,7 @@ Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std:
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
-    // Here, where the lack of memory is an error of the start.
+    // The buffers are allocated here, where lack of memory is an error of the start.
     std::string message(kMaxMessage, '\0');
     std::string last(kMaxMessage, '\0');
     const pid_t child = ::fork();
@@ -160,7 +161,7 @@ Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std:
 }
 
 Guardian::~Guardian() {
-    // It may take long over what it does.
+    // After act() the child may take long, so do not wait for it.
     if (!socket_) return;
     static_cast<void>(entrust({}));
     socket_.reset();

@@ -1,6 +1,6 @@
-// A second process that puts a foreign guest right if this one dies: a SIGKILL between pausing a
-// guest and letting it go must not leave it paused for ever. Invariant: what was entrusted last,
-// and that alone, is done, and only after this process is gone or gave up by act().
+// A second process that repairs a foreign guest if this process dies: a SIGKILL between pausing a
+// guest and resuming it must not leave it paused for ever. Invariant: the guardian carries out only
+// the last Undo that was entrusted to it, and only after this process has ended or called act().
 #pragma once
 
 #include <sys/types.h>
@@ -18,39 +18,39 @@
 
 namespace migrate::guest {
 
-// What there is to put right, in this order.
+// The actions that restore a guest, in this order.
 struct Undo {
-    bool wake = false;                                         // SIGCONT to the guest's process
-    std::vector<std::pair<std::string, std::string>> files{};  // path and content: a cgroup's knobs
-    // A guest of QEMU that we stopped: it runs again, if that is still ours to decide.
+    bool wake = false;  // send SIGCONT to the guest's process
+    std::vector<std::pair<std::string, std::string>> files{};  // path, content of cgroup files
+    // A QEMU guest that we stopped: it is resumed if no other client has taken over that decision.
     Held held{};
-    // Commands in QMP's own words, one JSON object each; one that QEMU refuses is tried again for
-    // up to 10 s, and then left out. While QEMU cannot be reached at all, or another client
-    // migrates its guest, it is tried for as long as the guest's process is there.
+    // QMP commands, one JSON object each. A command that QEMU refuses is retried for up to 10 s and
+    // then skipped. While QEMU cannot be reached, or another client migrates its guest, the
+    // guardian retries for as long as the guest's process exists.
     std::vector<std::string> commands{};
 };
 
 class Guardian {
   public:
-    // Watches over a process that was claimed, whose claim it keeps, and the QMP socket `qmp`
-    // ("unix:PATH"; empty: none). Forks: the new process has no other descriptor of ours, takes no
-    // terminal's signals, and ends with this object.
+    // Guards a claimed process, whose claim it keeps, and the QMP socket `qmp` ("unix:PATH"; empty:
+    // none). Forks: the new process has no other descriptor of ours, receives no signals from a
+    // terminal, and ends with this object.
     static Result<std::unique_ptr<Guardian>> start(ProcessClaim claim, const std::string& qmp);
     ~Guardian();
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
 
-    // From its return on this is what will be done, and nothing that was entrusted before.
+    // When this returns, `undo` has replaced every earlier one.
     Status entrust(const Undo& undo);
-    // Does now, without this process waiting for it, what was entrusted last; nothing can be
-    // entrusted any more.
+    // Carries out the last entrusted Undo now, without waiting for the result. Nothing can be
+    // entrusted afterwards.
     void act();
-    // The signal, to the very process, even if its number was given to another one since. An Error
-    // if it is gone.
+    // Sends the signal to exactly this process, even if its number now belongs to another one. An
+    // Error if the process is gone.
     Status signal(int number) const;
-    // Whether the process that is watched over is there; true where it is not known.
+    // True if the guarded process exists; also true if there is no process to watch.
     bool alive() const;
-    // Waits for its end; false if it did not come.
+    // Waits for the process to end; false if it did not end within `time`.
     bool ends_within(std::chrono::milliseconds time) const;
 
   private:
@@ -62,7 +62,7 @@ class Guardian {
     pid_t child_;
 };
 
-// Writes `content` into an existing file in one write, as the kernel's own files want it.
+// Writes `content` into an existing file with a single write, which the kernel's own files require.
 Status write_knob(const std::string& path, const std::string& content);
 
 }  // namespace migrate::guest

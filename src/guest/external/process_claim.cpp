@@ -21,9 +21,9 @@
 namespace migrate::guest {
 namespace {
 
-// linux/magic.h: PID_FS_MAGIC, "PIDF", from Linux 6.9 on.
+// PID_FS_MAGIC, "PIDF" (linux/magic.h), since Linux 6.9.
 constexpr unsigned long kPidfsMagic = 0x50494446;
-// asm-generic/socket.h: SO_PEERPIDFD, from Linux 6.5 on.
+// SO_PEERPIDFD (asm-generic/socket.h), since Linux 6.5.
 constexpr int kSoPeerPidfd = 77;
 
 bool has_inode_of_its_own(int pidfd) {
@@ -32,8 +32,8 @@ bool has_inode_of_its_own(int pidfd) {
            static_cast<unsigned long>(status.f_type) == kPidfsMagic;
 }
 
-// Who holds a lock on the file, by /proc/locks: "2: FLOCK ADVISORY WRITE 27068 00:05:59562 0 EOF".
-// 0: it is not to be seen from here.
+// Returns the process that holds a lock on the file, from /proc/locks: "2: FLOCK ADVISORY WRITE
+// 27068 00:05:59562 0 EOF". Returns 0 if it cannot be seen from here.
 pid_t holder_of(int locked) {
     struct stat status {};
     if (::fstat(locked, &status) != 0) return 0;
@@ -55,7 +55,7 @@ pid_t holder_of(int locked) {
 }
 
 Error taken(int locked, std::string_view what) {
-    // The kernel does not show a lock whose first holder has ended.
+    // The kernel does not list a lock after the process that took it has ended.
     const pid_t holder = holder_of(locked);
     return make_error(
         ErrorKind::kRefused,
@@ -98,7 +98,7 @@ Result<ProcessClaim> ProcessClaim::lock(UniqueFd process, pid_t pid, std::string
     ProcessClaim claim;
     claim.process_ = std::move(process);
     if (!has_inode_of_its_own(claim.process_.get())) {
-        // One inode for all processes: a lock on it would be a lock on all of them.
+        // All processes share one inode here: a lock on it would claim all of them.
         const std::string folder = fmt::format("/proc/{}", pid);
         claim.folder_.reset(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (!claim.folder_) return Error::system("open " + folder, errno);

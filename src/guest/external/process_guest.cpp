@@ -36,7 +36,7 @@
 namespace migrate::guest {
 namespace {
 
-// There is nothing but memory to be said of a process.
+// The saved state of a process is empty apart from this magic: only its memory moves.
 constexpr std::string_view kState = "MPRC\1";
 constexpr std::chrono::milliseconds kStopPatience{5000};
 constexpr std::chrono::microseconds kLookAgain{200};
@@ -85,9 +85,9 @@ struct Freezer {
     std::string knob;
     std::string freeze;
     std::string thaw;
-    std::string state;   // a file …
-    std::string frozen;  // … one of whose lines is this once all stand still
-    bool tells = false;  // by POLLPRI that the file has changed
+    std::string state;   // file that holds the state
+    std::string frozen;  // line in that file once all threads are frozen
+    bool tells = false;  // true if the file signals changes by POLLPRI
 };
 
 Freezer find_freezer(pid_t pid) {
@@ -101,8 +101,8 @@ Freezer find_freezer(pid_t pid) {
     return {};
 }
 
-// Of a file of the kernel's, which is read from its beginning: only then does it tell of the next
-// change.
+// `file` is one of the kernel's. It is read from its beginning, which arms the notification of the
+// next change.
 bool has_line(int file, std::string_view wanted) {
     std::array<char, 256> text{};
     const ssize_t size = ::pread(file, text.data(), text.size(), 0);
@@ -114,13 +114,13 @@ bool has_line(int file, std::string_view wanted) {
     return false;
 }
 
-// Whether all threads are stopped ("State:\tT", proc(5)).
+// Returns true if all threads are stopped ("State:\tT", proc(5)).
 bool all_stopped(pid_t pid) {
     std::error_code failed;
     for (const auto& thread :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), failed)) {
         std::ifstream status(thread.path() / "status");
-        bool stopped = !status;  // it has ended
+        bool stopped = !status;  // the thread has ended
         for (std::string line; std::getline(status, line);) {
             if (line.starts_with("State:")) stopped = line.find_first_of("TtZX", 6) == 7;
         }
@@ -129,7 +129,7 @@ bool all_stopped(pid_t pid) {
     return !failed;
 }
 
-// How long all threads have run, by schedstat (Documentation/scheduler/sched-stats.rst).
+// Total run time of all threads, from schedstat (Documentation/scheduler/sched-stats.rst).
 std::uint64_t run_time_ns(pid_t pid) {
     std::error_code failed;
     std::uint64_t sum = 0;
@@ -142,7 +142,7 @@ std::uint64_t run_time_ns(pid_t pid) {
     return sum;
 }
 
-// A thread that has just stopped is still on its way off its CPU, and its time is not yet counted.
+// A thread that has just stopped is still leaving its CPU, so its last run time is not counted yet.
 std::uint64_t settled_run_time_ns(pid_t pid) {
     std::uint64_t time = run_time_ns(pid);
     for (int turn = 0; turn < 50; ++turn) {
@@ -153,9 +153,9 @@ std::uint64_t settled_run_time_ns(pid_t pid) {
     return time;
 }
 
-// Until done(), which is looked at whenever `told` has a POLLPRI. With -1, again and again: the
-// kernel tells only the parent of a process, or who traces it, that it stopped, and nobody that a
-// freezer of cgroup version 1 has frozen.
+// Waits until done() is true, which is checked whenever `told` reports POLLPRI. If `told` is -1,
+// done() is polled: the kernel reports a stop only to the parent or the tracer of a process, and it
+// does not report that a freezer of cgroup version 1 has frozen.
 template <typename Done>
 Status await_standstill(std::string_view what, int told, Done done) {
     const auto until = Clock::now() + kStopPatience;
@@ -193,7 +193,7 @@ class ProcessGuest final : public Guest {
     bool running() const override { return running_; }
     bool can_stand_still() const override { return by_ != PauseBy::kNothing; }
 
-    // A process that somebody else has stopped stays his.
+    // If another process has stopped this one, it stays stopped.
     Status pause() override {
         if (!running_) return {};
         MIGRATE_TRY(throttle_->hold());
@@ -221,7 +221,7 @@ class ProcessGuest final : public Guest {
         return throttle_->release();
     }
 
-    // A thread that ran has used some time.
+    // A thread that ran has used some run time.
     Status check_still() override {
         if (running_ || by_ == PauseBy::kNothing) return {};
         if (stands_still() && run_time_ns(pid_) == run_time_) return {};
@@ -289,13 +289,13 @@ class ProcessGuest final : public Guest {
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     std::atomic<bool> running_{true};
-    bool held_ = false;           // by us, since pause()
-    std::uint64_t run_time_ = 0;  // of all its threads, when it stood still
+    bool held_ = false;           // true if we stopped it in pause()
+    std::uint64_t run_time_ = 0;  // sum over its threads once it stood still
     bool given_away_ = false;
     Clock::time_point began_ = Clock::now();
 };
 
-// Memory that arrived.
+// A process's memory at the destination; nothing runs there.
 class ArrivedProcess final : public Guest {
   public:
     std::string_view kind() const override { return kProcessKind; }

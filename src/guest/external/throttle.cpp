@@ -20,20 +20,21 @@ namespace {
 
 using std::chrono::microseconds;
 
-// As the built-in guest's: its longest gap is a slice.
+// Same as the built-in guest's slice: the longest gap is one slice.
 constexpr microseconds kSlice{10'000};
-// The kernel's least quota, and its usual period (Documentation/scheduler/sched-bwc.rst).
+// The kernel's smallest quota, the period used here, and the kernel's longest period
+// (Documentation/scheduler/sched-bwc.rst).
 constexpr std::uint64_t kLeastQuotaUs = 1000;
 constexpr std::uint64_t kPeriodUs = 10'000;
 constexpr std::uint64_t kLongestPeriodUs = 1'000'000;
 
-// Of one CPU's time, for a period.
+// A limit of CPU time per period, summed over CPUs.
 struct Quota {
     std::uint64_t quota_us = 0;
     std::uint64_t period_us = 0;
 };
 
-// "50000 100000" or "max 100000" (cgroup-v2.rst), "50000" or "-1" (sched-bwc.rst).
+// Parses "50000 100000" or "max 100000" (cgroup-v2.rst), "50000" or "-1" (sched-bwc.rst).
 std::optional<Quota> parse_quota(const CpuKnob& knob, std::size_t cpus) {
     std::istringstream words(knob.before);
     std::string quota;
@@ -169,7 +170,7 @@ void Throttle::take_turns(const std::stop_token& stop) {
     };
     while (!stop.stop_requested()) {
         const microseconds taken = kSlice * turns_percent_ / 100;
-        if (!guardian_.signal(SIGSTOP)) return;  // it is gone
+        if (!guardian_.signal(SIGSTOP)) return;  // the process is gone
         wait(taken);
         static_cast<void>(guardian_.signal(SIGCONT));
         wait(kSlice - taken);

@@ -1,6 +1,6 @@
-// Takes CPU time from a process that is not ours: by its cgroup's quota where the process has one
-// for itself, else by stopping and continuing it by turns. Invariant: from its end on, and after a
-// sudden end of this program, the process has all its time again.
+// Takes CPU time from a foreign process: by its cgroup's quota if the process has a cgroup of its
+// own, otherwise by alternately stopping and continuing it. Invariant: when this object ends, and
+// after a sudden end of this program, the process has all its time again.
 #pragma once
 
 #include <sys/types.h>
@@ -20,35 +20,36 @@
 
 namespace migrate::guest {
 
-// The file of its cgroup that limits the process's CPU time, if nobody else is in there; empty:
-// there is none. `file`: "cpu.max" or, where cgroups are of version 1, "cpu.cfs_quota_us".
+// The file of its cgroup that limits the process's CPU time, "cpu.max" or, with cgroups of version
+// 1, "cpu.cfs_quota_us". `path` is empty if there is none or if the cgroup holds anything else.
 struct CpuKnob {
     std::string path;
-    std::string before;  // its content
+    std::string before;  // content before the first change
     bool version1 = false;
-    std::uint64_t period_us = 0;  // of version 1, which has it in another file
+    std::uint64_t period_us = 0;  // version 1 only, which keeps the period in another file
 };
 CpuKnob find_cpu_knob(pid_t pid);
 
-// What to write into it to take 1 … 99 percent of what the process, which can keep `cpus` busy, has
-// now. Never more than it has; nothing if its content is not understood.
+// Returns the content that takes 1 … 99 percent of the CPU time that the process has now; the
+// process can keep `cpus` CPUs busy. The new quota never exceeds the present one. Returns nothing
+// if the present content cannot be parsed.
 std::optional<std::string> cpu_quota(const CpuKnob& knob, std::size_t cpus, unsigned percent);
 
 class Throttle {
   public:
-    // Of the process that `guardian`, which outlives this, watches over (pid 0: cannot be
-    // throttled). `cpus`: how many it can keep busy, at least 1.
+    // Throttles the process that `guardian` watches; `guardian` outlives this. pid 0: cannot be
+    // throttled. `cpus`: number of CPUs that the process can keep busy, at least 1.
     static std::unique_ptr<Throttle> create(const Guardian& guardian, pid_t pid, std::size_t cpus);
     ~Throttle();
     Throttle(const Throttle&) = delete;
     Throttle& operator=(const Throttle&) = delete;
 
-    // 0 … 99 percent of its time are taken from now on.
+    // Takes 0 … 99 percent of the process's time from now on.
     Status set(unsigned percent);
-    // For a while nothing is taken, so that it answers; release(): as before.
+    // hold() suspends the throttle, so that the process answers; release() restores it.
     Status hold();
     Status release();
-    // What undoes any throttle, should this process die.
+    // Returns the actions that lift any throttle if this process dies.
     Undo undo() const;
 
   private:
@@ -64,8 +65,8 @@ class Throttle {
     unsigned percent_ = 0;
     std::mutex mutex_;
     std::condition_variable_any changed_;
-    unsigned turns_percent_ = 0;  // guarded by mutex_; 0: no turns are taken
-    Thread thread_;               // from the first turns on
+    unsigned turns_percent_ = 0;  // guarded by mutex_; 0: the process is not stopped in turns
+    Thread thread_;               // runs while turns are taken
 };
 
 }  // namespace migrate::guest

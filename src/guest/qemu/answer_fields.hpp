@@ -1,5 +1,5 @@
-// Fields of QEMU's answers, which are another program's word: a field that is missing or of another
-// type reads as empty, 0 or false.
+// Reads fields of QEMU's answers. These come from another program, so a missing field or a field of
+// another type reads as empty, 0 or false.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@ Result<ClaimedMonitor> claim_monitor(const QemuAddress& address) {
     const std::string what = "the QEMU at " + path;
     ClaimedMonitor claimed;
     MIGRATE_ASSIGN(UniqueFd socket, Monitor::dial(path));
-    // Before its greeting is waited for, which does not come while another migration uses the
+    // Claim before waiting for the greeting, which does not come while another migration uses the
     // socket.
     MIGRATE_ASSIGN(claimed.claim, address.pid != 0
                                       ? ProcessClaim::take(address.pid, what)

@@ -1,4 +1,4 @@
-// How a migration comes to a QEMU, on either side: it claims the process before it says a word.
+// Connects a migration to a QEMU, on either side: it claims the process before it sends anything.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,8 @@ struct ClaimedMonitor {
     ProcessClaim claim;
 };
 
-// kRefused if another migration, a sender's or a receiver's, has claimed that QEMU, by whichever of
-// its sockets.
+// kRefused if another migration (sender or receiver) has claimed that QEMU through any of its
+// sockets.
 Result<ClaimedMonitor> claim_monitor(const QemuAddress& address);
 
 }  // namespace migrate::guest

@@ -30,13 +30,13 @@ struct Look {
 Result<Look> look(qmp::Client& client) {
     Look seen;
     MIGRATE_ASSIGN(seen.migration, query_migration(client));
-    // Last: it is what the decision hangs on.
+    // Query the run state last: the decision depends on it.
     MIGRATE_ASSIGN(seen.state, query_run_state(client));
     return seen;
 }
 
-// Whether the migration that ended last is our own of the devices, which carries none of the
-// guest's memory, as any other must.
+// Returns true if the migration that ended last is our own migration of the devices. Ours carries
+// none of the guest's memory; any other one must carry it.
 Result<bool> is_our_own(qmp::Client& client, const QemuMigration& migration, const Held& held) {
     if (!held.saving || migration.description == held.before) return false;
     if (!held.saved.empty()) return migration.description == held.saved;
@@ -59,13 +59,13 @@ Result<Verdict> judge(qmp::Client& client, const Look& seen, const Held& held,
         if (came_to_nothing) return ours ? Verdict::kContinue : Verdict::kLeave;
         MIGRATE_ASSIGN(const bool own, is_our_own(client, seen.migration, held));
         if (!own) return Verdict::kElsewhere;
-        // A guest that another client let run, and that our own migration stopped again.
+        // Another client let the guest run, and our own migration stopped it again.
         const bool ran_until_ours = watch != nullptr && watch->stopped_by_migration();
         return ours || ran_until_ours ? Verdict::kContinue : Verdict::kLeave;
     }
     if (!ours) return Verdict::kLeave;
     if (seen.state == "paused") return Verdict::kContinue;
-    // A paused guest that is reset waits for `cont`; so does one that was handed over before.
+    // A paused guest that is reset waits for `cont`; so does a guest that was handed over before.
     const bool still_here = seen.migration.description == held.before || came_to_nothing ||
                             (!held.saved.empty() && seen.migration.description == held.saved);
     if (seen.state == "prelaunch" && watch != nullptr && watch->was_reset() && still_here) {
@@ -74,16 +74,17 @@ Result<Verdict> judge(qmp::Client& client, const Look& seen, const Held& held,
     return Verdict::kLeave;
 }
 
-// While it is up, a migration that another client starts waits before it completes, and QEMU
-// refuses `cont` then: what was looked at before a `cont` is still true when QEMU carries it out.
+// While the fence is up, a migration that another client starts waits before it completes, and QEMU
+// then refuses `cont`. So the state that was read before a `cont` is still true when QEMU carries
+// it out.
 class Fence {
   public:
     explicit Fence(qmp::Client& client) : client_(client) {}
 
     bool is_up() const { return up_; }
 
-    // kPeer while a migration is in progress. A QEMU that refuses it all the same is asked no more
-    // than kMostRefusals times: the guest is worth more than the fence.
+    // kPeer while a migration is in progress. If QEMU keeps refusing, the fence counts as up after
+    // kMostRefusals attempts: resuming the guest matters more than the fence.
     Status raise() {
         MIGRATE_ASSIGN(const bool down, fence_is_down(client_));
         Status raised = down ? set(true) : Status();
@@ -95,7 +96,7 @@ class Fence {
         return {};
     }
 
-    // Lets a migration through that waits before it.
+    // Lets a migration continue that waits at the fence.
     Status open_for(const QemuMigration& migration) {
         if (!raised_ || migration.status != "pre-switchover") return {};
         const auto passed = ask(client_, "migrate-continue", {{"state", "pre-switchover"}});
@@ -129,17 +130,17 @@ class Fence {
     qmp::Client& client_;
     int refusals_ = 0;
     bool up_ = false;
-    bool raised_ = false;  // by us
+    bool raised_ = false;  // true if we raised it
 };
 
-// It may have ended by now.
+// A refusal is no error: the migration may have ended by now.
 Status cancel(qmp::Client& client) {
     const auto done = ask(client, "migrate_cancel");
     return done || done.error().kind() == ErrorKind::kPeer ? Status() : done.error();
 }
 
-// One look at the guest and what follows from it; nothing: look again later. `refused` is QEMU's
-// word against it.
+// Looks at the guest once and acts on it; returns nothing if the caller must look again later.
+// `refused` is QEMU's refusal of `cont`.
 Result<std::optional<GiveBackResult>> attempt(qmp::Client& client, const Held& held,
                                               const RunWatch* watch, Fence& fence,
                                               std::optional<Error>& refused) {
@@ -168,7 +169,7 @@ Result<std::optional<GiveBackResult>> attempt(qmp::Client& client, const Held& h
     }
     if (!fence.is_up()) {
         Status raised = fence.raise();
-        // What was seen is old by now.
+        // Raising the fence took time, so look again.
         if (raised) return attempt(client, held, watch, fence, refused);
         if (raised.error().kind() != ErrorKind::kPeer) return std::move(raised).error();
         return std::optional<GiveBackResult>();
@@ -224,7 +225,7 @@ Result<GiveBackResult> give_back(qmp::Client& client, const Held& held, const Ru
     while (true) {
         MIGRATE_ASSIGN(given, attempt(client, held, watch, fence, refused));
         if (given || Clock::now() >= until) break;
-        // QEMU tells nobody when the end of a migration is all over; what it says comes before.
+        // QEMU sends no event when the end of a migration is finished; its events come earlier.
         MIGRATE_TRY(client.await_input(kRetry, {}));
         MIGRATE_TRY(client.read_pending());
     }

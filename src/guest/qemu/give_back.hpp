@@ -1,6 +1,6 @@
-// Letting a guest of QEMU run again that a migration of ours had stopped. Invariant: `cont` is sent
-// only to a guest that our own `stop` holds, while no other client can finish a migration of it: a
-// guest that was handed over by another runs there, and must not run here.
+// Resumes a QEMU guest that a migration of ours had stopped. Invariant: `cont` is sent only to a
+// guest that our own `stop` holds, while no other client can finish a migration of it: a guest that
+// another client handed over runs elsewhere, and must not run here.
 #pragma once
 
 #include <chrono>
@@ -13,20 +13,20 @@
 
 namespace migrate::guest {
 
-// What we did to a guest; the guardian is given it, too.
+// Records our changes to a guest; the guardian receives it, too.
 struct Held {
-    bool stopped = false;   // it ran, and our `stop` ended that
-    bool settings = false;  // QEMU's settings of migrations are, or may be, those of our own
-    bool saving = false;   // our own `migrate` of its devices was sent, whether or not it was taken
-    std::string before{};  // describe_migration() when it was stopped
-    std::string saved{};   // … since our own migration ended; empty: not known
+    bool stopped = false;   // the guest ran until our `stop`
+    bool settings = false;  // QEMU's migration settings are ours, or may be
+    bool saving = false;    // our own `migrate` of its devices was sent; QEMU may have refused it
+    std::string before{};   // QemuMigration::description when the guest was stopped
+    std::string saved{};    // the same after our own migration ended; empty: not known
 };
 
-// Of QEMU's migration, by query-migrate.
+// QEMU's migration, from query-migrate.
 struct QemuMigration {
     std::string status;       // "none", "active", "completed", …
-    std::string description;  // its figures: the same as long as no other one begins
-    std::uint64_t pages = 0;  // of memory that it sent
+    std::string description;  // its figures; they stay the same until another migration begins
+    std::uint64_t pages = 0;  // pages of memory that it sent
     std::uint64_t page_size = 0;
 
     bool in_progress() const;
@@ -36,28 +36,29 @@ Result<QemuMigration> query_migration(qmp::Client& client);
 Result<std::string> query_run_state(qmp::Client& client);
 
 enum class GivenBack {
-    kRuns,       // by our doing or by another client's
-    kLeft,       // it is paused or ended by another client's doing, and stays here
+    kRuns,       // we or another client resumed it
+    kLeft,       // another client paused or ended it; it stays here
     kElsewhere,  // another client handed it over
-    kMoving,     // another client's migration of it is in progress: ask again once that has ended
+    kMoving,     // another client's migration of it is in progress; try again after that has ended
 };
 struct GiveBackResult {
     GivenBack guest = GivenBack::kLeft;
     std::string state;  // QEMU's RunState
 };
 
-// `watch`, which observes the client, knows what happened since the `stop`; null: nobody knows. A
-// migration that began under our own settings is cancelled: ours, or one that would carry none of
-// the guest's memory. `patience` is for its end, and for a `cont` that QEMU refuses since the end
-// of a migration is not quite over.
+// `watch` observes the client and knows what happened since `stop`; null if nothing is known. A
+// migration that began under our settings is cancelled: it is our own, or one that would carry none
+// of the guest's memory. `patience` limits the wait for that migration to end, and the retries of a
+// `cont` that QEMU refuses because the end of a migration is not quite finished.
 Result<GiveBackResult> give_back(qmp::Client& client, const Held& held, const RunWatch* watch,
                                  std::chrono::milliseconds patience);
 
-// The command that takes back what give_back() sets while it works, should it be cut off.
+// The command that undoes the setting that give_back() makes while it works, in case it is
+// interrupted.
 inline constexpr std::string_view kLowerFence =
     R"({"execute":"migrate-set-capabilities","arguments":{"capabilities":)"
     R"([{"capability":"pause-before-switchover","state":false}]}})";
-// Whether that is QEMU's own setting at present, so that it would change nothing of the user's.
+// Returns true if the capability is off now, so that kLowerFence changes no setting of the user's.
 Result<bool> fence_is_down(qmp::Client& client);
 
 }  // namespace migrate::guest

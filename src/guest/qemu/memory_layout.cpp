@@ -62,7 +62,7 @@ Status check_backend(const MemoryBackend& then, const MemoryBackend* now) {
     return {};
 }
 
-// The first fact that differs: "size was 134217728, and is 268435456 now".
+// Returns the first fact that differs: "size was 134217728, and is 268435456 now".
 std::string difference_of(const qmp::Json& then, const qmp::Json& now) {
     for (const auto& [key, value] : then.items()) {
         const auto other = now.find(key);
@@ -76,7 +76,7 @@ std::string difference_of(const qmp::Json& then, const qmp::Json& now) {
 
 Status check_device(const MemoryDevice& then, const MemoryDevice* now) {
     if (now == nullptr) return make_error("its {} was unplugged", name_of(then));
-    // Compared as a set: the order of the fields says nothing.
+    // The fields are compared as a set: their order has no meaning.
     if (nlohmann::json(then.facts) == nlohmann::json(now->facts)) return {};
     return make_error("its {} was changed: {}", name_of(then),
                       difference_of(then.facts, now->facts));
@@ -127,7 +127,7 @@ Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now) {
     for (const MemoryBackend& backend : opened.backends) {
         MIGRATE_TRY(check_backend(backend, find_backend(now, backend.id)));
     }
-    // A device first: it says more than its backend alone.
+    // Devices come first: their message says more than that of their backend alone.
     for (const MemoryDevice& device : now.devices) {
         if (find_device(opened, device) == nullptr) {
             return make_error("a {} was plugged", name_of(device));

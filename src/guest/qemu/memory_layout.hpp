@@ -1,5 +1,5 @@
-// What memory a QEMU has, by its own answers: its backends, and the devices that plug them into the
-// guest. Two layouts are compared to find memory that was plugged, unplugged or resized.
+// The memory of a QEMU according to its own answers: its backends, and the devices that plug them
+// into the guest. Comparing two layouts finds memory that was plugged, unplugged or resized.
 #pragma once
 
 #include <cstdint>
@@ -12,32 +12,32 @@
 
 namespace migrate::guest {
 
-// A pc-dimm, nvdimm, virtio-mem, virtio-pmem … (query-memory-devices). A balloon is none: it gives
-// memory back and takes it again, which leaves the layout as it is.
+// A pc-dimm, nvdimm, virtio-mem, virtio-pmem … (query-memory-devices). A balloon is not one: it
+// gives memory back and takes it again, which does not change the layout.
 struct MemoryDevice {
-    std::string backend;  // the id of its memory backend; empty: it has none
+    std::string backend;  // the id of its memory backend; empty if none
     std::string name;     // "dimm device 'd0'"
-    qmp::Json facts;      // all that QEMU says of it: address, sizes, slot, NUMA node
+    qmp::Json facts;      // everything that QEMU reports: address, sizes, slot, NUMA node
 };
 
 struct MemoryLayout {
     std::vector<MemoryBackend> backends;
     std::vector<MemoryDevice> devices;
-    std::uint64_t bytes = 0;  // of guest memory, plugged memory included
+    std::uint64_t bytes = 0;  // guest memory, including plugged memory
 };
 
-// Asks QEMU.
+// Queries QEMU.
 Result<MemoryLayout> query_memory_layout(Monitor& monitor);
-// The same in three queries, for a guest that is paused: types and paths of backends that `known`
-// has are taken from there. A backend that was replaced by one of the same name and size is for
-// memory::check_still_mapped() to find.
+// Does the same with three queries, for a paused guest: the types and paths of backends in `known`
+// are taken from there. A backend that was replaced by another of the same name and size is
+// detected by memory::check_still_mapped() instead.
 Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLayout& known);
 
-// From the answer to query-memory-devices.
+// Parses the answer to query-memory-devices.
 std::vector<MemoryDevice> parse_memory_devices(const qmp::Json& answer);
 
-// An Error names the first backend or device by which `now` differs from `opened`, and how. The
-// order in which QEMU lists them does not matter.
+// An Error names the first backend or device that differs between `opened` and `now`, and the
+// difference. The order in which QEMU lists them does not matter.
 Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now);
 
 }  // namespace migrate::guest

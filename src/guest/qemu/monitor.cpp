@@ -17,9 +17,9 @@ namespace {
 using qmp::Json;
 using std::chrono::milliseconds;
 
-// The name under which QEMU knows our end of a socket.
+// QEMU's name for its end of the socket pair.
 constexpr std::string_view kFdName = "migrate-state";
-// Without a limit, as far as a local socket goes: QEMU's own default is 128 MiB/s.
+// Practically no limit for a local socket; QEMU's default is 128 MiB/s.
 constexpr std::uint64_t kStateBandwidth = std::uint64_t{1} << 40;
 constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
 
@@ -40,14 +40,14 @@ Status await_ready(int socket, short events) {
     }
 }
 
-// Capabilities that leave the stream as it is.
+// Capabilities that do not change the stream.
 bool is_harmless(std::string_view capability) {
     return capability == "events" || capability == "late-block-activate" ||
            capability == "dirty-bitmaps" || capability == "validate-uuid";
 }
 bool is_wanted(std::string_view capability) {
     return capability == "x-ignore-shared" || capability == "events" ||
-           // The destination takes the disks when its guest runs, not when it is loaded.
+           // The destination takes over the disks when its guest runs, not when it is loaded.
            capability == "late-block-activate";
 }
 
@@ -81,7 +81,7 @@ Monitor::Monitor(std::string address, std::unique_ptr<qmp::Client> client)
 
 Status Monitor::reconnect() {
     watch_.miss();
-    // First, as QEMU serves one client at a time.
+    // Close the old connection first: QEMU serves one client at a time.
     client_.reset();
     MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, {}));
     client_->observe([this](const Json& event) { watch_.see(event); });
@@ -178,7 +178,7 @@ Result<std::vector<MemoryBackend>> Monitor::memory_backends() {
         if (type && type->is_string()) backend.type = type->get<std::string>();
         const auto path =
             ask("qom-get", {{"path", "/objects/" + backend.id}, {"property", "mem-path"}});
-        // A memfd has none.
+        // A memfd has no mem-path.
         if (path && path->is_string()) backend.path = path->get<std::string>();
         backends.push_back(std::move(backend));
     }
@@ -242,7 +242,7 @@ Status Monitor::plan_parameters() {
     MIGRATE_ASSIGN(const Json known, ask("query-migrate-parameters"));
     Json changes = {{"max-bandwidth", kStateBandwidth}};
     Json undo = {{"max-bandwidth", number_of(known, "max-bandwidth")}};
-    // The socket does not leave the host.
+    // The socket does not leave the host, so it needs no TLS.
     if (const std::string tls = text_of(known, "tls-creds"); !tls.empty()) {
         changes["tls-creds"] = "";
         undo["tls-creds"] = tls;
@@ -256,7 +256,7 @@ Status Monitor::change_settings(bool& changed) {
     for (const Change& change : changes_) {
         const auto done = ask(change.command, change.arguments);
         if (done) continue;
-        // QEMU refused the first: nothing was changed.
+        // QEMU refused the first change, so nothing was changed.
         if (done.error().kind() == ErrorKind::kPeer && &change == &changes_.front())
             changed = false;
         return done.error();
@@ -282,7 +282,7 @@ void Monitor::put_back_or_warn() {
     }
 }
 
-// One end of a new socket, whose other end QEMU has under kFdName.
+// Returns one end of a new socket pair; QEMU holds the other end under kFdName.
 Result<UniqueFd> Monitor::give_socket() {
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
@@ -293,18 +293,18 @@ Result<UniqueFd> Monitor::give_socket() {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
     MIGRATE_TRY(
         client->execute_with_fd("getfd", {{"fdname", kFdName}}, theirs.get(), kQmpPatience, {}));
-    // Of migrations before.
+    // These are events of earlier migrations.
     client->forget_events("MIGRATION");
     return ours;
 }
 
 Result<std::string> Monitor::save_state(std::size_t limit, Held& held) {
     MIGRATE_ASSIGN(const UniqueFd socket, give_socket());
-    // As late as possible, and for as short: a migration that another client begins under these
-    // settings carries no memory.
+    // These settings are made as late as possible and kept as short as possible: a migration that
+    // another client begins under them carries no memory.
     held.settings = true;
     MIGRATE_TRY(change_settings(held.settings));
-    // A migration would stop a guest that another client let run.
+    // The check is needed because a migration would stop a guest that another client let run.
     MIGRATE_ASSIGN(const std::string now, run_state());
     if (now != "paused") return make_error("the guest is '{}', and not paused", now);
     held.saving = true;
@@ -347,16 +347,17 @@ Status Monitor::load_state(std::string_view state) {
         if (size >= 0) {
             state.remove_prefix(static_cast<std::size_t>(size));
         } else if (errno == EPIPE || errno == ECONNRESET) {
-            break;  // why, the migration's end tells
+            break;  // the end of the migration says why
         } else if (errno != EINTR && errno != EAGAIN) {
             return Error::system("write QEMU's state", errno);
         }
     }
-    // Not before QEMU has read it all: to its main loop an end of the stream is an error.
+    // `socket` stays open until QEMU has read everything: QEMU's main loop treats the end of the
+    // stream as an error.
     return await_migration();
 }
 
-// Until QEMU says that its migration has ended, well or not.
+// Waits until QEMU reports that its migration has completed, failed or been cancelled.
 Status Monitor::await_migration() {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
     while (true) {

@@ -1,5 +1,5 @@
-// What a migration asks of a QEMU by QMP. Invariant: every change of its settings is in undo()
-// before it is made, and until put_back() has taken it back.
+// The QMP requests that a migration makes to a QEMU. Invariant: every change of QEMU's settings is
+// in undo() from before it is made until put_back() has undone it.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,7 @@
 
 namespace migrate::guest {
 
-// Long: a QEMU under load, or stopped by a throttle, answers late.
+// The timeout is long because a QEMU under load, or stopped by a throttle, answers late.
 inline constexpr std::chrono::milliseconds kQmpPatience{20'000};
 
 // A memory backend (query-memdev).
@@ -25,81 +25,84 @@ struct MemoryBackend {
     std::string id;
     std::uint64_t size_bytes = 0;
     bool shared = false;
-    std::string type;  // "memory-backend-file"; empty: QEMU does not tell
-    std::string path;  // its mem-path, a file or a folder; empty: none
+    std::string type;  // "memory-backend-file"; empty if QEMU does not tell
+    std::string path;  // its mem-path, a file or a folder; empty if none
 };
 
-// Used by one thread at a time. Errors name the command. While there is no connection every call
-// tries to make one first.
+// One thread at a time uses it. Errors name the command. If there is no connection, every call
+// first tries to make one.
 class Monitor {
   public:
-    // A connection to the QMP socket `path`, on which nothing was said yet: to learn whose it is.
+    // Connects to the QMP socket `path` without reading or sending anything, so that its owner can
+    // be determined first.
     static Result<UniqueFd> dial(const std::string& path);
-    // On such a connection.
+    // Starts QMP on a connection from dial().
     static Result<std::unique_ptr<Monitor>> connect(const std::string& path, UniqueFd socket);
 
     const std::string& address() const { return address_; }
-    // As of the first connection.
+    // The process at the other end of the first connection.
     pid_t peer_pid() const { return peer_pid_; }
     // "7.2.22"
     std::string version() const;
 
-    // Whether it is of that version or a later one.
+    // Returns true if QEMU has that version or a later one.
     bool is_at_least(std::uint64_t major, std::uint64_t minor) const;
 
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
-    // "getfd": QEMU keeps a copy of the descriptor under that name until "closefd".
+    // Runs "getfd": QEMU keeps a copy of the descriptor under that name until "closefd".
     Status give_descriptor(std::string_view name, int fd);
-    // As run_undo_command() does.
+    // Does the same as run_undo_command().
     Status insist(const std::string& command);
-    // Reads the events that have come, without waiting.
+    // Reads the events that have arrived, without waiting.
     Status read_events();
-    // What the events say. Every event is seen as long as the connection lasts; reconnect() notes
-    // that some may have been missed.
+    // The state according to the events. Every event is seen as long as the connection lasts;
+    // reconnect() notes that some may have been missed.
     RunWatch& watch() { return watch_; }
     const RunWatch& watch() const { return watch_; }
     // QEMU's RunState: "running", "paused", "inmigrate", "postmigrate", …
     Result<std::string> run_state();
-    // Its last or present migration.
+    // The present migration, or the last one.
     Result<QemuMigration> migration();
-    // As give_back() does, with what the events say.
+    // Does the same as guest::give_back(), with watch().
     Result<GiveBackResult> give_back(const Held& held, std::chrono::milliseconds patience);
-    // Puts what give_back() sets while it works into undo(), where it stays.
+    // Adds kLowerFence, which undoes the setting of give_back(), to undo(). It stays there.
     Status plan_fence();
     Result<std::vector<MemoryBackend>> memory_backends();
     // Bytes of guest memory, plugged memory included.
     Result<std::uint64_t> memory_bytes();
-    // QOM types of the devices it was started with, or that were added, and of its objects.
+    // QOM types of the devices that QEMU was started with, of added devices, and of its objects.
     Result<std::vector<std::string>> device_types();
-    // What its back ends of networks are, in its own words ("info network").
+    // The network back ends, in QEMU's own format ("info network").
     Result<std::string> networks();
-    // What keeps this guest from being migrated at all; empty: nothing.
+    // The first reason why this guest cannot be migrated at all; empty if none.
     Result<std::string> blocked_by();
     Result<std::size_t> cpu_count();
 
-    // How QEMU is to be while its device state goes through a socket: x-ignore-shared, and nothing
-    // else that would change the stream. plan_settings() finds out what is to be changed, which is
-    // in undo() from then on; change_settings() changes it, and clears `changed` if QEMU refused
-    // before anything was changed. kPeer while a migration is in progress.
+    // The settings that QEMU needs while its device state goes through a socket: x-ignore-shared,
+    // and nothing else that would change the stream. plan_settings() determines the changes and
+    // adds their reversal to undo(); change_settings() makes them, and clears `changed` if QEMU
+    // refused before anything was changed. kPeer while a migration is in progress.
     Status plan_settings();
     Status change_settings(bool& changed);
-    // The commands that put its settings back as they were.
+    // The commands that restore QEMU's settings; put_back() runs them from last to first.
     const std::vector<std::string>& undo() const { return undo_; }
-    // What is refused is left out; what did not reach QEMU stays in undo().
+    // Runs undo(), last command first. A command that QEMU refuses is dropped; a command that did
+    // not reach QEMU stays in undo().
     Status put_back();
-    // The same, with a warning where it fails.
+    // Does the same, and logs a warning if it fails.
     void put_back_or_warn();
 
-    // QEMU's devices, and what memory of its own is not shared, as QEMU writes them; at most
-    // `limit` bytes. The guest is paused, and plan_settings() was called; the settings are those of
-    // before when it returns. `held` says what was done, should it fail.
+    // Returns the state of QEMU's devices, and QEMU's own memory that is not shared, in QEMU's
+    // format; at most `limit` bytes. The guest is paused, and plan_settings() was called. The old
+    // settings are put back before this returns successfully; a failure to do that is only logged.
+    // `held` records what was done, in case of an Error.
     Result<std::string> save_state(std::size_t limit, Held& held);
-    // The way back, at a QEMU that waits for it. kLostConnection if it ended over it, as QEMU does
-    // when it cannot load.
+    // Loads such a state into a QEMU that waits for it. kLostConnection if QEMU ended while
+    // loading, as it does when it cannot load.
     Status load_state(std::string_view state);
 
-    // After an Error that broke the connection: a new one, if QEMU is there.
+    // Makes a new connection after an Error broke the old one, if QEMU still exists.
     Status reconnect();
 
   private:
@@ -122,8 +125,8 @@ class Monitor {
     RunWatch watch_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;
-    std::vector<std::string> undo_;   // in QMP's own words, as a guardian wants them
-    std::optional<bool> fence_down_;  // before anything of ours; empty: not known
+    std::vector<std::string> undo_;   // JSON commands, as a guardian needs them
+    std::optional<bool> fence_down_;  // before any change of ours; empty: not known
 };
 
 }  // namespace migrate::guest

@@ -14,7 +14,7 @@
 namespace migrate::guest {
 namespace {
 
-// The name under which QEMU keeps the descriptor.
+// QEMU's name for the descriptor.
 constexpr std::string_view kProofName = "migrate-proof";
 
 Result<bool> has_open(pid_t pid, const FileIdentity& file) {

@@ -1,5 +1,5 @@
-// That a process is the QEMU behind a QMP socket. What /proc tells of the process, and what QEMU
-// tells by QMP, is then of one QEMU.
+// Proves that a process is the QEMU behind a QMP socket, so that the facts from /proc and the
+// answers from QMP describe the same QEMU.
 #pragma once
 
 #include <sys/types.h>
@@ -10,8 +10,8 @@
 namespace migrate::guest {
 
 // Gives QEMU a descriptor of a file that no other process has, and looks for it in the process. The
-// socket's listener may be another process (one that started QEMU), and a user may name a wrong
-// one. An Error if the process is another, or cannot be examined.
+// check is needed because the socket's listener may be another process (one that started QEMU), and
+// a user may name a wrong process. An Error if the process is another one or cannot be examined.
 Status check_is_qemu(Monitor& monitor, pid_t pid);
 
 }  // namespace migrate::guest

@@ -11,9 +11,9 @@
 namespace migrate::guest {
 namespace {
 
-// Names the first device, object or network back end that is one of `kinds`; empty: none. Types are
-// such as "vhost-user-blk-pci", "vfio-pci-nohotplug", "cryptodev-vhost-user"; the networks are
-// QEMU's own words: "net0: index=0,type=vhost-user,…".
+// Returns the name of the first device, object or network back end that is one of `kinds`; empty if
+// none. Examples of types are "vhost-user-blk-pci", "vfio-pci-nohotplug" and
+// "cryptodev-vhost-user". The networks are QEMU's own text: "net0: index=0,type=vhost-user,…".
 template <std::size_t N>
 Result<std::string> find_kind(Monitor& monitor, const std::array<std::string_view, N>& kinds) {
     MIGRATE_ASSIGN(const std::vector<std::string> types, monitor.device_types());
@@ -30,15 +30,15 @@ Result<std::string> find_kind(Monitor& monitor, const std::array<std::string_vie
 }
 
 // Drivers of block nodes (BlockdevDriver) that give guest memory to a device or another process,
-// whatever their cache mode is.
+// with any cache mode.
 constexpr std::array<std::string_view, 6> kDirectDrivers{"nvme",
                                                          "nvme-io_uring",
                                                          "io_uring",
                                                          "virtio-blk-vfio-pci",
                                                          "virtio-blk-vhost-user",
                                                          "virtio-blk-vhost-vdpa"};
-// Drivers that read no file themselves: what is below them is a node of its own. And those that
-// copy what they receive or make up, for which cache.direct changes nothing.
+// Drivers that read no file themselves (the node below them is listed separately), and drivers that
+// copy data they receive or generate. cache.direct changes nothing for either.
 constexpr std::array kCopyingDrivers = std::to_array<std::string_view>({"raw",
                                                                         "qcow2",
                                                                         "qcow",
@@ -83,9 +83,9 @@ bool is_one_of(std::string_view driver, const std::array<std::string_view, N>& d
     return std::find(drivers.begin(), drivers.end(), driver) != drivers.end();
 }
 
-// How requests are handed to the kernel (aio=threads, native or io_uring) does not matter, and
-// QEMU does not tell: without cache.direct each copies from the page cache through QEMU's page
-// tables, and with it each pins pages. A driver that is not known here counts as pinning.
+// The aio mode (threads, native or io_uring) does not matter, and QEMU does not report it: without
+// cache.direct each mode copies from the page cache through QEMU's page tables, and with it each
+// mode pins pages. An unknown driver counts as pinning.
 bool pins_memory(const qmp::Json& node) {
     const std::string driver = text_of(node, "drv");
     if (is_one_of(driver, kDirectDrivers)) return true;
@@ -113,7 +113,7 @@ Status check_no_host_device(Monitor& monitor, pid_t pid) {
 Result<std::string> outside_writer(Monitor& monitor) {
     constexpr std::array<std::string_view, 3> kProcesses{"vhost-user", "x-pci-proxy-dev",
                                                          "ivshmem-"};
-    // They read by SCSI commands that name guest memory.
+    // These devices read by SCSI commands that name guest memory.
     constexpr std::array<std::string_view, 3> kPinning{"vhost-scsi", "scsi-block", "scsi-generic"};
     MIGRATE_ASSIGN(std::string device, find_kind(monitor, kProcesses));
     if (!device.empty()) {

@@ -15,13 +15,13 @@ namespace {
 
 constexpr std::string_view kStateMagic = "MQMU";
 constexpr char kStateVersion = 1;
-constexpr std::size_t kStateHeader = 6;  // magic, version, whether it ran
+constexpr std::size_t kStateHeader = 6;  // magic, version, flag: the guest ran
 
-// How long our own migration of the devices may take to end after its socket was closed.
+// Time that our own migration of the devices may take to end after its socket was closed.
 constexpr std::chrono::milliseconds kEndPatience{3'000};
 constexpr std::chrono::milliseconds kLookAgain{1};
 
-// QEMU leaves that state by running only.
+// QEMU leaves the state postmigrate only by running.
 constexpr std::string_view kHowToRetry =
     "if it runs nowhere else, QMP's `cont`, and `stop` if it is to stay paused, make it ready for "
     "another migration";
@@ -44,7 +44,7 @@ Status check_state(Monitor& monitor, std::string& state) {
     return make_error("QEMU says that its guest cannot be migrated: {}", blocked);
 }
 
-// Why a guest that is to be paused for the last round is in no state for it.
+// Explains why a guest's state does not allow the last round.
 Error unfit(const std::string& state) {
     if (state == "postmigrate" || state == "finish-migrate" || state == "colo") {
         return make_error(ErrorKind::kOwnerUnknown,
@@ -117,7 +117,7 @@ QemuGuest::~QemuGuest() {
     if (monitor_) monitor_->put_back_or_warn();
 }
 
-// What is done should this process die now.
+// Tells the guardian what to do if this process dies now.
 Status QemuGuest::entrust() {
     Undo undo = throttle_->undo();
     if (!given_away_) undo.held = held_;
@@ -132,7 +132,7 @@ Status QemuGuest::pause() {
     MIGRATE_TRY(throttle_->hold());
     MIGRATE_TRY(monitor_->plan_fence());
     MIGRATE_ASSIGN(const QemuMigration migration, monitor_->migration());
-    // Before its state is asked for: from that answer on it has to stay in it.
+    // begin() precedes the query of the state: from that answer on the guest must stay in it.
     monitor_->watch().begin();
     MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
     if (migration.in_progress()) return migrated_by_another(migration.status);
@@ -146,7 +146,8 @@ Status QemuGuest::pause() {
 }
 
 Status QemuGuest::stop() {
-    // Before it is asked: an answer that gets lost may have been a pause.
+    // Record the stop before sending it: if the answer is lost, QEMU may still have paused the
+    // guest.
     hold_ = Hold::kWe;
     running_ = false;
     held_.stopped = true;
@@ -163,13 +164,13 @@ Status QemuGuest::check_still() {
     return check_migration();
 }
 
-// The answer comes after the events of what happened before it was given.
+// QEMU sends the answer after the events of everything that happened before it.
 Status QemuGuest::check_state() {
     MIGRATE_ASSIGN(std::string state, monitor_->run_state());
     if (!disturbance().empty()) return Error(disturbance());
     const std::string_view expected = held_.saving ? "postmigrate" : "paused";
     const auto until = Clock::now() + kEndPatience;
-    // QEMU says that its migration is complete before it is.
+    // QEMU reports that its migration is complete before that is so.
     while (held_.saving && state == "finish-migrate" && Clock::now() < until) {
         std::this_thread::sleep_for(kLookAgain);
         MIGRATE_ASSIGN(state, monitor_->run_state());
@@ -203,20 +204,20 @@ Status QemuGuest::check_alive() {
     if (!monitor_->watch().shut_down()) return {};
     const Result<std::string> state = monitor_->run_state();
     if (!state) return state.error();
-    // A guest that restarts shuts down, too.
+    // A guest that restarts also sends SHUTDOWN.
     return *state == "shutdown" ? Status(unfit(*state)) : Status();
 }
 
 Status QemuGuest::resume() {
     if (!monitor_ || given_away_) return {};
     if (hold_ == Hold::kNobody) return check_is_here();
-    // Now: that our own `cont` lets it run is no disturbance.
+    // Record the disturbance now: the RESUME of our own `cont` is not one.
     static_cast<void>(monitor_->read_events());
     disturbance_ = disturbance();
     Result<GiveBackResult> given = monitor_->give_back(held_, kEndPatience);
     if (!given) {
         if (!guardian_->alive()) return make_error("QEMU is gone: {}", given.error().message());
-        // The connection may be what is wrong.
+        // The failure may be that of the connection, so try a new one.
         const Status connected = monitor_->reconnect();
         given = connected ? monitor_->give_back(held_, kEndPatience)
                           : Result<GiveBackResult>(connected.error());
@@ -228,7 +229,7 @@ Status QemuGuest::resume() {
     return settle(*given);
 }
 
-// A guest that was never stopped may have been handed over by another client.
+// Another client may have handed over a guest that we never stopped.
 Status QemuGuest::check_is_here() {
     const auto state = monitor_->run_state();
     if (!state || *state != "postmigrate") return {};
@@ -261,7 +262,7 @@ Status QemuGuest::settle(const GiveBackResult& given) {
 
 Status QemuGuest::leave_to_guardian(const Error& why) {
     static_cast<void>(entrust());
-    // QEMU serves one client at a time.
+    // Disconnect first: QEMU serves one client at a time.
     monitor_.reset();
     guardian_->act();
     if (!held_.stopped) return Error(why);
@@ -278,7 +279,7 @@ Status QemuGuest::throttle(unsigned percent) {
 
 Result<std::string> QemuGuest::save_state() {
     MIGRATE_TRY(monitor_->plan_settings());
-    // Before anything is done: whatever became of it, the guardian has to expect it.
+    // Entrust first: whatever happens in save_state(), the guardian must expect it.
     Held done = held_;
     held_.settings = held_.saving = true;
     MIGRATE_TRY(entrust());
@@ -315,7 +316,7 @@ void QemuGuest::take_back() {
 Status QemuGuest::quit() {
     given_away_ = true;
     MIGRATE_TRY(monitor_->ask("quit"));
-    // There is nothing left to put right.
+    // There is nothing left to undo.
     monitor_.reset();
     return guardian_->entrust({});
 }

@@ -1,6 +1,6 @@
-// A guest of a running, unmodified QEMU on its way out. Invariant: a guest that our own `stop`
-// holds runs again, with QEMU's settings as they were and no throttle, when this ends, whichever
-// way this process ends; unless it was given away, or another client of QEMU has changed its state.
+// The source guest in a running, unmodified QEMU. Invariant: however this process ends, a guest
+// that our own `stop` holds runs again, with QEMU's former settings and no throttle; unless it was
+// given away, or another client of QEMU has changed its state.
 #pragma once
 
 #include <chrono>
@@ -18,9 +18,10 @@ namespace migrate::guest {
 
 inline constexpr std::string_view kQemuKind = "qemu";
 
-// "SOCKET[,pid=PID]": SOCKET is the path of a QMP socket of QEMU, which nobody else is connected
-// to; PID its process, where that is not who listens on it. Refused, with the reason: memory that
-// is not shared, a guest that cannot be migrated, a QEMU that itself waits for one.
+// Parses "SOCKET[,pid=PID]". SOCKET is the path of a QMP socket of QEMU to which nobody else is
+// connected; PID is QEMU's process, if another process listens on the socket. Refuses, with the
+// reason: memory that is not shared, a guest that cannot be migrated, and a QEMU that itself waits
+// for a guest.
 Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words);
 
 class QemuGuest final : public Guest {
@@ -48,7 +49,7 @@ class QemuGuest final : public Guest {
     Status quit() override;
 
   private:
-    // Who keeps the guest from running, since pause().
+    // Says who has kept the guest paused since pause().
     enum class Hold { kNobody, kWe, kAnother };
 
     Status entrust();
@@ -59,27 +60,28 @@ class QemuGuest final : public Guest {
     Status check_state();
     Status check_migration();
 
-    std::unique_ptr<Monitor> monitor_;  // null once all is left to the guardian
+    std::unique_ptr<Monitor> monitor_;  // null once everything is left to the guardian
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     OpenedMemory memory_;
-    std::atomic<bool> running_;  // as far as it is known
+    std::atomic<bool> running_;  // the last known state
     Hold hold_ = Hold::kNobody;
     Held held_;
-    std::string disturbance_;  // as it was when the guest was given back
+    std::string disturbance_;  // set when the guest was given back
     bool given_away_ = false;
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-    // Since the clock's epoch; relaxed: one number.
+    // Time since the clock's epoch, 0 while not paused; relaxed, because it is a single number.
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};
 };
 
-// What a QEMU's saved state begins with: whether the guest ran, then the stream of QEMU itself.
+// The saved state of a QEMU guest: a header that says whether the guest ran, then QEMU's own
+// stream.
 struct QemuState {
     bool ran = true;
     std::string_view stream;
 };
 std::string encode_qemu_state(bool ran, const std::string& stream);
-// kProtocol if it is no such thing.
+// kProtocol if `state` is not such a state.
 Result<QemuState> decode_qemu_state(std::string_view state);
 
 }  // namespace migrate::guest

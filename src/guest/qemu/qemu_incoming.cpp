@@ -17,15 +17,15 @@ namespace migrate::guest {
 namespace {
 
 constexpr std::string_view kQuit = R"({"execute":"quit"})";
-// How long a QEMU that closed its connection may take to end: it may write out a core.
+// Time that a QEMU that closed its connection may take to end: it may write a core file.
 constexpr std::chrono::milliseconds kEndPatience{2'000};
 
-// A connection to the QEMU and who minds it, which the loader and the guest share.
+// The connection to the QEMU and its guardian, shared by the loader and the guest.
 struct Incoming {
     Incoming() = default;
     Incoming(Incoming&&) = default;
     Incoming& operator=(Incoming&&) = delete;
-    // A QEMU that nobody came to waits on as it did.
+    // If no guest arrived, QEMU continues to wait with its former settings.
     ~Incoming() {
         if (monitor) static_cast<void>(monitor->put_back());
     }
@@ -35,8 +35,8 @@ struct Incoming {
     OpenedMemory memory;
 };
 
-// Invariant: a guest that did not come to run here never will: its QEMU is ended, unless it cannot
-// be known whether it runs.
+// Invariant: a guest that did not start here never will: its QEMU is ended, unless it is not known
+// whether the guest runs.
 class ArrivedGuest final : public Guest {
   public:
     ArrivedGuest(std::shared_ptr<Incoming> incoming, bool ran)
@@ -60,14 +60,14 @@ class ArrivedGuest final : public Guest {
         return {};
     }
 
-    // From the first call on the guest is ours, and nobody else's, unless this is an Error.
+    // From the first call on the guest belongs to this host, unless this returns an Error.
     Status resume() override {
         Guardian& guardian = *incoming_->guardian;
         MIGRATE_TRY(guardian.entrust({.held = {.stopped = ran_}}));
         Status started = ran_ ? run() : stay();
         settled_ = started || started.error().kind() == ErrorKind::kOwnerUnknown;
         running_ = started && ran_;
-        // Another Error: the sender has it run again, and nobody else may.
+        // After any other Error the sender resumes the guest, so it must not run here.
         const Status told =
             guardian.entrust(settled_ ? Undo{} : Undo{.commands = {std::string(kQuit)}});
         if (!told) log::warning("{}", told.error().message());
@@ -94,7 +94,7 @@ class ArrivedGuest final : public Guest {
     Status check() override { return {}; }
 
   private:
-    // A guest that was paused at its source.
+    // The guest was paused at its source.
     Status stay() {
         const auto state = incoming_->monitor->run_state();
         if (state) return {};
@@ -103,18 +103,18 @@ class ArrivedGuest final : public Guest {
 
     Status run() {
         Monitor& monitor = *incoming_->monitor;
-        // Whatever another client did with it so far, it did before it was the guest's turn.
+        // Any change that another client made so far came before this host owned the guest.
         Status fit = check_still();
         if (!fit && monitor.watch().ran()) return settle_for_running(fit.error());
         if (!fit) return fit;
         auto started = monitor.ask("cont");
         if (started) return {};
-        // QEMU's own word.
+        // QEMU itself refused.
         if (started.error().kind() == ErrorKind::kPeer) return started.error();
         return ask_again(std::move(started).error());
     }
 
-    // The connection may be what is wrong, and a second `cont` does no harm.
+    // The failure may be that of the connection, and a second `cont` does no harm.
     Status ask_again(Error lost) {
         Monitor& monitor = *incoming_->monitor;
         const bool ran = monitor.watch().ran();
@@ -123,7 +123,7 @@ class ArrivedGuest final : public Guest {
         const auto state = monitor.run_state();
         if (!state) return outcome_without_answer(state.error());
         if (*state == "running") return {};
-        // Every other state but these is one that a guest comes to by running.
+        // A guest reaches every state except these two only by running.
         if (*state != "paused" && *state != "inmigrate") return settle_for_running(lost);
         const auto again = monitor.ask("cont");
         if (again) return {};
@@ -131,7 +131,7 @@ class ArrivedGuest final : public Guest {
         return outcome_without_answer(again.error());
     }
 
-    // Another client of QEMU let it run, and it is the destination's by now.
+    // Another client of QEMU let the guest run, and it already belongs to the destination.
     Status settle_for_running(const Error& why) {
         const auto state = incoming_->monitor->run_state();
         if (!state) return outcome_without_answer(state.error());
@@ -139,7 +139,7 @@ class ArrivedGuest final : public Guest {
         return {};
     }
 
-    // A QEMU that has ended runs nothing; one that has not may run it.
+    // If QEMU has ended, the guest does not run; otherwise it may run.
     Status outcome_without_answer(const Error& lost) {
         if (incoming_->guardian->ends_within(kEndPatience)) {
             return ended(incoming_->monitor->watch().ran(), lost);
@@ -159,8 +159,8 @@ class ArrivedGuest final : public Guest {
     }
 
     std::shared_ptr<Incoming> incoming_;
-    bool ran_;              // at the sender
-    bool settled_ = false;  // it is here, or may be
+    bool ran_;              // the guest ran at the sender
+    bool settled_ = false;  // the guest runs here, or may run
     std::atomic<bool> running_{false};
 };
 
@@ -174,9 +174,10 @@ class QemuLoader final : public GuestLoader {
     Result<std::unique_ptr<Guest>> load(std::string_view state) override {
         MIGRATE_ASSIGN(const QemuState saved, decode_qemu_state(state));
         Monitor& monitor = *incoming_->monitor;
-        // Before it is given a guest: what arrived is in the memory that was opened.
+        // Check before QEMU gets the guest: the pages that arrived are in the memory that was
+        // opened.
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
-        // A QEMU that holds a guest and was left alone is a second copy.
+        // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
         Status loaded = monitor.load_state(saved.stream);
@@ -185,7 +186,8 @@ class QemuLoader final : public GuestLoader {
                 "QEMU did not load the guest's devices (its own messages say why; are both started "
                 "with the same machine and devices?)");
         }
-        // It stands still from here on; QEMU loads a guest as it was told to beforehand: paused.
+        // The guest must stand still from here on; it is loaded paused because check_waits() sent
+        // `stop`.
         monitor.watch().begin();
         MIGRATE_TRY(guest->check_still());
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
@@ -210,7 +212,7 @@ Status check_waits(Monitor& monitor) {
             "defer",
             migration.status);
     }
-    // Its guest is not to run by itself once it is loaded, as it does without -S.
+    // Without -S QEMU would run the guest as soon as it is loaded; `stop` prevents that.
     MIGRATE_TRY(monitor.ask("stop"));
     return {};
 }

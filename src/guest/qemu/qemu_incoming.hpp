@@ -1,6 +1,6 @@
-// A QEMU that waits for a guest. Invariants: the guest that was loaded does not run before
-// resume(); one that was loaded and never ran is ended with its QEMU, so that there is no second
-// copy of a guest that runs on elsewhere.
+// A QEMU that waits for a guest. Invariants: a loaded guest does not run before resume(); if a
+// loaded guest never ran, its QEMU is ended, so that there is no second copy of a guest that runs
+// elsewhere.
 #pragma once
 
 #include <string_view>
@@ -10,8 +10,9 @@
 
 namespace migrate::guest {
 
-// "SOCKET[,pid=PID]" as in qemu_guest.hpp, of a QEMU that was started with -incoming defer and the
-// sender's machine and memory backends. What its memory held is gone once a sender came.
+// Parses "SOCKET[,pid=PID]" as in qemu_guest.hpp, for a QEMU that was started with -incoming defer
+// and with the sender's machine and memory backends. The former content of its memory is lost once
+// a sender has come.
 Result<Destination> open_qemu_destination(std::string_view uri, std::string_view words);
 
 }  // namespace migrate::guest

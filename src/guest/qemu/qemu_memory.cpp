@@ -47,8 +47,8 @@ Status check_backends(const std::vector<MemoryBackend>& backends, std::uint64_t 
                       memory_bytes / kMiB, sum / kMiB, kHowTo);
 }
 
-// An open descriptor for the file that the process has open too, by one of its own: that works for
-// files without a name.
+// Opens the file that the process has open, through one of the process's own descriptors: this also
+// works for files without a name.
 UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
     std::error_code ignored;
     for (const auto& entry :
@@ -64,9 +64,10 @@ UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
     return {};
 }
 
-// QEMU's own names of files that have none: hostmem-memfd.c, and for a mem-path that is a folder
-// file_ram_open(), from the name of the RAM block with its slashes replaced. That name is the
-// backend's id with machine types before 4.0 (x-use-canonical-path-for-ramblock-id), else its path.
+// Names that QEMU gives to files without a name: hostmem-memfd.c, and file_ram_open() if the
+// mem-path is a folder; the latter uses the name of the RAM block with its slashes replaced. That
+// name is the backend's id with machine types before 4.0 (x-use-canonical-path-for-ramblock-id),
+// else its path.
 bool could_be(const SharedFileMapping& mapping, const MemoryBackend& backend) {
     if (!mapping.writable || mapping.where.size != backend.size_bytes) return false;
     if (mapping.where.file_offset != 0) return false;
@@ -107,7 +108,7 @@ std::uint64_t covered(const std::vector<ForeignMapping>& mappings) {
     return bytes;
 }
 
-// Adds a backend's file and where the process has it.
+// Adds a backend's file and the place where the process maps it.
 Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& mappings,
                    const MemoryBackend& backend, int flags) {
     const pid_t pid = memory.owner.pid;
@@ -162,7 +163,7 @@ Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
 }
 
 Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
-    // Where QEMU's mappings cannot be seen, its word is all there is.
+    // If QEMU's mappings cannot be seen, only its own answers are available.
     MIGRATE_ASSIGN(const MemoryLayout now, opened.owner.pid == 0
                                                ? query_memory_layout(monitor)
                                                : query_memory_layout_again(monitor, opened.layout));
@@ -186,8 +187,8 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     MIGRATE_ASSIGN(MemoryLayout layout, query_memory_layout(monitor));
     const std::vector<MemoryBackend>& backends = layout.backends;
     for (const MemoryBackend& backend : backends) {
-        // From 8.1 on x-ignore-shared leaves out files with a name only: all of the memory would
-        // be in the devices' stream, while the guest stands still.
+        // From 8.1 on x-ignore-shared skips only files with a name: all of a memfd would go into
+        // the devices' stream while the guest is paused.
         if (backend.type == "memory-backend-memfd" && monitor.is_at_least(8, 1)) {
             return make_error(
                 "its memory backend '{}' is a memfd, which QEMU {} would put among its devices; "

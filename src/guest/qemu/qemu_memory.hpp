@@ -1,5 +1,5 @@
-// The files behind a QEMU's guest memory, found from outside. Invariant: what is returned is all of
-// the guest's memory; a guest part of whose memory could not be reached is refused.
+// Finds the files of a QEMU's guest memory from outside. Invariant: the result is all of the
+// guest's memory; a guest with memory that cannot be reached is refused.
 #pragma once
 
 #include <sys/types.h>
@@ -19,31 +19,30 @@ namespace migrate::guest {
 
 enum class FileAccess { kRead, kWrite };
 
-// What was opened, kept to be compared with what QEMU has later.
+// The memory that was opened, kept to be compared with QEMU's memory later.
 struct OpenedMemory {
     MemoryLayout layout;
     memory::MemoryOwner owner;
     std::vector<RegionInfo> regions;
-    std::vector<UniqueFd> files;  // one a region
+    std::vector<UniqueFd> files;  // one per region
 };
 
 struct QemuMemory {
-    std::vector<memory::SharedRegion> regions;  // one a backend, by its id
-    memory::MemoryOwner owner;                  // pid 0 where the process cannot be seen
+    std::vector<memory::SharedRegion> regions;  // one per backend, named by its id
+    memory::MemoryOwner owner;                  // pid 0 if the process cannot be seen
     OpenedMemory opened;
 };
 
-// `pid` 0: the process that listens on the socket. The Error says what QEMU would have to be
-// started with.
+// `pid` 0: the process that listens on the socket. The Error says how QEMU must be started.
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access);
 
-// That QEMU has the memory that was opened and no other: the same backends, sizes, memory devices,
-// files and addresses. An Error names the backend that differs. Takes three queries of QEMU, under
-// a millisecond where its main loop is idle.
+// Checks that QEMU has exactly the memory that was opened: the same backends, sizes, memory
+// devices, files and addresses. An Error names the backend that differs. Takes three queries to
+// QEMU, under a millisecond if its main loop is idle.
 Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
 
-// "SOCKET[,pid=PID]" of `uri`, and for a sink "[,unseen-processes=refuse|allow]" (sole_use.hpp).
-// kUsage if it is anything else.
+// "SOCKET[,pid=PID]" in `uri`, and for a sink "[,unseen-processes=refuse|allow]" (sole_use.hpp).
+// kUsage for anything else.
 struct QemuAddress {
     std::string_view socket;
     pid_t pid = 0;

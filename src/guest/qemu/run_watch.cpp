@@ -11,7 +11,7 @@ namespace migrate::guest {
 namespace {
 
 // QEMU's events (qapi/run-state.json, block-core.json, machine.json, qdev.json) after which a
-// paused guest is not what was copied.
+// paused guest no longer matches its copy.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kSigns{{
     {"RESUME", "another client of QEMU let it run"},
     {"RESET", "it was reset"},

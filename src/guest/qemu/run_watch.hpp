@@ -1,5 +1,5 @@
-// What QEMU's events say about a guest that has to stand still. Invariant: the first sign that it
-// ran, was reset or changed is kept from begin() on, however many events follow.
+// Follows QEMU's events about a guest that must stand still. Invariant: the first sign since
+// begin() that the guest ran, was reset or changed is kept, however many events follow.
 #pragma once
 
 #include <string>
@@ -10,24 +10,25 @@ namespace migrate::guest {
 
 class RunWatch {
   public:
-    // Each event, in their order.
+    // Takes each event, in order.
     void see(const qmp::Json& event);
 
-    // From here on the guest has to stand still.
+    // From now on the guest must stand still.
     void begin();
-    // As begin(), for a guest that runs until the next STOP: what comes before that is no sign.
+    // Like begin(), for a guest that runs until the next STOP: events before that STOP are no
+    // signs.
     void begin_at_stop();
-    // Events may have been missed.
+    // Notes that events may have been missed.
     void miss();
 
-    // What happened first, for the user; empty: nothing.
+    // The first sign, worded for the user; empty if none.
     const std::string& sign() const { return sign_; }
-    // Whether it ran, as far as events tell.
+    // True if the guest ran, as far as events tell.
     bool ran() const { return ran_; }
     bool was_reset() const { return reset_; }
-    // Whether the last STOP was that of a migration, at its end: the guest ran until then.
+    // True if the last STOP came from the end of a migration: the guest ran until then.
     bool stopped_by_migration() const { return stopped_by_migration_; }
-    // Whether it was shut down at any time, begin() or not.
+    // True if the guest was shut down at any time; begin() does not clear it.
     bool shut_down() const { return shut_down_; }
 
   private:

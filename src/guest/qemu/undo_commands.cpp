@@ -14,10 +14,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPatience{10'000};
 constexpr milliseconds kRetry{10};
 constexpr milliseconds kReconnect{100};
-// Between two looks at a migration of another client, which may take hours.
+// Interval between two checks of another client's migration, which may take hours.
 constexpr milliseconds kLookAgain{1000};
 
-// All of it, on one connection; nothing if another client migrates the guest.
+// Gives the guest back and runs all commands on one connection; returns nothing if another client
+// migrates the guest.
 Result<std::optional<PutRight>> attempt(const std::string& qmp_address, const Held& held,
                                         const std::vector<std::string>& commands) {
     MIGRATE_ASSIGN(const auto client, qmp::Client::connect(qmp_address, kPatience, {}));
@@ -52,7 +53,7 @@ Status run_undo_command(qmp::Client& client, const std::string& command) {
         if (done.error().kind() != ErrorKind::kPeer || Clock::now() >= until) {
             return std::move(done).error();
         }
-        // QEMU tells nobody when the end of a migration is all over; what it does say comes before.
+        // QEMU sends no event when the end of a migration is finished; its events come earlier.
         MIGRATE_TRY(client.await_input(kRetry, {}));
         MIGRATE_TRY(client.read_pending());
     }
@@ -64,7 +65,7 @@ Result<PutRight> put_qemu_right(const std::string& qmp_address, const Held& held
     while (true) {
         auto done = attempt(qmp_address, held, commands);
         if (done && *done) return **std::move(done);
-        // QEMU's word is its last one: asked again, it says the same.
+        // A refusal by QEMU is final: it would refuse again.
         if (!done && done.error().kind() == ErrorKind::kPeer) return std::move(done).error();
         if (stays(done ? kLookAgain : kReconnect)) continue;
         return done ? Error("QEMU ended") : std::move(done).error();

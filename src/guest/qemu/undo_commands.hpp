@@ -1,4 +1,4 @@
-// Putting a QEMU right after a migration that did not end well.
+// Restores a QEMU after a failed migration.
 #pragma once
 
 #include <chrono>
@@ -12,21 +12,21 @@
 
 namespace migrate::guest {
 
-// Runs a command ({"execute": …, "arguments": …}); if it is refused, since the migration it stands
-// against is only just ending, again and again for up to 10 s.
+// Runs a command ({"execute": …, "arguments": …}). Retries for up to 10 s if QEMU refuses it,
+// because the migration that conflicts with it may just be ending.
 Status run_undo_command(qmp::Client& client, const std::string& command);
 
-// What became of a QEMU.
+// The result of restoring a QEMU.
 struct PutRight {
-    GiveBackResult guest;  // as give_back() says; of no meaning where no guest was held
+    GiveBackResult guest;  // the result of give_back(); has no meaning if no guest was held
     Status continued;      // an Error if QEMU refused `cont`
-    Status commands;       // the first of the commands that QEMU refused
+    Status commands;       // the first refusal of one of the commands
 };
 
-// Connects to the QMP socket, gives the guest back and carries out each command in turn. Where the
-// connection cannot be made or breaks, as while somebody else uses the socket, it begins anew for
-// as long as the QEMU stays, and a migration of another client is waited for as long: `stays` waits
-// so long for the QEMU's end, and says whether it did not come. An Error if QEMU ended before.
+// Connects to the QMP socket, gives the guest back and runs each command in turn. If the connection
+// fails or breaks, for example while another client uses the socket, it starts again for as long as
+// QEMU exists; it also waits that long for a migration of another client. `stays` waits for QEMU to
+// end and returns true if it did not end within that time. An Error if QEMU ended first.
 Result<PutRight> put_qemu_right(const std::string& qmp_address, const Held& held,
                                 const std::vector<std::string>& commands,
                                 const std::function<bool(std::chrono::milliseconds)>& stays);
