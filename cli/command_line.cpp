@@ -317,9 +317,12 @@ std::optional<Settings> readable_settings(Arguments args) {
     Settings settings(command == "send" ? Side::kSend : Side::kRecv);
     const auto options = split_options(settings.side(), args.subspan(1));
     if (!options) {
-        // The line cannot even be split, but one word can still be recognized.
-        for (const std::string_view word : args) {
-            if (word == "--json") (void)settings.set("json", "on");
+        // The line cannot even be split, but one option can still be recognized.
+        for (std::size_t at = 0; at < args.size(); ++at) {
+            const std::string_view word = args[at];
+            const std::string_view next = at + 1 < args.size() ? args[at + 1] : "";
+            if (word == "--json") (void)settings.set("json", next == "off" ? "off" : "on");
+            if (word.starts_with("--json=")) (void)settings.set("json", word.substr(7));
         }
         return settings;
     }

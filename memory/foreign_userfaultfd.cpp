@@ -9,9 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -46,43 +46,41 @@ struct Answer {
 
 constexpr milliseconds kPatience{2000};
 constexpr std::size_t kMostLeftovers = 16;
-// Within this time a program that has made a userfaultfd calls UFFDIO_API, which nothing reports.
-constexpr milliseconds kUntilInUse{20};
+// Marks a userfaultfd as made by this program, since a userfaultfd has no use for it. The mark
+// belongs to the open file, so /proc/PID/fdinfo of the other process shows it.
+constexpr int kMark = O_APPEND;
 
-// Returns descriptors that an interrupted helper of ours may have left in the process: userfaultfds
-// on which UFFDIO_API was never called. The process's own program calls it at once, so one that is
-// seen twice is a leftover.
-std::vector<int> unused_userfaultfds(pid_t pid) {
+// Reads /proc/PID/fdinfo/FD (fs/proc/fd.c): "flags:" in octal, and for a userfaultfd
+// "API:\taa:FEATURES:IOCTLS" (fs/userfaultfd.c).
+bool marked_and_unused(const std::filesystem::path& info) {
+    std::ifstream lines(info);
+    bool marked = false;
+    bool unused = false;
+    for (std::string line; std::getline(lines, line);) {
+        if (line.starts_with("flags:")) {
+            marked = (std::strtol(line.c_str() + 6, nullptr, 8) & kMark) != 0;
+        }
+        if (line.starts_with("API:")) unused = line.find(":0:") != std::string::npos;
+    }
+    return marked && unused;
+}
+
+// Returns the descriptors that an interrupted helper left in the process: userfaultfds with our
+// mark, on which UFFDIO_API was never called. The process's own descriptors have no mark.
+std::vector<int> leftovers(pid_t pid) {
+    const std::filesystem::path process = fmt::format("/proc/{}", pid);
     std::vector<int> found;
     std::error_code ignored;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
+    for (const auto& entry : std::filesystem::directory_iterator(process / "fd", ignored)) {
         std::error_code unreadable;
         if (std::filesystem::read_symlink(entry.path(), unreadable) != "anon_inode:[userfaultfd]") {
             continue;
         }
         const std::string number = entry.path().filename().string();
-        std::ifstream info(fmt::format("/proc/{}/fdinfo/{}", pid, number));
-        for (std::string line; std::getline(info, line);) {
-            // "API:\taa:FEATURES:IOCTLS" (fs/userfaultfd.c)
-            if (line.starts_with("API:") && line.find(":0:") != std::string::npos) {
-                found.push_back(std::stoi(number));
-            }
-        }
+        if (marked_and_unused(process / "fdinfo" / number)) found.push_back(std::stoi(number));
+        if (found.size() == kMostLeftovers) break;
     }
-    std::sort(found.begin(), found.end());
     return found;
-}
-
-std::vector<int> leftovers(pid_t pid, int pidfd) {
-    const std::vector<int> first = unused_userfaultfds(pid);
-    if (first.empty() || readable_within(pidfd, kUntilInUse)) return {};
-    const std::vector<int> second = unused_userfaultfds(pid);
-    std::vector<int> both;
-    std::set_intersection(first.begin(), first.end(), second.begin(), second.end(),
-                          std::back_inserter(both));
-    both.resize(std::min(both.size(), kMostLeftovers));
-    return both;
 }
 
 // Runs in the helper, which is a fork of a process that may have threads: system calls only.
@@ -100,7 +98,7 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
         answer = {Step::kRefused, static_cast<int>(-*made)};
     } else {
         faults = static_cast<int>(raw_syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(*made), 0U));
-        if (faults < 0) answer = {Step::kFetch, errno};
+        if (faults < 0 || ::fcntl(faults, F_SETFL, kMark) != 0) answer = {Step::kFetch, errno};
         const auto closed = call.run(SYS_close, static_cast<std::uint64_t>(*made));
         if (!closed && answer.step == Step::kDone) answer = {Step::kClose, call.error()};
     }
@@ -202,7 +200,7 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     MIGRATE_ASSIGN(const std::uint64_t gate, find_syscall_instruction(pid));
     const UniqueFd pidfd(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
     if (!pidfd) return Error::system(fmt::format("open process {}", pid), errno);
-    const std::vector<int> left = leftovers(pid, pidfd.get());
+    const std::vector<int> left = leftovers(pid);
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
         return Error::system("make a socket pair", errno);

@@ -71,7 +71,12 @@ class SharedSink final : public PageSink {
                 std::find_if(regions_.begin(), regions_.end(), [&](const SharedRegion& mine) {
                     return mine.name == region.name && mine.size_bytes == region.size_bytes;
                 });
-            if (found != regions_.end()) order.push_back(&*found);
+            if (found == regions_.end()) continue;
+            if (std::find(order.begin(), order.end(), &*found) != order.end()) {
+                return make_error(ErrorKind::kProtocol, "the sender offers region {} twice",
+                                  region.name);
+            }
+            order.push_back(&*found);
         }
         if (order.size() != regions.size() || order.size() != regions_.size()) {
             return make_error(

@@ -125,7 +125,9 @@ AsyncWriter::State::Message AsyncWriter::State::next() {
 void AsyncWriter::State::remove_last(off_t part) const {
     if (!owned || part == 0) return;
     const off_t end = ::lseek(fd, 0, SEEK_CUR);
-    if (end >= part) (void)!::ftruncate(fd, end - part);
+    if (end < part || ::ftruncate(fd, end - part) != 0) return;
+    // Otherwise the next message would leave a hole in front of it.
+    (void)::lseek(fd, end - part, SEEK_SET);
 }
 
 // Returns 0 or an errno. After an error an owned file keeps no part of the message.

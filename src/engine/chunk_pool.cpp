@@ -24,11 +24,17 @@ Result<ChunkBuffer> ChunkPool::take(std::size_t size) {
         }
         held_ += wanted;
     }
+    Result<Mapping> mapping = Mapping::create({.size = wanted,
+                                               .protection = PROT_READ | PROT_WRITE,
+                                               .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                               .what = "a chunk of device state"});
+    if (!mapping) {
+        const std::scoped_lock lock(mutex_);
+        held_ -= wanted;
+        return std::move(mapping).error();
+    }
     ChunkBuffer buffer;
-    MIGRATE_ASSIGN(buffer.mapping_, Mapping::create({.size = wanted,
-                                                     .protection = PROT_READ | PROT_WRITE,
-                                                     .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                                                     .what = "a chunk of device state"}));
+    buffer.mapping_ = *std::move(mapping);
     buffer.set_size(size);
     return buffer;
 }

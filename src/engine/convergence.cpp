@@ -99,6 +99,8 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
     look_for_stall(figures);
     // If the user lowers max-downtime, a limit raised above it is no longer in force.
     raised_limit_ = std::min(raised_limit_, tunables.max_downtime);
+    // The same holds for a throttle above a lowered max-cpu-throttle.
+    throttle_ = std::min(throttle_, tunables.max_cpu_throttle);
 
     Decision decision;
     decision.bandwidth = model_.bandwidth(tunables);

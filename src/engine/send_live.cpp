@@ -184,7 +184,11 @@ Status SendSession::switch_over(std::uint32_t round, Microseconds expected) {
 
     const Clock::time_point last_round = Clock::now();
     // As in QEMU, the bandwidth is not limited while the guest is paused.
-    pacer_.set_rate(0);
+    {
+        const std::scoped_lock lock(mutex_);
+        rate_lifted_ = true;
+        pacer_.set_rate(0);
+    }
     MIGRATE_TRY(link_->send(FrameType::kSwitchoverStart, "{}"));
     MIGRATE_TRY(start_devices());
     // The dirty pages of the last collection, and those written until the pause.

@@ -151,6 +151,7 @@ class SendSession {
     RoundTripMeter round_trip_;
     DigestMeter digest_meter_;
     transport::Pacer pacer_;
+    bool rate_lifted_ = false;  // for the last round; guarded by mutex_
     RoundGate gate_;
     SendShared shared_;
     std::unique_ptr<ScannerSet> scanners_;

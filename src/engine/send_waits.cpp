@@ -39,7 +39,7 @@ void SendSession::change(const Tunables& tunables) {
         tunables_ = tunables;
         changed_ = true;
         // The last round is sent without a limit.
-        if (core_.status() != MigrationStatus::kDevice) pacer_.set_rate(tunables.max_bandwidth);
+        if (!rate_lifted_) pacer_.set_rate(tunables.max_bandwidth);
         set_timer();
     }
     woken_.notify_all();

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,6 +140,33 @@ TEST_CASE("a full disk costs its text, and what is written later arrives with th
     REQUIRE(::dup3(pipe.writer.get(), output.get(), O_CLOEXEC) >= 0);
     writer.write("there\n");
     CHECK(pipe.read_until("dropped\n") == "there\n2 dropped\n");
+}
+
+TEST_CASE(
+    "a message that a full file holds only in part is removed, and the next follows the last") {
+    const UniqueFd file(::memfd_create("output", MFD_CLOEXEC));
+    REQUIRE(file);
+    struct rlimit before {};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+    {
+        AsyncWriter writer(UniqueFd(::dup(file.get())), counted());
+        writer.write("first\n");
+        REQUIRE(writer.flush(kPatience));
+        rlimit small = before;
+        small.rlim_cur = 8;
+        REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+        writer.write("second\n");
+        REQUIRE(writer.flush(kPatience));
+        REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+        writer.write("third\n");
+        REQUIRE(writer.flush(kPatience));
+    }
+    (void)std::signal(SIGXFSZ, ignored);
+    std::array<char, 64> text{};
+    const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+    REQUIRE(size > 0);
+    CHECK(std::string(text.data(), static_cast<std::size_t>(size)) == "first\nthird\n1 dropped\n");
 }
 
 TEST_CASE("an output that ends at an error says so once") {

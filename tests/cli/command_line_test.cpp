@@ -108,7 +108,10 @@ TEST_CASE("of a wrong command line it is known all the same whether it asks for 
     CHECK(asks({"recv", "--listen", "127.0.0.1:1", "stray", "--json"}));
     CHECK(asks({"send", "--source", "--json", "--json"}));
     CHECK(asks({"send", "--print-config=3", "--json"}));
+    CHECK(asks({"send", "--print-config=3", "--json=on"}));
     CHECK_FALSE(asks({"send", "--json", "off"}));
+    CHECK_FALSE(asks({"send", "--print-config=3", "--json", "off"}));
+    CHECK_FALSE(asks({"send", "--print-config=3", "--json=off"}));
     CHECK_FALSE(asks({"send"}));
     CHECK_FALSE(asks({"sned", "--json"}));
     CHECK_FALSE(asks({}));

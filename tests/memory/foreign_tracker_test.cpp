@@ -248,10 +248,30 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
 
 TEST_CASE("what an interrupted attempt left in the process is closed by the next") {
     if (!can_attach()) return;
-    Other other([] { (void)raw_syscall(SYS_userfaultfd, O_CLOEXEC | 1); });
+    Other other([] {
+        const auto left = static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | 1));
+        ::fcntl(left, F_SETFL, O_APPEND);
+    });
     REQUIRE(other.userfaultfds() == 1);
     must(open_foreign_userfaultfd(other.pid()));
     CHECK(other.userfaultfds() == 0);
+}
+
+TEST_CASE("a userfaultfd that the process has made and not used yet stays open") {
+    if (!can_attach()) return;
+    for (const int flags : {O_CLOEXEC, O_CLOEXEC | O_NONBLOCK}) {
+        Other other([flags] { (void)raw_syscall(SYS_userfaultfd, flags | 1); });
+        REQUIRE(other.userfaultfds() == 1);
+        for (int turn = 0; turn < 3; ++turn) must(open_foreign_userfaultfd(other.pid()));
+        CHECK(other.userfaultfds() == 1);
+    }
+}
+
+TEST_CASE("a userfaultfd made in another process has the mark that shows it to the next attempt") {
+    if (!can_attach()) return;
+    const Other other;
+    const auto made = must(open_foreign_userfaultfd(other.pid()));
+    CHECK((::fcntl(made.faults.get(), F_GETFL) & O_APPEND) != 0);
 }
 
 TEST_CASE("a process under a seccomp filter is left alone, and hashed") {

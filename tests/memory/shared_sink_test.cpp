@@ -15,7 +15,6 @@
 
 #include "catch.hpp"
 #include "memory/page_placer.hpp"
-#include "tests/base/quiet_log.hpp"
 #include "tests/base/seccomp.hpp"
 #include "tests/memory/huge_pool.hpp"
 #include "tests/memory/must.hpp"
@@ -87,7 +86,6 @@ void check_refused(const Owned& owned, const Status& refused, const OtherProcess
 
 TEST_CASE("memory that its owner alone uses is cleared") {
     for (const std::string parent : {"/dev/shm", "/tmp"}) {
-        const QuietLog quiet;
         const Owned owned(parent);
         // Of memory on a disk it is less well known who uses it.
         const auto sink = owned.sink(UnseenProcesses::kAllow);
@@ -227,7 +225,6 @@ TEST_CASE("where the kernel does not tell who opens a file, processes are looked
 }
 
 TEST_CASE("a process that may not be examined is a reason to refuse, unless it is vouched for") {
-    const QuietLog quiet;
     if (::geteuid() != 0) {
         WARN("another user's process can be had by root only; nothing was tested");
         return;
@@ -319,6 +316,15 @@ TEST_CASE("memory that was truncated is an error, and no signal") {
         CHECK_FALSE(sink->clear(kRam, {1, 1}));
         CHECK_THAT(message_of(sink->commit()), Contains("it was truncated"));
     }
+}
+
+TEST_CASE("a region that the sender offers twice is refused, and nothing is cleared") {
+    const Owned owned;
+    const std::array<RegionInfo, 2> twice{RegionInfo{"ram", kSinkBytes}, {"ram", kSinkBytes}};
+    const Status refused = owned.sink()->prepare(twice);
+    REQUIRE_FALSE(refused);
+    CHECK_THAT(message_of(refused), Contains("the sender offers region ram twice"));
+    CHECK((read_file(owned.path()) == kContent));
 }
 
 TEST_CASE("a sink of shared memory names the files that it is going to clear") {

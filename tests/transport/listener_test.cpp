@@ -9,7 +9,6 @@
 #include "base/log.hpp"
 #include "catch.hpp"
 #include "tests/base/long_wait.hpp"
-#include "tests/base/quiet_log.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
 #include "transport/handshake.hpp"
@@ -124,7 +123,6 @@ TEST_CASE("strangers that say nothing, half of it or nonsense do not keep a send
 }
 
 TEST_CASE("more strangers than can wait do not keep a sender out, whoever came first") {
-    const QuietLog quiet;
     const auto listener = make_listener();
     const Socket early = connect_data(*listener, 1);
     std::vector<Socket> strangers;
@@ -144,7 +142,6 @@ TEST_CASE("more strangers than can wait do not keep a sender out, whoever came f
 }
 
 TEST_CASE("a listener without descriptors serves those who wait once there are some") {
-    const QuietLog quiet;
     const auto listener = make_listener();
     const Socket sender = connect_data(*listener, 4);
     DescriptorLimit none(0);
@@ -157,7 +154,6 @@ TEST_CASE("a listener without descriptors serves those who wait once there are s
 }
 
 TEST_CASE("strangers that hold all descriptors give them back when their time is over") {
-    const QuietLog quiet;
     const auto listener = make_listener(milliseconds(1));
     std::vector<Socket> strangers;
     for (int i = 0; i < 4; ++i) strangers.push_back(connect(*listener));

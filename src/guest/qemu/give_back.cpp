@@ -66,12 +66,12 @@ Result<Verdict> judge(qmp::Client& client, const Look& seen, const Held& held,
     if (!ours) return Verdict::kLeave;
     if (seen.state == "paused") return Verdict::kContinue;
     // A paused guest that is reset waits for `cont`; so does a guest that was handed over before.
-    const bool still_here = seen.migration.description == held.before || came_to_nothing ||
-                            (!held.saved.empty() && seen.migration.description == held.saved);
-    if (seen.state == "prelaunch" && watch != nullptr && watch->was_reset() && still_here) {
-        return Verdict::kContinue;
+    if (seen.state != "prelaunch" || watch == nullptr || !watch->was_reset()) {
+        return Verdict::kLeave;
     }
-    return Verdict::kLeave;
+    if (came_to_nothing || seen.migration.description == held.before) return Verdict::kContinue;
+    MIGRATE_ASSIGN(const bool own, is_our_own(client, seen.migration, held));
+    return own ? Verdict::kContinue : Verdict::kElsewhere;
 }
 
 // While the fence is up, a migration that another client starts waits before it completes, and QEMU

@@ -16,7 +16,6 @@
 #include "catch.hpp"
 #include "tests/accel/mapped_pages.hpp"
 #include "tests/base/long_wait.hpp"
-#include "tests/base/quiet_log.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::accel {
@@ -68,7 +67,6 @@ AccelCounts scan_under(const std::string& faults, const Pages& pages,
                        CompletionModel completion = CompletionModel::kInline,
                        const std::string& words = "2,batch=32",
                        std::chrono::milliseconds timeout = kLong) {
-    const QuietLog quiet;
     const auto accelerator = must(DsaAccelerator::open(
         {.path = "softdsa:" + words + (faults.empty() ? "" : ",faults=" + faults),
          .completion = completion,
@@ -148,7 +146,6 @@ TEST_CASE("answers that come late or in another order are answers") {
 }
 
 TEST_CASE("a lying device is found out by accel-verify") {
-    const QuietLog quiet;
     const Pages pages(4);
     const auto accelerator = must(DsaAccelerator::open(
         {.path = "softdsa:1,faults=wrong@/10", .batch_pages = kBatchPages, .verify_every = 3}));
