@@ -262,6 +262,7 @@ class Disturbed(Case):
     def disturb(self, *commands, options=(), words=(DISTURBED,)):
         source, destination = self.both()
         side, moment = self.chance.choice(self.MOMENTS)
+        print(f"at {moment} to the {side}")
         at = self.proxy(source if side == "source" else destination,
                         strikes={moment: lambda: ask(source, *commands)})
         self.start(source, destination, *options, **{f"{side}_at": at})

@@ -43,6 +43,7 @@ class Case(unittest.TestCase):
     chance = None  # random.Random of the case's seed
 
     shape = {}  # of this class's QEMUs
+    migration = None  # the last one, once one has begun
 
     def __init_subclass__(cls, **more):
         super().__init_subclass__(**more)
@@ -151,6 +152,8 @@ def run_in_child(test, name, seed, folder):
         test.run(result)
         for _, trace in [*result.failures, *result.errors]:
             print(trace)
+        if not result.wasSuccessful() and test.migration is not None:
+            print(f"the last migration said:\n{test.migration.words()[-4000:]}")
         for _, reason in result.skipped:
             print(f"skipped: {reason}")
         code = 1 if not result.wasSuccessful() else SKIPPED if result.skipped else 0
