@@ -234,6 +234,12 @@ def clean_up(case):
     shutil.rmtree(case.folder)
 
 
+def exit_once(number, _frame):
+    """timeout(1) sends its signal twice; the second does not interrupt the cleaning up."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def parse_arguments(doc):
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("migrate", nargs="?", type=Path, help="the program to test")
@@ -261,7 +267,7 @@ def main(doc):
         return
     require_guest()
     # So that an end by ctest or timeout(1) cleans up, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, exit_once)
     began = time.monotonic()
     print(f"{vm.QEMU}, seed {arguments.seed}, {len(tests)} cases, {arguments.times} times each, "
           f"{arguments.jobs} at once", flush=True)
