@@ -1,27 +1,18 @@
 #!/usr/bin/env python3
-"""Usage: random_failure_test.py MIGRATE
+"""Strikes migrations of a running QEMU at random moments of a random phase: either QEMU or either `migrate` is killed,
+the network is cut, or a second client gives QEMU a command. Whatever strikes, two guests never run at the same time, no
+page is wrong, and no guest is left running nowhere unless the operator did that or the sender ends with the exit code "owner
+unknown". --times repeats each kind of strike with other phases and moments."""
 
-Strikes migrations of a running QEMU at random moments of each phase: either QEMU or either `migrate` is killed, the
-network is cut, or a second client gives QEMU a command. Whatever strikes, two guests never run at the same time, no page
-is wrong, and no guest is left running nowhere unless the operator did that or the sender ends with the exit code "owner
-unknown". MIGRATE_TEST_QEMU_FAULTS sets how many strikes (default 6), MIGRATE_TEST_SEED which; both are printed.
-"""
-
-import json
-import os
-import random
-import sys
-import tempfile
 import time
-from collections import Counter
-from pathlib import Path
 
+import runner
 import vm
 from faults import CuttableRoute
 from run_watch import RunWatch, overlaps
+from runner import each
 from strikes import DEVICES, KINDS, NOT_AFTER, Struck
 
-SEED = 12
 PHASES = ("start", "rounds", "switchover", "after")
 LINK = "150M/s"
 REWRITE_MIB = 32
@@ -29,8 +20,8 @@ PAGES = (REWRITE_MIB << 20) // 4096
 SETTLE_S = 20
 OWNER_UNKNOWN = 6
 AT_SOURCE = (1, 3, 4, 5)  # exit codes that say so
-# From the frame HANDOVER to the guest's first step at the destination, at most: a `cont` at the source within that time
-# comes too late to be noticed.
+# The longest time from the frame HANDOVER to the guest's first step at the destination: a `cont` at the source within
+# that time comes too late to be noticed.
 HANDOVER_S = 0.1
 
 
@@ -38,67 +29,59 @@ class Violation(vm.Trouble):
     """What must never be."""
 
 
-def start(image, incoming):
-    """A QEMU, and the socket of who watches it."""
-    qemu = vm.Qemu(image, incoming=incoming, rewrite_mib=REWRITE_MIB, rate=REWRITE_MIB, slots=4,
-                   extra=(*DEVICES, "-qmp", f"unix:{watch_path()},server=on,wait=off"))
-    return qemu, RunWatch(watch_path.path, running=not incoming)
+class RandomFailures(runner.Case):
+    """One migration, and a strike."""
 
+    shape = {"rewrite_mib": REWRITE_MIB, "rate": REWRITE_MIB, "slots": 4, "extra": DEVICES}
 
-def watch_path():
-    watch_path.count += 1
-    watch_path.path = Path(tempfile.gettempdir()) / f"migrate-test-{os.getpid()}-{watch_path.count}.watch"
-    return watch_path.path
-
-
-watch_path.count = 0
-
-
-class Turn:
-    """One migration and what strikes it."""
-
-    def __init__(self, binary, image, folder, source, kind, phase, chance):
-        self.image, self.chance, self.kind, self.phase = image, chance, kind, phase
-        self.events = Path(folder) / "events"
-        self.events.unlink(missing_ok=True)
-        self.route = CuttableRoute()
+    @each(*sorted(KINDS))
+    def test_one_guest_runs_after(self, kind):
+        self.kind = kind
+        self.phase = self.chance.choice([phase for phase in PHASES if phase != "after" or kind not in NOT_AFTER])
         self.struck = Struck()
-        self.qemus, self.watches = {"source": source[0]}, {"source": source[1]}
-        self._add("destination")
+        self.qemus, self.watches = {}, {}
+        self.add("source", self.guest())
+        self.add("destination", self.waiting())
+        self.route = CuttableRoute()
+        self.addCleanup(self.route.cut)
         self.words = ""
-        self.migration = vm.Migration(binary, source[0], self.qemus["destination"], folder, "--max-bandwidth", LINK,
-                                      "--events", self.events, route=self.route.to)
+        self.begin(self.qemus["source"], self.qemus["destination"], "--max-bandwidth", LINK, route=self.route.to)
+        try:
+            self.strike()
+            side, sent = self.judge()
+        except (vm.Trouble, OSError) as trouble:
+            raise vm.Trouble(f"{self.phase}: {trouble}\n{self.words[-6000:] or self.migration.words()}") from trouble
+        print(f"{self.phase}: {self.struck.words or 'struck'}: exit code {sent}, guest at {side}")
 
-    def _add(self, side):
-        self.qemus[side], self.watches[side] = start(self.image, incoming=True)
-        return self.qemus[side]
+    def add(self, side, qemu):
+        self.qemus[side], self.watches[side] = qemu, RunWatch(qemu)
+        return qemu
 
     def third(self):
-        return self._add("third")
+        return self.add("third", self.waiting())
 
     # Striking
 
-    def _await_event(self, wanted):
-        sender = self.migration.sender.process
-        while sender.poll() is None and not (self.events.exists() and wanted in self.events.read_text()):
-            time.sleep(0.001)
+    def was_paused(self, timeout_s):
+        """Whether the sender paused the guest for the switchover, or does so within that time."""
+        return self.migration.has_event('"STOP"', timeout_s)
 
-    def was_paused(self):
-        """By the sender, for the switchover."""
-        return self.events.exists() and '"STOP"' in self.events.read_text()
+    def pause(self, seconds):
+        """A random time, at most until the sender ends."""
+        vm.ends_within(self.migration.sender.process, self.chance.uniform(0, seconds))
 
     def strike(self):
         if self.phase == "start":
-            time.sleep(self.chance.uniform(0, 0.25))
+            self.pause(0.25)
         elif self.phase == "rounds":
-            self._await_event('"MIGRATION_PASS"')
-            time.sleep(self.chance.uniform(0, 1))
+            self.migration.has_event('"MIGRATION_PASS"')
+            self.pause(1)
         elif self.phase == "switchover":
-            self._await_event('"STOP"')
-            time.sleep(self.chance.uniform(0, 0.06))
+            self.migration.has_event('"STOP"')
+            self.pause(0.06)
         else:
             self.migration.sender.wait()
-            time.sleep(self.chance.uniform(0, 0.2))
+            vm.ends_within(self.qemus["destination"].process, self.chance.uniform(0, 0.2))
         KINDS[self.kind](self, self.struck)
 
     # Judging
@@ -106,12 +89,10 @@ class Turn:
     def finish(self):
         """Until both `migrate` and QEMU's own migration have ended; the sender's exit code."""
         sent = self.migration.sender.wait()
-        try:
-            received = self.migration.receiver.wait(vm.WAIT_S if sent == 0 else 10)
-        except vm.Trouble:
-            if sent == 0:
-                raise
-            received = None  # it waits for another sender
+        received = None
+        if sent == 0 or vm.ends_within(self.migration.receiver.process, 3):
+            received = self.migration.receiver.wait()
+        # Otherwise it waits for another sender.
         self.words = f"{self.migration.words()}exit codes {sent} and {received}"
         self._await_own_migration()
         return sent, received
@@ -119,29 +100,29 @@ class Turn:
     def _await_own_migration(self):
         if "third" not in self.qemus and not self.kind.startswith("migrate"):
             return
-        until = time.monotonic() + vm.WAIT_S
-        while self.qemus["source"].process.poll() is None and time.monotonic() < until:
-            with self.qemus["source"].operator() as qmp:
-                status = qmp.ask("query-migrate").get("status", "none")
-            if status in ("none", "completed", "failed", "cancelled"):
-                self.struck.words += f", its own migration {status}"
-                return
-            time.sleep(0.1)
+        source = self.qemus["source"]
+
+        def status():
+            if source.state_if_alive() is None:
+                return "ended with QEMU"
+            now = source.control.ask("query-migrate").get("status", "none")
+            return now if now in ("none", "completed", "failed", "cancelled") else None
+        self.struck.words += f", QEMU's own migration: {vm.eventually(status)}"
 
     def running(self):
         return [side for side, watch in self.watches.items() if watch.running()]
 
     def settle(self, sent):
         """The side where the guest runs, once it does; None: nowhere, which is right."""
-        until = time.monotonic() + SETTLE_S
-        while not self.running() and time.monotonic() < until and not self._may_run_nowhere(sent):
-            time.sleep(0.05)
-        if not self.running():
-            # What a guardian does follows the death of its process.
-            time.sleep(1)
+        # Guardians have ended by now.
+        if not self._may_run_nowhere(sent):
+            try:
+                vm.eventually(self.running, SETTLE_S)
+            except vm.Trouble:
+                pass
         sides = self.running()
         if not sides and not self._may_run_nowhere(sent):
-            states = {side: qemu.state() for side, qemu in self.qemus.items() if qemu.process.poll() is None}
+            states = {side: qemu.state_if_alive() for side, qemu in self.qemus.items()}
             raise Violation(f"the guest runs nowhere: {states}")
         return sides[0] if sides else None
 
@@ -163,7 +144,7 @@ class Turn:
                     if self._is_operators_doing(since):
                         continue
                     raise Violation(f"two guests run from {since:.3f} to {until:.3f}: {one} "
-                                    f"{self.watches[one].events[-6:]}, {other} {self.watches[other].events[-6:]}")
+                                    f"{self.watches[one].last_events()}, {other} {self.watches[other].last_events()}")
 
     def _is_operators_doing(self, since):
         """A `cont` that came to the source after the guest was handed over."""
@@ -244,93 +225,9 @@ class Turn:
         side = "destination" if arrived else "source"
         if self.qemus[side].process.poll() is not None:
             return None
-        with self.qemus[side].operator() as qmp:
-            qmp.ask("cont")
+        self.qemus[side].control.ask("cont")
         return side
-
-    def end(self, keep):
-        self.route.cut()
-        self.migration.end()
-        for side in list(self.qemus):
-            if side != keep:
-                end(self.qemus[side], self.watches[side])
-
-
-def end(qemu, watch):
-    qemu.kill()
-    watch.close()
-
-
-def choose(chance, number):
-    """All kinds come equally often, each in a phase in which it says something."""
-    if number % len(KINDS) == 0:
-        choose.kinds = chance.sample(sorted(KINDS), len(KINDS))
-    kind = choose.kinds[number % len(KINDS)]
-    return kind, chance.choice([phase for phase in PHASES if phase != "after" or kind not in NOT_AFTER])
-
-
-def boot(image):
-    source = start(image, incoming=False)
-    try:
-        source[0].await_boot()
-    except BaseException:
-        end(*source)
-        raise
-    return source
-
-
-def run_turn(binary, image, folder, source, kind, phase, chance):
-    """The QEMU that has the guest afterwards, or None; and what came of it."""
-    keep = turn = None
-    try:
-        turn = Turn(binary, image, folder, source, kind, phase, chance)
-        turn.strike()
-        side, sent = turn.judge()
-        keep = None if side == "third" or (turn.struck.changed and side == "source") else side
-        print(f" {turn.struck.words}: exit code {sent}, guest at {side}", flush=True)
-        return (turn.qemus[keep], turn.watches[keep]) if keep else None, f"{phase}: {side}"
-    except (vm.Trouble, OSError) as trouble:
-        raise vm.Trouble(f"{trouble}\n{turn.words[-6000:] if turn else ''}") from trouble
-    finally:
-        if turn is None:
-            end(*source)
-        else:
-            turn.end(keep)
-
-
-def run_turns(binary, image, folder, turns, chance):
-    """How often the guest was where after which phase; and the turns that went wrong."""
-    outcome, wrong = Counter(), []
-    source = None
-    try:
-        for number in range(turns):
-            kind, phase = choose(chance, number)
-            print(f"{number + 1}: {kind}, {phase}:", end="", flush=True)
-            current, source = source or boot(image), None
-            try:
-                source, what = run_turn(binary, image, folder, current, kind, phase, chance)
-                outcome[what] += 1
-            except vm.Trouble as trouble:
-                print(f" WRONG: {trouble}", flush=True)
-                wrong.append(f"{number + 1}: {kind}, {phase}: {str(trouble).splitlines()[0]}")
-    finally:
-        if source is not None:
-            end(*source)
-    return outcome, wrong
-
-
-def main():
-    binary = sys.argv[1]
-    vm.require_guest()
-    turns = int(os.environ.get("MIGRATE_TEST_QEMU_FAULTS", "6"))
-    seed = int(os.environ.get("MIGRATE_TEST_SEED", SEED))
-    print(f"seed {seed}, {turns} failures, {vm.QEMU}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        outcome, wrong = run_turns(binary, vm.build_initramfs(folder), folder, turns, random.Random(seed))
-    print("the guest was at:", json.dumps(dict(sorted(outcome.items()))))
-    print(*wrong, f"{turns - len(wrong)} of {turns} failures did no harm", sep="\n")
-    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__)

@@ -1,9 +1,5 @@
-"""When a QEMU's guest ran, by QEMU's own events and their times, which the QEMUs of one host take from one clock. What
-happens between two looks at a QEMU's state is not missed that way."""
-
-import json
-import threading
-import time
+"""When a QEMU's guest ran, by QEMU's own events and their times, which the QEMUs of one host take from one clock. This
+way nothing is missed that happens between two queries of a QEMU's state."""
 
 import vm
 
@@ -11,59 +7,38 @@ FOREVER = float("inf")
 
 
 class RunWatch:
-    """Listens at a QMP socket that nobody else uses, until QEMU ends."""
+    """Of a QEMU from vm.BootedGuests or one that waits for a guest, whose every run is announced by an event."""
 
-    def __init__(self, path, running):
-        self.lock = threading.Lock()
-        self.runs = [[time.time(), FOREVER]] if running else []  # [since, until], by the clock
-        self.events = []  # (when, name), for messages
-        self.qmp = vm.Qmp(path)
-        self.qmp.socket.settimeout(None)
-        for event in self.qmp.events:
-            self._note(event)
-        self.thread = threading.Thread(target=self._listen, daemon=True)
-        self.thread.start()
+    def __init__(self, qemu):
+        self.qemu = qemu
+        self.control = qemu.control
+        self.killed_at = FOREVER
 
-    def _listen(self):
-        try:
-            for line in self.qmp.stream:
-                message = json.loads(line)
-                if "event" in message:
-                    self._note(message)
-        except (OSError, ValueError):
-            pass
-        self.ended(time.time())
-
-    def _note(self, message):
-        stamp = message["timestamp"]
-        when = stamp["seconds"] + stamp["microseconds"] / 1e6
-        with self.lock:
-            self.events.append((when, message["event"]))
-            if message["event"] == "RESUME" and not self._running():
-                self.runs.append([when, FOREVER])
-            elif message["event"] == "STOP" and self._running():
-                self.runs[-1][1] = when
-
-    def _running(self):
-        return bool(self.runs) and self.runs[-1][1] == FOREVER
-
-    def ended(self, when):
-        """It was killed then; before its socket says so."""
-        with self.lock:
-            if self._running():
-                self.runs[-1][1] = when
-
-    def running(self):
-        with self.lock:
-            return self._running()
+    def killed(self, when):
+        """The QEMU was killed then; before its socket says so."""
+        self.killed_at = when
 
     def ran(self):
-        """[since, until] of each time that the guest ran."""
-        with self.lock:
-            return [tuple(run) for run in self.runs]
+        """[since, until] of each time that the guest ran, by the clock."""
+        with self.control.changed:
+            events = list(self.control.events)
+            end = min(self.killed_at, self.control.closed_at or FOREVER)
+        runs = []
+        for event in events:
+            running = bool(runs) and runs[-1][1] == FOREVER
+            if event["event"] == "RESUME" and not running:
+                runs.append((vm.time_of(event), FOREVER))
+            elif event["event"] == "STOP" and running:
+                runs[-1] = (runs[-1][0], vm.time_of(event))
+        return [(since, min(until, end)) for since, until in runs]
 
-    def close(self):
-        self.qmp.socket.close()
+    def running(self):
+        runs = self.ran()
+        return bool(runs) and runs[-1][1] == FOREVER
+
+    def last_events(self):
+        """For messages."""
+        return [(vm.time_of(event), event["event"]) for event in self.control.events[-6:]]
 
 
 def overlaps(one, other):

@@ -1,5 +1,5 @@
-"""What strikes a migration of a running QEMU: processes that are killed, a network that is cut, and what a second client
-does to either QEMU. Each strike tells what it may lead to, for the oracle of random_failure_test.py."""
+"""What strikes a migration of a running QEMU: processes that are killed, a network that is cut, and what a second
+client does to either QEMU. Each strike says what it may lead to, for random_failure_test.py."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ DEVICES = ("-device", "pcie-root-port,id=port0,chassis=1,slot=1", "-device",
 class Struck:
     """What a strike did."""
 
-    words: str = ""  # how it ended, for the log
+    words: str = ""  # how it ended, for the output
     killed: set = field(default_factory=set)  # "source", "destination", "sender", "receiver"
     stopped: bool = False  # the guest may be paused on purpose
     stayed_at: float = 0  # when the operator stopped a guest that nobody else had paused, by the clock
@@ -41,7 +41,7 @@ def ask(qemu, struck, command, **arguments):
 
 def kill_qemu(side):
     def strike(turn, struck):
-        turn.watches[side].ended(time.time())
+        turn.watches[side].killed(time.time())
         turn.qemus[side].process.kill()
         struck.killed.add(side)
     return strike
@@ -67,9 +67,8 @@ def stop(side):
         struck.stopped = True
         ask(turn.qemus[side], struck, "stop")
         when = time.time()
-        # Had the sender paused the guest at the same time, it would say so by now.
-        time.sleep(0.1)
-        if side == "source" and struck.words == "done" and not turn.was_paused():
+        # Had the sender paused the guest at the same time, it would say so within 0.1 s.
+        if side == "source" and struck.words == "done" and not turn.was_paused(0.1):
             struck.stayed_at = when
     return strike
 
@@ -85,7 +84,7 @@ def cont(side):
 def stop_and_cont(turn, struck):
     struck.cont_at = time.time()
     ask(turn.qemus["source"], struck, "stop")
-    time.sleep(turn.chance.uniform(0, 0.05))
+    turn.pause(0.05)
     ask(turn.qemus["source"], struck, "cont")
 
 

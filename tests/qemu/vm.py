@@ -1,144 +1,35 @@
-"""QEMUs with a guest that can be judged by its serial console, and migrations between them; for the tests here and for
+"""QEMUs with a guest that is judged by its serial console, and migrations between them; for the tests here and for
 scripts/measure-qemu."""
 
 import ctypes
-import glob
+import fcntl
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-SKIPPED = 77
-INSTALLED = "qemu-system-x86_64"
-# What scripts/fetch-test-systems unpacked.
-SYSTEMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "migrate/test-systems"
+from environment import QEMU, build_initramfs, find_kernel, has_kvm, require_guest  # noqa: F401 (for measure-qemu)
+from monitor import Qmp
+from waiting import WAIT_S, Trouble, appears_in, ends_within, eventually, poll_until
+
 TICK_MS = 5
 BOOT_S = 120
-WAIT_S = 60
+START_S = 60
 
 
-class Trouble(Exception):
-    """Something did not come about."""
+PRCTL = ctypes.CDLL(None).prctl  # found before any fork, which leaves the dynamic linker's locks as they are
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def end_with_parent():
-    """In the child: a test that is killed leaves no QEMU behind (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def skip(reason):
-    print(f"skipped: {reason}")
-    sys.exit(SKIPPED)
-
-
-def find_kernel():
-    """A kernel that unpacks an initramfs and has a serial console, which Debian's have; None if there is none."""
-    given = os.environ.get("MIGRATE_TEST_KERNEL")
-    installed = sorted(glob.glob("/boot/vmlinuz-*"), key=lambda path: "cloud" not in path)
-    candidates = [given] if given else [*sorted(map(str, SYSTEMS.glob("kernel/boot/vmlinuz-*"))), *installed]
-    return next((path for path in candidates if os.access(path, os.R_OK)), None)
-
-
-def is_version(qemu, version):
-    """Whether it runs and is of that version: "7.2", "10"."""
-    if shutil.which(qemu) is None:
-        return False
-    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
-    return said.startswith(f"QEMU emulator version {version}.")
-
-
-def find_qemu():
-    """MIGRATE_TEST_QEMU, or the installed one. With MIGRATE_TEST_QEMU_VERSION, one of that version, which may also be
-    an unpacked one; None if there is none."""
-    version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
-    given = os.environ.get("MIGRATE_TEST_QEMU")
-    candidates = [given] if given else [INSTALLED, *([str(SYSTEMS / f"qemu-{version}" / INSTALLED)] if version else [])]
-    return next((qemu for qemu in candidates if (is_version(qemu, version) if version else shutil.which(qemu))), None)
-
-
-QEMU = find_qemu()
-
-
-def require_guest():
-    """Skips where a guest cannot be booted."""
-    if QEMU is None:
-        version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
-        skip(f"there is no QEMU {version}; scripts/fetch-test-systems qemu-{version} fetches it" if version else
-             "there is no qemu-system-x86_64 (package qemu-system-x86)")
-    if find_kernel() is None:
-        skip("there is no kernel for the guest; scripts/fetch-test-systems kernel fetches it")
-    if os.uname().machine != "x86_64":
-        skip("the guest is built for x86-64")
-    if not os.access("/dev/shm", os.W_OK):
-        skip("/dev/shm cannot be written")
-
-
-def has_kvm():
-    return os.environ.get("MIGRATE_TEST_KVM", "") == "1" and os.access("/dev/kvm", os.R_OK | os.W_OK)
-
-
-def build_initramfs(folder):
-    image = Path(folder) / "guest.img"
-    subprocess.run([sys.executable, "-B", FOLDER / "make_initramfs.py", FOLDER / "guest_init.c", image], check=True)
-    return image
-
-
-class Qmp:
-    """A QMP client of our own, so that what `migrate` did is seen by other eyes."""
-
-    def __init__(self, path, timeout_s=WAIT_S):
-        until = time.monotonic() + timeout_s
-        while True:
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(timeout_s)
-            try:
-                self.socket.connect(str(path))
-                break
-            except OSError:
-                self.socket.close()
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.02)
-        self.stream = self.socket.makefile("rw")
-        self.events = []
-        if not self.stream.readline():
-            raise OSError("QEMU closed its QMP socket")
-        self.ask("qmp_capabilities")
-
-    def ask(self, command, **arguments):
-        arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.stream.flush()
-        while True:
-            line = self.stream.readline()
-            if not line:
-                raise Trouble(f"{command}: QEMU closed its QMP socket")
-            answer = json.loads(line)
-            if "event" in answer:
-                self.events.append(answer)
-            elif "error" in answer:
-                raise Trouble(f"{command}: {answer['error']['desc']}")
-            else:
-                return answer["return"]
-
-    def close(self):
-        self.stream.close()
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+    """In the child: a test that is killed leaves no process behind."""
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Qemu:
@@ -154,8 +45,11 @@ class Qemu:
         self.memory = Path(memory_path or f"/dev/shm/migrate-test-{self.name}.mem")
         self.qmp_path = Path(tempfile.gettempdir()) / f"migrate-test-{self.name}.qmp"
         self.operator_path = self.qmp_path.with_suffix(".operator")  # a second client's
+        self.control_path = self.qmp_path.with_suffix(".control")
         self.lines = []  # (time, text)
         self.words = ""
+        self.changed = threading.Condition()
+        self.control = None
         objects = {
             "file": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path={self.memory},share=on"],
             "memfd": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=on"],
@@ -174,19 +68,34 @@ class Qemu:
             "-append", f"console=ttyS0 quiet MG_SIZE={rewrite_mib} MG_RATE={rate} MG_TICK={TICK_MS} {append}",
             "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-qmp", f"unix:{self.operator_path},server=on,wait=off",
-            *(["-incoming", "defer"] if incoming else []), *extra]
-        self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent)
-        self.changed = threading.Condition()
-        self.readers = [threading.Thread(target=self._read_console, daemon=True),
-                        threading.Thread(target=self._read_words, daemon=True)]
-        for reader in self.readers:
-            reader.start()
+            *(["-incoming", "defer" if incoming is True else incoming] if incoming else []), *extra,
+            # QEMU connects to this one when it listens at the others.
+            "-qmp", f"unix:{self.control_path},server=off"]
+        self.process = None
         try:
-            self.qmp().close()
+            self._start()
         except OSError as error:
             self.kill()
-            raise Trouble(f"QEMU did not start: {self.words}") from error
+            raise Trouble(f"QEMU did not start: {error}\n{self.words}") from error
+
+    def _start(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.control_path))
+            listener.listen()
+            self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent)
+            self.readers = [threading.Thread(target=self._read_console, daemon=True),
+                            threading.Thread(target=self._read_words, daemon=True)]
+            for reader in self.readers:
+                reader.start()
+            ended = os.pidfd_open(self.process.pid)
+            try:
+                readable = poll_until([listener.fileno(), ended], time.monotonic() + START_S)
+            finally:
+                os.close(ended)
+            if listener.fileno() not in readable:
+                raise OSError("it ended" if readable else f"nothing within {START_S} s")
+            self.control = Qmp(connected=listener.accept()[0])
 
     def _read_console(self):
         rest = b""
@@ -211,6 +120,7 @@ class Qemu:
         return self.process.pid
 
     def qmp(self):
+        """QMP by the socket that `migrate` uses, which serves one client at a time."""
         return Qmp(self.qmp_path)
 
     def operator(self):
@@ -218,28 +128,29 @@ class Qemu:
         return Qmp(self.operator_path)
 
     def state(self):
-        with self.qmp() as qmp:
-            return qmp.ask("query-status")["status"]
+        return self.control.ask("query-status")["status"]
+
+    def state_if_alive(self):
+        """None: QEMU has ended, or ends now."""
+        try:
+            return self.state()
+        except Trouble:
+            if not ends_within(self.process, 10):
+                raise
+            return None
 
     def settings(self):
-        """Of its migrations."""
-        with self.qmp() as qmp:
-            on = {entry["capability"] for entry in qmp.ask("query-migrate-capabilities") if entry["state"]}
-            return on, qmp.ask("query-migrate-parameters")["max-bandwidth"]
+        """The capabilities of its migrations that are on, and max-bandwidth in bytes per second."""
+        on = {entry["capability"] for entry in self.control.ask("query-migrate-capabilities") if entry["state"]}
+        return on, self.control.ask("query-migrate-parameters")["max-bandwidth"]
 
     def await_settings(self, wanted, timeout_s=15):
-        until = time.monotonic() + timeout_s
-        while (now := self.settings()) != wanted:
-            if time.monotonic() > until:
-                raise Trouble(f"QEMU's settings are {now}; they were {wanted}")
-            time.sleep(0.05)
+        eventually(lambda: self.settings() == wanted, timeout_s,
+                   lambda: f"QEMU's settings are {self.settings()}; expected {wanted}")
 
     def await_state(self, wanted, timeout_s=WAIT_S):
-        until = time.monotonic() + timeout_s
-        while (now := self.state()) != wanted:
-            if time.monotonic() > until:
-                raise Trouble(f"QEMU is '{now}', and not '{wanted}'")
-            time.sleep(0.05)
+        eventually(lambda: self.state() == wanted, timeout_s,
+                   lambda: f"QEMU's state is '{self.state()}'; expected '{wanted}'")
 
     def await_line(self, wanted, timeout_s=WAIT_S, after=0):
         """The first line from number `after` on for which wanted(line) holds."""
@@ -251,8 +162,8 @@ class Qemu:
                         return entry
                 left = until - time.monotonic()
                 if left <= 0 or (self.process.poll() is not None and not self.readers[0].is_alive()):
-                    raise Trouble(f"the guest did not say it; its last words: {self.lines[-3:]}\n{self.words}")
-                self.changed.wait(min(left, 0.5))
+                    raise Trouble(f"the guest did not print it; its last lines: {self.lines[-3:]}\n{self.words}")
+                self.changed.wait(left)
 
     def await_boot(self):
         self.await_line(lambda line: line.startswith("tick "), BOOT_S)
@@ -281,20 +192,25 @@ class Qemu:
             seen = len(self.lines)
 
     def is_silent(self, time_s=0.3):
-        before = len(self.lines)
-        time.sleep(time_s)
-        return len(self.lines) == before
+        """Whether the guest prints nothing for that time; it prints a line every 5 ms where it runs."""
+        with self.changed:
+            before = len(self.lines)
+            return not self.changed.wait_for(lambda: len(self.lines) != before, time_s)
 
     def kill(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
-        for reader in self.readers:
-            reader.join(5)
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
-        for path in [self.qmp_path, self.operator_path, *Path("/dev/shm").glob(f"migrate-test-{self.name}.mem*")]:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGCONT)
+                self.process.kill()
+            self.process.wait()
+            for reader in self.readers:
+                reader.join(5)
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()
+        if self.control is not None:
+            self.control.close()
+        for path in [self.qmp_path, self.operator_path, self.control_path,
+                     *Path("/dev/shm").glob(f"migrate-test-{self.name}.mem*")]:
             path.unlink(missing_ok=True)
 
     def __enter__(self):
@@ -304,35 +220,100 @@ class Qemu:
         self.kill()
 
 
+class BootedGuests:
+    """Guests that booted once and were saved to files, one for each shape of QEMU: to load one takes a tenth of a boot.
+    Several test processes share the folder."""
+
+    SHAPE = ("memory_mib", "rewrite_mib", "rate", "smp", "append", "machine", "slots")
+
+    def __init__(self, image, folder):
+        self.image, self.folder = image, Path(folder)
+
+    def start(self, **options):
+        """A QEMU whose guest runs."""
+        qemu = Qemu(self.image, incoming=f"exec:cat {self._saved(options)}", **options)
+        try:
+            qemu.await_state("paused")
+            qemu.control.ask("cont")
+            qemu.await_boot()
+        except BaseException:
+            qemu.kill()
+            raise
+        return qemu
+
+    def _saved(self, options):
+        extra = options.get("extra", ())
+        devices = [words[1] for words in zip(extra, extra[1:]) if words[0] == "-device"]
+        shape = [(name, options[name]) for name in self.SHAPE if name in options]
+        name = re.sub(r"[^\w.,=-]+", "_", json.dumps([shape, options.get("backend", "") == "numa", devices]))
+        path = self.folder / f"{name}.guest"
+        with open(self.folder / f"{name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                self._save({key: value for key, value in options.items() if key != "memory_path"}, path)
+        return path
+
+    def _save(self, options, path):
+        """The guest is paused first: the emulator loses writes of a guest that QEMU itself migrates while it runs."""
+        with Qemu(self.image, **options) as qemu:
+            qemu.await_boot()
+            qemu.await_more(1)
+            qemu.control.ask("stop")
+            qemu.control.ask("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+            qemu.control.ask("migrate-set-parameters", max_bandwidth=1 << 40)
+            temporary = path.with_suffix(".part")
+            qemu.control.ask("migrate", uri=f"exec:cat > {temporary}")
+            eventually(lambda: self._has_completed(qemu))
+            temporary.rename(path)
+
+    @staticmethod
+    def _has_completed(qemu):
+        status = qemu.control.ask("query-migrate").get("status")
+        if status == "failed":
+            raise Trouble("QEMU did not save the guest")
+        return status == "completed"
+
+
 class Side:
-    """A `migrate` process, its words collected."""
+    """A `migrate` process, its output collected."""
 
     def __init__(self, binary, *arguments):
-        self.process = subprocess.Popen([str(binary), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         self.words = ""
+        self.changed = threading.Condition()
+        self.output_ended = False
+        self.process = subprocess.Popen([str(binary), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                        preexec_fn=end_with_parent)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self):
         for line in self.process.stdout:
-            self.words += line.decode(errors="replace")
+            with self.changed:
+                self.words += line.decode(errors="replace")
+                self.changed.notify_all()
+        with self.changed:
+            self.output_ended = True
+            self.changed.notify_all()
 
     def await_words(self, words, timeout_s=WAIT_S):
-        until = time.monotonic() + timeout_s
-        while words not in self.words:
-            if time.monotonic() > until or (self.process.poll() is not None and not self.reader.is_alive()):
-                raise Trouble(f"'{words}' was not said:\n{self.words}")
-            time.sleep(0.01)
+        with self.changed:
+            self.changed.wait_for(lambda: words in self.words or self.output_ended, timeout_s)
+            if words not in self.words:
+                raise Trouble(f"'{words}' was not printed:\n{self.words}")
+
+    def endpoint(self):
+        """Where a receiver listens, once it does."""
+        self.await_words("listening on ")
+        return re.search(r"listening on (\S+)", self.words).group(1)
 
     def wait(self, timeout_s=WAIT_S):
-        try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        """The exit code, once the process and its guardian have ended, who holds its output open."""
+        if not ends_within(self.process, timeout_s):
             self.process.kill()
-            raise Trouble(f"it does not end:\n{self.words}") from None
+            raise Trouble(f"it does not end:\n{self.words}")
         self.reader.join(15)
-        return code
+        return self.process.wait()
 
     def children(self):
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -351,24 +332,31 @@ class Migration:
 
     def __init__(self, binary, source, destination, folder, *options, channels=8, route=None, source_at=None,
                  destination_at=None):
-        # `route` makes another endpoint of the receiver's; `source_at`, `destination_at`: "SOCKET,pid=PID".
+        # `route` gives another endpoint for the receiver's; `source_at`, `destination_at`: "SOCKET,pid=PID".
         self.reports = [Path(folder) / f"{side}.json" for side in ("send", "recv")]
-        for report in self.reports:
-            report.unlink(missing_ok=True)
+        self.events = Path(folder) / "events"  # the sender's
+        for path in (*self.reports, self.events):
+            path.unlink(missing_ok=True)
         self.receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink",
                              f"qemu:{destination_at or destination.qmp_path}",
                              "--stats", self.reports[1], "--listen-timeout", "60s", "--io-timeout", "5s")
         self.sender = None
         try:
-            self.receiver.await_words("listening on ")
-            endpoint = re.search(r"listening on (\S+)", self.receiver.words).group(1)
-            self.endpoint = endpoint
+            endpoint = self.receiver.endpoint()
             self.sender = Side(binary, "send", "--source", f"qemu:{source_at or source.qmp_path}", "--connect",
                                route(endpoint) if route else endpoint, "--multifd-channels", channels, "--stats",
-                               self.reports[0], "--io-timeout", "5s", *options)
+                               self.reports[0], "--events", self.events, "--io-timeout", "5s", *options)
         except Trouble:
             self.end()
             raise
+
+    def has_event(self, wanted, timeout_s=WAIT_S):
+        """Waits for an event of the sender; false if the sender ends without it, or at the timeout."""
+        return appears_in(self.events, wanted, self.sender.process, timeout_s)
+
+    def await_event(self, wanted):
+        if not self.has_event(wanted):
+            raise Trouble(f"no event {wanted}:\n{self.words()[-2000:]}")
 
     def wait(self):
         """The exit codes."""
@@ -384,6 +372,11 @@ class Migration:
         for side in (self.sender, self.receiver):
             if side is not None:
                 side.end()
+
+
+def time_of(event):
+    """When QEMU sent it, by the clock."""
+    return event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
 
 
 def gap_between(source, destination):

@@ -1,0 +1,71 @@
+"""Where the tests find a QEMU and a kernel, and the guest's initramfs."""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+SKIPPED = 77
+INSTALLED = "qemu-system-x86_64"
+# The folder that scripts/fetch-test-systems unpacks into.
+SYSTEMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "migrate/test-systems"
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    sys.exit(SKIPPED)
+
+
+def find_kernel():
+    """A kernel that unpacks an initramfs and has a serial console, as Debian's do; None if there is none."""
+    given = os.environ.get("MIGRATE_TEST_KERNEL")
+    installed = sorted(glob.glob("/boot/vmlinuz-*"), key=lambda path: "cloud" not in path)
+    candidates = [given] if given else [*sorted(map(str, SYSTEMS.glob("kernel/boot/vmlinuz-*"))), *installed]
+    return next((path for path in candidates if os.access(path, os.R_OK)), None)
+
+
+def is_version(qemu, version):
+    """Whether the program runs and is QEMU of that version: "7.2", "10"."""
+    if shutil.which(qemu) is None:
+        return False
+    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.startswith(f"QEMU emulator version {version}.")
+
+
+def find_qemu():
+    """MIGRATE_TEST_QEMU, or the installed QEMU. With MIGRATE_TEST_QEMU_VERSION, one of that version, which may also be
+    an unpacked one; None if there is none."""
+    version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
+    given = os.environ.get("MIGRATE_TEST_QEMU")
+    candidates = [given] if given else [INSTALLED, *([str(SYSTEMS / f"qemu-{version}" / INSTALLED)] if version else [])]
+    return next((qemu for qemu in candidates if (is_version(qemu, version) if version else shutil.which(qemu))), None)
+
+
+QEMU = find_qemu()
+
+
+def require_guest():
+    """Skips where a guest cannot be booted."""
+    if QEMU is None:
+        version = os.environ.get("MIGRATE_TEST_QEMU_VERSION")
+        skip(f"there is no QEMU {version}; scripts/fetch-test-systems qemu-{version} fetches it" if version else
+             "there is no qemu-system-x86_64 (package qemu-system-x86)")
+    if find_kernel() is None:
+        skip("there is no kernel for the guest; scripts/fetch-test-systems kernel fetches it")
+    if os.uname().machine != "x86_64":
+        skip("the guest is built for x86-64")
+    if not os.access("/dev/shm", os.W_OK):
+        skip("/dev/shm cannot be written")
+
+
+def has_kvm():
+    return os.environ.get("MIGRATE_TEST_KVM", "") == "1" and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def build_initramfs(folder):
+    image = Path(folder) / "guest.img"
+    subprocess.run([sys.executable, "-B", FOLDER / "make_initramfs.py", FOLDER / "guest_init.c", image], check=True)
+    return image
