@@ -13,6 +13,7 @@
 #include "cli/config_file.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
+#include "cli/markdown.hpp"
 #include "cli/output_paths.hpp"
 #include "cli/usage_error.hpp"
 
@@ -257,8 +258,8 @@ Result<CommandLine> parse_bench_line(Arguments args) {
     return line;
 }
 
-// These commands serve the build and the tests: the texts that are installed, and the README's
-// table.
+// These commands serve the build and the tests: the texts that are installed, and those that the
+// documents take from the program's tables.
 Result<CommandLine> parse_completion(Arguments args) {
     if (args.empty() || std::string_view(args.front()) != "bash") {
         return usage_error("'migrate completion' knows one shell: migrate completion bash");
@@ -304,7 +305,7 @@ Result<CommandLine> parse_command_line(Arguments args) {
     }
     if (command == "completion") return parse_completion(rest);
     if (command == "man") return parse_generated(command, man_page(), rest);
-    if (command == "options-markdown") return parse_generated(command, options_markdown(), rest);
+    if (command == "options-markdown") return parse_generated(command, options_page(), rest);
     if (command == "exit-codes-markdown") {
         return parse_generated(command, exit_codes_markdown(), rest);
     }

@@ -83,45 +83,11 @@ std::string command_flags_text() {
 }
 
 std::string exit_status_text() {
-    std::string text = "Exit status, and the outcome's word in the line of --json:\n";
+    std::string text = "Exit status, and the outcome in the line of --json:\n";
     for (const OutcomeRow& row : kOutcomes) {
         text += entry(fmt::format("{}  {}", row.exit_code, row.word), row.meaning);
     }
     return text;
-}
-
-// Escapes the text's bars, which would end a table cell.
-std::string markdown_cell(std::string_view text) {
-    std::string cell;
-    for (const char c : text) {
-        if (c == '|') cell += '\\';
-        cell += c;
-    }
-    return cell;
-}
-
-std::string_view side_word(OptionSide side) {
-    switch (side) {
-        case OptionSide::kSend:
-            return "send";
-        case OptionSide::kRecv:
-            return "recv";
-        case OptionSide::kBoth:
-            return "both";
-    }
-    return "";
-}
-
-std::string markdown_row(const Option& option) {
-    // The flag already lists the choices.
-    const bool has_range = choices_of(option).empty() && !allowed_text(option).empty();
-    const std::string range = has_range ? fmt::format(" Range {}.", allowed_text(option)) : "";
-    const std::string value = option.default_text.empty()
-                                  ? (option.required ? "required" : "")
-                                  : fmt::format("`{}`", option.default_text);
-    return fmt::format("| `--{} {}` | {} | {} | {}{} |\n", option.key,
-                       markdown_cell(value_name_of(option)), side_word(option.side), value,
-                       markdown_cell(option.help), range);
 }
 
 }  // namespace
@@ -129,9 +95,8 @@ std::string markdown_row(const Option& option) {
 std::string_view command_summary(Side side) {
     return side == Side::kSend
                ? "Sends a guest's memory to a waiting 'migrate recv', over parallel TCP channels."
-               : "Waits for 'migrate send' and puts the memory that it sends in its place. How it "
-                 "is "
-                 "sent (channels, packet size, compression) the sender decides.";
+               : "Waits for 'migrate send' and receives the memory. The sender decides how it is "
+                 "sent: channels, packet size, compression.";
 }
 
 std::string command_usage(Side side) {
@@ -168,21 +133,20 @@ std::string short_usage() {
 std::string overview_text() {
     std::string text = "Usage: migrate COMMAND [options]\n\n";
     text += paragraph(
-        "Moves a guest's memory to another host over parallel TCP channels, each of which finds "
-        "zero pages on its own.");
+        "Moves a guest's memory to another host over parallel TCP channels. Each channel looks for "
+        "zero pages on its own thread.");
     text += "\nCommands:\n";
     text += entry("recv", "Wait for a sender and receive the memory.");
     text += entry("send", "Send the memory to a receiver.");
-    text += entry("probe [--json]", "Show what this host can do for a migration.");
-    text +=
-        entry("bench NAME… --out DIR", "Measure scenarios, and report beside published figures.");
+    text += entry("probe [--json]", "Show what this host supports.");
+    text += entry("bench NAME… --out DIR", "Run scenarios and report the measurements.");
     text += entry("help [send|recv|probe|bench]", "Show this help, or all options of a command.");
     text += entry("--version", "Show the program's version.");
     text +=
         "\nOn one machine, in two terminals:\n"
         "  migrate recv --listen 127.0.0.1:4444 --sink anon:\n"
         "  migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50\n"
-        "\nFrom one host to another, by 8 channels, checked at the end:\n"
+        "\nFrom one host to another, over 8 channels, with a check at the end:\n"
         "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem\n"
         "  migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\\n"
         "      --multifd-channels 8 --verify digest\n\n";
@@ -204,22 +168,22 @@ std::string command_help_text(Side side) {
 }
 
 std::string_view probe_summary() {
-    return "Shows what this host can do for a migration: which dirty trackers and zero kernels can "
-           "be used here, and what the others lack. 'auto' takes the first that can be used.";
+    return "Shows what this host supports: dirty trackers, zero kernels and DSA work queues, and "
+           "what "
+           "is missing for the rest. 'auto' takes the first that is supported.";
 }
 
 std::string probe_help_text() {
     return "Usage: migrate probe [--json]\n\n" + paragraph(probe_summary()) + "\nOptions:\n" +
-           entry("--json", "Print it as one JSON object.") +
+           entry("--json", "Print one JSON object.") +
            entry("-h, --help", "Show this help and exit.");
 }
 
 std::string_view bench_summary() {
-    return "Runs scenarios, among them those of published systems, on this machine: real senders "
-           "and "
-           "receivers, the compared variants in turn. Leaves the raw results, and a report in "
-           "Markdown "
-           "and as one HTML page with charts, published figures beside measured ones.";
+    return "Runs scenarios on this machine with real senders and receivers, and alternates between "
+           "the compared variants. Some scenarios repeat published measurements. Writes the raw "
+           "results, a report in Markdown and an HTML page with charts. Published figures stand "
+           "beside measured ones.";
 }
 
 std::string bench_help_text() {
@@ -231,25 +195,6 @@ std::string bench_help_text() {
         const std::string alias = flag.letter.empty() ? "" : fmt::format("-{}, ", flag.letter);
         text += entry(fmt::format("{}{}", alias, flag_with_value(flag.name, flag.value_name)),
                       flag.help);
-    }
-    return text;
-}
-
-std::string options_markdown() {
-    std::string text = "| Option | Command | Default | What it does |\n| --- | --- | --- | --- |\n";
-    for (const OptionSection section : all_sections()) {
-        for (const Option& option : kOptions) {
-            if (option.section == section) text += markdown_row(option);
-        }
-    }
-    return text + '\n' + std::string(unit_note()) + '\n';
-}
-
-std::string exit_codes_markdown() {
-    std::string text = "| Exit code | Outcome | Meaning |\n| --- | --- | --- |\n";
-    for (const OutcomeRow& row : kOutcomes) {
-        text += fmt::format("| {} | `{}` | {} |\n", row.exit_code, row.word,
-                            markdown_cell(row.meaning));
     }
     return text;
 }

@@ -1,5 +1,5 @@
 // The program's help texts, generated from the option table. Invariant: no option is named here; a
-// new option needs only its row in the table to appear in the help and in the README's table.
+// new option needs only its row in the table to appear in the help and in docs/options.md.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ struct CommandFlag {
 };
 inline constexpr auto kCommandFlags = std::to_array<CommandFlag>({
     {"config", "", "FILE", "Read options from this JSON file. A flag wins over the file."},
-    {"print-config", "", "", "Print all settings as JSON, in the form --config reads, and exit."},
+    {"print-config", "", "", "Print all settings as the JSON that --config reads, and exit."},
     {"help", "h", "", "Show this help and exit."},
     {"version", "", "", "Show the program's version and exit."},
 });
@@ -44,9 +44,5 @@ std::string command_help_text(Side side);
 std::string probe_help_text();
 // The purpose of `migrate probe`, in a sentence or two.
 std::string_view probe_summary();
-// The table of options for the README, in GitHub's Markdown.
-std::string options_markdown();
-// The table of exit codes for the README, in GitHub's Markdown.
-std::string exit_codes_markdown();
 
 }  // namespace migrate::cli

@@ -80,19 +80,18 @@ std::string synopsis() {
 
 std::string description() {
     return heading("DESCRIPTION") +
-           "Moves a guest's memory to another host over parallel TCP channels in the style of "
-           "QEMU's "
-           "multifd, each of which finds zero pages on its own.\n" +
+           "Moves a guest's memory to another host over parallel TCP channels, in the style of "
+           "QEMU's multifd. Each channel looks for zero pages on its own thread.\n" +
            roff_paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
            roff_paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
            roff_paragraph("'migrate probe': " + std::string(probe_summary()) +
-                          " --json prints it as one JSON object.") +
+                          " --json prints one JSON object.") +
            roff_paragraph("'migrate bench': " + std::string(bench_summary())) +
            roff_paragraph(
-               "Every option but those that ask for help is a flag and, without the dashes, a key "
-               "of "
-               "the JSON file that --config names. A flag wins over the file, the file over the "
-               "default.");
+               "Every option is a flag and, without the dashes, a key of the JSON file that "
+               "--config names; the flags that ask for help are not. A flag wins over the file, "
+               "and "
+               "the file wins over the default.");
 }
 
 std::string side_note(const Option& option) {
@@ -115,7 +114,7 @@ std::string options() {
     text += ".SS Configuration and help\n";
     for (const CommandFlag& flag : kCommandFlags)
         text += entry(flag.letter, flag.name, flag.value_name, flag.help);
-    text += ".SS Of 'migrate bench'\n";
+    text += ".SS Flags of 'migrate bench'\n";
     for (const CommandFlag& flag : kBenchFlags) {
         if (flag.name != "help") text += entry(flag.letter, flag.name, flag.value_name, flag.help);
     }
@@ -136,10 +135,10 @@ std::string exit_status() {
 }
 
 std::string examples() {
-    return heading("EXAMPLES") + "A try on one machine, in two terminals:\n" +
+    return heading("EXAMPLES") + "On one machine, in two terminals:\n" +
            example({"migrate recv --listen 127.0.0.1:4444 --sink anon:",
                     "migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50"}) +
-           roff_paragraph("From one host to another, by 8 channels, checked at the end:") +
+           roff_paragraph("From one host to another, over 8 channels, with a check at the end:") +
            example({"migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem",
                     "migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\",
                     "    --multifd-channels 8 --verify digest"}) +
@@ -151,16 +150,16 @@ std::string examples() {
 
 std::string files() {
     return heading("FILES") +
-           "No file is read unless an option names it. A file that receives memory appears under "
-           "its "
-           "name only when it is complete.\n";
+           "Only files that an option names are read. A file that receives memory gets its name "
+           "only when it is complete.\n";
 }
 
 }  // namespace
 
 std::string man_page() {
-    // The date is empty, so that the page changes only with the program.
-    return fmt::format(".TH MIGRATE 1 \"\" \"migrate {}\" \"User Commands\"\n", kVersion) +
+    // The date is empty, so that the page changes only with the program. The text is left-aligned,
+    // because the words of some options are too long for lines of equal width.
+    return fmt::format(".TH MIGRATE 1 \"\" \"migrate {}\" \"User Commands\"\n.ad l\n", kVersion) +
            heading("NAME") + "migrate \\- live migration of guest memory over parallel channels\n" +
            synopsis() + description() + options() + exit_status() + examples() + files() +
            heading("SEE ALSO") + ".BR qemu\\-system\\-x86_64 (1)\n";

@@ -31,25 +31,23 @@ struct OutcomeRow {
 inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
     {Outcome::kCompleted, 0, "completed", "Everything arrived. A guest is at the destination."},
     {Outcome::kFailed, 1, "failed",
-     "The network, the peer, a device or this host failed: a connection could not be made or was "
-     "lost, a timeout passed, or an error came once pages moved. A guest is at the source, unless "
-     "guest-owner says otherwise."},
+     "The network, the peer, a device or this host failed: for example, a connection could not be "
+     "made or was lost, or a timeout passed. The guest is at the source unless guest-owner says "
+     "otherwise."},
     {Outcome::kUsage, 2, "usage",
      "The command line, the configuration or a file that it names is wrong. Nothing was moved."},
     {Outcome::kRefused, 3, "refused",
-     "This side or the peer declined before a page moved: a requirement is not met, the two sides "
-     "do not fit, or the receiver is busy. The guest is as it was at the source."},
+     "This side or the peer refused before any page moved: a requirement is not met, the two sides "
+     "do not match, or the receiver is busy. The guest is unchanged at the source."},
     {Outcome::kCancelled, 4, "cancelled",
-     "A user cancelled, here or at the peer: by a signal or by migrate_cancel. A guest is at the "
-     "source."},
+     "A user cancelled on one of the two sides, by a signal or by migrate_cancel. The guest is at "
+     "the source."},
     {Outcome::kNotConverged, 5, "not-converged",
-     "The guest writes faster than its limits allow to send: stall-limit or a deadline that "
-     "cancels "
-     "has passed. The guest is at the source."},
+     "The guest writes memory faster than the channels send it: stall-limit passed, or the "
+     "deadline with on-deadline=cancel. The guest is at the source."},
     {Outcome::kOwnerUnknown, 6, "owner-unknown",
-     "It cannot be known which side has the guest: the handover was not confirmed. The source "
-     "keeps "
-     "its guest paused. Look at both hosts before you run it on either."},
+     "The handover was not confirmed, so this side does not know which side has the guest. The "
+     "source keeps its guest paused. Check both hosts before you run the guest on either."},
 });
 
 const OutcomeRow& row_of(Outcome outcome);

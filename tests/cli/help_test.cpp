@@ -5,6 +5,7 @@
 
 #include "base/outcome.hpp"
 #include "cli/man_page.hpp"
+#include "cli/markdown.hpp"
 #include "cli_test_support.hpp"
 
 using namespace migrate;
@@ -81,24 +82,6 @@ TEST_CASE("the overview's examples are command lines that work") {
         ++examples;
     }
     CHECK(examples == 4);
-}
-
-TEST_CASE("the README's table has a row for every option") {
-    const std::string table = options_markdown();
-    std::istringstream lines(table);
-    std::size_t rows = 0;
-    for (std::string line; std::getline(lines, line) && !line.empty();) {
-        INFO(line);
-        std::size_t bars = 0;
-        for (std::size_t i = 0; i < line.size(); ++i) {
-            if (line[i] == '|' && (i == 0 || line[i - 1] != '\\')) ++bars;
-        }
-        CHECK(bars == 5);
-        ++rows;
-    }
-    CHECK(rows == kOptionCount + 2);
-    CHECK(contains(table, R"(| `--multifd-compression none\|lz4\|zstd` | send | `none` |)"));
-    CHECK(contains(table, "| `--connect HOST:PORT` | send | required |"));
 }
 
 TEST_CASE("the man page has its sections and every option, in plain ASCII") {

@@ -1,6 +1,6 @@
 // The only option table, with one row per option. Flags, JSON keys, --help, --print-config,
-// validation, the man page, the completion and the README's table are all read from it. Invariant:
-// an option is one row here and the get<"key">() that uses it; there is no other list of options.
+// validation, the man page, the completion and docs/options.md are all read from it. Invariant: an
+// option is one row here and the get<"key">() that uses it; there is no other list of options.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kConnection,
      .min = 1,
      .max = 65535,
-     .help = "Where 'migrate recv' listens. An IPv6 address goes in brackets: [::1]:4444.",
+     .help =
+         "The address where 'migrate recv' listens. An IPv6 address goes in brackets: [::1]:4444.",
      .required = true},
     {.key = "listen",
      .type = OptionType::kHostPort,
@@ -38,13 +39,14 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kConnection,
      .min = 0,
      .max = 65535,
-     .help = "Where to wait for the sender. Port 0 lets the kernel choose one, which is printed.",
+     .help = "The address to wait on for the sender. With port 0 the kernel chooses a port, and "
+             "'migrate recv' prints it.",
      .required = true},
     {.key = "port-file",
      .side = OptionSide::kRecv,
      .section = OptionSection::kConnection,
      .value_name = "FILE",
-     .help = "Write the port that is listened on to this file, once it accepts connections."},
+     .help = "Write the port to this file once the receiver accepts connections."},
     {.key = "connect-timeout",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kSend,
@@ -52,71 +54,69 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "10s",
      .min = kShortestTimeoutMs,
      .max = kLongestTimeoutMs,
-     .help = "How long a connection to the receiver may take to come about."},
+     .help = "Give up connecting to the receiver after this time."},
     {.key = "listen-timeout",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kRecv,
      .section = OptionSection::kConnection,
      .default_text = "0",
      .max = kLongestTimeoutMs,
-     .help = "How long to wait for a sender; 0 waits for ever."},
+     .help = "Give up waiting for a sender after this time; 0 waits forever."},
     {.key = "handshake-timeout",
      .type = OptionType::kDurationMs,
      .section = OptionSection::kConnection,
      .default_text = "10s",
      .min = kShortestTimeoutMs,
      .max = kLongestTimeoutMs,
-     .help = "How long the two sides may take to agree on a session."},
+     .help = "Fail if the two sides have not agreed on a session after this time."},
     {.key = "io-timeout",
      .type = OptionType::kDurationMs,
      .section = OptionSection::kConnection,
      .default_text = "30s",
      .min = kShortestTimeoutMs,
      .max = kLongestTimeoutMs,
-     .help =
-         "How long the peer may be silent before the migration fails. The two sides may differ; "
-         "heartbeats follow the smaller value."},
+     .help = "Fail if the peer is silent for this long. The two sides may differ; heartbeats "
+             "follow the smaller value."},
 
     {.key = "source",
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .value_name = "SOURCE",
-     .help = "The memory to send: file:PATH (a bare path means file:), a synthetic guest "
-             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on], or one that runs: "
-             "workload:SIZE and, behind commas, rate=MIB/s, pattern=sequential|uniform|hot-spot, "
-             "working-set=SIZE, threads=N, seed=N, memory=anon|memfd|hugetlb, huge=on|off, "
-             "fill=working-set|all|none, warm-up=TIME; the guest of a running QEMU: "
-             "qemu:QMP-SOCKET[,pid=PID]; or any process's shared memory: "
-             "pid:PID,map=FILE[,pause=none|sigstop|freezer].",
+     .help = "The memory to send. file:PATH (or a bare path): a guest image. "
+             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on]: synthetic memory. "
+             "workload:SIZE: a running synthetic guest; after commas rate=MIB/s, "
+             "pattern=sequential|uniform|hot-spot, working-set=SIZE, threads=N, seed=N, "
+             "memory=anon|memfd|hugetlb, huge=on|off, fill=working-set|all|none, warm-up=TIME. "
+             "qemu:QMP-SOCKET[,pid=PID]: the guest of a running QEMU. "
+             "pid:PID,map=FILE[,pause=none|sigstop|freezer]: the shared memory of any process.",
      .required = true},
     {.key = "sink",
      .side = OptionSide::kRecv,
      .section = OptionSection::kMemory,
      .value_name = "SINK",
-     .help =
-         "Where the memory goes: file:PATH (a bare path means file:), anon: for private memory, "
-         "memfd: for shared memory, qemu:QMP-SOCKET[,pid=PID][,unseen-processes=refuse|allow] for "
-         "a QEMU started with -incoming defer, null: to check and discard.",
+     .help = "Where to put the memory. file:PATH (or a bare path): a file. anon: private memory. "
+             "memfd: shared memory. qemu:QMP-SOCKET[,pid=PID][,unseen-processes=refuse|allow]: a "
+             "QEMU started with -incoming defer. null: check and discard.",
      .required = true},
     {.key = "quit-source",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .default_text = "off",
-     .help = "End the source's QEMU once its guest runs elsewhere; off leaves it paused."},
+     .help = "End the source's QEMU once its guest runs at the destination; off leaves it paused."},
     {.key = "skip-unpopulated",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .default_text = "on",
-     .help = "Leave memory that was never touched unread. Off reads all of it, for comparisons."},
+     .help = "Do not read memory that was never touched. Off reads all memory, for comparisons."},
     {.key = "verify",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .default_text = "none",
      .choices = "none|digest",
-     .help = "Compare a digest of every region at both ends after the last byte.",
+     .help = "Compare a digest of every region on both sides after the last byte.",
      .negotiated = true},
 
     {.key = "multifd-channels",
@@ -136,7 +136,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .min = kPageSize,
      .max = 4 * kMiB,
      .multiple_of = kPageSize,
-     .help = "Guest memory that one packet carries at most.",
+     .help = "The largest amount of guest memory in one packet.",
      .negotiated = true},
     {.key = "max-bandwidth",
      .type = OptionType::kBytesPerSecond,
@@ -144,7 +144,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kChannels,
      .default_text = "0",
      .max = 1024 * kGiB,
-     .help = "Limit for all channels together; 0 is no limit.",
+     .help = "Bandwidth limit for all channels together; 0 is no limit.",
      .live = true},
 
     {.key = "zero-page-detection",
@@ -153,25 +153,24 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kZeroPages,
      .default_text = "multifd",
      .choices = "none|legacy|multifd|dsa-accel",
-     .help = "Who looks for zero pages: nobody, the main thread, every channel's own thread, or "
-             "Intel DSA devices."},
+     .help = "What looks for zero pages. none: nothing; legacy: the main thread; multifd: the "
+             "thread of each channel; dsa-accel: Intel DSA devices."},
     {.key = "accel-path",
      .type = OptionType::kWords,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .value_name = "PATHS",
-     .help =
-         "The work queues of dsa-accel: \"dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq1.0\", in JSON also "
-         "a list; softdsa:N are N queues of a software device. Without it, every queue this "
-         "user may use."},
+     .help = "The work queues of dsa-accel, with blanks between them (\"dsa:/dev/dsa/wq0.0 "
+             "dsa:/dev/dsa/wq1.0\"); in JSON also a list. softdsa:N is a software device with N "
+             "queues. Default: every queue that this user may use."},
     {.key = "accel-completion",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "inline",
      .choices = "inline|thread",
-     .help = "Who waits for the devices: each channel for its own batches, or one dsa_completion "
-             "thread for all, as published."},
+     .help = "What waits for the devices. inline: each channel waits for its own batches; thread: "
+             "one thread, dsa_completion, waits for all of them, as in the published design."},
     {.key = "accel-timeout",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kSend,
@@ -179,22 +178,23 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "1s",
      .min = 1,
      .max = 60'000,
-     .help = "How long a device may take to answer before its queue is given up."},
+     .help = "Stop using a queue whose device does not answer for this long."},
     {.key = "accel-verify",
      .type = OptionType::kInteger,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "0",
      .max = 1'000'000,
-     .help = "Check every so many-th page that a device answers for on the CPU, too, and fail if "
-             "they differ; 0 checks none."},
+     .help = "Check every N-th page that a device has answered for on the CPU too, and fail if the "
+             "results differ; 0 checks none."},
     {.key = "zero-kernel",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "auto",
      .choices = "auto|scalar|avx2|avx512",
-     .help = "The instructions that look for them; auto takes the best this CPU has."},
+     .help = "The CPU instructions that look for zero pages; auto takes the fastest that this CPU "
+             "has."},
     {.key = "multifd-normal-page-ratio",
      .type = OptionType::kInteger,
      .side = OptionSide::kSend,
@@ -203,8 +203,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = 100,
      .word = "off",
      .word_value = kNormalPageRatioOff,
-     .help = "For measurements: of every 100 pages of a channel, send so many as normal pages, "
-             "whatever they hold."},
+     .help = "For measurements: send N of every 100 pages of a channel as normal pages, whatever "
+             "they hold."},
 
     {.key = "multifd-compression",
      .type = OptionType::kChoice,
@@ -212,7 +212,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kCompression,
      .default_text = "none",
      .choices = "none|lz4|zstd",
-     .help = "Compress every packet that becomes smaller by it.",
+     .help = "Compress each packet that becomes smaller.",
      .negotiated = true},
     {.key = "multifd-lz4-level",
      .type = OptionType::kInteger,
@@ -221,31 +221,33 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "1",
      .min = 1,
      .max = 12,
-     .help = "Level of lz4; larger is smaller and slower."},
+     .help = "Level of lz4. A higher level compresses more and takes longer."},
     {.key = "multifd-zstd-level",
      .type = OptionType::kInteger,
      .side = OptionSide::kSend,
      .section = OptionSection::kCompression,
      .default_text = "1",
      .max = 20,
-     .help = "Level of zstd; larger is smaller and slower, 0 is the library's own default."},
+     .help = "Level of zstd. A higher level compresses more and takes longer; 0 is the library's "
+             "default."},
 
     {.key = "devices",
      .type = OptionType::kWords,
      .section = OptionSection::kDevices,
      .value_name = "DEVICES",
-     .help = "Devices whose state goes along, with blanks between them: file:NAME=PATH or "
-             "fd:NAME=NUMBER, a stream of bytes, which the receiver is told where to put the same "
-             "way; sim:NAME, a simulated one, at the sender only, and, behind commas, count=N, "
-             "preset=paper|ideal, size=SIZE, save-rate=SIZE, load-rate=SIZE, fixed=TIME, "
+     .help = "The devices whose state is moved, with blanks between them. file:NAME=PATH or "
+             "fd:NAME=NUMBER: a byte stream that the sender reads and the receiver writes; give it "
+             "on both sides. sim:NAME: a simulated device, at the sender only; after commas "
+             "count=N, preset=paper|ideal, size=SIZE, save-rate=SIZE, load-rate=SIZE, fixed=TIME, "
              "serialised=PERCENT, seed=N, jitter=TIME, fail-save=SIZE, fail-load=SIZE."},
     {.key = "multifd-device-state",
      .type = OptionType::kChoice,
      .section = OptionSection::kDevices,
      .default_text = "auto",
      .choices = "auto|on|off",
-     .help = "Devices' state on all channels beside memory, every device by threads of its own; "
-             "off: one device after the other on the main channel; auto: on where both sides can."},
+     .help = "How device state is sent. on: over all channels, together with memory, with a thread "
+             "for each device; off: one device after the other, over the main channel; auto: on if "
+             "both sides support it."},
     {.key = "device-state-buffer",
      .type = OptionType::kBytes,
      .side = OptionSide::kRecv,
@@ -253,9 +255,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "128M",
      .min = 4 * kMiB,
      .max = 1024 * kGiB,
-     .help =
-         "Memory for devices' chunks that arrived and are not loaded yet; channels wait when it "
-         "is full. At least 2 MiB a device."},
+     .help = "Memory for device state that has arrived and is not loaded yet; channels wait when "
+             "it is full. Needs at least 2 MiB for each device."},
 
     {.key = "dirty-tracker",
      .type = OptionType::kChoice,
@@ -263,7 +264,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "auto",
      .choices = "auto|uffd-wp|soft-dirty|hash",
-     .help = "How writes of a running guest are seen; 'migrate probe' says what this host can."},
+     .help = "How to find the pages that a running guest writes; 'migrate probe' shows what this "
+             "host supports."},
     {.key = "downtime-limit",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kSend,
@@ -271,7 +273,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "300ms",
      .min = 1,
      .max = 2'000'000,
-     .help = "How long the guest may stand still: last round, state, loading and resuming.",
+     .help = "Maximum downtime of the guest: last round, device state, loading and resuming.",
      .live = true},
     {.key = "avail-switchover-bandwidth",
      .type = OptionType::kBytesPerSecond,
@@ -279,7 +281,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "0",
      .max = 1024 * kGiB,
-     .help = "What the channels will carry in the last round; 0 takes what they carried so far.",
+     .help = "The bandwidth to expect in the last round; 0 takes the measured bandwidth.",
      .live = true},
     {.key = "max-downtime",
      .type = OptionType::kDurationMs,
@@ -287,14 +289,15 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "0",
      .max = 2'000'000,
-     .help = "How far downtime-limit is raised when the migration stalls; 0 does not raise it.",
+     .help =
+         "Raise downtime-limit up to this value when the migration stalls; 0 does not raise it.",
      .live = true},
     {.key = "auto-converge",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "off",
-     .help = "Throttle the guest's CPUs when it dirties faster than the channels carry.",
+     .help = "Throttle the guest's CPUs when it dirties memory faster than the channels send it.",
      .live = true},
     {.key = "throttle-trigger-threshold",
      .type = OptionType::kInteger,
@@ -303,8 +306,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "50",
      .min = 1,
      .max = 100,
-     .help = "Throttle after two rounds in which this percentage of what was sent was dirtied "
-             "again.",
+     .help = "Throttle after two rounds in which the guest dirtied again at least this percentage "
+             "of what was sent.",
      .live = true},
     {.key = "cpu-throttle-initial",
      .type = OptionType::kInteger,
@@ -313,7 +316,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "20",
      .min = 1,
      .max = 99,
-     .help = "Percentage of the guest's CPU time that the first throttling takes.",
+     .help = "Percentage of the guest's CPU time that the first throttle step takes.",
      .live = true},
     {.key = "cpu-throttle-increment",
      .type = OptionType::kInteger,
@@ -322,7 +325,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "10",
      .min = 1,
      .max = 99,
-     .help = "Percentage that each further one takes more.",
+     .help = "Percentage that each further throttle step adds.",
      .live = true},
     {.key = "max-cpu-throttle",
      .type = OptionType::kInteger,
@@ -331,7 +334,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "99",
      .min = 1,
      .max = 99,
-     .help = "Percentage that is never exceeded.",
+     .help = "Maximum percentage that throttling takes.",
      .live = true},
     {.key = "deadline",
      .type = OptionType::kDurationMs,
@@ -339,7 +342,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "0",
      .max = kLongestTimeoutMs,
-     .help = "How long a live migration may take before on-deadline decides; 0 is no deadline.",
+     .help = "The time after which on-deadline decides about a live migration; 0 is no deadline.",
      .live = true},
     {.key = "on-deadline",
      .type = OptionType::kChoice,
@@ -347,8 +350,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "cancel",
      .choices = "switch|cancel",
-     .help = "At the deadline: switch over after the round under way, whatever the downtime, or "
-             "end the migration and leave the guest running here.",
+     .help = "What to do at the deadline. switch: switch over after the current round, whatever "
+             "the downtime; cancel: end the migration and let the guest run at the source.",
      .live = true},
     {.key = "stall-limit",
      .type = OptionType::kDurationMs,
@@ -357,30 +360,30 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "60s",
      .max = kLongestTimeoutMs,
      .help =
-         "How long a migration that makes no headway, and has no means left, or whose receiver "
-         "confirms nothing while nothing moves, goes on before it ends with the reason; 0 is for "
-         "ever.",
+         "End a migration that makes no progress for this long and has no means left (throttle, "
+         "longer downtime), or whose receiver confirms nothing for this long; 0 never ends it.",
      .live = true},
     {.key = "pause-before-switchover",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "off",
-     .help = "Pause the guest, then wait for 'migrate-continue' on the qmp socket."},
+     .help = "Pause the guest, then wait for 'migrate-continue' on the QMP socket."},
     {.key = "switchover-ack",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "off",
-     .help = "Do not switch over before the receiver has said that it could run the guest."},
+     .help = "Do not switch over before the receiver has said that it can run the guest."},
     {.key = "repeat",
      .type = OptionType::kInteger,
      .section = OptionSection::kLive,
      .default_text = "0",
      .max = 100000,
-     .help = "There and back: the guest goes to the receiver and comes home so many times, the two "
-             "swapping roles; stats has a report for each leg, as a list. The receiver needs it, "
-             "too, and allows at most as many. 0: one migration, one way."},
+     .help =
+         "Make N round trips: the guest moves to the receiver and back, and the two sides swap "
+         "roles. The statistics file has a list with one report for each leg. Both sides need the "
+         "option, and the receiver's value is the maximum. 0 is one migration in one direction."},
     {.key = "return-listen",
      .type = OptionType::kHostPort,
      .side = OptionSide::kSend,
@@ -388,8 +391,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "127.0.0.1:0",
      .min = 0,
      .max = 65535,
-     .help = "With repeat: where this side waits for the guest to come home. Between two hosts, an "
-             "address that the receiver can reach."},
+     .help = "With repeat: the address where this side waits for the guest to come back. Between "
+             "two hosts it must be an address that the receiver can reach."},
     {.key = "run-for",
      .type = OptionType::kDurationMs,
      .section = OptionSection::kLive,
@@ -397,12 +400,13 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = kLongestTimeoutMs,
      .word = "forever",
      .word_value = kRunForever,
-     .help = "How long a guest that is left running here goes on before it is paused, checked "
+     .help = "How long a guest runs on this side after the migration, before it is paused, checked "
              "and reported."},
     {.key = "qmp",
      .section = OptionSection::kLive,
      .value_name = "unix:PATH",
-     .help = "Serve QMP on this socket, to follow and steer the migration with QEMU's tools."},
+     .help =
+         "Serve QMP on this socket, so that QEMU's tools can follow and control the migration."},
 
     {.key = "progress",
      .type = OptionType::kChoice,
@@ -412,23 +416,22 @@ inline constexpr auto kOptions = std::to_array<Option>({
     {.key = "json",
      .type = OptionType::kOnOff,
      .default_text = "off",
-     .help =
-         "Print nothing but one line of JSON on standard output, at the very end: the outcome, "
-         "its reason and who has the guest. Reports for people go to standard error. --json alone "
-         "is on.",
+     .help = "Print one line of JSON on standard output at the end, and nothing else there: the "
+             "outcome, its reason and which side has the guest. Reports for people go to standard "
+             "error. --json without a value is on.",
      .alone = true},
     {.key = "stats",
      .value_name = "FILE",
-     .help = "Write the statistics to this file, as JSON with QEMU's field names: complete at the "
-             "end, until then with status setup."},
+     .help = "Write the statistics to this file as JSON with QEMU's field names: with the status "
+             "setup at the start, and complete at the end."},
     {.key = "events",
      .value_name = "FILE",
-     .help = "Write what happens to this file as it happens, one JSON object a line."},
+     .help = "Write each event to this file when it happens, one JSON object per line."},
     {.key = "log-level",
      .type = OptionType::kChoice,
      .default_text = "info",
      .choices = "debug|info|warning|error",
-     .help = "The least important messages to show on standard error."},
+     .help = "The least severe messages to show on standard error."},
 });
 
 inline constexpr std::size_t kOptionCount = kOptions.size();
