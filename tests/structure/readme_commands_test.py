@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every command in README.md works as it stands there, with the binary named by MIGRATE_BINARY."""
+"""Every command in README.md, CONTRIBUTING.md and docs works as written, with the binary that MIGRATE_BINARY names."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import document_rules
 import readme_blocks
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -37,21 +38,17 @@ def scratch_environment(folder):
 
 class Readme(unittest.TestCase):
     def test_every_command_works(self):
-        with tempfile.TemporaryDirectory() as folder:
-            environment = scratch_environment(folder)
-            for block in readme_blocks.shell_blocks((PROJECT / "README.md").read_text()):
-                if block.reason_not_run:
-                    print(f"README.md:{block.line}: not run: {block.reason_not_run}")
-                    continue
-                status, output = run_block(block, folder, environment)
-                print(f"README.md:{block.line}: exit code {status}\n{output}")
-                self.assertEqual(status, 0, f"README.md:{block.line}: {block.commands}\n{output}")
-
-    def test_options_table_is_the_programs_own(self):
-        table = subprocess.run([os.environ["MIGRATE_BINARY"], "options-markdown"], capture_output=True, text=True,
-                               check=True).stdout
-        self.assertIn(table, (PROJECT / "README.md").read_text(),
-                      "put the output of `migrate options-markdown` in place of README.md's options table")
+        for page in document_rules.pages(PROJECT):
+            name = page.relative_to(PROJECT)
+            with self.subTest(str(name)), tempfile.TemporaryDirectory() as folder:
+                environment = scratch_environment(folder)
+                for block in readme_blocks.shell_blocks(page.read_text()):
+                    if block.reason_not_run:
+                        print(f"{name}:{block.line}: not run: {block.reason_not_run}")
+                        continue
+                    status, output = run_block(block, folder, environment)
+                    print(f"{name}:{block.line}: exit code {status}\n{output}")
+                    self.assertEqual(status, 0, f"{name}:{block.line}: {block.commands}\n{output}")
 
     def test_exit_codes_are_the_programs_own(self):
         table = subprocess.run([os.environ["MIGRATE_BINARY"], "exit-codes-markdown"], capture_output=True, text=True,
