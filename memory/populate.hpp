@@ -9,8 +9,10 @@ namespace migrate::memory {
 
 enum class PopulateFor { kReading, kWriting };
 
-// 0, or the errno: EFAULT where a touch would raise SIGBUS, ENOMEM, EHWPOISON. 0 on a kernel that
-// lacks the advice, where the pages are populated by being touched later. `memory` is page-aligned.
+// 0, or the errno (madvise(2)): EFAULT where a touch would raise SIGBUS; EHWPOISON; ENOMEM, also
+// for addresses where nothing is mapped; EINVAL for memory that may not be accessed so, or that a
+// device or memfd_secret has there. 0 on a kernel that lacks the advice, and on no other: there the
+// pages are populated by being touched later. `memory` is page-aligned.
 int populate(std::span<std::byte> memory, PopulateFor purpose);
 
 }  // namespace migrate::memory
