@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -31,9 +32,10 @@ struct QemuMigration {
 
     bool in_progress() const;
 };
-Result<QemuMigration> query_migration(qmp::Client& client);
+// The stop ends the wait for QEMU's answer, here and below.
+Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token& stop = {});
 // QEMU's RunState: "running", "paused", "postmigrate", …
-Result<std::string> query_run_state(qmp::Client& client);
+Result<std::string> query_run_state(qmp::Client& client, const std::stop_token& stop = {});
 
 enum class GivenBack {
     kRuns,       // by our doing or by another client's
@@ -58,6 +60,6 @@ inline constexpr std::string_view kLowerFence =
     R"({"execute":"migrate-set-capabilities","arguments":{"capabilities":)"
     R"([{"capability":"pause-before-switchover","state":false}]}})";
 // Whether that is QEMU's own setting at present, so that it would change nothing of the user's.
-Result<bool> fence_is_down(qmp::Client& client);
+Result<bool> fence_is_down(qmp::Client& client, const std::stop_token& stop = {});
 
 }  // namespace migrate::guest
