@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,8 +50,9 @@ class DirtyTracker {
     // Private memory that was given back (MADV_DONTNEED), and so became zeros, is written. Of
     // shared memory only hash knows (MADV_REMOVE, a punched hole): to the others it is as it was
     // until the guest writes it, as a balloon's pages are to the guest. After an Error the
-    // tracker's word is worth nothing, and the migration has failed.
-    virtual Status collect(std::span<PageBitmap> dirty) = 0;
+    // tracker's word is worth nothing, and the migration has failed; so it is after kCancelled,
+    // with which a look that takes long ends soon after the stop.
+    virtual Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) = 0;
     // True if it finds writes by marks in the owner's page tables, and so depends on check().
     virtual bool relies_on_marks() const { return false; }
     // That every write is still seen: an Error names a writer that leaves no marks, or memory that

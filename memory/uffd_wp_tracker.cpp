@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 
 namespace migrate::memory {
 namespace {
+
+constexpr std::uint64_t kScanBytes = kGiB;  // some milliseconds
 
 // A region's memory, or a part of it, where its owner has it.
 struct Watched {
@@ -64,10 +67,16 @@ class UffdWpTracker final : public DirtyTracker {
         return {};
     }
 
-    Status collect(std::span<PageBitmap> dirty) override {
+    // Step by step: a scan of much memory takes long, and only between two can it be stopped.
+    Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) override {
         for (const Watched& part : watched()) {
-            MIGRATE_TRY(
-                protection_.take_written(part.addresses, dirty[part.region], part.first_page));
+            const AddressRange all = part.addresses;
+            for (std::uint64_t done = 0; done < all.size; done += kScanBytes) {
+                if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+                const AddressRange step{all.start + done, std::min(kScanBytes, all.size - done)};
+                MIGRATE_TRY(protection_.take_written(step, dirty[part.region],
+                                                     part.first_page + done / kPageSize));
+            }
         }
         return {};
     }

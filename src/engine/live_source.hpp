@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,10 +25,13 @@ namespace migrate::engine {
 // dirty() and given_back() in a round, which the gate between rounds keeps apart from collecting.
 class LiveSource {
   public:
-    // `tracker` is the option dirty-tracker. Guest and memory outlive this.
+    // `tracker` is the option dirty-tracker. Guest and memory outlive this. From here on `stop`
+    // ends every wait for the guest and every look at its memory with kCancelled, but for
+    // give_back().
     static Result<std::unique_ptr<LiveSource>> create(guest::Guest& guest,
                                                       const memory::PageSource& memory,
-                                                      std::string_view tracker);
+                                                      std::string_view tracker,
+                                                      std::stop_token stop);
     ~LiveSource();
     LiveSource(const LiveSource&) = delete;
     LiveSource& operator=(const LiveSource&) = delete;
@@ -109,13 +113,14 @@ class LiveSource {
     void add_content(std::size_t region, PageRange pages);
     void add_filled();
     LiveSource(guest::Guest& guest, const memory::PageSource& memory,
-               std::unique_ptr<memory::DirtyTracker> tracker,
-               std::vector<memory::PageBitmap> dirty);
+               std::unique_ptr<memory::DirtyTracker> tracker, std::vector<memory::PageBitmap> dirty,
+               std::stop_token stop);
 
     guest::Guest& guest_;
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
+    std::stop_token stop_;
     std::vector<memory::PageBitmap> content_;                // what the destination has as no zeros
     std::vector<memory::PageBitmap> given_back_;             // empty before the last look
     std::vector<std::pair<std::size_t, PageRange>> filled_;  // by check_read(), since the last look

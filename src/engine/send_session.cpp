@@ -57,7 +57,8 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         session->guest_state_ = guest->running() ? "running" : "paused";
         session->owner_ = GuestOwner::kSource;
         MIGRATE_ASSIGN(session->live_,
-                       LiveSource::create(*guest, source, session->config_.dirty_tracker));
+                       LiveSource::create(*guest, source, session->config_.dirty_tracker,
+                                          session->core_.token()));
         session->shared_.live = session->live_.get();
         if (session->config_.verify) MIGRATE_TRY(session->live_->watch_given_back());
     }

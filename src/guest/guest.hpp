@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,10 @@ class Guest {
     Guest& operator=(const Guest&) = delete;
     // Stops it for good, if it lives in this process; else leaves it as it is.
     virtual ~Guest() = default;
+
+    // From here on a requested stop ends, with kCancelled, what this guest waits for: in every call
+    // but resume(), which undoes what was done by then. Until give_away().
+    virtual void obey(std::stop_token /*stop*/) {}
 
     // Whether it ends with this process; a VMM's guest does not.
     virtual bool lives_here() const { return true; }
@@ -118,8 +123,10 @@ class GuestLoader {
     virtual ~GuestLoader() = default;
 
     virtual std::string_view kind() const = 0;
-    // As load_guest(), once, in the sink's memory.
-    virtual Result<std::unique_ptr<Guest>> load(std::string_view state) = 0;
+    // As load_guest(), once, in the sink's memory. kCancelled once the stop was requested: the
+    // guest does not run here then, and never will.
+    virtual Result<std::unique_ptr<Guest>> load(std::string_view state,
+                                                const std::stop_token& stop) = 0;
 };
 
 // Where a guest's memory goes, and who runs it there.
@@ -129,9 +136,10 @@ struct Destination {
 
     // Whether a guest of that kind (empty: an image) can arrive here; an Error says why not.
     Status check(std::string_view kind) const;
-    // As load_guest().
+    // As GuestLoader::load().
     Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
-                                        std::vector<std::span<std::byte>> regions) const;
+                                        std::vector<std::span<std::byte>> regions,
+                                        const std::stop_token& stop) const;
 };
 
 // Opens what `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp), or a PageSink.

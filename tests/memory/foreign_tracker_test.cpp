@@ -130,7 +130,7 @@ std::unique_ptr<PageSource> source_of(const Other& other,
 std::vector<std::uint64_t> collect(DirtyTracker& tracker) {
     std::vector<PageBitmap> dirty;
     dirty.push_back(must(PageBitmap::create(kForeignPages)));
-    must(tracker.collect(dirty));
+    must(tracker.collect(dirty, {}));
     std::vector<std::uint64_t> pages;
     for (std::uint64_t page = 0; page < kForeignPages; ++page) {
         if (dirty[0].test(page)) pages.push_back(page);

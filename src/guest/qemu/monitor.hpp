@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -38,6 +40,11 @@ class Monitor {
     // On such a connection.
     static Result<std::unique_ptr<Monitor>> connect(const std::string& path, UniqueFd socket);
 
+    // From here on a requested stop ends every wait with kCancelled, but for those of give_back(),
+    // which undoes what was done. What QEMU was told by then it may do all the same. An empty token
+    // ends none.
+    void obey(std::stop_token stop) { stop_ = std::move(stop); }
+
     const std::string& address() const { return address_; }
     // As of the first connection.
     pid_t peer_pid() const { return peer_pid_; }
@@ -53,6 +60,8 @@ class Monitor {
     Status give_descriptor(std::string_view name, int fd);
     // As run_undo_command() does.
     Status insist(const std::string& command);
+    // As Client::await_input().
+    Status await_input(std::chrono::milliseconds longest);
     // Reads the events that have come, without waiting.
     Status read_events();
     // What the events say. Every event is seen as long as the connection lasts; reconnect() notes
@@ -120,6 +129,7 @@ class Monitor {
     pid_t peer_pid_;
     qmp::Json version_;
     RunWatch watch_;
+    std::stop_token stop_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;
     std::vector<std::string> undo_;   // in QMP's own words, as a guardian wants them

@@ -1,6 +1,5 @@
 #include "guest/qemu/qemu_guest.hpp"
 
-#include <thread>
 #include <utility>
 
 #include "base/log.hpp"
@@ -114,7 +113,9 @@ QemuGuest::~QemuGuest() {
         if (!resumed) log::error("{}", resumed.error().message());
     }
     throttle_.reset();
-    if (monitor_) monitor_->put_back_or_warn();
+    if (!monitor_) return;
+    monitor_->obey({});
+    monitor_->put_back_or_warn();
 }
 
 // What is done should this process die now.
@@ -169,9 +170,9 @@ Status QemuGuest::check_state() {
     if (!disturbance().empty()) return Error(disturbance());
     const std::string_view expected = held_.saving ? "postmigrate" : "paused";
     const auto until = Clock::now() + kEndPatience;
-    // QEMU says that its migration is complete before it is.
+    // QEMU says that its migration is complete before it is, and tells nobody when that is so.
     while (held_.saving && state == "finish-migrate" && Clock::now() < until) {
-        std::this_thread::sleep_for(kLookAgain);
+        MIGRATE_TRY(monitor_->await_input(kLookAgain));
         MIGRATE_ASSIGN(state, monitor_->run_state());
     }
     if (state == expected) return {};
@@ -209,6 +210,7 @@ Status QemuGuest::check_alive() {
 
 Status QemuGuest::resume() {
     if (!monitor_ || given_away_) return {};
+    monitor_->obey({});
     if (hold_ == Hold::kNobody) return check_is_here();
     // Now: that our own `cont` lets it run is no disturbance.
     static_cast<void>(monitor_->read_events());
@@ -216,6 +218,8 @@ Status QemuGuest::resume() {
     Result<GiveBackResult> given = monitor_->give_back(held_, kEndPatience);
     if (!given) {
         if (!guardian_->alive()) return make_error("QEMU is gone: {}", given.error().message());
+        // The guardian waits for a QEMU that does not answer for as long as that lasts.
+        if (given.error().kind() == ErrorKind::kTimeout) return leave_to_guardian(given.error());
         // The connection may be what is wrong.
         const Status connected = monitor_->reconnect();
         given = connected ? monitor_->give_back(held_, kEndPatience)
@@ -302,6 +306,7 @@ Result<std::optional<std::string>> QemuGuest::outside_writer() {
 
 void QemuGuest::give_away() {
     given_away_ = true;
+    monitor_->obey({});
     const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }

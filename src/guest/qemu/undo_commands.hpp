@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,9 @@
 namespace migrate::guest {
 
 // Runs a command ({"execute": …, "arguments": …}); if it is refused, since the migration it stands
-// against is only just ending, again and again for up to 10 s.
-Status run_undo_command(qmp::Client& client, const std::string& command);
+// against is only just ending, again and again for up to 10 s, or until the stop.
+Status run_undo_command(qmp::Client& client, const std::string& command,
+                        const std::stop_token& stop = {});
 
 // What became of a QEMU.
 struct PutRight {
