@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "memory/file_memory.hpp"
 #include "memory/foreign_mapping.hpp"
 
 namespace migrate::memory {
@@ -35,14 +36,25 @@ FileAccessPath access_path_of(const OpenFile& file);
 // process may not be examined, and therefore not be attached to either.
 std::string open_file_of(pid_t pid, FileAccessPath kind);
 
-// Names the first process but `owner` and this one that has the file mapped for writing; empty if
-// there is none. Processes that may not be examined count as none.
-std::string other_writer(const FileIdentity& file, pid_t owner);
+// The processes but `owner` and this one that may write a file.
+struct OtherWriters {
+    std::string writer;   // "NAME (pid PID)", the first that has it mapped for writing; empty: none
+    std::string unknown;  // who may not be examined and may have it mapped (may_use_memory()): a
+                          // clause; empty: nobody
+};
+OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, FileMemory memory,
+                                pid_t owner);
 
 // Why writes to the owner's memory may be missed now, as a clause; empty: none is missed. `said` is
 // the owner's own answer (MemoryOwner::outside_writer). The first asks the owner and its open files
-// alone, in about a millisecond; the second also reads the maps of every process.
+// alone, in about a millisecond; the second also reads the maps of every process. A process that
+// may not be examined counts as a writer, unless the owner itself says that there is none: it is
+// then in `unknown`.
+struct UnseenWrites {
+    std::string reason;
+    std::string unknown;  // as in OtherWriters
+};
 std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
-std::string unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
+UnseenWrites unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
 
 }  // namespace migrate::memory

@@ -86,7 +86,7 @@ class UffdWpTracker final : public DirtyTracker {
     Status check(Writers writers, const std::optional<std::string>& said) const override {
         const MemoryOwner* owner = source_.owner();
         if (owner == nullptr) return {};
-        const std::string unseen = writers == Writers::kAll ? unseen_writes(*owner, said)
+        const std::string unseen = writers == Writers::kAll ? unseen_writes(*owner, said).reason
                                                             : unseen_own_writes(*owner, said);
         if (!unseen.empty()) return Error(unseen);
         return check_still_mapped(*owner, source_.regions());
@@ -136,8 +136,14 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
         tracker = std::make_unique<UffdWpTracker>(source, std::move(protection),
                                                   std::chrono::microseconds(0));
     } else {
-        const std::string unseen = unseen_writes(*owner, owner->outside_writer);
-        if (!unseen.empty()) return Error(unseen);
+        const UnseenWrites unseen = unseen_writes(*owner, owner->outside_writer);
+        if (!unseen.reason.empty()) return Error(unseen.reason);
+        if (!unseen.unknown.empty()) {
+            log::warning(
+                "not every process was examined for whether it writes the memory of {}, which says "
+                "that none does: {}",
+                owner->description, unseen.unknown);
+        }
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));
