@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "memory/region_digest.hpp"
 
@@ -13,6 +14,8 @@ using Clock = std::chrono::steady_clock;
 // Per thread: some milliseconds, and more than its share of the CPU's caches.
 constexpr std::uint64_t kSampleBytes = 16 * kMiB;
 constexpr std::size_t kKeptSamples = 5;
+// From so many on the largest may be one that the machine held up once, and the second is taken.
+constexpr std::size_t kLargestMayBeOutlier = 3;
 // Both sides digest at the same time, perhaps on the same host.
 constexpr double kBothSides = 2;
 
@@ -101,10 +104,10 @@ void DigestMeter::add(std::uint64_t bytes, std::chrono::nanoseconds time) {
 Microseconds DigestMeter::expect(std::uint64_t bytes) const {
     if (seconds_per_byte_.empty()) return {};
     std::vector<double> sorted = seconds_per_byte_;
-    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-    std::nth_element(sorted.begin(), middle, sorted.end());
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const double cost = sorted[sorted.size() >= kLargestMayBeOutlier ? 1 : 0];
     return std::chrono::ceil<Microseconds>(
-        std::chrono::duration<double>(*middle * static_cast<double>(bytes) * kBothSides));
+        std::chrono::duration<double>(cost * static_cast<double>(bytes) * kBothSides));
 }
 
 }  // namespace migrate::engine

@@ -44,7 +44,9 @@ class DigestMeter {
     // Whether measuring again is cheap enough. `elapsed`: since the migration became active.
     bool due(Microseconds elapsed) const { return 10 * spent_ <= elapsed; }
 
-    // For so much memory, by the median of the last samples; 0 before the first.
+    // For so much memory, by the second largest of the last samples (of two, the largest): on a
+    // host with too much to do samples differ, and a digest that is longer than a sample meets all
+    // that holds them up. 0 before the first.
     Microseconds expect(std::uint64_t bytes) const;
 
     // As measure() does. For tests.
