@@ -60,9 +60,13 @@ class PeerLink {
     // long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
-    // The same, but nothing after `timeout`.
+    // The same, but nothing after `timeout`. kLostConnection if the peer was lost.
     Result<std::optional<transport::Frame>> expect_within(
         std::initializer_list<transport::FrameType> types, std::chrono::milliseconds timeout);
+
+    // The same, for as long as the peer is heard: kTimeout once it was silent for so long.
+    Result<transport::Frame> expect_while_heard(std::initializer_list<transport::FrameType> types,
+                                                std::chrono::milliseconds silence);
 
     // What both sides' io-timeouts come to. Session's thread, once.
     void agree(const LinkTimes& times);
@@ -105,6 +109,7 @@ class PeerLink {
     std::atomic<std::chrono::milliseconds> interval_;  // between heartbeats
     std::atomic<bool> judges_{false};                  // after agree()
     std::atomic<Clock::time_point> judged_from_{};     // set before judges_
+    std::atomic<Clock::time_point> last_frame_{};      // when it came; the epoch: none yet
     std::atomic<Clock::time_point> stopped_at_{};      // the session; the epoch: not yet
     std::atomic<bool> sends_heartbeats_{true};
     std::atomic<bool> expects_heartbeats_{true};

@@ -209,7 +209,7 @@ Status SendSession::negotiate() {
         link_ = std::move(link);
     }
     MIGRATE_ASSIGN(const transport::Frame frame,
-                   link_->expect({FrameType::kAccept}, config_.handshake_timeout));
+                   link_->expect_while_heard({FrameType::kAccept}, config_.handshake_timeout));
     MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
     link_times_ = make_link_times(config_.io_timeout, accepted.io_timeout);
     link_->agree(link_times_);
