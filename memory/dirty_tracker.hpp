@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,9 +51,10 @@ class DirtyTracker {
     // Bits that are already set stay set. Private memory that was given back (MADV_DONTNEED), and
     // so became zeros, counts as written. For shared memory (MADV_REMOVE, a punched hole) only hash
     // detects that; the other trackers report such a page only when the guest writes it again, just
-    // as the guest regards a balloon's pages. After an Error the tracker's results are invalid, and
-    // the migration has failed.
-    virtual Status collect(std::span<PageBitmap> dirty) = 0;
+    // as the guest regards a balloon's pages. A collection that takes long ends with kCancelled
+    // soon after the stop. After any Error the tracker's results are invalid, and the migration has
+    // failed.
+    virtual Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) = 0;
     // True if the tracker finds writes by marks in the owner's page tables, and so depends on
     // check().
     virtual bool relies_on_marks() const { return false; }

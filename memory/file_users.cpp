@@ -2,10 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -218,10 +216,10 @@ class Sizes {
     }
 
     // A kernel thread has no size, so this returns false for it.
-    bool may_run_guest_in(const UsedFile& file) const {
+    bool may_use(std::uint64_t bytes, FileMemory memory) const {
         if (!known_) return !has_ended_;
-        if (bytes_of("VmSize") < file.size_bytes) return false;
-        switch (file.memory) {
+        if (bytes_of("VmSize") < std::max<std::uint64_t>(bytes, 1)) return false;
+        switch (memory) {
             case FileMemory::kShmem:
                 return bytes_of("RssShmem") != 0;
             case FileMemory::kHugetlb:
@@ -255,16 +253,16 @@ class Search {
     Result<FileUsers> run() {
         const Folder proc = open_folder(AT_FDCWD, "/proc");
         if (!proc) return Error::system("read /proc", errno);
-        bool sees_first = false;
         while (const dirent* entry = ::readdir(proc.get())) {
             const auto pid = number_of(entry->d_name);
             if (!pid) continue;
-            sees_first = sees_first || *pid == 1;
             if (*pid == owner_ || *pid == ::getpid()) continue;
             examine(::dirfd(proc.get()), entry->d_name, *pid);
             if (!found_.user.empty()) return found_;
         }
-        if (!sees_first) note_unseen("/proc hides the processes of other users (hidepid)");
+        if (!proc_shows_all_users()) {
+            note_unseen("/proc hides the processes of other users (hidepid)");
+        }
         MIGRATE_ASSIGN(found_.hidden, hidden_processes());
         if (unseen_count_ > 1) {
             found_.unseen += fmt::format(", and {} more", unseen_count_ - 1);
@@ -302,8 +300,9 @@ class Search {
 
     bool may_run_guest(int process) {
         const Sizes sizes(process, buffer_);
-        return std::any_of(files_.begin(), files_.end(),
-                           [&sizes](const UsedFile& file) { return sizes.may_run_guest_in(file); });
+        return std::any_of(files_.begin(), files_.end(), [&sizes](const UsedFile& file) {
+            return sizes.may_use(file.size_bytes, file.memory);
+        });
     }
 
     std::optional<Examined::Use> examine_threads(int process, int& error) {
@@ -339,12 +338,7 @@ Result<UsedFile> describe_file(int fd, std::span<const std::byte> mapping, std::
     UsedFile file;
     MIGRATE_ASSIGN(file.by_stat, identify(fd));
     file.size_bytes = mapping.size();
-    struct statfs system {};
-    if (::fstatfs(fd, &system) != 0) {
-        return Error::system("examine the file system of " + path, errno);
-    }
-    if (system.f_type == TMPFS_MAGIC) file.memory = FileMemory::kShmem;
-    if (system.f_type == HUGETLBFS_MAGIC) file.memory = FileMemory::kHugetlb;
+    MIGRATE_ASSIGN(file.memory, file_memory_of(fd, path));
     file.path = std::move(path);
     std::string maps;
     if (const int error = read_file(AT_FDCWD, "/proc/self/maps", maps); error != 0) {
@@ -373,5 +367,15 @@ Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner) {
     }
     return Search(files, owner).run();
 }
+
+bool may_use_memory(pid_t pid, std::uint64_t bytes, FileMemory memory) {
+    const UniqueFd process(
+        ::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!process) return false;
+    std::string buffer;
+    return Sizes(process.get(), buffer).may_use(bytes, memory);
+}
+
+bool proc_shows_all_users() { return ::access("/proc/1", F_OK) == 0; }
 
 }  // namespace migrate::memory

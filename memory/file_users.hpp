@@ -13,11 +13,9 @@
 
 #include "base/error.hpp"
 #include "base/file_identity.hpp"
+#include "memory/file_memory.hpp"
 
 namespace migrate::memory {
-
-// The kind of storage that holds a file.
-enum class FileMemory { kShmem, kHugetlb, kOnDisk };  // tmpfs and memfds; hugetlbfs; all others
 
 // A file and its identities as seen through descriptors and through mappings, which differ on some
 // file systems.
@@ -43,5 +41,12 @@ struct FileUsers {
 // not noticed that such a process merely holds a descriptor, or a mapping without a page. An Error
 // if /proc cannot be used. Takes 0.1 to 0.3 ms per process.
 Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner);
+
+// Whether a process that may not be examined can use so many bytes of a file, by what everybody is
+// told of it: its address space is large enough, and it has pages of that kind. False of a kernel
+// thread, and of a process that has ended.
+bool may_use_memory(pid_t pid, std::uint64_t bytes, FileMemory memory);
+// Whether /proc shows the processes of other users at all (hidepid in proc(5)).
+bool proc_shows_all_users();
 
 }  // namespace migrate::memory

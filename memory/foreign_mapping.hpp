@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/file_identity.hpp"
+#include "memory/file_memory.hpp"
 
 namespace migrate::memory {
 
@@ -43,6 +44,7 @@ struct MemoryOwner {
     std::optional<std::string> outside_writer;
     std::vector<FileIdentity> files;                   // file behind each region
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
+    std::vector<FileMemory> kinds{};                   // … and its file's; set by the source
 };
 
 // Returns all shared file mappings of the process, by address. An Error if the process is gone or

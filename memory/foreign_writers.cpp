@@ -11,6 +11,10 @@
 #include <fstream>
 #include <map>
 #include <span>
+#include <utility>
+#include <vector>
+
+#include "memory/file_users.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -67,6 +71,28 @@ FileInfo file_info_of(pid_t pid, const std::string& number) {
     return found;
 }
 
+std::optional<pid_t> pid_from_name(const std::string& name) {
+    pid_t number = 0;
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) return std::nullopt;
+    return number;
+}
+
+// Those of a process whose first thread has ended are its other threads' only.
+Result<std::vector<SharedFileMapping>> mappings_of_process(pid_t pid) {
+    auto mappings = shared_file_mappings(pid);
+    if (mappings && !mappings->empty()) return mappings;
+    std::error_code ignored;
+    for (const auto& thread :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), ignored)) {
+        const auto number = pid_from_name(thread.path().filename().string());
+        if (!number || *number == pid) continue;
+        auto others = shared_file_mappings(*number);
+        if (!others || !others->empty()) return others;
+    }
+    return mappings;
+}
+
 }  // namespace
 
 FileAccessPath access_path_of(const OpenFile& file) {
@@ -96,18 +122,30 @@ std::string open_file_of(pid_t pid, FileAccessPath kind) {
     return {};
 }
 
-std::string other_writer(const FileIdentity& file, pid_t owner) {
+OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, FileMemory memory,
+                                pid_t owner) {
+    OtherWriters others;
+    std::size_t count = 0;
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-        const std::string name = entry.path().filename().string();
-        pid_t pid = 0;
-        const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-        if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) continue;
-        if (pid == owner || pid == ::getpid()) continue;
-        const auto mappings = shared_file_mappings(pid);
-        if (mappings && !mappings_of(*mappings, file).empty()) return process_name(pid);
+        const auto pid = pid_from_name(entry.path().filename().string());
+        if (!pid || *pid == owner || *pid == ::getpid()) continue;
+        const auto mappings = mappings_of_process(*pid);
+        if (mappings && !mappings_of(*mappings, file).empty()) {
+            others.writer = process_name(*pid);
+            return others;
+        }
+        if (mappings || !may_use_memory(*pid, bytes, memory)) continue;
+        if (count++ == 0) {
+            others.unknown = fmt::format("{}: {}", process_name(*pid), mappings.error().message());
+        }
     }
-    return {};
+    if (count > 1) others.unknown += fmt::format(", and {} more", count - 1);
+    if (ignored) others.unknown = "/proc cannot be read: " + ignored.message();
+    if (!proc_shows_all_users()) {
+        others.unknown = "/proc hides the processes of other users (hidepid)";
+    }
+    return others;
 }
 
 std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
@@ -130,15 +168,27 @@ std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std:
     return {};
 }
 
-std::string unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
-    if (std::string unseen = unseen_own_writes(owner, said); !unseen.empty()) return unseen;
-    for (const FileIdentity& file : owner.files) {
-        if (const std::string writer = other_writer(file, owner.pid); !writer.empty()) {
-            return fmt::format("{} has the memory mapped, too, and its writes would not be seen",
-                               writer);
+UnseenWrites unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
+    UnseenWrites unseen{unseen_own_writes(owner, said), {}};
+    if (!unseen.reason.empty()) return unseen;
+    for (std::size_t i = 0; i < owner.files.size(); ++i) {
+        std::uint64_t bytes = 0;
+        for (const ForeignMapping& mapping : owner.regions[i]) bytes += mapping.size;
+        OtherWriters others = find_other_writers(owner.files[i], bytes, owner.kinds[i], owner.pid);
+        if (!others.writer.empty()) {
+            unseen.reason = fmt::format(
+                "{} has the memory mapped, too, and its writes would not be seen", others.writer);
+            return unseen;
         }
+        if (unseen.unknown.empty()) unseen.unknown = std::move(others.unknown);
     }
-    return {};
+    if (!said && !unseen.unknown.empty()) {
+        unseen.reason = fmt::format(
+            "whether another process writes the memory of {} is not known ({}); run migrate as "
+            "root",
+            owner.description, unseen.unknown);
+    }
+    return unseen;
 }
 
 }  // namespace migrate::memory

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "memory/file_memory.hpp"
 #include "memory/foreign_mapping.hpp"
 
 namespace migrate::memory {
@@ -35,15 +36,25 @@ FileAccessPath access_path_of(const OpenFile& file);
 // the process may not be examined, in which case it may not be attached to either.
 std::string open_file_of(pid_t pid, FileAccessPath kind);
 
-// Returns the name of the first process, other than `owner` and this one, that has the file mapped
-// for writing; empty if there is none. Processes that may not be examined are skipped.
-std::string other_writer(const FileIdentity& file, pid_t owner);
+// The processes other than `owner` and this one that may write a file.
+struct OtherWriters {
+    std::string writer;   // "NAME (pid PID)", the first that has it mapped for writing, or empty
+    std::string unknown;  // a clause that names those that may not be examined and may have it
+                          // mapped (may_use_memory()), or empty
+};
+OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, FileMemory memory,
+                                pid_t owner);
 
-// Returns why writes to the owner's memory may be missed now, as a clause; empty if none is missed.
-// `said` is the owner's own answer (MemoryOwner::outside_writer). unseen_own_writes() considers
-// only that answer and the owner's open files, in about a millisecond; unseen_writes() also reads
-// the maps of every process.
+// Why writes to the owner's memory may be missed now. `said` is the owner's own answer
+// (MemoryOwner::outside_writer). unseen_own_writes() considers only that answer and the owner's
+// open files, in about a millisecond; unseen_writes() also reads the maps of every process. A
+// process that may not be examined counts as a writer, unless the owner itself says that there is
+// none: it is then in `unknown`.
+struct UnseenWrites {
+    std::string reason;   // a clause; empty if no write is missed
+    std::string unknown;  // the same as in OtherWriters
+};
 std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
-std::string unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
+UnseenWrites unseen_writes(const MemoryOwner& owner, const std::optional<std::string>& said);
 
 }  // namespace migrate::memory

@@ -70,14 +70,15 @@ class SentPages {
 class Comparison {
   public:
     Comparison(const PageSource& source, std::span<const SentPages> sent,
-               std::span<PageBitmap> dirty)
-        : source_(source), sent_(sent), dirty_(dirty) {}
+               std::span<PageBitmap> dirty, std::stop_token stop)
+        : source_(source), sent_(sent), dirty_(dirty), stop_(std::move(stop)) {}
 
     // Called once. Queries each region as a whole: in a file, finding the start of a hole costs a
     // walk up to there, however small the range is.
     Status find_chunks() {
         std::vector<PopulationExtent> extents;
         for (std::size_t i = 0; i < source_.regions().size(); ++i) {
+            if (stop_.stop_requested()) return cancelled();
             extents.clear();
             MIGRATE_TRY(source_.population(static_cast<RegionId>(i),
                                            {0, source_.regions()[i].pages()}, extents));
@@ -94,12 +95,15 @@ class Comparison {
 
     Status compare_chunks() {
         return for_each_piece("hash", chunks_.size(), 1, [this](PageRange piece) {
+            if (stop_.stop_requested()) return Status(cancelled());
             const Chunk& chunk = chunks_[piece.first];
             return compare_content(chunk.region, chunk.pages);
         });
     }
 
   private:
+    static Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
+
     struct Chunk {
         std::size_t region = 0;
         PageRange pages;
@@ -137,6 +141,7 @@ class Comparison {
     const PageSource& source_;
     std::span<const SentPages> sent_;
     std::span<PageBitmap> dirty_;
+    std::stop_token stop_;
     std::vector<Chunk> chunks_;  // constant after find_chunks()
 };
 
@@ -149,8 +154,8 @@ class HashTracker final : public DirtyTracker {
     // The destination starts empty, so there is nothing to record.
     Status start() override { return {}; }
 
-    Status collect(std::span<PageBitmap> dirty) override {
-        Comparison comparison(source_, sent_, dirty);
+    Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) override {
+        Comparison comparison(source_, sent_, dirty, stop);
         MIGRATE_TRY(comparison.find_chunks());
         return comparison.compare_chunks();
     }

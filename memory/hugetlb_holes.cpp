@@ -56,7 +56,8 @@ class MissingPages {
     }
 
     bool present(std::uint64_t offset, std::uint64_t size) const {
-        return populate(mapping_.bytes().subspan(offset, size), PopulateFor::kReading) == 0;
+        // What cannot be had for any other reason is no hole; who reads it is told the reason.
+        return populate(mapping_.bytes().subspan(offset, size), PopulateFor::kReading) != EFAULT;
     }
 
   private:

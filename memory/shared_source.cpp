@@ -117,6 +117,11 @@ class SharedSource final : public PageSource {
 Result<std::unique_ptr<PageSource>> open_shared_source(std::string_view uri,
                                                        std::vector<SharedRegion> regions,
                                                        MemoryOwner owner) {
+    owner.kinds.clear();
+    for (const SharedRegion& region : regions) {
+        MIGRATE_ASSIGN(const FileMemory kind, file_memory_of(region.file.get(), region.path));
+        owner.kinds.push_back(kind);
+    }
     auto source = std::make_unique<SharedSource>(uri, std::move(owner));
     for (SharedRegion& region : regions) MIGRATE_TRY(source->add(std::move(region)));
     return std::unique_ptr<PageSource>(std::move(source));

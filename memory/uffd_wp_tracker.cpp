@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 
 namespace migrate::memory {
 namespace {
+
+constexpr std::uint64_t kScanBytes = kGiB;  // takes some milliseconds
 
 // A region's memory, or a part of it, at its owner's addresses.
 struct Watched {
@@ -64,10 +67,16 @@ class UffdWpTracker final : public DirtyTracker {
         return {};
     }
 
-    Status collect(std::span<PageBitmap> dirty) override {
+    // Step by step: a scan of much memory takes long, and only between two can it be stopped.
+    Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) override {
         for (const Watched& part : watched()) {
-            MIGRATE_TRY(
-                protection_.take_written(part.addresses, dirty[part.region], part.first_page));
+            const AddressRange all = part.addresses;
+            for (std::uint64_t done = 0; done < all.size; done += kScanBytes) {
+                if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+                const AddressRange step{all.start + done, std::min(kScanBytes, all.size - done)};
+                MIGRATE_TRY(protection_.take_written(step, dirty[part.region],
+                                                     part.first_page + done / kPageSize));
+            }
         }
         return {};
     }
@@ -77,7 +86,7 @@ class UffdWpTracker final : public DirtyTracker {
     Status check(Writers writers, const std::optional<std::string>& said) const override {
         const MemoryOwner* owner = source_.owner();
         if (owner == nullptr) return {};
-        const std::string unseen = writers == Writers::kAll ? unseen_writes(*owner, said)
+        const std::string unseen = writers == Writers::kAll ? unseen_writes(*owner, said).reason
                                                             : unseen_own_writes(*owner, said);
         if (!unseen.empty()) return Error(unseen);
         return check_still_mapped(*owner, source_.regions());
@@ -128,8 +137,14 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
         tracker = std::make_unique<UffdWpTracker>(source, std::move(protection),
                                                   std::chrono::microseconds(0));
     } else {
-        const std::string unseen = unseen_writes(*owner, owner->outside_writer);
-        if (!unseen.empty()) return Error(unseen);
+        const UnseenWrites unseen = unseen_writes(*owner, owner->outside_writer);
+        if (!unseen.reason.empty()) return Error(unseen.reason);
+        if (!unseen.unknown.empty()) {
+            log::warning(
+                "not every process was examined for whether it writes the memory of {}, which says "
+                "that none does: {}",
+                owner->description, unseen.unknown);
+        }
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));

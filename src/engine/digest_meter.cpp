@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "memory/region_digest.hpp"
 
@@ -14,6 +15,9 @@ using Clock = std::chrono::steady_clock;
 // CPU's caches.
 constexpr std::uint64_t kSampleBytes = 16 * kMiB;
 constexpr std::size_t kKeptSamples = 5;
+// With this many samples the largest may be one during which the machine was held up once, so the
+// second largest counts.
+constexpr std::size_t kLargestMayBeOutlier = 3;
 // Both sides compute the digest at the same time, perhaps on the same host.
 constexpr double kBothSides = 2;
 
@@ -103,10 +107,10 @@ void DigestMeter::add(std::uint64_t bytes, std::chrono::nanoseconds time) {
 Microseconds DigestMeter::expect(std::uint64_t bytes) const {
     if (seconds_per_byte_.empty()) return {};
     std::vector<double> sorted = seconds_per_byte_;
-    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-    std::nth_element(sorted.begin(), middle, sorted.end());
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const double cost = sorted[sorted.size() >= kLargestMayBeOutlier ? 1 : 0];
     return std::chrono::ceil<Microseconds>(
-        std::chrono::duration<double>(*middle * static_cast<double>(bytes) * kBothSides));
+        std::chrono::duration<double>(cost * static_cast<double>(bytes) * kBothSides));
 }
 
 }  // namespace migrate::engine

@@ -28,20 +28,27 @@ Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& m
 
 LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                        std::unique_ptr<memory::DirtyTracker> tracker,
-                       std::vector<memory::PageBitmap> dirty)
-    : guest_(guest), memory_(memory), tracker_(std::move(tracker)), dirty_(std::move(dirty)) {}
+                       std::vector<memory::PageBitmap> dirty, std::stop_token stop)
+    : guest_(guest),
+      memory_(memory),
+      tracker_(std::move(tracker)),
+      dirty_(std::move(dirty)),
+      stop_(std::move(stop)) {
+    guest_.obey(stop_);
+}
 
 LiveSource::~LiveSource() { static_cast<void>(give_back()); }
 
 Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
-                                                       std::string_view tracker) {
+                                                       std::string_view tracker,
+                                                       std::stop_token stop) {
     auto made = memory::make_dirty_tracker(tracker, memory);
     // The option accepts known names only, so this host or this memory is the cause.
     if (!made) return std::move(made).error().as(ErrorKind::kRefused);
     MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
     return std::unique_ptr<LiveSource>(
-        new LiveSource(guest, memory, *std::move(made), std::move(dirty)));
+        new LiveSource(guest, memory, *std::move(made), std::move(dirty), std::move(stop)));
 }
 
 Status LiveSource::watch_given_back() {
@@ -124,7 +131,7 @@ Status LiveSource::check_writers(memory::Writers writers) {
 Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
     for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
-    MIGRATE_TRY(tracker_->collect(dirty_));
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
     add_filled();
     collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
     count_dirty();
@@ -132,14 +139,14 @@ Status LiveSource::collect() {
 }
 
 Status LiveSource::collect_again() {
-    MIGRATE_TRY(tracker_->collect(dirty_));
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
     add_filled();
     count_dirty();
     return {};
 }
 
 Status LiveSource::collect_more() {
-    MIGRATE_TRY(tracker_->collect(dirty_));
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
     add_filled();
     if (!content_.empty()) MIGRATE_TRY(collect_given_back());
     count_dirty();

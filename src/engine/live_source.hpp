@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,7 +29,8 @@ class LiveSource {
     // and memory. Guest and memory outlive this object.
     static Result<std::unique_ptr<LiveSource>> create(guest::Guest& guest,
                                                       const memory::PageSource& memory,
-                                                      std::string_view tracker);
+                                                      std::string_view tracker,
+                                                      std::stop_token stop);
     ~LiveSource();
     LiveSource(const LiveSource&) = delete;
     LiveSource& operator=(const LiveSource&) = delete;
@@ -115,13 +117,14 @@ class LiveSource {
     void add_content(std::size_t region, PageRange pages);
     void add_filled();
     LiveSource(guest::Guest& guest, const memory::PageSource& memory,
-               std::unique_ptr<memory::DirtyTracker> tracker,
-               std::vector<memory::PageBitmap> dirty);
+               std::unique_ptr<memory::DirtyTracker> tracker, std::vector<memory::PageBitmap> dirty,
+               std::stop_token stop);
 
     guest::Guest& guest_;
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
+    std::stop_token stop_;
     std::vector<memory::PageBitmap> content_;     // pages the destination has with content
     std::vector<memory::PageBitmap> given_back_;  // empty before the last collection
     // Ranges that check_read() found filled, since the last collection.

@@ -205,6 +205,7 @@ Status PeerLink::send(FrameType type, std::string_view body) {
 }
 
 Status PeerLink::take(Frame frame) {
+    last_frame_.store(Clock::now(), std::memory_order_relaxed);
     if (frame.type == FrameType::kHeartbeat) return {};
     if (frame.type == options_.last_of_peer) stop_expecting_heartbeats();
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
@@ -294,10 +295,28 @@ Result<std::optional<Frame>> PeerLink::expect_within(std::initializer_list<Frame
     const std::stop_token stop = cancellation_.token();
     if (!arrived_.wait_for(lock, stop, timeout, [&] { return !frames_.empty(); })) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
+        // Its reason is still searched for.
+        if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
         return std::optional<Frame>();
     }
     MIGRATE_ASSIGN(Frame frame, take_queued(types));
     return std::optional<Frame>(std::move(frame));
+}
+
+Result<Frame> PeerLink::expect_while_heard(std::initializer_list<FrameType> types,
+                                           milliseconds silence) {
+    const Clock::time_point began = Clock::now();
+    while (true) {
+        const auto heard = std::max(began, last_frame_.load(std::memory_order_relaxed));
+        const auto left = std::chrono::ceil<milliseconds>(heard + silence - Clock::now());
+        MIGRATE_ASSIGN(std::optional<Frame> frame,
+                       expect_within(types, std::max(left, milliseconds(0))));
+        if (frame) return *std::move(frame);
+        if (left.count() > 0) continue;
+        return make_error(ErrorKind::kTimeout,
+                          "the peer did not send {} and was silent for {} ms (handshake-timeout)",
+                          name_of(*types.begin()), silence.count());
+    }
 }
 
 Result<Frame> PeerLink::take_queued(std::initializer_list<FrameType> types) {

@@ -62,9 +62,13 @@ class PeerLink {
     // (std::nullopt: waits as long as the peer is alive); the session's error if it failed.
     Result<transport::Frame> expect(std::initializer_list<transport::FrameType> types,
                                     std::optional<std::chrono::milliseconds> timeout);
-    // The same, but returns nothing after `timeout`.
+    // The same, but returns nothing after `timeout`. kLostConnection if the peer was lost.
     Result<std::optional<transport::Frame>> expect_within(
         std::initializer_list<transport::FrameType> types, std::chrono::milliseconds timeout);
+
+    // The same, for as long as the peer sends anything: kTimeout once it was silent for `silence`.
+    Result<transport::Frame> expect_while_heard(std::initializer_list<transport::FrameType> types,
+                                                std::chrono::milliseconds silence);
 
     // Applies the times derived from both sides' io-timeouts; the peer's silence is judged from now
     // on. Called once, by the session's thread.
@@ -108,6 +112,8 @@ class PeerLink {
     std::atomic<std::chrono::milliseconds> interval_;  // between heartbeats
     std::atomic<bool> judges_{false};                  // set by agree()
     std::atomic<Clock::time_point> judged_from_{};     // set before judges_
+    // When the last frame arrived; the epoch if none has.
+    std::atomic<Clock::time_point> last_frame_{};
     // When the session stopped; the epoch if it has not.
     std::atomic<Clock::time_point> stopped_at_{};
     std::atomic<bool> sends_heartbeats_{true};

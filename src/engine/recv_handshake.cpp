@@ -6,6 +6,7 @@
 #include "base/log.hpp"
 #include "base/version.hpp"
 #include "engine/recv_session.hpp"
+#include "engine/sign_of_life.hpp"
 
 namespace migrate::engine {
 
@@ -66,8 +67,10 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
         log::warning("{}: a channel of a session that does not exist; closed", peer);
         return false;
     }
-    Result<transport::Offer> offer =
-        catching("the offer", [&] { return examine(connection.offer); });
+    Result<transport::Offer> offer = catching("the offer", [&] {
+        const SignOfLife living(connection.fd.get());
+        return examine(connection.offer);
+    });
     if (!offer) {
         log::warning("{}: refused: {}", peer, offer.error().message());
         transport::refuse(std::move(connection.fd), offer.error().message());

@@ -248,7 +248,8 @@ Status RecvSession::load_guest() {
     for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
         memory.push_back(destination_.memory->memory(RegionId{static_cast<std::uint16_t>(i)}));
     }
-    MIGRATE_ASSIGN(auto loaded, destination_.load(offer_.guest, guest_state_, std::move(memory)));
+    MIGRATE_ASSIGN(auto loaded,
+                   destination_.load(offer_.guest, guest_state_, std::move(memory), core_.token()));
     const std::scoped_lock lock(mutex_);
     guest_ = std::move(loaded);
     downtime_.load = std::chrono::ceil<Microseconds>(Clock::now() - began);

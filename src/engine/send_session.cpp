@@ -57,7 +57,8 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         session->guest_state_ = guest->running() ? "running" : "paused";
         session->owner_ = GuestOwner::kSource;
         MIGRATE_ASSIGN(session->live_,
-                       LiveSource::create(*guest, source, session->config_.dirty_tracker));
+                       LiveSource::create(*guest, source, session->config_.dirty_tracker,
+                                          session->core_.token()));
         session->shared_.live = session->live_.get();
         if (session->config_.verify) MIGRATE_TRY(session->live_->watch_given_back());
     }
@@ -208,7 +209,7 @@ Status SendSession::negotiate() {
         link_ = std::move(link);
     }
     MIGRATE_ASSIGN(const transport::Frame frame,
-                   link_->expect({FrameType::kAccept}, config_.handshake_timeout));
+                   link_->expect_while_heard({FrameType::kAccept}, config_.handshake_timeout));
     MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
     link_times_ = make_link_times(config_.io_timeout, accepted.io_timeout);
     link_->agree(link_times_);

@@ -90,8 +90,9 @@ Status Destination::check(std::string_view kind) const {
 }
 
 Result<std::unique_ptr<Guest>> Destination::load(std::string_view kind, std::string_view state,
-                                                 std::vector<std::span<std::byte>> regions) const {
-    if (loader) return loader->load(state);
+                                                 std::vector<std::span<std::byte>> regions,
+                                                 const std::stop_token& stop) const {
+    if (loader) return loader->load(state, stop);
     if (kind == kProcessKind) return load_process(state);
     return load_guest(kind, state, std::move(regions));
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,10 @@ class Guest {
     Guest& operator=(const Guest&) = delete;
     // Stops the guest permanently if it lives in this process; otherwise leaves the guest as it is.
     virtual ~Guest() = default;
+
+    // From now on, until give_away(), a requested stop ends every wait of this guest with
+    // kCancelled, except those of resume(), which undoes what was done by then.
+    virtual void obey(std::stop_token /*stop*/) {}
 
     // True if the guest ends with this process; a VMM's guest does not.
     virtual bool lives_here() const { return true; }
@@ -122,8 +127,10 @@ class GuestLoader {
     virtual ~GuestLoader() = default;
 
     virtual std::string_view kind() const = 0;
-    // Does the same as load_guest(), in the sink's memory. May be called once.
-    virtual Result<std::unique_ptr<Guest>> load(std::string_view state) = 0;
+    // Does the same as load_guest(), in the sink's memory. May be called once. kCancelled after a
+    // stop was requested: then the guest does not run here, and never will.
+    virtual Result<std::unique_ptr<Guest>> load(std::string_view state,
+                                                const std::stop_token& stop) = 0;
 };
 
 // The memory that receives a guest, and the loader that runs the guest there.
@@ -135,7 +142,8 @@ struct Destination {
     Status check(std::string_view kind) const;
     // Does the same as load_guest().
     Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
-                                        std::vector<std::span<std::byte>> regions) const;
+                                        std::vector<std::span<std::byte>> regions,
+                                        const std::stop_token& stop) const;
 };
 
 // Opens the destination that `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp),

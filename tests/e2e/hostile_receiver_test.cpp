@@ -10,6 +10,8 @@ namespace {
 using Catch::Matchers::Contains;
 using transport::FrameType;
 
+constexpr std::chrono::milliseconds kSilence{1000};  // check_sender_ends()'s handshake-timeout
+
 using SenderAct = std::function<void(RawListener&, Process&)>;
 
 // A real sender against a raw receiver: it ends with this code and says this.
@@ -56,10 +58,17 @@ TEST_CASE("a receiver that misbehaves before it accepts fails the sender", "[hos
         const RawSocket main = l.accept();
         sender.wait();
     });
-    check_sender_ends(1, "ACCEPT within", [](RawListener& l, Process& sender) {
-        RawSocket main = l.accept();
-        send_heartbeats(main, sender);
-    });
+    // Heartbeats without ACCEPT are of one that prepares; then it says nothing any more.
+    check_sender_ends(1, "ACCEPT and was silent for 1000 ms (handshake-timeout)",
+                      [](RawListener& l, Process& sender) {
+                          RawSocket main = l.accept();
+                          const auto until = std::chrono::steady_clock::now() + 3 * kSilence;
+                          while (std::chrono::steady_clock::now() < until) {
+                              CHECK_FALSE(sender.ended_within(kSilence / 10));
+                              CHECK(main.send(frame_of(FrameType::kHeartbeat, "")));
+                          }
+                          sender.wait();
+                      });
     check_sender_ends(3, "the receiver refused: no room", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(

@@ -177,6 +177,21 @@ TEST_CASE("a host name that is not resolved in time ends either side", "[signals
                                         "(handshake-timeout)"));
 }
 
+TEST_CASE("a receiver may prepare its memory for longer than handshake-timeout", "[signals]") {
+    Surroundings slow = with_hung_calls();
+    slow.environment.emplace_back("SLOW_MEMFD_MS=2500");
+    for (const char* source : {"anon:2M,fill=random", "workload:2M,rate=1,warm-up=0"}) {
+        INFO(source);
+        Receiver receiver({"--sink", "memfd:", "--run-for", "50ms"}, slow);
+        std::vector<std::string> options{"--handshake-timeout", "500ms", "--run-for", "50ms"};
+        if (std::string_view(source).starts_with("anon")) options.resize(2);
+        Process sender(send_arguments(receiver, source, options));
+        CHECK(sender.wait() == 0);
+        CHECK(receiver->wait() == 0);
+        INFO(sender.both() << receiver->both());
+    }
+}
+
 TEST_CASE("a signal cancels a side that opens a file which hangs", "[signals]") {
     const NamedSignal signal = each_signal();
     const TemporaryFolder folder;

@@ -94,6 +94,18 @@ TEST_CASE("one sample that a busy machine held up is not the truth") {
     CHECK(meter.expect(kMiB) >= milliseconds(100));
 }
 
+TEST_CASE("on a machine with too much to do the slow samples count") {
+    const auto source = must(memory::open_page_source("anon:4M"));
+    DigestMeter meter(*source, 1);
+    meter.add(kMiB, milliseconds(10));
+    meter.add(kMiB, milliseconds(10));
+    meter.add(kMiB, milliseconds(18));
+    // Two of them tell nothing about an outlier.
+    CHECK(meter.expect(kMiB) == milliseconds(36));
+    for (const int cost : {10, 17, 11, 12}) meter.add(kMiB, milliseconds(cost));
+    CHECK(meter.expect(kMiB) == milliseconds(34));
+}
+
 TEST_CASE("samples take no more than a tenth of the time") {
     const auto source = must(memory::open_page_source("anon:4M"));
     DigestMeter meter(*source, 1);

@@ -35,7 +35,7 @@ struct Sent {
 
     guest::Machine machine = must(guest::open_machine("workload:8M,rate=1,warm-up=0,memory=anon"));
     std::unique_ptr<LiveSource> live =
-        must(LiveSource::create(*machine.guest, *machine.memory, "hash"));
+        must(LiveSource::create(*machine.guest, *machine.memory, "hash", {}));
 };
 
 TEST_CASE(

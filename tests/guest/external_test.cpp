@@ -182,6 +182,28 @@ TEST_CASE("a cgroup is a process's own only with all its threads and nobody else
     std::filesystem::remove(root);
 }
 
+TEST_CASE("a stop ends the pause of a process, which goes on then") {
+    const TemporaryFolder folder;
+    write_file(folder / "ram", std::string(kPageSize, 'r'));
+    const UniqueFd file(::open((folder / "ram").c_str(), O_RDWR | O_CLOEXEC));
+    const Mapping inherited = must(Mapping::create({.size = kPageSize,
+                                                    .protection = PROT_READ | PROT_WRITE,
+                                                    .flags = MAP_SHARED,
+                                                    .fd = file.get(),
+                                                    .what = "the process's memory"}));
+    const Sleeper sleeper;
+    const guest::Machine machine = must(open_process_machine(
+        "pid:", fmt::format("{},map={},pause=sigstop", sleeper.pid(), folder / "ram")));
+    std::stop_source stop;
+    stop.request_stop();
+    machine.guest->obey(stop.get_token());
+    const Status paused = machine.guest->pause();
+    REQUIRE_FALSE(paused);
+    CHECK(paused.error().kind() == ErrorKind::kCancelled);
+    must(machine.guest->resume());
+    CHECK(sleeper.becomes(false));
+}
+
 TEST_CASE("a freezer of either version stands the process still before pause() returns") {
     const TemporaryFolder folder;
     write_file(folder / "ram", std::string(kPageSize, 'r'));

@@ -1,12 +1,15 @@
 // A library to preload, whose calls never return, as with a name server or a file system that does
 // not answer: getaddrinfo() of the host "hung.test", and open() and renameat() of a path that
-// contains "hung.test".
+// contains "hung.test". And one that takes long: memfd_create(), for the milliseconds that the
+// environment's SLOW_MEMFD_MS says.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdarg>
+#include <cstdlib>
 #include <cstring>
 
 namespace {
@@ -40,6 +43,12 @@ int open(const char* path, int flags, ...) {
     const mode_t mode = va_arg(more, mode_t);
     va_end(more);
     return next<int(const char*, int, mode_t)>("open")(path, flags, mode);
+}
+
+int memfd_create(const char* name, unsigned flags) {
+    const char* slow = std::getenv("SLOW_MEMFD_MS");
+    if (slow != nullptr) ::poll(nullptr, 0, std::atoi(slow));
+    return next<int(const char*, unsigned)>("memfd_create")(name, flags);
 }
 
 int renameat(int from, const char* old_name, int to, const char* new_name) {

@@ -186,7 +186,7 @@ TEST_CASE("a dirty bit that is set stays set") {
         std::vector<PageBitmap> dirty;
         dirty.push_back(must(PageBitmap::create(kTestPages)));
         dirty[0].set({9, 1});
-        must(sender.tracker().collect(dirty));
+        must(sender.tracker().collect(dirty, {}));
         CHECK(dirty[0].count({0, kTestPages}) == 1);
     });
 }
@@ -337,6 +337,25 @@ TEST_CASE("a tracker is refused memory that another one has, and gives it free")
     CHECK(make_dirty_tracker("uffd-wp", memory));
 }
 
+TEST_CASE("a stop ends a tracker's look at memory") {
+    for (const DirtyTrackerSupport& support : probe_dirty_trackers()) {
+        if (!support.usable) continue;
+        INFO(support.name);
+        const GuestMemory memory(GuestMemoryKind::kSmallPages, 4);
+        memory.fill({0, 4});
+        const auto tracker = must(make_dirty_tracker(support.name, memory));
+        must(tracker->start());
+        std::vector<PageBitmap> dirty;
+        dirty.push_back(must(PageBitmap::create(4)));
+        std::stop_source stop;
+        must(tracker->collect(dirty, stop.get_token()));
+        stop.request_stop();
+        const Status stopped = tracker->collect(dirty, stop.get_token());
+        REQUIRE_FALSE(stopped);
+        CHECK(stopped.error().kind() == ErrorKind::kCancelled);
+    }
+}
+
 TEST_CASE("memory that is mapped anew while it is tracked is an error, not a lost write") {
     const GuestMemory memory(GuestMemoryKind::kSmallPages, 8);
     if (!probe_dirty_trackers()[0].usable) return;
@@ -346,7 +365,7 @@ TEST_CASE("memory that is mapped anew while it is tracked is an error, not a los
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
     std::vector<PageBitmap> dirty;
     dirty.push_back(must(PageBitmap::create(8)));
-    CHECK_THAT(message_of(tracker->collect(dirty)), Catch::Contains("mapped anew"));
+    CHECK_THAT(message_of(tracker->collect(dirty, {})), Catch::Contains("mapped anew"));
 }
 
 }  // namespace

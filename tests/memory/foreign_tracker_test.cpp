@@ -25,12 +25,14 @@
 #include "memory/shared_source.hpp"
 #include "tests/catch.hpp"
 #include "tests/memory/must.hpp"
+#include "tests/memory/other_process.hpp"
 #include "tests/memory/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {
 
-constexpr std::uint64_t kForeignPages = 1024;
+// Sparse; more than a process that root may not examine is likely to have.
+constexpr std::uint64_t kForeignPages = 256 * kMiB / kPageSize;
 
 // A process that does what it is told, in a system call in between.
 class Other {
@@ -130,7 +132,7 @@ std::unique_ptr<PageSource> source_of(const Other& other,
 std::vector<std::uint64_t> collect(DirtyTracker& tracker) {
     std::vector<PageBitmap> dirty;
     dirty.push_back(must(PageBitmap::create(kForeignPages)));
-    must(tracker.collect(dirty));
+    must(tracker.collect(dirty, {}));
     std::vector<std::uint64_t> pages;
     for (std::uint64_t page = 0; page < kForeignPages; ++page) {
         if (dirty[0].test(page)) pages.push_back(page);
@@ -312,6 +314,80 @@ TEST_CASE("memory that a third process comes to write is no longer tracked by uf
     ::kill(third, SIGKILL);
     ::waitpid(third, nullptr, 0);
     must(tracker->check(Writers::kAll, std::nullopt));
+}
+
+TEST_CASE("a writer whose first thread has ended is found by its others") {
+    const Other other;
+    const UniqueFd memory = other.file();
+    const FileIdentity file = must(identify(memory.get()));
+    const auto find = [&] {
+        return find_other_writers(file, kForeignPages * kPageSize, FileMemory::kShmem, other.pid());
+    };
+    CHECK(find().writer.empty());
+    const OtherProcess writer(
+        [&] { ::mmap(nullptr, kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0); },
+        memory.get(), OtherProcess::Waits::kSecond);
+    CHECK(find().writer == process_name(writer.pid()));
+}
+
+// As the user nobody, what `look` says.
+std::string as_nobody(const std::function<std::string()>& look) {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe(ends.data()) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    const OtherProcess nobody(
+        [&] {
+            if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
+            const std::string words = look();
+            if (::write(ends[1], words.data(), words.size()) < 0) ::_exit(1);
+        },
+        ends[1]);
+    std::string words(8192, '\0');
+    const ssize_t size = ::read(reader.get(), words.data(), words.size());
+    words.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return words;
+}
+
+TEST_CASE(
+    "a process that may not be examined is counted and named, and a writer unless the owner "
+    "says that there is none") {
+    if (::geteuid() != 0) return;
+    const Other other;
+    // Two that root alone may examine, with pages of that kind.
+    std::array<Other, 2> unreadable;
+    for (Other& one : unreadable) CHECK(one.ask(1) == 0);
+    const FileIdentity file = must(identify(other.file().get()));
+    const MemoryOwner owner{other.pid(),
+                            "the guest",
+                            std::nullopt,
+                            {file},
+                            {{{0, kForeignPages * kPageSize, 0}}},
+                            {FileMemory::kShmem}};
+    const auto look = [&](const std::optional<std::string>& said) {
+        return as_nobody([&] {
+            const UnseenWrites unseen = unseen_writes(owner, said);
+            return unseen.reason + "|" + unseen.unknown;
+        });
+    };
+    const std::string asked = look("");
+    CHECK(asked.front() == '|');
+    CHECK_THAT(asked, Catch::Contains("(pid ") && Catch::Contains("Permission denied") &&
+                          Catch::Contains(" more"));
+    CHECK_THAT(look(std::nullopt), Catch::Contains("whether another process writes the memory of "
+                                                   "the guest is not known") &&
+                                       Catch::Contains("run migrate as root"));
+    // Of what is larger than all of them, none is a user.
+    CHECK(as_nobody([&] {
+              return find_other_writers(file, std::uint64_t{1} << 62, FileMemory::kShmem,
+                                        other.pid())
+                         .unknown +
+                     ".";
+          }) == ".");
+    // Root sees all.
+    const UnseenWrites seen = unseen_writes(owner, std::nullopt);
+    CHECK(seen.reason.empty());
+    CHECK(seen.unknown.empty());
 }
 
 TEST_CASE("memory of a process that reads files by direct I/O is compared, not marked") {

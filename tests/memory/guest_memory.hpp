@@ -123,7 +123,7 @@ class CopyingSender {
     // The dirty pages, in order.
     std::vector<std::uint64_t> collect() {
         dirty_[0].reset();
-        must(tracker_->collect(dirty_));
+        must(tracker_->collect(dirty_, {}));
         std::vector<std::uint64_t> pages;
         const std::uint64_t end = memory_.pages();
         for (std::uint64_t page = 0; (page = dirty_[0].find(page, end, true)) < end; ++page) {

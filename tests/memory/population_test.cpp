@@ -155,7 +155,7 @@ TEST_CASE("what nobody touched stays unpopulated while uffd-wp tracks it, by eit
                 CHECK((of_memory(bytes, {0, kPages}, method) == expected));
                 CHECK((of_memory(bytes, {699, 7000}, method) == expected.substr(699, 7000)));
             }
-            must(tracker->collect(dirty));  // protects what was written
+            must(tracker->collect(dirty, {}));  // protects what was written
         }
     }
 }

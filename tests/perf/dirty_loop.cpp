@@ -115,7 +115,7 @@ double writes_per_second(const Ram& ram, memory::DirtyTracker* tracker,
         }
         std::this_thread::sleep_for(kCollectEvery);
         // Its success was shown by the timed ones.
-        if (tracker != nullptr) static_cast<void>(static_cast<bool>(tracker->collect(dirty)));
+        if (tracker != nullptr) static_cast<void>(static_cast<bool>(tracker->collect(dirty, {})));
     }
     return static_cast<double>(writes.load() - before) / ms_since(half) * 1e3;
 }
@@ -152,7 +152,7 @@ Result<DirtyFigures> run_dirty_loop(const DirtyLoop& loop) {
         for (std::uint64_t i = 0; i < writes; ++i) ram->write_a_word(random());
         dirty[0].reset();
         start = Clock::now();
-        MIGRATE_TRY(tracker->collect(dirty));
+        MIGRATE_TRY(tracker->collect(dirty, {}));
         times.push_back(ms_since(start));
         tell_sent(*ram, *tracker, dirty[0]);
     }

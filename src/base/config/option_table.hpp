@@ -68,7 +68,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "10s",
      .min = kShortestTimeoutMs,
      .max = kLongestTimeoutMs,
-     .help = "Fail if the two sides have not agreed on a session after this time."},
+     .help = "Fail if the peer is silent for this time before the session begins. A receiver that "
+             "prepares its memory is not silent."},
     {.key = "io-timeout",
      .type = OptionType::kDurationMs,
      .section = OptionSection::kConnection,

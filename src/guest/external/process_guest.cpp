@@ -24,6 +24,7 @@
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "base/regular_file.hpp"
+#include "base/stop_wait.hpp"
 #include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"
@@ -40,7 +41,7 @@ namespace {
 constexpr std::string_view kState = "MPRC\1";
 constexpr std::chrono::milliseconds kStopPatience{5000};
 constexpr std::chrono::microseconds kLookAgain{200};
-constexpr timespec kSettle{0, 100'000};
+constexpr std::chrono::microseconds kSettle{100};
 
 enum class PauseBy { kNothing, kSigstop, kFreezer };
 
@@ -143,10 +144,11 @@ std::uint64_t run_time_ns(pid_t pid) {
 }
 
 // A thread that has just stopped is still leaving its CPU, so its last run time is not counted yet.
-std::uint64_t settled_run_time_ns(pid_t pid) {
+// The kernel reports to nobody when that is over.
+Result<std::uint64_t> settled_run_time_ns(pid_t pid, const StopWait& wait) {
     std::uint64_t time = run_time_ns(pid);
     for (int turn = 0; turn < 50; ++turn) {
-        static_cast<void>(::ppoll(nullptr, 0, &kSettle, nullptr));
+        MIGRATE_TRY(wait.wait(-1, 0, kSettle));
         const std::uint64_t now = run_time_ns(pid);
         if (std::exchange(time, now) == now) break;
     }
@@ -157,17 +159,14 @@ std::uint64_t settled_run_time_ns(pid_t pid) {
 // done() is polled: the kernel reports a stop only to the parent or the tracer of a process, and it
 // does not report that a freezer of cgroup version 1 has frozen.
 template <typename Done>
-Status await_standstill(std::string_view what, int told, Done done) {
+Status await_standstill(std::string_view what, const StopWait& wait, int told, Done done) {
     const auto until = Clock::now() + kStopPatience;
     while (!done()) {
         const auto left = std::chrono::ceil<std::chrono::microseconds>(until - Clock::now());
         if (left.count() <= 0) {
             return make_error(ErrorKind::kTimeout, "{} within {} ms", what, kStopPatience.count());
         }
-        const auto wait = told < 0 ? std::min(left, kLookAgain) : left;
-        const timespec time{wait.count() / 1'000'000, wait.count() % 1'000'000 * 1000};
-        pollfd polled{told, POLLPRI, 0};
-        static_cast<void>(::ppoll(&polled, 1, &time, nullptr));
+        MIGRATE_TRY(wait.wait(told, POLLPRI, told < 0 ? std::min(left, kLookAgain) : left));
     }
     return {};
 }
@@ -188,6 +187,7 @@ class ProcessGuest final : public Guest {
         }
     }
 
+    void obey(std::stop_token stop) override { stop_ = std::move(stop); }
     std::string_view kind() const override { return kProcessKind; }
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
@@ -205,8 +205,9 @@ class ProcessGuest final : public Guest {
             MIGRATE_TRY(guardian_->entrust(undo_all()));
         }
         running_ = false;
-        if (held_) MIGRATE_TRY(by_ == PauseBy::kSigstop ? stop() : freeze());
-        run_time_ = settled_run_time_ns(pid_);
+        const StopWait wait(stop_);
+        if (held_) MIGRATE_TRY(by_ == PauseBy::kSigstop ? stop(wait) : freeze(wait));
+        MIGRATE_ASSIGN(run_time_, settled_run_time_ns(pid_, wait));
         return {};
     }
 
@@ -256,17 +257,17 @@ class ProcessGuest final : public Guest {
     }
 
   private:
-    Status freeze() const {
+    Status freeze(const StopWait& wait) const {
         const UniqueFd state(::open(freezer_.state.c_str(), O_RDONLY | O_CLOEXEC));
         if (!state) return Error::system("open " + freezer_.state, errno);
         MIGRATE_TRY(write_knob(freezer_.knob, freezer_.freeze));
-        return await_standstill("the process's cgroup did not freeze",
+        return await_standstill("the process's cgroup did not freeze", wait,
                                 freezer_.tells ? state.get() : -1,
                                 [&] { return has_line(state.get(), freezer_.frozen); });
     }
-    Status stop() const {
+    Status stop(const StopWait& wait) const {
         MIGRATE_TRY(guardian_->signal(SIGSTOP));
-        return await_standstill("the process did not stop", -1,
+        return await_standstill("the process did not stop", wait, -1,
                                 [this] { return all_stopped(pid_); });
     }
     bool stands_still() const {
@@ -288,6 +289,7 @@ class ProcessGuest final : public Guest {
     Freezer freezer_;
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
+    std::stop_token stop_;
     std::atomic<bool> running_{true};
     bool held_ = false;           // true if we stopped it in pause()
     std::uint64_t run_time_ = 0;  // sum over its threads once it stood still

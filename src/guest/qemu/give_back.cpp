@@ -18,8 +18,14 @@ constexpr milliseconds kRetry{10};
 constexpr const char* kFence = "pause-before-switchover";
 
 Result<Json> ask(qmp::Client& client, std::string_view command,
-                 const Json& arguments = Json::object()) {
-    return client.execute(command, arguments, kAnswer, {});
+                 const Json& arguments = Json::object(), const std::stop_token& stop = {}) {
+    return client.execute(command, arguments, kAnswer, stop);
+}
+
+// What decides about a guest is not guessed.
+Error malformed(std::string_view command, const Json& answer) {
+    return make_error(ErrorKind::kProtocol, "QEMU's answer to {} is malformed: {}", command,
+                      answer.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));
 }
 
 struct Look {
@@ -187,13 +193,18 @@ bool QemuMigration::in_progress() const {
     return status != "none" && status != "completed" && status != "failed" && status != "cancelled";
 }
 
-Result<QemuMigration> query_migration(qmp::Client& client) {
-    MIGRATE_ASSIGN(const Json answer, ask(client, "query-migrate"));
+Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token& stop) {
+    MIGRATE_ASSIGN(const Json answer, ask(client, "query-migrate", Json::object(), stop));
+    const auto said = answer.find("status");
+    if (!answer.is_object() || (said != answer.end() && !said->is_string())) {
+        return malformed("query-migrate", answer);
+    }
     QemuMigration migration;
     migration.status = text_of(answer, "status");
+    // QEMU leaves it out before its first migration.
     if (migration.status.empty()) migration.status = "none";
     const auto member = answer.find("ram");
-    const Json ram = answer.is_object() && member != answer.end() ? *member : Json::object();
+    const Json ram = member != answer.end() ? *member : Json::object();
     migration.pages = number_of(ram, "normal") + number_of(ram, "duplicate");
     migration.page_size = number_of(ram, "page-size");
     migration.description =
@@ -203,13 +214,17 @@ Result<QemuMigration> query_migration(qmp::Client& client) {
     return migration;
 }
 
-Result<std::string> query_run_state(qmp::Client& client) {
-    MIGRATE_ASSIGN(const Json answer, ask(client, "query-status"));
-    return text_of(answer, "status");
+Result<std::string> query_run_state(qmp::Client& client, const std::stop_token& stop) {
+    MIGRATE_ASSIGN(const Json answer, ask(client, "query-status", Json::object(), stop));
+    std::string state = text_of(answer, "status");
+    if (state.empty()) return malformed("query-status", answer);
+    return state;
 }
 
-Result<bool> fence_is_down(qmp::Client& client) {
-    MIGRATE_ASSIGN(const Json known, ask(client, "query-migrate-capabilities"));
+Result<bool> fence_is_down(qmp::Client& client, const std::stop_token& stop) {
+    MIGRATE_ASSIGN(const Json known,
+                   ask(client, "query-migrate-capabilities", Json::object(), stop));
+    if (!known.is_array()) return malformed("query-migrate-capabilities", known);
     return std::none_of(known.begin(), known.end(), [](const Json& entry) {
         const auto state = entry.find("state");
         return text_of(entry, "capability") == kFence && state != entry.end() && *state == true;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -31,9 +32,10 @@ struct QemuMigration {
 
     bool in_progress() const;
 };
-Result<QemuMigration> query_migration(qmp::Client& client);
+// The stop ends the wait for QEMU's answer, here and below.
+Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token& stop = {});
 // QEMU's RunState: "running", "paused", "postmigrate", …
-Result<std::string> query_run_state(qmp::Client& client);
+Result<std::string> query_run_state(qmp::Client& client, const std::stop_token& stop = {});
 
 enum class GivenBack {
     kRuns,       // we or another client resumed it
@@ -59,6 +61,6 @@ inline constexpr std::string_view kLowerFence =
     R"({"execute":"migrate-set-capabilities","arguments":{"capabilities":)"
     R"([{"capability":"pause-before-switchover","state":false}]}})";
 // Returns true if the capability is off now, so that kLowerFence changes no setting of the user's.
-Result<bool> fence_is_down(qmp::Client& client);
+Result<bool> fence_is_down(qmp::Client& client, const std::stop_token& stop = {});
 
 }  // namespace migrate::guest

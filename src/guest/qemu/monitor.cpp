@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/log.hpp"
+#include "base/stop_wait.hpp"
 #include "guest/qemu/answer_fields.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
@@ -27,17 +28,11 @@ std::string command_line(std::string_view command, const Json& arguments) {
     return Json{{"execute", command}, {"arguments", arguments}}.dump();
 }
 
-Status await_ready(int socket, short events) {
-    pollfd polled{socket, events, 0};
-    while (true) {
-        const int ready = ::poll(&polled, 1, static_cast<int>(kQmpPatience.count()));
-        if (ready > 0) return {};
-        if (ready == 0) {
-            return make_error(ErrorKind::kTimeout, "QEMU's state does not move for {} ms",
-                              kQmpPatience.count());
-        }
-        if (errno != EINTR) return Error::system("poll a socket", errno);
-    }
+Status await_ready(const StopWait& wait, int socket, short events) {
+    MIGRATE_ASSIGN(const bool ready, wait.wait(socket, events, kQmpPatience));
+    if (ready) return {};
+    return make_error(ErrorKind::kTimeout, "QEMU's state does not move for {} ms",
+                      kQmpPatience.count());
 }
 
 // Capabilities that do not change the stream.
@@ -83,9 +78,14 @@ Status Monitor::reconnect() {
     watch_.miss();
     // Close the old connection first: QEMU serves one client at a time.
     client_.reset();
-    MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, {}));
+    MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, stop_));
     client_->observe([this](const Json& event) { watch_.see(event); });
     return {};
+}
+
+Status Monitor::await_input(milliseconds longest) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    return client->await_input(longest, stop_);
 }
 
 Status Monitor::read_events() {
@@ -114,28 +114,28 @@ bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
 
 Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return client->execute(command, arguments, kQmpPatience, {});
+    return client->execute(command, arguments, kQmpPatience, stop_);
 }
 
 Status Monitor::give_descriptor(std::string_view name, int fd) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    MIGRATE_TRY(client->execute_with_fd("getfd", {{"fdname", name}}, fd, kQmpPatience, {}));
+    MIGRATE_TRY(client->execute_with_fd("getfd", {{"fdname", name}}, fd, kQmpPatience, stop_));
     return {};
 }
 
 Status Monitor::insist(const std::string& command) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return run_undo_command(*client, command);
+    return run_undo_command(*client, command, stop_);
 }
 
 Result<std::string> Monitor::run_state() {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return query_run_state(*client);
+    return query_run_state(*client, stop_);
 }
 
 Result<QemuMigration> Monitor::migration() {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return query_migration(*client);
+    return query_migration(*client, stop_);
 }
 
 Result<GiveBackResult> Monitor::give_back(const Held& held, milliseconds patience) {
@@ -146,7 +146,7 @@ Result<GiveBackResult> Monitor::give_back(const Held& held, milliseconds patienc
 Status Monitor::plan_fence() {
     if (!fence_down_) {
         MIGRATE_ASSIGN(qmp::Client* const client, connected());
-        MIGRATE_ASSIGN(fence_down_, fence_is_down(*client));
+        MIGRATE_ASSIGN(fence_down_, fence_is_down(*client, stop_));
     }
     const std::string lower(kLowerFence);
     if (*fence_down_ && std::find(undo_.begin(), undo_.end(), lower) == undo_.end()) {
@@ -290,9 +290,8 @@ Result<UniqueFd> Monitor::give_socket() {
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
+    MIGRATE_TRY(give_descriptor(kFdName, theirs.get()));
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    MIGRATE_TRY(
-        client->execute_with_fd("getfd", {{"fdname", kFdName}}, theirs.get(), kQmpPatience, {}));
     // These are events of earlier migrations.
     client->forget_events("MIGRATION");
     return ours;
@@ -321,9 +320,10 @@ Result<std::string> Monitor::save_state(std::size_t limit, Held& held) {
 }
 
 Result<std::string> Monitor::read_state(int socket, std::size_t limit) {
+    const StopWait wait(stop_);
     std::string state;
     while (true) {
-        MIGRATE_TRY(await_ready(socket, POLLIN));
+        MIGRATE_TRY(await_ready(wait, socket, POLLIN));
         const std::size_t used = state.size();
         state.resize(used + kReadBytes);
         const ssize_t size = ::recv(socket, state.data() + used, kReadBytes, 0);
@@ -340,8 +340,9 @@ Result<std::string> Monitor::read_state(int socket, std::size_t limit) {
 Status Monitor::load_state(std::string_view state) {
     MIGRATE_ASSIGN(UniqueFd socket, give_socket());
     MIGRATE_TRY(ask("migrate-incoming", {{"uri", fmt::format("fd:{}", kFdName)}}));
+    const StopWait wait(stop_);
     while (!state.empty()) {
-        MIGRATE_TRY(await_ready(socket.get(), POLLOUT));
+        MIGRATE_TRY(await_ready(wait, socket.get(), POLLOUT));
         const ssize_t size =
             ::send(socket.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (size >= 0) {
@@ -361,7 +362,7 @@ Status Monitor::load_state(std::string_view state) {
 Status Monitor::await_migration() {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
     while (true) {
-        MIGRATE_ASSIGN(const Json event, client->wait_event("MIGRATION", kQmpPatience, {}));
+        MIGRATE_ASSIGN(const Json event, client->wait_event("MIGRATION", kQmpPatience, stop_));
         const std::string status =
             event.contains("data") ? text_of(event["data"], "status") : std::string();
         if (status == "completed") return {};

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -39,6 +41,11 @@ class Monitor {
     // Starts QMP on a connection from dial().
     static Result<std::unique_ptr<Monitor>> connect(const std::string& path, UniqueFd socket);
 
+    // From here on a requested stop ends every wait with kCancelled, but for those of give_back(),
+    // which undoes what was done. What QEMU was told by then it may do all the same. An empty token
+    // ends none.
+    void obey(std::stop_token stop) { stop_ = std::move(stop); }
+
     const std::string& address() const { return address_; }
     // The process at the other end of the first connection.
     pid_t peer_pid() const { return peer_pid_; }
@@ -54,6 +61,8 @@ class Monitor {
     Status give_descriptor(std::string_view name, int fd);
     // Does the same as run_undo_command().
     Status insist(const std::string& command);
+    // Waits for input as Client::await_input() does.
+    Status await_input(std::chrono::milliseconds longest);
     // Reads the events that have arrived, without waiting.
     Status read_events();
     // The state according to the events. Every event is seen as long as the connection lasts;
@@ -123,6 +132,7 @@ class Monitor {
     pid_t peer_pid_;
     qmp::Json version_;
     RunWatch watch_;
+    std::stop_token stop_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;
     std::vector<std::string> undo_;   // JSON commands, as a guardian needs them

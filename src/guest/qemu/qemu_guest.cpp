@@ -1,6 +1,5 @@
 #include "guest/qemu/qemu_guest.hpp"
 
-#include <thread>
 #include <utility>
 
 #include "base/log.hpp"
@@ -114,7 +113,9 @@ QemuGuest::~QemuGuest() {
         if (!resumed) log::error("{}", resumed.error().message());
     }
     throttle_.reset();
-    if (monitor_) monitor_->put_back_or_warn();
+    if (!monitor_) return;
+    monitor_->obey({});
+    monitor_->put_back_or_warn();
 }
 
 // Tells the guardian what to do if this process dies now.
@@ -172,7 +173,7 @@ Status QemuGuest::check_state() {
     const auto until = Clock::now() + kEndPatience;
     // QEMU reports that its migration is complete before that is so.
     while (held_.saving && state == "finish-migrate" && Clock::now() < until) {
-        std::this_thread::sleep_for(kLookAgain);
+        MIGRATE_TRY(monitor_->await_input(kLookAgain));
         MIGRATE_ASSIGN(state, monitor_->run_state());
     }
     if (state == expected) return {};
@@ -210,6 +211,7 @@ Status QemuGuest::check_alive() {
 
 Status QemuGuest::resume() {
     if (!monitor_ || given_away_) return {};
+    monitor_->obey({});
     if (hold_ == Hold::kNobody) return check_is_here();
     // Record the disturbance now: the RESUME of our own `cont` is not one.
     static_cast<void>(monitor_->read_events());
@@ -217,6 +219,8 @@ Status QemuGuest::resume() {
     Result<GiveBackResult> given = monitor_->give_back(held_, kEndPatience);
     if (!given) {
         if (!guardian_->alive()) return make_error("QEMU is gone: {}", given.error().message());
+        // The guardian waits for as long as QEMU does not answer.
+        if (given.error().kind() == ErrorKind::kTimeout) return leave_to_guardian(given.error());
         // The failure may be that of the connection, so try a new one.
         const Status connected = monitor_->reconnect();
         given = connected ? monitor_->give_back(held_, kEndPatience)
@@ -303,6 +307,7 @@ Result<std::optional<std::string>> QemuGuest::outside_writer() {
 
 void QemuGuest::give_away() {
     given_away_ = true;
+    monitor_->obey({});
     const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
@@ -30,6 +31,7 @@ class QemuGuest final : public Guest {
               std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running);
     ~QemuGuest() override;
 
+    void obey(std::stop_token stop) override { monitor_->obey(std::move(stop)); }
     std::string_view kind() const override { return kQemuKind; }
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }

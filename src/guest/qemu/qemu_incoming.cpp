@@ -27,7 +27,9 @@ struct Incoming {
     Incoming& operator=(Incoming&&) = delete;
     // If no guest arrived, QEMU continues to wait with its former settings.
     ~Incoming() {
-        if (monitor) static_cast<void>(monitor->put_back());
+        if (!monitor) return;
+        monitor->obey({});
+        static_cast<void>(monitor->put_back());
     }
 
     std::unique_ptr<Monitor> monitor;
@@ -43,6 +45,7 @@ class ArrivedGuest final : public Guest {
         : incoming_(std::move(incoming)), ran_(ran) {}
     ~ArrivedGuest() override {
         if (settled_) return;
+        incoming_->monitor->obey({});
         log::warning("the guest did not come to run here; its QEMU is ended");
         const auto quit = incoming_->monitor->ask("quit");
         if (quit) return;
@@ -171,9 +174,11 @@ class QemuLoader final : public GuestLoader {
 
     std::string_view kind() const override { return kQemuKind; }
 
-    Result<std::unique_ptr<Guest>> load(std::string_view state) override {
+    Result<std::unique_ptr<Guest>> load(std::string_view state,
+                                        const std::stop_token& stop) override {
         MIGRATE_ASSIGN(const QemuState saved, decode_qemu_state(state));
         Monitor& monitor = *incoming_->monitor;
+        monitor.obey(stop);
         // Check before QEMU gets the guest: the pages that arrived are in the memory that was
         // opened.
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
@@ -191,6 +196,8 @@ class QemuLoader final : public GuestLoader {
         monitor.watch().begin();
         MIGRATE_TRY(guest->check_still());
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
+        // What follows decides where the guest is, and is not broken off.
+        monitor.obey({});
         monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
     }

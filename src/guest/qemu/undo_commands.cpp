@@ -43,18 +43,19 @@ Result<std::optional<PutRight>> attempt(const std::string& qmp_address, const He
 
 }  // namespace
 
-Status run_undo_command(qmp::Client& client, const std::string& command) {
+Status run_undo_command(qmp::Client& client, const std::string& command,
+                        const std::stop_token& stop) {
     const qmp::Json parsed = qmp::Json::parse(command, nullptr, false);
     const auto until = Clock::now() + kPatience;
     while (true) {
         auto done = client.execute(parsed["execute"].get<std::string>(),
-                                   parsed.value("arguments", qmp::Json::object()), kPatience, {});
+                                   parsed.value("arguments", qmp::Json::object()), kPatience, stop);
         if (done) return {};
         if (done.error().kind() != ErrorKind::kPeer || Clock::now() >= until) {
             return std::move(done).error();
         }
         // QEMU sends no event when the end of a migration is finished; its events come earlier.
-        MIGRATE_TRY(client.await_input(kRetry, {}));
+        MIGRATE_TRY(client.await_input(kRetry, stop));
         MIGRATE_TRY(client.read_pending());
     }
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,10 @@
 
 namespace migrate::guest {
 
-// Runs a command ({"execute": …, "arguments": …}). Retries for up to 10 s if QEMU refuses it,
-// because the migration that conflicts with it may just be ending.
-Status run_undo_command(qmp::Client& client, const std::string& command);
+// Runs a command ({"execute": …, "arguments": …}). Retries for up to 10 s, or until the stop, if
+// QEMU refuses it, because the migration that conflicts with it may just be ending.
+Status run_undo_command(qmp::Client& client, const std::string& command,
+                        const std::stop_token& stop = {});
 
 // The result of restoring a QEMU.
 struct PutRight {

@@ -1,0 +1,34 @@
+// Waits for a descriptor that a requested stop ends at once. Invariant: a stop that was requested
+// before a wait ends that wait, too.
+#pragma once
+
+#include <chrono>
+#include <stop_token>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+
+namespace migrate {
+
+class StopWait {
+  public:
+    // Needs a descriptor of its own, except for a token whose stop nobody can request.
+    explicit StopWait(const std::stop_token& stop);
+
+    // Until `fd` (-1: none) has one of `events` (poll(2)), for `longest` (above 0 and up to a day)
+    // at most: true if it has, false if the time is over. kCancelled once the stop was requested.
+    Result<bool> wait(int fd, short events, std::chrono::nanoseconds longest) const;
+
+  private:
+    struct Wake {
+        int fd;
+        void operator()() const;
+    };
+
+    std::stop_token stop_;
+    UniqueFd wake_;
+    int wake_error_ = 0;  // why there is no wake_
+    std::stop_callback<Wake> on_stop_;
+};
+
+}  // namespace migrate

@@ -1,0 +1,196 @@
+// A QEMU of which nothing is true but its run state, its migration and its capabilities, on a QMP
+// socket of its own; and which answers otherwise where a test has it so.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "qmp/message.hpp"
+#include "tests/catch.hpp"
+#include "tests/memory/must.hpp"
+#include "tests/memory/temporary_folder.hpp"
+
+namespace migrate::guest {
+
+class FakeQemu {
+  public:
+    // What is written instead of the answer to a command, of which nothing is carried out; nothing:
+    // it is answered as usual. Called on the fake's thread, with how often the command has come by
+    // now: 1, …
+    using Script = std::function<std::optional<std::string>(const std::string& command, int time,
+                                                            const qmp::Json& id)>;
+    // As a script's text: the connection is closed.
+    static constexpr std::string_view kHangUp = "hang up";
+
+    explicit FakeQemu(std::string state = "running", Script script = {})
+        : state_(std::move(state)), script_(std::move(script)) {
+        sockaddr_un to{};
+        to.sun_family = AF_UNIX;
+        const std::string name = path();
+        std::copy(name.begin(), name.end(), to.sun_path);
+        listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+        REQUIRE(::listen(listener_.get(), 8) == 0);
+        thread_ = std::jthread([this] { serve(); });
+    }
+    ~FakeQemu() {
+        {
+            const std::scoped_lock lock(mutex_);
+            ended_ = true;
+            ::shutdown(listener_.get(), SHUT_RDWR);
+            if (client_) ::shutdown(client_.get(), SHUT_RDWR);
+        }
+        thread_.join();
+    }
+    FakeQemu(const FakeQemu&) = delete;
+    FakeQemu& operator=(const FakeQemu&) = delete;
+
+    std::string path() const { return folder_ / "qmp"; }
+    std::string address() const { return "unix:" + path(); }
+    // Any thread.
+    std::string state() const {
+        const std::scoped_lock lock(mutex_);
+        return state_;
+    }
+    void set_state(std::string state) {
+        const std::scoped_lock lock(mutex_);
+        state_ = std::move(state);
+    }
+    void set_migration(qmp::Json migration) {
+        const std::scoped_lock lock(mutex_);
+        migration_ = std::move(migration);
+    }
+    void set_greeting(std::string greeting) {
+        const std::scoped_lock lock(mutex_);
+        greeting_ = std::move(greeting);
+    }
+    // How often the command has come.
+    int count(std::string_view command) const {
+        const std::scoped_lock lock(mutex_);
+        return static_cast<int>(std::count(commands_.begin(), commands_.end(), command));
+    }
+    bool fence_is_up() const {
+        const std::scoped_lock lock(mutex_);
+        return fence_;
+    }
+
+    static std::string line(const qmp::Json& json) { return json.dump() + "\r\n"; }
+    static std::string event(std::string_view name, qmp::Json data = qmp::Json::object()) {
+        return line({{"event", name}, {"data", std::move(data)}, {"timestamp", {{"seconds", 1}}}});
+    }
+    static std::string answer(const qmp::Json& id, const qmp::Json& result) {
+        return line({{"return", result}, {"id", id}});
+    }
+    static std::string refusal(const qmp::Json& id) {
+        return line({{"error", {{"class", "GenericError"}, {"desc", "not now"}}}, {"id", id}});
+    }
+
+  private:
+    void serve() {
+        while (true) {
+            UniqueFd taken(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            {
+                const std::scoped_lock lock(mutex_);
+                if (ended_ || !taken) return;
+                client_ = std::move(taken);
+                write(greeting_);
+            }
+            converse();
+            const std::scoped_lock lock(mutex_);
+            client_.reset();
+        }
+    }
+
+    void converse() {
+        std::string text;
+        std::array<char, 4096> bytes{};
+        while (true) {
+            const ssize_t size = ::recv(client_.get(), bytes.data(), bytes.size(), 0);
+            if (size <= 0) return;
+            text.append(bytes.data(), static_cast<std::size_t>(size));
+            for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
+                const qmp::Json request = qmp::Json::parse(text.substr(0, end), nullptr, false);
+                text.erase(0, end + 1);
+                if (!obey(request)) return;
+            }
+        }
+    }
+
+    // False: it hangs up.
+    bool obey(const qmp::Json& request) {
+        const std::string command = request["execute"];
+        int time = 0;
+        {
+            const std::scoped_lock lock(mutex_);
+            commands_.push_back(command);
+            time = static_cast<int>(std::count(commands_.begin(), commands_.end(), command));
+        }
+        // Without the mutex: it may ask this object.
+        const auto scripted = script_ ? script_(command, time, request["id"]) : std::nullopt;
+        const std::scoped_lock lock(mutex_);
+        if (scripted == kHangUp) return false;
+        write(scripted ? *scripted : carry_out(command, request));
+        return true;
+    }
+
+    void write(const std::string& text) {
+        (void)!::send(client_.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    }
+
+    std::string carry_out(const std::string& command, const qmp::Json& request) {
+        const qmp::Json& id = request["id"];
+        if (command == "query-status") {
+            return answer(id, {{"status", state_}, {"running", state_ == "running"}});
+        }
+        if (command == "query-migrate") return answer(id, migration_);
+        if (command == "query-migrate-capabilities") {
+            return answer(id, qmp::Json::array(
+                                  {{{"capability", "pause-before-switchover"}, {"state", fence_}},
+                                   {{"capability", "x-ignore-shared"}, {"state", false}}}));
+        }
+        if (command == "query-migrate-parameters") return answer(id, {{"max-bandwidth", 1000}});
+        if (command == "query-memory-size-summary") return answer(id, {{"base-memory", 1 << 20}});
+        if (command == "migrate-set-capabilities") {
+            for (const qmp::Json& one : request["arguments"]["capabilities"]) {
+                if (one["capability"] == "pause-before-switchover") fence_ = one["state"];
+            }
+        }
+        if (command == "stop") {
+            state_ = "paused";
+            return event("STOP") + answer(id, qmp::Json::object());
+        }
+        if (command == "cont") {
+            state_ = "running";
+            return event("RESUME") + answer(id, qmp::Json::object());
+        }
+        return answer(id, qmp::Json::object());
+    }
+
+    TemporaryFolder folder_;
+    UniqueFd listener_;
+    mutable std::mutex mutex_;  // guards what follows but for script_
+    std::string state_;
+    qmp::Json migration_ = qmp::Json::object();
+    bool fence_ = false;
+    std::string greeting_ =
+        R"({"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": []}})"
+        "\r\n";
+    std::vector<std::string> commands_;
+    bool ended_ = false;
+    UniqueFd client_;
+    const Script script_;
+    std::jthread thread_;
+};
+
+}  // namespace migrate::guest

@@ -1,0 +1,247 @@
+// A guest of a QEMU that does not answer in time, or answers otherwise than expected.
+#include "guest/qemu/qemu_guest.hpp"
+
+#include <atomic>
+
+#include "guest/fake_qemu.hpp"
+#include "guest/qemu/claimed_monitor.hpp"
+
+namespace migrate::guest {
+namespace {
+
+using Catch::Matchers::Contains;
+using qmp::Json;
+
+std::unique_ptr<QemuGuest> guest_of(const FakeQemu& qemu) {
+    auto monitor = must(Monitor::connect(qemu.path(), must(Monitor::dial(qemu.path()))));
+    auto guardian = must(Guardian::start({}, monitor->address()));
+    auto throttle = Throttle::create(*guardian, 0, 1);
+    return std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
+                                       OpenedMemory{}, true);
+}
+
+// As QEMU saves its devices: the stream ends, for nobody kept its descriptor, and the guest is
+// migrated.
+std::string saved(FakeQemu& qemu, const Json& id) {
+    qemu.set_state("postmigrate");
+    qemu.set_migration({{"status", "completed"},
+                        {"total-time", 3},
+                        {"ram", {{"normal", 3}, {"page-size", 4096}}}});
+    return FakeQemu::event("MIGRATION", {{"status", "completed"}}) +
+           FakeQemu::answer(id, Json::object());
+}
+
+// Pauses the guest and saves it, as a switchover does.
+Status switch_over(QemuGuest& guest) {
+    MIGRATE_TRY(guest.pause());
+    MIGRATE_TRY(guest.check_still());
+    MIGRATE_TRY(guest.save_state());
+    return guest.check_still();
+}
+
+TEST_CASE("a switchover's questions are answered, and the guest is given back") {
+    FakeQemu* fake = nullptr;
+    FakeQemu qemu(
+        "running",
+        [&](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+            if (command == "migrate") return saved(*fake, id);
+            return std::nullopt;
+        });
+    fake = &qemu;
+    const auto guest = guest_of(qemu);
+    must(switch_over(*guest));
+    CHECK(qemu.state() == "postmigrate");
+    must(guest->resume());
+    CHECK(qemu.state() == "running");
+    CHECK(guest->running());
+}
+
+TEST_CASE(
+    "a stop ends a switchover whose QEMU does not answer, whatever it was asked, and the "
+    "guest is given back") {
+    struct Question {
+        const char* command;
+        int time;
+    };
+    for (const Question& question :
+         {Question{"query-migrate", 1}, Question{"query-migrate", 2}, Question{"query-status", 1},
+          Question{"query-status", 2}, Question{"query-status", 3}, Question{"query-status", 4},
+          Question{"query-status", 5}, Question{"query-migrate-capabilities", 1},
+          Question{"query-migrate-capabilities", 2}, Question{"query-migrate-parameters", 1},
+          Question{"stop", 1}, Question{"getfd", 1}, Question{"migrate-set-capabilities", 1},
+          Question{"migrate-set-parameters", 1}, Question{"migrate", 1}}) {
+        INFO(question.command << ", time " << question.time);
+        std::stop_source stop;
+        FakeQemu* fake = nullptr;
+        FakeQemu qemu("running",
+                      [&](const std::string& command, int time,
+                          const Json& id) -> std::optional<std::string> {
+                          if (command == question.command && time == question.time) {
+                              // It does what it was told all the same, but nobody hears of it in
+                              // time.
+                              if (command == "stop") fake->set_state("paused");
+                              stop.request_stop();
+                              return std::string();
+                          }
+                          if (command == "migrate") return saved(*fake, id);
+                          return std::nullopt;
+                      });
+        fake = &qemu;
+        const auto guest = guest_of(qemu);
+        guest->obey(stop.get_token());
+        const Status ended = switch_over(*guest);
+        REQUIRE_FALSE(ended);
+        CHECK(ended.error().kind() == ErrorKind::kCancelled);
+        must(guest->resume());
+        CHECK(qemu.state() == "running");
+        CHECK(qemu.count("cont") <= 1);
+        CHECK_FALSE(qemu.fence_is_up());
+    }
+}
+
+TEST_CASE("the end of QEMU's migration is waited for, until it comes or a stop does") {
+    for (const bool stops : {false, true}) {
+        INFO(stops);
+        std::stop_source stop;
+        FakeQemu* fake = nullptr;
+        bool is_saved = false;  // the fake's thread only
+        int looks = 0;
+        FakeQemu qemu(
+            "running",
+            [&](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+                if (command == "migrate") {
+                    is_saved = true;
+                    return saved(*fake, id);
+                }
+                if (command != "query-status" || !is_saved || ++looks > 3) return std::nullopt;
+                if (stops && looks == 2) stop.request_stop();
+                return FakeQemu::answer(id, {{"status", "finish-migrate"}});
+            });
+        fake = &qemu;
+        const auto guest = guest_of(qemu);
+        guest->obey(stop.get_token());
+        const Status ended = switch_over(*guest);
+        CHECK(static_cast<bool>(ended) == !stops);
+        if (!ended) CHECK(ended.error().kind() == ErrorKind::kCancelled);
+        must(guest->resume());
+        CHECK(qemu.state() == "running");
+    }
+}
+
+TEST_CASE("a state that no pause of ours led to ends the switchover by its name, and is left") {
+    for (const char* state : {"guest-panicked", "io-error", "watchdog", "shutdown",
+                              "internal-error", "prelaunch", "inmigrate", "save-vm", "restore-vm",
+                              "suspended", "colo", "debug", "postmigrate", "finish-migrate"}) {
+        INFO(state);
+        FakeQemu qemu(state);
+        const auto guest = guest_of(qemu);
+        const std::string why = message_of(guest->pause());
+        CHECK((why.find(state) != std::string::npos || why.find("S3") != std::string::npos));
+        must(guest->resume());
+        CHECK(qemu.count("stop") == 0);
+        CHECK(qemu.count("cont") == 0);
+        CHECK(qemu.state() == state);
+    }
+}
+
+TEST_CASE("an event of the guest's during the switchover ends it, before an answer or after it") {
+    for (const char* name : {"RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "BLOCK_IO_ERROR",
+                             "WATCHDOG", "DEVICE_DELETED", "MEMORY_DEVICE_SIZE_CHANGE"}) {
+        for (const bool before : {true, false}) {
+            INFO(name << (before ? " before" : " after"));
+            // The third query-status is that of check_still().
+            FakeQemu qemu(
+                "running",
+                [&](const std::string& command, int time,
+                    const Json& id) -> std::optional<std::string> {
+                    if (command != "query-status" || time != 3) return std::nullopt;
+                    const std::string answer = FakeQemu::answer(id, {{"status", "paused"}});
+                    const std::string event = FakeQemu::event(name);
+                    return before ? event + answer : answer + event;
+                });
+            const auto guest = guest_of(qemu);
+            must(guest->pause());
+            Status still = guest->check_still();
+            if (!before && still) still = guest->check_still();
+            CHECK_THAT(message_of(still), Contains(name));
+            CHECK_THAT(guest->disturbance(), Contains(name));
+            // Only a guest that another client let run, and paused again, is that client's.
+            must(guest->resume());
+            CHECK(qemu.count("cont") == (std::string(name) == "RESUME" ? 0 : 1));
+        }
+    }
+}
+
+TEST_CASE(
+    "a guest whose QEMU answers nothing after the stop is left to the process that guards it") {
+    std::stop_source stop;
+    std::atomic<bool> stopped{false};
+    FakeQemu qemu("running",
+                  [&](const std::string& command, int, const Json&) -> std::optional<std::string> {
+                      if (command == "stop") {
+                          stopped = true;
+                          stop.request_stop();
+                      }
+                      if (stopped) return std::string();
+                      return std::nullopt;
+                  });
+    const auto guest = guest_of(qemu);
+    guest->obey(stop.get_token());
+    const Status ended = guest->pause();
+    REQUIRE_FALSE(ended);
+    CHECK(ended.error().kind() == ErrorKind::kCancelled);
+    CHECK_THAT(message_of(guest->resume()), Contains("a process stays behind"));
+    CHECK(qemu.count("cont") == 0);
+}
+
+TEST_CASE("a QEMU is claimed by one at a time, and free again when that has ended") {
+    const FakeQemu qemu;
+    const std::string path = qemu.path();
+    const QemuAddress address{.socket = path};
+    {
+        const ClaimedMonitor claimed = must(claim_monitor(address));
+        CHECK(claimed.monitor->version() == "7.2.0");
+        const auto second = claim_monitor(address);
+        CHECK_THAT(message_of(second), Contains("in use by another migration"));
+        CHECK(second.error().kind() == ErrorKind::kRefused);
+        // By whichever of its sockets.
+        const FakeQemu other;
+        const std::string other_path = other.path();
+        CHECK(claim_monitor({.socket = other_path}).error().kind() == ErrorKind::kRefused);
+    }
+    must(claim_monitor(address));
+}
+
+TEST_CASE("a claim is refused before a greeting is waited for, which another client may delay") {
+    const FakeQemu qemu;
+    const std::string path = qemu.path();
+    const ClaimedMonitor claimed = must(claim_monitor({.socket = path}));
+    FakeQemu silent;
+    silent.set_greeting("");
+    const std::string silent_path = silent.path();
+    CHECK(claim_monitor({.socket = silent_path}).error().kind() == ErrorKind::kRefused);
+}
+
+TEST_CASE("a QEMU that says what is no greeting, or hangs up, is not claimed for long") {
+    for (const char* greeting : {"{}\r\n", "{\"QMP\": 5}\r\n", "{\"QMP\": {}}\r\n", "[]\r\n",
+                                 "HTTP/1.1 400 Bad Request\r\n"}) {
+        INFO(greeting);
+        FakeQemu qemu;
+        qemu.set_greeting(greeting);
+        const std::string path = qemu.path();
+        CHECK(claim_monitor({.socket = path}).error().kind() == ErrorKind::kProtocol);
+    }
+    const FakeQemu hanging("running",
+                           [](const std::string&, int, const Json&) -> std::optional<std::string> {
+                               return std::string(FakeQemu::kHangUp);
+                           });
+    const std::string hanging_path = hanging.path();
+    CHECK(claim_monitor({.socket = hanging_path}).error().kind() == ErrorKind::kLostConnection);
+    const FakeQemu sound;
+    const std::string path = sound.path();
+    must(claim_monitor({.socket = path}));
+    CHECK_FALSE(claim_monitor({.socket = "/no/such/folder/qmp"}));
+}
+
+}  // namespace
+}  // namespace migrate::guest

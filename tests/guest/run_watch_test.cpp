@@ -1,0 +1,117 @@
+// What QEMU's events say about a guest that has to stand still.
+#include "guest/qemu/run_watch.hpp"
+
+#include "tests/catch.hpp"
+
+namespace migrate::guest {
+namespace {
+
+using Catch::Matchers::Contains;
+
+qmp::Json event(const char* name, qmp::Json data = qmp::Json::object()) {
+    return {{"event", name}, {"data", std::move(data)}};
+}
+
+TEST_CASE("every event after which a paused guest is another one is a sign, by its name") {
+    for (const char* name :
+         {"RESUME", "RESET", "SHUTDOWN", "POWERDOWN", "SUSPEND", "SUSPEND_DISK", "WAKEUP",
+          "GUEST_PANICKED", "GUEST_CRASHLOADED", "GUEST_PVSHUTDOWN", "WATCHDOG", "BLOCK_IO_ERROR",
+          "DEVICE_DELETED", "MEMORY_DEVICE_SIZE_CHANGE", "MEMORY_FAILURE"}) {
+        INFO(name);
+        RunWatch watch;
+        watch.begin();
+        CHECK(watch.sign().empty());
+        watch.see(event(name));
+        CHECK_THAT(watch.sign(), Contains(std::string("event ") + name));
+        CHECK(watch.ran() == (std::string(name) == "RESUME"));
+        CHECK(watch.was_reset() == (std::string(name) == "RESET"));
+        CHECK(watch.shut_down() == (std::string(name) == "SHUTDOWN"));
+    }
+}
+
+TEST_CASE("events that change nothing are no sign") {
+    RunWatch watch;
+    watch.begin();
+    for (const char* name : {"STOP", "MIGRATION", "MIGRATION_PASS", "RTC_CHANGE", "VNC_CONNECTED",
+                             "NIC_RX_FILTER_CHANGED", "BLOCK_JOB_COMPLETED", ""}) {
+        watch.see(event(name));
+    }
+    CHECK(watch.sign().empty());
+    CHECK_FALSE(watch.ran());
+}
+
+TEST_CASE("an event of an unknown shape is none") {
+    RunWatch watch;
+    watch.begin();
+    watch.see(qmp::Json::object());
+    watch.see({{"event", 5}});
+    watch.see({{"event", nullptr}});
+    watch.see({{"event", {{"event", "RESUME"}}}});
+    watch.see({{"event", "MIGRATION"}, {"data", 7}});
+    watch.see({{"event", "MIGRATION"}, {"data", {{"status", 7}}}});
+    CHECK(watch.sign().empty());
+}
+
+TEST_CASE("the first sign is kept, and a new beginning forgets it") {
+    RunWatch watch;
+    watch.see(event("SHUTDOWN"));
+    watch.begin();
+    CHECK(watch.sign().empty());
+    // Whatever it begins with, it was shut down.
+    CHECK(watch.shut_down());
+    watch.see(event("RESET"));
+    watch.see(event("RESUME"));
+    CHECK_THAT(watch.sign(), Contains("RESET"));
+    CHECK(watch.ran());
+    watch.begin();
+    CHECK(watch.sign().empty());
+    CHECK_FALSE(watch.ran());
+    CHECK_FALSE(watch.was_reset());
+}
+
+TEST_CASE("what comes before our own stop is no sign, and what follows is") {
+    RunWatch watch;
+    watch.begin_at_stop();
+    watch.see(event("RESUME"));
+    watch.see(event("RESET"));
+    watch.see(event("STOP"));
+    CHECK(watch.sign().empty());
+    CHECK_FALSE(watch.ran());
+    watch.see(event("RESUME"));
+    watch.see(event("STOP"));
+    CHECK_THAT(watch.sign(), Contains("RESUME"));
+    CHECK(watch.ran());
+}
+
+TEST_CASE("a broken connection is a sign, since what happened meanwhile is not known") {
+    RunWatch watch;
+    watch.begin_at_stop();
+    watch.miss();
+    CHECK_THAT(watch.sign(), Contains("connection"));
+    // The stop may have been missed, too: nothing waits for it any more.
+    watch.see(event("STOP"));
+    CHECK_FALSE(watch.sign().empty());
+}
+
+TEST_CASE("the stop at a migration's end is told from every other") {
+    RunWatch watch;
+    watch.begin();
+    watch.see(event("RESUME"));
+    for (const char* status : {"setup", "active", "pre-switchover", "device"}) {
+        watch.see(event("MIGRATION", {{"status", status}}));
+    }
+    watch.see(event("STOP"));
+    CHECK(watch.stopped_by_migration());
+    watch.see(event("RESUME"));
+    CHECK_FALSE(watch.stopped_by_migration());
+    for (const char* status : {"completed", "failed", "cancelled"}) {
+        watch.see(event("MIGRATION", {{"status", "active"}}));
+        watch.see(event("MIGRATION", {{"status", status}}));
+        watch.see(event("STOP"));
+        INFO(status);
+        CHECK_FALSE(watch.stopped_by_migration());
+    }
+}
+
+}  // namespace
+}  // namespace migrate::guest
