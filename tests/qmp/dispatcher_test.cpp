@@ -93,7 +93,8 @@ TEST_CASE("a command that fails or throws is a GenericError") {
     Peer peer;
     for (const char* name : {"fail", "throw", "misuse"})
         CHECK(peer.error_class(R"({"execute":")" + std::string(name) + "\"}") == "GenericError");
-    CHECK(peer.ask(R"({"execute":"throw"})")["error"]["desc"] == "thrown by a command");
+    CHECK(peer.ask(R"({"execute":"throw"})")["error"]["desc"] ==
+          "the command failed: thrown by a command");
 }
 
 TEST_CASE("a request of the wrong form is a GenericError") {
