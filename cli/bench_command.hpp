@@ -14,9 +14,9 @@
 namespace migrate::cli {
 
 inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
-    {"list", "", "", "List the scenarios that there are, and exit."},
+    {"list", "", "", "List the scenarios and exit."},
     {"out", "", "DIR",
-     "Where results.json, report.md and report.html go; made if it is not there."},
+     "Folder for results.json, report.md and report.html; created if it does not exist."},
     {"quick", "", "", "Small guests and few repeats: to see in minutes that it works."},
     {"scale", "", "F",
      "Multiply the size of every guest, from 0.0001 to 16. Sizes stay whole huge pages."},
@@ -24,7 +24,8 @@ inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
      "Run the same shapes with the installed qemu-system-x86_64, in the same alternation."},
     {"resume", "", "",
      "Go on with the results in DIR: what was finished there is kept and not run again."},
-    {"scenarios", "", "DIR", "Look for scenarios in this folder."},
+    {"scenarios", "", "DIR",
+     "Take the scenarios from this folder instead of those built into the program."},
     {"scratch", "", "DIR", "A folder on tmpfs for images and received files (default /dev/shm)."},
     {"help", "h", "", "Show this help and exit."},
 });

@@ -89,9 +89,8 @@ Result<unsigned> run_plans(const std::vector<Plan>& plans, Results& results, con
 
 }  // namespace
 
-Result<std::string> list_text(const std::string& scenario_folder_given) {
-    MIGRATE_ASSIGN(const fs::path folder, scenario_folder(scenario_folder_given));
-    MIGRATE_ASSIGN(const std::vector<Scenario> scenarios, load_all(folder));
+Result<std::string> list_text(const std::string& scenario_folder) {
+    MIGRATE_ASSIGN(const std::vector<Scenario> scenarios, load_all(scenario_folder));
     std::string text;
     for (const Scenario& scenario : scenarios) {
         text += fmt::format("{:18} {}\n", scenario.name, scenario.title);
