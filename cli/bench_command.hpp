@@ -3,11 +3,13 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
+#include "bench/baseline_spec.hpp"
 #include "bench/bench.hpp"
 #include "cli/help.hpp"
 
@@ -27,12 +29,16 @@ inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
     {"scenarios", "", "DIR",
      "Take the scenarios from this folder instead of those built into the program."},
     {"scratch", "", "DIR", "A folder on tmpfs for images and received files (default /dev/shm)."},
+    {"loop", "", "WORDS",
+     "Run one bare loop, print its figures as JSON and exit: network:channels=8,size=1G; "
+     "read:threads=2,size=1G; copy:threads=2,size=1G."},
     {"help", "h", "", "Show this help and exit."},
 });
 
 // The parsed arguments after "bench".
 struct BenchLine {
     bench::Request request;
+    std::optional<bench::BaselineSpec> loop;
     bool list = false;
     bool help = false;
 };
