@@ -10,6 +10,7 @@
 
 #include "base/config/option_table.hpp"
 #include "base/outcome.hpp"
+#include "bench/loops/loop.hpp"
 #include "cli/console.hpp"
 #include "cli/signals.hpp"
 #include "cli/usage_error.hpp"
@@ -54,6 +55,11 @@ Status set_value(std::string_view name, const std::string& value, BenchLine& lin
     if (name == "scale") {
         MIGRATE_ASSIGN(request.mode.scale, parse_scale(value));
     }
+    if (name == "loop") {
+        Result<bench::BaselineSpec> loop = bench::parse_baseline(value);
+        if (!loop) return std::move(loop).error().with_context("option loop");
+        line.loop = *loop;
+    }
     if (name == "peer") {
         if (value != "qemu" && value != "none") {
             return usage_error("option peer: '{}': allowed values are qemu and none", value);
@@ -71,7 +77,7 @@ void set_switch(std::string_view name, BenchLine& line) {
 }
 
 Status check(const BenchLine& line) {
-    if (line.help || line.list) return {};
+    if (line.help || line.list || line.loop) return {};
     if (line.request.scenarios.empty()) {
         return usage_error("'migrate bench' needs the name of a scenario; --list shows them");
     }
@@ -79,6 +85,29 @@ Status check(const BenchLine& line) {
         return usage_error("'migrate bench' needs a folder for its results: --out DIR");
     }
     return {};
+}
+
+int print(const Result<std::string>& text) {
+    if (!text) return report_error(text.error());
+    const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    return exit_code_of(printed ? Outcome::kCompleted : Outcome::kFailed);
+}
+
+Result<std::string> loop_text(const bench::BaselineSpec& spec) {
+    MIGRATE_ASSIGN(const bench::Json figures, bench::run_loop(spec));
+    return figures.dump() + '\n';
+}
+
+// Says what failed or was missed, and returns the exit code.
+int conclude(const bench::Tally& tally) {
+    if (tally.failed_runs != 0) {
+        return report_error(
+            make_error("{} runs failed; the report says which and why", tally.failed_runs));
+    }
+    if (tally.missed_goals == 0) return exit_code_of(Outcome::kCompleted);
+    report_error(make_error("{} of {} goals were missed; the report says which", tally.missed_goals,
+                            tally.goals));
+    return exit_code_of(Outcome::kGoalMissed);
 }
 
 }  // namespace
@@ -114,26 +143,21 @@ Result<BenchLine> parse_bench(std::span<const char* const> args) {
 }
 
 int run_bench_command(const BenchLine& line) {
-    if (line.list) {
-        const Result<std::string> text = bench::list_text(line.request.scenario_folder);
-        if (!text) return report_error(text.error());
-        const bool printed = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-        return exit_code_of(printed ? Outcome::kCompleted : Outcome::kFailed);
-    }
-    // A second signal is ignored: it would leave child processes and files behind, and the first
-    // one ends the run soon.
+    if (line.list) return print(bench::list_text(line.request.scenario_folder));
+    if (line.loop) return print(loop_text(*line.loop));
+    // A second signal is ignored: it would leave children and files behind, and the first ends the
+    // bench soon.
     const Result<Signals> signals = Signals::create(Signals::Second::kIsIgnored);
     if (!signals) return report_error(signals.error());
-    const Result<unsigned> failed =
+    const Result<bench::Tally> tally =
         bench::run_bench(line.request, signals->fd(), ::isatty(STDERR_FILENO) == 1);
-    if (!failed) {
-        // A campaign that was not finished has no other outcome than failed.
-        report_error(failed.error());
-        return exit_code_of(failed.error().kind() == ErrorKind::kUsage ? Outcome::kUsage
-                                                                       : Outcome::kFailed);
+    if (!tally) {
+        // An interrupted bench failed: it did not measure everything.
+        report_error(tally.error());
+        return exit_code_of(tally.error().kind() == ErrorKind::kUsage ? Outcome::kUsage
+                                                                      : Outcome::kFailed);
     }
-    if (*failed == 0) return exit_code_of(Outcome::kCompleted);
-    return report_error(make_error("{} runs failed; the report says which and why", *failed));
+    return conclude(*tally);
 }
 
 }  // namespace migrate::cli

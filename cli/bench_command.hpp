@@ -3,20 +3,22 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
+#include "bench/baseline_spec.hpp"
 #include "bench/bench.hpp"
 #include "cli/help.hpp"
 
 namespace migrate::cli {
 
 inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
-    {"list", "", "", "List the scenarios that there are, and exit."},
+    {"list", "", "", "List the scenarios and exit."},
     {"out", "", "DIR",
-     "Where results.json, report.md and report.html go; made if it is not there."},
+     "Folder for results.json, report.md and report.html; created if it does not exist."},
     {"quick", "", "", "Small guests and few repeats: to see in minutes that it works."},
     {"scale", "", "F",
      "Multiply the size of every guest, from 0.0001 to 16. Sizes stay whole huge pages."},
@@ -24,14 +26,19 @@ inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
      "Run the same shapes with the installed qemu-system-x86_64, in the same alternation."},
     {"resume", "", "",
      "Go on with the results in DIR: what was finished there is kept and not run again."},
-    {"scenarios", "", "DIR", "Look for scenarios in this folder."},
+    {"scenarios", "", "DIR",
+     "Take the scenarios from this folder instead of those built into the program."},
     {"scratch", "", "DIR", "A folder on tmpfs for images and received files (default /dev/shm)."},
+    {"loop", "", "WORDS",
+     "Run one bare loop, print its figures as JSON and exit: network:channels=8,size=1G; "
+     "read:threads=2,size=1G; copy:threads=2,size=1G."},
     {"help", "h", "", "Show this help and exit."},
 });
 
 // The parsed arguments after "bench".
 struct BenchLine {
     bench::Request request;
+    std::optional<bench::BaselineSpec> loop;
     bool list = false;
     bool help = false;
 };

@@ -18,7 +18,8 @@ enum class Outcome {
     kRefused,
     kCancelled,
     kNotConverged,
-    kOwnerUnknown
+    kOwnerUnknown,
+    kGoalMissed
 };
 
 struct OutcomeRow {
@@ -48,6 +49,8 @@ inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
     {Outcome::kOwnerUnknown, 6, "owner-unknown",
      "The handover was not confirmed, so this side does not know which side has the guest. The "
      "source keeps its guest paused. Check both hosts before you run the guest on either."},
+    {Outcome::kGoalMissed, 7, "goal-missed",
+     "Only from 'migrate bench': every run completed, and a scenario missed one of its goals."},
 });
 
 const OutcomeRow& row_of(Outcome outcome);

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <system_error>
 
+#include "bench/baseline.hpp"
 #include "bench/charts.hpp"
 #include "bench/gnuplot.hpp"
+#include "bench/goals.hpp"
 #include "bench/host.hpp"
 #include "bench/html.hpp"
 #include "bench/markdown.hpp"
@@ -22,10 +24,11 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<std::vector<Plan>> make_plans(const Request& request) {
-    // A tenth is left to the system and to what both processes need beside the guest.
+    // A tenth is left for the system and for the processes' own memory.
     const Limits limits{.memory = available_memory() / 10 * 9,
                         .dsa = has_dsa_queue(),
-                        .peer_missing = qemu_missing()};
+                        .peer_missing = qemu_missing(),
+                        .iperf3_missing = iperf3_missing()};
     std::vector<Plan> plans;
     for (const std::string& name : request.scenarios) {
         MIGRATE_ASSIGN(Scenario scenario, load_scenario(name, request.scenario_folder));
@@ -53,7 +56,7 @@ Result<Drawings> draw_all(const Json& results, const fs::path& folder, int stop_
     return drawings;
 }
 
-// Charts are left out, with the reason on the page, where they cannot be drawn.
+// Without gnuplot the page has the reason instead of charts.
 Status write_reports(const Json& results, const fs::path& out, Terminal& terminal) {
     MIGRATE_TRY(write_file(out / "report.md", markdown_report(results)));
     std::string missing = gnuplot_missing();
@@ -74,24 +77,38 @@ Status write_reports(const Json& results, const fs::path& out, Terminal& termina
     return write_file(out / "report.html", html_report(results, drawings, missing));
 }
 
-Result<unsigned> run_plans(const std::vector<Plan>& plans, Results& results, const Request& request,
-                           Terminal& terminal, int stop_fd) {
+// Judges the scenario's goals, and keeps the verdicts beside the runs.
+void judge_scenario(Json& scenario, Tally& tally) {
+    scenario.erase("verdicts");
+    for (const Verdict& verdict : judge(scenario)) {
+        ++tally.goals;
+        if (verdict.state == Verdict::State::kMissed) ++tally.missed_goals;
+        if (verdict.state == Verdict::State::kNotJudged) ++tally.unjudged_goals;
+        scenario["verdicts"].push_back({{"goal", verdict.goal},
+                                        {"wanted", verdict.wanted},
+                                        {"found", verdict.found},
+                                        {"outcome", std::string(word_of(verdict.state))}});
+    }
+}
+
+Result<Tally> run_plans(const std::vector<Plan>& plans, Results& results, const Request& request,
+                        Terminal& terminal, int stop_fd) {
     MIGRATE_ASSIGN(Runner runner, Runner::create(request.scratch, results, terminal, stop_fd));
-    unsigned failures = 0;
+    Tally tally;
     for (const Plan& plan : plans) {
         MIGRATE_ASSIGN(const unsigned failed, runner.run(plan));
-        failures += failed;
-        MIGRATE_ASSIGN(const Json* scenario, results.scenario(plan));
+        tally.failed_runs += failed;
+        MIGRATE_ASSIGN(Json * scenario, results.scenario(plan));
+        judge_scenario(*scenario, tally);
         terminal.show(*scenario);
     }
-    return failures;
+    return tally;
 }
 
 }  // namespace
 
-Result<std::string> list_text(const std::string& scenario_folder_given) {
-    MIGRATE_ASSIGN(const fs::path folder, scenario_folder(scenario_folder_given));
-    MIGRATE_ASSIGN(const std::vector<Scenario> scenarios, load_all(folder));
+Result<std::string> list_text(const std::string& scenario_folder) {
+    MIGRATE_ASSIGN(const std::vector<Scenario> scenarios, load_all(scenario_folder));
     std::string text;
     for (const Scenario& scenario : scenarios) {
         text += fmt::format("{:18} {}\n", scenario.name, scenario.title);
@@ -99,7 +116,7 @@ Result<std::string> list_text(const std::string& scenario_folder_given) {
     return text;
 }
 
-Result<unsigned> run_bench(const Request& request, int stop_fd, bool live) {
+Result<Tally> run_bench(const Request& request, int stop_fd, bool live) {
     MIGRATE_ASSIGN(const std::vector<Plan> plans, make_plans(request));
     const fs::path out = request.out;
     std::error_code failed;
@@ -120,8 +137,8 @@ Result<unsigned> run_bench(const Request& request, int stop_fd, bool live) {
     std::size_t runs = 0;
     for (const Plan& plan : plans) runs += plan.runs();
     Terminal terminal(runs, live);
-    Result<unsigned> done = run_plans(plans, *results, request, terminal, stop_fd);
-    // What was finished is reported, whatever ended the run.
+    Result<Tally> done = run_plans(plans, *results, request, terminal, stop_fd);
+    // The finished runs are reported, however the bench ended.
     MIGRATE_TRY(results->save());
     MIGRATE_TRY(write_reports(results->json(), out, terminal));
     terminal.note(

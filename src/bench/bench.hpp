@@ -9,22 +9,28 @@
 
 namespace migrate::bench {
 
-// How a bench is asked for.
+// The arguments of one `migrate bench`.
 struct Request {
     std::vector<std::string> scenarios;  // names or paths
-    std::string out;                     // folder; made where it is not there
-    std::string scenario_folder;         // empty: as scenario_folder() finds it
+    std::string out;                     // folder; created if it does not exist
+    std::string scenario_folder;         // empty: the scenarios compiled into the program
     std::string scratch = "/dev/shm";    // on tmpfs: images, received files
     Mode mode;
     bool resume = false;
 };
 
-// The scenarios that are there, a line each, for --list.
+// Name and title of every scenario, a line each, for --list. `scenario_folder` is as in Request.
 Result<std::string> list_text(const std::string& scenario_folder);
 
-// Runs them all. `stop_fd` becomes readable when the user interrupts: then what was finished is
-// kept and reported, and the result is kCancelled. `live` is for a terminal on standard error. The
-// result is how many runs failed.
-Result<unsigned> run_bench(const Request& request, int stop_fd, bool live);
+struct Tally {
+    unsigned failed_runs = 0;
+    unsigned goals = 0;
+    unsigned missed_goals = 0;
+    unsigned unjudged_goals = 0;
+};
+
+// Runs all scenarios. `stop_fd` becomes readable when the user interrupts: the finished runs are
+// then kept and reported, and the result is kCancelled. `live` is for a terminal on standard error.
+Result<Tally> run_bench(const Request& request, int stop_fd, bool live);
 
 }  // namespace migrate::bench

@@ -13,21 +13,20 @@
 namespace migrate::bench {
 namespace {
 
-// Told apart on white and on black.
+// Distinct on a white and on a black page.
 constexpr std::array<const char*, 12> kColours{"#3b82c4", "#e08a2e", "#3fa36b", "#c75b58",
                                                "#8f6fc4", "#4aa8b5", "#b58a4f", "#c46fa0",
                                                "#93953d", "#7b8794", "#5f74d6", "#d0a93a"};
 constexpr std::size_t kLongestLabel = 46;
 
-// Text for a script: in single quotes, cut, with nothing that enhanced text would take for a
-// command.
+// Quotes text for a script, shortened and without the characters that gnuplot interprets.
 std::string quoted(std::string text) {
     if (text.size() > kLongestLabel) {
         std::size_t end = kLongestLabel;
         while ((static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
         text = text.substr(0, end) + "…";
     }
-    // In double quotes gnuplot would run what is in backticks, in single ones nothing is special.
+    // gnuplot runs backticks in double quotes; in single quotes nothing is special.
     for (char& c : text) {
         if (c == '\'' || c == '"' || c == '`' || c == '\\' || c == '\n') c = ' ';
     }
@@ -52,7 +51,7 @@ std::string look() {
            "set key outside right top noenhanced\nset yrange [0:*]\n";
 }
 
-// Bars on their side: labels of any length fit, and every bar bears its figure.
+// Horizontal bars: labels of any length fit, and each bar shows its figure.
 struct Bar {
     std::string label;
     double value;
@@ -81,7 +80,7 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
         quoted(unit), most > 0 ? most * 1.18 : 1, static_cast<double>(bars.size()) - 0.4, tics);
     script += "plot ";
     for (std::size_t kind = 0; kind < legend.size(); ++kind) {
-        // No legend for what is not drawn.
+        // A kind without bars has no legend.
         if (std::ranges::find(bars, kind, &Bar::colour) == bars.end()) continue;
         script += fmt::format(
             "$bars using ($3=={0} ? 0 : NaN):2:(0):1:($2-0.36):($2+0.36) with boxxyerror lc rgb "
@@ -93,7 +92,7 @@ Chart bar_chart(std::string title, const std::string& unit, const std::vector<Ba
     return {std::move(title), std::move(script), 860, 130 + 30 * static_cast<int>(bars.size())};
 }
 
-// Which of the three kinds of bars there are; the colour is the kind's place.
+// The kinds of bars; the value is also the index of the colour.
 enum Kind : std::size_t { kPublished, kMeasured, kPeer };
 const std::vector<std::string> kKinds{"published", "measured here", "QEMU, measured here"};
 

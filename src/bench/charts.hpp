@@ -1,4 +1,4 @@
-// The charts of a scenario as gnuplot scripts, made of results.json alone.
+// Makes the charts of a scenario, as gnuplot scripts, from results.json alone.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ struct Chart {
     int height = 380;
 };
 
-// Threads stacked, speed published against measured, speed against channels, downtimes and their
-// distributions: those for which the scenario has figures.
+// Threads stacked, speed published and measured, speed by channels, downtimes and their
+// distributions. A chart without figures is left out.
 std::vector<Chart> charts_of(const Json& scenario);
 
 }  // namespace migrate::bench

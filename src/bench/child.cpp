@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -25,8 +26,9 @@ namespace {
 using std::chrono::milliseconds;
 constexpr std::size_t kMostWords = 1500;
 
-// In a group of its own, so that a Ctrl-C at the terminal is the bench's to act on; with no signal
-// blocked, since the bench blocks those that it takes itself, and with no descriptor but 0 to 2.
+// Starts the program in a process group of its own, so that only the bench gets a terminal's
+// Ctrl-C; with no signal blocked, since the bench blocks those that it reads itself; and with no
+// descriptor but 0 to 2.
 int spawn(pid_t& pid, const std::string& program, const std::vector<std::string>& arguments,
           const std::string& log) {
     posix_spawn_file_actions_t actions;
@@ -41,7 +43,7 @@ int spawn(pid_t& pid, const std::string& program, const std::vector<std::string>
     sigset_t none;
     ::sigemptyset(&none);
     ::posix_spawnattr_setsigmask(&attributes, &none);
-    // What this program ignores is not another program's choice.
+    // The child begins with the usual effect of the signals that this program ignores.
     sigset_t ignored;
     ::sigemptyset(&ignored);
     for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&ignored, signal);
@@ -66,6 +68,15 @@ double ms_of(const timeval& time) {
 }
 
 }  // namespace
+
+std::string program_missing(const std::string& program, const std::string& package) {
+    const char* path = std::getenv("PATH");
+    std::istringstream folders(path == nullptr ? "" : path);
+    for (std::string folder; std::getline(folders, folder, ':');) {
+        if (::access((std::filesystem::path(folder) / program).c_str(), X_OK) == 0) return "";
+    }
+    return fmt::format("{} is not installed: apt-get install {}", program, package);
+}
 
 Result<Child> Child::start(const std::string& program, const std::vector<std::string>& arguments,
                            const std::filesystem::path& log) {

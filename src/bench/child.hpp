@@ -20,11 +20,15 @@ struct Ended {
     double wall_ms = 0;
 };
 
+// Empty if a program of that name is on the PATH; otherwise that it is not installed, and which
+// Debian package has it.
+std::string program_missing(const std::string& program, const std::string& package);
+
 class Child {
   public:
     using Clock = std::chrono::steady_clock;
 
-    // `program` is a path or a name on the PATH; what it prints goes to the file `log`.
+    // `program` is a path or a name on the PATH; its output goes to the file `log`.
     static Result<Child> start(const std::string& program,
                                const std::vector<std::string>& arguments,
                                const std::filesystem::path& log);
@@ -39,7 +43,7 @@ class Child {
     Result<Ended> wait(Clock::time_point deadline, int stop_fd);
     bool running();
     pid_t pid() const { return pid_; }
-    // The end of what it printed, for an error's message.
+    // The last part of its output, for an error's message.
     std::string words() const;
 
   private:

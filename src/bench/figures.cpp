@@ -1,6 +1,7 @@
 #include "bench/figures.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/units.hpp"
@@ -8,23 +9,11 @@
 namespace migrate::bench {
 namespace {
 
-// The number at the end of a path of keys.
-std::optional<double> number_at(const Json& json, std::initializer_list<const char*> keys) {
-    const Json* at = &json;
-    for (const char* key : keys) {
-        if (!at->is_object()) return std::nullopt;
-        const auto found = at->find(key);
-        if (found == at->end()) return std::nullopt;
-        at = &*found;
-    }
-    return at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
-}
-
 std::optional<double> divided(std::optional<double> value, double by) {
     return value ? std::optional(*value / by) : std::nullopt;
 }
 
-// In µs where the program says it so, as QEMU's whole ms otherwise.
+// migrate reports µs, QEMU only whole ms.
 std::optional<double> ms_at(const Json& run, const char* us, const char* ms) {
     const auto exact = divided(number_at(run, {"send", us}), 1e3);
     return exact ? exact : number_at(run, {"send", ms});
@@ -59,7 +48,95 @@ std::optional<double> rounds(const Json& run) {
     return static_cast<double>((*send)["rounds"].size()) + left_out.value_or(0);
 }
 
-// Where a thread stands in the published tables.
+// CPU run time in ms of that side's threads, without what the process did before and after.
+std::optional<double> threads_ms(const Json& run, const char* side) {
+    const auto report = run.find(side);
+    if (report == run.end() || !report->is_object() || !report->contains("threads")) {
+        return std::nullopt;
+    }
+    double ms = 0;
+    for (const Json& thread : (*report)["threads"]) ms += thread.value("run-time", 0.0);
+    return ms;
+}
+
+// Time of the last round, with the devices' state that shares its channels.
+std::optional<double> last_round(const Json& run) {
+    const auto memory = number_at(run, {"send", "downtime-split-us", "last-round"});
+    const auto devices = number_at(run, {"send", "downtime-split-us", "devices"});
+    return memory && devices ? std::optional((*memory + *devices) / 1e3) : std::nullopt;
+}
+
+// The guest's own rate of writing during the rounds, over its rate before them.
+std::optional<double> write_rate_kept(const Json& run) {
+    const auto before = number_at(run, {"send", "guest", "bytes-per-second-before"});
+    const auto during = number_at(run, {"send", "guest", "bytes-per-second-during"});
+    return before && during && *before > 0 ? std::optional(*during / *before) : std::nullopt;
+}
+
+constexpr auto kFigures = std::to_array<FigureRow>({
+    {"total-time", "ms", false,
+     [](const Json& run) { return ms_at(run, "total-time-us", "total-time"); }},
+    {"downtime", "ms", false,
+     [](const Json& run) { return ms_at(run, "downtime-us", "downtime"); }},
+    {"last-round", "ms", false, last_round},
+    {"longest-gap", "ms", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"recv", "guest", "longest-gap-us"}), 1e3);
+     }},
+    {"gb-per-s", "GB/s", true, gb_per_s},
+    {"mbps", "Mbit/s", true,
+     [](const Json& run) {
+         return number_at(run, {"send", "ram", "mbps"});
+     }},
+    {"transferred-kb", "KiB", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"send", "ram", "transferred"}), kKiB);
+     }},
+    {"total-kb", "KiB", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"send", "ram", "total"}), kKiB);
+     }},
+    {"payload", "bytes", false,
+     [](const Json& run) {
+         return number_at(run, {"send", "ram", "payload-bytes"});
+     }},
+    {"header", "bytes", false,
+     [](const Json& run) {
+         return number_at(run, {"send", "ram", "header-bytes"});
+     }},
+    {"cpu-ms", "ms", false, both_cpu},
+    {"send-cpu-ms", "ms", false,
+     [](const Json& run) {
+         return number_at(run, {"cpu-ms", "send"});
+     }},
+    {"recv-cpu-ms", "ms", false,
+     [](const Json& run) {
+         return number_at(run, {"cpu-ms", "recv"});
+     }},
+    {"send-threads-ms", "ms", false, [](const Json& run) { return threads_ms(run, "send"); }},
+    {"recv-threads-ms", "ms", false, [](const Json& run) { return threads_ms(run, "recv"); }},
+    {"send-peak-mib", "MiB", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"peak-memory", "send"}), kMiB);
+     }},
+    {"recv-peak-mib", "MiB", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"peak-memory", "recv"}), kMiB);
+     }},
+    {"device-buffer-mib", "MiB", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"recv", "device-state-buffer-peak"}), kMiB);
+     }},
+    {"rounds", "", false, rounds},
+    {"throttle", "%", false, throttle},
+    {"dirty-mib-per-s", "MiB/s", false,
+     [](const Json& run) {
+         return divided(number_at(run, {"send", "guest", "bytes-per-second-before"}), kMiB);
+     }},
+    {"write-rate-kept", "", true, write_rate_kept},
+});
+
+// The place of a thread in the published tables.
 std::pair<int, int> rank_of(const std::string& name) {
     if (name == "live_migration") return {0, 0};
     constexpr std::string_view kChannel = "multifdsend_";
@@ -77,26 +154,28 @@ ThreadMs in_order(ThreadMs threads) {
 
 }  // namespace
 
+std::span<const FigureRow> figure_rows() { return kFigures; }
+
+const FigureRow* find_figure(std::string_view name) {
+    const auto* found = std::find_if(kFigures.begin(), kFigures.end(),
+                                     [&](const FigureRow& row) { return row.name == name; });
+    return found == kFigures.end() ? nullptr : found;
+}
+
 std::optional<double> figure(const Json& run, std::string_view name) {
-    if (name == "total-time") return ms_at(run, "total-time-us", "total-time");
-    if (name == "downtime") return ms_at(run, "downtime-us", "downtime");
-    if (name == "mbps") return number_at(run, {"send", "ram", "mbps"});
-    if (name == "transferred-kb")
-        return divided(number_at(run, {"send", "ram", "transferred"}), kKiB);
-    if (name == "total-kb") return divided(number_at(run, {"send", "ram", "total"}), kKiB);
-    if (name == "payload") return number_at(run, {"send", "ram", "payload-bytes"});
-    if (name == "header") return number_at(run, {"send", "ram", "header-bytes"});
-    if (name == "gb-per-s") return gb_per_s(run);
-    if (name == "cpu-ms") return both_cpu(run);
-    if (name == "send-cpu-ms") return number_at(run, {"cpu-ms", "send"});
-    if (name == "recv-cpu-ms") return number_at(run, {"cpu-ms", "recv"});
-    if (name == "rounds") return rounds(run);
-    if (name == "throttle") return throttle(run);
-    if (name == "longest-gap")
-        return divided(number_at(run, {"recv", "guest", "longest-gap-us"}), 1e3);
-    if (name == "dirty-mib-per-s")
-        return divided(number_at(run, {"send", "guest", "bytes-per-second-before"}), kMiB);
-    return std::nullopt;
+    const FigureRow* row = find_figure(name);
+    return row == nullptr ? std::nullopt : row->of(run);
+}
+
+std::optional<double> number_at(const Json& json, std::initializer_list<const char*> keys) {
+    const Json* at = &json;
+    for (const char* key : keys) {
+        if (!at->is_object()) return std::nullopt;
+        const auto found = at->find(key);
+        if (found == at->end()) return std::nullopt;
+        at = &*found;
+    }
+    return at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
 }
 
 std::optional<double> published_figure(const Json& published, std::string_view name) {

@@ -1,8 +1,10 @@
-// Figures out of the raw results: every number in a table or a chart is one of these, taken from
-// what sender and receiver (or QEMU) wrote themselves.
+// Takes figures out of the raw results: every number in a table, a chart or a goal is one of these,
+// out of what sender and receiver (or QEMU, or a baseline) wrote themselves.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,15 +14,27 @@
 
 namespace migrate::bench {
 
-// Of one run (an entry of "runs") or of published figures (a variant's "published"):
-//   total-time, downtime, longest-gap  ms      mbps            decimal Mbit/s
-//   transferred-kb, total-kb           KiB     payload, header bytes
-//   gb-per-s  guest memory over total time, in units of 2^30 bytes, as published
-//   cpu-ms    both processes               send-cpu-ms, recv-cpu-ms  each
-//   rounds, throttle (percent), dirty-mib-per-s
-// Nothing where the run does not have it.
+// A figure that can be taken out of one run.
+struct FigureRow {
+    std::string_view name;
+    std::string_view unit;  // empty: a plain number
+    bool more_is_better;
+    std::optional<double> (*of)(const Json& run);  // empty where the run does not have it
+};
+
+// All of them; docs/bench.md lists them, too. "gb-per-s" is guest memory over total time, in units
+// of 2^30 bytes, as published.
+std::span<const FigureRow> figure_rows();
+// Null for an unknown name.
+const FigureRow* find_figure(std::string_view name);
+
+// That figure of one run (an entry of "runs"), or of published figures (a variant's "published").
+// Empty where there is none.
 std::optional<double> figure(const Json& run, std::string_view name);
 std::optional<double> published_figure(const Json& published, std::string_view name);
+
+// The number at the end of a path of keys; empty if there is none.
+std::optional<double> number_at(const Json& json, std::initializer_list<const char*> keys);
 
 // The figure of every timed run of a variant that succeeded, in the order of the runs.
 std::vector<double> series(const Json& scenario, std::string_view variant, std::string_view name);
@@ -39,7 +53,7 @@ double total_of(const ThreadMs& threads);
 // The run whose threads' total is the (lower) median: a column that is one real run; null if none.
 const Json* median_run(const Json& scenario, std::string_view variant);
 
-// Whether a run's zero pages were found by the software device, of which no saving is quoted.
+// True if the software device found the run's zero pages: no saving is quoted for it.
 bool by_software_device(const Json& run);
 
 }  // namespace migrate::bench

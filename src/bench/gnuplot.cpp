@@ -1,10 +1,6 @@
 #include "bench/gnuplot.hpp"
 
-#include <unistd.h>
-
-#include <cstdlib>
 #include <regex>
-#include <sstream>
 
 #include "bench/child.hpp"
 #include "bench/results.hpp"
@@ -23,13 +19,13 @@ void replace_all(std::string& text, const std::string& what, const std::string& 
         text.replace(at, what.size(), by);
 }
 
-// What makes a drawing of its own fit into a page beside others.
+// Makes a drawing fit into a page beside others.
 std::string for_page(std::string svg, const std::string& id) {
     svg.erase(0, std::min(svg.find("<svg"), svg.size()));
     svg = std::regex_replace(svg, std::regex("\\bid=(['\"])"), "id=$1" + id);
     replace_all(svg, "xlink:href='#", "xlink:href='#" + id);
     replace_all(svg, "url(#", "url(#" + id);
-    // Black is the page's colour, so that it is light on dark.
+    // Black becomes the page's text colour, which is light on a dark page.
     replace_all(svg, "color=\"black\"", "");
     replace_all(svg, "stroke=\"black\"", "stroke=\"currentColor\"");
     replace_all(svg, "fill=\"black\"", "fill=\"currentColor\"");
@@ -41,12 +37,8 @@ std::string for_page(std::string svg, const std::string& id) {
 }  // namespace
 
 std::string gnuplot_missing() {
-    const char* path = std::getenv("PATH");
-    std::istringstream folders(path == nullptr ? "" : path);
-    for (std::string folder; std::getline(folders, folder, ':');) {
-        if (::access((fs::path(folder) / kGnuplot).c_str(), X_OK) == 0) return "";
-    }
-    return "gnuplot is not installed, so that the page has no charts: apt-get install gnuplot-nox";
+    const std::string missing = program_missing(kGnuplot, "gnuplot-nox");
+    return missing.empty() ? "" : "the page has no charts: " + missing;
 }
 
 Result<std::string> draw_svg(const std::string& script, const std::string& id, int width,

@@ -1,4 +1,4 @@
-// Drawings by gnuplot, which is a program of its own (Debian: gnuplot-nox).
+// Drawings by the program gnuplot (Debian: gnuplot-nox).
 #pragma once
 
 #include <filesystem>
@@ -8,12 +8,11 @@
 
 namespace migrate::bench {
 
-// Why nothing can be drawn here, or "".
+// Empty, or why nothing can be drawn here.
 std::string gnuplot_missing();
 
-// Runs `script` behind a head that sets the SVG terminal, and returns the drawing, ready to stand
-// in an HTML page: its text and axes have the page's colour, its ids begin with `id`. `folder`
-// takes the files meanwhile.
+// Draws `script` as SVG for an HTML page: text and axes take the page's colour, and its ids begin
+// with `id`. `folder` holds the files of this run of gnuplot.
 Result<std::string> draw_svg(const std::string& script, const std::string& id, int width,
                              int height, const std::filesystem::path& folder, int stop_fd);
 

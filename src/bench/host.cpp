@@ -82,7 +82,7 @@ std::uint64_t available_memory() { return memory_line("MemAvailable"); }
 
 Status warm_memory(std::uint64_t bytes) {
     if (bytes == 0) return {};
-    // What the processes take beside the guest.
+    // The processes need this beside the guest.
     constexpr std::uint64_t kBeside = 512 * kMiB;
     bytes = std::min(bytes + kBeside, available_memory() / 5 * 4) / kHugePageSize * kHugePageSize;
     if (bytes == 0) return {};
@@ -93,8 +93,8 @@ Status warm_memory(std::uint64_t bytes) {
                                     .fd = -1,
                                     .alignment = kHugePageSize,
                                     .what = "memory to warm it"}));
-    // By huge pages: those blocks are what a receiver with huge pages takes, and what is split
-    // where small ones are wanted. Pages freed one by one come last, behind blocks that are cold.
+    // Huge pages free whole blocks. A receiver with huge pages takes these blocks, and the kernel
+    // splits them for small pages. Pages freed one by one would come behind blocks that are cold.
     (void)::madvise(mapping.data(), bytes, MADV_HUGEPAGE);
     if (::madvise(mapping.data(), bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
         return Error::system("warm memory", errno);

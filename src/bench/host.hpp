@@ -15,12 +15,12 @@ Json describe_host();
 // Bytes that processes may still take.
 std::uint64_t available_memory();
 
-// Takes so much memory from the kernel and gives it back: where a hypervisor backs free memory only
-// on demand, what runs next then finds pages that are backed. Takes at most four fifths of what is
-// available.
+// Takes `bytes` and half a GiB more from the kernel and gives them back, at most four fifths of the
+// available memory. Some hypervisors back free memory only on demand; the next process then finds
+// pages that are backed.
 Status warm_memory(std::uint64_t bytes);
 
-// Whether this user may open a DSA work queue.
+// True if this user may open a DSA work queue.
 bool has_dsa_queue();
 
 }  // namespace migrate::bench

@@ -41,7 +41,7 @@ ul.notes, .missing { color: var(--soft); }
 <body>
 )";
 
-// Longer cells that do not begin with a digit are words, which need room to be read.
+// A longer cell that does not begin with a digit holds words and gets a minimum width.
 constexpr std::size_t kLongestFigure = 24;
 
 std::string cells(const std::vector<std::string>& row, std::string_view tag) {

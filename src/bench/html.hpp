@@ -1,4 +1,4 @@
-// The report as one HTML page that needs nothing else: no network, no script.
+// The report as one HTML page, without network access or scripts.
 #pragma once
 
 #include <map>
@@ -16,7 +16,7 @@ using Drawings = std::map<std::string, std::vector<std::pair<std::string, std::s
 // `missing` says why there are no drawings; empty where there are.
 std::string html_report(const Json& results, const Drawings& drawings, const std::string& missing);
 
-// Text with what HTML would take for markup escaped.
+// Escapes the characters that HTML takes for markup.
 std::string html_text(std::string_view text);
 
 }  // namespace migrate::bench

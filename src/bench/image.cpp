@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t kChunk = 4 * kMiB;
 constexpr std::size_t kWords = kPageSize / sizeof(std::uint64_t);
 
-// Whether the page has content: spread at random, so that runs have every length.
+// True if the page has content. Such pages are spread at random, so that runs have every length.
 bool has_content(std::uint64_t page, unsigned percent) {
     return splitmix64(page ^ 0x5bd1e995U) % 100 < percent;
 }
@@ -28,7 +28,7 @@ bool has_content(std::uint64_t page, unsigned percent) {
 void fill_page(std::byte* to, std::uint64_t page, ImageSpec::Kind kind) {
     std::array<std::uint64_t, kWords> words{};
     for (std::size_t i = 0; i < kWords; ++i) {
-        // Of text, two words in eight are new, the others are the page's own.
+        // In text, two words in eight are new; the others repeat a word of the page.
         const bool fresh = kind == ImageSpec::Kind::kMixed || i % 8 < 2;
         words[i] = splitmix64(page * kWords + (fresh ? i : 1)) | 1U;
     }

@@ -1,5 +1,5 @@
-// Images of guest memory for scenarios: a file on tmpfs, resident from its first page to its last,
-// which sender and peer read alike.
+// Images of guest memory for scenarios: files on tmpfs with every page resident, which migrate and
+// the peer both read.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace migrate::bench {
 
-// What "image:KIND:PERCENT" asks for.
+// The words of "image:KIND:PERCENT".
 struct ImageSpec {
     enum class Kind {
         kMixed,  // pages of random bytes, which do not compress
@@ -20,7 +20,7 @@ struct ImageSpec {
     unsigned percent = 50;  // pages with content, spread at random; the others are written zeros
     std::uint64_t bytes = 0;
 
-    // A file name for it.
+    // The image's file name.
     std::string name() const;
 };
 

@@ -18,7 +18,7 @@ inline std::string text_at(const Json& json, std::string_view key,
                                                      : std::string(otherwise);
 }
 
-// Whether a key holds true.
+// True if the key holds true.
 inline bool flag_at(const Json& json, std::string_view key) {
     const auto found = json.find(key);
     return found != json.end() && found->is_boolean() && found->get<bool>();

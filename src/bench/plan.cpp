@@ -23,7 +23,7 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
     return text;
 }
 
-// The part of the guest's pages that travel with their content, in percent.
+// The part of the guest's pages that are sent with their content, in percent.
 unsigned content_percent(const Variant& variant) {
     unsigned percent = 0;
     const std::string& source = variant.source;
@@ -55,6 +55,11 @@ std::uint64_t receiver_memory(const Variant& variant, std::uint64_t guest) {
     return huge && percent > 0 ? guest : guest / 100 * percent;
 }
 
+std::string too_large(std::uint64_t needed, const Limits& limits) {
+    return fmt::format("{} of memory are needed, {} may be used", format_bytes(needed),
+                       format_bytes(limits.memory));
+}
+
 // Leaves the received pages out, or the variant, where memory does not suffice.
 void fit(PlannedVariant& planned, const Limits& limits) {
     const std::uint64_t at_sender = sender_memory(planned.variant, planned.guest);
@@ -69,14 +74,13 @@ void fit(PlannedVariant& planned, const Limits& limits) {
         at_receiver = 0;
     }
     if (at_sender + at_receiver > limits.memory) {
-        planned.skipped =
-            fmt::format("{} of memory are needed, {} may be used",
-                        format_bytes(at_sender + at_receiver), format_bytes(limits.memory));
+        planned.skipped = too_large(at_sender + at_receiver, limits);
     }
     planned.warm = at_receiver + (planned.image ? 0 : at_sender);
 }
 
-// Before anything is made of the guest's size.
+// Chooses the software device where there is no DSA. It may make the guest smaller, so that it
+// comes before everything that depends on the size.
 void choose_device(PlannedVariant& planned, const Mode& mode, const Limits& limits) {
     if (option_in(planned.send, "zero-page-detection") != "dsa-accel" || limits.dsa) return;
     if (!option_in(planned.send, "accel-path").empty()) return;
@@ -85,7 +89,7 @@ void choose_device(PlannedVariant& planned, const Mode& mode, const Limits& limi
     planned.notes.emplace_back(
         "no DSA work queue here: the software device ran, which says nothing about the hardware's "
         "speed");
-    // It takes some 3 s a GiB: of the published sizes, minutes a run for nothing.
+    // The software device takes some 3 s a GiB: at the published sizes, minutes a run for nothing.
     const std::uint64_t quick = scaled_guest(planned.variant.quick_guest, mode.scale);
     if (quick >= planned.guest) return;
     planned.guest = quick;
@@ -112,7 +116,7 @@ PlannedVariant plan_variant(const Variant& variant, const Mode& mode, const Limi
     return planned;
 }
 
-// The same shape, by QEMU.
+// The same variant, run by QEMU.
 PlannedVariant peer_of(const PlannedVariant& ours, const Limits& limits) {
     PlannedVariant planned = ours;
     planned.name += "-qemu";
@@ -134,6 +138,55 @@ PlannedVariant peer_of(const PlannedVariant& ours, const Limits& limits) {
     }
     planned.variant.published = Json();
     planned.variant.compare_to.clear();
+    return planned;
+}
+
+// Memory of the source or target, and of both where one is copied to the other.
+std::uint64_t baseline_memory(const BaselineSpec& spec, std::uint64_t guest) {
+    switch (spec.kind) {
+        case BaselineSpec::Kind::kIperf3:
+            return 0;
+        case BaselineSpec::Kind::kRead:
+            return guest;
+        case BaselineSpec::Kind::kCopy:
+            return 2 * guest;
+        case BaselineSpec::Kind::kNetwork:
+            break;
+    }
+    const bool keeps = spec.receiver != Receiver::kDiscard && spec.receiver != Receiver::kTruncate;
+    return keeps ? 2 * guest : guest;
+}
+
+std::string baseline_backing(const BaselineSpec& spec) {
+    const std::string pages = spec.pages == PageSizing::kHuge ? "huge pages" : "4 KiB pages";
+    switch (spec.kind) {
+        case BaselineSpec::Kind::kIperf3:
+            return "iperf3's own buffer";
+        case BaselineSpec::Kind::kRead:
+            return "touched zeros, " + pages;
+        case BaselineSpec::Kind::kCopy:
+            return "random, huge pages";
+        case BaselineSpec::Kind::kNetwork:
+            break;
+    }
+    return "random, " + pages;
+}
+
+PlannedVariant plan_baseline(const Variant& variant, const Mode& mode, const Limits& limits) {
+    PlannedVariant planned;
+    planned.variant = variant;
+    planned.baseline = variant.baseline;
+    planned.name = variant.name;
+    planned.label = variant.label;
+    planned.guest = scaled_guest(mode.quick ? variant.quick_guest : variant.guest, mode.scale);
+    planned.backing = baseline_backing(*variant.baseline);
+    planned.sink = "baseline: " + variant.baseline->words();
+    const std::uint64_t needed = baseline_memory(*variant.baseline, planned.guest);
+    if (variant.baseline->kind == BaselineSpec::Kind::kIperf3) {
+        planned.skipped = limits.iperf3_missing;
+    } else if (needed > limits.memory) {
+        planned.skipped = too_large(needed, limits);
+    }
     return planned;
 }
 
@@ -183,6 +236,10 @@ Plan make_plan(Scenario scenario, const Mode& mode, const Limits& limits) {
     plan.warm_ups = mode.quick ? scenario.quick_warm_ups : scenario.warm_ups;
     plan.legs = mode.quick ? scenario.quick_legs : scenario.legs;
     for (const Variant& variant : scenario.variants) {
+        if (variant.baseline) {
+            plan.variants.push_back(plan_baseline(variant, mode, limits));
+            continue;
+        }
         PlannedVariant ours = plan_variant(variant, mode, limits);
         PlannedVariant peer = peer_of(ours, limits);
         fit(ours, limits);

@@ -1,6 +1,6 @@
 // A scenario on this machine: sizes, what fits into memory and what must be discarded instead,
-// which device there is, and what kind of zeros the guest's memory is made of. Invariant: a plan
-// says in words whatever differs from the scenario's file; nothing is left out in silence.
+// which device and programs there are, and what kind of zeros the guest's memory is made of.
+// Invariant: a plan says in words what differs from the scenario's file.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +13,31 @@
 
 namespace migrate::bench {
 
-// What the user asked for beside the scenarios.
+// The user's choices beside the scenarios.
 struct Mode {
     bool quick = false;  // small guests, few repeats
     double scale = 1;    // of every guest's size
     bool peer = false;   // QEMU beside us
 };
 
-// What the machine has.
+// The machine's own limits.
 struct Limits {
-    std::uint64_t memory = 0;  // bytes that the bench may fill, both sides together
-    bool dsa = false;          // a DSA work queue that may be used
-    std::string peer_missing;  // why QEMU cannot run here; empty: it can
+    std::uint64_t memory = 0;    // bytes that the bench may fill, both sides together
+    bool dsa = false;            // a DSA work queue that may be used
+    std::string peer_missing;    // why QEMU cannot run here; empty: it can
+    std::string iperf3_missing;  // why iperf3 cannot run here; empty: it can
 };
 
-// A variant as it will run, by us or by the peer.
+// A variant as it will run: by us, by the peer, or a baseline.
 struct PlannedVariant {
     Variant variant;
-    std::string name;         // in the results
-    std::string label;        // in tables
-    bool peer = false;        // run by QEMU
-    std::uint64_t guest = 0;  // bytes
-    std::string source;       // of migrate send; "{image}" stands for the image's path
-    std::string sink;         // of migrate recv; "{scratch}" stands for the run's folder
+    std::string name;                      // in the results
+    std::string label;                     // in tables
+    bool peer = false;                     // run by QEMU
+    std::optional<BaselineSpec> baseline;  // runs instead of a transfer; its size is `guest`
+    std::uint64_t guest = 0;               // bytes
+    std::string source;                    // of migrate send; "{image}" stands for the image's path
+    std::string sink;  // of migrate recv; "{scratch}" stands for the run's folder
     OptionList send;
     std::string backing;  // what the guest's memory is made of, in words
     std::vector<std::string> notes;
@@ -51,13 +53,13 @@ struct Plan {
     unsigned legs = 0;  // of one run that goes there and back; 0: there only
     std::vector<PlannedVariant> variants;
 
-    // Timed runs and warm-ups, of all variants that run.
+    // Number of timed runs and warm-ups of all variants that run.
     std::size_t runs() const;
 };
 
 Plan make_plan(Scenario scenario, const Mode& mode, const Limits& limits);
 
-// What memory a source is made of, in words: "shared 4 KiB zero page", "touched zeros", …
+// The kind of a source's memory, in words: "shared 4 KiB zero page", "touched zeros", …
 std::string backing_of(const std::string& source, const OptionList& send);
 
 // A guest's size at this scale: whole huge pages, 16 MiB at least.

@@ -35,7 +35,7 @@ struct Machine {
     }
 };
 
-// The guest's memory, as -object has it.
+// The guest's memory, as a value of -object.
 std::string backend(const PlannedVariant& planned, const RunPlace& place, bool incoming) {
     const std::string size = fmt::format("id=ram,size={}", planned.guest);
     if (!incoming && planned.image) {
@@ -47,7 +47,7 @@ std::string backend(const PlannedVariant& planned, const RunPlace& place, bool i
                            (place.folder / "arrived.mem").string());
     }
     const bool touched = !incoming && planned.source.find("fill=zero") != std::string::npos;
-    // Memory that nobody touches may be larger than the host's.
+    // Untouched memory may be larger than the host's.
     return fmt::format("memory-backend-ram,{},{}", size, touched ? "prealloc=on" : "reserve=off");
 }
 
@@ -78,7 +78,7 @@ Result<Machine> start_machine(const PlannedVariant& planned, const RunPlace& pla
     }
 }
 
-// Returns what differs from the shape that was asked for; "" for nothing.
+// Returns the difference from the planned variant, in words; "" for none.
 Result<std::string> set_up(Machine& machine, const PlannedVariant& planned) {
     const std::string channels = option_in(planned.send, "multifd-channels");
     std::string detection = option_in(planned.send, "zero-page-detection");
@@ -90,7 +90,7 @@ Result<std::string> set_up(Machine& machine, const PlannedVariant& planned) {
     MIGRATE_ASSIGN(const Json set,
                    machine.ask("migrate-set-parameters",
                                {{"multifd-channels", count}, {"max-bandwidth", 1024 * kGiB}}));
-    // Since QEMU 9.0; before, the main thread looks for zeros, as with "legacy".
+    // QEMU has this since 9.0; before, its main thread looks for zeros, as with "legacy".
     const Result<Json> chosen =
         machine.ask("migrate-set-parameters", {{"zero-page-detection", detection}});
     if (chosen) return std::string();
@@ -109,7 +109,7 @@ Result<int> listening_port(Machine& machine) {
     return std::atoi(text_at(addresses->front(), "port").c_str());
 }
 
-// CPU time of a process so far, its ended threads' included.
+// CPU time that a process used so far, with its ended threads.
 double cpu_ms_of(pid_t pid) {
     const std::string stat = file_content(fmt::format("/proc/{}/stat", pid));
     std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
@@ -122,7 +122,7 @@ double cpu_ms_of(pid_t pid) {
     return (user + system) * 1e3 / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
-// Asks until the migration is over on that side.
+// Polls until the migration has ended on that side.
 Result<Json> await_end(Machine& machine, Clock::time_point deadline, int stop_fd) {
     while (true) {
         MIGRATE_ASSIGN(Json state, machine.ask("query-migrate"));
@@ -150,14 +150,7 @@ std::string version_text(const Machine& machine) {
 
 }  // namespace
 
-std::string qemu_missing() {
-    const char* path = std::getenv("PATH");
-    std::istringstream folders(path == nullptr ? "" : path);
-    for (std::string folder; std::getline(folders, folder, ':');) {
-        if (::access((fs::path(folder) / kQemu).c_str(), X_OK) == 0) return "";
-    }
-    return fmt::format("{} is not installed", kQemu);
-}
+std::string qemu_missing() { return program_missing(kQemu, "qemu-system-x86"); }
 
 Result<Json> run_qemu(const PlannedVariant& planned, const RunPlace& place) {
     const Clock::time_point deadline = Clock::now() + milliseconds(place.timeout_ms);

@@ -1,5 +1,5 @@
-// The same shape, by the QEMU that is installed: two paused machines without devices, the guest's
-// memory in the same image or of the same kind, driven over QMP.
+// A transfer of the same shape by the installed QEMU: two paused machines without devices, whose
+// memory is the same image or of the same kind, driven over QMP.
 #pragma once
 
 #include <string>
@@ -11,11 +11,12 @@
 
 namespace migrate::bench {
 
-// Why QEMU cannot run here, or "".
+// Empty, or why QEMU cannot run here.
 std::string qemu_missing();
 
-// As run_transfer; "send" and "recv" are QEMU's answers to query-migrate, "peer" its version. CPU
-// time is that of the whole processes from the command `migrate` to its end.
+// The run as run_transfer() gives it, with QEMU's answers to query-migrate as "send" and "recv",
+// and its version as "peer". CPU time is that of the whole processes from the command `migrate` to
+// its end.
 Result<Json> run_qemu(const PlannedVariant& planned, const RunPlace& place);
 
 }  // namespace migrate::bench

@@ -40,6 +40,8 @@ Json variant_json(const PlannedVariant& planned) {
                  {"send", std::move(options)},
                  {"notes", planned.notes}};
     if (!planned.skipped.empty()) json["skipped"] = planned.skipped;
+    for (const auto& [key, value] : planned.variant.point.values) json["values"][key] = value;
+    if (planned.baseline) json["baseline"] = planned.baseline->words();
     if (planned.variant.x) json["x"] = *planned.variant.x;
     if (!planned.variant.compare_to.empty()) json["compare-to"] = planned.variant.compare_to;
     if (planned.variant.published.is_object()) json["published"] = planned.variant.published;
@@ -56,6 +58,7 @@ Json scenario_json(const Plan& plan) {
                  {"runs", Json::array()},       {"definition", scenario.definition}};
     for (const PlannedVariant& planned : plan.variants)
         json["variants"].push_back(variant_json(planned));
+    for (const Goal& goal : scenario.goals) json["goals"].push_back(goal.json());
     return json;
 }
 

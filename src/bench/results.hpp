@@ -15,10 +15,10 @@ namespace migrate::bench {
 
 class Results {
   public:
-    // Of a new run, which will be written to `path`.
+    // Starts new results, which save() writes to `path`.
     static Results begin(std::filesystem::path path, const Mode& mode);
-    // Those of an interrupted run, to go on with. kUsage where the file is missing or no such
-    // thing, or was made in another mode or by another commit.
+    // Reads the results of an interrupted run, to go on with it. kUsage where the file is missing
+    // or holds something else, or was made in another mode or by another commit.
     static Result<Results> resume(std::filesystem::path path, const Mode& mode);
 
     // The scenario's entry, made of the plan where there is none; kUsage where there is one and the
@@ -37,10 +37,10 @@ class Results {
     Json json_;
 };
 
-// Whether that run is there and succeeded.
+// True if that run is there and succeeded.
 bool has_run(const Json& scenario, std::string_view variant, unsigned turn);
 
-// Replaces a file's content at once.
+// Replaces a file's content at once: a reader sees the old or the new content.
 Status write_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace migrate::bench

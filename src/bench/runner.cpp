@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "bench/baseline.hpp"
 #include "bench/figures.hpp"
 #include "bench/image.hpp"
 #include "bench/qemu_peer.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// "612 ms", for the line that a run leaves on the terminal.
+// "612 ms": the outcome in the line that a run leaves on the terminal.
 std::string outcome_of(const Json& run) {
     if (run.contains("error")) {
         const std::string error = text_at(run, "error");
@@ -26,7 +27,7 @@ std::string outcome_of(const Json& run) {
     return total ? fmt::format("{:.1f} ms", *total) : "done";
 }
 
-// A resumed scenario's failed attempt gives way to the new one.
+// Keeps the run; it replaces a failed one of the same turn in a resumed scenario.
 void keep(Json& scenario, Json run) {
     Json& runs = scenario["runs"];
     for (Json& old : runs) {
@@ -82,7 +83,10 @@ Result<Json> Runner::run_once(const Plan& plan, const PlannedVariant& planned) {
     std::error_code failed;
     fs::create_directory(place.folder, failed);
     if (failed) return make_error("cannot make {}: {}", place.folder.string(), failed.message());
-    Result<Json> run = planned.peer ? run_qemu(planned, place) : run_transfer(planned, place);
+    place.watch_memory = plan.scenario.has_table(TableKind::kMemory);
+    Result<Json> run = planned.baseline ? run_baseline(planned, place)
+                       : planned.peer   ? run_qemu(planned, place)
+                                        : run_transfer(planned, place);
     fs::remove_all(place.folder, failed);
     return run;
 }

@@ -12,7 +12,7 @@ namespace migrate::bench {
 
 class Runner {
   public:
-    // `scratch` is a folder on tmpfs of which the runner makes one of its own, removed at the end.
+    // Creates a folder of its own in `scratch`, a folder on tmpfs, and removes it at the end.
     static Result<Runner> create(const std::filesystem::path& scratch, Results& results,
                                  Terminal& terminal, int stop_fd);
     Runner(Runner&& other) noexcept
@@ -25,8 +25,8 @@ class Runner {
     Runner& operator=(const Runner&) = delete;
     ~Runner();
 
-    // Runs what is missing of the plan, and keeps each result as soon as it is there. A run that
-    // fails is kept with its error, and the others go on; the result is how many failed. kCancelled
+    // Does the plan's runs that the results lack, and saves each result at once. A run that fails
+    // is saved with its error, and the others go on. Returns the number of failed runs; kCancelled
     // when interrupted.
     Result<unsigned> run(const Plan& plan);
 
@@ -35,7 +35,7 @@ class Runner {
         : folder_(std::move(folder)), results_(results), terminal_(terminal), stop_fd_(stop_fd) {}
     Result<Json> run_once(const Plan& plan, const PlannedVariant& planned);
     Result<std::filesystem::path> image_for(const PlannedVariant& planned);
-    // Removes images that are not the one named.
+    // Removes every image with another name.
     void drop_images(const std::string& but);
 
     std::filesystem::path folder_;  // empty: moved from

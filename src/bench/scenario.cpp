@@ -2,91 +2,31 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <span>
 
 #include "base/config/option_table.hpp"
 #include "base/config/unit_text.hpp"
+#include "bench/json_reading.hpp"
 
 namespace migrate::bench {
 namespace {
 
-constexpr std::array<std::string_view, 17> kScenarioKeys{
-    "name",           "title",      "about",       "published-by", "x-label", "tables",
-    "repeats",        "warm-ups",   "legs",        "guest",        "timeout", "quick-repeats",
-    "quick-warm-ups", "quick-legs", "quick-guest", "defaults",     "variants"};
+constexpr std::array<std::string_view, 19> kScenarioKeys{
+    "name",     "title",         "about",          "published-by", "x-label",
+    "tables",   "repeats",       "warm-ups",       "legs",         "guest",
+    "timeout",  "quick-repeats", "quick-warm-ups", "quick-legs",   "quick-guest",
+    "defaults", "variants",      "baselines",      "goals"};
 constexpr std::array<std::string_view, 12> kVariantKeys{
     "name", "label", "guest", "quick-guest", "source",     "sink",
     "send", "recv",  "x",     "peer",        "compare-to", "published"};
-constexpr std::array<std::string_view, 5> kTableNames{"threads", "latency", "throughput", "live",
-                                                      "percentiles"};
-constexpr std::uint64_t kLargestGuest = std::uint64_t{16} << 40;
-constexpr std::size_t kLongestText = 600;
+constexpr std::array<std::string_view, 5> kBaselineKeys{"name", "label", "run", "guest",
+                                                        "quick-guest"};
+constexpr std::array<std::string_view, 6> kTableNames{"threads", "latency",     "throughput",
+                                                      "live",    "percentiles", "memory"};
+// Deeper JSON than any scenario needs.
+constexpr int kDeepest = 8;
 
-template <typename... Args>
-Error wrong(fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
-}
-
-Status check_object(const Json& json, std::string_view what,
-                    std::span<const std::string_view> keys) {
-    if (!json.is_object()) return wrong("{} is no object", what);
-    for (const auto& [key, value] : json.items()) {
-        if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-            return wrong("{}: unknown key '{}': did you mean '{}'?", what, key,
-                         nearest_name(key, keys));
-        }
-    }
-    return {};
-}
-
-Status read_text(const Json& json, std::string_view key, std::string& to) {
-    const auto found = json.find(key);
-    if (found == json.end()) return {};
-    if (!found->is_string()) return wrong("{} is no text", key);
-    to = found->get<std::string>();
-    if (to.empty() || to.size() > kLongestText) {
-        return wrong("{} has {} bytes; allowed are 1 … {}", key, to.size(), kLongestText);
-    }
-    return {};
-}
-
-Status read_count(const Json& json, std::string_view key, unsigned min, unsigned max,
-                  unsigned& to) {
-    const auto found = json.find(key);
-    if (found == json.end()) return {};
-    if (!found->is_number_integer() || found->get<std::int64_t>() < min ||
-        found->get<std::int64_t>() > max) {
-        return wrong("{} is no whole number from {} to {}", key, min, max);
-    }
-    to = found->get<unsigned>();
-    return {};
-}
-
-Status read_size(const Json& json, std::string_view key, std::uint64_t& to) {
-    std::string text;
-    MIGRATE_TRY(read_text(json, key, text));
-    if (text.empty()) return {};
-    Result<std::uint64_t> bytes = parse_bytes(text);
-    if (!bytes) return std::move(bytes).error().with_context(key);
-    if (*bytes < kMiB || *bytes > kLargestGuest || *bytes % kPageSize != 0) {
-        return wrong("{}: {} is not from 1M to 16T, in whole pages of 4K", key, text);
-    }
-    to = *bytes;
-    return {};
-}
-
-Status check_name(const std::string& name) {
-    const auto allowed = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    };
-    if (name.empty() || name.size() > 40 || !std::all_of(name.begin(), name.end(), allowed)) {
-        return wrong("name '{}': allowed are 1 to 40 small letters, digits and hyphens", name);
-    }
-    return {};
-}
-
-// A JSON value as the command line would have it.
+// A JSON value as text for the command line.
 Result<std::string> option_value(std::string_view key, const Json& value) {
     if (value.is_string()) return value.get<std::string>();
     if (value.is_boolean()) return std::string(value.get<bool>() ? "on" : "off");
@@ -94,7 +34,7 @@ Result<std::string> option_value(std::string_view key, const Json& value) {
     return wrong("option {}: a text, a whole number, true or false", key);
 }
 
-// The options of one command, those of `json` over those that are there already.
+// Reads the options of one command; they replace those of the same name in `to`.
 Status read_options(const Json& json, std::string_view key, Side side, OptionList& to) {
     const auto found = json.find(key);
     if (found == json.end()) return {};
@@ -126,6 +66,14 @@ Status check_published(const Json& published) {
     return {};
 }
 
+Status read_x(const Json& json, std::optional<double>& to) {
+    const auto found = json.find("x");
+    if (found == json.end()) return {};
+    if (!found->is_number()) return wrong("x: {} is no number", found->dump());
+    to = found->get<double>();
+    return {};
+}
+
 Status read_variant(const Json& json, Variant& to) {
     MIGRATE_TRY(check_object(json, "a variant", kVariantKeys));
     MIGRATE_TRY(read_text(json, "name", to.name));
@@ -137,10 +85,7 @@ Status read_variant(const Json& json, Variant& to) {
     MIGRATE_TRY(read_options(json, "send", Side::kSend, to.send));
     MIGRATE_TRY(read_options(json, "recv", Side::kRecv, to.recv));
     MIGRATE_TRY(read_text(json, "compare-to", to.compare_to));
-    if (const auto x = json.find("x"); x != json.end()) {
-        if (!x->is_number()) return wrong("x is no number");
-        to.x = x->get<double>();
-    }
+    MIGRATE_TRY(read_x(json, to.x));
     if (const auto peer = json.find("peer"); peer != json.end()) {
         if (!peer->is_boolean()) return wrong("peer is neither true nor false");
         to.peer = peer->get<bool>();
@@ -193,38 +138,94 @@ Status check_variant(const Variant& variant) {
     return {};
 }
 
-Status read_variants(const Json& json, Scenario& scenario) {
-    Variant defaults;
-    MIGRATE_TRY(read_size(json, "guest", defaults.guest));
-    MIGRATE_TRY(read_size(json, "quick-guest", defaults.quick_guest));
-    if (const auto found = json.find("defaults"); found != json.end()) {
-        Status read = read_variant(*found, defaults);
-        if (!read) return std::move(read).error().with_context("defaults");
+// Takes a variant or baseline into the scenario.
+Status add_variant(Variant variant, Scenario& scenario) {
+    for (const Variant& other : scenario.variants) {
+        if (other.name == variant.name) return wrong("its name is there twice");
     }
-    const auto list = json.find("variants");
+    const auto& all = scenario.variants;
+    const auto compared = std::find_if(all.begin(), all.end(), [&](const Variant& other) {
+        return other.name == variant.compare_to;
+    });
+    if (!variant.compare_to.empty() && compared == all.end()) {
+        return wrong("compare-to names no variant before it: '{}'", variant.compare_to);
+    }
+    if (all.size() == kMaxVariants) return wrong("more than {} variants", kMaxVariants);
+    if (variant.label.empty()) variant.label = variant.name;
+    if (variant.quick_guest == 0) variant.quick_guest = variant.guest;
+    scenario.variants.push_back(std::move(variant));
+    return {};
+}
+
+Status read_swept_variant(const SweptEntry& at, const Variant& sizes, Scenario& scenario) {
+    Variant variant = sizes;
+    Status read = read_variant(at.defaults, variant);
+    if (!read) return std::move(read).error().with_context("defaults");
+    MIGRATE_TRY(read_variant(at.entry, variant));
+    variant.name += at.point.suffix;
+    variant.point = at.point;
+    MIGRATE_TRY(check_variant(variant));
+    if (variant.peer && scenario.legs != 0) {
+        return wrong("peer: QEMU does not go there and back (legs)");
+    }
+    return add_variant(std::move(variant), scenario);
+}
+
+Status read_swept_baseline(const SweptEntry& at, const Variant& sizes, Scenario& scenario) {
+    Variant variant = sizes;
+    std::string run;
+    MIGRATE_TRY(check_object(at.entry, "a baseline", kBaselineKeys));
+    MIGRATE_TRY(read_text(at.entry, "name", variant.name));
+    MIGRATE_TRY(read_text(at.entry, "label", variant.label));
+    MIGRATE_TRY(read_size(at.entry, "guest", variant.guest));
+    MIGRATE_TRY(read_size(at.entry, "quick-guest", variant.quick_guest));
+    MIGRATE_TRY(read_text(at.entry, "run", run));
+    variant.name += at.point.suffix;
+    variant.point = at.point;
+    MIGRATE_TRY(check_name(variant.name));
+    if (variant.guest == 0) return wrong("guest is missing");
+    if (run.empty())
+        return wrong("run is missing: \"iperf3:streams=8\", \"network:channels=8\", …");
+    Result<BaselineSpec> spec = parse_baseline(run);
+    if (!spec) return std::move(spec).error().with_context("run");
+    if (spec->bytes != 0) return wrong("run: the size is the baseline's guest, not size=");
+    if (scenario.legs != 0) return wrong("a baseline does not go there and back (legs)");
+    variant.baseline = *spec;
+    if (variant.label.empty()) variant.label = spec->words();
+    return add_variant(std::move(variant), scenario);
+}
+
+// Reads the list under `key`, every entry at each point of its sweep.
+Status read_entries(const Json& json, std::string_view key, const Json& defaults,
+                    Status (*read_one)(const SweptEntry&, const Variant&, Scenario&),
+                    Scenario& scenario) {
+    Variant sizes;
+    MIGRATE_TRY(read_size(json, "guest", sizes.guest));
+    MIGRATE_TRY(read_size(json, "quick-guest", sizes.quick_guest));
+    const auto list = json.find(key);
     if (list == json.end() || !list->is_array() || list->empty() || list->size() > kMaxVariants) {
-        return wrong("variants is no list of 1 to {}", kMaxVariants);
+        return wrong("{} is no list of 1 to {}", key, kMaxVariants);
     }
-    std::set<std::string> names;
     for (const Json& entry : *list) {
-        Variant variant = defaults;
-        Status read = read_variant(entry, variant);
-        if (read) read = check_variant(variant);
-        if (read && variant.peer && scenario.legs != 0) {
-            read = wrong("peer: QEMU does not go there and back (legs)");
+        const std::string name = entry.is_object() ? text_at(entry, "name") : "";
+        const std::string what = fmt::format("{} '{}'", key.substr(0, key.size() - 1), name);
+        Result<std::vector<SweptEntry>> entries = swept(defaults, entry);
+        if (!entries) return std::move(entries).error().with_context(what);
+        for (const SweptEntry& at : *entries) {
+            Status read = read_one(at, sizes, scenario);
+            if (!read) return std::move(read).error().with_context(what + at.point.suffix);
         }
-        if (read && !names.insert(variant.name).second) read = wrong("its name is there twice");
-        if (read && !variant.compare_to.empty() && !names.contains(variant.compare_to)) {
-            read = wrong("compare-to names no variant before it: '{}'", variant.compare_to);
-        }
-        if (!read) {
-            return std::move(read).error().with_context(fmt::format("variant '{}'", variant.name));
-        }
-        if (variant.label.empty()) variant.label = variant.name;
-        if (variant.quick_guest == 0) variant.quick_guest = variant.guest;
-        scenario.variants.push_back(std::move(variant));
     }
     return {};
+}
+
+Status read_all_entries(const Json& json, Scenario& scenario) {
+    const auto found = json.find("defaults");
+    const Json defaults = found == json.end() ? Json::object() : *found;
+    MIGRATE_TRY(check_object(defaults, "defaults", kVariantKeys));
+    MIGRATE_TRY(read_entries(json, "variants", defaults, read_swept_variant, scenario));
+    if (!json.contains("baselines")) return {};
+    return read_entries(json, "baselines", Json::object(), read_swept_baseline, scenario);
 }
 
 Status read_lists(const Json& json, Scenario& scenario) {
@@ -270,7 +271,9 @@ Status read_scenario(const Json& json, Scenario& to) {
         }
     }
     MIGRATE_TRY(read_lists(json, to));
-    return read_variants(json, to);
+    MIGRATE_TRY(read_all_entries(json, to));
+    MIGRATE_ASSIGN(to.goals, parse_goals(json, to.variants));
+    return {};
 }
 
 }  // namespace
@@ -281,6 +284,10 @@ std::string option_in(const OptionList& options, std::string_view key) {
     return found == options.end() ? std::string() : found->second;
 }
 
+bool Scenario::has_table(TableKind kind) const {
+    return std::find(tables.begin(), tables.end(), kind) != tables.end();
+}
+
 std::optional<TableKind> table_kind_named(std::string_view name) {
     const auto* found = std::find(kTableNames.begin(), kTableNames.end(), name);
     if (found == kTableNames.end()) return std::nullopt;
@@ -289,8 +296,14 @@ std::optional<TableKind> table_kind_named(std::string_view name) {
 
 Result<Scenario> parse_scenario(std::string_view text, std::string_view from) {
     if (text.size() > kMaxScenarioBytes) return wrong("{}: larger than 1 MiB", from);
-    const Json json = Json::parse(text, nullptr, false, true);
+    bool too_deep = false;
+    const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
+        too_deep = too_deep || depth > kDeepest;
+        return depth <= kDeepest;
+    };
+    const Json json = Json::parse(text, bounded, false, true);
     if (json.is_discarded()) return wrong("{}: no valid JSON", from);
+    if (too_deep) return wrong("{}: deeper than {} levels", from, kDeepest);
     Scenario scenario;
     Status read = read_scenario(json, scenario);
     if (!read) return std::move(read).error().with_context(from);

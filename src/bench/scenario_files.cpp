@@ -1,10 +1,12 @@
 #include "bench/scenario_files.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "base/config/option_table.hpp"
+#include "bench/builtin_scenarios.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -12,44 +14,72 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<Scenario> load_file(const fs::path& path) {
+    std::error_code ignored;
     std::ifstream file(path);
     std::ostringstream text;
-    if (!fs::is_regular_file(path) || !file || !(text << file.rdbuf())) {
+    if (!fs::is_regular_file(path, ignored) || !file || !(text << file.rdbuf())) {
         return make_error(ErrorKind::kUsage, "cannot read the scenario {}", path.string());
     }
     return parse_scenario(text.str(), path.string());
 }
 
-}  // namespace
-
-Result<fs::path> scenario_folder(const std::string& given) {
-    std::error_code ignored;
-    if (!given.empty()) {
-        if (fs::is_directory(given, ignored)) return fs::path(given);
-        return make_error(ErrorKind::kUsage, "--scenarios {}: there is no such folder", given);
-    }
-    const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-    for (fs::path at = program.parent_path(); !at.empty(); at = at.parent_path()) {
-        for (const char* name : {"share/migrate/scenarios", "configs/scenarios"}) {
-            if (fs::is_directory(at / name, ignored)) return at / name;
-        }
-        if (at == at.root_path()) break;
-    }
-    return make_error(ErrorKind::kUsage,
-                      "no folder with scenarios near the program: --scenarios DIR names it");
+Result<Scenario> load_builtin(const BuiltinScenario& builtin) {
+    return parse_scenario(builtin.text, fmt::format("built-in scenario {}", builtin.name));
 }
 
-Result<std::vector<Scenario>> load_all(const fs::path& folder) {
+Result<std::vector<fs::path>> files_of(const std::string& folder) {
     std::vector<fs::path> paths;
     std::error_code failed;
     for (const auto& entry : fs::directory_iterator(folder, failed)) {
         if (entry.path().extension() == ".json") paths.push_back(entry.path());
     }
-    if (failed) return make_error("cannot read {}: {}", folder.string(), failed.message());
+    if (failed) {
+        return make_error(ErrorKind::kUsage, "--scenarios {}: {}", folder, failed.message());
+    }
+    if (paths.empty()) {
+        return make_error(ErrorKind::kUsage, "--scenarios {}: the folder has no .json file",
+                          folder);
+    }
     std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+    std::vector<std::string> names;
+    if (folder.empty()) {
+        for (const BuiltinScenario& builtin : builtin_scenarios()) names.emplace_back(builtin.name);
+        return names;
+    }
+    MIGRATE_ASSIGN(const std::vector<fs::path> paths, files_of(folder));
+    for (const fs::path& path : paths) names.push_back(path.stem().string());
+    return names;
+}
+
+Error unknown_scenario(const std::string& name, const std::vector<std::string>& known) {
+    const std::vector<std::string_view> names(known.begin(), known.end());
+    return make_error(ErrorKind::kUsage,
+                      "unknown scenario '{}': did you mean '{}'? --list shows all; a file is "
+                      "named by a path with a slash or .json",
+                      name, nearest_name(name, names));
+}
+
+Result<Scenario> load_named(const std::string& name, const std::string& folder) {
+    if (!folder.empty()) return load_file(fs::path(folder) / (name + ".json"));
+    const auto all = builtin_scenarios();
+    const auto found = std::find_if(all.begin(), all.end(), [&](const BuiltinScenario& builtin) {
+        return builtin.name == name;
+    });
+    if (found == all.end()) return unknown_scenario(name, {name});
+    return load_builtin(*found);
+}
+
+}  // namespace
+
+Result<std::vector<Scenario>> load_all(const std::string& folder) {
+    MIGRATE_ASSIGN(const std::vector<std::string> names, names_in(folder));
     std::vector<Scenario> scenarios;
-    for (const fs::path& path : paths) {
-        MIGRATE_ASSIGN(Scenario scenario, load_file(path));
+    for (const std::string& name : names) {
+        MIGRATE_ASSIGN(Scenario scenario, load_named(name, folder));
         scenarios.push_back(std::move(scenario));
     }
     return scenarios;
@@ -57,16 +87,11 @@ Result<std::vector<Scenario>> load_all(const fs::path& folder) {
 
 Result<Scenario> load_scenario(const std::string& name, const std::string& folder) {
     if (name.find('/') != std::string::npos || name.ends_with(".json")) return load_file(name);
-    MIGRATE_ASSIGN(const fs::path where, scenario_folder(folder));
-    const fs::path path = where / (name + ".json");
-    if (fs::exists(path)) return load_file(path);
-    MIGRATE_ASSIGN(const std::vector<Scenario> all, load_all(where));
-    std::vector<std::string_view> names;
-    names.reserve(all.size());
-    for (const Scenario& scenario : all) names.push_back(scenario.name);
-    if (names.empty()) return make_error(ErrorKind::kUsage, "{} has no scenarios", where.string());
-    return make_error(ErrorKind::kUsage, "unknown scenario '{}': did you mean '{}'?", name,
-                      nearest_name(name, names));
+    MIGRATE_ASSIGN(const std::vector<std::string> names, names_in(folder));
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+        return unknown_scenario(name, names);
+    }
+    return load_named(name, folder);
 }
 
 }  // namespace migrate::bench

@@ -1,8 +1,6 @@
-// Where scenarios are: in a folder that was named, beside the program as it was installed, or in
-// the checkout that it was built from.
+// Finds scenarios: those compiled into the program, those of a folder, and single files.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,15 +9,13 @@
 
 namespace migrate::bench {
 
-// The folder with the scenarios: `given`, or else the first that is there of
-// share/migrate/scenarios and configs/scenarios, from the program's own folder upwards. kUsage if
-// there is none.
-Result<std::filesystem::path> scenario_folder(const std::string& given);
+// Every scenario of the folder, or of the program where `folder` is empty, sorted by name. Fails
+// with kUsage if the folder cannot be read or has no scenario, and on the first scenario that is
+// wrong.
+Result<std::vector<Scenario>> load_all(const std::string& folder);
 
-// Every scenario of the folder, by name. Fails on the first that is wrong.
-Result<std::vector<Scenario>> load_all(const std::filesystem::path& folder);
-
-// By name, or by path where the text has a slash or ends in .json.
+// The scenario with that name, out of the folder or the program as above. A `name` with a slash in
+// it, or one that ends in .json, is the path of a file instead. Fails with kUsage.
 Result<Scenario> load_scenario(const std::string& name, const std::string& folder);
 
 }  // namespace migrate::bench

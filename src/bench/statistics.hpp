@@ -1,4 +1,4 @@
-// What a row of figures comes to.
+// Statistics of a series of figures.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,8 @@ namespace migrate::bench {
 double percentile(std::vector<double> values, double percent);
 inline double median(std::vector<double> values) { return percentile(std::move(values), 50); }
 
-// What `now` saves of `before`, in percent; negative where it takes more. 0 if `before` is 0.
+// The saving of `now` against `before`, in percent; negative where it takes more. 0 if `before` is
+// 0.
 double savings_percent(double before, double now);
 
 }  // namespace migrate::bench

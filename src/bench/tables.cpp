@@ -8,6 +8,7 @@
 
 #include "base/config/unit_text.hpp"
 #include "bench/figures.hpp"
+#include "bench/goals.hpp"
 #include "bench/scenario.hpp"
 #include "bench/statistics.hpp"
 
@@ -42,10 +43,14 @@ constexpr std::array<Column, 6> kLive{{{"total time (ms)", "total-time", 0},
                                        {"rounds", "rounds", 0},
                                        {"throttle (%)", "throttle", 0},
                                        {"dirty rate before (MiB/s)", "dirty-mib-per-s", 0}}};
+constexpr std::array<Column, 3> kMemory{
+    {{"peak of the sender (MiB)", "send-peak-mib", 1, false},
+     {"peak of the receiver (MiB)", "recv-peak-mib", 1, false},
+     {"device state buffered (MiB)", "device-buffer-mib", 1, false}}};
 constexpr std::array<int, 5> kPercents{0, 25, 50, 75, 95};
 
 std::string published_text(double value, int decimals) {
-    // As it was printed: whole numbers whole.
+    // Published whole numbers stay whole.
     return value == static_cast<double>(static_cast<long long>(value)) && decimals < 2
                ? fmt::format("{:.0f}", value)
                : fmt::format("{:.{}f}", value, decimals);
@@ -103,7 +108,7 @@ Table published_table(const Json& scenario, const auto& columns) {
     return table;
 }
 
-// Our time over the peer's, where the peer ran the same shape.
+// Our median over the peer's, where the peer ran the same variant.
 std::string ratio_to_peer(const Json& scenario, const Json& variant, const char* name) {
     if (flag_at(variant, "peer")) return "";
     const auto ours = series(scenario, text_at(variant, "name"), name);
@@ -320,9 +325,23 @@ std::vector<Table> tables_of(const Json& scenario) {
             case TableKind::kPercentiles:
                 add_percentile_tables(scenario, tables);
                 break;
+            case TableKind::kMemory:
+                add_tables(scenario, kMemory, tables);
+                break;
         }
     }
+    Table goals = goals_table(scenario);
+    if (!goals.rows.empty()) tables.push_back(std::move(goals));
     return tables;
+}
+
+Table goals_table(const Json& scenario) {
+    Table table{"Goals", {"goal", "wanted", "found", "outcome"}, {}};
+    for (const Verdict& verdict : judge(scenario)) {
+        table.rows.push_back(
+            {verdict.goal, verdict.wanted, verdict.found, std::string(word_of(verdict.state))});
+    }
+    return table;
 }
 
 std::vector<std::string> notes_of(const Json& scenario) {

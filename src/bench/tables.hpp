@@ -1,6 +1,6 @@
 // The tables of a scenario, made of results.json alone. Invariants: published and measured figures
-// never share a table; every measured row or column names its guest's size and what its memory is
-// made of; savings are quoted only of runs without the software device.
+// never share a table; every measured row or column names its guest's size and the kind of its
+// memory; savings are quoted only for runs without the software device.
 #pragma once
 
 #include <string>
@@ -16,10 +16,13 @@ struct Table {
     std::vector<std::vector<std::string>> rows;  // each as long as the header
 };
 
-// The published tables first, then those measured.
+// The published tables first, then those measured, then the goals.
 std::vector<Table> tables_of(const Json& scenario);
 
-// What must be said beside them: variants left out and why, runs that failed, what was discarded.
+// The goals, and for each whether it was met; without rows where the scenario has none.
+Table goals_table(const Json& scenario);
+
+// Remarks below the tables: variants left out and why, runs that failed, what was discarded.
 std::vector<std::string> notes_of(const Json& scenario);
 
 // The machine and the mode, for the head of a report.

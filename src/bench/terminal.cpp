@@ -9,6 +9,7 @@
 #include "base/config/unit_text.hpp"
 #include "base/output.hpp"
 #include "bench/figures.hpp"
+#include "bench/goals.hpp"
 #include "bench/statistics.hpp"
 
 namespace migrate::bench {
@@ -17,7 +18,7 @@ namespace {
 constexpr std::size_t kBarWidth = 24;
 constexpr std::size_t kLabelWidth = 44;
 
-// Cut or filled to so many columns; every character of our labels is one wide.
+// Cuts or fills the text to that many columns; every character of a label is one column wide.
 std::string fitted(std::string text, std::size_t width) {
     std::size_t columns = 0;
     std::size_t at = 0;
@@ -29,7 +30,7 @@ std::string fitted(std::string text, std::size_t width) {
     return text + std::string(width - std::min(width, columns), ' ');
 }
 
-// What the scenario's bars show: downtime for running guests, total time otherwise.
+// The figure of the scenario's bars: downtime for running guests, total time otherwise.
 std::string_view shown_figure(const Json& scenario) {
     for (const Json& table : scenario.at("tables")) {
         if (table == "live" || table == "percentiles") return "downtime";
@@ -71,6 +72,15 @@ std::string bars_text(const Json& scenario) {
     return text;
 }
 
+std::string goals_text(const Json& scenario) {
+    std::string text;
+    for (const Verdict& verdict : judge(scenario)) {
+        text += fmt::format("  goal {}: {}: {}; wanted {}\n", word_of(verdict.state), verdict.goal,
+                            verdict.found, verdict.wanted);
+    }
+    return text;
+}
+
 void Terminal::clear() const {
     if (live_) output::to_stderr("\r\033[K");
 }
@@ -106,7 +116,7 @@ void Terminal::note(std::string_view text) {
 
 void Terminal::show(const Json& scenario) {
     clear();
-    output::to_stdout(bars_text(scenario));
+    output::to_stdout(bars_text(scenario) + goals_text(scenario));
 }
 
 }  // namespace migrate::bench

@@ -1,5 +1,5 @@
-// What is seen while the bench runs: a line with a bar and the time left, and the measured figures
-// of each scenario with bars when it is done.
+// The terminal while the bench runs: a line with a bar and the time left. When a scenario is done,
+// it shows the measured figures with bars, and the goals.
 #pragma once
 
 #include <chrono>
@@ -13,15 +13,15 @@ namespace migrate::bench {
 
 class Terminal {
   public:
-    // `runs` are to be done in all; `live` is for a terminal, which shows one line that changes.
+    // `runs` is the number of all runs; `live` is for a terminal, whose last line is rewritten.
     Terminal(std::size_t runs, bool live) : runs_(runs), live_(live) {}
 
-    // Before and after each run, or one that a resumed bench need not repeat.
+    // Called before and after each run. skip_run() is for one that a resumed bench has already.
     void begin_run(std::string_view what);
     void end_run(std::string_view outcome);
     void skip_run() { --runs_; }
     void note(std::string_view text);
-    // The scenario's figures, as bars.
+    // The scenario's figures as bars, and its goals.
     void show(const Json& scenario);
 
   private:
@@ -38,5 +38,8 @@ std::string bar(double part, double whole, std::size_t width);
 
 // A scenario's measured figures as lines for the terminal.
 std::string bars_text(const Json& scenario);
+
+// A line for each of its goals: "goal met: …".
+std::string goals_text(const Json& scenario);
 
 }  // namespace migrate::bench

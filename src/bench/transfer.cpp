@@ -4,8 +4,10 @@
 #include <sstream>
 
 #include "base/fd.hpp"
+#include "bench/agreement.hpp"
 #include "bench/child.hpp"
 #include "bench/host.hpp"
+#include "bench/peak_memory.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -15,7 +17,7 @@ using std::chrono::milliseconds;
 using Words = std::vector<std::string>;
 
 constexpr const char* kProgram = "/proc/self/exe";
-// How long a receiver may take to end when its sender has.
+// Timeout for the receiver's end after the sender's.
 constexpr milliseconds kReceiverGrace{10'000};
 
 void append(Words& words, const OptionList& options) {
@@ -47,13 +49,46 @@ Result<Json> read_statistics(const std::filesystem::path& path, const RunPlace& 
     return json;
 }
 
-// What the senders of all legs said, in the order of the legs: either side was one in turn.
+// The statistics of every leg's sender, in the order of the legs: the two processes take turns.
 Json senders_of(const Json& here, const Json& there) {
     Json legs = Json::array();
     for (std::size_t leg = 0; leg < here.size(); ++leg) {
         legs.push_back(text_at(here[leg], "side") == "send" ? here[leg] : there[leg]);
     }
     return legs;
+}
+
+// The peak memory of both processes, if it is asked for.
+class Watched {
+  public:
+    static Result<Watched> start(bool wanted, const Child& sender, const Child& receiver) {
+        Watched watched;
+        if (wanted) {
+            MIGRATE_ASSIGN(watched.send_, PeakMemory::watch(sender.pid()));
+            MIGRATE_ASSIGN(watched.recv_, PeakMemory::watch(receiver.pid()));
+        }
+        return watched;
+    }
+    Json json() const { return {{"send", send_->bytes()}, {"recv", recv_->bytes()}}; }
+
+  private:
+    std::unique_ptr<PeakMemory> send_;
+    std::unique_ptr<PeakMemory> recv_;
+};
+
+// Fails with every disagreement between the two sides of every leg.
+Status check_agreement(const Json& sent, const Json& received) {
+    std::vector<std::string> wrong;
+    const bool legs = sent.is_array();
+    for (std::size_t leg = 0; leg < (legs ? sent.size() : 1); ++leg) {
+        const Json& here = legs ? sent[leg] : sent;
+        const Json& there = legs ? received[leg] : received;
+        const bool sends = text_at(here, "side", "send") == "send";
+        for (std::string& sentence : disagreements(sends ? here : there, sends ? there : here))
+            wrong.push_back(std::move(sentence));
+    }
+    if (wrong.empty()) return {};
+    return make_error("the statistics of both sides disagree: {}", fmt::join(wrong, "; "));
 }
 
 Result<Ended> wait_for(Child& child, std::string_view who, Clock::time_point deadline,
@@ -88,7 +123,7 @@ std::string in_place(std::string text, const RunPlace& place) {
 Result<Json> run_transfer(const PlannedVariant& planned, const RunPlace& place) {
     const Clock::time_point deadline = Clock::now() + milliseconds(place.timeout_ms);
     const std::filesystem::path& folder = place.folder;
-    // Should the bench be killed, the receiver does not wait for ever.
+    // A receiver whose bench was killed ends, too.
     Words recv{"recv",
                "--listen",
                "127.0.0.1:0",
@@ -115,14 +150,17 @@ Result<Json> run_transfer(const PlannedVariant& planned, const RunPlace& place) 
                                     std::string("--stats"), (folder / "send.json").string()})
         send.push_back(word);
     MIGRATE_ASSIGN(Child sender, Child::start(kProgram, send, folder / "send.log"));
+    MIGRATE_ASSIGN(const Watched peaks, Watched::start(place.watch_memory, sender, receiver));
     MIGRATE_ASSIGN(const Ended sent, wait_for(sender, "migrate send", deadline, place.stop_fd));
     MIGRATE_ASSIGN(const Ended received, wait_for(receiver, "migrate recv",
                                                   Clock::now() + kReceiverGrace, place.stop_fd));
     MIGRATE_ASSIGN(Json send_json, read_statistics(folder / "send.json", place));
     MIGRATE_ASSIGN(Json recv_json, read_statistics(folder / "recv.json", place));
+    MIGRATE_TRY(check_agreement(send_json, recv_json));
     Json run = {{"commands", std::move(commands)},
                 {"wall-ms", sent.wall_ms},
                 {"cpu-ms", {{"send", sent.cpu_ms}, {"recv", received.cpu_ms}}}};
+    if (place.watch_memory) run["peak-memory"] = peaks.json();
     if (place.legs != 0) {
         run["legs"] = senders_of(send_json, recv_json);
     } else {

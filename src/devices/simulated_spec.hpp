@@ -18,7 +18,7 @@
 // so F = 100 ms and X = 245 ms (408 MiB/s). s would be 245 / 345 = 0.71. But while devices wait for
 // one another on one host, the other host loads their chunks, which hides a part of the wait: so
 // s = 0.78. The 10 and 12 ms belong to no device: they are the pause, the last round and the frames
-// in transit. scripts/measure-devices prints the resulting times.
+// in transit. `migrate bench device-state` measures the resulting times.
 //
 // preset=ideal is the same device with s = 0.
 #pragma once

@@ -39,6 +39,7 @@ MigrationStatus final_status_of(Outcome outcome) {
         case Outcome::kRefused:
         case Outcome::kNotConverged:
         case Outcome::kOwnerUnknown:
+        case Outcome::kGoalMissed:
             break;
     }
     return MigrationStatus::kFailed;

@@ -30,7 +30,8 @@ TEST_CASE("the exit codes and words of outcomes are those that callers rely on")
                                                             {3, "refused"},
                                                             {4, "cancelled"},
                                                             {5, "not-converged"},
-                                                            {6, "owner-unknown"}});
+                                                            {6, "owner-unknown"},
+                                                            {7, "goal-missed"}});
 }
 
 TEST_CASE("every outcome has one row, and its word leads back to it") {

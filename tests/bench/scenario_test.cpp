@@ -1,8 +1,14 @@
 #include "bench/scenario.hpp"
 
+#include <filesystem>
+#include <fstream>
+#include <set>
+
 #include "base/units.hpp"
+#include "bench/builtin_scenarios.hpp"
 #include "bench/scenario_files.hpp"
 #include "catch.hpp"
+#include "memory/temporary_folder.hpp"
 
 using namespace migrate;
 using namespace migrate::bench;
@@ -112,17 +118,48 @@ TEST_CASE("a run that goes there and back has an even number of legs") {
     CHECK(names(refusal(with("\"repeats\": 2", "\"repeats\": 2, \"legs\": 7")), "legs"));
 }
 
-TEST_CASE("every shipped scenario loads under its file's name") {
-    const Result<std::vector<Scenario>> all = load_all(MIGRATE_SOURCE_DIR "/configs/scenarios");
+TEST_CASE("the built-in scenarios are the files of configs/scenarios, byte for byte") {
+    std::set<std::string> files;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(MIGRATE_SOURCE_DIR "/configs/scenarios")) {
+        files.insert(entry.path().stem().string());
+    }
+    CHECK(builtin_scenarios().size() == files.size());
+    for (const BuiltinScenario& builtin : builtin_scenarios()) {
+        INFO(builtin.name);
+        std::ifstream file(
+            fmt::format(MIGRATE_SOURCE_DIR "/configs/scenarios/{}.json", builtin.name));
+        CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == builtin.text);
+    }
+}
+
+TEST_CASE("a folder's scenarios replace the built-in ones, and a path names one file") {
+    const TemporaryFolder folder;
+    CHECK(names(load_all(folder.path()).error().message(), "has no .json file"));
+    CHECK(names(load_all(folder / "none").error().message(), "--scenarios"));
+    std::ofstream(folder / "small.json") << kSmall;
+    const auto all = load_all(folder.path());
+    REQUIRE(all);
+    REQUIRE(all->size() == 1);
+    CHECK(load_scenario("small", folder.path()));
+    CHECK(load_scenario(folder / "small.json", ""));
+    const auto wrong = load_scenario("dsa-50", folder.path());
+    REQUIRE_FALSE(wrong);
+    CHECK(names(wrong.error().message(), "did you mean 'small'?"));
+    CHECK(names(load_scenario("small.json", "").error().message(), "cannot read the scenario"));
+}
+
+TEST_CASE("every built-in scenario loads under its file's name") {
+    const Result<std::vector<Scenario>> all = load_all("");
     INFO((all ? std::string() : all.error().message()));
     REQUIRE(all);
     CHECK(all->size() >= 10);
     for (const Scenario& scenario : *all) {
         INFO(scenario.name);
-        CHECK(load_scenario(scenario.name, MIGRATE_SOURCE_DIR "/configs/scenarios"));
+        CHECK(load_scenario(scenario.name, ""));
         CHECK_FALSE(scenario.about.empty());
     }
-    const auto wrong = load_scenario("dsa-5", MIGRATE_SOURCE_DIR "/configs/scenarios");
+    const auto wrong = load_scenario("dsa-5", "");
     REQUIRE_FALSE(wrong);
     CHECK(wrong.error().message().find("'dsa-50'") != std::string::npos);
 }

@@ -27,7 +27,7 @@ TEST_CASE("savings are of what was before") {
 
 TEST_CASE("the published threads of the shipped scenarios come to the published totals") {
     for (const char* name : {"dsa-50", "dsa-zero"}) {
-        const auto scenario = load_scenario(name, MIGRATE_SOURCE_DIR "/configs/scenarios");
+        const auto scenario = load_scenario(name, "");
         REQUIRE(scenario);
         for (const Variant& variant : scenario->variants) {
             if (!variant.published.is_object()) continue;
@@ -42,7 +42,7 @@ TEST_CASE("the published threads of the shipped scenarios come to the published 
 }
 
 TEST_CASE("published throughput is the published size over the published time") {
-    const auto scenario = load_scenario("zero-threads", MIGRATE_SOURCE_DIR "/configs/scenarios");
+    const auto scenario = load_scenario("zero-threads", "");
     REQUIRE(scenario);
     unsigned rows = 0;
     for (const Variant& variant : scenario->variants) {

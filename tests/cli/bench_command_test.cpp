@@ -41,6 +41,18 @@ TEST_CASE("bench refuses what it does not know, by name") {
     CHECK(refused({"bench", "x", "--out", "y", "--peer", "xen"}).find("qemu") != std::string::npos);
 }
 
+TEST_CASE("bench runs one bare loop by its words, without a scenario") {
+    const auto line = parse({"bench", "--loop", "network:channels=3,size=1G"});
+    INFO((line ? std::string() : line.error().message()));
+    REQUIRE(line);
+    REQUIRE(line->bench.loop);
+    CHECK(line->bench.loop->threads == 3);
+    const auto wrong = parse({"bench", "--loop", "network:chanels=3"});
+    REQUIRE_FALSE(wrong);
+    CHECK(wrong.error().kind() == ErrorKind::kUsage);
+    CHECK(wrong.error().message().find("did you mean 'channels'?") != std::string::npos);
+}
+
 TEST_CASE("bench explains itself") {
     for (const auto& line : {parse({"bench", "--help"}), parse({"help", "bench"})}) {
         REQUIRE(line);

@@ -26,8 +26,40 @@ constexpr const char* kScenario = R"({
     ]
 })";
 
+// The same transfer twice, a bare loop and iperf3, with these goals.
+std::string with_goals(const std::string& goals) {
+    return R"({
+        "name": "tiny", "tables": ["throughput", "memory"], "guest": "32M", "repeats": 2, "warm-ups": 0,
+        "defaults": {"source": "anon:{size},fill=random", "sink": "anon:"},
+        "variants": [{"name": "v", "sweep": {"n": [1, 2]}, "send": {"multifd-channels": "{n}"}}],
+        "baselines": [
+            {"name": "loop", "run": "network:channels=2,receiver=huge"},
+            {"name": "iperf3", "run": "iperf3:streams=2"}
+        ],
+        "goals": [)" +
+           goals + "]}";
+}
+
+// Replaces iperf3: a server that waits for its client, and a client that prints figures.
+constexpr const char* kFakeIperf3 = R"(#!/bin/sh
+case "$*" in
+*--server*)
+    mkfifo "$0.fifo"
+    echo "Server listening on a port"
+    read -r line < "$0.fifo"
+    rm "$0.fifo"
+    ;;
+*)
+    echo "the client is there" > "$0.fifo"
+    echo '{"end": {"sum_received": {"bytes": 33554432, "seconds": 0.5}}}'
+    ;;
+esac
+)";
+
 struct Bench {
-    Bench() { write_text(folder / "tiny.json", kScenario); }
+    explicit Bench(const std::string& scenario = kScenario) {
+        write_text(folder / "tiny.json", scenario);
+    }
 
     static void write_text(const std::string& path, const std::string& text) {
         std::ofstream(path) << text;
@@ -134,6 +166,99 @@ TEST_CASE("a scenario whose runs fail says so and fails", "[bench]") {
     CHECK(runs.size() == 6);
     CHECK(runs[1]["error"].get<std::string>().find("fill=gold") != std::string::npos);
     CHECK(Bench::read_text(bench.folder / "out/report.md").find("failed:") != std::string::npos);
+}
+
+TEST_CASE("goals that are met are shown, and the exit code is 0", "[bench]") {
+    const Bench bench(with_goals(
+        R"({"figure": "total-time", "of": "v", "at-most": 60000},
+           {"figure": "recv-peak-mib", "of": "v", "at-least": 32},
+           {"figure": "gb-per-s", "of": "v-1", "against": "iperf3", "at-least": 0.5})"));
+    Process process(bench.arguments({}), {.environment = {"PATH=/nowhere"}});
+    const int code = process.wait();
+    INFO(process.both());
+    REQUIRE(code == 0);
+    CHECK(bench.left_nothing());
+    const json scenario = bench.scenario();
+    // One goal for each point of the sweep. The last cannot be judged without iperf3.
+    REQUIRE(scenario["verdicts"].size() == 5);
+    CHECK(scenario["verdicts"][0]["outcome"] == "met");
+    CHECK(scenario["verdicts"][4]["outcome"] == "not judged");
+    CHECK(process.out().find("goal met: median total-time of v-1: ") != std::string::npos);
+    CHECK(process.out().find("goal not judged: ") != std::string::npos);
+    const std::string report = Bench::read_text(bench.folder / "out/report.md");
+    CHECK(report.find("iperf3:streams=2: skipped: iperf3 is not installed") != std::string::npos);
+    CHECK(Bench::read_text(bench.folder / "out/report.html").find("<h3>Goals</h3>") !=
+          std::string::npos);
+    for (const json& run : scenario["runs"]) CHECK(run["variant"] != "iperf3");
+}
+
+TEST_CASE("a missed goal has an exit code of its own", "[bench]") {
+    const Bench bench(with_goals(R"({"figure": "total-time", "of": "v-2", "at-most": 0.001},
+                                    {"figure": "total-time", "of": "v-1", "at-most": 60000})"));
+    Process process(bench.arguments({}));
+    const int code = process.wait();
+    INFO(process.both());
+    CHECK(code == 7);
+    CHECK(process.out().find("goal missed: median total-time of v-2: ") != std::string::npos);
+    CHECK(process.err().find("1 of 2 goals were missed") != std::string::npos);
+    CHECK(bench.scenario()["verdicts"][0]["outcome"] == "missed");
+    // The finished results are judged again, without another run.
+    Process resumed(bench.arguments({"--resume"}));
+    CHECK(resumed.wait() == 7);
+}
+
+TEST_CASE("a failed run decides the exit code before a missed goal", "[bench]") {
+    std::string text = with_goals(R"({"figure": "total-time", "of": "v-1", "at-most": 0.001})");
+    const std::string_view options = R"("multifd-channels": "{n}")";
+    text.replace(text.find(options), options.size(),
+                 R"("multifd-channels": 1, "accel-path": "dsa:/dev/dsa/{n}")");
+    const Bench bench(text);
+    Process process(bench.arguments({}), {.environment = {"PATH=/nowhere"}});
+    const int code = process.wait();
+    INFO(process.both());
+    CHECK(code == 1);
+    CHECK(process.out().find("goal not judged: ") != std::string::npos);
+}
+
+TEST_CASE("baselines run in the same alternation as the transfers", "[bench]") {
+    const Bench bench(
+        with_goals(R"({"figure": "gb-per-s", "of": "iperf3", "against": "loop", "at-least": 0})"));
+    Bench::write_text(bench.folder / "iperf3", kFakeIperf3);
+    fs::permissions(bench.folder / "iperf3", fs::perms::owner_all);
+    Process process(bench.arguments({}),
+                    {.environment = {"PATH=" + bench.folder.path() + ":/bin"}});
+    const int code = process.wait();
+    INFO(process.both());
+    REQUIRE(code == 0);
+    const json runs = bench.scenario()["runs"];
+    std::vector<std::string> order;
+    for (const json& run : runs) order.push_back(run["variant"]);
+    const std::vector<std::string> turn{"v-1", "v-2", "loop", "iperf3"};
+    std::vector<std::string> twice = turn;
+    twice.insert(twice.end(), turn.begin(), turn.end());
+    REQUIRE(order == twice);
+    CHECK(runs[0]["peak-memory"]["send"].get<double>() > (32 << 20));
+    CHECK(runs[2]["send"]["ram"]["total"] == 32 << 20);
+    CHECK(runs[2]["cpu-ms"]["send"].get<double>() > 0);
+    CHECK(runs[3]["send"]["total-time-us"] == 500'000);
+}
+
+TEST_CASE("a program without its checkout runs a built-in scenario by name", "[bench]") {
+    const TemporaryFolder folder;
+    const std::string program = folder / "migrate";
+    fs::copy_file(MIGRATE_BINARY, program);
+    Process list(program, {"bench", "--list"});
+    CHECK(list.wait() == 0);
+    CHECK(list.out().find("zero-threads") != std::string::npos);
+    Process run(program, {"bench", "zero-threads", "--quick", "--scale", "0.0001", "--out",
+                          folder / "out", "--scratch", folder.path()});
+    const int code = run.wait();
+    INFO(run.both());
+    CHECK(code == 0);
+    CHECK(fs::exists(folder / "out/report.html"));
+    Process unknown(program, {"bench", "zero-thread", "--out", folder / "other"});
+    CHECK(unknown.wait() == 2);
+    CHECK(unknown.err().find("did you mean 'zero-threads'?") != std::string::npos);
 }
 
 }  // namespace migrate::e2e

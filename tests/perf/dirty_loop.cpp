@@ -13,8 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "bench/host.hpp"
+#include "bench/loops/loop_memory.hpp"
 #include "memory/dirty_tracker.hpp"
-#include "perf/guest_memory.hpp"
 
 namespace migrate::perf {
 namespace {
@@ -33,15 +34,15 @@ double ms_since(Clock::time_point start) {
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-// One region, all of it written.
+// One region whose pages were all written.
 class Ram final : public memory::PageSource {
   public:
     static Result<std::unique_ptr<Ram>> create(const DirtyLoop& loop) {
-        MIGRATE_TRY(warm(loop.bytes));
+        MIGRATE_TRY(bench::warm_memory(loop.bytes));
         auto ram = std::make_unique<Ram>();
         ram->region_ = {"ram", loop.bytes};
         if (loop.ram == GuestRam::kMemfd) {
-            ram->file_.reset(::memfd_create("bare_loops", MFD_CLOEXEC));
+            ram->file_.reset(::memfd_create("dirty_cost", MFD_CLOEXEC));
             if (!ram->file_ || ::ftruncate(ram->file_.get(), static_cast<off_t>(loop.bytes)) != 0) {
                 return Error::system("make a memfd", errno);
             }
@@ -52,11 +53,12 @@ class Ram final : public memory::PageSource {
                                                            .what = "a memfd"}));
         } else {
             const bool huge = loop.ram == GuestRam::kHuge;
-            MIGRATE_ASSIGN(ram->mapping_, private_memory(loop.bytes, huge ? PageSizing::kHuge
-                                                                          : PageSizing::kSmall));
+            MIGRATE_ASSIGN(ram->mapping_,
+                           bench::private_memory(loop.bytes, huge ? bench::PageSizing::kHuge
+                                                                  : bench::PageSizing::kSmall));
             MIGRATE_ASSIGN(ram->pagemap_, memory::PagemapPopulation::create());
         }
-        fill_random(ram->mapping_);
+        MIGRATE_TRY(bench::fill_random(ram->mapping_));
         return ram;
     }
 
@@ -87,7 +89,7 @@ class Ram final : public memory::PageSource {
     std::optional<memory::PagemapPopulation> pagemap_;
 };
 
-// As the sender does after the clock stopped, for trackers that must be told.
+// Tells the tracker what was sent, as the sender does; some trackers need it.
 void tell_sent(const Ram& ram, memory::DirtyTracker& tracker, const memory::PageBitmap& pages) {
     if (!tracker.needs_sent()) return;
     for (std::uint64_t page = 0; (page = pages.find(page, ram.pages(), true)) < ram.pages();
@@ -114,7 +116,7 @@ double writes_per_second(const Ram& ram, memory::DirtyTracker* tracker,
             before = writes.load();
         }
         std::this_thread::sleep_for(kCollectEvery);
-        // Its success was shown by the timed ones.
+        // The timed collections report errors.
         if (tracker != nullptr) static_cast<void>(static_cast<bool>(tracker->collect(dirty, {})));
     }
     return static_cast<double>(writes.load() - before) / ms_since(half) * 1e3;

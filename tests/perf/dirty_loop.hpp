@@ -1,4 +1,4 @@
-// What tracking dirty pages costs: the collector, and the guest that writes.
+// The cost of tracking dirty pages: for the collector, and for the guest that writes.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct DirtyFigures {
     double writes_per_s_tracked = 0;  // with a collect every 100 ms
 };
 
-// All of the memory is written before the clock starts.
+// Every page is written before the clock starts.
 Result<DirtyFigures> run_dirty_loop(const DirtyLoop& loop);
 
 }  // namespace migrate::perf

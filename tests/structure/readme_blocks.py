@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 SHELL_FENCES = {"sh", "bash", "console"}
 # Run by continuous integration and by scripts/try-in-bare-debian; they install packages and take minutes.
-NOT_RUN = ("scripts/demo", "scripts/test", "scripts/install-dependencies", "scripts/try-in-bare-debian",
-           "scripts/measure", "scripts/measure-live")
+NOT_RUN = ("scripts/demo", "scripts/test", "scripts/install-dependencies", "scripts/try-in-bare-debian")
 NOT_RUN_MARK = re.compile(r"^<!-- not run: (.+) -->$")
 
 

@@ -1,30 +1,28 @@
-#include "perf/guest_memory.hpp"
+#include "bench/loops/loop_memory.hpp"
 
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <span>
 #include <thread>
-#include <vector>
 
 #include "base/units.hpp"
+#include "bench/loops/loop_threads.hpp"
 
-namespace migrate::perf {
+namespace migrate::bench {
 namespace {
 
 // Calls fill(part, seed) on a thread for each CPU's share of the memory.
 template <typename Fill>
-void fill_in_parallel(const Mapping& memory, Fill fill) {
-    const std::uint64_t threads = std::max(1U, std::thread::hardware_concurrency());
+Status fill_in_parallel(const Mapping& memory, Fill fill) {
+    const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
     const std::uint64_t pages = memory.size() / kPageSize;
-    std::vector<std::jthread> workers;
-    for (std::uint64_t i = 0; i < threads; ++i) {
+    return run_on_threads(threads, [&](unsigned i) {
         const std::uint64_t first = pages * i / threads * kPageSize;
         const std::uint64_t end = pages * (i + 1) / threads * kPageSize;
-        workers.emplace_back(fill, memory.bytes().subspan(first, end - first), i + 1);
-    }
+        fill(memory.bytes().subspan(first, end - first), std::uint64_t{i} + 1);
+    });
 }
 
 }  // namespace
@@ -36,14 +34,14 @@ Result<Mapping> private_memory(std::uint64_t bytes, PageSizing sizing) {
                                     .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                                     .alignment = kHugePageSize,
                                     .what = "private memory"}));
-    // A kernel built without huge pages refuses both, and then has nothing but small ones.
+    // A kernel without huge pages refuses both, and has only small pages anyway.
     (void)::madvise(memory.data(), bytes,
                     sizing == PageSizing::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return memory;
 }
 
-void fill_random(const Mapping& memory) {
-    fill_in_parallel(memory, [](std::span<std::byte> part, std::uint64_t seed) {
+Status fill_random(const Mapping& memory) {
+    return fill_in_parallel(memory, [](std::span<std::byte> part, std::uint64_t seed) {
         std::uint64_t state = seed * 0x9E3779B97F4A7C15ULL;
         for (std::size_t at = 0; at < part.size(); at += sizeof state) {
             state ^= state << 13;
@@ -54,18 +52,10 @@ void fill_random(const Mapping& memory) {
     });
 }
 
-void fill_zero(const Mapping& memory) {
-    fill_in_parallel(memory, [](std::span<std::byte> part, std::uint64_t) {
+Status fill_zero(const Mapping& memory) {
+    return fill_in_parallel(memory, [](std::span<std::byte> part, std::uint64_t) {
         std::memset(part.data(), 0, part.size());
     });
 }
 
-Status warm(std::uint64_t bytes) {
-    // By huge pages: it is quicker, and those blocks are what is split when small pages are wanted.
-    MIGRATE_ASSIGN(const Mapping memory, private_memory(bytes, PageSizing::kHuge));
-    if (::madvise(memory.data(), bytes, MADV_POPULATE_WRITE) != 0)
-        return Error::system("warm memory", errno);
-    return {};
-}
-
-}  // namespace migrate::perf
+}  // namespace migrate::bench

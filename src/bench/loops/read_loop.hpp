@@ -1,14 +1,14 @@
-// The plainest loop that reads resident memory: the widest loads this CPU has, no branch on what
-// they bring.
+// The simplest loop that reads resident memory: it uses the widest loads that this CPU has, and no
+// branch depends on the data. A search for zero pages is compared with it.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
 #include "base/error.hpp"
-#include "perf/guest_memory.hpp"
+#include "bench/loops/loop_memory.hpp"
 
-namespace migrate::perf {
+namespace migrate::bench {
 
 struct ReadFigures {
     double seconds = 0;
@@ -19,4 +19,4 @@ struct ReadFigures {
 // once.
 Result<ReadFigures> run_read_loop(unsigned threads, std::uint64_t bytes, PageSizing sizing);
 
-}  // namespace migrate::perf
+}  // namespace migrate::bench

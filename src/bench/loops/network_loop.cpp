@@ -1,8 +1,9 @@
-#include "perf/network_loop.hpp"
+#include "bench/loops/network_loop.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -14,17 +15,19 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <span>
-#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/units.hpp"
+#include "bench/host.hpp"
+#include "bench/loops/loop_threads.hpp"
 
-namespace migrate::perf {
+namespace migrate::bench {
 namespace {
 
 constexpr std::uint64_t kLargestClaim = 64 * kMiB;
@@ -41,11 +44,14 @@ struct Header {
     std::array<std::uint64_t, 3> reserved{};  // as large as a small packet header
 };
 
-// Any failure ends the program: there is nobody to recover for.
+// Ends the process: it has no other work than this loop.
 [[noreturn]] void die(const char* what) {
     std::perror(what);
     std::_Exit(1);
 }
+
+// The other channels would wait for the one that is missing.
+void cannot_start() { die("start a thread"); }
 
 double cpu_seconds() {
     rusage usage{};
@@ -170,7 +176,7 @@ Result<Mapping> make_sink(const NetworkLoop& loop) {
         case Receiver::kShared:
             break;
     }
-    const UniqueFd file(::memfd_create("bare_loops", MFD_CLOEXEC));
+    const UniqueFd file(::memfd_create("migrate-loop", MFD_CLOEXEC));
     if (!file || ::ftruncate(file.get(), static_cast<off_t>(loop.bytes)) != 0) {
         return Error::system("make a memfd", errno);
     }
@@ -186,12 +192,9 @@ Result<Mapping> make_sink(const NetworkLoop& loop) {
     auto sink = make_sink(loop);
     if (!sink) die(sink.error().message().c_str());
     const double before = cpu_seconds();
-    {
-        std::vector<std::jthread> channels;
-        for (unsigned i = 0; i < loop.channels; ++i) {
-            channels.emplace_back([&] { receive_channel(listener, loop, *sink); });
-        }
-    }
+    const Status received = run_on_threads(
+        loop.channels, [&](unsigned) { receive_channel(listener, loop, *sink); }, cannot_start);
+    if (!received) die(received.error().message().c_str());
     const double used = cpu_seconds() - before;
     if (::write(report, &used, sizeof used) != sizeof used) die("report");
     std::_Exit(0);
@@ -206,10 +209,16 @@ std::optional<Receiver> receiver_named(std::string_view name) {
     return std::nullopt;
 }
 
+std::string_view name_of(Receiver receiver) {
+    const auto* found = std::find_if(kReceivers.begin(), kReceivers.end(),
+                                     [&](const auto& row) { return row.second == receiver; });
+    return found == kReceivers.end() ? "" : found->first;
+}
+
 Result<NetworkFigures> run_network_loop(const NetworkLoop& loop) {
     MIGRATE_ASSIGN(const Mapping source, private_memory(loop.bytes, loop.source));
-    fill_random(source);
-    // Else the fork would copy the page tables of the whole source.
+    MIGRATE_TRY(fill_random(source));
+    // The fork would otherwise copy the page tables of the whole source.
     if (::madvise(source.data(), source.size(), MADV_DONTFORK) != 0) {
         return Error::system("keep the source from the receiver", errno);
     }
@@ -219,23 +228,24 @@ Result<NetworkFigures> run_network_loop(const NetworkLoop& loop) {
     if (::pipe(ends.data()) != 0) return Error::system("make a pipe", errno);
     const UniqueFd report_out(ends[0]);
     UniqueFd report_in(ends[1]);
-    MIGRATE_TRY(warm(loop.bytes));
+    MIGRATE_TRY(warm_memory(loop.bytes));
 
     const pid_t child = ::fork();
     if (child < 0) return Error::system("fork the receiver", errno);
-    if (child == 0) run_receiver(listener.get(), report_in.get(), loop);
+    if (child == 0) {
+        // A sender that is killed leaves no receiver behind.
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0UL, 0UL, 0UL);
+        run_receiver(listener.get(), report_in.get(), loop);
+    }
     report_in.reset();
 
     NetworkFigures figures;
     Cursor cursor(loop);
     const double cpu_before = cpu_seconds();
     const auto start = std::chrono::steady_clock::now();
-    {
-        std::vector<std::jthread> channels;
-        for (unsigned i = 0; i < loop.channels; ++i) {
-            channels.emplace_back([&] { send_channel(address, loop, source, cursor); });
-        }
-    }
+    MIGRATE_TRY(run_on_threads(
+        loop.channels, [&](unsigned) { send_channel(address, loop, source, cursor); },
+        cannot_start));
     figures.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     figures.sender_cpu_s = cpu_seconds() - cpu_before;
@@ -246,4 +256,4 @@ Result<NetworkFigures> run_network_loop(const NetworkLoop& loop) {
     return figures;
 }
 
-}  // namespace migrate::perf
+}  // namespace migrate::bench

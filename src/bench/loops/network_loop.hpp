@@ -1,6 +1,5 @@
-// The plainest program that moves memory over N loopback connections: one send and one receive
-// thread a channel, nothing checked, nothing counted. What it reaches is what migrate is measured
-// against.
+// The simplest program that moves memory over N loopback connections: one sending and one receiving
+// thread a channel; nothing is checked or counted. migrate's speed is compared with this loop's.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +7,11 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "perf/guest_memory.hpp"
+#include "bench/loops/loop_memory.hpp"
 
-namespace migrate::perf {
+namespace migrate::bench {
 
-// What becomes of the bytes at the receiver.
+// Where the receiver puts the bytes.
 enum class Receiver {
     kDiscard,   // read into a small buffer, again and again
     kTruncate,  // thrown away by the kernel (MSG_TRUNC)
@@ -21,6 +20,7 @@ enum class Receiver {
     kShared,    // a fresh memfd, populated chunk by chunk
 };
 std::optional<Receiver> receiver_named(std::string_view name);
+std::string_view name_of(Receiver receiver);
 
 struct NetworkLoop {
     Receiver receiver = Receiver::kDiscard;
@@ -36,7 +36,8 @@ struct NetworkFigures {
     double receiver_cpu_s = 0;
 };
 
-// Runs the receiver in a process of its own; random data, memory warmed before the clock starts.
+// Moves random data to a receiver in a forked process, so that no other thread may run. Memory is
+// warmed before the clock starts.
 Result<NetworkFigures> run_network_loop(const NetworkLoop& loop);
 
-}  // namespace migrate::perf
+}  // namespace migrate::bench

@@ -1,4 +1,4 @@
-#include "perf/read_loop.hpp"
+#include "bench/loops/read_loop.hpp"
 
 #include <immintrin.h>
 
@@ -6,12 +6,12 @@
 #include <chrono>
 #include <cstring>
 #include <span>
-#include <thread>
-#include <vector>
 
 #include "base/units.hpp"
+#include "bench/host.hpp"
+#include "bench/loops/loop_threads.hpp"
 
-namespace migrate::perf {
+namespace migrate::bench {
 namespace {
 
 constexpr std::size_t kStep = 256;  // bytes a turn; divides the page size
@@ -72,28 +72,23 @@ Loop widest_loop() {
 }  // namespace
 
 Result<ReadFigures> run_read_loop(unsigned threads, std::uint64_t bytes, PageSizing sizing) {
-    MIGRATE_TRY(warm(bytes));
+    MIGRATE_TRY(warm_memory(bytes));
     MIGRATE_ASSIGN(const Mapping memory, private_memory(bytes, sizing));
-    fill_zero(memory);
+    MIGRATE_TRY(fill_zero(memory));
     const Loop loop = widest_loop();
     const std::uint64_t pages = bytes / kPageSize;
     std::atomic<std::uint64_t> seen{0};  // keeps the loads alive
 
     const auto start = std::chrono::steady_clock::now();
-    {
-        std::vector<std::jthread> readers;
-        for (std::uint64_t i = 0; i < threads; ++i) {
-            const std::uint64_t first = pages * i / threads * kPageSize;
-            const std::uint64_t end = pages * (i + 1) / threads * kPageSize;
-            readers.emplace_back([&, first, end] {
-                seen.fetch_or(loop.read(memory.bytes().subspan(first, end - first)));
-            });
-        }
-    }
+    MIGRATE_TRY(run_on_threads(threads, [&](unsigned i) {
+        const std::uint64_t first = pages * i / threads * kPageSize;
+        const std::uint64_t end = pages * (i + 1) / threads * kPageSize;
+        seen.fetch_or(loop.read(memory.bytes().subspan(first, end - first)));
+    }));
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (seen.load() != 0) return make_error("zeros were written, but something else was read");
     return ReadFigures{.seconds = seconds, .loads = loop.loads};
 }
 
-}  // namespace migrate::perf
+}  // namespace migrate::bench
