@@ -25,7 +25,8 @@ class PackedRuns : public RunSink {
         while (left.count != 0) {
             const std::uint64_t taken = packet().add(region, {left, run.kind}, content);
             left = {left.first + taken, left.count - taken};
-            content += taken * kPageSize;
+            // Pages of zeros have no content.
+            if (content != nullptr) content += taken * kPageSize;
             if (taken == 0 || full()) MIGRATE_TRY(pass_on());
         }
         return {};
