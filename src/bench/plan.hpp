@@ -22,10 +22,10 @@ struct Mode {
 
 // The machine's own limits.
 struct Limits {
-    std::uint64_t memory = 0;    // bytes that the bench may fill, both sides together
-    bool dsa = false;            // a DSA work queue that may be used
-    std::string peer_missing;    // why QEMU cannot run here; empty: it can
-    std::string iperf3_missing;  // why iperf3 cannot run here; empty: it can
+    std::uint64_t memory = 0;      // bytes that the bench may fill, both sides together
+    bool dsa = false;              // a DSA work queue that may be used
+    std::string peer_missing{};    // why QEMU cannot run here; empty: it can
+    std::string iperf3_missing{};  // why iperf3 cannot run here; empty: it can
 };
 
 // A variant as it will run: by us, by the peer, or a baseline.
