@@ -65,7 +65,7 @@ class Qemu:
             f"{memory_mib}M" + (f",slots={slots},maxmem=4G" if slots else ""), *objects, "-smp", str(smp),
             *(["-accel", "kvm", "-cpu", "host"] if has_kvm() else ["-accel", "tcg"]),
             "-kernel", find_kernel(), "-initrd", str(image),
-            "-append", f"console=ttyS0 quiet MG_SIZE={rewrite_mib} MG_RATE={rate} MG_TICK={TICK_MS} {append}",
+            "-append", f"console=ttyS0 quiet no_timer_check MG_SIZE={rewrite_mib} MG_RATE={rate} MG_TICK={TICK_MS} {append}",
             "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-qmp", f"unix:{self.operator_path},server=on,wait=off",
             *(["-incoming", "defer" if incoming is True else incoming] if incoming else []), *extra,
