@@ -122,7 +122,7 @@ class Moves(Case):
         source, destination = self.guest(rewrite_mib=64, rate=64), self.waiting(rewrite_mib=64, rate=64)
         migration = self.move(source, destination, "--max-bandwidth", "40M/s", "--auto-converge", "on",
                               "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30", "--downtime-limit",
-                              "200ms")
+                              "1s")
         throttles = [entry["cpu-throttle-percentage"] for entry in migration.sent()["rounds"]]
         self.assertGreater(max(throttles), 0, throttles)
 
