@@ -4,20 +4,42 @@
 
 #include <atomic>
 #include <new>
+#include <utility>
 
 namespace migrate {
 namespace {
 
+// The reserve; null if there is none; kBeingGiven while a thread returns it to the system.
 std::atomic<void*> reserve{nullptr};
+char being_given;
+void* const kBeingGiven = &being_given;
+
 std::atomic<bool> spent{false};
+// How many reserves were given, and at which count this thread last tried its allocation again.
+std::atomic<unsigned> given{0};
+thread_local unsigned tried_again_at = 0;
 
 // The new-handler: returns if the allocation should be tried again, else throws std::bad_alloc.
+// Several threads may run out of memory at once: each may try again once after the reserve was
+// given, whichever thread gave it.
 void give_reserve() {
-    void* const memory = reserve.exchange(nullptr);
-    if (memory == nullptr) throw std::bad_alloc();
-    spent.store(true);
-    // Given to the system, not to the heap: every thread's arena can grow from there.
-    ::munmap(memory, kMemoryReserveBytes);
+    void* memory = reserve.load();
+    while (memory != nullptr) {
+        if (memory == kBeingGiven) {
+            reserve.wait(memory);  // for a munmap()
+            memory = reserve.load();
+        } else if (reserve.compare_exchange_weak(memory, kBeingGiven)) {
+            // Given to the system, not to the heap: every thread's arena can grow from there.
+            ::munmap(memory, kMemoryReserveBytes);
+            spent.store(true);
+            given.fetch_add(1);
+            reserve.store(nullptr);
+            reserve.notify_all();
+            break;
+        }
+    }
+    const unsigned now = given.load();
+    if (now == std::exchange(tried_again_at, now)) throw std::bad_alloc();
 }
 
 }  // namespace

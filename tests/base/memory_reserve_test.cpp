@@ -1,6 +1,9 @@
 #include "base/memory_reserve.hpp"
 
+#include <atomic>
 #include <new>
+#include <thread>
+#include <vector>
 
 #include "catch.hpp"
 
@@ -21,5 +24,34 @@ TEST_CASE("the first allocation that fails gets the reserve, a second one fails"
     keep_memory_reserve();
     handler();
     CHECK_THROWS_AS(handler(), std::bad_alloc);
+    keep_memory_reserve();
+}
+
+TEST_CASE("of threads that run out of memory at once each tries again once") {
+    for (int round = 0; round < 200; ++round) {
+        keep_memory_reserve();
+        const std::new_handler handler = std::get_new_handler();
+        std::atomic<int> arrived{0};
+        std::atomic<int> tried_again{0};
+        std::atomic<int> failed{0};
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; ++i) {
+            threads.emplace_back([&] {
+                arrived.fetch_add(1);
+                while (arrived.load() < 4) std::this_thread::yield();
+                try {
+                    handler();
+                    tried_again.fetch_add(1);
+                    handler();
+                } catch (const std::bad_alloc&) {
+                    failed.fetch_add(1);
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        REQUIRE(tried_again == 4);
+        REQUIRE(failed == 4);
+        REQUIRE(memory_reserve_spent());
+    }
     keep_memory_reserve();
 }

@@ -27,7 +27,9 @@ namespace {
 class ScarceHeap {
   public:
     void arm(long first) {
+        migrate::keep_memory_reserve();
         left_.store(0);
+        counted_.store(false);
         seen_.store(0);
         first_.store(first);
     }
@@ -41,7 +43,6 @@ class ScarceHeap {
             const std::new_handler give = std::get_new_handler();
             if (give == nullptr) throw std::bad_alloc();
             give();
-            left_.fetch_add(static_cast<long>(migrate::kMemoryReserveBytes));
         }
         void* memory = std::malloc(bytes == 0 ? 1 : bytes);
         if (memory == nullptr) throw std::bad_alloc();
@@ -60,6 +61,10 @@ class ScarceHeap {
     bool take(std::size_t bytes) {
         if (first_.load(std::memory_order_relaxed) == kNever || exempt) return true;
         if (seen_.fetch_add(1) < first_.load()) return true;
+        // Whichever thread finds first that the reserve was given to the system counts it.
+        if (migrate::memory_reserve_spent() && !counted_.exchange(true)) {
+            left_.fetch_add(static_cast<long>(migrate::kMemoryReserveBytes));
+        }
         const long wanted = static_cast<long>(bytes) + 16;
         if (left_.fetch_sub(wanted) >= wanted) return true;
         left_.fetch_add(wanted);
@@ -69,6 +74,7 @@ class ScarceHeap {
     std::atomic<long> first_{kNever};
     std::atomic<long> seen_{0};
     std::atomic<long> left_{0};
+    std::atomic<bool> counted_{false};  // the reserve, in left_
 };
 
 thread_local bool ScarceHeap::exempt = false;
