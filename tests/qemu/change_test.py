@@ -126,7 +126,7 @@ class OtherMemoryDevices(Case):
         """Both QEMUs with a backend d1 of 128 MiB and the device."""
         qemus = []
         for start in (self.guest, self.waiting):
-            path = Path(f"/dev/shm/migrate-test-{os.getpid()}-{len(qemus)}.mem")
+            path = Path(f"/dev/shm/migrate-test-d1-{os.getpid()}-{len(qemus)}.mem")
             self.addCleanup(path.unlink, missing_ok=True)
             qemus.append(start(append=append, extra=(
                 "-object", f"memory-backend-file,id=d1,size=128M,mem-path={path},share=on", "-device",
