@@ -60,4 +60,6 @@ void keep_memory_reserve() noexcept {
 
 bool memory_reserve_spent() noexcept { return spent.load(std::memory_order_relaxed); }
 
+unsigned memory_reserves_given() noexcept { return given.load(); }
+
 }  // namespace migrate

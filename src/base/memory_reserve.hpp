@@ -16,5 +16,7 @@ inline constexpr std::size_t kMemoryReserveBytes = std::size_t{1} << 20;
 // no reserve exists and memory_reserve_spent() stays as it is.
 void keep_memory_reserve() noexcept;
 bool memory_reserve_spent() noexcept;
+// The number of reserves that were returned to the system since the program started.
+unsigned memory_reserves_given() noexcept;
 
 }  // namespace migrate

@@ -29,7 +29,7 @@ class ScarceHeap {
     void arm(long first) {
         migrate::keep_memory_reserve();
         left_.store(0);
-        counted_.store(false);
+        counted_.store(migrate::memory_reserves_given());
         seen_.store(0);
         first_.store(first);
     }
@@ -61,9 +61,12 @@ class ScarceHeap {
     bool take(std::size_t bytes) {
         if (first_.load(std::memory_order_relaxed) == kNever || exempt) return true;
         if (seen_.fetch_add(1) < first_.load()) return true;
-        // Whichever thread finds first that the reserve was given to the system counts it.
-        if (migrate::memory_reserve_spent() && !counted_.exchange(true)) {
+        // Whichever thread finds first that a reserve was given to the system counts it.
+        const unsigned given = migrate::memory_reserves_given();
+        for (unsigned counted = counted_.load(); counted != given;) {
+            if (!counted_.compare_exchange_weak(counted, counted + 1)) continue;
             left_.fetch_add(static_cast<long>(migrate::kMemoryReserveBytes));
+            ++counted;
         }
         const long wanted = static_cast<long>(bytes) + 16;
         if (left_.fetch_sub(wanted) >= wanted) return true;
@@ -74,7 +77,7 @@ class ScarceHeap {
     std::atomic<long> first_{kNever};
     std::atomic<long> seen_{0};
     std::atomic<long> left_{0};
-    std::atomic<bool> counted_{false};  // the reserve, in left_
+    std::atomic<unsigned> counted_{0};  // the given reserves that left_ contains
 };
 
 thread_local bool ScarceHeap::exempt = false;
