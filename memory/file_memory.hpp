@@ -1,4 +1,4 @@
-// What kind of memory a file is, by which the kernel counts a process's pages of it.
+// The kind of memory that holds a file. The kernel counts a process's pages by kind.
 #pragma once
 
 #include <string>

@@ -37,13 +37,6 @@ Folder open_folder(int at, const char* name) {
     return Folder(folder);
 }
 
-std::optional<pid_t> number_of(std::string_view name) {
-    pid_t number = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) return std::nullopt;
-    return number;
-}
-
 // Returns 0 or an errno.
 int read_file(int at, const char* name, std::string& text) {
     text.clear();
@@ -154,7 +147,7 @@ class Examined {
         if (!descriptors) return std::nullopt;
         const int at = ::dirfd(descriptors.get());
         while (const dirent* entry = ::readdir(descriptors.get())) {
-            if (!number_of(entry->d_name)) continue;
+            if (!number_in_proc(entry->d_name)) continue;
             struct statx status {};
             // Cached attributes suffice, so do not wait for a file server that does not answer.
             if (::statx(at, entry->d_name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
@@ -254,7 +247,7 @@ class Search {
         const Folder proc = open_folder(AT_FDCWD, "/proc");
         if (!proc) return Error::system("read /proc", errno);
         while (const dirent* entry = ::readdir(proc.get())) {
-            const auto pid = number_of(entry->d_name);
+            const auto pid = number_in_proc(entry->d_name);
             if (!pid) continue;
             if (*pid == owner_ || *pid == ::getpid()) continue;
             examine(::dirfd(proc.get()), entry->d_name, *pid);
@@ -310,7 +303,7 @@ class Search {
         const Folder threads = open_folder(process, "task");
         if (!threads) return std::nullopt;
         while (const dirent* entry = ::readdir(threads.get())) {
-            if (!number_of(entry->d_name)) continue;
+            if (!number_in_proc(entry->d_name)) continue;
             const UniqueFd thread(
                 ::openat(::dirfd(threads.get()), entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC));
             if (!thread) continue;
@@ -361,7 +354,7 @@ Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner) {
     const ssize_t size = ::readlink("/proc/self", self.data(), self.size());
     if (size < 0) return Error::system("read /proc/self", errno);
     // If they differ, the numbers in /proc are not those of this process's system calls.
-    if (number_of({self.data(), static_cast<std::size_t>(size)}) != ::getpid()) {
+    if (number_in_proc({self.data(), static_cast<std::size_t>(size)}) != ::getpid()) {
         return make_error(
             "/proc is that of another PID namespace: mount the one of migrate's own there");
     }
@@ -374,6 +367,13 @@ bool may_use_memory(pid_t pid, std::uint64_t bytes, FileMemory memory) {
     if (!process) return false;
     std::string buffer;
     return Sizes(process.get(), buffer).may_use(bytes, memory);
+}
+
+std::optional<int> number_in_proc(std::string_view name) {
+    int number = 0;
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) return std::nullopt;
+    return number;
 }
 
 bool proc_shows_all_users() { return ::access("/proc/1", F_OK) == 0; }

@@ -7,8 +7,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -42,11 +44,14 @@ struct FileUsers {
 // if /proc cannot be used. Takes 0.1 to 0.3 ms per process.
 Result<FileUsers> find_users(std::span<const UsedFile> files, pid_t owner);
 
-// Whether a process that may not be examined can use so many bytes of a file, by what everybody is
-// told of it: its address space is large enough, and it has pages of that kind. False of a kernel
-// thread, and of a process that has ended.
+// Returns true if a process that may not be examined can use `bytes` of a file: every user may read
+// in /proc/PID/status that its address space is large enough and that it has pages of that kind.
+// False for a kernel thread, and for a process that has ended.
 bool may_use_memory(pid_t pid, std::uint64_t bytes, FileMemory memory);
-// Whether /proc shows the processes of other users at all (hidepid in proc(5)).
+// Returns false if /proc hides the processes of other users (hidepid in proc(5)).
 bool proc_shows_all_users();
+// The number that a folder's entry is named by, in /proc, /proc/PID/task and /proc/PID/fd; nothing
+// for other names.
+std::optional<int> number_in_proc(std::string_view name);
 
 }  // namespace migrate::memory

@@ -44,7 +44,7 @@ struct MemoryOwner {
     std::optional<std::string> outside_writer;
     std::vector<FileIdentity> files;                   // file behind each region
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
-    std::vector<FileMemory> kinds{};                   // … and its file's; set by the source
+    std::vector<FileMemory> kinds{};  // kind of each region's file; the source sets it
 };
 
 // Returns all shared file mappings of the process, by address. An Error if the process is gone or

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -71,21 +70,14 @@ FileInfo file_info_of(pid_t pid, const std::string& number) {
     return found;
 }
 
-std::optional<pid_t> pid_from_name(const std::string& name) {
-    pid_t number = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) return std::nullopt;
-    return number;
-}
-
-// Those of a process whose first thread has ended are its other threads' only.
+// If the first thread of a process has ended, only its other threads show the mappings.
 Result<std::vector<SharedFileMapping>> mappings_of_process(pid_t pid) {
     auto mappings = shared_file_mappings(pid);
     if (mappings && !mappings->empty()) return mappings;
     std::error_code ignored;
     for (const auto& thread :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), ignored)) {
-        const auto number = pid_from_name(thread.path().filename().string());
+        const auto number = number_in_proc(thread.path().filename().string());
         if (!number || *number == pid) continue;
         auto others = shared_file_mappings(*number);
         if (!others || !others->empty()) return others;
@@ -128,7 +120,7 @@ OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, F
     std::size_t count = 0;
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-        const auto pid = pid_from_name(entry.path().filename().string());
+        const auto pid = number_in_proc(entry.path().filename().string());
         if (!pid || *pid == owner || *pid == ::getpid()) continue;
         const auto mappings = mappings_of_process(*pid);
         if (mappings && !mappings_of(*mappings, file).empty()) {

@@ -56,7 +56,8 @@ class MissingPages {
     }
 
     bool present(std::uint64_t offset, std::uint64_t size) const {
-        // What cannot be had for any other reason is no hole; who reads it is told the reason.
+        // A page that cannot be had for another reason is not a hole; reading it reports the
+        // reason.
         return populate(mapping_.bytes().subspan(offset, size), PopulateFor::kReading) != EFAULT;
     }
 

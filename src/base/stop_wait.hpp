@@ -12,11 +12,12 @@ namespace migrate {
 
 class StopWait {
   public:
-    // Needs a descriptor of its own, except for a token whose stop nobody can request.
+    // Opens a descriptor, except for a token whose stop nobody can request.
     explicit StopWait(const std::stop_token& stop);
 
-    // Until `fd` (-1: none) has one of `events` (poll(2)), for `longest` (above 0 and up to a day)
-    // at most: true if it has, false if the time is over. kCancelled once the stop was requested.
+    // Waits until `fd` (-1 for none) has one of `events` (poll(2)), but at most for `longest`
+    // (above 0 and up to a day). Returns true if it has, false if the time is over; kCancelled once
+    // the stop was requested.
     Result<bool> wait(int fd, short events, std::chrono::nanoseconds longest) const;
 
   private:

@@ -11,7 +11,8 @@
 namespace migrate::engine {
 namespace {
 
-// Until the stop, or until the peer has no room: what it has yet to read says as much.
+// Sends until the stop, or until the peer has no room: the frames that it has yet to read show as
+// much.
 Status send_signs(int socket, const std::stop_token& stop) {
     const std::string frame = transport::encode_frame(transport::FrameType::kHeartbeat, "");
     std::mutex mutex;

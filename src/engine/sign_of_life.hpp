@@ -10,13 +10,13 @@
 
 namespace migrate::engine {
 
-// Well below the least handshake-timeout (option_table.cpp), which a sender judges silence by.
+// Well below the shortest handshake-timeout (option_table.hpp), by which a sender judges silence.
 inline constexpr std::chrono::milliseconds kSignOfLifeInterval{25};
 
 class SignOfLife {
   public:
-    // On a connected socket, which outlives this and to which nobody else writes meanwhile. The
-    // first one is sent after an interval. Where the system has no room for its thread, none is.
+    // `socket` is connected, outlives this object, and nobody else writes to it meanwhile. The
+    // first heartbeat is sent after one interval; none is sent if the thread cannot be started.
     explicit SignOfLife(int socket);
 
   private:

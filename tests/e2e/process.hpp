@@ -95,7 +95,7 @@ class Receiver {
     std::string endpoint() const;
 
   private:
-    // Whether there is one; the process has ended if not.
+    // Returns false if the process ended before it listened.
     bool find_port();
 
     Process process_;

@@ -182,18 +182,28 @@ TEST_CASE("a cgroup is a process's own only with all its threads and nobody else
     std::filesystem::remove(root);
 }
 
+// A page of a file that this process and its children have mapped.
+struct SharedPage {
+    SharedPage() {
+        write_file(path, std::string(kPageSize, 'r'));
+        const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+        mapping = must(Mapping::create({.size = kPageSize,
+                                        .protection = PROT_READ | PROT_WRITE,
+                                        .flags = MAP_SHARED,
+                                        .fd = file.get(),
+                                        .what = "the process's memory"}));
+    }
+
+    TemporaryFolder folder;
+    std::string path = folder / "ram";
+    Mapping mapping;
+};
+
 TEST_CASE("a stop ends the pause of a process, which goes on then") {
-    const TemporaryFolder folder;
-    write_file(folder / "ram", std::string(kPageSize, 'r'));
-    const UniqueFd file(::open((folder / "ram").c_str(), O_RDWR | O_CLOEXEC));
-    const Mapping inherited = must(Mapping::create({.size = kPageSize,
-                                                    .protection = PROT_READ | PROT_WRITE,
-                                                    .flags = MAP_SHARED,
-                                                    .fd = file.get(),
-                                                    .what = "the process's memory"}));
+    const SharedPage page;
     const Sleeper sleeper;
     const guest::Machine machine = must(open_process_machine(
-        "pid:", fmt::format("{},map={},pause=sigstop", sleeper.pid(), folder / "ram")));
+        "pid:", fmt::format("{},map={},pause=sigstop", sleeper.pid(), page.path)));
     std::stop_source stop;
     stop.request_stop();
     machine.guest->obey(stop.get_token());
@@ -205,14 +215,7 @@ TEST_CASE("a stop ends the pause of a process, which goes on then") {
 }
 
 TEST_CASE("a freezer of either version stands the process still before pause() returns") {
-    const TemporaryFolder folder;
-    write_file(folder / "ram", std::string(kPageSize, 'r'));
-    const UniqueFd file(::open((folder / "ram").c_str(), O_RDWR | O_CLOEXEC));
-    const Mapping inherited = must(Mapping::create({.size = kPageSize,
-                                                    .protection = PROT_READ | PROT_WRITE,
-                                                    .flags = MAP_SHARED,
-                                                    .fd = file.get(),
-                                                    .what = "the process's memory"}));
+    const SharedPage page;
     struct Version {
         std::string root;
         std::string file;
@@ -230,7 +233,7 @@ TEST_CASE("a freezer of either version stands the process still before pause() r
             const Sleeper sleeper;
             must(write_knob(group + "/cgroup.procs", std::to_string(sleeper.pid())));
             const guest::Machine machine = must(open_process_machine(
-                "pid:", fmt::format("{},map={},pause=freezer", sleeper.pid(), folder / "ram")));
+                "pid:", fmt::format("{},map={},pause=freezer", sleeper.pid(), page.path)));
             for (int turn = 0; turn < 3; ++turn) {
                 must(machine.guest->pause());
                 CHECK(read_file(group + version.file) == version.frozen);

@@ -25,9 +25,9 @@ namespace migrate::guest {
 
 class FakeQemu {
   public:
-    // What is written instead of the answer to a command, of which nothing is carried out; nothing:
-    // it is answered as usual. Called on the fake's thread, with how often the command has come by
-    // now: 1, …
+    // Returns the text to write instead of an answer; the command is then not carried out. Without
+    // a text the command is answered as usual. Called on the fake's thread; `time` counts how often
+    // the command has come, from 1.
     using Script = std::function<std::optional<std::string>(const std::string& command, int time,
                                                             const qmp::Json& id)>;
     // As a script's text: the connection is closed.

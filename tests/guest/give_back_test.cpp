@@ -173,7 +173,7 @@ TEST_CASE(
     const std::string paused_anew = FakeQemu::event("RESUME") + FakeQemu::event("STOP");
     for (const int time : {1, 2}) {
         for (const bool before : {true, false}) {
-            // What comes after the second look belongs to the moment of the `cont` itself.
+            // An event after the second look comes at the moment of the `cont` itself.
             if (time == 2 && !before) continue;
             INFO("look " << time << (before ? ", before" : ", after") << " its answer");
             FakeQemu qemu("paused", with_events(before, time, paused_anew, "paused"));

@@ -204,7 +204,7 @@ TEST_CASE("a QEMU is claimed by one at a time, and free again when that has ende
         const auto second = claim_monitor(address);
         CHECK_THAT(message_of(second), Contains("in use by another migration"));
         CHECK(second.error().kind() == ErrorKind::kRefused);
-        // By whichever of its sockets.
+        // The second one is refused on another of its sockets, too.
         const FakeQemu other;
         const std::string other_path = other.path();
         CHECK(claim_monitor({.socket = other_path}).error().kind() == ErrorKind::kRefused);

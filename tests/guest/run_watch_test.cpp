@@ -1,4 +1,4 @@
-// What QEMU's events say about a guest that has to stand still.
+// QEMU's events show whether a guest stood still.
 #include "guest/qemu/run_watch.hpp"
 
 #include "tests/catch.hpp"

@@ -330,25 +330,6 @@ TEST_CASE("a writer whose first thread has ended is found by its others") {
     CHECK(find().writer == process_name(writer.pid()));
 }
 
-// As the user nobody, what `look` says.
-std::string as_nobody(const std::function<std::string()>& look) {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe(ends.data()) == 0);
-    const UniqueFd reader(ends[0]);
-    const UniqueFd writer(ends[1]);
-    const OtherProcess nobody(
-        [&] {
-            if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
-            const std::string words = look();
-            if (::write(ends[1], words.data(), words.size()) < 0) ::_exit(1);
-        },
-        ends[1]);
-    std::string words(8192, '\0');
-    const ssize_t size = ::read(reader.get(), words.data(), words.size());
-    words.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    return words;
-}
-
 TEST_CASE(
     "a process that may not be examined is counted and named, and a writer unless the owner "
     "says that there is none") {
@@ -377,7 +358,7 @@ TEST_CASE(
     CHECK_THAT(look(std::nullopt), Catch::Contains("whether another process writes the memory of "
                                                    "the guest is not known") &&
                                        Catch::Contains("run migrate as root"));
-    // Of what is larger than all of them, none is a user.
+    // No process is large enough for these bytes.
     CHECK(as_nobody([&] {
               return find_other_writers(file, std::uint64_t{1} << 62, FileMemory::kShmem,
                                         other.pid())

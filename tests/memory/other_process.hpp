@@ -81,4 +81,24 @@ class OtherProcess {
     pid_t pid_ = -1;
 };
 
+// Runs `look` in a process of the user nobody and returns its words, of at most 8191 bytes. Only
+// root may call it.
+inline std::string as_nobody(const std::function<std::string()>& look) {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe(ends.data()) == 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    const OtherProcess nobody(
+        [&] {
+            if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
+            const std::string words = look();
+            if (::write(ends[1], words.data(), words.size()) < 0) ::_exit(1);
+        },
+        ends[1]);
+    std::string words(8192, '\0');
+    const ssize_t size = ::read(reader.get(), words.data(), words.size());
+    words.resize(static_cast<std::size_t>(size < 0 ? 0 : size));
+    return words;
+}
+
 }  // namespace migrate

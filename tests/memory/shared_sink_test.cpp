@@ -240,30 +240,17 @@ TEST_CASE("a process that may not be examined is a reason to refuse, unless it i
         if (memory == MAP_FAILED) ::_exit(1);
         [[maybe_unused]] static volatile char first = *static_cast<volatile char*>(memory);
     });
-    const auto as_nobody = [&](UnseenProcesses unseen) {
-        std::array<int, 2> ends{};
-        REQUIRE(::pipe(ends.data()) == 0);
-        const UniqueFd reader(ends[0]);
-        const UniqueFd writer(ends[1]);
-        const OtherProcess nobody(
-            [&] {
-                const auto sink = owned.sink(unseen);
-                if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
-                const Status prepared = prepare(*sink);
-                const std::string words = prepared ? "prepared" : prepared.error().message();
-                if (::write(ends[1], words.data(), words.size()) < 0) ::_exit(1);
-            },
-            ends[1]);
-        std::string words(4096, '\0');
-        const ssize_t size = ::read(reader.get(), words.data(), words.size());
-        words.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-        return words;
+    const auto prepared_by_nobody = [&](UnseenProcesses unseen) {
+        return as_nobody([&]() -> std::string {
+            const Status prepared = prepare(*owned.sink(unseen));
+            return prepared ? "prepared" : prepared.error().message();
+        });
     };
-    CHECK_THAT(as_nobody(UnseenProcesses::kRefuse), Contains("is not known: cannot examine ") &&
-                                                        Contains("Permission denied") &&
-                                                        Contains("unseen-processes=allow"));
+    CHECK_THAT(prepared_by_nobody(UnseenProcesses::kRefuse),
+               Contains("is not known: cannot examine ") && Contains("Permission denied") &&
+                   Contains("unseen-processes=allow"));
     CHECK((read_file(owned.path()) == kContent));
-    CHECK(as_nobody(UnseenProcesses::kAllow) == "prepared");
+    CHECK(prepared_by_nobody(UnseenProcesses::kAllow) == "prepared");
 }
 
 TEST_CASE("huge pages that another process has mapped are left as they are") {

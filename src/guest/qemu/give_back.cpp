@@ -22,7 +22,7 @@ Result<Json> ask(qmp::Client& client, std::string_view command,
     return client.execute(command, arguments, kAnswer, stop);
 }
 
-// What decides about a guest is not guessed.
+// A malformed answer is an error: no decision about a guest rests on a guess.
 Error malformed(std::string_view command, const Json& answer) {
     return make_error(ErrorKind::kProtocol, "QEMU's answer to {} is malformed: {}", command,
                       answer.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));

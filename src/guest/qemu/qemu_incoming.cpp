@@ -196,7 +196,7 @@ class QemuLoader final : public GuestLoader {
         monitor.watch().begin();
         MIGRATE_TRY(guest->check_still());
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
-        // What follows decides where the guest is, and is not broken off.
+        // No stop ends the next steps: they decide which side has the guest.
         monitor.obey({});
         monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
