@@ -6,7 +6,7 @@
 #include "base/error.hpp"
 #include "cli/console.hpp"
 #include "cli/signals.hpp"
-#include "engine/report.hpp"
+#include "engine/report/report.hpp"
 #include "guest/guest.hpp"
 
 namespace migrate::cli {

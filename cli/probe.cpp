@@ -9,8 +9,8 @@
 #include "accel/dsa/queue_info.hpp"
 #include "accel/zero_kernel.hpp"
 #include "base/config/unit_text.hpp"
-#include "memory/dirty_tracker.hpp"
-#include "memory/foreign_userfaultfd.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
+#include "memory/foreign/foreign_userfaultfd.hpp"
 
 namespace migrate::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/report.hpp"
+#include "engine/report/report.hpp"
 
 namespace migrate::cli {
 

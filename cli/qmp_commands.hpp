@@ -9,8 +9,8 @@
 
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
-#include "engine/events.hpp"
-#include "engine/report.hpp"
+#include "engine/report/events.hpp"
+#include "engine/report/report.hpp"
 #include "qmp/server.hpp"
 
 namespace migrate::cli {

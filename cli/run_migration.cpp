@@ -11,8 +11,8 @@
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
-#include "engine/recv_session.hpp"
-#include "engine/send_session.hpp"
+#include "engine/recv/recv_session.hpp"
+#include "engine/send/send_session.hpp"
 #include "engine/session_config.hpp"
 #include "guest/guest.hpp"
 

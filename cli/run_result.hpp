@@ -15,8 +15,8 @@
 #include "base/outcome.hpp"
 #include "cli/console.hpp"
 #include "cli/output_file.hpp"
-#include "engine/events.hpp"
-#include "engine/report.hpp"
+#include "engine/report/events.hpp"
+#include "engine/report/report.hpp"
 
 namespace migrate::cli {
 

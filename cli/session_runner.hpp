@@ -20,7 +20,7 @@
 #include "cli/progress.hpp"
 #include "cli/run_result.hpp"
 #include "cli/signals.hpp"
-#include "engine/report.hpp"
+#include "engine/report/report.hpp"
 
 namespace migrate::cli {
 

@@ -1,7 +1,7 @@
 // Finds the NUMA node that holds a guest's memory.
 #pragma once
 
-#include "memory/page_source.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::memory {
 

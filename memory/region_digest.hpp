@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "memory/digest.hpp"
-#include "memory/page_sink.hpp"
-#include "memory/page_source.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::memory {
 

@@ -11,8 +11,8 @@
 #include <limits>
 
 #include "memory/fault_guard.hpp"
-#include "memory/hugetlb_holes.hpp"
-#include "memory/populate.hpp"
+#include "memory/sink/hugetlb_holes.hpp"
+#include "memory/sink/populate.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "memory/anon_mapping.hpp"
-#include "memory/population.hpp"
+#include "memory/source/population.hpp"
 
 namespace migrate::memory {
 

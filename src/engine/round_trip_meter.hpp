@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "engine/convergence.hpp"
+#include "engine/convergence/convergence.hpp"
 
 namespace migrate::engine {
 

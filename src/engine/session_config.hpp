@@ -13,7 +13,7 @@
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 #include "devices/device_spec.hpp"
-#include "engine/convergence.hpp"
+#include "engine/convergence/convergence.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
 #include "transport/wire.hpp"

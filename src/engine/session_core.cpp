@@ -3,8 +3,8 @@
 #include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/memory_reserve.hpp"
-#include "engine/presence.hpp"
-#include "engine/session_report.hpp"
+#include "engine/recv/presence.hpp"
+#include "engine/report/session_report.hpp"
 
 namespace migrate::engine {
 

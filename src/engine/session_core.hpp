@@ -13,10 +13,10 @@
 #include "base/error.hpp"
 #include "base/outcome.hpp"
 #include "base/thread.hpp"
-#include "engine/events.hpp"
-#include "engine/guest_owner.hpp"
-#include "engine/migration_status.hpp"
-#include "engine/report.hpp"
+#include "engine/report/events.hpp"
+#include "engine/report/guest_owner.hpp"
+#include "engine/report/migration_status.hpp"
+#include "engine/report/report.hpp"
 
 namespace migrate::engine {
 

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "memory/page_sink.hpp"
-#include "memory/page_source.hpp"
-#include "memory/populate.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "memory/sink/populate.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::engine {
 

@@ -9,7 +9,7 @@
 #include "guest/qemu/qemu_incoming.hpp"
 #include "guest/workload.hpp"
 #include "guest/workload_spec.hpp"
-#include "memory/mapped_source.hpp"
+#include "memory/source/mapped_source.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {

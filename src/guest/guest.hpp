@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "memory/page_sink.hpp"
-#include "memory/page_source.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::guest {
 

@@ -7,7 +7,7 @@
 #include "guest/workload_check.hpp"
 #include "guest/workload_page.hpp"
 #include "memory/pieces.hpp"
-#include "memory/populate.hpp"
+#include "memory/sink/populate.hpp"
 
 namespace migrate::guest {
 

@@ -16,7 +16,7 @@
 #include "guest/run_gate.hpp"
 #include "guest/vcpu.hpp"
 #include "guest/workload_state.hpp"
-#include "memory/page_source.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::guest {
 

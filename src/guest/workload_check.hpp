@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "guest/workload_state.hpp"
-#include "memory/page_source.hpp"
+#include "memory/source/page_source.hpp"
 
 namespace migrate::guest {
 

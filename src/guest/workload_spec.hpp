@@ -11,7 +11,7 @@
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "memory/anon_mapping.hpp"
-#include "memory/mapped_source.hpp"
+#include "memory/source/mapped_source.hpp"
 
 namespace migrate::guest {
 

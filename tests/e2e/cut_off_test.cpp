@@ -5,7 +5,7 @@
 #include "e2e/raw_peer.hpp"
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
-#include "engine/recv_session.hpp"
+#include "engine/recv/recv_session.hpp"
 #include "transport/compressor.hpp"
 
 namespace migrate::e2e {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "catch.hpp"
-#include "engine/convergence.hpp"
+#include "engine/convergence/convergence.hpp"
 
 namespace migrate::engine {
 

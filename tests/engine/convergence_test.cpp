@@ -1,4 +1,4 @@
-#include "engine/convergence.hpp"
+#include "engine/convergence/convergence.hpp"
 
 #include <functional>
 #include <limits>

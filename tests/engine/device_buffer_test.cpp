@@ -1,4 +1,4 @@
-#include "engine/device_buffer.hpp"
+#include "engine/devices/device_buffer.hpp"
 
 #include <optional>
 #include <thread>

@@ -1,4 +1,4 @@
-#include "engine/device_receiver.hpp"
+#include "engine/devices/device_receiver.hpp"
 
 #include <algorithm>
 #include <array>

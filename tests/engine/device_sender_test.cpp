@@ -1,4 +1,4 @@
-#include "engine/device_sender.hpp"
+#include "engine/devices/device_sender.hpp"
 
 #include "catch.hpp"
 #include "tests/memory/must.hpp"

@@ -1,4 +1,4 @@
-#include "engine/digest_meter.hpp"
+#include "engine/send/digest_meter.hpp"
 
 #include <set>
 

@@ -3,8 +3,8 @@
 
 #include "accel/dsa/dsa_page_scanner.hpp"
 #include "catch.hpp"
-#include "engine/span_scanner.hpp"
-#include "memory/page_source.hpp"
+#include "engine/send/span_scanner.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/accel/dsa/made_up_device.hpp"
 #include "tests/engine/run_sinks.hpp"
 #include "tests/memory/must.hpp"

@@ -1,4 +1,4 @@
-#include "engine/events.hpp"
+#include "engine/report/events.hpp"
 
 #include <fcntl.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-#include "engine/give_up_timer.hpp"
+#include "engine/send/give_up_timer.hpp"
 
 #include <future>
 #include <vector>

@@ -1,4 +1,4 @@
-#include "engine/legacy_feed.hpp"
+#include "engine/send/legacy_feed.hpp"
 
 #include <atomic>
 #include <thread>

@@ -7,8 +7,8 @@
 
 #include "base/units.hpp"
 #include "catch.hpp"
-#include "engine/recv_session.hpp"
-#include "engine/send_session.hpp"
+#include "engine/recv/recv_session.hpp"
+#include "engine/send/send_session.hpp"
 #include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"

@@ -1,5 +1,5 @@
 // What reading memory outside of a round does to a guest that gives memory back.
-#include "engine/live_source.hpp"
+#include "engine/send/live_source.hpp"
 
 #include <sys/mman.h>
 

@@ -1,4 +1,4 @@
-#include "engine/migration_status.hpp"
+#include "engine/report/migration_status.hpp"
 
 #include <set>
 #include <vector>

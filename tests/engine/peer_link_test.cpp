@@ -7,7 +7,7 @@
 
 #include "base/outcome.hpp"
 #include "catch.hpp"
-#include "engine/presence.hpp"
+#include "engine/recv/presence.hpp"
 #include "tests/base/long_wait.hpp"
 #include "tests/transport/tcp_pair.hpp"
 #include "transport/handshake.hpp"

@@ -1,4 +1,4 @@
-#include "engine/ratio_knob.hpp"
+#include "engine/send/ratio_knob.hpp"
 
 #include "catch.hpp"
 

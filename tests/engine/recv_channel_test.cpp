@@ -1,11 +1,11 @@
-#include "engine/recv_channel.hpp"
+#include "engine/recv/recv_channel.hpp"
 
 #include <random>
 #include <thread>
 
 #include "catch.hpp"
-#include "engine/send_channel.hpp"
-#include "memory/null_sink.hpp"
+#include "engine/send/send_channel.hpp"
+#include "memory/sink/null_sink.hpp"
 #include "tests/memory/recording_sink.hpp"
 #include "tests/transport/noise.hpp"
 #include "tests/transport/tcp_pair.hpp"

@@ -1,9 +1,9 @@
-#include "engine/report.hpp"
+#include "engine/report/report.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
-#include "engine/session_report.hpp"
+#include "engine/report/session_report.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -1,9 +1,9 @@
-#include "engine/round_history.hpp"
+#include "engine/report/round_history.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
-#include "engine/report.hpp"
+#include "engine/report/report.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -1,5 +1,5 @@
 // The pace of a whole migration in made-up time: a guest, a link and a receiver as a few numbers.
-#include "engine/round_pacing.hpp"
+#include "engine/convergence/round_pacing.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "engine/span_scanner.hpp"
+#include "engine/send/span_scanner.hpp"
 
 namespace migrate::engine {
 

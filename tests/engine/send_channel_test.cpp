@@ -1,4 +1,4 @@
-#include "engine/send_channel.hpp"
+#include "engine/send/send_channel.hpp"
 
 #include <sys/mman.h>
 

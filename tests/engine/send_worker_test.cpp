@@ -1,10 +1,10 @@
-#include "engine/send_worker.hpp"
+#include "engine/send/send_worker.hpp"
 
 #include <thread>
 
 #include "accel/cpu_page_scanner.hpp"
 #include "catch.hpp"
-#include "memory/page_source.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/transport/tcp_pair.hpp"
 

@@ -9,9 +9,9 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "engine/recv_session.hpp"
-#include "engine/send_session.hpp"
-#include "memory/page_source.hpp"
+#include "engine/recv/recv_session.hpp"
+#include "engine/send/send_session.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
 #include "tests/memory/must.hpp"

@@ -1,4 +1,4 @@
-#include "engine/span_scanner.hpp"
+#include "engine/send/span_scanner.hpp"
 
 #include <sys/mman.h>
 

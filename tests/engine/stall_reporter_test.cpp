@@ -1,4 +1,4 @@
-#include "engine/stall_reporter.hpp"
+#include "engine/send/stall_reporter.hpp"
 
 #include <vector>
 

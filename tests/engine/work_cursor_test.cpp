@@ -1,4 +1,4 @@
-#include "engine/work_cursor.hpp"
+#include "engine/send/work_cursor.hpp"
 
 #include <algorithm>
 #include <thread>

@@ -1,4 +1,4 @@
-#include "memory/anon_source.hpp"
+#include "memory/source/anon_source.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "memory/dirty_tracker.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
 
 #include <sys/mman.h>
 
@@ -6,7 +6,7 @@
 #include <random>
 #include <thread>
 
-#include "memory/soft_dirty.hpp"
+#include "memory/dirty/soft_dirty.hpp"
 #include "tests/memory/guest_memory.hpp"
 #include "tests/memory/huge_pool.hpp"
 #include "tests/memory/temporary_folder.hpp"

@@ -1,4 +1,4 @@
-#include "memory/file_sink.hpp"
+#include "memory/sink/file_sink.hpp"
 
 #include <sys/stat.h>
 

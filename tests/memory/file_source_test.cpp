@@ -1,4 +1,4 @@
-#include "memory/file_source.hpp"
+#include "memory/source/file_source.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -18,11 +18,11 @@
 #include <thread>
 
 #include "base/raw_syscall.hpp"
-#include "memory/dirty_tracker.hpp"
-#include "memory/foreign_userfaultfd.hpp"
-#include "memory/foreign_writers.hpp"
-#include "memory/remote_call.hpp"
-#include "memory/shared_source.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
+#include "memory/foreign/foreign_userfaultfd.hpp"
+#include "memory/foreign/foreign_writers.hpp"
+#include "memory/foreign/remote_call.hpp"
+#include "memory/source/shared_source.hpp"
 #include "tests/catch.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/other_process.hpp"

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "memory/anon_mapping.hpp"
-#include "memory/dirty_tracker.hpp"
-#include "memory/page_source.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::memory {

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "memory/hugetlb_holes.hpp"
-#include "memory/page_sink.hpp"
-#include "memory/page_source.hpp"
 #include "memory/region_digest.hpp"
+#include "memory/sink/hugetlb_holes.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/memory/huge_pool.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/ram_region.hpp"

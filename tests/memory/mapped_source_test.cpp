@@ -1,4 +1,4 @@
-#include "memory/mapped_source.hpp"
+#include "memory/source/mapped_source.hpp"
 
 #include <cstring>
 #include <fstream>

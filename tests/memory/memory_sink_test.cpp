@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "memory/page_sink.hpp"
+#include "memory/sink/page_sink.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::memory {

@@ -1,10 +1,10 @@
-#include "memory/page_placer.hpp"
+#include "memory/sink/page_placer.hpp"
 
 #include <atomic>
 #include <thread>
 
 #include "catch.hpp"
-#include "memory/null_sink.hpp"
+#include "memory/sink/null_sink.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/ram_region.hpp"
 #include "tests/memory/recording_sink.hpp"

@@ -1,5 +1,5 @@
 // Which memory can be made present, and why not.
-#include "memory/populate.hpp"
+#include "memory/sink/populate.hpp"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -1,4 +1,4 @@
-#include "memory/population.hpp"
+#include "memory/source/population.hpp"
 
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -7,7 +7,7 @@
 
 #include "catch.hpp"
 #include "memory/anon_mapping.hpp"
-#include "memory/populate.hpp"
+#include "memory/sink/populate.hpp"
 #include "tests/memory/guest_memory.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"

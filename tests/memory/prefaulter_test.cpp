@@ -1,4 +1,4 @@
-#include "memory/prefaulter.hpp"
+#include "memory/sink/prefaulter.hpp"
 
 #include <algorithm>
 #include <atomic>

@@ -10,7 +10,7 @@
 
 #include "base/fd.hpp"
 #include "memory/anon_mapping.hpp"
-#include "memory/page_sink.hpp"
+#include "memory/sink/page_sink.hpp"
 
 namespace migrate::memory {
 

@@ -1,5 +1,5 @@
 // Another process's memory as a sink: it is cleared and written only if nobody else uses it.
-#include "memory/shared_sink.hpp"
+#include "memory/sink/shared_sink.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "memory/page_placer.hpp"
+#include "memory/sink/page_placer.hpp"
 #include "tests/base/seccomp.hpp"
 #include "tests/memory/huge_pool.hpp"
 #include "tests/memory/must.hpp"

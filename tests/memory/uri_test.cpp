@@ -4,9 +4,9 @@
 #include <string>
 
 #include "catch.hpp"
-#include "memory/anon_source.hpp"
-#include "memory/page_sink.hpp"
-#include "memory/page_source.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "memory/source/anon_source.hpp"
+#include "memory/source/page_source.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::memory {

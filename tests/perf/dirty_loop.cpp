@@ -15,7 +15,7 @@
 
 #include "bench/host.hpp"
 #include "bench/loops/loop_memory.hpp"
-#include "memory/dirty_tracker.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
 
 namespace migrate::perf {
 namespace {

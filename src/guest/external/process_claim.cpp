@@ -16,7 +16,7 @@
 
 #include "base/log.hpp"
 #include "base/raw_syscall.hpp"
-#include "memory/foreign_writers.hpp"
+#include "memory/foreign/foreign_writers.hpp"
 
 namespace migrate::guest {
 namespace {

@@ -30,8 +30,8 @@
 #include "guest/external/guardian.hpp"
 #include "guest/external/process_claim.hpp"
 #include "guest/external/throttle.hpp"
-#include "memory/foreign_writers.hpp"
-#include "memory/shared_source.hpp"
+#include "memory/foreign/foreign_writers.hpp"
+#include "memory/source/shared_source.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {

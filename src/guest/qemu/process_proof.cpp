@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "base/file_identity.hpp"
-#include "memory/foreign_mapping.hpp"
+#include "memory/foreign/foreign_mapping.hpp"
 
 namespace migrate::guest {
 namespace {

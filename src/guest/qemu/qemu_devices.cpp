@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "guest/qemu/answer_fields.hpp"
-#include "memory/foreign_writers.hpp"
+#include "memory/foreign/foreign_writers.hpp"
 
 namespace migrate::guest {
 namespace {

@@ -17,8 +17,8 @@ Status check_no_host_device(Monitor& monitor, pid_t pid);
 
 // Returns why the guest's memory may be written past QEMU's page tables, as a clause: by a process
 // beside QEMU (vhost-user), or by direct I/O of its disks. It does not matter whether such a write
-// is in progress. Empty if nothing writes so. Only QEMU is asked; memory/foreign_writers.hpp
-// examines its open files.
+// is in progress. Empty if nothing writes so. Only QEMU is asked;
+// memory/foreign/foreign_writers.hpp examines its open files.
 Result<std::string> outside_writer(Monitor& monitor);
 
 // Does the same for the answer to query-named-block-nodes, which lists every node of every disk,

@@ -11,7 +11,7 @@
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
-#include "memory/shared_sink.hpp"
+#include "memory/sink/shared_sink.hpp"
 
 namespace migrate::guest {
 namespace {

@@ -14,7 +14,7 @@
 #include "base/regular_file.hpp"
 #include "guest/qemu/process_proof.hpp"
 #include "guest/qemu/qemu_devices.hpp"
-#include "memory/still_mapped.hpp"
+#include "memory/foreign/still_mapped.hpp"
 #include "memory/uri.hpp"
 
 namespace migrate::guest {

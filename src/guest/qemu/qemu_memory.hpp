@@ -11,9 +11,9 @@
 #include "base/error.hpp"
 #include "guest/qemu/memory_layout.hpp"
 #include "guest/qemu/monitor.hpp"
-#include "memory/foreign_mapping.hpp"
-#include "memory/shared_source.hpp"
-#include "memory/sole_use.hpp"
+#include "memory/foreign/foreign_mapping.hpp"
+#include "memory/foreign/sole_use.hpp"
+#include "memory/source/shared_source.hpp"
 
 namespace migrate::guest {
 

@@ -1,0 +1,77 @@
+#include "memory/dirty/dirty_tracker.hpp"
+
+#include <array>
+
+#include "base/log.hpp"
+#include "memory/dirty/hash_tracker.hpp"
+#include "memory/dirty/soft_dirty.hpp"
+#include "memory/dirty/uffd_wp_tracker.hpp"
+
+namespace migrate::memory {
+namespace {
+
+using Made = Result<std::unique_ptr<DirtyTracker>>;
+
+Made make_no_soft_dirty(const PageSource&) { return Error(probe_soft_dirty().detail); }
+
+struct TrackerKind {
+    std::string_view name;
+    DirtyTrackerSupport (*probe)();
+    Made (*make)(const PageSource& source);
+};
+
+// "auto" prefers them in this order; the last one works everywhere.
+constexpr std::array kKinds{
+    TrackerKind{"uffd-wp", probe_uffd_wp, make_uffd_wp_tracker},
+    TrackerKind{"soft-dirty", probe_soft_dirty, make_no_soft_dirty},
+    TrackerKind{"hash", probe_hash, make_hash_tracker},
+};
+
+// Checks the host first, because that error says what would make the tracker usable.
+Made make_checked(const TrackerKind& kind, const PageSource& source) {
+    const DirtyTrackerSupport support = kind.probe();
+    if (!support.usable) return Error(support.detail);
+    return kind.make(source);
+}
+
+Made choose(const PageSource& source) {
+    std::string refused;
+    for (const TrackerKind& kind : kKinds) {
+        Made tracker = make_checked(kind, source);
+        if (tracker) {
+            log::info("dirty pages are tracked by {}{}", kind.name,
+                      refused.empty() ? ": " + kind.probe().detail : "; not by" + refused);
+            return tracker;
+        }
+        refused += fmt::format("{} {}: {}", refused.empty() ? "" : ";", kind.name,
+                               tracker.error().message());
+    }
+    return make_error("no dirty tracker can be used:{}", refused);
+}
+
+}  // namespace
+
+std::vector<DirtyTrackerSupport> probe_dirty_trackers() {
+    std::vector<DirtyTrackerSupport> support;
+    support.reserve(kKinds.size());
+    for (const TrackerKind& kind : kKinds) support.push_back(kind.probe());
+    return support;
+}
+
+Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
+                                                         const PageSource& source) {
+    if (name == "auto") return choose(source);
+    for (const TrackerKind& kind : kKinds) {
+        if (kind.name != name) continue;
+        Made tracker = make_checked(kind, source);
+        if (tracker) return tracker;
+        return make_error(ErrorKind::kUsage, "the dirty tracker '{}' cannot be used here: {}", name,
+                          tracker.error().message());
+    }
+    return make_error(ErrorKind::kUsage,
+                      "there is no dirty tracker '{}'; there are auto, uffd-wp, soft-dirty and "
+                      "hash",
+                      name);
+}
+
+}  // namespace migrate::memory

@@ -1,0 +1,76 @@
+// Guest memory on the receiving side: the place where pages are put and the way the result becomes
+// visible. Invariant: nothing appears under the user's name before commit(). A sink that is
+// destroyed without commit() leaves the earlier content unchanged and nothing of its own behind.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/file_identity.hpp"
+#include "base/units.hpp"
+#include "memory/source/population.hpp"
+
+namespace migrate::memory {
+
+struct SinkFile {
+    FileIdentity identity;
+    std::string path;  // for messages
+};
+
+class PageSink {
+  public:
+    PageSink() = default;
+    PageSink(const PageSink&) = delete;
+    PageSink& operator=(const PageSink&) = delete;
+    virtual ~PageSink() = default;
+
+    // The URI that the sink was made from, for reports.
+    virtual std::string_view description() const = 0;
+    // Existing files that the sink will write to or replace. Call it before prepare().
+    virtual Result<std::vector<SinkFile>> files() const { return std::vector<SinkFile>(); }
+    // Makes room for the regions, zero-filled, without touching it: the sizes come from the peer,
+    // so they are not assumed to be backed. Called once, before anything else below.
+    virtual Status prepare(std::span<const RegionInfo> regions) = 0;
+    // True if pages are counted and checked but not kept; memory() is then empty.
+    virtual bool discards() const = 0;
+    // True if a guest can continue in this memory, in this process, once the memory is complete.
+    virtual bool hosts_guest() const { return false; }
+    // The region's memory, page-aligned and writable.
+    virtual std::span<std::byte> memory(RegionId region) const = 0;
+    // Checks before pages are written: an Error if a process other than the memory's owner has
+    // begun to use it since prepare(). Takes a system call. Thread-safe.
+    virtual Status check_sole_use() const { return {}; }
+    // Makes fresh pages present before they are written, in one step, so that a full disk or
+    // exhausted memory is an Error here and not a signal later. Thread-safe.
+    virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // Makes non-zero pages zero again; gives the memory of long runs back. Thread-safe.
+    virtual Status clear(RegionId region, PageRange range) const = 0;
+    // Does the same as PageSource::population(), for the digest; nobody writes a page of the range
+    // meanwhile. A sink that cannot tell reports everything as populated. Thread-safe.
+    virtual Status population(RegionId region, PageRange range,
+                              std::vector<PopulationExtent>& extents) const {
+        static_cast<void>(region);
+        extents.push_back({range, true});
+        return {};
+    }
+    // Makes the result durable and visible under its name. Called after the last byte is in place
+    // and checked.
+    virtual Status commit() = 0;
+};
+
+// The schemes that open_page_sink() accepts.
+inline constexpr std::array<std::string_view, 4> kSinkSchemes{"file", "anon", "memfd", "null"};
+
+// Opens the sink that `--sink` names: "file:PATH" or a bare path, "anon:" (private memory, with
+// huge pages if the host allows them; "anon:huge=off" for 4 KiB pages), "memfd:" (shared memory,
+// same words), or "null:". Checks immediately what can be checked before a sender comes (the folder
+// exists and is writable, the target is not a folder).
+Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri);
+
+}  // namespace migrate::memory

@@ -1,0 +1,39 @@
+// Shares the population of fresh sink pages between the calling thread and idle CPUs, so that one
+// channel fills memory as fast as eight: populating 4 KiB pages costs several times as much as
+// receiving them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "memory/sink/page_sink.hpp"
+
+namespace migrate::memory {
+
+class Prefaulter {
+  public:
+    // Wraps a helper's work: receives the helper's name and the work, and must run the work.
+    using RunHelper = std::function<void(const std::string& name, const std::function<void()>&)>;
+
+    // Starts `helpers` threads in addition to the callers, or as many as the system allows; 0 makes
+    // populate() a plain sink.prefault(). Without `run_helper` the helpers are only named.
+    Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_helper = {});
+    ~Prefaulter();
+    Prefaulter(const Prefaulter&) = delete;
+    Prefaulter& operator=(const Prefaulter&) = delete;
+
+    bool has_helpers() const { return state_ != nullptr; }
+    // Returns when every page of all ranges is present, or with the first error. Thread-safe.
+    Status populate(RegionId region, std::span<const PageRange> ranges);
+
+  private:
+    struct State;
+    const PageSink& sink_;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace migrate::memory

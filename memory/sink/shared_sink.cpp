@@ -1,0 +1,167 @@
+#include "memory/sink/shared_sink.hpp"
+
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "memory/shared_backing.hpp"
+
+namespace migrate::memory {
+namespace {
+
+// Returns "'a' (1048576 KiB), 'b' (…)".
+template <typename Regions>
+std::string list_of(const Regions& regions) {
+    std::string list;
+    for (const auto& region : regions) {
+        list += fmt::format("{}'{}' ({} KiB)", list.empty() ? "" : ", ", region.name,
+                            region.size_bytes / kKiB);
+    }
+    return list;
+}
+
+// Refuses these files because their users on other hosts cannot be seen.
+Status refuse_network_file(const SharedRegion& region) {
+    struct statfs status {};
+    if (::fstatfs(region.file.get(), &status) != 0) {
+        return Error::system("examine the file system of " + region.path, errno);
+    }
+    // Values from linux/magic.h and from the file systems' own headers: CIFS, SMB 2, Ceph, Lustre,
+    // OCFS2, GFS2, FUSE (Gluster, virtiofs).
+    constexpr std::array<unsigned long, 12> kNetwork{
+        NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, AFS_SUPER_MAGIC, V9FS_MAGIC,
+        CODA_SUPER_MAGIC, 0xFF534D42,      0xFE534D42,      0x00C36400,
+        0x0BD00BD0,       0x7461636F,      0x01161970,      0x65735546};
+    const auto type = static_cast<unsigned long>(status.f_type) & 0xFFFFFFFFUL;
+    if (std::find(kNetwork.begin(), kNetwork.end(), type) == kNetwork.end()) return {};
+    return make_error(ErrorKind::kRefused,
+                      "{} is on a network file system, where a guest of another host may use it: "
+                      "give QEMU a mem-path on this host, as in /dev/shm",
+                      region.path);
+}
+
+class SharedSink final : public PageSink {
+  public:
+    SharedSink(std::string_view uri, std::vector<SharedRegion> regions, pid_t owner,
+               UnseenProcesses unseen)
+        : uri_(uri), regions_(std::move(regions)), owner_(owner), unseen_(unseen) {}
+
+    std::string_view description() const override { return uri_; }
+    bool discards() const override { return false; }
+    bool hosts_guest() const override { return true; }
+
+    Result<std::vector<SinkFile>> files() const override {
+        std::vector<SinkFile> files;
+        for (const SharedRegion& region : regions_) {
+            MIGRATE_ASSIGN(const FileIdentity identity, identify(region.file.get()));
+            files.push_back({identity, region.path});
+        }
+        return files;
+    }
+
+    Status prepare(std::span<const RegionInfo> regions) override {
+        std::vector<SharedRegion*> order;
+        for (const RegionInfo& region : regions) {
+            const auto found =
+                std::find_if(regions_.begin(), regions_.end(), [&](const SharedRegion& mine) {
+                    return mine.name == region.name && mine.size_bytes == region.size_bytes;
+                });
+            if (found == regions_.end()) continue;
+            if (std::find(order.begin(), order.end(), &*found) != order.end()) {
+                return make_error(ErrorKind::kProtocol, "the sender offers region {} twice",
+                                  region.name);
+            }
+            order.push_back(&*found);
+        }
+        if (order.size() != regions.size() || order.size() != regions_.size()) {
+            return make_error(
+                "the guest's memory differs: the sender has {}, and {} has {}; both need the same "
+                "memory backends, by id and size",
+                list_of(regions), uri_, list_of(regions_));
+        }
+        for (SharedRegion* region : order) MIGRATE_TRY(adopt(*region));
+        // All regions are checked before the first byte of any is changed.
+        MIGRATE_TRY(refuse_other_users());
+        for (const SharedBacking& backing : backings_) MIGRATE_TRY(make_zero(backing));
+        return {};
+    }
+
+    Status check_sole_use() const override { return sole_use_->check_again(); }
+
+    std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
+    Status prefault(RegionId region, PageRange range) const override {
+        return at(region).prefault(range);
+    }
+    Status clear(RegionId region, PageRange range) const override {
+        return at(region).clear(range);
+    }
+    Status population(RegionId region, PageRange range,
+                      std::vector<PopulationExtent>& extents) const override {
+        return at(region).population(range, extents);
+    }
+    Status commit() override {
+        MIGRATE_TRY(check_sole_use());
+        for (const SharedBacking& backing : backings_) MIGRATE_TRY(backing.check_size());
+        return {};
+    }
+
+  private:
+    Status adopt(SharedRegion& region) {
+        MIGRATE_TRY(refuse_network_file(region));
+        MIGRATE_ASSIGN(SharedBacking backing, SharedBacking::adopt(std::move(region.file),
+                                                                   region.size_bytes, region.path));
+        MIGRATE_TRY(backing.check_size());
+        // A child of this process would count as another process that has the file mapped.
+        if (::madvise(backing.bytes().data(), backing.bytes().size(), MADV_DONTFORK) != 0) {
+            return Error::system("keep the mapping of " + region.path + " from children", errno);
+        }
+        MIGRATE_ASSIGN(UsedFile used, describe_file(backing.fd(), backing.bytes(), region.path));
+        used_.push_back(std::move(used));
+        backings_.push_back(std::move(backing));
+        return {};
+    }
+
+    Status refuse_other_users() {
+        std::vector<int> descriptors;
+        for (const SharedBacking& backing : backings_) descriptors.push_back(backing.fd());
+        MIGRATE_ASSIGN(sole_use_, SoleUse::create(std::move(used_), descriptors, owner_, unseen_));
+        return {};
+    }
+
+    // Clears the content that an earlier attempt, or the start of the other process, left there.
+    static Status make_zero(const SharedBacking& backing) {
+        const PageRange all{0, backing.bytes().size() / kPageSize};
+        if (!backing.on_hugetlbfs()) return backing.clear(all);
+        // Zeros are written, so that the owner keeps the huge pages that were reserved for it.
+        std::vector<PopulationExtent> extents;
+        MIGRATE_TRY(backing.population(all, extents));
+        for (const PopulationExtent& extent : extents) {
+            if (!extent.populated) continue;
+            MIGRATE_TRY(backing.write_zeros(extent.pages));
+        }
+        return {};
+    }
+    const SharedBacking& at(RegionId region) const { return backings_[index_of(region)]; }
+
+    std::string uri_;
+    std::vector<SharedRegion> regions_;
+    pid_t owner_;
+    UnseenProcesses unseen_;
+    std::vector<UsedFile> used_;           // moved to sole_use_ by prepare()
+    std::unique_ptr<SoleUse> sole_use_;    // set by prepare()
+    std::vector<SharedBacking> backings_;  // set by prepare(), in the sender's order
+};
+
+}  // namespace
+
+std::unique_ptr<PageSink> make_shared_sink(std::string_view uri, std::vector<SharedRegion> regions,
+                                           pid_t owner, UnseenProcesses unseen) {
+    return std::make_unique<SharedSink>(uri, std::move(regions), owner, unseen);
+}
+
+}  // namespace migrate::memory

@@ -1,0 +1,15 @@
+// A memory image in a file: one region, "ram", mapped shared and read-only.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "memory/source/page_source.hpp"
+
+namespace migrate::memory {
+
+// `uri` is for the description. kUsage if the path does not name a usable file.
+Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::string_view path);
+
+}  // namespace migrate::memory

@@ -1,0 +1,80 @@
+// Guest memory on the sending side: regions mapped in this process, and the set of their pages that
+// were ever written. Invariant: memory that population() calls unpopulated reads as zeros, and the
+// sender never touches it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/file_identity.hpp"
+#include "base/units.hpp"
+#include "memory/foreign/foreign_mapping.hpp"
+#include "memory/source/population.hpp"
+
+namespace migrate::memory {
+
+class PageSource {
+  public:
+    PageSource() = default;
+    PageSource(const PageSource&) = delete;
+    PageSource& operator=(const PageSource&) = delete;
+    virtual ~PageSource() = default;
+
+    // The URI that the source was made from, for reports.
+    virtual std::string_view description() const = 0;
+    virtual std::span<const RegionInfo> regions() const = 0;
+    // The region's memory; page-aligned and readable for the life of the source.
+    virtual std::span<const std::byte> memory(RegionId region) const = 0;
+    // Appends to `extents` the pages of `range`, in order and without a gap, split at each border
+    // between written and never written memory. Thread-safe.
+    virtual Status population(RegionId region, PageRange range,
+                              std::vector<PopulationExtent>& extents) const = 0;
+    // Discards cached results of population(), so that memory that was given back is no longer
+    // called populated. Thread-safe.
+    virtual void look_again() const {}
+    // True if pages that population() calls populated are mapped in this process and cannot fail to
+    // be read: they need no prefault(), which would cost more than scanning them.
+    virtual bool populated_is_present() const { return false; }
+    // Makes the pages present in this process before they are read, so that a read error or a file
+    // truncated under us is an Error here and not a signal later. Thread-safe.
+    virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // Most memory, in bytes, that reading one missing page may allocate: the size of the kernel's
+    // page there.
+    virtual std::uint64_t largest_page_bytes() const { return 2 * kMiB; }
+    // True if read() is the cheaper way to content that is used once: mapping and unmapping a page
+    // costs more than copying it into cached memory.
+    virtual bool prefers_read() const { return false; }
+    // Copies the pages to `to`. Thread-safe.
+    virtual Status read(RegionId region, PageRange range, std::byte* to) const;
+    // The file that holds the region; nothing for private memory.
+    virtual std::optional<FileIdentity> file_of(RegionId region) const {
+        static_cast<void>(region);
+        return std::nullopt;
+    }
+    // Checks after the last read: an Error if the source is no longer what was opened, so that the
+    // copy may hold content that the source never had as a whole.
+    virtual Status check_unchanged() const { return {}; }
+    // The process that writes this memory while it is sent; null: this process.
+    virtual const MemoryOwner* owner() const { return nullptr; }
+};
+
+// The schemes that open_page_source() accepts; src/guest opens those of guests.
+inline constexpr std::array<std::string_view, 2> kSourceSchemes{"file", "anon"};
+
+// Opens the source that `--source` names: "file:PATH" or a bare path (regular, sparse, tmpfs or
+// hugetlbfs file whose size is a multiple of the page size), or
+// "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on|off]", a synthetic guest.
+// untouched (default): never touched; read: read once, so that only the kernel's zero page is
+// mapped; zero: zeros written; random: no page is zero; mixed:RATIO: RATIO percent of the pages
+// random, the rest written zeros, spread evenly. The content depends only on SIZE, fill and the
+// page's number.
+Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri);
+
+}  // namespace migrate::memory

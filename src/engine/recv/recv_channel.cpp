@@ -1,0 +1,163 @@
+#include "engine/recv/recv_channel.hpp"
+
+#include <cstring>
+
+#include "memory/fault_guard.hpp"
+
+namespace migrate::engine {
+
+using transport::Compression;
+using transport::PacketHeader;
+using transport::PacketKind;
+
+Result<std::unique_ptr<RecvChannel>> RecvChannel::create(ChannelId id, transport::Socket socket,
+                                                         const transport::PacketLimits& limits) {
+    std::unique_ptr<RecvChannel> channel(new RecvChannel(id, std::move(socket)));
+    channel->run_bytes_.resize(transport::kMaxRunBytes);
+    if (limits.compression != Compression::kNone) {
+        MIGRATE_ASSIGN(channel->decompressor_, transport::Decompressor::create(limits.compression));
+        channel->compressed_.resize(limits.packet_bytes);
+        channel->decompressed_.resize(limits.packet_bytes);
+    }
+    return channel;
+}
+
+std::string RecvChannel::where() const {
+    return fmt::format("channel {}, packet {} at byte {}", index_of(id_), sequence_,
+                       socket_.bytes_received());
+}
+
+Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
+    std::uint32_t done = 0;
+    while (const auto round = shared.gate.next_round(done, stop)) {
+        Status status = receive_round(shared, *round, stop);
+        if (!status) return std::move(status).error().with_context(where());
+        done = *round;
+        shared.gate.arrive();
+    }
+    return {};
+}
+
+Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
+                                  const std::stop_token& stop) {
+    while (true) {
+        MIGRATE_ASSIGN(const bool more, receive_packet(shared, round, stop));
+        if (!more) return {};
+    }
+}
+
+// An idle channel is not stalled: its sender may scan zero pages for a long time, and shows on the
+// main channel that it is alive. Once the round has ended there, the missing packets must arrive
+// here within one more io-timeout.
+Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
+                                 const std::stop_token& stop) {
+    bool waited_past_end = false;
+    while (!stop.stop_requested()) {
+        MIGRATE_ASSIGN(const transport::Arrival arrival, socket_.receive_first(header_bytes_));
+        if (arrival == transport::Arrival::kComplete) return {};
+        if (arrival == transport::Arrival::kClosed) {
+            return Error(ErrorKind::kLostConnection,
+                         "the peer closed the channel before the end of the round");
+        }
+        if (waited_past_end) {
+            return Error(ErrorKind::kTimeout,
+                         "the round ended on the main channel, but its last packets do not come "
+                         "(io-timeout)");
+        }
+        waited_past_end = shared.ended_round.load(std::memory_order_acquire) >= round;
+    }
+    return Error(ErrorKind::kCancelled, "cancelled");
+}
+
+Status RecvChannel::check_order(const PacketHeader& header, std::uint32_t round) const {
+    if (header.sequence != sequence_) {
+        return make_error(ErrorKind::kProtocol, "a packet numbered {} where {} had to come",
+                          header.sequence, sequence_);
+    }
+    if (header.round != round) {
+        return make_error(ErrorKind::kProtocol, "a packet of round {} in round {}", header.round,
+                          round);
+    }
+    return {};
+}
+
+Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round,
+                                         const std::stop_token& stop) {
+    MIGRATE_TRY(await_header(shared, round, stop));
+    MIGRATE_ASSIGN(const PacketHeader header,
+                   transport::decode_packet_header(header_bytes_, shared.limits));
+    const std::span<std::byte> run_bytes = std::span(run_bytes_).first(header.run_bytes);
+    if (!run_bytes.empty()) MIGRATE_TRY(socket_.receive(run_bytes));
+    if (header.kind == PacketKind::kDeviceState) {
+        MIGRATE_TRY(check_order(header, round));
+        MIGRATE_TRY(receive_device(shared, header, run_bytes, stop));
+        return true;
+    }
+    MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));
+    MIGRATE_TRY(check_order(header, round));
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    ++sequence_;
+    if (header.kind == PacketKind::kSync) return false;
+
+    payload_.clear();
+    const auto writer = header.compression == Compression::kNone ? memory::WrittenBy::kSystemCall
+                                                                 : memory::WrittenBy::kProgram;
+    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, payload_));
+    Status received = receive_payload(shared, header);
+    if (!received && received.error().kind() == ErrorKind::kFault) {
+        return shared.placer.explain(header.region, runs_, std::move(received).error());
+    }
+    MIGRATE_TRY(std::move(received));
+    transport::PageCounts counts;
+    for (const PageRun& run : runs_) counts.add(run);
+    counters_.pages.add(counts);
+    counters_.payload_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
+    return true;
+}
+
+Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& header,
+                                   std::span<const std::byte> device_header,
+                                   const std::stop_token& stop) {
+    MIGRATE_TRY(transport::check_packet_checksum(header_bytes_, device_header));
+    MIGRATE_ASSIGN(const transport::DeviceChunkHeader chunk,
+                   transport::decode_device_header(device_header, header.payload_bytes));
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    ++sequence_;
+    MIGRATE_TRY(shared.devices->receive(
+        chunk, header.payload_bytes,
+        [this](std::span<std::byte> to) { return socket_.receive(to); }, stop));
+    counters_.device_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
+    return {};
+}
+
+Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader& header) {
+    if (header.payload_bytes == 0) return {};
+    if (header.compression != Compression::kNone) return receive_compressed(shared, header);
+    if (shared.discards) return socket_.discard(header.payload_bytes);
+    return socket_.receive(payload_);
+}
+
+Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHeader& header) {
+    const std::span<std::byte> compressed = std::span(compressed_).first(header.payload_bytes);
+    MIGRATE_TRY(socket_.receive(compressed));
+    const std::uint64_t content_bytes = header.normal_pages * kPageSize;
+    if (!shared.discards && payload_.size() == 1) {
+        Status decompressed;
+        MIGRATE_TRY(memory::guard_writes("the sink", [&] {
+            decompressed = decompressor_->decompress(
+                compressed, {static_cast<std::byte*>(payload_.front().iov_base), content_bytes});
+        }));
+        return decompressed;
+    }
+    const std::span<std::byte> content = std::span(decompressed_).first(content_bytes);
+    MIGRATE_TRY(decompressor_->decompress(compressed, content));
+    return memory::guard_writes("the sink", [&] {
+        const std::byte* from = content.data();
+        for (const iovec& part : payload_) {
+            std::memcpy(part.iov_base, from, part.iov_len);
+            from += part.iov_len;
+        }
+    });
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,76 @@
+// The receiving end of a channel: reads packets, checks them, places their pages and counts them.
+// Invariant: nothing is written for a packet before its whole header and run list were checked.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "engine/devices/device_receiver.hpp"
+#include "engine/report/counters.hpp"
+#include "engine/send/round_gate.hpp"
+#include "memory/sink/page_placer.hpp"
+#include "transport/compressor.hpp"
+#include "transport/socket.hpp"
+#include "transport/wire.hpp"
+
+namespace migrate::engine {
+
+// The data that all channels of a session share; outlives them.
+struct RecvShared {
+    transport::PacketLimits limits;
+    memory::PagePlacer& placer;
+    bool discards = false;  // the sink keeps nothing
+    RoundGate& gate;
+    // The last round of which the sender said that everything is sent (ROUND_END).
+    std::atomic<std::uint32_t> ended_round{0};
+    DeviceReceiver* devices = nullptr;  // set if limits.device_state
+};
+
+// Used by one thread, except for shutdown() and the counters.
+class RecvChannel {
+  public:
+    static Result<std::unique_ptr<RecvChannel>> create(ChannelId id, transport::Socket socket,
+                                                       const transport::PacketLimits& limits);
+
+    // Receives round after round, as the gate opens them, until it closes.
+    Status run(RecvShared& shared, const std::stop_token& stop);
+
+    // Wakes a blocked run(). Any thread.
+    void shutdown() const { socket_.shutdown(); }
+    ChannelId id() const { return id_; }
+    const ChannelCounters& counters() const { return counters_; }
+    std::uint64_t bytes() const { return socket_.bytes_received(); }
+
+  private:
+    RecvChannel(ChannelId id, transport::Socket socket) : id_(id), socket_(std::move(socket)) {}
+    Status receive_round(RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
+    // Returns false at the end of the round.
+    Result<bool> receive_packet(RecvShared& shared, std::uint32_t round,
+                                const std::stop_token& stop);
+    Status await_header(const RecvShared& shared, std::uint32_t round, const std::stop_token& stop);
+    Status check_order(const transport::PacketHeader& header, std::uint32_t round) const;
+    Status receive_device(RecvShared& shared, const transport::PacketHeader& header,
+                          std::span<const std::byte> device_header, const std::stop_token& stop);
+    Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
+    Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
+    std::string where() const;
+
+    ChannelId id_;
+    transport::Socket socket_;
+    std::unique_ptr<transport::Decompressor> decompressor_;
+    transport::PacketHeaderBytes header_bytes_{};
+    std::vector<std::byte> run_bytes_;
+    std::vector<PageRun> runs_;
+    std::vector<iovec> payload_;
+    std::vector<std::byte> compressed_;
+    std::vector<std::byte> decompressed_;
+    std::uint32_t sequence_ = 0;
+    ChannelCounters counters_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,78 @@
+#include "engine/report/migration_status.hpp"
+
+#include <cstdlib>
+
+namespace migrate::engine {
+
+std::string_view name_of(MigrationStatus status) {
+    switch (status) {
+        case MigrationStatus::kNone:
+            return "none";
+        case MigrationStatus::kSetup:
+            return "setup";
+        case MigrationStatus::kActive:
+            return "active";
+        case MigrationStatus::kPreSwitchover:
+            return "pre-switchover";
+        case MigrationStatus::kDevice:
+            return "device";
+        case MigrationStatus::kCancelling:
+            return "cancelling";
+        case MigrationStatus::kCancelled:
+            return "cancelled";
+        case MigrationStatus::kFailed:
+            return "failed";
+        case MigrationStatus::kCompleted:
+            return "completed";
+    }
+    return "none";
+}
+
+MigrationStatus final_status_of(Outcome outcome) {
+    switch (outcome) {
+        case Outcome::kCompleted:
+            return MigrationStatus::kCompleted;
+        case Outcome::kCancelled:
+            return MigrationStatus::kCancelled;
+        case Outcome::kFailed:
+        case Outcome::kUsage:
+        case Outcome::kRefused:
+        case Outcome::kNotConverged:
+        case Outcome::kOwnerUnknown:
+        case Outcome::kGoalMissed:
+            break;
+    }
+    return MigrationStatus::kFailed;
+}
+
+bool may_follow(MigrationStatus from, MigrationStatus to) {
+    const bool in_progress =
+        from != MigrationStatus::kNone && !is_final(from) && from != MigrationStatus::kCancelling;
+    switch (to) {
+        case MigrationStatus::kNone:
+            return false;
+        case MigrationStatus::kSetup:
+            return from == MigrationStatus::kNone;
+        case MigrationStatus::kActive:
+            return from == MigrationStatus::kSetup;
+        case MigrationStatus::kPreSwitchover:
+            return from == MigrationStatus::kActive;
+        case MigrationStatus::kDevice:
+            return from == MigrationStatus::kActive || from == MigrationStatus::kPreSwitchover;
+        case MigrationStatus::kCompleted:
+            return from == MigrationStatus::kActive || from == MigrationStatus::kDevice;
+        case MigrationStatus::kCancelling:
+        case MigrationStatus::kFailed:
+            return in_progress;
+        case MigrationStatus::kCancelled:
+            return from == MigrationStatus::kCancelling;
+    }
+    return false;
+}
+
+void StatusCell::advance(MigrationStatus to) {
+    if (!may_follow(get(), to)) std::abort();
+    status_.store(to, std::memory_order_release);
+}
+
+}  // namespace migrate::engine

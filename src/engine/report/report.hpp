@@ -1,0 +1,118 @@
+// The figures of a migration, with QEMU's names and definitions (qapi/migration.json), and two ways
+// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages
+// (with a guest: the pages of all rounds' plans); the bytes of the main channel and of all multifd
+// channels add up to transferred; payload-bytes + header-bytes = transferred.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "accel/dsa_accelerator.hpp"
+#include "base/outcome.hpp"
+#include "base/thread.hpp"
+#include "base/units.hpp"
+#include "engine/devices/device_counters.hpp"
+#include "engine/report/guest_owner.hpp"
+#include "engine/report/migration_status.hpp"
+#include "engine/report/round_history.hpp"
+#include "transport/packet_builder.hpp"
+
+namespace migrate::engine {
+
+struct ChannelReport {
+    std::string name;         // "main", "0", "1", …
+    std::uint64_t bytes = 0;  // sender → receiver, headers included
+    std::uint64_t payload_bytes = 0;
+    std::uint64_t device_bytes = 0;  // of device chunks; not counted for the main channel
+    std::uint64_t packets = 0;
+    transport::PageCounts pages;
+};
+
+// The guest's downtime by cause, on the sender's clock; the parts add up to the total. The transit
+// of DONE back to the sender, half a round trip, is not a part: the guest runs by then. The
+// receiver knows only devices, load, resume and total.
+struct DowntimeReport {
+    Microseconds stop{};        // until no vCPU runs
+    Microseconds last_round{};  // collecting the dirty pages and sending them
+    Microseconds devices{};     // time of devices beyond the last round, on both sides
+    Microseconds state_save{};
+    Microseconds digest{};
+    Microseconds load{};    // by the receiver's clock
+    Microseconds resume{};  // by the receiver's clock
+    Microseconds wire{};    // the rest: data in transit
+    Microseconds total{};
+};
+
+// The guest's figures on this side.
+struct GuestReport {
+    std::string kind{};
+    // QEMU's RunState: running, paused, finish-migrate, postmigrate, inmigrate
+    std::string state{};
+    std::string dirty_tracker{};  // sender only
+    // Time for which a thread of the memory's owner was stopped to attach to it; 0 if none was.
+    Microseconds stood_still{};
+    unsigned cpu_throttle = 0;  // percent
+    double rate_before = 0;     // bytes written per second before the migration; 0: unknown
+    double rate_during = 0;     // bytes written per second while tracked
+    double rate_after = 0;      // bytes written per second at the receiver
+    Microseconds longest_gap{};
+    std::string check{};  // "passed" or the error; empty: not checked
+};
+
+struct Report {
+    std::string side;       // "send" or "recv"
+    std::uint32_t leg = 0;  // leg of a round trip (repeat), from 1; 0: no round trip
+    MigrationStatus status = MigrationStatus::kNone;
+    std::string error_desc;                      // empty: none
+    std::optional<Outcome> outcome;              // set once the migration has ended
+    GuestOwner guest_owner = GuestOwner::kNone;  // as far as this side knows, at any time
+    std::string peer;                            // "ADDRESS:PORT"; empty: not connected
+    std::string memory;                          // the source's or sink's URI
+    // The settings that were negotiated or chosen, by option name.
+    std::vector<std::pair<std::string, std::string>> settings;
+    std::chrono::microseconds total_time{};
+    std::chrono::microseconds setup_time{};
+    std::uint64_t total_bytes = 0;  // size of all regions
+    transport::PageCounts pages;    // pages found (sender) or placed (receiver) so far
+    std::uint64_t transferred = 0;  // bytes, sender → receiver, over all channels, headers included
+    std::uint64_t payload_bytes = 0;      // page content in transferred
+    std::vector<ChannelReport> channels;  // the main channel first
+    std::vector<ThreadTime> threads;
+    std::vector<std::string> digests;  // one per region, if verified
+    std::vector<DeviceReport> devices;
+    std::uint64_t device_buffer_peak = 0;  // receiver: most bytes of chunks that waited at once
+    // The members below, except accel, are set with a guest only. At the end planned_pages, of all
+    // rounds, equals normal + duplicate + unpopulated.
+    std::uint64_t planned_pages = 0;
+    std::uint64_t dirty_pages = 0;  // to be sent, as of the last collection
+    RoundHistory rounds;
+    Microseconds expected_downtime{};
+    DowntimeReport downtime;
+    std::optional<GuestReport> guest;
+    std::optional<accel::AccelReport> accel;  // with dsa-accel
+
+    // True if the migration is complete and had a downtime: it moved a guest, or the sender moved
+    // memory with devices.
+    bool has_downtime() const;
+    std::uint64_t multifd_bytes() const;
+    std::uint64_t remaining_bytes() const;
+    // Decimal Mbit/s over total_time − setup_time, as QEMU's mbps at completion.
+    double mbps() const;
+    double pages_per_second() const;
+};
+
+// Whole milliseconds, rounded down as in QEMU.
+std::int64_t whole_ms(Microseconds time);
+
+// The JSON document that --stats writes.
+std::string to_json(const Report& report);
+// The JSON that --stats writes for a round trip: a list of such documents, one per leg.
+std::string to_json(const std::vector<Report>& legs);
+// The summary for people, in the style of `info migrate`.
+std::string to_text(const Report& report);
+
+}  // namespace migrate::engine

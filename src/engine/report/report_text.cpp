@@ -1,0 +1,125 @@
+// The summary that `migrate` prints at the end, for people.
+#include <fmt/format.h>
+
+#include "engine/report/report.hpp"
+
+namespace migrate::engine {
+namespace {
+
+// Lines of "name: value", one after the other.
+class Lines {
+  public:
+    void add(std::string_view name, std::string_view value) {
+        text_ += fmt::format("{}: {}\n", name, value);
+    }
+    void add_ms(std::string_view name, Microseconds time) {
+        add(name, fmt::format("{} ms", whole_ms(time)));
+    }
+    void add_kbytes(std::string_view name, std::uint64_t bytes) {
+        add(name, fmt::format("{} kbytes", bytes / kKiB));
+    }
+    void add_pages(std::string_view name, std::uint64_t pages) {
+        add(name, fmt::format("{} pages", pages));
+    }
+
+    std::string take() { return std::move(text_); }
+
+  private:
+    std::string text_;
+};
+
+void add_downtime(Lines& lines, const Report& report) {
+    if (report.has_downtime()) {
+        const DowntimeReport& down = report.downtime;
+        lines.add("downtime",
+                  fmt::format("{} ms ({} us: stop {}, last round {}, devices {}, state save {}, "
+                              "digest {}, wire {}, load {}, resume {})",
+                              whole_ms(down.total), down.total.count(), down.stop.count(),
+                              down.last_round.count(), down.devices.count(),
+                              down.state_save.count(), down.digest.count(), down.wire.count(),
+                              down.load.count(), down.resume.count()));
+    } else if (report.status != MigrationStatus::kCompleted && !report.rounds.empty()) {
+        lines.add_ms("expected downtime", report.expected_downtime);
+    }
+}
+
+void add_guest(Lines& lines, const Report& report) {
+    if (!report.guest) return;
+    const GuestReport& guest = *report.guest;
+    lines.add("guest", fmt::format("{}, {}", guest.kind, guest.state));
+    if (!guest.check.empty()) lines.add("guest memory check", guest.check);
+    if (guest.stood_still.count() != 0) {
+        lines.add("attached within", fmt::format("{} us", guest.stood_still.count()));
+    }
+    if (report.side == "send") {
+        lines.add("dirty sync count", fmt::format("{}", report.rounds.size()));
+        lines.add("cpu throttle percentage", fmt::format("{}", guest.cpu_throttle));
+    }
+}
+
+void add_ram(Lines& lines, const Report& report) {
+    lines.add_kbytes("transferred ram", report.transferred);
+    lines.add("throughput", fmt::format("{:.2f} mbps", report.mbps()));
+    if (!is_final(report.status)) lines.add_kbytes("remaining ram", report.remaining_bytes());
+    lines.add_kbytes("total ram", report.total_bytes);
+    lines.add_pages("duplicate", report.pages.zero);
+    lines.add_pages("normal", report.pages.normal);
+    lines.add_kbytes("normal bytes", report.pages.normal * kPageSize);
+    lines.add_pages("unpopulated", report.pages.unpopulated);
+    lines.add_kbytes("page size", kPageSize);
+    lines.add_kbytes("multifd bytes", report.multifd_bytes());
+    lines.add("payload bytes", fmt::format("{} bytes", report.payload_bytes));
+    lines.add("header bytes", fmt::format("{} bytes", report.transferred - report.payload_bytes));
+    lines.add("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
+}
+
+void add_devices(Lines& lines, const Report& report) {
+    const bool sends = report.side == "send";
+    for (const DeviceReport& device : report.devices) {
+        lines.add(
+            "device " + device.name,
+            fmt::format("{} bytes in {} chunks, {} {} ms, waited {} ms, wire {} ms, {} after {} ms",
+                        device.bytes, device.chunks, sends ? "save" : "load",
+                        whole_ms(sends ? device.save : device.load), whole_ms(device.wait),
+                        whole_ms(device.wire), device.complete ? "complete" : "NOT COMPLETE",
+                        whole_ms(device.total)));
+    }
+}
+
+void add_accel(Lines& lines, const accel::AccelReport& accel) {
+    const accel::AccelCounts counts = accel.total();
+    lines.add(
+        accel.software ? "software DSA" : "DSA",
+        fmt::format("{} pages in {} batches on {} queues, {} pages finished on the CPU",
+                    counts.descriptors, counts.batches, accel.queues.size(), counts.cpu_pages));
+    lines.add("DSA troubles",
+              fmt::format("{} retries, {} times full, faults: {} of pages, {} of lists, {} of "
+                          "records, {} bad statuses, {} timeouts",
+                          counts.retries, counts.full, counts.page_faults, counts.list_faults,
+                          counts.record_faults, counts.bad_statuses, counts.timeouts));
+}
+
+}  // namespace
+
+std::string to_text(const Report& report) {
+    Lines lines;
+    lines.add("Migration status", name_of(report.status));
+    if (!report.error_desc.empty()) lines.add("error", report.error_desc);
+    if (report.outcome && report.outcome != Outcome::kCompleted) {
+        lines.add("outcome", name_of(*report.outcome));
+        lines.add("guest owner", name_of(report.guest_owner));
+    }
+    lines.add_ms("total time", report.total_time);
+    lines.add_ms("setup", report.setup_time);
+    add_downtime(lines, report);
+    add_guest(lines, report);
+    add_ram(lines, report);
+    add_devices(lines, report);
+    if (report.accel) add_accel(lines, *report.accel);
+    for (std::size_t i = 0; i < report.digests.size(); ++i) {
+        lines.add(fmt::format("digest of region {}", i), report.digests[i] + " on both sides");
+    }
+    return lines.take();
+}
+
+}  // namespace migrate::engine

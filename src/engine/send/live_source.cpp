@@ -1,0 +1,220 @@
+#include "engine/send/live_source.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "accel/zero_kernel.hpp"
+#include "base/catching.hpp"
+#include "base/log.hpp"
+#include "memory/fault_guard.hpp"
+
+namespace migrate::engine {
+
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// Returns one bitmap per region.
+Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& memory) {
+    std::vector<memory::PageBitmap> bitmaps;
+    for (const RegionInfo& region : memory.regions()) {
+        MIGRATE_ASSIGN(memory::PageBitmap bitmap, memory::PageBitmap::create(region.pages()));
+        bitmaps.push_back(std::move(bitmap));
+    }
+    return bitmaps;
+}
+
+}  // namespace
+
+LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
+                       std::unique_ptr<memory::DirtyTracker> tracker,
+                       std::vector<memory::PageBitmap> dirty, std::stop_token stop)
+    : guest_(guest),
+      memory_(memory),
+      tracker_(std::move(tracker)),
+      dirty_(std::move(dirty)),
+      stop_(std::move(stop)) {
+    guest_.obey(stop_);
+}
+
+LiveSource::~LiveSource() { static_cast<void>(give_back()); }
+
+Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
+                                                       const memory::PageSource& memory,
+                                                       std::string_view tracker,
+                                                       std::stop_token stop) {
+    auto made = memory::make_dirty_tracker(tracker, memory);
+    // The option accepts known names only, so this host or this memory is the cause.
+    if (!made) return std::move(made).error().as(ErrorKind::kRefused);
+    MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
+    return std::unique_ptr<LiveSource>(
+        new LiveSource(guest, memory, *std::move(made), std::move(dirty), std::move(stop)));
+}
+
+Status LiveSource::watch_given_back() {
+    MIGRATE_ASSIGN(content_, make_bitmaps(memory_));
+    return {};
+}
+
+void LiveSource::note_sent(RegionId region, const PageRun& run) {
+    if (run.kind != PageKind::kNormal && tracker_->needs_sent()) {
+        tracker_->sent(region, run.pages, {});
+    }
+    if (content_.empty()) return;
+    if (run.kind == PageKind::kNormal) {
+        content_[index_of(region)].set(run.pages);
+    } else {
+        content_[index_of(region)].clear(run.pages);
+    }
+}
+
+Status LiveSource::content(RegionId region, PageRange range,
+                           std::vector<memory::PopulationExtent>& extents) const {
+    const memory::PageBitmap& content = content_[index_of(region)];
+    memory::PopulationBuilder builder(range, extents);
+    while (!builder.complete()) {
+        builder.extend_to(content.find(builder.next(), range.end(), true), false);
+        builder.extend_to(content.find(builder.next(), range.end(), false), true);
+    }
+    return {};
+}
+
+std::uint64_t LiveSource::content_pages() const {
+    std::uint64_t pages = 0;
+    for (const memory::PageBitmap& content : content_) pages += content.count({0, content.pages()});
+    return pages;
+}
+
+Status LiveSource::check_read(RegionId region, PageRange range) {
+    const accel::ZeroKernel* kernel = accel::runnable_zero_kernels().front();
+    const memory::PageBitmap& content = content_[index_of(region)];
+    const std::byte* memory = memory_.memory(region).data();
+    bool filled = false;
+    MIGRATE_TRY(memory::guard_reads(memory_.description(), [&] {
+        for (std::uint64_t page = range.first; page < range.end() && !filled; ++page) {
+            filled = content.test(page) && kernel->is_zero(memory + page * kPageSize);
+        }
+    }));
+    if (!filled) return {};
+    // One read populates a whole kernel page, whatever its size.
+    const std::uint64_t step = std::max(memory_.largest_page_bytes() / kPageSize, range.count);
+    const std::uint64_t first = range.first - range.first % step;
+    filled_.emplace_back(index_of(region),
+                         PageRange{first, std::min(step, content.pages() - first)});
+    return {};
+}
+
+// Marks as dirty the pages that a read may have filled and that the destination has with content.
+void LiveSource::add_filled() {
+    for (const auto& [region, pages] : filled_) add_content(region, pages);
+    filled_.clear();
+}
+
+// Writers are checked after the tracker started or collected, not before: a writer that exists at
+// that time is found, even if it is gone before the next collection.
+Status LiveSource::start() {
+    MIGRATE_TRY(tracker_->start());
+    return check_writers(memory::Writers::kOwner);
+}
+
+Status LiveSource::check() {
+    MIGRATE_TRY(check_unchanged());
+    return check_writers(memory::Writers::kAll);
+}
+
+Status LiveSource::check_writers(memory::Writers writers) {
+    if (!tracker_->relies_on_marks()) return {};
+    MIGRATE_ASSIGN(const std::optional<std::string> said, guest_.outside_writer());
+    return tracker_->check(writers, said);
+}
+
+Status LiveSource::collect() {
+    const Clock::time_point began = Clock::now();
+    for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    add_filled();
+    collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
+    count_dirty();
+    return check_writers(memory::Writers::kOwner);
+}
+
+Status LiveSource::collect_again() {
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    add_filled();
+    count_dirty();
+    return {};
+}
+
+Status LiveSource::collect_more() {
+    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    add_filled();
+    if (!content_.empty()) MIGRATE_TRY(collect_given_back());
+    count_dirty();
+    return {};
+}
+
+Status LiveSource::collect_given_back() {
+    MIGRATE_ASSIGN(given_back_, make_bitmaps(memory_));
+    memory_.look_again();
+    std::vector<memory::PopulationExtent> extents;
+    for (std::size_t i = 0; i < given_back_.size(); ++i) {
+        extents.clear();
+        MIGRATE_TRY(
+            memory_.population(static_cast<RegionId>(i), {0, given_back_[i].pages()}, extents));
+        for (const memory::PopulationExtent& extent : extents) {
+            if (extent.populated) continue;
+            given_back_[i].set(extent.pages);
+            add_content(i, extent.pages);
+        }
+    }
+    return {};
+}
+
+void LiveSource::add_content(std::size_t region, PageRange pages) {
+    const memory::PageBitmap& content = content_[region];
+    std::uint64_t page = content.find(pages.first, pages.end(), true);
+    while (page < pages.end()) {
+        const std::uint64_t end = content.find(page, pages.end(), false);
+        dirty_[region].set({page, end - page});
+        page = content.find(end, pages.end(), true);
+    }
+}
+
+void LiveSource::count_dirty() {
+    dirty_pages_ = 0;
+    for (const memory::PageBitmap& bitmap : dirty_) {
+        dirty_pages_ += bitmap.count({0, bitmap.pages()});
+    }
+}
+
+Status LiveSource::throttle(unsigned percent) {
+    if (percent == throttle_) return {};
+    MIGRATE_TRY(guest_.throttle(percent));
+    throttle_ = percent;
+    return {};
+}
+
+Status LiveSource::pause() {
+    MIGRATE_TRY(guest_.pause());
+    return check_unchanged();
+}
+
+Status LiveSource::give_back() noexcept {
+    if (std::exchange(ended_, true)) return {};
+    const auto put_back = [](std::string_view what, const auto& work) {
+        Status status = catching("the guest", work);
+        if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
+        return status;
+    };
+    // Resume first, so that the guest does not wait for the rest.
+    Status resumed =
+        handed_over_ ? Status() : put_back("resume", [this] { return guest_.resume(); });
+    static_cast<void>(put_back("stop tracking", [this]() -> Status {
+        tracker_->stop();
+        return {};
+    }));
+    if (throttle_ != 0) static_cast<void>(put_back("unthrottle", [this] { return throttle(0); }));
+    return resumed;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,139 @@
+// The running guest on the sending side: its dirty pages, its throttle and its pause. Invariant:
+// when this object ends, the guest is unthrottled and untracked; unless hand_over() was called, it
+// also runs again if pause() stopped it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "guest/guest.hpp"
+#include "memory/dirty/dirty_tracker.hpp"
+#include "memory/page_bitmap.hpp"
+#include "memory/source/page_source.hpp"
+
+namespace migrate::engine {
+
+// Used by the thread that runs the migration, except where stated. The sending threads read dirty()
+// and given_back() during a round; the gate between rounds separates that from collecting.
+class LiveSource {
+  public:
+    // `tracker` is the value of dirty-tracker. kRefused if that tracker cannot work with this host
+    // and memory. Guest and memory outlive this object.
+    static Result<std::unique_ptr<LiveSource>> create(guest::Guest& guest,
+                                                      const memory::PageSource& memory,
+                                                      std::string_view tracker,
+                                                      std::stop_token stop);
+    ~LiveSource();
+    LiveSource(const LiveSource&) = delete;
+    LiveSource& operator=(const LiveSource&) = delete;
+
+    // The sending threads use its sent() and needs_sent().
+    memory::DirtyTracker& tracker() { return *tracker_; }
+    const memory::DirtyTracker& tracker() const { return *tracker_; }
+    bool guest_runs() const { return guest_.running(); }
+
+    // Called before start() if both memories are to be compared. Memory that the guest gives back
+    // (to a balloon, by free page reporting) looks unchanged to most trackers, but reads as zeros
+    // in a digest. From now on the pages sent with content are recorded, and count as written if
+    // they have been given back when collect_more() runs.
+    Status watch_given_back();
+    // After watch_given_back(), between rounds: reports the pages that the destination has with
+    // content, as PageSource::population() does.
+    Status content(RegionId region, PageRange range,
+                   std::vector<memory::PopulationExtent>& extents) const;
+    std::uint64_t content_pages() const;
+    // Called between rounds, after content was read outside of a round. If the guest has just given
+    // a page back, such a read fills it with zeros, and nothing shows that afterwards. So if a page
+    // with content is zero now, the range counts as written at the next collection.
+    Status check_read(RegionId region, PageRange range);
+    // Called for each run that is sent. Any thread, but one thread at a time per page.
+    void note_sent(RegionId region, const PageRun& run);
+
+    // Starts tracking: no write is missed from now on.
+    Status start();
+    // Called before the last round. An Error if writes may have been missed, or if the guest's
+    // memory is no longer the memory that was opened.
+    Status check();
+    // An Error if the guest's memory is no longer the memory that was opened.
+    Status check_unchanged() { return guest_.check_unchanged(); }
+    // Sets dirty() to the pages written since start() or the last collect(). An Error if the
+    // memory's owner may have written pages that no tracker saw.
+    Status collect();
+    // Adds the pages written since then to dirty(), while the guest runs.
+    Status collect_again();
+    // Adds the pages written since then to dirty(), once the guest is paused. After
+    // watch_given_back() it also sets given_back().
+    Status collect_more();
+    // One bitmap per region.
+    std::span<const memory::PageBitmap> dirty() const { return dirty_; }
+    // The pages that were given back: they are zeros and need not be read. One bitmap per region,
+    // or no bitmap.
+    std::span<const memory::PageBitmap> given_back() const { return given_back_; }
+    std::uint64_t dirty_pages() const { return dirty_pages_; }
+    // Duration of the last collect().
+    std::chrono::microseconds collect_time() const { return collect_time_; }
+
+    Status throttle(unsigned percent);
+    // Also an Error if the paused guest's memory is no longer the memory that was opened.
+    Status pause();
+    // The next three call the guest's functions of the same name.
+    Status check_still() { return guest_.check_still(); }
+    std::string disturbance() const { return guest_.disturbance(); }
+    Status check_alive() { return guest_.check_alive(); }
+    // Called once the guest is paused, by one thread: this object's or that of the guest's device.
+    Result<std::string> save_state() { return guest_.save_state(); }
+    // Any thread.
+    guest::Activity activity() const { return guest_.activity(); }
+
+    // The guest belongs to the receiver now and is not resumed here. Called with the session's
+    // mutex held, since any thread may read handed_over() under it.
+    void hand_over() {
+        guest_.give_away();
+        handed_over_ = true;
+    }
+    bool handed_over() const { return handed_over_; }
+    // Undoes hand_over(), since the receiver said that it will never run the guest. Also called
+    // with the session's mutex held.
+    void take_back() {
+        guest_.take_back();
+        handed_over_ = false;
+    }
+    // Does now what the destructor does: resumes, stops tracking, unthrottles. Only the first call
+    // has an effect. Failures are logged, and the Error says what became of the guest.
+    Status give_back() noexcept;
+
+  private:
+    Status check_writers(memory::Writers writers);
+    void count_dirty();
+    Status collect_given_back();
+    void add_content(std::size_t region, PageRange pages);
+    void add_filled();
+    LiveSource(guest::Guest& guest, const memory::PageSource& memory,
+               std::unique_ptr<memory::DirtyTracker> tracker, std::vector<memory::PageBitmap> dirty,
+               std::stop_token stop);
+
+    guest::Guest& guest_;
+    const memory::PageSource& memory_;
+    std::unique_ptr<memory::DirtyTracker> tracker_;
+    std::vector<memory::PageBitmap> dirty_;
+    std::stop_token stop_;
+    std::vector<memory::PageBitmap> content_;     // pages the destination has with content
+    std::vector<memory::PageBitmap> given_back_;  // empty before the last collection
+    // Ranges that check_read() found filled, since the last collection.
+    std::vector<std::pair<std::size_t, PageRange>> filled_;
+    std::uint64_t dirty_pages_ = 0;
+    std::chrono::microseconds collect_time_{};
+    bool ended_ = false;  // give_back() was called
+    bool handed_over_ = false;
+    unsigned throttle_ = 0;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,64 @@
+// The pages that one round sends, and their distribution to the workers. Invariant: every page of
+// the plan is claimed exactly once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/units.hpp"
+#include "engine/send/work_cursor.hpp"
+#include "memory/page_bitmap.hpp"
+
+namespace migrate::engine {
+
+// The pages of one region that a round sends.
+struct PlannedPages {
+    const memory::PageBitmap* written = nullptr;     // the pages to send; null: all of the region
+    const memory::PageBitmap* given_back = nullptr;  // pages that are zeros; null: none
+    const memory::PageBitmap* arrived = nullptr;     // pages not to send; null: none has arrived
+
+    // The first planned page at or after `page`, or `end`.
+    std::uint64_t next_planned(std::uint64_t page, std::uint64_t end) const;
+    // The first page at or after `page` that is not planned, or `end`.
+    std::uint64_t next_unplanned(std::uint64_t page, std::uint64_t end) const;
+};
+
+// The bitmaps that a plan is made of (one per region) outlive it and do not change meanwhile.
+class RoundPlan {
+  public:
+    using Bitmaps = std::span<const memory::PageBitmap>;
+
+    // A plan of all pages of the regions, which `workers` threads share.
+    static RoundPlan all(std::span<const RegionInfo> regions, unsigned workers);
+    // A plan of the pages that were written since they were last sent. `given_back`: pages that are
+    // zeros and need not be read, or no bitmap at all.
+    static RoundPlan written(std::span<const RegionInfo> regions, unsigned workers, Bitmaps pages,
+                             Bitmaps given_back);
+    // The same plan from its beginning, without the pages that have arrived.
+    RoundPlan without(Bitmaps arrived) const;
+
+    // Number of pages in the plan.
+    std::uint64_t pages() const { return pages_; }
+    // Claims the next span: the caller has to send its planned pages. Returns nothing when all
+    // spans are claimed. Any thread.
+    std::optional<WorkSpan> claim() const { return cursor_->claim(); }
+    // Any thread.
+    PlannedPages pages_of(RegionId region) const;
+
+  private:
+    RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitmaps written,
+              Bitmaps given_back, Bitmaps arrived);
+    std::uint64_t count() const;
+
+    std::span<const RegionInfo> regions_;
+    unsigned workers_;
+    Bitmaps written_;  // empty: all pages
+    Bitmaps given_back_;
+    Bitmaps arrived_;
+    std::uint64_t pages_;
+    std::unique_ptr<WorkCursor> cursor_;
+};
+
+}  // namespace migrate::engine

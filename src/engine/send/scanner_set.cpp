@@ -1,0 +1,75 @@
+#include "engine/send/scanner_set.hpp"
+
+#include "accel/cpu_page_scanner.hpp"
+#include "memory/anon_mapping.hpp"
+#include "memory/numa_node.hpp"
+
+namespace migrate::engine {
+
+Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
+                                                       const memory::PageSource& source) {
+    std::unique_ptr<ScannerSet> set(new ScannerSet);
+    const SpanScanner::Options options{.skip_unpopulated = config.skip_unpopulated,
+                                       .normal_page_ratio = config.normal_page_ratio,
+                                       .batch_pages = config.packet_bytes / kPageSize};
+    const accel::ZeroKernel* kernel = nullptr;
+    if (config.detection != ZeroPageDetection::kNone) {
+        const auto found = accel::find_zero_kernel(config.zero_kernel);
+        // The option accepts known names only, so this CPU cannot run the kernel.
+        if (!found) return Error(found.error()).as(ErrorKind::kRefused);
+        kernel = *found;
+        set->kernel_name_ = kernel->name;
+    }
+    if (config.detection == ZeroPageDetection::kDsaAccel) {
+        accel::DsaAccelerator::Options accel = config.accel;
+        accel.batch_pages = options.batch_pages;
+        accel.numa_node = memory::numa_node_of(source);
+        MIGRATE_ASSIGN(set->accelerator_, accel::DsaAccelerator::open(accel));
+    }
+    const bool legacy = config.detection == ZeroPageDetection::kLegacy;
+    // A device needs no copy. In legacy mode packets are handed over, and the scanner cannot know
+    // when the memory that they point to was sent. So neither stages.
+    const bool staged = kernel != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
+    for (unsigned i = 0; i < (legacy ? 1U : config.channels); ++i) {
+        std::unique_ptr<accel::PageScanner> scanner;
+        if (set->accelerator_) {
+            MIGRATE_ASSIGN(scanner, set->accelerator_->make_scanner(i, *kernel));
+        } else if (kernel != nullptr) {
+            scanner = std::make_unique<accel::CpuPageScanner>(*kernel);
+        }
+        auto& made = set->scanners_.emplace_back(
+            std::make_unique<SpanScanner>(source, std::move(scanner), options));
+        if (staged) {
+            MIGRATE_ASSIGN(Mapping staging,
+                           memory::map_anonymous(2 * config.packet_bytes, memory::HugePages::kOff,
+                                                 "what a channel reads"));
+            made->stage(std::move(staging));
+        }
+    }
+    return set;
+}
+
+Status ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {
+    if (!accelerator_ || !accelerator_->needs_thread()) return {};
+    // Does not use the session's token: a scanner may await an answer after the session was
+    // cancelled.
+    const auto complete = [this, stop = completion_stop_.get_token()] {
+        accelerator_->run_completion(stop);
+        return Status();
+    };
+    MIGRATE_ASSIGN(completion_,
+                   SessionThread::start("dsa_completion", times, cancellation, complete));
+    return {};
+}
+
+void ScannerSet::stop() {
+    completion_stop_.request_stop();
+    completion_.reset();
+}
+
+std::optional<accel::AccelReport> ScannerSet::accel_report() const {
+    if (!accelerator_) return std::nullopt;
+    return accelerator_->report();
+}
+
+}  // namespace migrate::engine

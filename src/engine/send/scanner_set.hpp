@@ -1,0 +1,47 @@
+// The scanners of a session, and the kernels, or the devices and their thread, that they use.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "accel/dsa_accelerator.hpp"
+#include "base/thread.hpp"
+#include "engine/send/span_scanner.hpp"
+#include "engine/session_config.hpp"
+#include "memory/source/page_source.hpp"
+
+namespace migrate::engine {
+
+class ScannerSet {
+  public:
+    // Makes one scanner per channel, or a single one in legacy mode, where one thread scans.
+    static Result<std::unique_ptr<ScannerSet>> create(const SendConfig& config,
+                                                      const memory::PageSource& source);
+
+    SpanScanner& scanner(std::size_t channel) { return *scanners_[channel]; }
+    // Name of the zero page kernel; "none" if zero pages are not looked for.
+    const std::string& kernel_name() const { return kernel_name_; }
+
+    // Called before the first scan. `times` and `cancellation` outlive the set. Fails if the thread
+    // that takes the devices' answers cannot be started.
+    Status start(ThreadTimes& times, Cancellation& cancellation);
+    // Called after the last scan. May be called again, or without start().
+    void stop();
+
+    // Nothing if no device is used. Any thread.
+    std::optional<accel::AccelReport> accel_report() const;
+
+  private:
+    ScannerSet() = default;
+
+    std::string kernel_name_ = "none";
+    std::unique_ptr<accel::DsaAccelerator> accelerator_;
+    std::vector<std::unique_ptr<SpanScanner>> scanners_;
+    std::stop_source completion_stop_;
+    std::optional<SessionThread> completion_;
+};
+
+}  // namespace migrate::engine

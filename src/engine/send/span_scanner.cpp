@@ -1,0 +1,205 @@
+#include "engine/send/span_scanner.hpp"
+
+#include <algorithm>
+
+#include "memory/fault_guard.hpp"
+
+namespace migrate::engine {
+
+SpanScanner::SpanScanner(const memory::PageSource& source,
+                         std::unique_ptr<accel::PageScanner> scanner, const Options& options)
+    : source_(source),
+      scanner_(std::move(scanner)),
+      options_(options),
+      prefaults_(!options.skip_unpopulated || !source.populated_is_present()),
+      ratio_(options.normal_page_ratio) {
+    if (!scanner_) return;
+    in_flight_.resize(scanner_->depth());
+    for (Batch& batch : in_flight_) batch.zero_map.resize((options_.batch_pages + 63) / 64);
+}
+
+void SpanScanner::stage(Mapping staging) {
+    staging_ = std::move(staging);
+    prefaults_ = false;
+}
+
+Status SpanScanner::scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink) {
+    extents_.clear();
+    if (planned.written != nullptr) {
+        add_written(span, planned);
+    } else {
+        MIGRATE_TRY(add_populated(span, planned));
+    }
+    return scanner_ ? scan_extents(span.region, sink) : send_unscanned(span.region, sink);
+}
+
+void SpanScanner::add_written(const WorkSpan& span, const PlannedPages& planned) {
+    const std::uint64_t end = span.pages.end();
+    std::uint64_t page = planned.next_planned(span.pages.first, end);
+    while (page < end) {
+        std::uint64_t next = planned.next_unplanned(page, end);
+        bool populated = true;
+        if (planned.given_back != nullptr) {
+            populated = !planned.given_back->test(page);
+            next = planned.given_back->find(page, next, populated);
+        }
+        extents_.push_back({{page, next - page}, populated});
+        page = planned.next_planned(next, end);
+    }
+}
+
+Status SpanScanner::add_populated(const WorkSpan& span, const PlannedPages& planned) {
+    const std::uint64_t end = span.pages.end();
+    std::uint64_t page = planned.next_planned(span.pages.first, end);
+    while (page < end) {
+        const std::uint64_t next = planned.next_unplanned(page, end);
+        const PageRange part{page, next - page};
+        if (options_.skip_unpopulated) {
+            MIGRATE_TRY(source_.population(span.region, part, extents_));
+        } else {
+            extents_.push_back({part, true});
+        }
+        page = planned.next_planned(next, end);
+    }
+    return {};
+}
+
+Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
+    for (const memory::PopulationExtent& extent : extents_) {
+        PageRange rest = extent.pages;
+        while (rest.count != 0) {
+            const PageRange part{rest.first, extent.populated
+                                                 ? std::min(options_.batch_pages, rest.count)
+                                                 : rest.count};
+            rest = {part.end(), rest.count - part.count};
+            if (extent.populated && prefaults_) MIGRATE_TRY(source_.prefault(region, part));
+            const PageKind kind = extent.populated ? PageKind::kNormal : PageKind::kUnpopulated;
+            MIGRATE_TRY(sink.add(region, {part, kind},
+                                 source_.memory(region).data() + part.offset_bytes()));
+        }
+    }
+    return {};
+}
+
+// Scans in batches of up to batch_pages pages, with as many in flight as the scanner takes.
+Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
+    for (const memory::PopulationExtent& extent : extents_) {
+        if (!extent.populated) {
+            filling_.push_back(extent);
+            continue;
+        }
+        PageRange rest = extent.pages;
+        while (rest.count != 0) {
+            const PageRange part{rest.first,
+                                 std::min(options_.batch_pages - to_check_, rest.count)};
+            rest = {part.end(), rest.count - part.count};
+            if (prefaults_) MIGRATE_TRY(source_.prefault(region, part));
+            filling_.push_back({part, true});
+            to_check_ += part.count;
+            if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, sink));
+        }
+    }
+    return flush(region, sink);
+}
+
+// Submits the batch that was filled in.
+Status SpanScanner::flush(RegionId region, RunSink& sink) {
+    if (filling_.empty()) return {};
+    if (to_check_ == 0) {
+        MIGRATE_TRY(finish(sink));
+        for (const memory::PopulationExtent& extent : filling_)
+            MIGRATE_TRY(sink.add(region, {extent.pages, PageKind::kUnpopulated}, nullptr));
+        filling_.clear();
+        return {};
+    }
+    if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(sink));
+    if (staging_) MIGRATE_TRY(make_room(sink));
+    Batch& batch = in_flight_[(oldest_ + outstanding_) % in_flight_.size()];
+    batch.region = region;
+    batch.extents.swap(filling_);
+    filling_.clear();
+    submitted_.clear();
+    if (staging_) {
+        MIGRATE_TRY(read_batch(region, batch));
+        submitted_.push_back({batch.staged, static_cast<std::uint32_t>(to_check_)});
+    } else {
+        for (const memory::PopulationExtent& extent : batch.extents) {
+            if (!extent.populated) continue;
+            submitted_.push_back({source_.memory(region).data() + extent.pages.offset_bytes(),
+                                  static_cast<std::uint32_t>(extent.pages.count)});
+        }
+    }
+    scanner_->submit(submitted_);
+    to_check_ = 0;
+    ++outstanding_;
+    return {};
+}
+
+// Makes room to stage the batch that is being filled in.
+Status SpanScanner::make_room(RunSink& sink) {
+    if (staged_bytes_ + to_check_ * kPageSize <= staging_.size()) return {};
+    MIGRATE_TRY(finish(sink));
+    MIGRATE_TRY(sink.release());
+    staged_bytes_ = 0;
+    return {};
+}
+
+Status SpanScanner::read_batch(RegionId region, Batch& batch) {
+    std::byte* const begin = staging_.data() + staged_bytes_;
+    for (const memory::PopulationExtent& extent : batch.extents) {
+        if (!extent.populated) continue;
+        MIGRATE_TRY(source_.read(region, extent.pages, staging_.data() + staged_bytes_));
+        staged_bytes_ += extent.pages.size_bytes();
+    }
+    batch.staged = begin;
+    return {};
+}
+
+Status SpanScanner::finish(RunSink& sink) {
+    while (outstanding_ != 0) MIGRATE_TRY(collect(sink));
+    return {};
+}
+
+Status SpanScanner::collect(RunSink& sink) {
+    Batch& batch = in_flight_[oldest_];
+    const RegionId region = batch.region;
+    MIGRATE_TRY(scanner_->await());
+    Status collected;
+    MIGRATE_TRY(memory::guard_reads(source_.description(),
+                                    [&] { collected = scanner_->collect(batch.zero_map); }));
+    MIGRATE_TRY(std::move(collected));
+    oldest_ = (oldest_ + 1) % in_flight_.size();
+    --outstanding_;
+
+    std::uint64_t index = 0;  // index of the page in the batch
+    const auto next_kind = [&] {
+        const bool zero = (batch.zero_map[index / 64] >> (index % 64) & 1) != 0;
+        ++index;
+        const bool forced = ratio_.active() && ratio_.force_normal();
+        return zero && !forced ? PageKind::kZero : PageKind::kNormal;
+    };
+    for (const auto& [range, populated] : batch.extents) {
+        if (!populated) {
+            MIGRATE_TRY(sink.add(region, {range, PageKind::kUnpopulated}, nullptr));
+            continue;
+        }
+        const std::byte* content = batch.staged != nullptr
+                                       ? batch.staged + index * kPageSize
+                                       : source_.memory(region).data() + range.offset_bytes();
+        std::uint64_t begin = range.first;
+        PageKind kind = next_kind();
+        for (std::uint64_t page = range.first + 1; page <= range.end(); ++page) {
+            const bool last = page == range.end();
+            const PageKind next = last ? kind : next_kind();
+            if (next == kind && !last) continue;
+            const PageRange run{begin, page - begin};
+            MIGRATE_TRY(sink.add(region, {run, kind}, content));
+            content += run.size_bytes();
+            begin = page;
+            kind = next;
+        }
+    }
+    return {};
+}
+
+}  // namespace migrate::engine

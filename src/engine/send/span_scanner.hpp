@@ -1,0 +1,95 @@
+// Turns a span of guest memory into runs of normal, zero and unpopulated pages.
+// Invariant: every planned page of the span reaches the sink exactly once, in order; memory that
+// was never touched is not read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "accel/page_scanner.hpp"
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "engine/send/ratio_knob.hpp"
+#include "engine/send/round_plan.hpp"
+#include "engine/send/work_cursor.hpp"
+#include "memory/source/page_source.hpp"
+
+namespace migrate::engine {
+
+// Takes the runs that a SpanScanner finds.
+class RunSink {
+  public:
+    RunSink() = default;
+    RunSink(const RunSink&) = delete;
+    RunSink& operator=(const RunSink&) = delete;
+    virtual ~RunSink() = default;
+
+    // Takes a run. `content` is the address of its first page's content, and unused for pages that
+    // are not normal. May block, since it sends.
+    virtual Status add(RegionId region, const PageRun& run, const std::byte* content) = 0;
+    // Called before content that was added is overwritten. After it returns, nobody reads that
+    // content any more.
+    virtual Status release() = 0;
+};
+
+// One per thread that scans.
+class SpanScanner {
+  public:
+    struct Options {
+        bool skip_unpopulated = true;
+        std::optional<unsigned> normal_page_ratio;
+        std::uint64_t batch_pages = 128;  // pages that are checked at a time
+    };
+    // Without a scanner every populated page is normal.
+    SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
+                const Options& options);
+    // From now on pages are not mapped but read into `staging` (at least two batches long), where
+    // the scanner checks them and the consumer sends them. Only with a scanner.
+    void stage(Mapping staging);
+
+    // Scans the planned pages of the span. Pages that were written are populated, unless they were
+    // given back; for other pages the source is asked. The last pages of a span may reach the sink
+    // only by the next scan() or finish(), so that a device has work while the worker is between
+    // two spans.
+    Status scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink);
+    // Passes on the pages that are left. Called before a round ends.
+    Status finish(RunSink& sink);
+
+  private:
+    // Pages that are checked together. A batch has several extents if few pages of a span are dirty
+    // or populated; unpopulated pages between them pass through unread.
+    struct Batch {
+        RegionId region{};
+        std::vector<memory::PopulationExtent> extents;
+        const std::byte* staged = nullptr;  // its populated pages, read one after the other
+        std::vector<std::uint64_t> zero_map;
+    };
+
+    void add_written(const WorkSpan& span, const PlannedPages& planned);
+    Status add_populated(const WorkSpan& span, const PlannedPages& planned);
+    Status send_unscanned(RegionId region, RunSink& sink);
+    Status scan_extents(RegionId region, RunSink& sink);
+    Status flush(RegionId region, RunSink& sink);
+    Status make_room(RunSink& sink);
+    Status read_batch(RegionId region, Batch& batch);
+    Status collect(RunSink& sink);
+
+    const memory::PageSource& source_;
+    std::unique_ptr<accel::PageScanner> scanner_;
+    Options options_;
+    bool prefaults_;  // true if pages may be absent when they are read
+    RatioKnob ratio_;
+    std::vector<memory::PopulationExtent> extents_;  // extents of the span
+    std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
+    std::uint64_t to_check_ = 0;                     // number of its pages that are checked
+    std::vector<accel::PageExtent> submitted_;
+    Mapping staging_;  // empty: pages are checked in place
+    std::uint64_t staged_bytes_ = 0;
+    std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
+    std::size_t oldest_ = 0;
+    std::size_t outstanding_ = 0;
+};
+
+}  // namespace migrate::engine

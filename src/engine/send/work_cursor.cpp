@@ -1,0 +1,44 @@
+#include "engine/send/work_cursor.hpp"
+
+#include <algorithm>
+
+namespace migrate::engine {
+namespace {
+
+constexpr std::uint64_t kMaxUnits = 64 * kMiB / kHugePageSize;
+
+}  // namespace
+
+WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers)
+    : divisor_(2 * std::uint64_t{std::max(workers, 1U)}) {
+    for (const RegionInfo& region : regions) {
+        const std::uint64_t units = (region.pages() + kPagesPerHugePage - 1) / kPagesPerHugePage;
+        parts_.push_back({total_units_, units, region.pages()});
+        total_units_ += units;
+    }
+}
+
+std::optional<WorkSpan> WorkCursor::claim() {
+    // Relaxed: the cursor orders nothing but itself; the pages were there before the workers
+    // started.
+    std::uint64_t unit = next_unit_.load(std::memory_order_relaxed);
+    while (unit < total_units_) {
+        const auto part = std::prev(std::upper_bound(
+            parts_.begin(), parts_.end(), unit, [](std::uint64_t value, const Part& candidate) {
+                return value < candidate.first_unit;
+            }));
+        const std::uint64_t within = unit - part->first_unit;
+        const std::uint64_t share =
+            std::clamp<std::uint64_t>((total_units_ - unit) / divisor_, 1, kMaxUnits);
+        const std::uint64_t units = std::min(share, part->units - within);
+        if (!next_unit_.compare_exchange_weak(unit, unit + units, std::memory_order_relaxed))
+            continue;
+        const std::uint64_t first = within * kPagesPerHugePage;
+        const std::uint64_t end = std::min((within + units) * kPagesPerHugePage, part->pages);
+        return WorkSpan{RegionId{static_cast<std::uint16_t>(part - parts_.begin())},
+                        {first, end - first}};
+    }
+    return std::nullopt;
+}
+
+}  // namespace migrate::engine
