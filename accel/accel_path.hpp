@@ -15,11 +15,11 @@ struct AccelPath {
         kSoftware,  // softdsa:2, a software device in this process
     };
     Kind kind = Kind::kDevice;
-    std::string text;  // without the prefix
+    std::string text;  // after the colon
 };
 
-// Parses words separated by blanks; an empty text gives none. kUsage, naming the word, for a word
-// without a prefix or a word that occurs twice.
+// Reads texts in kAccelForms (base/config/form_tables.hpp) with blanks between them; an empty text
+// gives none. kUsage names a text that is wrong or occurs twice.
 Result<std::vector<AccelPath>> parse_accel_path(std::string_view text);
 
 }  // namespace migrate::accel

@@ -123,7 +123,7 @@ Result<std::unique_ptr<DsaAccelerator>> DsaAccelerator::open(const Options& opti
     for (auto& portal : portals) {
         const dsa::QueueLimits& limits = portal->limits();
         log::info("zero pages are found by {} ({}, {} entries, batches of {}, by {}){}",
-                  portal->name(), dsa::name_of(limits.mode), limits.entries, limits.batch,
+                  portal->name(), name_of(limits.mode), limits.entries, limits.batch,
                   portal->access(), portal->is_software() ? ", a software device" : "");
         queues.push_back(std::make_unique<dsa::WorkQueue>(std::move(portal)));
     }
@@ -153,7 +153,7 @@ AccelReport DsaAccelerator::report() const {
         const dsa::Portal& portal = queue->portal();
         report.software = report.software || portal.is_software();
         report.queues.push_back({.name = portal.name(),
-                                 .mode = std::string(dsa::name_of(portal.limits().mode)),
+                                 .mode = std::string(name_of(portal.limits().mode)),
                                  .numa_node = portal.numa_node(),
                                  .software = portal.is_software(),
                                  .disabled = !queue->alive(),

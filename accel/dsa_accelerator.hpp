@@ -15,14 +15,11 @@
 #include "accel/dsa/work_queue.hpp"
 #include "accel/page_scanner.hpp"
 #include "accel/zero_kernel.hpp"
+#include "base/config/choices.hpp"
 
 namespace migrate::accel {
 
-// accel-completion: selects the thread that waits for the device.
-enum class CompletionModel {
-    kInline,  // the channel that submitted
-    kThread,  // one thread, dsa_completion, for all channels: the published model
-};
+using migrate::CompletionModel;
 
 // Counters of one queue, or of all of them. See dsa::QueueCounters.
 struct AccelCounts {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/config/choices.hpp"
 #include "base/units.hpp"
 
 namespace migrate::accel {
@@ -95,9 +96,9 @@ __attribute__((target("avx512f"))) bool avx512_is_zero(const std::byte* page) {
 bool avx512_supported() { return __builtin_cpu_supports("avx512f") != 0; }
 
 constexpr std::array kKernels{
-    ZeroKernel{"avx512", 2, avx512_supported, avx512_is_zero},
-    ZeroKernel{"avx2", 1, avx2_supported, avx2_is_zero},
-    ZeroKernel{"scalar", 0, scalar_supported, scalar_is_zero},
+    ZeroKernel{name_of(ZeroKernelName::kAvx512), 2, avx512_supported, avx512_is_zero},
+    ZeroKernel{name_of(ZeroKernelName::kAvx2), 1, avx2_supported, avx2_is_zero},
+    ZeroKernel{name_of(ZeroKernelName::kScalar), 0, scalar_supported, scalar_is_zero},
 };
 
 std::string runnable_names() {
@@ -122,10 +123,11 @@ std::vector<const ZeroKernel*> runnable_zero_kernels() {
 }
 
 Result<const ZeroKernel*> find_zero_kernel(std::string_view name) {
+    const bool any = name == name_of(ZeroKernelName::kAuto);
     for (const ZeroKernel& kernel : kKernels) {
-        if (name != "auto" && name != kernel.name) continue;
+        if (!any && name != kernel.name) continue;
         if (kernel.supported()) return &kernel;
-        if (name != "auto") {
+        if (!any) {
             return make_error(ErrorKind::kUsage,
                               "this CPU cannot run the zero kernel '{}'; it can run: {}", name,
                               runnable_names());

@@ -67,9 +67,27 @@ std::string flags_by_command() {
         flags_of(Side::kSend), flags_of(Side::kRecv), bench_flags());
 }
 
-bool takes_path(std::string_view value_name) {
-    // A source or a sink may be a bare path, too.
-    return value_name == "FILE" || value_name == "SOURCE" || value_name == "SINK";
+bool takes_path(std::string_view value_name) { return value_name == "FILE"; }
+
+// Completes the names of forms, and paths if the value may be one: "file:" "anon:". Readline takes
+// the colon for a word of its own; after it, there is nothing to complete but a path.
+std::string form_values(const Option& option) {
+    std::string names;
+    for (const Form& form : option.forms->forms) names += fmt::format("{}: ", form.name);
+    names.pop_back();
+    return fmt::format(
+        "        --{})\n"
+        "            mapfile -t COMPREPLY < <(compgen -W \"{}\" -- \"$cur\")\n"
+        "            compopt -o nospace 2>/dev/null\n"
+        "{}"
+        "            return ;;\n",
+        option.key, names,
+        option.forms->bare_path
+            ? "            if ((${#COMPREPLY[@]} == 0)) || [[ -z $cur ]]; then\n"
+              "                mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "
+              "\"$cur\")\n"
+              "            fi\n"
+            : "");
 }
 
 // The values that follow a flag: choices, file names, or nothing if they cannot be known.
@@ -84,6 +102,8 @@ std::string values_by_flag() {
                 "        --{}) mapfile -t COMPREPLY < <(compgen -W \"{}\" -- \"$cur\"); return "
                 ";;\n",
                 option.key, fmt::join(choices, " "));
+        } else if (option.forms != nullptr) {
+            text += form_values(option);
         } else {
             auto& list = takes_path(option.value_name) ? paths : unknown;
             list.push_back(fmt::format("--{}", option.key));

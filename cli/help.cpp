@@ -48,8 +48,8 @@ std::string wrap(std::string_view text, std::size_t begin, std::size_t indent) {
 
 std::string paragraph(std::string_view text) { return wrap(text, 0, 0); }
 
-std::string entry(const std::string& flag, std::string_view help) {
-    std::string text = "  " + flag;
+std::string entry(const std::string& flag, std::string_view help, std::size_t indent = 2) {
+    std::string text = std::string(indent, ' ') + flag;
     if (columns(text) + 2 > kHelpColumn) {
         text += '\n' + std::string(kHelpColumn, ' ');
     } else {
@@ -63,11 +63,23 @@ std::string flag_with_value(std::string_view name, std::string_view value_name) 
                               : fmt::format("--{} {}", name, value_name);
 }
 
+// The forms of an option's value, and the words of each.
+std::string forms_text(const Option& option) {
+    std::string text;
+    if (option.forms == nullptr) return text;
+    for (const Form& form : option.forms->forms) {
+        text += entry(form_syntax(form), form.help, 4);
+        for (const Option& word : form.words) text += entry(word_syntax(word), describe(word), 6);
+    }
+    return text;
+}
+
 std::string section_text(Side side, OptionSection section) {
     std::string text = fmt::format("\n{}:\n", section_title(section));
     for (const Option& option : kOptions) {
         if (option.section != section || !option_applies(option, side)) continue;
         text += entry(flag_with_value(option.key, value_name_of(option)), describe(option));
+        text += forms_text(option);
     }
     return text;
 }
@@ -118,6 +130,10 @@ std::string describe(const Option& option) {
     }
     if (notes.empty()) return std::string(option.help);
     return fmt::format("{} ({})", option.help, fmt::join(notes, "; "));
+}
+
+std::string word_syntax(const Option& word) {
+    return fmt::format("{}={}", word.key, value_name_of(word));
 }
 
 std::string_view unit_note() {

@@ -29,8 +29,10 @@ std::string_view command_summary(Side side);
 // "migrate send --connect HOST:PORT --source SOURCE [options]": lists the required options.
 std::string command_usage(Side side);
 
-// Returns the option's help followed by its default and range.
+// Returns the help of an option or a word, followed by its default and range.
 std::string describe(const Option& option);
+// "fill=untouched|read": a word of a form.
+std::string word_syntax(const Option& word);
 // The notation of sizes and times, to be printed below a list of options.
 std::string_view unit_note();
 

@@ -101,6 +101,23 @@ std::string side_note(const Option& option) {
                              : fmt::format(" For '{}'.", command_name(side));
 }
 
+// The forms of an option's value as a list within its entry, and the words of each within that.
+std::string forms(const Option& option) {
+    if (option.forms == nullptr) return "";
+    std::string text = ".RS\n";
+    for (const Form& form : option.forms->forms) {
+        text += fmt::format(".TP\n\\fB{}\\fR\n{}\n", escape(form_syntax(form)), escape(form.help));
+        if (form.words.empty()) continue;
+        text += ".RS\n";
+        for (const Option& word : form.words) {
+            text += fmt::format(".TP\n\\fB{}\\fR=\\fI{}\\fR\n{}\n", escape(word.key),
+                                escape(value_name_of(word)), escape(describe(word)));
+        }
+        text += ".RE\n";
+    }
+    return text + ".RE\n";
+}
+
 std::string options() {
     std::string text = heading("OPTIONS");
     for (const OptionSection section : all_sections()) {
@@ -109,6 +126,7 @@ std::string options() {
             if (option.section != section) continue;
             text +=
                 entry("", option.key, value_name_of(option), describe(option) + side_note(option));
+            text += forms(option);
         }
     }
     text += ".SS Configuration and help\n";

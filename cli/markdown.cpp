@@ -75,7 +75,8 @@ std::string_view unit_of(OptionType type) {
         case OptionType::kDurationMs:
             return "ms";
         case OptionType::kText:
-        case OptionType::kWords:
+        case OptionType::kForm:
+        case OptionType::kForms:
         case OptionType::kHostPort:
         case OptionType::kChoice:
         case OptionType::kOnOff:
@@ -112,6 +113,36 @@ std::string option_row(const Option& option) {
     return table_row(cells);
 }
 
+// The form in the first row of its words, and in a row of its own if it has none.
+std::string form_rows(const Form& form) {
+    const std::array first{fmt::format("`{}`", cell(form_syntax(form))),
+                           std::string(),
+                           std::string(),
+                           std::string(),
+                           std::string(),
+                           cell(form.help)};
+    std::string text = table_row(first);
+    for (const Option& word : form.words) {
+        const std::array cells{std::string(),
+                               fmt::format("`{}`", cell(word_syntax(word))),
+                               default_cell(word),
+                               range_cell(word),
+                               std::string(unit_of(word.type)),
+                               cell(word.help)};
+        text += table_row(cells);
+    }
+    return text;
+}
+
+std::string form_table(const Option& option) {
+    std::string text = fmt::format(
+        "\n### {} of `--{}`\n\n| {} | Word | Default | Range | Unit | Meaning |\n"
+        "| --- | --- | --- | --- | --- | --- |\n",
+        value_name_of(option), option.key, value_name_of(option));
+    for (const Form& form : option.forms->forms) text += form_rows(form);
+    return text;
+}
+
 std::string section_table(OptionSection section) {
     std::string text = fmt::format(
         "\n## {}\n\n| Option | Command | Default | Range | Unit | Negotiated | Meaning |\n"
@@ -119,6 +150,9 @@ std::string section_table(OptionSection section) {
         section_title(section));
     for (const Option& option : kOptions) {
         if (option.section == section) text += option_row(option);
+    }
+    for (const Option& option : kOptions) {
+        if (option.section == section && option.forms != nullptr) text += form_table(option);
     }
     return text;
 }

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <filesystem>
 #include <string_view>
 #include <utility>
@@ -12,7 +11,6 @@
 #include "base/replacement_file.hpp"
 #include "cli/usage_error.hpp"
 #include "devices/device_spec.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -70,24 +68,16 @@ bool may_be_same(const NamedFile& one, const NamedFile& other) {
     return one.use == Use::kStandardOutput && other.use == Use::kStandardOutput;
 }
 
-// Adds nothing if the option names no file or is malformed; its own check reports the latter.
-void add_uri(std::string_view option, const std::string& text, Use use,
-             std::vector<NamedFile>& files) {
-    constexpr std::array<std::string_view, 7> kSchemes{"file", "anon", "memfd",   "null",
-                                                       "qemu", "pid",  "workload"};
-    const auto uri = memory::parse_uri(option, text, kSchemes);
-    if (!uri) return;
+// Adds the files of a source or a sink.
+void add_form(std::string_view option, const std::string& text, const ParsedForm& parsed, Use use,
+              std::vector<NamedFile>& files) {
     const std::string name = fmt::format("{} {}", option, text);
-    if (uri->scheme == "file") files.push_back({name, std::string(uri->rest), use});
-    const std::vector<std::string_view> words = memory::split_words(uri->rest);
-    if (uri->scheme == "qemu" && !words.empty()) {
-        files.push_back({name, std::string(words[0]), Use::kInput});
-    }
-    if (uri->scheme != "pid") return;
-    for (const std::string_view word : words) {
-        if (word.starts_with("map=")) {
-            files.push_back({name, std::string(word.substr(4)), Use::kInput});
-        }
+    const std::string& operand = parsed.operand.value.text;
+    if (parsed.is("file")) files.push_back({name, operand, use});
+    if (parsed.is("qemu")) files.push_back({name, operand, Use::kInput});
+    if (!parsed.is("pid")) return;
+    for (const std::string_view file : split_values(Words<kProcessWords>(parsed).get<"map">())) {
+        files.push_back({name, std::string(file), Use::kInput});
     }
 }
 
@@ -115,9 +105,11 @@ Result<std::vector<NamedFile>> named_files(const Settings& settings,
     add("--events", settings.get<"events">(), Use::kOutput);
     if (settings.side() == Side::kRecv) {
         add("--port-file", settings.get<"port-file">(), Use::kOutput);
-        add_uri("--sink", settings.get<"sink">(), Use::kOutput, files);
+        MIGRATE_ASSIGN(const ParsedForm sink, parse_form_of<"sink">(settings.get<"sink">()));
+        add_form("--sink", settings.get<"sink">(), sink, Use::kOutput, files);
     } else {
-        add_uri("--source", settings.get<"source">(), Use::kInput, files);
+        MIGRATE_ASSIGN(const ParsedForm source, parse_form_of<"source">(settings.get<"source">()));
+        add_form("--source", settings.get<"source">(), source, Use::kInput, files);
     }
     const std::string& qmp = settings.get<"qmp">();
     constexpr std::string_view kUnix = "unix:";

@@ -8,8 +8,8 @@ namespace migrate::cli {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-ProgressStyle choose_progress(std::string_view option, bool is_terminal) {
-    if (option == "off") return ProgressStyle::kNone;
+ProgressStyle choose_progress(AutoOnOff option, bool is_terminal) {
+    if (option == AutoOnOff::kOff) return ProgressStyle::kNone;
     return is_terminal ? ProgressStyle::kTerminal : ProgressStyle::kLines;
 }
 

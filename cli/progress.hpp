@@ -6,13 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "base/config/choices.hpp"
 #include "engine/report/report.hpp"
 
 namespace migrate::cli {
 
 enum class ProgressStyle { kNone, kTerminal, kLines };
-// `option` is auto, on or off.
-ProgressStyle choose_progress(std::string_view option, bool is_terminal);
+ProgressStyle choose_progress(AutoOnOff option, bool is_terminal);
 
 // Returns, for example, "43 %  1.72 GiB of 4.00 GiB  25100 mbps  2 s left". `window_bytes` were
 // sent during `window`. With a guest, after the first round: "round 3  12.96 MiB remaining  dirty 5

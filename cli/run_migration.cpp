@@ -20,14 +20,6 @@ namespace migrate::cli {
 
 namespace {
 
-void set_log_level(const std::string& name) {
-    using log::Level;
-    log::set_level(name == "debug"     ? Level::kDebug
-                   : name == "warning" ? Level::kWarning
-                   : name == "error"   ? Level::kError
-                                       : Level::kInfo);
-}
-
 // Returns the migration's status; `result` receives the result of a guest that was left running
 // here.
 template <typename Session>
@@ -115,7 +107,7 @@ Status recv(const Settings& settings, RunResult& result) {
 }
 
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
-    set_log_level(settings.get<"log-level">());
+    log::set_level(settings.get<"log-level", log::Level>());
     auto result = std::make_unique<RunResult>(settings);
     Status status = catching(settings.side() == Side::kSend ? "send" : "recv",
                              [&] { return body(settings, *result); });

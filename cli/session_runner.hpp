@@ -25,7 +25,8 @@
 namespace migrate::cli {
 
 inline Progress make_progress(const Settings& settings) {
-    return Progress(choose_progress(settings.get<"progress">(), ::isatty(STDERR_FILENO) == 1));
+    return Progress(
+        choose_progress(settings.get<"progress", AutoOnOff>(), ::isatty(STDERR_FILENO) == 1));
 }
 
 // Opens the run's files, unless a signal comes first.

@@ -135,10 +135,7 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     engine::SendConfig config;
     MIGRATE_ASSIGN(config.connect, transport::parse_address(arrived.peer_name()));
     config.connect.port = offer.journey.return_port;
-    config.channels = offer.channels;
-    config.packet_bytes = offer.packet_bytes;
-    config.compression = offer.compression;
-    config.verify = offer.verify;
+    config.negotiated = offer.settings;
     MIGRATE_ASSIGN(config.tunables, engine::tunables_for_way_back(offer.journey.options));
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;

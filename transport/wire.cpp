@@ -58,25 +58,6 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
     return hello;
 }
 
-std::string_view name_of(Compression compression) {
-    switch (compression) {
-        case Compression::kNone:
-            return "none";
-        case Compression::kLz4:
-            return "lz4";
-        case Compression::kZstd:
-            return "zstd";
-    }
-    return "unknown";
-}
-
-Result<Compression> compression_from_name(std::string_view name) {
-    for (const auto value : {Compression::kNone, Compression::kLz4, Compression::kZstd}) {
-        if (name == name_of(value)) return value;
-    }
-    return make_error(ErrorKind::kProtocol, "compression '{}' is not known here", name);
-}
-
 PacketHeaderBytes encode_packet_header(const PacketHeader& header,
                                        std::span<const std::byte> runs) {
     PacketHeaderBytes bytes{};

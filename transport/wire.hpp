@@ -7,18 +7,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/units.hpp"
+#include "transport/session_id.hpp"
 
 namespace migrate::transport {
 
 // Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
 inline constexpr std::uint16_t kProtocolVersion = 1;
-
-using SessionId = std::array<std::byte, 16>;
 
 enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1 };
 
@@ -42,9 +42,8 @@ enum class PacketKind : std::uint8_t {
     kDeviceState = 3,  // a chunk of a device's state; its own header replaces the run list
 };
 
-enum class Compression : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
-std::string_view name_of(Compression compression);
-Result<Compression> compression_from_name(std::string_view name);
+using migrate::Compression;
+using migrate::name_of;
 
 struct PacketHeader {
     PacketKind kind = PacketKind::kPages;
@@ -62,10 +61,6 @@ using PacketHeaderBytes = std::array<std::byte, kPacketHeaderSize>;
 
 // A packet's run list is no longer than this, so a reader's buffer has a fixed size.
 inline constexpr std::size_t kMaxRunBytes = 8192;
-// Range of multifd-packet-size: bytes of normal pages in one packet.
-inline constexpr std::uint64_t kMinPacketBytes = kPageSize;
-inline constexpr std::uint64_t kMaxPacketBytes = 4 * kMiB;
-inline constexpr std::uint16_t kMaxChannels = 255;
 
 // The results of the handshake, against which packets are checked.
 struct PacketLimits {

@@ -8,14 +8,11 @@
 #include <string_view>
 
 #include "accel/dsa/descriptor.hpp"
+#include "base/config/choices.hpp"
 
 namespace migrate::accel::dsa {
 
-enum class QueueMode : std::uint8_t { kShared, kDedicated };
-
-constexpr std::string_view name_of(QueueMode mode) {
-    return mode == QueueMode::kShared ? "shared" : "dedicated";
-}
+using migrate::QueueMode;
 
 // The smaller of the device's and the queue's limit, each at least 1.
 struct QueueLimits {

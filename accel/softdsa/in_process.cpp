@@ -1,10 +1,9 @@
 #include "accel/softdsa/in_process.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include "base/config/unit_text.hpp"
+#include "base/config/form_tables.hpp"
 
 namespace migrate::accel::softdsa {
 namespace {
@@ -43,118 +42,48 @@ class SoftwarePortal final : public dsa::Portal {
     dsa::QueueLimits limits_;
 };
 
-template <typename... Args>
-Error word_error(std::string_view word, fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, "'{}' in softdsa: {}", word,
-                      fmt::format(format, std::forward<Args>(args)...));
+const Form& software_form() {
+    return *std::find_if(kAccelForms.begin(), kAccelForms.end(),
+                         [](const Form& form) { return form.name == "softdsa"; });
 }
 
-// The parsed words, from which the configuration is made.
-struct Words {
-    std::uint64_t queues = 1;
-    InProcessConfig config;
+QueueConfig queue_config(const Words<kSoftDsaWords>& words) {
     QueueConfig queue;
-};
-
-struct NumberWord {
-    std::string_view name;
-    std::uint64_t least;
-    std::uint64_t most;
-    void (*set)(Words&, std::uint64_t);
-};
-constexpr std::uint64_t kMost = 1'000'000'000'000;
-constexpr auto kNumberWords = std::to_array<NumberWord>({
-    {"queues", 1, 8, [](Words& words, std::uint64_t value) { words.queues = value; }},
-    {"devices", 1, 8,
-     [](Words& words, std::uint64_t value) {
-         words.config.devices = static_cast<std::uint32_t>(value);
-     }},
-    {"size", 1, 4096,
-     [](Words& words, std::uint64_t value) {
-         words.queue.size = static_cast<std::uint32_t>(value);
-     }},
-    {"threshold", 1, 4096,
-     [](Words& words, std::uint64_t value) {
-         words.queue.threshold = static_cast<std::uint32_t>(value);
-     }},
-    {"batch", 1, 1024,
-     [](Words& words, std::uint64_t value) {
-         words.queue.max_batch = static_cast<std::uint32_t>(value);
-     }},
-    {"transfer", 1, 1ULL << 31U,
-     [](Words& words, std::uint64_t value) {
-         words.queue.max_transfer = static_cast<std::uint32_t>(value);
-     }},
-    {"engines", 1, 16,
-     [](Words& words, std::uint64_t value) {
-         words.config.device.engines = static_cast<std::uint32_t>(value);
-     }},
-    {"latency", 0, 60'000'000'000,
-     [](Words& words, std::uint64_t value) {
-         words.config.device.timing.enabled = true;
-         words.config.device.timing.latency_ns = value;
-     }},
-    {"rate", 1, kMost,
-     [](Words& words, std::uint64_t value) {
-         words.config.device.timing.enabled = true;
-         words.config.device.timing.bytes_per_second = value;
-     }},
-});
-
-Result<bool> parse_switch(std::string_view word, std::string_view value) {
-    if (value != "on" && value != "off") return word_error(word, "it is on or off");
-    return value == "on";
-}
-
-Status parse_word(std::string_view word, Words& words) {
-    const std::size_t equals = word.find('=');
-    const std::string_view name =
-        equals == std::string_view::npos ? std::string_view("queues") : word.substr(0, equals);
-    const std::string_view value =
-        equals == std::string_view::npos ? word : word.substr(equals + 1);
-    for (const NumberWord& row : kNumberWords) {
-        if (row.name != name) continue;
-        const auto number = parse_bytes(value);
-        if (!number || *number < row.least || *number > row.most)
-            return word_error(word, "{} is a number from {} to {}", name, row.least, row.most);
-        row.set(words, *number);
-        return {};
-    }
-    if (name == "mode") {
-        if (value != "shared" && value != "dedicated")
-            return word_error(word, "the mode is shared or dedicated");
-        words.queue.mode = value == "shared" ? dsa::QueueMode::kShared : dsa::QueueMode::kDedicated;
-    } else if (name == "timing") {
-        MIGRATE_ASSIGN(words.config.device.timing.enabled, parse_switch(word, value));
-    } else if (name == "block-on-fault") {
-        MIGRATE_ASSIGN(words.queue.block_on_fault, parse_switch(word, value));
-    } else if (name == "faults") {
-        ParsedFaultPlan parsed = parse_fault_plan(value);
-        if (!parsed.error.empty()) return word_error(word, "{}", parsed.error);
-        words.config.device.faults = std::move(parsed.plan);
-    } else {
-        return word_error(word, "there is no such word");
-    }
-    return {};
+    queue.mode = words.get<"mode", QueueMode>();
+    queue.size = words.get<"size", std::uint32_t>();
+    queue.threshold = words.get<"threshold", std::uint32_t>();
+    queue.max_batch = words.get<"batch", std::uint32_t>();
+    queue.max_transfer = words.get<"transfer", std::uint32_t>();
+    queue.block_on_fault = words.get<"block-on-fault">();
+    return queue;
 }
 
 }  // namespace
 
 Result<InProcessConfig> parse_in_process(std::string_view text) {
-    Words words;
-    while (!text.empty()) {
-        const std::size_t end = text.find(',');
-        MIGRATE_TRY(parse_word(text.substr(0, end), words));
-        if (end == std::string_view::npos) break;
-        text.remove_prefix(end + 1);
-        if (text.empty()) return word_error(",", "a word is missing at the end");
+    MIGRATE_ASSIGN(const ParsedForm parsed, parse_words(software_form(), text));
+    const Words<kSoftDsaWords> words(parsed);
+    InProcessConfig config;
+    config.devices = words.get<"devices", std::uint32_t>();
+    config.device.engines = words.get<"engines", std::uint32_t>();
+    Timing& timing = config.device.timing;
+    timing.enabled = words.get<"timing">() || words.has<"latency">() || words.has<"rate">();
+    if (words.has<"latency">()) timing.latency_ns = words.get<"latency">();
+    if (words.has<"rate">()) timing.bytes_per_second = words.get<"rate">();
+    const QueueConfig queue = queue_config(words);
+    if (queue.threshold > queue.size) {
+        return make_error(ErrorKind::kUsage, "threshold: {} is more than the queue's size, {}",
+                          queue.threshold, queue.size);
     }
-    if (words.queue.threshold > words.queue.size) {
-        return word_error("threshold", "{} is more than the queue's size of {}",
-                          words.queue.threshold, words.queue.size);
+    config.device.queues.assign(parsed.operand.value.number, queue);
+    if (words.has<"faults">()) {
+        ParsedFaultPlan plan = parse_fault_plan(words.get<"faults">());
+        if (!plan.error.empty()) {
+            return make_error(ErrorKind::kUsage, "faults: {}", plan.error);
+        }
+        config.device.faults = std::move(plan.plan);
     }
-    words.config.device.queues.assign(words.queues, words.queue);
-    return std::move(words.config);
+    return config;
 }
 
 Result<std::vector<std::unique_ptr<dsa::Portal>>> open_portals(
@@ -172,7 +101,12 @@ Result<std::vector<std::unique_ptr<dsa::Portal>>> open_portals(
 }
 
 Result<std::vector<std::unique_ptr<dsa::Portal>>> open_in_process(std::string_view text) {
-    MIGRATE_ASSIGN(InProcessConfig config, parse_in_process(text));
+    auto parsed = parse_in_process(text);
+    if (!parsed) {
+        return std::move(parsed).error().with_context(
+            fmt::format("option accel-path: 'softdsa:{}'", text));
+    }
+    InProcessConfig config = *std::move(parsed);
     std::vector<std::unique_ptr<dsa::Portal>> all;
     for (std::uint32_t number = 0; number < config.devices; ++number) {
         const auto device = std::make_shared<Device>(config.device);

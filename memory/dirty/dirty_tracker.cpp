@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/join_words.hpp"
 #include "base/log.hpp"
 #include "memory/dirty/hash_tracker.hpp"
 #include "memory/dirty/soft_dirty.hpp"
@@ -22,9 +23,9 @@ struct TrackerKind {
 
 // "auto" prefers them in this order; the last one works everywhere.
 constexpr std::array kKinds{
-    TrackerKind{"uffd-wp", probe_uffd_wp, make_uffd_wp_tracker},
-    TrackerKind{"soft-dirty", probe_soft_dirty, make_no_soft_dirty},
-    TrackerKind{"hash", probe_hash, make_hash_tracker},
+    TrackerKind{name_of(TrackerName::kUffdWp), probe_uffd_wp, make_uffd_wp_tracker},
+    TrackerKind{name_of(TrackerName::kSoftDirty), probe_soft_dirty, make_no_soft_dirty},
+    TrackerKind{name_of(TrackerName::kHash), probe_hash, make_hash_tracker},
 };
 
 // Checks the host first, because that error says what would make the tracker usable.
@@ -60,7 +61,7 @@ std::vector<DirtyTrackerSupport> probe_dirty_trackers() {
 
 Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
                                                          const PageSource& source) {
-    if (name == "auto") return choose(source);
+    if (name == name_of(TrackerName::kAuto)) return choose(source);
     for (const TrackerKind& kind : kKinds) {
         if (kind.name != name) continue;
         Made tracker = make_checked(kind, source);
@@ -68,10 +69,8 @@ Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
         return make_error(ErrorKind::kUsage, "the dirty tracker '{}' cannot be used here: {}", name,
                           tracker.error().message());
     }
-    return make_error(ErrorKind::kUsage,
-                      "there is no dirty tracker '{}'; there are auto, uffd-wp, soft-dirty and "
-                      "hash",
-                      name);
+    return make_error(ErrorKind::kUsage, "there is no dirty tracker '{}'; there are {}", name,
+                      join_words(kNames<TrackerName>, "and"));
 }
 
 }  // namespace migrate::memory

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/error.hpp"
 #include "memory/page_bitmap.hpp"
 #include "memory/source/page_source.hpp"

@@ -150,7 +150,7 @@ class HashTracker final : public DirtyTracker {
     HashTracker(const PageSource& source, std::vector<SentPages> sent)
         : source_(source), sent_(std::move(sent)) {}
 
-    std::string_view name() const override { return "hash"; }
+    std::string_view name() const override { return name_of(TrackerName::kHash); }
     // The destination starts empty, so there is nothing to record.
     Status start() override { return {}; }
 
@@ -194,7 +194,7 @@ Result<std::unique_ptr<DirtyTracker>> make_hash_tracker(const PageSource& source
 }
 
 DirtyTrackerSupport probe_hash() {
-    return {.name = "hash",
+    return {.name = std::string(name_of(TrackerName::kHash)),
             .usable = true,
             .detail =
                 "reads and compares all memory each round; needs nothing of the kernel, and "

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/config/choices.hpp"
 #include "base/fd.hpp"
 
 namespace migrate::memory {
@@ -34,7 +35,8 @@ Result<bool> kernel_marks_writes() {
 }  // namespace
 
 DirtyTrackerSupport probe_soft_dirty() {
-    DirtyTrackerSupport support{.name = "soft-dirty", .usable = false, .detail = {}};
+    DirtyTrackerSupport support{
+        .name = std::string(name_of(TrackerName::kSoftDirty)), .usable = false, .detail = {}};
     const Result<bool> marks = kernel_marks_writes();
     if (!marks) {
         support.detail = marks.error().message();

@@ -49,7 +49,7 @@ class UffdWpTracker final : public DirtyTracker {
           stood_still_(stood_still) {}
     ~UffdWpTracker() override { stop(); }
 
-    std::string_view name() const override { return "uffd-wp"; }
+    std::string_view name() const override { return name_of(TrackerName::kUffdWp); }
 
     // Registers the memory before start(); an Error if this memory cannot be tracked.
     Status watch() {
@@ -160,7 +160,7 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
 DirtyTrackerSupport probe_uffd_wp() {
     Result<WriteProtection> protection = WriteProtection::create();
     const Status status = protection ? try_protection(*protection) : std::move(protection).error();
-    return {.name = "uffd-wp",
+    return {.name = std::string(name_of(TrackerName::kUffdWp)),
             .usable = static_cast<bool>(status),
             .detail = status ? "the kernel marks what is written, page by page; private, shared "
                                "and hugetlbfs memory"

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "memory/foreign/file_users.hpp"
@@ -20,10 +21,7 @@
 namespace migrate::memory {
 
 // The reaction if not every process that may use the files can be examined.
-enum class UnseenProcesses {
-    kRefuse,
-    kAllow,  // warn: the user vouches for those processes
-};
+using migrate::UnseenProcesses;
 
 class SoleUse {
   public:

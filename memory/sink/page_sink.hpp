@@ -3,7 +3,6 @@
 // destroyed without commit() leaves the earlier content unchanged and nothing of its own behind.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -64,13 +63,9 @@ class PageSink {
     virtual Status commit() = 0;
 };
 
-// The schemes that open_page_sink() accepts.
-inline constexpr std::array<std::string_view, 4> kSinkSchemes{"file", "anon", "memfd", "null"};
-
-// Opens the sink that `--sink` names: "file:PATH" or a bare path, "anon:" (private memory, with
-// huge pages if the host allows them; "anon:huge=off" for 4 KiB pages), "memfd:" (shared memory,
-// same words), or "null:". Checks immediately what can be checked before a sender comes (the folder
-// exists and is writable, the target is not a folder).
+// Opens the sink that `--sink` names: one of kSinkForms (base/config/form_tables.hpp) but qemu:.
+// Checks immediately what can be checked before a sender comes (the folder exists and is writable,
+// the target is not a folder).
 Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri);
 
 }  // namespace migrate::memory

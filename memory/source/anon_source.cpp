@@ -1,52 +1,16 @@
 #include "memory/source/anon_source.hpp"
 
 #include <array>
-#include <charconv>
 #include <cstring>
 
-#include "base/config/unit_text.hpp"
-#include "base/join_words.hpp"
+#include "base/config/form_tables.hpp"
 #include "base/splitmix64.hpp"
 #include "memory/pieces.hpp"
 #include "memory/sink/populate.hpp"
 #include "memory/source/mapped_source.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::memory {
 namespace {
-
-constexpr std::array<std::string_view, 5> kFills{"untouched", "read", "zero", "random",
-                                                 "mixed:RATIO"};
-constexpr std::string_view kMixedPrefix = "mixed:";
-
-Result<unsigned> parse_percent(std::string_view uri, std::string_view text) {
-    unsigned percent = 0;
-    const char* end = text.data() + text.size();
-    const auto [stopped, code] = std::from_chars(text.data(), end, percent);
-    if (text.empty() || code != std::errc{} || stopped != end || percent > 100) {
-        return make_error(ErrorKind::kUsage,
-                          "{}: fill=mixed:{}: the ratio is a whole number from 0 to 100", uri,
-                          text);
-    }
-    return percent;
-}
-
-Status parse_fill(std::string_view uri, std::string_view value, AnonSourceSpec& spec) {
-    if (value.substr(0, kMixedPrefix.size()) == kMixedPrefix) {
-        MIGRATE_ASSIGN(spec.random_percent, parse_percent(uri, value.substr(kMixedPrefix.size())));
-        spec.fill = AnonFill::kMixed;
-        return {};
-    }
-    constexpr std::array kSimple{AnonFill::kUntouched, AnonFill::kRead, AnonFill::kZero,
-                                 AnonFill::kRandom};
-    for (std::size_t i = 0; i < kSimple.size(); ++i) {
-        if (value != kFills[i]) continue;
-        spec.fill = kSimple[i];
-        return {};
-    }
-    return make_error(ErrorKind::kUsage, "{}: unknown fill '{}'; allowed are {}", uri, value,
-                      join_words(kFills, "and"));
-}
 
 bool writes(AnonFill fill) { return fill != AnonFill::kUntouched && fill != AnonFill::kRead; }
 
@@ -95,31 +59,13 @@ void write_random_page(std::span<std::byte, kPageSize> to, std::uint64_t page) {
     }
 }
 
-Result<AnonSourceSpec> parse_anon_source(std::string_view uri, std::string_view words) {
-    constexpr std::array<std::string_view, 2> kKeys{"fill", "huge"};
-    const std::vector<std::string_view> list = split_words(words);
-    if (list.empty() || list[0].empty()) {
-        return make_error(ErrorKind::kUsage, "{}: the size is missing: anon:SIZE, e.g. anon:4G",
-                          uri);
-    }
+AnonSourceSpec anon_source_spec(const ParsedForm& parsed) {
+    const Words<kAnonSourceWords> words(parsed);
     AnonSourceSpec spec;
-    Result<std::uint64_t> size = parse_bytes(list[0]);
-    if (!size) return std::move(size).error().with_context(uri);
-    spec.size_bytes = *size;
-    if (spec.size_bytes == 0 || spec.size_bytes % kPageSize != 0) {
-        return make_error(ErrorKind::kUsage,
-                          "{}: {} bytes is not a positive multiple of the page size, {}", uri,
-                          spec.size_bytes, kPageSize);
-    }
-    for (const std::string_view word : std::span(list).subspan(1)) {
-        MIGRATE_ASSIGN(const KeyValue pair, parse_key_value(uri, word, kKeys));
-        if (pair.key == "fill") {
-            MIGRATE_TRY(parse_fill(uri, pair.value, spec));
-        } else {
-            MIGRATE_ASSIGN(const bool on, parse_switch(uri, pair));
-            spec.huge = on ? HugePages::kOn : HugePages::kOff;
-        }
-    }
+    spec.size_bytes = parsed.operand.value.number;
+    spec.fill = words.get<"fill", AnonFill>();
+    if (spec.fill == AnonFill::kMixed) spec.random_percent = words.get<"fill", unsigned>();
+    spec.huge = words.get<"huge">() ? HugePages::kOn : HugePages::kOff;
     return spec;
 }
 

@@ -6,13 +6,13 @@
 #include <span>
 #include <string_view>
 
+#include "base/config/choices.hpp"
+#include "base/config/form.hpp"
 #include "base/error.hpp"
 #include "memory/anon_mapping.hpp"
 #include "memory/source/page_source.hpp"
 
 namespace migrate::memory {
-
-enum class AnonFill { kUntouched, kRead, kZero, kRandom, kMixed };
 
 struct AnonSourceSpec {
     std::uint64_t size_bytes = 0;
@@ -21,8 +21,9 @@ struct AnonSourceSpec {
     HugePages huge = HugePages::kOff;
 };
 
-// `words`: "SIZE[,fill=…][,huge=…]"; `uri` is for messages. kUsage for bad words.
-Result<AnonSourceSpec> parse_anon_source(std::string_view uri, std::string_view words);
+// `parsed` is an anon: of kSourceForms.
+AnonSourceSpec anon_source_spec(const ParsedForm& parsed);
+// `uri` is for messages.
 Result<std::unique_ptr<PageSource>> open_anon_source(std::string_view uri,
                                                      const AnonSourceSpec& spec);
 

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "memory/anon_mapping.hpp"
@@ -20,11 +21,7 @@
 
 namespace migrate::memory {
 
-enum class MemoryKind {
-    kAnon,     // private
-    kMemfd,    // shared
-    kHugetlb,  // shared, in 2 MiB pages of the host's pool, all allocated at once
-};
+using migrate::MemoryKind;
 
 class MappedSource final : public PageSource {
   public:

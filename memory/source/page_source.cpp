@@ -2,10 +2,10 @@
 
 #include <cstring>
 
+#include "base/config/option_table.hpp"
 #include "memory/fault_guard.hpp"
 #include "memory/source/anon_source.hpp"
 #include "memory/source/file_source.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::memory {
 
@@ -15,10 +15,10 @@ Status PageSource::read(RegionId region, PageRange range, std::byte* to) const {
 }
 
 Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri) {
-    MIGRATE_ASSIGN(const Uri parsed, parse_uri("--source", uri, kSourceSchemes));
-    if (parsed.scheme == "file") return open_file_source(uri, parsed.rest);
-    MIGRATE_ASSIGN(const AnonSourceSpec spec, parse_anon_source(uri, parsed.rest));
-    return open_anon_source(uri, spec);
+    MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"source">(uri));
+    if (parsed.is("file")) return open_file_source(uri, parsed.operand.value.text);
+    if (parsed.is("anon")) return open_anon_source(uri, anon_source_spec(parsed));
+    return make_error(ErrorKind::kUsage, "option source: '{}': a guest is not memory alone", uri);
 }
 
 }  // namespace migrate::memory

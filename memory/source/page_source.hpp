@@ -65,16 +65,11 @@ class PageSource {
     virtual const MemoryOwner* owner() const { return nullptr; }
 };
 
-// The schemes that open_page_source() accepts; src/guest opens those of guests.
-inline constexpr std::array<std::string_view, 2> kSourceSchemes{"file", "anon"};
-
-// Opens the source that `--source` names: "file:PATH" or a bare path (regular, sparse, tmpfs or
-// hugetlbfs file whose size is a multiple of the page size), or
-// "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on|off]", a synthetic guest.
-// untouched (default): never touched; read: read once, so that only the kernel's zero page is
-// mapped; zero: zeros written; random: no page is zero; mixed:RATIO: RATIO percent of the pages
-// random, the rest written zeros, spread evenly. The content depends only on SIZE, fill and the
-// page's number.
+// Opens the source that `--source` names, if it is memory alone: of kSourceForms
+// (base/config/form_tables.hpp) file: (regular, sparse, tmpfs or hugetlbfs file whose size is a
+// multiple of the page size) and anon:, a synthetic guest. The content of anon: depends only on
+// SIZE, fill and the page's number. With fill=read the memory is read once, so that only the
+// kernel's zero page is mapped; with fill=mixed:N the random pages are spread evenly.
 Result<std::unique_ptr<PageSource>> open_page_source(std::string_view uri);
 
 }  // namespace migrate::memory

@@ -7,9 +7,17 @@
 #include <string_view>
 #include <utility>
 
+#include "base/enum_names.hpp"
+
 namespace migrate::log {
 
 enum class Level { kDebug, kInfo, kWarning, kError };
+constexpr auto enum_names(Level) {
+    return names_of_enum<Level>({{Level::kDebug, "debug"},
+                                 {Level::kInfo, "info"},
+                                 {Level::kWarning, "warning"},
+                                 {Level::kError, "error"}});
+}
 
 void set_level(Level level);
 bool enabled(Level level);

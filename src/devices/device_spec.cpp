@@ -4,6 +4,7 @@
 #include <climits>
 #include <set>
 
+#include "base/config/option_table.hpp"
 #include "base/config/unit_text.hpp"
 #include "devices/simulated_device.hpp"
 #include "devices/stream_device.hpp"
@@ -18,34 +19,24 @@ Result<DeviceId> parse_id(std::string_view text) {
     id.name = text.substr(0, hash);
     if (!is_device_name(id.name)) {
         return make_error(ErrorKind::kUsage,
-                          "'{}' is no device's name: 1 to {} letters, digits and ._:-", id.name,
-                          kMaxDeviceNameBytes);
+                          "NAME must be 1 to {} letters, digits or ._:-, not '{}'",
+                          kMaxDeviceNameBytes, id.name);
     }
     if (hash == text.size()) return id;
     MIGRATE_ASSIGN(const std::uint64_t instance, parse_integer(text.substr(hash + 1)));
     if (instance > UINT32_MAX) {
-        return make_error(ErrorKind::kUsage, "instance {} is above {}", instance, UINT32_MAX);
+        return make_error(ErrorKind::kUsage, "instance {} is out of range 0 … {}", instance,
+                          UINT32_MAX);
     }
     id.instance = static_cast<std::uint32_t>(instance);
     return id;
 }
 
-Status add_simulated(std::string_view text, std::vector<DeviceSpec>& specs) {
-    const std::size_t comma = std::min(text.find(','), text.size());
+Status add_simulated(const ParsedForm& parsed, std::vector<DeviceSpec>& specs) {
     DeviceSpec spec;
-    MIGRATE_ASSIGN(spec.id, parse_id(text.substr(0, comma)));
-    text.remove_prefix(std::min(comma + 1, text.size()));
-    std::uint64_t count = 1;
-    if (text.starts_with("count=")) {
-        const std::size_t end = std::min(text.find(','), text.size());
-        MIGRATE_ASSIGN(count, parse_integer(text.substr(6, end - 6)));
-        text.remove_prefix(std::min(end + 1, text.size()));
-        if (count == 0 || count > kMaxDevices) {
-            return make_error(ErrorKind::kUsage, "count must be 1 to {}, not {}", kMaxDevices,
-                              count);
-        }
-    }
-    MIGRATE_ASSIGN(spec.simulated, parse_simulated(text));
+    MIGRATE_ASSIGN(spec.id, parse_id(parsed.operand.value.text));
+    spec.simulated = simulated_spec(parsed);
+    auto count = Words<kSimulatedWords>(parsed).get<"count", unsigned>();
     for (; count != 0; --count) {
         specs.push_back(spec);
         ++spec.id.instance;
@@ -53,36 +44,29 @@ Status add_simulated(std::string_view text, std::vector<DeviceSpec>& specs) {
     return {};
 }
 
-Status add_stream(std::string_view scheme, std::string_view text, std::vector<DeviceSpec>& specs) {
+Status add_stream(const ParsedForm& parsed, std::vector<DeviceSpec>& specs) {
+    const std::string& text = parsed.operand.value.text;
     const std::size_t equals = text.find('=');
-    if (equals == std::string_view::npos || equals + 1 == text.size()) {
-        return make_error(ErrorKind::kUsage, "{}: needs NAME={}", scheme,
-                          scheme == "fd" ? "NUMBER" : "PATH");
+    if (equals == std::string::npos || equals + 1 == text.size()) {
+        return make_error(ErrorKind::kUsage, "write {}", form_syntax(*parsed.form));
     }
     DeviceSpec spec;
     spec.kind = DeviceKind::kStream;
-    MIGRATE_ASSIGN(spec.id, parse_id(text.substr(0, equals)));
-    if (scheme == "fd") {
-        MIGRATE_ASSIGN(const std::uint64_t number, parse_integer(text.substr(equals + 1)));
-        if (number > INT_MAX) return make_error(ErrorKind::kUsage, "{} is no descriptor", number);
+    MIGRATE_ASSIGN(spec.id, parse_id(std::string_view(text).substr(0, equals)));
+    const std::string_view target = std::string_view(text).substr(equals + 1);
+    if (parsed.is("fd")) {
+        MIGRATE_ASSIGN(const std::uint64_t number, parse_integer(target));
+        if (number > INT_MAX) {
+            return make_error(ErrorKind::kUsage, "descriptor {} is out of range 0 … {}", number,
+                              INT_MAX);
+        }
         spec.fd = static_cast<int>(number);
         MIGRATE_TRY(take_descriptor(spec.fd));
     } else {
-        spec.path = text.substr(equals + 1);
+        spec.path = target;
     }
     specs.push_back(std::move(spec));
     return {};
-}
-
-Status add_word(std::string_view word, std::vector<DeviceSpec>& specs) {
-    const std::size_t colon = word.find(':');
-    const std::string_view scheme = word.substr(0, std::min(colon, word.size()));
-    if (colon != std::string_view::npos) {
-        const std::string_view rest = word.substr(colon + 1);
-        if (scheme == "sim") return add_simulated(rest, specs);
-        if (scheme == "file" || scheme == "fd") return add_stream(scheme, rest, specs);
-    }
-    return make_error(ErrorKind::kUsage, "it begins with none of sim:, file:, fd:");
 }
 
 // Finds the same device in the other side's list, if it is listed there with the same kind.
@@ -94,41 +78,28 @@ auto find_device(std::span<const DeviceSpec> list, const DeviceSpec& wanted) {
 
 }  // namespace
 
-std::string_view name_of(DeviceKind kind) {
-    switch (kind) {
-        case DeviceKind::kSimulated:
-            return "sim";
-        case DeviceKind::kStream:
-            return "stream";
-        case DeviceKind::kGuest:
-            return "guest";
-    }
-    return "sim";
-}
-
 Status check_list(std::span<const DeviceSpec> specs) {
     if (specs.size() > kMaxDevices) {
-        return make_error(ErrorKind::kUsage, "{} devices; at most {} are possible", specs.size(),
-                          kMaxDevices);
+        return make_error(ErrorKind::kUsage, "there are {} devices; at most {} are allowed",
+                          specs.size(), kMaxDevices);
     }
     std::set<DeviceId> seen;
     for (const DeviceSpec& spec : specs) {
         if (!seen.insert(spec.id).second) {
-            return make_error(ErrorKind::kUsage, "device {} is there twice", spec.id.text());
+            return make_error(ErrorKind::kUsage, "device {} is given twice", spec.id.text());
         }
     }
     return {};
 }
 
-Result<std::vector<DeviceSpec>> parse_devices(std::string_view words) {
+Result<std::vector<DeviceSpec>> parse_devices(std::string_view text) {
+    MIGRATE_ASSIGN(const std::vector<ParsedForm> all, parse_forms_of<"devices">(text));
     std::vector<DeviceSpec> specs;
-    while (!words.empty()) {
-        const std::size_t blank = std::min(words.find(' '), words.size());
-        const std::string_view word = words.substr(0, blank);
-        words.remove_prefix(std::min(blank + 1, words.size()));
-        if (word.empty()) continue;
-        if (Status added = add_word(word, specs); !added) {
-            return std::move(added).error().with_context(fmt::format("option devices: '{}'", word));
+    for (const ParsedForm& parsed : all) {
+        Status added = parsed.is("sim") ? add_simulated(parsed, specs) : add_stream(parsed, specs);
+        if (!added) {
+            return std::move(added).error().with_context(fmt::format(
+                "option devices: '{}:{}'", parsed.form->name, parsed.operand.value.text));
         }
     }
     if (Status listed = check_list(specs); !listed) {
@@ -159,13 +130,15 @@ Status check_places(std::span<const DeviceSpec> announced, std::span<const Devic
     for (const DeviceSpec& spec : announced) {
         if (spec.kind != DeviceKind::kStream || find_device(own, spec) != own.end()) continue;
         return make_error(
-            "device {}: the receiver was not told where it goes; give it --devices file:{}=PATH",
+            "device {}: the receiver has no target for it; start the receiver with --devices "
+            "file:{}=PATH",
             spec.id.text(), spec.id.text());
     }
     for (const DeviceSpec& spec : own) {
         if (find_device(announced, spec) != announced.end()) continue;
-        return make_error("device {}: the sender does not send it, or not as a {}", spec.id.text(),
-                          name_of(spec.kind));
+        return make_error(
+            "device {}: the sender does not send it as a {}; correct --devices on one side",
+            spec.id.text(), name_of(spec.kind));
     }
     return {};
 }

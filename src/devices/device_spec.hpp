@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/enum_names.hpp"
 #include "devices/device.hpp"
 #include "devices/simulated_spec.hpp"
 
@@ -18,7 +19,12 @@ enum class DeviceKind {
     kStream,     // bytes from anywhere; the receiver's own option names the target
     kGuest,      // the built-in guest's own state, which the session loads
 };
-std::string_view name_of(DeviceKind kind);
+using migrate::name_of;  // found from other namespaces too
+constexpr auto enum_names(DeviceKind) {
+    return names_of_enum<DeviceKind>({{DeviceKind::kSimulated, "sim"},
+                                      {DeviceKind::kStream, "stream"},
+                                      {DeviceKind::kGuest, "guest"}});
+}
 
 struct DeviceSpec {
     DeviceId id;
@@ -28,10 +34,10 @@ struct DeviceSpec {
     int fd = -1;              // an open descriptor if ≥ 0, which was taken (stream_device.hpp)
 };
 
-// Reads blank-separated words: "sim:NAME[,count=N][,WORDS]" (see simulated_spec.hpp; count=N makes
-// the instances 0 … N − 1), "file:NAME=PATH", "fd:NAME=NUMBER"; NAME may end in #INSTANCE. kUsage
-// names the word that is wrong. Takes the descriptors, so it must run before anything is opened.
-Result<std::vector<DeviceSpec>> parse_devices(std::string_view words);
+// Reads the option: texts in kDeviceForms (base/config/form_tables.hpp) with blanks between them;
+// NAME may end in #INSTANCE, and count=N makes the instances 0 … N − 1 more. kUsage names the text
+// that is wrong. Takes the descriptors, so it must run before anything is opened.
+Result<std::vector<DeviceSpec>> parse_devices(std::string_view text);
 
 // Checks that no two specs of the list have the same id and that there are at most kMaxDevices.
 // Fails with kUsage.

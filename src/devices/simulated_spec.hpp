@@ -1,4 +1,5 @@
-// The properties of a simulated device: the words after "sim:NAME,".
+// The properties of a simulated device: the words of sim: (kSimulatedWords in
+// base/config/form_tables.hpp).
 //
 // preset=paper makes devices of which 1, 2 and 4 behave like the published ones (downtime in ms,
 // 6 channels): one after the other 487, 859, 1900; in parallel 366, 556, 1095. Both rows are nearly
@@ -28,15 +29,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/config/form.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 
 namespace migrate::devices {
-
-inline constexpr std::uint64_t kMaxSimulatedBytes = kGiB * 1024;
-inline constexpr std::uint64_t kMaxRate = kGiB * 1024;  // bytes per second
-inline constexpr std::uint64_t kMaxFixedMs = 600'000;
-inline constexpr std::uint64_t kMaxJitterMs = 10'000;
 
 struct SimulatedSpec {
     std::uint64_t size_bytes = 100 * kMiB;
@@ -54,8 +51,9 @@ struct SimulatedSpec {
     friend bool operator==(const SimulatedSpec&, const SimulatedSpec&) = default;
 };
 
-// Reads "size=100M,preset=paper,…" in any order; a later word wins. The words may come from a peer,
-// hence the limits above. kUsage names the word.
+// `parsed` has the form sim:.
+SimulatedSpec simulated_spec(const ParsedForm& parsed);
+// Reads words without sim:NAME, as a peer sends them. kUsage names the word.
 Result<SimulatedSpec> parse_simulated(std::string_view words);
 
 }  // namespace migrate::devices

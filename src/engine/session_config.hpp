@@ -6,46 +6,32 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "accel/dsa_accelerator.hpp"
+#include "base/config/negotiated_settings.hpp"
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/convergence/convergence.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
-#include "transport/wire.hpp"
 
 namespace migrate::engine {
 
-// Values of zero-page-detection: who looks for zero pages.
-enum class ZeroPageDetection {
-    kNone,      // nobody: every populated page is sent
-    kLegacy,    // the main thread, which hands packets over to the channels
-    kMultifd,   // every channel's own thread
-    kDsaAccel,  // DSA work queues, asked by every channel's own thread
-};
-
-std::string_view name_of(ZeroPageDetection detection);
-
 struct SendConfig {
     transport::Address connect;
-    std::uint16_t channels = 2;
+    NegotiatedSettings negotiated;  // hold for both sides
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
     std::string zero_kernel = "auto";
     accel::DsaAccelerator::Options accel;  // for kDsaAccel: path, completion, verify_every, timeout
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
-    std::uint64_t packet_bytes = 0;
-    transport::Compression compression = transport::Compression::kNone;
     int compression_level = 1;
     Tunables tunables;  // initial values
     std::string dirty_tracker = "auto";
     bool pause_before_switchover = false;
     bool switchover_ack = false;
     bool skip_unpopulated = true;
-    bool verify = false;
     std::vector<devices::DeviceSpec> devices;
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
     transport::Journey journey;  // this leg, and the number of legs

@@ -1,34 +1,21 @@
 #include "guest/guest.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include "base/config/option_table.hpp"
 #include "guest/external/process_guest.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_incoming.hpp"
 #include "guest/workload.hpp"
 #include "guest/workload_spec.hpp"
 #include "memory/source/mapped_source.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::guest {
 namespace {
 
-// Joins the schemes that memory opens and the schemes that this library adds.
-template <std::size_t N>
-constexpr auto with_memory_schemes(const auto& theirs,
-                                   const std::array<std::string_view, N>& ours) {
-    std::array<std::string_view, std::tuple_size_v<std::decay_t<decltype(theirs)>> + N> schemes{};
-    std::copy(ours.begin(), ours.end(), std::copy(theirs.begin(), theirs.end(), schemes.begin()));
-    return schemes;
-}
-constexpr auto kSourceSchemes =
-    with_memory_schemes(memory::kSourceSchemes, std::array{kWorkloadKind, kQemuKind, kPidScheme});
-constexpr auto kSinkSchemes = with_memory_schemes(memory::kSinkSchemes, std::array{kQemuKind});
-
-Result<Machine> open_workload(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const WorkloadOptions options, parse_workload(uri, words));
+Result<Machine> open_workload(std::string_view uri, const ParsedForm& parsed) {
+    MIGRATE_ASSIGN(const WorkloadOptions options, workload_options(uri, parsed));
     const WorkloadSpec& spec = options.spec;
     if (options.memory != memory::MemoryKind::kHugetlb) {
         const std::uint64_t written = std::max(spec.working_set_pages(), spec.filled_pages());
@@ -53,17 +40,17 @@ double bytes_per_second(const Activity& from, const Activity& to) {
 }
 
 Result<Machine> open_machine(std::string_view uri) {
-    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--source", uri, kSourceSchemes));
-    if (parsed.scheme == kWorkloadKind) return open_workload(uri, parsed.rest);
-    if (parsed.scheme == kQemuKind) return open_qemu_machine(uri, parsed.rest);
-    if (parsed.scheme == kPidScheme) return open_process_machine(uri, parsed.rest);
+    MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"source">(uri));
+    if (parsed.is("workload")) return open_workload(uri, parsed);
+    if (parsed.is("qemu")) return open_qemu_machine(uri, parsed);
+    if (parsed.is("pid")) return open_process_machine(uri, parsed);
     MIGRATE_ASSIGN(auto source, memory::open_page_source(uri));
     return Machine{std::move(source), nullptr, {}};
 }
 
 Result<Destination> open_destination(std::string_view uri) {
-    MIGRATE_ASSIGN(const memory::Uri parsed, memory::parse_uri("--sink", uri, kSinkSchemes));
-    if (parsed.scheme == kQemuKind) return open_qemu_destination(uri, parsed.rest);
+    MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"sink">(uri));
+    if (parsed.is("qemu")) return open_qemu_destination(uri, parsed);
     MIGRATE_ASSIGN(auto sink, memory::open_page_sink(uri));
     return Destination{std::move(sink), nullptr};
 }
@@ -107,11 +94,11 @@ Result<std::unique_ptr<Guest>> load_guest(std::string_view kind, std::string_vie
     }
     MIGRATE_ASSIGN(const WorkloadState loaded, decode_state(state));
     if (regions.size() != 1 || regions[0].size() != loaded.spec.size_bytes) {
-        return make_error(ErrorKind::kProtocol,
-                          "the workload's saved state is of one region of {} bytes; there {}",
-                          loaded.spec.size_bytes,
-                          regions.size() == 1 ? fmt::format("is one of {} bytes", regions[0].size())
-                                              : fmt::format("are {} regions", regions.size()));
+        return make_error(
+            ErrorKind::kProtocol, "the workload's saved state needs one region of {} bytes; {}",
+            loaded.spec.size_bytes,
+            regions.size() == 1 ? fmt::format("the region here has {} bytes", regions[0].size())
+                                : fmt::format("there are {} regions here", regions.size()));
     }
     MIGRATE_ASSIGN(auto guest, Workload::create(loaded, regions[0], nullptr));
     return std::unique_ptr<Guest>(std::move(guest));

@@ -1,13 +1,12 @@
-// Describes the built-in guest, which the user specifies as
-//   workload:SIZE[,rate=MIB][,pattern=sequential|uniform|hot-spot][,working-set=SIZE][,threads=N]
-//     [,seed=N][,memory=anon|memfd|hugetlb][,huge=on|off][,fill=working-set|all|none]
-//     [,warm-up=TIME]
+// Describes the built-in guest, which the user specifies with the words of workload:
+// (kWorkloadWords in base/config/form_tables.hpp).
 // Invariant: a spec that was accepted, from the user or from a peer, is within the limits below.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
+#include "base/config/form_tables.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "memory/anon_mapping.hpp"
@@ -15,20 +14,8 @@
 
 namespace migrate::guest {
 
-// Selects the page that a vCPU writes next. The values are part of the saved state.
-enum class Pattern : std::uint8_t {
-    kSequential = 0,  // page after page, round and round
-    kUniform = 1,     // any page
-    kHotSpot = 2,     // 90 % of the writes go to the first 10 % of the working set
-};
-
-// Selects the pages that have content before the first write. The values are part of the saved
-// state.
-enum class Fill : std::uint8_t { kWorkingSet = 0, kAll = 1, kNone = 2 };
-
-inline constexpr unsigned kMaxThreads = 64;
-inline constexpr std::uint64_t kMaxRateMibS = 102400;
-inline constexpr std::uint64_t kMaxWarmUpMs = 3'600'000;
+using Pattern = WritePattern;
+using Fill = WorkloadFill;
 
 // Properties of the guest that are the same on every host. The working set is the first pages of
 // memory; vCPU t writes its pages p with p % threads = t.
@@ -38,7 +25,7 @@ struct WorkloadSpec {
     std::uint64_t rate_mib_s = 200;       // sum over all threads; 0: no limit
     Pattern pattern = Pattern::kUniform;
     Fill fill = Fill::kWorkingSet;
-    unsigned threads = 1;  // 1 … kMaxThreads
+    unsigned threads = 1;  // 1 … kMaxVcpus
     std::uint64_t seed = 1;
 
     std::uint64_t pages() const { return size_bytes / kPageSize; }
@@ -61,7 +48,8 @@ struct WorkloadOptions {
 
 // kUsage, which names the wrong value and the allowed values.
 Status check_limits(const WorkloadSpec& spec);
-// `words` is everything after "workload:"; `uri` is for messages. kUsage for bad words.
-Result<WorkloadOptions> parse_workload(std::string_view uri, std::string_view words);
+// `parsed` is a workload: of kSourceForms, made from `uri`. kUsage for words that do not fit each
+// other.
+Result<WorkloadOptions> workload_options(std::string_view uri, const ParsedForm& parsed);
 
 }  // namespace migrate::guest

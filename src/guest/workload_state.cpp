@@ -113,8 +113,7 @@ Result<WorkloadState> decode_state(std::string_view bytes) {
     spec.seed = reader.take<std::uint64_t>();
     state.run_time_us = reader.take<std::uint64_t>();
     state.longest_gap_us = reader.take<std::uint64_t>();
-    if (threads > kMaxThreads)
-        return refused("it has {} threads; {} at most", threads, kMaxThreads);
+    if (threads > kMaxVcpus) return refused("it has {} threads; {} at most", threads, kMaxVcpus);
     spec.threads = static_cast<unsigned>(threads);
     if (const Status limits = check_limits(spec); !limits) {
         return refused("{}", limits.error().message());

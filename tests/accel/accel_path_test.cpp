@@ -27,10 +27,10 @@ TEST_CASE("a word without a prefix, without a path, or twice is refused") {
         CHECK(paths.error().kind() == ErrorKind::kUsage);
         return paths.error().message();
     };
-    CHECK_THAT(refusal("/dev/dsa/wq0.0"), Contains("write dsa:/dev/dsa/wq0.0"));
+    CHECK_THAT(refusal("/dev/dsa/wq0.0"), Contains("write dsa:PATH or softdsa:N"));
     CHECK_THAT(refusal("dsa:/dev/dsa/wq0.0 wq0.1"), Contains("'wq0.1'"));
-    CHECK_THAT(refusal("dsa:wq0.0"), Contains("absolute path"));
-    CHECK_THAT(refusal("dsa:"), Contains("absolute path"));
+    CHECK_THAT(refusal("dsa:wq0.0"), Contains("PATH must be absolute"));
+    CHECK_THAT(refusal("dsa:"), Contains("PATH is missing"));
     CHECK_THAT(refusal("dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq0.0"), Contains("twice"));
 }
 

@@ -98,14 +98,15 @@ TEST_CASE("a portal of either mode takes descriptors and its device lives as lon
 
 TEST_CASE("a wrong word of softdsa: is a usage error that names it") {
     for (const std::string word :
-         {"0", "9", "x", "devices=0", "devices=9", "mode=mine", "size=5000", "batch=2000",
-          "timing=yes", "faults=drop:bad-word", "speed=3", "block-on-fault=", "engines="}) {
+         {"devices=0", "devices=9", "mode=mine", "size=5000", "batch=2000", "timing=yes",
+          "faults=drop:bad-word", "speed=3", "block-on-fault=", "engines="}) {
         INFO(word);
         const auto config = parse_in_process("size=16," + word);
         REQUIRE_FALSE(config);
         CHECK(config.error().kind() == ErrorKind::kUsage);
-        CHECK(config.error().message().find(word) != std::string::npos);
+        CHECK(config.error().message().find(word.substr(0, word.find('='))) != std::string::npos);
     }
+    for (const char* queues : {"0", "9", "x", "1,2"}) CHECK_FALSE(parse_in_process(queues));
     CHECK_FALSE(parse_in_process("threshold=200"));
     CHECK_FALSE(parse_in_process("2,"));
 }

@@ -34,22 +34,22 @@ std::vector<std::string> offered(const std::vector<std::string>& words) {
     return replies;
 }
 
-using Words = std::vector<std::string>;
+using Candidates = std::vector<std::string>;
 
 }  // namespace
 
 TEST_CASE("completion offers the commands first") {
     CHECK(offered({"migrate", ""}) ==
-          Words{"send", "recv", "probe", "bench", "help", "--help", "--version"});
-    CHECK(offered({"migrate", "s"}) == Words{"send"});
-    CHECK(offered({"migrate", "help", ""}) == Words{"send", "recv", "probe", "bench"});
-    CHECK(offered({"migrate", "probe", ""}) == Words{"--json", "--help"});
+          Candidates{"send", "recv", "probe", "bench", "help", "--help", "--version"});
+    CHECK(offered({"migrate", "s"}) == Candidates{"send"});
+    CHECK(offered({"migrate", "help", ""}) == Candidates{"send", "recv", "probe", "bench"});
+    CHECK(offered({"migrate", "probe", ""}) == Candidates{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
 }
 
 TEST_CASE("completion offers every flag of the command and none of the other") {
     for (const auto& [command, side] : {std::pair{"send", Side::kSend}, {"recv", Side::kRecv}}) {
-        const Words flags = offered({"migrate", command, "--"});
+        const Candidates flags = offered({"migrate", command, "--"});
         for (const Option& option : kOptions) {
             const std::string flag = "--" + std::string(option.key);
             INFO(command << " " << flag);
@@ -59,28 +59,37 @@ TEST_CASE("completion offers every flag of the command and none of the other") {
         CHECK(std::find(flags.begin(), flags.end(), "--print-config") != flags.end());
     }
     CHECK(offered({"migrate", "send", "--multifd-c"}) ==
-          Words{"--multifd-channels", "--multifd-compression"});
+          Candidates{"--multifd-channels", "--multifd-compression"});
 }
 
 TEST_CASE("completion offers choices behind a flag, with a blank or an equals sign between") {
     CHECK(offered({"migrate", "send", "--multifd-compression", ""}) ==
-          Words{"none", "lz4", "zstd"});
+          Candidates{"none", "lz4", "zstd"});
     CHECK(offered({"migrate", "send", "--multifd-compression", "="}) ==
-          Words{"none", "lz4", "zstd"});
-    CHECK(offered({"migrate", "send", "--multifd-compression", "=", "z"}) == Words{"zstd"});
-    CHECK(offered({"migrate", "send", "--skip-unpopulated", "o"}) == Words{"on", "off"});
+          Candidates{"none", "lz4", "zstd"});
+    CHECK(offered({"migrate", "send", "--multifd-compression", "=", "z"}) == Candidates{"zstd"});
+    CHECK(offered({"migrate", "send", "--skip-unpopulated", "o"}) == Candidates{"on", "off"});
     CHECK(offered({"migrate", "send", "--multifd-channels", ""}).empty());
 }
 
 TEST_CASE("completion offers file names where a file is meant, also with a blank in them") {
     const TemporaryFile file("");
     const std::string beginning = file.path().substr(0, file.path().size() - 2);
-    CHECK(offered({"migrate", "recv", "--stats", beginning}) == Words{file.path()});
-    CHECK(offered({"migrate", "recv", "--config", beginning}) == Words{file.path()});
+    CHECK(offered({"migrate", "recv", "--stats", beginning}) == Candidates{file.path()});
+    CHECK(offered({"migrate", "recv", "--config", beginning}) == Candidates{file.path()});
     const std::string spaced = file.path() + " spaced";
     std::ofstream(spaced) << "";
-    CHECK(offered({"migrate", "send", "--source", file.path() + " "}) == Words{spaced});
+    CHECK(offered({"migrate", "send", "--source", file.path() + " "}) == Candidates{spaced});
     std::filesystem::remove(spaced);
+}
+
+TEST_CASE("completion offers the forms of a value, and files where a path is one of them") {
+    CHECK(offered({"migrate", "send", "--source", "w"}) == Candidates{"workload:"});
+    CHECK(offered({"migrate", "recv", "--sink", "n"}) == Candidates{"null:"});
+    CHECK(offered({"migrate", "recv", "--devices", ""}) == Candidates{"file:", "fd:", "sim:"});
+    CHECK(offered({"migrate", "send", "--accel-path", "s"}) == Candidates{"softdsa:"});
+    const TemporaryFile file("");
+    CHECK(offered({"migrate", "recv", "--sink", file.path()}) == Candidates{file.path()});
 }
 
 TEST_CASE("shellcheck has nothing to say against the completion script") {

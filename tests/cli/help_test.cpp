@@ -40,6 +40,15 @@ TEST_CASE("a command's help shows its own options with default and range, and no
                 fmt::format("--{} {} {}", option.key, value_name_of(option), describe(option));
             INFO(line);
             CHECK(contains(text, line) == option_applies(option, side));
+            if (option.forms == nullptr || !option_applies(option, side)) continue;
+            for (const Form& form : option.forms->forms) {
+                CHECK(contains(text, fmt::format("{} {}", form_syntax(form), form.help)));
+                for (const Option& word : form.words) {
+                    INFO(word.key);
+                    CHECK(contains(text,
+                                   fmt::format("{} {}", word_syntax(word), describe(word))));
+                }
+            }
         }
         for (const CommandFlag& flag : kCommandFlags) {
             CHECK(contains(text, fmt::format("--{}", flag.name)));
@@ -100,6 +109,11 @@ TEST_CASE("the man page has its sections and every option, in plain ASCII") {
         }
         INFO(flag);
         CHECK(contains(page, "\\fB\\-\\-" + flag + "\\fR"));
+        if (option.forms == nullptr) continue;
+        for (const Form& form : option.forms->forms) {
+            INFO(form.name);
+            CHECK(contains(page, fmt::format("\n\\fB{}:", form.name)));
+        }
     }
 }
 

@@ -70,6 +70,27 @@ TEST_CASE("the options page shows command, default, range, unit and negotiation 
         contains(page, R"(| `--multifd-compression none\|lz4\|zstd` | send | `none` | | | yes |)"));
 }
 
+TEST_CASE("the options page has a row for every form and every word of an option") {
+    const std::string page = options_page();
+    for (const Option& option : kOptions) {
+        if (option.forms == nullptr) continue;
+        const std::size_t at = page.find(
+            fmt::format("\n### {} of `--{}`\n", value_name_of(option), option.key));
+        INFO(option.key);
+        REQUIRE(at != std::string::npos);
+        const std::string table = page.substr(at, page.find("\n#", at + 1) - at);
+        for (const Form& form : option.forms->forms) {
+            INFO(form.name);
+            CHECK(unescaped_bars(line_of(table, fmt::format("| `{}:", form.name))) == 7);
+            for (const Option& word : form.words) {
+                const std::string row = line_of(table, fmt::format("| | `{}=", word.key));
+                INFO(word.key);
+                CHECK(unescaped_bars(row) == 7);
+            }
+        }
+    }
+}
+
 TEST_CASE("the options page has the flags that are no settings") {
     const std::string page = options_page();
     for (const CommandFlag& flag : kCommandFlags) {

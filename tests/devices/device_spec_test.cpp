@@ -34,7 +34,7 @@ TEST_CASE("a word that is wrong is named") {
     CHECK_THAT(error("vf"), Contains("'vf'"));
     CHECK_THAT(error("sim:a b:c"), Contains("'b:c'"));
     CHECK_THAT(error("sim:a/b"), Contains("a/b"));
-    CHECK_THAT(error("sim:a sim:a"), Contains("a is there twice"));
+    CHECK_THAT(error("sim:a sim:a"), Contains("device a is given twice"));
     CHECK_THAT(error("sim:a,count=65"), Contains("count"));
     CHECK_THAT(error("sim:a,colour=red"), Contains("colour"));
     CHECK_THAT(error("sim:a,serialised=101"), Contains("serialised"));

@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/config/form_tables.hpp"
 #include "catch.hpp"
 #include "devices/stream_device.hpp"
 #include "memory/must.hpp"
@@ -104,7 +105,7 @@ TEST_CASE("a simulated device takes the time that it was given, and only one its
 
 TEST_CASE("a stop ends a device's wait") {
     SimulatedSpec spec = spec_of(kMiB);
-    spec.fixed_ms = kMaxFixedMs;
+    spec.fixed_ms = kMaxSimulatedMs;
     const Pair pair(spec);
     std::stop_source stop;
     std::jthread stopper([&] { stop.request_stop(); });

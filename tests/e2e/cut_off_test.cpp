@@ -6,6 +6,7 @@
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
 #include "engine/recv/recv_session.hpp"
+#include "tests/base/negotiated.hpp"
 #include "transport/compressor.hpp"
 
 namespace migrate::e2e {
@@ -56,10 +57,11 @@ struct ShortSession {
 
 ShortSession short_session(transport::Compression method) {
     ShortSession session;
-    session.offer.compression = method;
+    set_negotiated(session.offer.settings, "multifd-compression", std::string(name_of(method)));
     RawPacket packet = normal_packet(0, {0, 1});
     if (method != transport::Compression::kNone) {
-        auto compressor = transport::Compressor::create(method, 1, session.offer.packet_bytes);
+        auto compressor =
+            transport::Compressor::create(method, 1, session.offer.settings.packet_bytes());
         if (!compressor) FAIL(compressor.error().message());
         iovec part{packet.payload.data(), packet.payload.size()};
         (*compressor)->gather(std::span(&part, 1));

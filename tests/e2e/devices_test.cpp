@@ -9,6 +9,7 @@
 #include "engine/send/send_session.hpp"
 #include "guest/guest.hpp"
 #include "memory/must.hpp"
+#include "tests/base/negotiated.hpp"
 #include "transport/listener.hpp"
 
 namespace migrate::e2e {
@@ -105,7 +106,7 @@ TEST_CASE("a receiver whose guest went home does not wait for ever for it to com
     auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong));
     engine::SendConfig there;
     there.connect = {"127.0.0.1", receiver.port()};
-    there.packet_bytes = 16 * kPageSize;
+    set_negotiated(there.negotiated, "multifd-packet-size", "64K");
     there.connect_timeout = there.handshake_timeout = there.io_timeout = kLong;
     there.journey = {.leg = 1, .legs = 10, .return_port = listener->port()};
     must(must(engine::SendSession::create(there, *home.memory, events, home.guest.get()))->run());

@@ -2,6 +2,7 @@
 #include "e2e/raw_peer.hpp"
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
+#include "tests/base/negotiated.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -134,12 +135,16 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
     };
     std::string unknown_feature = transport::encode(make_offer(2, kOfferedPages));
     unknown_feature.replace(unknown_feature.find("multifd\""), 7, "telepat");
-    for (const Case& one :
-         {Case{other_version, "version 99"}, Case{offer("{"), "not a JSON"},
-          Case{offer(unknown_feature), "telepat"},
-          Case{offer(transport::encode(two_regions)), "one memory region"},
-          Case{offer(transport::encode(make_offer(0, kOfferedPages))), "channels"},
-          Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
+    std::string no_channels = transport::encode(make_offer(3, kOfferedPages));
+    no_channels.replace(no_channels.find("\"3\""), 3, "\"0\"");
+    std::string unknown_setting = no_channels;
+    unknown_setting.replace(unknown_setting.find("multifd-channels"), 16, "multifd-future-x");
+    for (const Case& one : {Case{other_version, "version 99"}, Case{offer("{"), "not a JSON"},
+                            Case{offer(unknown_feature), "telepat"},
+                            Case{offer(transport::encode(two_regions)), "one memory region"},
+                            Case{offer(no_channels), "multifd-channels=0 cannot be used here"},
+                            Case{offer(unknown_setting), "there is no option 'multifd-future-x'"},
+                            Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
         INFO(one.words);
         RawSocket peer = RawSocket::connect(victim.receiver.port());
         peer.send(one.bytes);
@@ -293,7 +298,7 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
 
 TEST_CASE("receiver rejects a digest that differs", "[hostile]") {
     transport::Offer offer = make_offer(2, kOfferedPages);
-    offer.verify = true;
+    set_negotiated(offer.settings, "verify", "digest");
     for (const std::vector<std::string>& digests :
          {std::vector<std::string>{std::string(32, '0')}, std::vector<std::string>{}}) {
         check_misdeeds({{"digest", "digest",
@@ -310,7 +315,7 @@ TEST_CASE("receiver rejects compressed garbage", "[hostile]") {
     for (const auto method : {transport::Compression::kLz4, transport::Compression::kZstd}) {
         INFO(transport::name_of(method));
         transport::Offer offer = make_offer(2, kOfferedPages);
-        offer.compression = method;
+        set_negotiated(offer.settings, "multifd-compression", std::string(name_of(method)));
         RawPacket garbage = normal_packet(0, {0, 4});
         garbage.header.compression = method;
         garbage.header.payload_bytes = 200;

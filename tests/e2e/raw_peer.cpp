@@ -12,6 +12,7 @@
 #include "catch.hpp"
 #include "e2e/loopback.hpp"
 #include "e2e/process.hpp"
+#include "tests/base/negotiated.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -180,13 +181,13 @@ transport::Offer make_offer(std::uint16_t channels, std::uint64_t pages) {
     transport::Offer offer;
     offer.program = "test";
     offer.regions = {{"ram", pages * kPageSize}};
-    offer.channels = channels;
-    offer.packet_bytes = 4 * kPageSize;
+    offer.settings = negotiated({{"multifd-channels", std::to_string(channels)},
+                                 {"multifd-packet-size", std::to_string(4 * kPageSize)}});
     return offer;
 }
 
 RawSender::RawSender(std::uint16_t port, const transport::Offer& offer)
-    : port_(port), channel_count_(offer.channels), main_(RawSocket::connect(port)) {
+    : port_(port), channel_count_(offer.settings.channels()), main_(RawSocket::connect(port)) {
     main_.send(main_hello() + frame_of(FrameType::kOffer, transport::encode(offer)));
     const std::optional<transport::Frame> frame = main_.next_frame();
     if (!frame || frame->type != FrameType::kAccept) FAIL("not accepted");

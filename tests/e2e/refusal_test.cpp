@@ -100,7 +100,7 @@ TEST_CASE("a source that cannot be sent is refused by name", "[refusal]") {
         check_ends(send(prefix + folder.path()), 2, folder.path());
     }
     check_ends(send("anon:1000"), 2, "anon:1000");
-    check_ends(send("anon:1M,fill=some"), 2, "unknown fill");
+    check_ends(send("anon:1M,fill=some"), 2, "fill: must be untouched");
 }
 
 TEST_CASE("a sink that cannot be written is refused by name before a sender comes", "[refusal]") {

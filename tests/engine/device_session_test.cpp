@@ -38,8 +38,8 @@ struct Run {
     std::uint16_t cut_port = 0;
 
     Run() {
-        send.packet_bytes = 16 * kPageSize;
-        send.channels = 4;
+        set_negotiated(send.negotiated, "multifd-packet-size", "64K");
+        set_negotiated(send.negotiated, "multifd-channels", "4");
         send.tunables.downtime_limit = kLong;
     }
 
@@ -288,7 +288,7 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
     run.devices = "file:net=" + (folder / "net.state");
     run.recv_devices = "fd:net=" + std::to_string(writer.get());
     run.recv.device_state_buffer = 4 * kMiB;
-    run.send.channels = 2;
+    set_negotiated(run.send.negotiated, "multifd-channels", "2");
     run.send.io_timeout = run.recv.io_timeout = milliseconds(1000);
     run.send.device_state = mode;
     std::size_t arrived = 0;
@@ -334,7 +334,7 @@ TEST_CASE("random devices arrive whole or not at all, under delays and with conn
                                        dice.roll(0, 1000));
         }
         run.recv.device_state_buffer = (2 * count + 2) * kMiB;
-        run.send.channels = static_cast<std::uint16_t>(dice.roll(1, 8));
+        set_negotiated(run.send.negotiated, "multifd-channels", std::to_string(dice.roll(1, 8)));
         run.send.device_state = dice.one_in(4) ? DeviceStateMode::kOff : DeviceStateMode::kAuto;
         run.send.io_timeout = run.recv.io_timeout = milliseconds(10'000);
         const bool cuts = dice.one_in(2);

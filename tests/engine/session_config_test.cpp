@@ -49,16 +49,16 @@ TEST_CASE("a sender's options arrive, each in its field") {
                                            {"io-timeout", "103ms"}});
     CHECK(config.connect.host == "::1");
     CHECK(config.connect.port == 4321);
-    CHECK(config.channels == 7);
+    CHECK(config.negotiated.channels() == 7);
     CHECK(config.detection == ZeroPageDetection::kLegacy);
     CHECK(config.zero_kernel == "scalar");
     CHECK(config.normal_page_ratio == 30U);
-    CHECK(config.packet_bytes == 64 * kKiB);
-    CHECK(config.compression == Compression::kZstd);
+    CHECK(config.negotiated.packet_bytes() == 64 * kKiB);
+    CHECK(config.negotiated.compression() == Compression::kZstd);
     CHECK(config.compression_level == 13);
     CHECK(config.tunables.max_bandwidth == 5 * kMiB);
     CHECK_FALSE(config.skip_unpopulated);
-    CHECK(config.verify);
+    CHECK(config.negotiated.verify());
     CHECK(config.connect_timeout == milliseconds(101));
     CHECK(config.handshake_timeout == milliseconds(102));
     CHECK(config.io_timeout == milliseconds(103));
@@ -72,24 +72,24 @@ TEST_CASE("the options of DSA devices arrive, each in its field") {
                                            {"accel-verify", "5"}});
     CHECK(config.detection == ZeroPageDetection::kDsaAccel);
     CHECK(config.accel.path == "softdsa:2");
-    CHECK(config.accel.completion == accel::CompletionModel::kThread);
+    CHECK(config.accel.completion == CompletionModel::kThread);
     CHECK(config.accel.timeout == milliseconds(20));
     CHECK(config.accel.verify_every == 5);
-    CHECK(send_config({}).accel.completion == accel::CompletionModel::kInline);
+    CHECK(send_config({}).accel.completion == CompletionModel::kInline);
     CHECK_FALSE(validate(settings_with(Side::kSend, {{"accel-path", "softdsa:2"}})));
 }
 
 TEST_CASE("a sender's defaults are the published ones") {
     const SendConfig config = send_config({});
-    CHECK(config.channels == 2);
+    CHECK(config.negotiated.channels() == 2);
     CHECK(config.detection == ZeroPageDetection::kMultifd);
     CHECK(config.zero_kernel == "auto");
     CHECK_FALSE(config.normal_page_ratio);
-    CHECK(config.packet_bytes == 512 * kKiB);
-    CHECK(config.compression == Compression::kNone);
+    CHECK(config.negotiated.packet_bytes() == 512 * kKiB);
+    CHECK(config.negotiated.compression() == Compression::kNone);
     CHECK(config.tunables.max_bandwidth == 0);
     CHECK(config.skip_unpopulated);
-    CHECK_FALSE(config.verify);
+    CHECK_FALSE(config.negotiated.verify());
     CHECK(config.connect_timeout == milliseconds(10'000));
     CHECK(config.handshake_timeout == milliseconds(10'000));
     CHECK(config.io_timeout == milliseconds(30'000));
@@ -117,8 +117,8 @@ TEST_CASE("the largest values of the option table fit the engine's fields") {
                                            {"multifd-packet-size", "4M"},
                                            {"max-bandwidth", "1T"},
                                            {"io-timeout", "24h"}});
-    CHECK(config.channels == transport::kMaxChannels);
-    CHECK(config.packet_bytes == transport::kMaxPacketBytes);
+    CHECK(config.negotiated.channels() == kMaxChannels);
+    CHECK(config.negotiated.packet_bytes() == kMaxPacketBytes);
     CHECK(config.tunables.max_bandwidth == 1024 * kGiB);
     CHECK(config.io_timeout == std::chrono::hours(24));
 }
@@ -131,7 +131,8 @@ TEST_CASE("the engine knows every choice that the option table offers, by the sa
     for (const std::string_view name : choices_of(kOptions[find_option("multifd-compression")])) {
         const std::string text(name);
         CHECK(transport::name_of(
-                  send_config({{"multifd-compression", text.c_str()}}).compression) == name);
+                  send_config({{"multifd-compression", text.c_str()}}).negotiated.compression()) ==
+              name);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/units.hpp"
 #include "engine/session_config.hpp"
 #include "tests/base/long_wait.hpp"
+#include "tests/base/negotiated.hpp"
 
 namespace migrate::engine {
 
@@ -20,8 +21,8 @@ inline RecvConfig patient_receiver(const std::string& sink = "anon:") {
 // Without an address to connect to.
 inline SendConfig patient_sender() {
     SendConfig config;
-    config.packet_bytes = 64 * kPageSize;
-    config.verify = true;
+    config.negotiated =
+        negotiated({{"multifd-packet-size", std::to_string(64 * kPageSize)}, {"verify", "digest"}});
     config.connect_timeout = config.handshake_timeout = config.io_timeout = kLong;
     return config;
 }

@@ -111,7 +111,7 @@ struct Journey {
     bool at_destination = false;
 
     explicit Journey(DeviceStateMode mode = DeviceStateMode::kOn) {
-        send.packet_bytes = 16 * kPageSize;
+        set_negotiated(send.negotiated, "multifd-packet-size", "64K");
         send.tunables.downtime_limit = kLong;
         send.device_state = mode;
         send.devices = must(devices::parse_devices("sim:vf,count=2,size=1M"));

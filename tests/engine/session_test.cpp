@@ -150,7 +150,7 @@ TEST_CASE("memory arrives whole in every mode, whatever it holds") {
             INFO(fill << ", " << name_of(detection));
             SendConfig config = patient_sender();
             config.detection = detection;
-            config.channels = 3;
+            set_negotiated(config.negotiated, "multifd-channels", "3");
             Sessions sessions(std::string("anon:5M,fill=") + fill, config, patient_receiver());
             const Outcome outcome = sessions.run();
             check_success(outcome, 5 * kMiB);
@@ -170,7 +170,7 @@ TEST_CASE(
     };
     for (const Compression compression : {Compression::kLz4, Compression::kZstd}) {
         SendConfig config = patient_sender();
-        config.compression = compression;
+        set_negotiated(config.negotiated, "multifd-compression", std::string(name_of(compression)));
         // Zeros sent as normal pages, which compress.
         config.normal_page_ratio = 100;
         CHECK(check(config).sender.payload_bytes < 6 * kMiB);
@@ -181,15 +181,14 @@ TEST_CASE(
         const transport::PageCounts pages = check(config).sender.pages;
         if (ratio == 100) CHECK(pages.zero == 0);
     }
-    for (const std::uint64_t packet_bytes :
-         {transport::kMinPacketBytes, transport::kMaxPacketBytes}) {
+    for (const std::uint64_t packet_bytes : {kMinPacketBytes, kMaxPacketBytes}) {
         SendConfig config = patient_sender();
-        config.packet_bytes = packet_bytes;
+        set_negotiated(config.negotiated, "multifd-packet-size", std::to_string(packet_bytes));
         check(config);
     }
     for (const std::uint16_t channels : {std::uint16_t{1}, std::uint16_t{16}}) {
         SendConfig config = patient_sender();
-        config.channels = channels;
+        set_negotiated(config.negotiated, "multifd-channels", std::to_string(channels));
         const Outcome outcome = check(config);
         CHECK(outcome.sender.channels.size() == 1U + channels);
         CHECK(outcome.receiver.channels.size() == 1U + channels);
@@ -211,11 +210,11 @@ TEST_CASE("untouched memory is counted apart, or looked at with skip-unpopulated
 
 TEST_CASE("a sink that discards counts all, but cannot verify") {
     SendConfig config = patient_sender();
-    config.verify = false;
+    set_negotiated(config.negotiated, "verify", "none");
     Sessions sessions("anon:4M,fill=random", config, patient_receiver("null:"));
     check_success(sessions.run(), 4 * kMiB);
 
-    config.verify = true;
+    set_negotiated(config.negotiated, "verify", "digest");
     Sessions verifying("anon:4M,fill=random", config, patient_receiver("null:"));
     std::jthread receiving([&] { static_cast<void>(verifying.receiver->run()); });
     const Status refused = verifying.sender->run();

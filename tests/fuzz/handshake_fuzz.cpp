@@ -25,9 +25,10 @@ void check_offer(const Offer& offer) {
         require(!region.name.empty() && region.name.size() <= 255);
         require(region.size_bytes != 0 && region.size_bytes % kPageSize == 0);
     }
-    require(offer.channels >= 1 && offer.channels <= kMaxChannels);
-    require(offer.packet_bytes >= kMinPacketBytes && offer.packet_bytes <= kMaxPacketBytes);
-    require(offer.packet_bytes % kPageSize == 0);
+    require(offer.settings.channels() >= 1 && offer.settings.channels() <= kMaxChannels);
+    require(offer.settings.packet_bytes() >= kMinPacketBytes &&
+            offer.settings.packet_bytes() <= kMaxPacketBytes);
+    require(offer.settings.packet_bytes() % kPageSize == 0);
     require(static_cast<bool>(decode_offer(encode(offer))));
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "guest/workload_state.hpp"
+#include "tests/base/negotiated.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/wire.hpp"
@@ -50,11 +51,10 @@ bool write_packets(const std::filesystem::path& folder) {
 }
 
 bool write_handshakes(const std::filesystem::path& folder) {
-    const std::string offer = encode(Offer{.program = "fuzz",
-                                           .regions = {{"ram", kGiB}, {"vga", 16 * kPageSize}},
-                                           .channels = 8,
-                                           .packet_bytes = 524288,
-                                           .verify = true});
+    const std::string offer =
+        encode(Offer{.program = "fuzz",
+                     .regions = {{"ram", kGiB}, {"vga", 16 * kPageSize}},
+                     .settings = negotiated({{"multifd-channels", "8"}, {"verify", "digest"}})});
     const std::string body(1, '\0');
     const std::string frames(1, '\1');
     return write(folder / "offer", body + offer) &&
@@ -78,14 +78,12 @@ bool write_live_frames(const std::filesystem::path& folder) {
     return write(folder / "round-done", body + mark) && write(folder / "load-time", body + time) &&
            write(folder / "guest-runs", body + failure) &&
            write(folder / "resumed", body + encode(Done{{1, 2, 3}, 50, 7000})) &&
-           write(folder / "guest-offer", body + encode(Offer{.program = "fuzz",
-                                                             .regions = {{"ram", kGiB}},
-                                                             .packet_bytes = 524288,
-                                                             .guest = "workload"})) &&
+           write(folder / "guest-offer",
+                 body + encode(Offer{
+                            .program = "fuzz", .regions = {{"ram", kGiB}}, .guest = "workload"})) &&
            write(folder / "journey",
                  body + encode(Offer{.program = "fuzz",
                                      .regions = {{"ram", kGiB}},
-                                     .packet_bytes = 524288,
                                      .guest = "workload",
                                      .devices = {{"vf", 1, "sim", "size=1024"}},
                                      .journey = {.leg = 1,
@@ -115,7 +113,7 @@ bool write_states(const std::filesystem::path& folder) {
     state.vcpus = {{1000, 1'700'000'000'000'000}, {1, 1'700'000'000'000'000}};
     ok = write(folder / "ran", encode_state(state)) && ok;
     spec.size_bytes = spec.working_set_bytes = kGiB;
-    spec.threads = kMaxThreads;
+    spec.threads = kMaxVcpus;
     return write(folder / "large", encode_state(initial_state(spec))) && ok;
 }
 

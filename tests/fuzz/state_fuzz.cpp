@@ -28,7 +28,7 @@ void check_state(const WorkloadState& state, std::string_view bytes) {
     require(encode_state(state) == bytes);
     require(spec.size_bytes != 0 && spec.size_bytes % kPageSize == 0);
     require(spec.working_set_bytes % kPageSize == 0 && spec.working_set_bytes <= spec.size_bytes);
-    require(spec.threads >= 1 && spec.threads <= kMaxThreads);
+    require(spec.threads >= 1 && spec.threads <= kMaxVcpus);
     require(spec.working_set_pages() >= spec.threads);
     require(spec.rate_mib_s <= kMaxRateMibS);
     require(spec.pattern <= Pattern::kHotSpot && spec.fill <= Fill::kNone);

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/config/option_table.hpp"
 #include "base/fd.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/process_guest.hpp"
@@ -202,8 +203,8 @@ struct SharedPage {
 TEST_CASE("a stop ends the pause of a process, which goes on then") {
     const SharedPage page;
     const Sleeper sleeper;
-    const guest::Machine machine = must(open_process_machine(
-        "pid:", fmt::format("{},map={},pause=sigstop", sleeper.pid(), page.path)));
+    const guest::Machine machine =
+        must(open_machine(fmt::format("pid:{},map={},pause=sigstop", sleeper.pid(), page.path)));
     std::stop_source stop;
     stop.request_stop();
     machine.guest->obey(stop.get_token());
@@ -232,8 +233,8 @@ TEST_CASE("a freezer of either version stands the process still before pause() r
             INFO(group);
             const Sleeper sleeper;
             must(write_knob(group + "/cgroup.procs", std::to_string(sleeper.pid())));
-            const guest::Machine machine = must(open_process_machine(
-                "pid:", fmt::format("{},map={},pause=freezer", sleeper.pid(), page.path)));
+            const guest::Machine machine = must(
+                open_machine(fmt::format("pid:{},map={},pause=freezer", sleeper.pid(), page.path)));
             for (int turn = 0; turn < 3; ++turn) {
                 must(machine.guest->pause());
                 CHECK(read_file(group + version.file) == version.frozen);
@@ -245,28 +246,29 @@ TEST_CASE("a freezer of either version stands the process still before pause() r
 }
 
 TEST_CASE("a source that is a QEMU or a process is refused where its words are wrong") {
-    for (const char* words :
+    const auto refused = [](const std::string& uri, bool sink) {
+        INFO(uri);
+        const ErrorKind kind =
+            sink ? open_destination(uri).error().kind() : open_machine(uri).error().kind();
+        CHECK(kind == ErrorKind::kUsage);
+    };
+    for (const std::string words :
          {"", ",pid=3", "vm.qmp,pid=", "vm.qmp,pid=-1", "vm.qmp,pid=x", "vm.qmp,size=1"}) {
-        INFO(words);
-        CHECK_FALSE(parse_qemu_address("qemu:", words, FileAccess::kWrite));
-        CHECK_FALSE(parse_qemu_address("qemu:", words, FileAccess::kRead));
+        refused("qemu:" + words, false);
+        refused("qemu:" + words, true);
     }
     const QemuAddress address =
-        must(parse_qemu_address("qemu:vm.qmp,pid=7", "vm.qmp,pid=7", FileAccess::kRead));
+        qemu_source_address(must(parse_form_of<"source">("qemu:vm.qmp,pid=7")));
     CHECK(address.socket == "vm.qmp");
     CHECK(address.pid == 7);
-    CHECK(address.unseen == memory::UnseenProcesses::kRefuse);
-    const char* allows = "vm.qmp,unseen-processes=allow";
-    CHECK(must(parse_qemu_address("qemu:", allows, FileAccess::kWrite)).unseen ==
-          memory::UnseenProcesses::kAllow);
-    CHECK_FALSE(parse_qemu_address("qemu:", allows, FileAccess::kRead));
-    CHECK_FALSE(parse_qemu_address("qemu:", "vm.qmp,unseen-processes=x", FileAccess::kWrite));
-    for (const char* words :
+    CHECK(address.unseen == UnseenProcesses::kRefuse);
+    const std::string allows = "qemu:vm.qmp,unseen-processes=allow";
+    CHECK(qemu_sink_address(must(parse_form_of<"sink">(allows))).unseen == UnseenProcesses::kAllow);
+    refused(allows, false);
+    refused("qemu:vm.qmp,unseen-processes=x", true);
+    for (const std::string words :
          {"", "x,map=/f", "0,map=/f", "1", "1,pause=none", "1,map=/f,pause=no", "1,file=/f"}) {
-        INFO(words);
-        const auto machine = open_process_machine("pid:", words);
-        REQUIRE_FALSE(machine);
-        CHECK(machine.error().kind() == ErrorKind::kUsage);
+        refused("pid:" + words, false);
     }
     CHECK_FALSE(open_machine("qemu:/nowhere/vm.qmp"));
     CHECK_FALSE(open_destination("qemu:/nowhere/vm.qmp"));

@@ -10,7 +10,7 @@ namespace {
 TEST_CASE("an unknown kind of source is a usage error that lists all kinds, the workload too") {
     const auto machine = open_machine("worklaod:1G");
     CHECK_THAT(message_of(machine), Catch::Contains("'worklaod:'") &&
-                                        Catch::Contains("file, anon, workload, qemu and pid"));
+                                        Catch::Contains("file:PATH, anon:SIZE, workload:SIZE, "));
     CHECK(machine.error().kind() == ErrorKind::kUsage);
 }
 

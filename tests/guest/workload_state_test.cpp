@@ -31,7 +31,7 @@ TEST_CASE("a state is the same after the way over the wire, and small") {
     CHECK(bytes.size() <= kMaxStateBytes);
     CHECK(must(decode_state(bytes)) == state);
     WorkloadSpec largest = state.spec;
-    largest.threads = kMaxThreads;
+    largest.threads = kMaxVcpus;
     CHECK(encode_state(initial_state(largest)).size() <= kMaxStateBytes);
 }
 

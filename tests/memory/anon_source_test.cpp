@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/config/option_table.hpp"
 #include "catch.hpp"
 #include "memory/digest.hpp"
+#include "memory/sink/page_sink.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/ram_region.hpp"
 
@@ -28,6 +30,31 @@ std::uint64_t pages_with_content(const PageSource& source) {
             std::any_of(page.begin(), page.end(), [](std::byte b) { return b != std::byte{0}; });
     }
     return pages;
+}
+
+TEST_CASE("a source or a sink that is not memory alone is refused") {
+    for (const char* uri : {"workload:1M", "qemu:vm.qmp", "pid:1,map=f"}) {
+        const auto source = open_page_source(uri);
+        CHECK_THAT(message_of(source), Catch::Contains("not memory alone"));
+        CHECK(source.error().kind() == ErrorKind::kUsage);
+    }
+    CHECK_THAT(message_of(open_page_sink("qemu:vm.qmp")), Catch::Contains("not memory alone"));
+    CHECK_THAT(message_of(open_page_sink("ramfs:")),
+               Catch::Contains("write file:PATH, anon:, memfd:, qemu:QMP-SOCKET or null:"));
+}
+
+TEST_CASE("the words of anon: arrive, each in its field") {
+    const auto spec = [](std::string_view uri) {
+        return anon_source_spec(must(parse_form_of<"source">(uri)));
+    };
+    const AnonSourceSpec mixed = spec("anon:2M,huge=on,fill=mixed:30");
+    CHECK(mixed.size_bytes == 2 * kMiB);
+    CHECK(mixed.fill == AnonFill::kMixed);
+    CHECK(mixed.random_percent == 30);
+    CHECK(mixed.huge == HugePages::kOn);
+    CHECK(spec("anon:8192").fill == AnonFill::kUntouched);
+    CHECK(spec("anon:8192,fill=random").random_percent == 100);
+    CHECK(spec("anon:8192").huge == HugePages::kOff);
 }
 
 TEST_CASE("a guest of 100 GiB that was never touched has one extent and is of no weight") {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
+#include "tests/base/negotiated.hpp"
 #include "tests/memory/must.hpp"
 
 namespace migrate::transport {
@@ -13,10 +14,10 @@ using Json = nlohmann::json;
 Offer some_offer() {
     return {.program = "migrate 9",
             .regions = {{"ram", 512 * kMiB}, {"vga", 16 * kPageSize}},
-            .channels = 8,
-            .packet_bytes = 524288,
-            .compression = Compression::kZstd,
-            .verify = true,
+            .settings = negotiated({{"multifd-channels", "8"},
+                                    {"multifd-packet-size", "64K"},
+                                    {"multifd-compression", "zstd"},
+                                    {"verify", "digest"}}),
             .guest = {}};
 }
 
@@ -34,10 +35,10 @@ TEST_CASE("an offer survives its encoding") {
     CHECK(back.regions[0].name == "ram");
     CHECK(back.regions[0].size_bytes == 512 * kMiB);
     CHECK(back.regions[1].name == "vga");
-    CHECK(back.channels == 8);
-    CHECK(back.packet_bytes == 524288);
-    CHECK(back.compression == Compression::kZstd);
-    CHECK(back.verify);
+    CHECK(back.settings.channels() == 8);
+    CHECK(back.settings.packet_bytes() == 65536);
+    CHECK(back.settings.compression() == Compression::kZstd);
+    CHECK(back.settings.verify());
 }
 
 TEST_CASE("an offer names the host and the files of its regions, or leaves both out") {
@@ -161,15 +162,17 @@ TEST_CASE("a journey that makes no sense is refused, and its text is safe to pri
     CHECK(names(error("leg", 0), "leg"));
     CHECK(names(error("return-port", 65536), "return-port"));
     CHECK(names(error("options", Json::array({1})), "options"));
-    CHECK(names(error("options", {{"stall-limit", 5}}), "option"));
+    CHECK(names(error("options", {{"stall-limit", 5}}), "stall-limit"));
     Json many = Json::object();
-    for (std::size_t i = 0; i <= kMaxJourneyOptions; ++i) many[std::to_string(i)] = "x";
+    for (std::size_t i = 0; i <= kMaxSettings; ++i) many[std::to_string(i)] = "x";
     CHECK(names(error("options", many), "options"));
 
     Offer offer = journey_offer();
-    offer.journey.options = {{"name\n", std::string(1000, '\x1B')}};
+    offer.journey.options = {{"name\n", std::string(64, '\x1B')}};
     const auto printed = must(decode_offer(encode(offer))).journey.options;
     CHECK(printed == std::map<std::string, std::string>{{"name?", std::string(64, '?')}});
+    offer.journey.options = {{"name", std::string(65, 'x')}};
+    CHECK(names(message_of(decode_offer(encode(offer))), "more than 64 bytes"));
 }
 
 TEST_CASE("a message cut at any byte is refused") {
@@ -222,7 +225,7 @@ TEST_CASE("times have a bound, so that their sums have one") {
 }
 
 TEST_CASE("an offer without one of its keys is refused by the key's name") {
-    for (const char* key : {"features", "regions", "multifd-channels", "multifd-packet-size"}) {
+    for (const char* key : {"features", "regions"}) {
         Json json = offer_json();
         json.erase(key);
         CHECK(names(message_of(decode_offer(json.dump())), key));
@@ -235,12 +238,6 @@ TEST_CASE("an offer without one of its keys is refused by the key's name") {
     Json json = offer_json();
     json["regions"][1].erase("name");
     CHECK(names(message_of(decode_offer(json.dump())), "name"));
-    json = offer_json();
-    json.erase("verify");
-    CHECK(names(message_of(decode_offer(json.dump())), "verify"));
-    json = offer_json();
-    json.erase("multifd-compression");
-    CHECK(names(message_of(decode_offer(json.dump())), "compression"));
 }
 
 TEST_CASE("an offer's numbers are held to their ranges") {
@@ -253,14 +250,6 @@ TEST_CASE("an offer's numbers are held to their ranges") {
         CHECK(offer.error().kind() == ErrorKind::kProtocol);
         CHECK(names(offer.error().message(), part));
     };
-    for (const Json& value : {Json(0), Json(256), Json(-1), Json(65538), Json(1.5), Json("8"),
-                              Json(nullptr), Json(1e300), Json(UINT64_MAX), Json::array({8})}) {
-        refused("/multifd-channels", value, "multifd-channels");
-    }
-    for (const Json& value :
-         {Json(0), Json(4095), Json(4097), Json(kMaxPacketBytes + kPageSize), Json(UINT64_MAX)}) {
-        refused("/multifd-packet-size", value, "multifd-packet-size");
-    }
     for (const Json& value :
          {Json(0), Json(4095), Json(4097), Json(UINT64_MAX), Json(-4096), Json("1G")}) {
         refused("/regions/0/size", value, value == Json(4097) ? "page size" : "size");
@@ -271,13 +260,103 @@ TEST_CASE("an offer's numbers are held to their ranges") {
     refused("/regions/0", "ram", "region");
     refused("/regions", Json::array(), "regions");
     refused("/regions", Json::object(), "regions");
-    refused("/multifd-compression", "qpl", "qpl");
-    refused("/multifd-compression", 1, "compression");
-    refused("/verify", "sha", "sha");
     // Each in range, together beyond any machine.
     Json json = offer_json();
     json["regions"][0]["size"] = std::uint64_t{1} << 52;
     CHECK(names(message_of(decode_offer(json.dump())), "too much"));
+}
+
+TEST_CASE("an offer carries the settings that are not the default, as text by key") {
+    CHECK(offer_json()["settings"] == Json{{"multifd-channels", "8"},
+                                           {"multifd-packet-size", "64K"},
+                                           {"multifd-compression", "zstd"},
+                                           {"verify", "digest"}});
+    Offer offer = some_offer();
+    offer.settings = NegotiatedSettings();
+    CHECK(Json::parse(encode(offer))["settings"] == Json::object());
+}
+
+TEST_CASE("a setting that the offer lacks has its default") {
+    for (const bool erased : {false, true}) {
+        Json json = offer_json();
+        json["settings"].erase("multifd-packet-size");
+        json["settings"].erase("verify");
+        if (erased) json.erase("settings");
+        const NegotiatedSettings settings = must(decode_offer(json.dump())).settings;
+        CHECK(settings.packet_bytes() == 512 * kKiB);
+        CHECK_FALSE(settings.verify());
+        CHECK(settings.channels() == (erased ? 2 : 8));
+    }
+}
+
+TEST_CASE("a setting that its row does not allow is refused by key and value, with the remedy") {
+    const auto refusal = [](const std::string& key, const Json& value) {
+        Json json = offer_json();
+        json["settings"][key] = value;
+        const auto offer = decode_offer(json.dump());
+        INFO(key << " " << value.dump());
+        REQUIRE_FALSE(offer);
+        CHECK(offer.error().kind() == ErrorKind::kProtocol);
+        CHECK(names(offer.error().message(), key));
+        return offer.error().message();
+    };
+    CHECK(refusal("multifd-channels", "256") ==
+          "the sender's setting multifd-channels=256 cannot be used here: option "
+          "multifd-channels: 256 is out of range 1 … 255; update the receiver, or change the "
+          "option at the sender");
+    for (const char* value : {"0", "-1", "65538", "1.5", "", " 8", "8 ", "0x8", "1e3"}) {
+        refusal("multifd-channels", value);
+    }
+    for (const char* value : {"0", "4095", "4097", "5M", "18446744073709551616"}) {
+        refusal("multifd-packet-size", value);
+    }
+    CHECK(names(refusal("multifd-compression", "qpl"), "none, lz4 or zstd, not 'qpl'"));
+    CHECK(names(refusal("verify", "sha"), "none or digest"));
+    for (const Json& value : {Json(8), Json(nullptr), Json(true), Json::array(), Json::object()}) {
+        CHECK(names(refusal("multifd-channels", value), "not a string"));
+    }
+}
+
+TEST_CASE("a setting that this receiver does not know is refused by its name") {
+    for (const char* key : {"multifd-colour", "", "channels", "source", "io-timeout"}) {
+        Json json = offer_json();
+        json["settings"][key] = "1";
+        const std::string message = message_of(decode_offer(json.dump()));
+        CHECK(names(message, fmt::format("there is no option '{}' that both sides share", key)));
+        CHECK(names(message, "update the receiver"));
+    }
+}
+
+TEST_CASE("an offer's settings are bounded in number and size, and safe to print") {
+    Json json = offer_json();
+    for (const Json& value : {Json("8"), Json(8), Json::array({"a"}), Json(nullptr)}) {
+        json["settings"] = value;
+        CHECK(names(message_of(decode_offer(json.dump())), "'settings' is not an object"));
+    }
+    json = offer_json();
+    for (std::size_t i = 0; i < kMaxSettings; ++i) json["settings"][std::to_string(i)] = "x";
+    CHECK(names(message_of(decode_offer(json.dump())), "at most 64 entries"));
+    json = offer_json();
+    json["settings"]["verify"] = std::string(kMaxSettingBytes + 1, 'd');
+    CHECK(names(message_of(decode_offer(json.dump())), "more than 64 bytes"));
+    json = offer_json();
+    json["settings"][std::string(100'000, 'k')] = "x";
+    CHECK(message_of(decode_offer(json.dump())).size() < 300);
+    json = offer_json();
+    json["settings"]["evil\x1B[2J"] = "\x07";
+    const std::string message = message_of(decode_offer(json.dump()));
+    CHECK(message.find('\x1B') == std::string::npos);
+    CHECK(message.find('\x07') == std::string::npos);
+}
+
+// A default is what a peer assumes if the offer lacks the key: changing one changes the protocol.
+TEST_CASE("the defaults of negotiated options are those of the protocol's version") {
+    std::string defaults;
+    for (const Option& option : kOptions) {
+        if (option.negotiated) defaults += fmt::format("{}={} ", option.key, option.default_text);
+    }
+    CHECK(defaults ==
+          "verify=none multifd-channels=2 multifd-packet-size=512K multifd-compression=none ");
 }
 
 TEST_CASE("an offer names at most the regions allowed") {

@@ -352,13 +352,5 @@ TEST_CASE("random run lists survive their encoding") {
     }
 }
 
-TEST_CASE("compressions have names, and only these") {
-    for (const auto value : {Compression::kNone, Compression::kLz4, Compression::kZstd}) {
-        CHECK(must(compression_from_name(name_of(value))) == value);
-    }
-    CHECK(message_of(compression_from_name("qpl")).find("'qpl'") != std::string::npos);
-    CHECK_FALSE(compression_from_name(""));
-}
-
 }  // namespace
 }  // namespace migrate::transport

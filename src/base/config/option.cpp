@@ -1,8 +1,8 @@
 #include "base/config/option.hpp"
 
-#include <algorithm>
 #include <array>
 
+#include "base/config/form.hpp"
 #include "base/config/unit_text.hpp"
 #include "base/join_words.hpp"
 
@@ -10,40 +10,51 @@ namespace migrate {
 namespace {
 
 template <typename... Args>
-Error option_error(const Option& option, fmt::format_string<Args...> format, Args&&... args) {
-    return make_error(ErrorKind::kUsage, "option {}: {}", option.key,
-                      fmt::format(format, std::forward<Args>(args)...));
+Error reject(fmt::format_string<Args...> format, Args&&... args) {
+    return make_error(ErrorKind::kUsage, format, std::forward<Args>(args)...);
+}
+
+// In a choice NAME:N, what stands for the number.
+constexpr std::string_view kNumberPart = ":N";
+
+// NAME:N
+Result<OptionValue> parse_numbered_choice(const Option& option, std::string_view name,
+                                          std::string_view number_text) {
+    const auto number = parse_integer(number_text);
+    if (!number || *number < option.min || *number > option.max) {
+        return reject("{}: N must be {} … {}, not '{}'", name, option.min, option.max, number_text);
+    }
+    return OptionValue{.text = std::string(name), .number = *number};
 }
 
 Result<OptionValue> parse_choice(const Option& option, std::string_view text) {
-    const std::vector<std::string_view> names = choices_of(option);
-    if (std::find(names.begin(), names.end(), text) == names.end()) {
-        return option_error(option, "must be {}, not '{}'", join_words(names, "or"), text);
+    for (const std::string_view name : option.choices) {
+        if (name.ends_with(kNumberPart)) {
+            const std::string_view start = name.substr(0, name.size() - 1);
+            if (!text.starts_with(start)) continue;
+            return parse_numbered_choice(option, name, text.substr(start.size()));
+        }
+        if (name == text) return OptionValue{.text = std::string(text)};
     }
-    return OptionValue{.text = std::string(text)};
+    return reject("must be {}, not '{}'", join_words(option.choices, "or"), text);
 }
 
-Result<OptionValue> parse_on_off(const Option& option, std::string_view text) {
-    if (text != "on" && text != "off") {
-        return option_error(option, "must be on or off, not '{}'", text);
-    }
+Result<OptionValue> parse_on_off(std::string_view text) {
+    if (text != "on" && text != "off") return reject("must be on or off, not '{}'", text);
     return OptionValue{.text = "", .number = text == "on" ? 1U : 0U};
 }
 
-Result<OptionValue> parse_plain_text(const Option& option, std::string_view text) {
+Result<OptionValue> parse_plain_text(std::string_view text) {
     // Paths go to system calls, which would end them at a NUL.
-    if (text.find('\0') != std::string_view::npos) {
-        return option_error(option, "a NUL character is not allowed");
-    }
+    if (text.find('\0') != std::string_view::npos) return reject("a NUL character is not allowed");
     return OptionValue{.text = std::string(text)};
 }
 
 Result<OptionValue> parse_address(const Option& option, std::string_view text) {
     if (text.empty()) return OptionValue{};
-    MIGRATE_TRY(parse_plain_text(option, text));
+    MIGRATE_TRY(parse_plain_text(text));
     const auto form_error = [&] {
-        return option_error(
-            option, "'{}' is not HOST:PORT (an IPv6 address goes in brackets: [::1]:4444)", text);
+        return reject("'{}' is not HOST:PORT (an IPv6 address goes in brackets: [::1]:4444)", text);
     };
     const std::size_t colon = text.rfind(':');
     if (colon == std::string_view::npos) return form_error();
@@ -56,8 +67,17 @@ Result<OptionValue> parse_address(const Option& option, std::string_view text) {
     const auto port = parse_integer(port_text);
     if (!port) return form_error();
     if (*port < option.min || *port > option.max) {
-        return option_error(option, "port {} is out of range {} … {}", port_text, option.min,
-                            option.max);
+        return reject("port {} is out of range {} … {}", port_text, option.min, option.max);
+    }
+    return OptionValue{.text = std::string(text)};
+}
+
+Result<OptionValue> parse_form_text(const Option& option, std::string_view text) {
+    MIGRATE_TRY(parse_plain_text(text));
+    if (option.type == OptionType::kForms) {
+        MIGRATE_TRY(parse_forms(*option.forms, text));
+    } else if (!text.empty()) {
+        MIGRATE_TRY(parse_form(*option.forms, text));
     }
     return OptionValue{.text = std::string(text)};
 }
@@ -89,8 +109,12 @@ std::string number_text(OptionType type, std::uint64_t number) {
 
 // "1 … 255", "0 … 100 or off"
 std::string range_text(const Option& option) {
-    std::string range = fmt::format("{} … {}", number_text(option.type, option.min),
-                                    number_text(option.type, option.max));
+    std::string range = number_text(option.type, option.min);
+    if (option.max == kNoMaximum) {
+        range += " or more";
+    } else {
+        range += fmt::format(" … {}", number_text(option.type, option.max));
+    }
     return option.word.empty() ? range : fmt::format("{} or {}", range, option.word);
 }
 
@@ -98,17 +122,15 @@ Result<OptionValue> parse_numeric(const Option& option, std::string_view text) {
     if (!option.word.empty() && text == option.word) {
         return OptionValue{.text = "", .number = option.word_value};
     }
-    auto number = parse_number(option.type, text);
-    if (!number)
-        return std::move(number).error().with_context(fmt::format("option {}", option.key));
-    if (*number < option.min || *number > option.max) {
-        return option_error(option, "{} is out of range {}", text, range_text(option));
+    MIGRATE_ASSIGN(const std::uint64_t number, parse_number(option.type, text));
+    if (number < option.min || number > option.max) {
+        return reject("{} is out of range {}", text, range_text(option));
     }
-    if (*number % option.multiple_of != 0) {
-        return option_error(option, "{} is not a multiple of {}", text,
-                            number_text(option.type, option.multiple_of));
+    if (number % option.multiple_of != 0) {
+        return reject("{} is not a multiple of {}", text,
+                      number_text(option.type, option.multiple_of));
     }
-    return OptionValue{.text = "", .number = *number};
+    return OptionValue{.text = "", .number = number};
 }
 
 }  // namespace
@@ -148,54 +170,60 @@ std::span<const OptionSection> all_sections() {
 }
 
 Result<OptionValue> parse_option(const Option& option, std::string_view text) {
+    auto value = parse_value(option, text);
+    if (value) return value;
+    return std::move(value).error().with_context(fmt::format("option {}", option.key));
+}
+
+Result<OptionValue> parse_value(const Option& option, std::string_view text) {
     switch (option.type) {
         case OptionType::kText:
-        case OptionType::kWords:
-            return parse_plain_text(option, text);
+            return parse_plain_text(text);
+        case OptionType::kForm:
+        case OptionType::kForms:
+            return parse_form_text(option, text);
         case OptionType::kHostPort:
             return parse_address(option, text);
         case OptionType::kChoice:
             return parse_choice(option, text);
         case OptionType::kOnOff:
-            return parse_on_off(option, text);
+            return parse_on_off(text);
         case OptionType::kInteger:
         case OptionType::kBytes:
         case OptionType::kBytesPerSecond:
         case OptionType::kDurationMs:
             return parse_numeric(option, text);
     }
-    return option_error(option, "its row has no type");
+    return reject("the row has no type");
 }
 
 std::string option_text(const Option& option, const OptionValue& value) {
+    if (option.type == OptionType::kChoice && value.text.ends_with(kNumberPart)) {
+        return fmt::format("{}{}", value.text.substr(0, value.text.size() - 1), value.number);
+    }
     if (is_textual(option.type)) return value.text;
     if (option.type == OptionType::kOnOff) return value.number != 0 ? "on" : "off";
     if (!option.word.empty() && value.number == option.word_value) return std::string(option.word);
     return number_text(option.type, value.number);
 }
 
-std::vector<std::string_view> choices_of(const Option& option) {
-    if (option.type == OptionType::kOnOff) return {"on", "off"};
-    std::vector<std::string_view> names;
-    std::string_view rest = option.choices;
-    while (!rest.empty()) {
-        const std::size_t bar = std::min(rest.find('|'), rest.size());
-        names.push_back(rest.substr(0, bar));
-        rest.remove_prefix(std::min(bar + 1, rest.size()));
-    }
-    return names;
+std::span<const std::string_view> choices_of(const Option& option) {
+    static constexpr std::array<std::string_view, 2> kOnOff{"on", "off"};
+    if (option.type == OptionType::kOnOff) return kOnOff;
+    return option.choices;
 }
 
 std::string value_name_of(const Option& option) {
     if (!option.value_name.empty()) return std::string(option.value_name);
     switch (option.type) {
         case OptionType::kText:
-        case OptionType::kWords:
+        case OptionType::kForm:
+        case OptionType::kForms:
             return "TEXT";
         case OptionType::kHostPort:
             return "HOST:PORT";
         case OptionType::kChoice:
-            return std::string(option.choices);
+            return fmt::format("{}", fmt::join(option.choices, "|"));
         case OptionType::kOnOff:
             return "on|off";
         case OptionType::kInteger:

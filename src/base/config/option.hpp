@@ -23,9 +23,10 @@ enum class OptionSide { kSend, kRecv, kBoth };
 
 enum class OptionType {
     kText,            // any text; empty is "not set"
-    kWords,           // text; in JSON also a list of its words, which have blanks between them
+    kForm,            // text in one of the forms of `forms`; empty is "not set"
+    kForms,           // any number of them, with blanks between them; in JSON also a list
     kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
-    kChoice,          // one of `choices`
+    kChoice,          // one of `choices`; NAME:N stands for the name and a number, min … max
     kOnOff,           // on or off
     kInteger,         // min … max
     kBytes,           // min … max bytes
@@ -49,6 +50,8 @@ std::span<const OptionSection> all_sections();
 
 inline constexpr std::uint64_t kNoMaximum = std::numeric_limits<std::uint64_t>::max();
 
+struct FormTable;
+
 struct Option {
     std::string_view key;  // JSON key and, with "--" before it, the flag
     OptionType type = OptionType::kText;
@@ -58,15 +61,20 @@ struct Option {
     std::uint64_t min = 0;
     std::uint64_t max = kNoMaximum;
     std::uint64_t multiple_of = 1;
-    std::string_view word = "";        // a word that is accepted beside numbers
-    std::uint64_t word_value = 0;      // the number that `word` stands for
-    std::string_view choices = "";     // "a|b|c"
-    std::string_view value_name = "";  // for the help: "HOST:PORT"; empty: from the type
-    std::string_view help = "";        // one sentence or two, without default and range
-    bool required = false;    // the command does not start without it; such a row has no default
-    bool alone = false;       // on/off: the flag without a value stands for "on"
-    bool live = false;        // may change while a migration runs
-    bool negotiated = false;  // the receiver adopts the sender's value in the handshake
+    std::string_view word = "";                   // a word that is accepted beside numbers
+    std::uint64_t word_value = 0;                 // the number that `word` stands for
+    std::span<const std::string_view> choices{};  // kNames of the enum (base/enum_names.hpp)
+    const FormTable* forms = nullptr;             // see base/config/form.hpp
+    std::string_view value_name = "";             // for the help: "HOST:PORT"; empty: from the type
+    std::string_view help = "";                   // one sentence or two, without default and range
+    bool required = false;  // the command does not start without it; such a row has no default
+    bool alone = false;     // on/off: the flag without a value stands for "on"
+    bool live = false;      // may change while a migration runs
+    bool repeats = false;   // kText in a form: may occur several times; see base/config/form.hpp
+    // The sender's value holds for both sides. The offer carries it as text, and the receiver
+    // checks it against this row. The default is part of the protocol: a value that the offer lacks
+    // has it.
+    bool negotiated = false;
 };
 
 constexpr bool option_applies(const Option& option, Side side) {
@@ -76,22 +84,25 @@ constexpr bool option_applies(const Option& option, Side side) {
 
 // Text of one of these types is kept as it is; the other types become a number.
 constexpr bool is_textual(OptionType type) {
-    return type == OptionType::kText || type == OptionType::kWords ||
+    return type == OptionType::kText || type == OptionType::kForm || type == OptionType::kForms ||
            type == OptionType::kHostPort || type == OptionType::kChoice;
 }
 
 // A value of a row, in the member that fits the row's type.
 struct OptionValue {
     std::string text;          // if is_textual() is true for the type
-    std::uint64_t number = 0;  // for all other types; on is 1, off is 0
+    std::uint64_t number = 0;  // for all other types; on is 1, off is 0; N of a choice NAME:N
 };
 
 // Returns the value that `text` stands for. Fails with kUsage: "option KEY: REASON".
 Result<OptionValue> parse_option(const Option& option, std::string_view text);
+// The same without "option KEY: " in the Error.
+Result<OptionValue> parse_value(const Option& option, std::string_view text);
 // Returns the shortest text that parse_option() turns back into this value.
 std::string option_text(const Option& option, const OptionValue& value);
 
-std::vector<std::string_view> choices_of(const Option& option);
+// The choices, or on and off, or nothing for other types.
+std::span<const std::string_view> choices_of(const Option& option);
 // The placeholder that the help shows after the flag: "HOST:PORT", "none|lz4|zstd", "SIZE", "TIME".
 std::string value_name_of(const Option& option);
 // The allowed values: "1 … 255", "4K … 4M, a multiple of 4K", "0 … 100 or off"; empty if any text

@@ -1,18 +1,22 @@
 #include "base/config/option_table.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 namespace migrate {
 namespace {
 
-constexpr bool keys_are_unique() {
-    for (std::size_t i = 0; i < kOptionCount; ++i) {
-        if (find_option(kOptions[i].key) != i) return false;
+constexpr bool keys_are_unique(const auto& rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (find_row(rows, rows[i].key) != i) return false;
     }
     return true;
 }
-static_assert(keys_are_unique(), "two rows of the option table have the same key");
+static_assert(keys_are_unique(kOptions), "two rows of the option table have the same key");
+static_assert(keys_are_unique(kWorkloadWords) && keys_are_unique(kSimulatedWords) &&
+                  keys_are_unique(kSoftDsaWords),
+              "two words of a form have the same key");
 
 // Number of single-character insertions, deletions and replacements that turn `a` into `b`
 // (Levenshtein).

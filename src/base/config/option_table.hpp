@@ -1,17 +1,24 @@
 // The only option table, with one row per option. Flags, JSON keys, --help, --print-config,
-// validation, the man page, the completion and docs/options.md are all read from it. Invariant: an
-// option is one row here and the get<"key">() that uses it; there is no other list of options.
+// validation, the handshake, the man page, the completion and docs/options.md are all read from it.
+// Invariant: an option is one row here and the get<"key">() that uses it; there is no other list of
+// options. The words of the options that have forms are rows of form_tables.hpp.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "base/config/choices.hpp"
+#include "base/config/form_tables.hpp"
 #include "base/config/option.hpp"
+#include "base/config/row_value.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
+#include "base/log.hpp"
 #include "base/units.hpp"
 
 namespace migrate {
@@ -80,24 +87,20 @@ inline constexpr auto kOptions = std::to_array<Option>({
              "follow the smaller value."},
 
     {.key = "source",
+     .type = OptionType::kForm,
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
+     .forms = &kSources,
      .value_name = "SOURCE",
-     .help = "The memory to send. file:PATH (or a bare path): a guest image. "
-             "anon:SIZE[,fill=untouched|read|zero|random|mixed:RATIO][,huge=on]: synthetic memory. "
-             "workload:SIZE: a running synthetic guest; after commas rate=MIB/s, "
-             "pattern=sequential|uniform|hot-spot, working-set=SIZE, threads=N, seed=N, "
-             "memory=anon|memfd|hugetlb, huge=on|off, fill=working-set|all|none, warm-up=TIME. "
-             "qemu:QMP-SOCKET[,pid=PID]: the guest of a running QEMU. "
-             "pid:PID,map=FILE[,pause=none|sigstop|freezer]: the shared memory of any process.",
+     .help = "The memory to send.",
      .required = true},
     {.key = "sink",
+     .type = OptionType::kForm,
      .side = OptionSide::kRecv,
      .section = OptionSection::kMemory,
+     .forms = &kSinks,
      .value_name = "SINK",
-     .help = "Where to put the memory. file:PATH (or a bare path): a file. anon: private memory. "
-             "memfd: shared memory. qemu:QMP-SOCKET[,pid=PID][,unseen-processes=refuse|allow]: a "
-             "QEMU started with -incoming defer. null: check and discard.",
+     .help = "Where to put the memory.",
      .required = true},
     {.key = "quit-source",
      .type = OptionType::kOnOff,
@@ -116,7 +119,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kMemory,
      .default_text = "none",
-     .choices = "none|digest",
+     .choices = kNames<Verify>,
      .help = "Compare a digest of every region on both sides after the last byte.",
      .negotiated = true},
 
@@ -126,7 +129,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kChannels,
      .default_text = "2",
      .min = 1,
-     .max = 255,
+     .max = kMaxChannels,
      .help = "Number of parallel TCP channels.",
      .negotiated = true},
     {.key = "multifd-packet-size",
@@ -134,8 +137,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kChannels,
      .default_text = "512K",
-     .min = kPageSize,
-     .max = 4 * kMiB,
+     .min = kMinPacketBytes,
+     .max = kMaxPacketBytes,
      .multiple_of = kPageSize,
      .help = "The largest amount of guest memory in one packet.",
      .negotiated = true},
@@ -153,23 +156,23 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "multifd",
-     .choices = "none|legacy|multifd|dsa-accel",
+     .choices = kNames<ZeroPageDetection>,
      .help = "What looks for zero pages. none: nothing; legacy: the main thread; multifd: the "
              "thread of each channel; dsa-accel: Intel DSA devices."},
     {.key = "accel-path",
-     .type = OptionType::kWords,
+     .type = OptionType::kForms,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
+     .forms = &kAccelPaths,
      .value_name = "PATHS",
-     .help = "The work queues of dsa-accel, with blanks between them (\"dsa:/dev/dsa/wq0.0 "
-             "dsa:/dev/dsa/wq1.0\"); in JSON also a list. softdsa:N is a software device with N "
-             "queues. Default: every queue that this user may use."},
+     .help = "The work queues of dsa-accel, with blanks between them; in JSON also a list. Without "
+             "it: every queue that this user may use."},
     {.key = "accel-completion",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "inline",
-     .choices = "inline|thread",
+     .choices = kNames<CompletionModel>,
      .help = "What waits for the devices. inline: each channel waits for its own batches; thread: "
              "one thread, dsa_completion, waits for all of them, as in the published design."},
     {.key = "accel-timeout",
@@ -193,7 +196,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "auto",
-     .choices = "auto|scalar|avx2|avx512",
+     .choices = kNames<ZeroKernelName>,
      .help = "The CPU instructions that look for zero pages; auto takes the fastest that this CPU "
              "has."},
     {.key = "multifd-normal-page-ratio",
@@ -212,7 +215,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kCompression,
      .default_text = "none",
-     .choices = "none|lz4|zstd",
+     .choices = kNames<Compression>,
      .help = "Compress each packet that becomes smaller.",
      .negotiated = true},
     {.key = "multifd-lz4-level",
@@ -233,19 +236,18 @@ inline constexpr auto kOptions = std::to_array<Option>({
              "default."},
 
     {.key = "devices",
-     .type = OptionType::kWords,
+     .type = OptionType::kForms,
      .section = OptionSection::kDevices,
+     .forms = &kDevices,
      .value_name = "DEVICES",
-     .help = "The devices whose state is moved, with blanks between them. file:NAME=PATH or "
-             "fd:NAME=NUMBER: a byte stream that the sender reads and the receiver writes; give it "
-             "on both sides. sim:NAME: a simulated device, at the sender only; after commas "
-             "count=N, preset=paper|ideal, size=SIZE, save-rate=SIZE, load-rate=SIZE, fixed=TIME, "
-             "serialised=PERCENT, seed=N, jitter=TIME, fail-save=SIZE, fail-load=SIZE."},
+     .help =
+         "The devices whose state is moved, with blanks between them; in JSON also a list. NAME "
+         "may end in #INSTANCE."},
     {.key = "multifd-device-state",
      .type = OptionType::kChoice,
      .section = OptionSection::kDevices,
      .default_text = "auto",
-     .choices = "auto|on|off",
+     .choices = kNames<AutoOnOff>,
      .help = "How device state is sent. on: over all channels, together with memory, with a thread "
              "for each device; off: one device after the other, over the main channel; auto: on if "
              "both sides support it."},
@@ -264,7 +266,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "auto",
-     .choices = "auto|uffd-wp|soft-dirty|hash",
+     .choices = kNames<TrackerName>,
      .help = "How to find the pages that a running guest writes; 'migrate probe' shows what this "
              "host supports."},
     {.key = "downtime-limit",
@@ -350,7 +352,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "cancel",
-     .choices = "switch|cancel",
+     .choices = kNames<OnDeadline>,
      .help = "What to do at the deadline. switch: switch over after the current round, whatever "
              "the downtime; cancel: end the migration and let the guest run at the source.",
      .live = true},
@@ -412,7 +414,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
     {.key = "progress",
      .type = OptionType::kChoice,
      .default_text = "auto",
-     .choices = "auto|on|off",
+     .choices = kNames<AutoOnOff>,
      .help = "Show progress; auto does when standard error is a terminal."},
     {.key = "json",
      .type = OptionType::kOnOff,
@@ -431,39 +433,42 @@ inline constexpr auto kOptions = std::to_array<Option>({
     {.key = "log-level",
      .type = OptionType::kChoice,
      .default_text = "info",
-     .choices = "debug|info|warning|error",
+     .choices = kNames<log::Level>,
      .help = "The least severe messages to show on standard error."},
 });
 
 inline constexpr std::size_t kOptionCount = kOptions.size();
 
 // Index of the row with this key, or kOptionCount.
-constexpr std::size_t find_option(std::string_view key) {
-    for (std::size_t i = 0; i < kOptionCount; ++i) {
-        if (kOptions[i].key == key) return i;
-    }
-    return kOptionCount;
-}
-
-// A string as a template argument.
-template <std::size_t Size>
-struct FixedString {
-    // Implicit on purpose, for get<"key">().
-    consteval FixedString(const char (&literal)[Size]) { std::copy_n(literal, Size, text.begin()); }
-    constexpr std::string_view view() const { return {text.data(), Size - 1}; }
-
-    std::array<char, Size> text{};
-};
+constexpr std::size_t find_option(std::string_view key) { return find_row(kOptions, key); }
 
 // The option table has a row with this key.
 template <FixedString Key>
-concept HasOptionRow = find_option(Key.view())
-< kOptionCount;
+concept HasOptionRow = HasRow<kOptions, Key>;
 
 // Index of a row by a key known at compile time; a key without a row does not compile.
 template <FixedString Key>
 requires HasOptionRow<Key>
 consteval std::size_t option_index() { return find_option(Key.view()); }
+
+// Reads a text of an option that has forms. Fails with kUsage: "option KEY: 'TEXT': REASON".
+template <FixedString Key>
+requires HasOptionRow<Key> Result<ParsedForm> parse_form_of(std::string_view text) {
+    constexpr Option kRow = kOptions[option_index<Key>()];
+    static_assert(kRow.type == OptionType::kForm, "the option has no forms");
+    auto parsed = parse_form(*kRow.forms, text);
+    if (parsed) return parsed;
+    return std::move(parsed).error().with_context(fmt::format("option {}", Key.view()));
+}
+// The same for an option whose value is a list.
+template <FixedString Key>
+requires HasOptionRow<Key> Result<std::vector<ParsedForm>> parse_forms_of(std::string_view text) {
+    constexpr Option kRow = kOptions[option_index<Key>()];
+    static_assert(kRow.type == OptionType::kForms, "the option has no list of forms");
+    auto parsed = parse_forms(*kRow.forms, text);
+    if (parsed) return parsed;
+    return std::move(parsed).error().with_context(fmt::format("option {}", Key.view()));
+}
 
 // Returns the index of the row for this key. Fails with kUsage and names the nearest key, or the
 // command that the option belongs to.

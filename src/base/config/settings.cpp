@@ -24,10 +24,13 @@ Status check_required(const Settings& settings) {
 Status validate_repeat(const Settings& settings) {
     if (settings.get<"repeat">() == 0) return {};
     if (!settings.get<"qmp">().empty()) {
-        return Error(ErrorKind::kUsage, "repeat and qmp: QMP serves one migration, not many");
+        return Error(ErrorKind::kUsage,
+                     "repeat and qmp cannot be combined: QMP serves one migration only");
     }
     if (settings.get<"devices">().find("fd:") != std::string::npos) {
-        return Error(ErrorKind::kUsage, "repeat and fd: a descriptor can be read only once");
+        return Error(ErrorKind::kUsage,
+                     "repeat and devices=fd: cannot be combined: a descriptor can be read only "
+                     "once; use file:");
     }
     return {};
 }
@@ -35,16 +38,14 @@ Status validate_repeat(const Settings& settings) {
 Status validate_send(const Settings& settings) {
     MIGRATE_TRY(validate_repeat(settings));
     if (!settings.get<"accel-path">().empty() &&
-        settings.get<"zero-page-detection">() != "dsa-accel") {
-        return Error(
-            ErrorKind::kUsage,
-            "accel-path names devices that nobody asks: set zero-page-detection=dsa-accel, "
-            "too");
+        settings.get<"zero-page-detection", ZeroPageDetection>() != ZeroPageDetection::kDsaAccel) {
+        return Error(ErrorKind::kUsage,
+                     "accel-path has no effect: set zero-page-detection=dsa-accel too");
     }
     if (settings.get<"pause-before-switchover">() && settings.get<"qmp">().empty()) {
         return Error(ErrorKind::kUsage,
-                     "pause-before-switchover waits for 'migrate-continue' on the qmp socket: set "
-                     "the option qmp, too");
+                     "pause-before-switchover waits for 'migrate-continue' on the QMP socket: set "
+                     "the option qmp too");
     }
     return {};
 }

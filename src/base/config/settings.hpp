@@ -27,20 +27,12 @@ class Settings {
     // that is not allowed.
     Status set(std::string_view key, std::string_view text, Origin origin = Origin::kFlag);
 
-    // The value of the row with this key: const std::string& for text, addresses and choices
-    // (empty: not set), bool for on/off, std::uint64_t for all others, in the row's unit.
-    template <FixedString Key>
+    // The value of the row with this key, empty text if it is not set; see row_value() for `T`.
+    template <FixedString Key, typename T = void>
     requires HasOptionRow<Key>
     decltype(auto) get() const {
         constexpr std::size_t kIndex = option_index<Key>();
-        constexpr OptionType kType = kOptions[kIndex].type;
-        if constexpr (is_textual(kType)) {
-            return static_cast<const std::string&>(entries_[kIndex].value.text);
-        } else if constexpr (kType == OptionType::kOnOff) {
-            return entries_[kIndex].value.number != 0;
-        } else {
-            return std::uint64_t{entries_[kIndex].value.number};
-        }
+        return row_value<kOptions, kIndex, T>(entries_[kIndex].value);
     }
 
     // Access by row, for code that walks the whole table.

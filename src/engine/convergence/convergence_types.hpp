@@ -4,13 +4,12 @@
 #include <chrono>
 #include <cstdint>
 
+#include "base/config/choices.hpp"
 #include "base/units.hpp"
 
 namespace migrate::engine {
 
 using Microseconds = std::chrono::microseconds;
-
-enum class OnDeadline { kSwitch, kCancel };
 
 // Parameters that the user may change while the migration runs, with QEMU's names and units where
 // QEMU has them.

@@ -87,7 +87,7 @@ Result<transport::Offer> RecvSession::examine(const std::string& body) {
         MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
     }
     const memory::PageSink& sink = *destination_.memory;
-    if (sink.discards() && offer.verify) {
+    if (sink.discards() && offer.settings.verify()) {
         return make_error(
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
             sink.description());
@@ -132,7 +132,7 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
     {
         const std::scoped_lock lock(mutex_);
         offer_ = offer;
-        channels_.resize(offer.channels);
+        channels_.resize(offer.settings.channels());
     }
     MIGRATE_ASSIGN(session_, transport::make_session_id());
     MIGRATE_ASSIGN(transport::Socket socket,
@@ -156,7 +156,7 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
                                                core_.times(), core_.cancellation()));
     link->agree(link_times_);
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
-              offer.program, offer.channels, total_bytes(offer.regions) / kMiB,
+              offer.program, offer.settings.channels(), total_bytes(offer.regions) / kMiB,
               offer.regions.size());
     make_devices();
     const std::scoped_lock lock(mutex_);
@@ -207,7 +207,8 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
                    transport::Socket::adopt(std::move(connection.fd), link_times_.data,
                                             connection.bytes_read));
     MIGRATE_TRY(socket.share_path(static_cast<std::uint16_t>(channels_.size())));
-    const transport::PacketLimits limits{offer_.packet_bytes, offer_.compression, offer_.regions,
+    const transport::PacketLimits limits{offer_.settings.packet_bytes(),
+                                         offer_.settings.compression(), offer_.regions,
                                          device_state_};
     MIGRATE_ASSIGN(auto channel, RecvChannel::create(ChannelId{id}, std::move(socket), limits));
     const std::scoped_lock lock(mutex_);

@@ -100,17 +100,17 @@ Status RecvSession::start_workers() {
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
         run_timed(name, core_.times(), work);
     };
-    MIGRATE_ASSIGN(placer_,
-                   memory::PagePlacer::create(*destination_.memory, offer_.regions,
-                                              prefault_helpers(offer_.channels), run_helper));
-    gate_ = std::make_unique<RoundGate>(offer_.channels);
-    shared_.reset(
-        new RecvShared{{offer_.packet_bytes, offer_.compression, offer_.regions, device_state_},
-                       *placer_,
-                       destination_.memory->discards(),
-                       *gate_,
-                       {},
-                       devices_.get()});
+    MIGRATE_ASSIGN(placer_, memory::PagePlacer::create(*destination_.memory, offer_.regions,
+                                                       prefault_helpers(offer_.settings.channels()),
+                                                       run_helper));
+    gate_ = std::make_unique<RoundGate>(offer_.settings.channels());
+    shared_.reset(new RecvShared{{offer_.settings.packet_bytes(), offer_.settings.compression(),
+                                  offer_.regions, device_state_},
+                                 *placer_,
+                                 destination_.memory->discards(),
+                                 *gate_,
+                                 {},
+                                 devices_.get()});
     workers_.reserve(channels_.size());
     for (const auto& channel : channels_) {
         const auto work = [this, worker = channel.get()]() -> Status {
@@ -220,7 +220,7 @@ Status RecvSession::receive_round(const transport::RoundMark& start) {
     }
     MIGRATE_TRY(link_->send(FrameType::kRoundDone, transport::encode(mark)));
     // The sender computes its digests at the same time.
-    return last_round_in_place_ && offer_.verify ? compute_digests() : Status();
+    return last_round_in_place_ && offer_.settings.verify() ? compute_digests() : Status();
 }
 
 Status RecvSession::complete(const transport::Completion& completion) {
@@ -232,7 +232,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
             completion.pages.normal, completion.pages.zero, completion.pages.unpopulated,
             done.pages.normal, done.pages.zero, done.pages.unpopulated);
     }
-    if (offer_.verify) MIGRATE_TRY(compare_digests(completion));
+    if (offer_.settings.verify()) MIGRATE_TRY(compare_digests(completion));
     MIGRATE_TRY(await_devices(done));
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!offer_.guest.empty()) MIGRATE_TRY(load_guest());
@@ -388,13 +388,8 @@ Report RecvSession::report() const {
     report.guest_owner = owner_locked();
     report.memory = config_.sink;
     if (link_) {
-        report.settings = {
-            {"multifd-channels", std::to_string(offer_.channels)},
-            {"multifd-packet-size", std::to_string(offer_.packet_bytes)},
-            {"multifd-compression", std::string(transport::name_of(offer_.compression))},
-            {"verify", offer_.verify ? "digest" : "none"},
-            {"multifd-device-state", device_state_ ? "on" : "off"},
-        };
+        report.settings = offer_.settings.report();
+        report.settings.emplace_back("multifd-device-state", device_state_ ? "on" : "off");
         report.total_bytes = total_bytes(offer_.regions);
         report.peer = link_->peer_name();
         engine::add_channel(report, main_channel_report(link_->bytes_received()));

@@ -180,9 +180,8 @@ Json accel_counts_json(const accel::AccelCounts& counts) {
 }
 
 Json accel_json(const accel::AccelReport& report) {
-    Json accel = {
-        {"device", report.software ? "software DSA" : "DSA"},
-        {"completion", report.completion == accel::CompletionModel::kThread ? "thread" : "inline"}};
+    Json accel = {{"device", report.software ? "software DSA" : "DSA"},
+                  {"completion", name_of(report.completion)}};
     accel.update(accel_counts_json(report.total()));
     accel["queues"] = Json::array();
     for (const accel::AccelQueueReport& queue : report.queues) {

@@ -11,7 +11,7 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
     std::unique_ptr<ScannerSet> set(new ScannerSet);
     const SpanScanner::Options options{.skip_unpopulated = config.skip_unpopulated,
                                        .normal_page_ratio = config.normal_page_ratio,
-                                       .batch_pages = config.packet_bytes / kPageSize};
+                                       .batch_pages = config.negotiated.packet_bytes() / kPageSize};
     const accel::ZeroKernel* kernel = nullptr;
     if (config.detection != ZeroPageDetection::kNone) {
         const auto found = accel::find_zero_kernel(config.zero_kernel);
@@ -30,7 +30,7 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
     // A device needs no copy. In legacy mode packets are handed over, and the scanner cannot know
     // when the memory that they point to was sent. So neither stages.
     const bool staged = kernel != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
-    for (unsigned i = 0; i < (legacy ? 1U : config.channels); ++i) {
+    for (unsigned i = 0; i < (legacy ? 1U : config.negotiated.channels()); ++i) {
         std::unique_ptr<accel::PageScanner> scanner;
         if (set->accelerator_) {
             MIGRATE_ASSIGN(scanner, set->accelerator_->make_scanner(i, *kernel));
@@ -41,8 +41,8 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
             std::make_unique<SpanScanner>(source, std::move(scanner), options));
         if (staged) {
             MIGRATE_ASSIGN(Mapping staging,
-                           memory::map_anonymous(2 * config.packet_bytes, memory::HugePages::kOff,
-                                                 "what a channel reads"));
+                           memory::map_anonymous(2 * config.negotiated.packet_bytes(),
+                                                 memory::HugePages::kOff, "what a channel reads"));
             made->stage(std::move(staging));
         }
     }

@@ -72,7 +72,8 @@ Status SendSession::start_devices() {
     if (entries.empty()) return {};
     {
         const std::scoped_lock lock(mutex_);
-        devices_ = std::make_unique<DeviceSender>(std::move(entries), config_.channels);
+        devices_ =
+            std::make_unique<DeviceSender>(std::move(entries), config_.negotiated.channels());
     }
     if (on_channels) {
         // The receiver stops reading while its device buffer is full. The main channel shows

@@ -28,7 +28,7 @@ Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
 Status SendSession::migrate_live() {
     MIGRATE_TRY(start_timer());
-    if (config_.verify) MIGRATE_TRY(measure_digest(true));
+    if (config_.negotiated.verify()) MIGRATE_TRY(measure_digest(true));
     MIGRATE_TRY(live_->start());
     {
         const std::scoped_lock lock(mutex_);
@@ -60,7 +60,7 @@ Status SendSession::migrate_live() {
 }
 
 RoundPlan SendSession::plan_dirty() const {
-    return RoundPlan::written(source_.regions(), config_.channels, live_->dirty(),
+    return RoundPlan::written(source_.regions(), config_.negotiated.channels(), live_->dirty(),
                               live_->given_back());
 }
 
@@ -131,7 +131,7 @@ Status SendSession::measure_digest(bool first) {
 
 // Called after the first round, when it is known how much memory a digest reads.
 void SendSession::count_digested() {
-    if (!config_.verify) return;
+    if (!config_.negotiated.verify()) return;
     const transport::PageCounts counts = sent_pages();
     zero_pages_ = counts.zero;
     digest_time_ = digest_meter_.expect((counts.normal + counts.zero) * kPageSize);

@@ -32,8 +32,8 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
       convergence_(config_.switchover_ack),
       digest_meter_(source, digest_threads()),
       pacer_(config_.tunables.max_bandwidth),
-      gate_(config_.channels),
-      shared_{.packet_bytes = config_.packet_bytes, .gate = gate_},
+      gate_(config_.negotiated.channels()),
+      shared_{.packet_bytes = config_.negotiated.packet_bytes(), .gate = gate_},
       tunables_(config_.tunables) {}
 
 SendSession::~SendSession() {
@@ -47,7 +47,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                                                          EventLog& events, guest::Guest* guest) {
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
     if (guest != nullptr) {
-        if (session->config_.verify && !guest->can_stand_still()) {
+        if (session->config_.negotiated.verify() && !guest->can_stand_still()) {
             return make_error(
                 ErrorKind::kUsage,
                 "a guest that is not paused (pause=none) has no moment that verify=digest "
@@ -60,13 +60,14 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                        LiveSource::create(*guest, source, session->config_.dirty_tracker,
                                           session->core_.token()));
         session->shared_.live = session->live_.get();
-        if (session->config_.verify) MIGRATE_TRY(session->live_->watch_given_back());
+        if (session->config_.negotiated.verify()) MIGRATE_TRY(session->live_->watch_given_back());
     }
     MIGRATE_TRY(session->prepare_devices());
     MIGRATE_ASSIGN(session->scanners_, ScannerSet::create(session->config_, source));
     if (session->config_.detection == ZeroPageDetection::kLegacy) {
         session->legacy_feed_ = std::make_unique<LegacyFeed>(
-            kLegacyPacketsPerChannel * session->config_.channels, session->config_.packet_bytes);
+            kLegacyPacketsPerChannel * session->config_.negotiated.channels(),
+            session->config_.negotiated.packet_bytes());
         session->shared_.legacy = session->legacy_feed_.get();
     }
     return session;
@@ -184,10 +185,7 @@ Status SendSession::negotiate() {
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
                            .regions = {source_.regions().begin(), source_.regions().end()},
-                           .channels = config_.channels,
-                           .packet_bytes = config_.packet_bytes,
-                           .compression = config_.compression,
-                           .verify = config_.verify,
+                           .settings = config_.negotiated,
                            .guest = guest_kind_,
                            .journey = config_.journey,
                            .io_timeout = config_.io_timeout};
@@ -222,17 +220,18 @@ Status SendSession::negotiate() {
 
 Status SendSession::connect_channels() {
     MIGRATE_ASSIGN(auto connections,
-                   transport::connect_alike(link_->fd(), config_.channels, config_.connect_timeout,
-                                            core_.token()));
-    for (std::uint16_t i = 0; i < config_.channels; ++i) {
+                   transport::connect_alike(link_->fd(), config_.negotiated.channels(),
+                                            config_.connect_timeout, core_.token()));
+    for (std::uint16_t i = 0; i < config_.negotiated.channels(); ++i) {
         MIGRATE_ASSIGN(transport::Socket socket,
                        transport::Socket::adopt(std::move(connections[i]), link_times_.data));
-        MIGRATE_TRY(socket.share_path(config_.channels));
+        MIGRATE_TRY(socket.share_path(config_.negotiated.channels()));
         std::unique_ptr<transport::Compressor> compressor;
-        if (config_.compression != transport::Compression::kNone) {
-            MIGRATE_ASSIGN(compressor, transport::Compressor::create(config_.compression,
-                                                                     config_.compression_level,
-                                                                     config_.packet_bytes));
+        if (config_.negotiated.compression() != transport::Compression::kNone) {
+            MIGRATE_ASSIGN(compressor,
+                           transport::Compressor::create(config_.negotiated.compression(),
+                                                         config_.compression_level,
+                                                         config_.negotiated.packet_bytes()));
         }
         auto channel = std::make_unique<SendChannel>(ChannelId{i}, std::move(socket),
                                                      std::move(compressor), pacer_);
@@ -252,7 +251,8 @@ Status SendSession::connect_channels() {
     MIGRATE_ASSIGN(const transport::Frame ready,
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
     round_trip_.add(std::chrono::ceil<Microseconds>(Clock::now() - asked));
-    core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{config_.channels}}});
+    core_.events().emit("MULTIFD_CONNECTED",
+                        {{"channels", std::uint64_t{config_.negotiated.channels()}}});
     return {};
 }
 
@@ -330,7 +330,7 @@ void SendSession::announce_pass(std::uint32_t round, std::uint64_t pages) {
 Status SendSession::make_completion(transport::Completion& completion) {
     MIGRATE_TRY(source_.check_unchanged());
     completion.pages = sent_pages();
-    if (!config_.verify) return {};
+    if (!config_.negotiated.verify()) return {};
     MIGRATE_ASSIGN(const auto digests,
                    memory::digest_source(source_, digest_threads(), core_.token()));
     for (const memory::Digest& digest : digests) completion.digests.push_back(digest.hex());
@@ -395,18 +395,15 @@ Report SendSession::report() const {
     core_.fill(report);
     report.guest_owner = owner_locked();
     report.memory = source_.description();
-    report.settings = {
-        {"multifd-channels", std::to_string(config_.channels)},
-        {"multifd-packet-size", std::to_string(config_.packet_bytes)},
-        {"multifd-compression", std::string(transport::name_of(config_.compression))},
-        {"zero-page-detection", std::string(name_of(config_.detection))},
-        {"zero-kernel", scanners_->kernel_name()},
-        {"multifd-normal-page-ratio",
-         config_.normal_page_ratio ? std::to_string(*config_.normal_page_ratio) : "off"},
-        {"skip-unpopulated", config_.skip_unpopulated ? "on" : "off"},
-        {"verify", config_.verify ? "digest" : "none"},
-        {"max-bandwidth", std::to_string(tunables_.max_bandwidth)},
-    };
+    report.settings = config_.negotiated.report();
+    report.settings.insert(
+        report.settings.end(),
+        {{"zero-page-detection", std::string(name_of(config_.detection))},
+         {"zero-kernel", scanners_->kernel_name()},
+         {"multifd-normal-page-ratio",
+          config_.normal_page_ratio ? std::to_string(*config_.normal_page_ratio) : "off"},
+         {"skip-unpopulated", config_.skip_unpopulated ? "on" : "off"},
+         {"max-bandwidth", std::to_string(tunables_.max_bandwidth)}});
     if (!accepted_.sink.empty()) {
         report.settings.emplace_back("sink", accepted_.sink);
         report.settings.emplace_back("multifd-device-state", accepted_.device_state ? "on" : "off");

@@ -90,7 +90,9 @@ class SendSession {
     Status start_devices();
     Status send_devices_in_turn();
     Status migrate_image();
-    RoundPlan plan_all() const { return RoundPlan::all(source_.regions(), config_.channels); }
+    RoundPlan plan_all() const {
+        return RoundPlan::all(source_.regions(), config_.negotiated.channels());
+    }
     RoundPlan plan_dirty() const;
     struct ImageEnd {
         transport::Done done;

@@ -57,7 +57,7 @@ Status SendSession::await_next_round(const RoundFigures& figures, const Decision
     const Clock::time_point began = Clock::now();
     const Microseconds wait = pacing_.wait_after(figures, decision);
     const bool digest_decides = decision.obstacle == Obstacle::kDigest;
-    if (config_.verify && (wait.count() != 0 || digest_decides) &&
+    if (config_.negotiated.verify() && (wait.count() != 0 || digest_decides) &&
         digest_meter_.due(core_.active_time())) {
         MIGRATE_TRY(measure_digest(false));
         if (digest_decides && convergence_.fits(figures.dirty_pages, tunables(), fixed_costs())) {

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/config/form_tables.hpp"
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "base/regular_file.hpp"
@@ -32,7 +33,6 @@
 #include "guest/external/throttle.hpp"
 #include "memory/foreign/foreign_writers.hpp"
 #include "memory/source/shared_source.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -43,41 +43,20 @@ constexpr std::chrono::milliseconds kStopPatience{5000};
 constexpr std::chrono::microseconds kLookAgain{200};
 constexpr std::chrono::microseconds kSettle{100};
 
-enum class PauseBy { kNothing, kSigstop, kFreezer };
-
 struct ProcessSpec {
     pid_t pid = 0;
     std::vector<std::string> files;
     PauseBy pause = PauseBy::kNothing;
 };
 
-Error usage(std::string_view uri, std::string_view what) {
-    return make_error(ErrorKind::kUsage, "--source {}: {}", uri, what);
-}
-
-Result<ProcessSpec> parse_process(std::string_view uri, std::string_view text) {
-    constexpr std::array<std::string_view, 2> kKeys{"map", "pause"};
-    const std::vector<std::string_view> words = memory::split_words(text);
+ProcessSpec process_spec(const ParsedForm& parsed) {
+    const Words<kProcessWords> words(parsed);
     ProcessSpec spec;
-    if (words.empty()) return usage(uri, "the process's number is missing");
-    const char* end = words[0].data() + words[0].size();
-    const auto parsed = std::from_chars(words[0].data(), end, spec.pid);
-    if (parsed.ec != std::errc() || parsed.ptr != end || spec.pid <= 0) {
-        return usage(uri, fmt::format("'{}' is no process's number", words[0]));
+    spec.pid = static_cast<pid_t>(parsed.operand.value.number);
+    for (const std::string_view file : split_values(words.get<"map">())) {
+        spec.files.emplace_back(file);
     }
-    for (std::size_t i = 1; i < words.size(); ++i) {
-        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], kKeys));
-        if (pair.key == "map") {
-            spec.files.emplace_back(pair.value);
-        } else if (pair.value == "sigstop") {
-            spec.pause = PauseBy::kSigstop;
-        } else if (pair.value == "freezer") {
-            spec.pause = PauseBy::kFreezer;
-        } else if (pair.value != "none") {
-            return usage(uri, fmt::format("pause={}: it is none, sigstop or freezer", pair.value));
-        }
-    }
-    if (spec.files.empty()) return usage(uri, "which of its files are memory? map=FILE says so");
+    spec.pause = words.get<"pause", PauseBy>();
     return spec;
 }
 
@@ -381,17 +360,16 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
 
 }  // namespace
 
-Result<Machine> open_process_machine(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const ProcessSpec spec, parse_process(uri, words));
-    auto machine = open_spec(uri, spec);
+Result<Machine> open_process_machine(std::string_view uri, const ParsedForm& parsed) {
+    auto machine = open_spec(uri, process_spec(parsed));
     if (!machine) return as_refusal(std::move(machine).error().with_context(uri));
     return machine;
 }
 
 Result<std::unique_ptr<Guest>> load_process(std::string_view state) {
     if (state != kState) {
-        return make_error(ErrorKind::kProtocol, "this is no state of a process: {} bytes",
-                          state.size());
+        return make_error(ErrorKind::kProtocol,
+                          "the saved state of {} bytes does not belong to a process", state.size());
     }
     return std::unique_ptr<Guest>(std::make_unique<ArrivedProcess>());
 }

@@ -6,19 +6,19 @@
 #include <memory>
 #include <string_view>
 
+#include "base/config/form.hpp"
 #include "base/error.hpp"
 #include "guest/guest.hpp"
 
 namespace migrate::guest {
 
-inline constexpr std::string_view kPidScheme = "pid";
 inline constexpr std::string_view kProcessKind = "process";
 
-// Parses "PID,map=FILE[,map=FILE…][,pause=none|sigstop|freezer]". Each FILE is a region, named ram,
+// `parsed` is a pid: of kSourceForms. Each FILE is a region, named ram,
 // or ram0, ram1, … if there are several. `pause` says how the process is stopped for the last round
 // and after it: not at all (the default; the copy is then not of one moment), by SIGSTOP, or by the
 // freezer of its cgroup, which must be the process's own.
-Result<Machine> open_process_machine(std::string_view uri, std::string_view words);
+Result<Machine> open_process_machine(std::string_view uri, const ParsedForm& parsed);
 
 // Returns the guest for a process that arrived: it has memory and never runs.
 Result<std::unique_ptr<Guest>> load_process(std::string_view state);

@@ -92,8 +92,8 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
 
 }  // namespace
 
-Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words, FileAccess::kRead));
+Result<Machine> open_qemu_machine(std::string_view uri, const ParsedForm& parsed) {
+    const QemuAddress address = qemu_source_address(parsed);
     auto machine = open_machine_at(uri, address);
     if (!machine) return as_refusal(std::move(machine).error().with_context(uri));
     return machine;

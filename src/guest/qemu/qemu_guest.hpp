@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/config/form.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
 #include "guest/guest.hpp"
@@ -23,7 +24,7 @@ inline constexpr std::string_view kQemuKind = "qemu";
 // connected; PID is QEMU's process, if another process listens on the socket. Refuses, with the
 // reason: memory that is not shared, a guest that cannot be migrated, and a QEMU that itself waits
 // for a guest.
-Result<Machine> open_qemu_machine(std::string_view uri, std::string_view words);
+Result<Machine> open_qemu_machine(std::string_view uri, const ParsedForm& parsed);
 
 class QemuGuest final : public Guest {
   public:

@@ -245,8 +245,8 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
 
 }  // namespace
 
-Result<Destination> open_qemu_destination(std::string_view uri, std::string_view words) {
-    MIGRATE_ASSIGN(const QemuAddress address, parse_qemu_address(uri, words, FileAccess::kWrite));
+Result<Destination> open_qemu_destination(std::string_view uri, const ParsedForm& parsed) {
+    const QemuAddress address = qemu_sink_address(parsed);
     auto destination = open_destination_at(uri, address);
     if (!destination) return as_refusal(std::move(destination).error().with_context(uri));
     return destination;

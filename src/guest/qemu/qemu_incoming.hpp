@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "base/config/form.hpp"
 #include "base/error.hpp"
 #include "guest/guest.hpp"
 
@@ -13,6 +14,6 @@ namespace migrate::guest {
 // Parses "SOCKET[,pid=PID]" as in qemu_guest.hpp, for a QEMU that was started with -incoming defer
 // and with the sender's machine and memory backends. The former content of its memory is lost once
 // a sender has come.
-Result<Destination> open_qemu_destination(std::string_view uri, std::string_view words);
+Result<Destination> open_qemu_destination(std::string_view uri, const ParsedForm& parsed);
 
 }  // namespace migrate::guest

@@ -11,11 +11,11 @@
 #include <optional>
 #include <span>
 
+#include "base/config/form_tables.hpp"
 #include "base/regular_file.hpp"
 #include "guest/qemu/process_proof.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "memory/foreign/still_mapped.hpp"
-#include "memory/uri.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -222,36 +222,16 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
     return memory;
 }
 
-Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text,
-                                       FileAccess access) {
-    constexpr std::array<std::string_view, 2> kKeys{"pid", "unseen-processes"};
-    const auto keys = std::span(kKeys).first(access == FileAccess::kWrite ? 2 : 1);
-    std::vector<std::string_view> words = memory::split_words(text);
-    if (words.empty() || words[0].empty()) {
-        return make_error(ErrorKind::kUsage,
-                          "{}: the path of QEMU's QMP socket is missing: qemu:/run/vm.qmp", uri);
-    }
-    QemuAddress address{.socket = words[0]};
-    for (std::size_t i = 1; i < words.size(); ++i) {
-        MIGRATE_ASSIGN(const memory::KeyValue pair, memory::parse_key_value(uri, words[i], keys));
-        if (pair.key == "unseen-processes") {
-            if (pair.value != "allow" && pair.value != "refuse") {
-                return make_error(ErrorKind::kUsage,
-                                  "{}: unseen-processes={}: allowed values are refuse and allow",
-                                  uri, pair.value);
-            }
-            address.unseen = pair.value == "allow" ? memory::UnseenProcesses::kAllow
-                                                   : memory::UnseenProcesses::kRefuse;
-            continue;
-        }
-        const char* end = pair.value.data() + pair.value.size();
-        const auto parsed = std::from_chars(pair.value.data(), end, address.pid);
-        if (parsed.ec != std::errc() || parsed.ptr != end || address.pid <= 0) {
-            return make_error(ErrorKind::kUsage, "{}: '{}' is no process's number", uri,
-                              pair.value);
-        }
-    }
-    return address;
+QemuAddress qemu_source_address(const ParsedForm& parsed) {
+    const Words<kQemuSourceWords> words(parsed);
+    return {.socket = parsed.operand.value.text, .pid = words.get<"pid", pid_t>()};
+}
+
+QemuAddress qemu_sink_address(const ParsedForm& parsed) {
+    const Words<kQemuSinkWords> words(parsed);
+    return {.socket = parsed.operand.value.text,
+            .pid = words.get<"pid", pid_t>(),
+            .unseen = words.get<"unseen-processes", UnseenProcesses>()};
 }
 
 }  // namespace migrate::guest

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/config/form.hpp"
 #include "base/error.hpp"
 #include "guest/qemu/memory_layout.hpp"
 #include "guest/qemu/monitor.hpp"
@@ -41,14 +42,13 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
 // QEMU, under a millisecond if its main loop is idle.
 Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
 
-// "SOCKET[,pid=PID]" in `uri`, and for a sink "[,unseen-processes=refuse|allow]" (sole_use.hpp).
-// kUsage for anything else.
 struct QemuAddress {
-    std::string_view socket;
-    pid_t pid = 0;
+    std::string socket;
+    pid_t pid = 0;  // 0: not given
     memory::UnseenProcesses unseen = memory::UnseenProcesses::kRefuse;
 };
-Result<QemuAddress> parse_qemu_address(std::string_view uri, std::string_view text,
-                                       FileAccess access);
+// Read the words of qemu: as a source and as a sink.
+QemuAddress qemu_source_address(const ParsedForm& parsed);
+QemuAddress qemu_sink_address(const ParsedForm& parsed);
 
 }  // namespace migrate::guest

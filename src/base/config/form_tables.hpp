@@ -1,0 +1,322 @@
+// The forms of --source, --sink, --devices and --accel-path, with a row for each word.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+#include "base/config/choices.hpp"
+#include "base/config/form.hpp"
+#include "base/device_limits.hpp"
+#include "base/units.hpp"
+
+namespace migrate {
+
+inline constexpr Option kPathOperand{.key = "PATH", .required = true};
+// The size of one region.
+inline constexpr Option kSizeOperand{.key = "SIZE",
+                                     .type = OptionType::kBytes,
+                                     .min = kPageSize,
+                                     .multiple_of = kPageSize,
+                                     .required = true};
+inline constexpr Option kSocketOperand{.key = "QMP-SOCKET", .required = true};
+inline constexpr std::uint64_t kMaxPid = std::numeric_limits<std::int32_t>::max();
+
+// --source
+
+inline constexpr auto kAnonSourceWords = std::to_array<Option>({
+    {.key = "fill",
+     .type = OptionType::kChoice,
+     .default_text = "untouched",
+     .max = 100,
+     .choices = kNames<AnonFill>,
+     .help = "The content: never touched, read only, zeros, random pages, or random pages and "
+             "touched zeros, with N random pages in a hundred."},
+    {.key = "huge",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help = "Use transparent huge pages."},
+});
+
+inline constexpr unsigned kMaxVcpus = 64;
+inline constexpr std::uint64_t kMaxRateMibS = 102400;
+inline constexpr auto kWorkloadWords = std::to_array<Option>({
+    {.key = "rate",
+     .type = OptionType::kInteger,
+     .default_text = "200",
+     .max = kMaxRateMibS,
+     .help = "MiB that the guest writes per second; 0 is no limit."},
+    {.key = "pattern",
+     .type = OptionType::kChoice,
+     .default_text = "uniform",
+     .choices = kNames<WritePattern>,
+     .help = "The pages that it writes: one after the other, any, or mostly the first tenth."},
+    {.key = "working-set",
+     .type = OptionType::kBytes,
+     .min = kPageSize,
+     .multiple_of = kPageSize,
+     .help = "The first part of the memory, which it writes. Without it: all memory."},
+    {.key = "threads",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .min = 1,
+     .max = kMaxVcpus,
+     .help = "Number of vCPUs."},
+    {.key = "seed",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .help = "Seed of the writes."},
+    {.key = "memory",
+     .type = OptionType::kChoice,
+     .default_text = "anon",
+     .choices = kNames<MemoryKind>,
+     .help = "Private memory, shared memory, or 2 MiB pages of the host's pool."},
+    {.key = "huge",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help = "Use transparent huge pages."},
+    {.key = "fill",
+     .type = OptionType::kChoice,
+     .default_text = "working-set",
+     .choices = kNames<WorkloadFill>,
+     .help = "The pages that have content before the first write."},
+    {.key = "warm-up",
+     .type = OptionType::kDurationMs,
+     .default_text = "500ms",
+     .max = 3'600'000,
+     .help = "Time that the guest runs before the migration begins."},
+});
+
+inline constexpr Option kPidWord{.key = "pid",
+                                 .type = OptionType::kInteger,
+                                 .min = 1,
+                                 .max = kMaxPid,
+                                 .value_name = "PID",
+                                 .help =
+                                     "QEMU's process. Without it: the process that listens on "
+                                     "the socket."};
+inline constexpr auto kQemuSourceWords = std::to_array<Option>({kPidWord});
+
+inline constexpr auto kProcessWords = std::to_array<Option>({
+    {.key = "map",
+     .value_name = "FILE",
+     .help = "A file that the process maps shared and that is memory to send; may occur several "
+             "times.",
+     .required = true,
+     .repeats = true},
+    {.key = "pause",
+     .type = OptionType::kChoice,
+     .default_text = "none",
+     .choices = kNames<PauseBy>,
+     .help = "How to stop the process for the last round: not at all, with SIGSTOP, or with the "
+             "freezer of its own cgroup."},
+});
+
+inline constexpr auto kSourceForms = std::to_array<Form>({
+    {.name = "file",
+     .help = "A guest image. A path alone means the same.",
+     .operand = kPathOperand},
+    {.name = "anon",
+     .help = "Synthetic memory, for measurements.",
+     .operand = kSizeOperand,
+     .words = kAnonSourceWords},
+    {.name = "workload",
+     .help = "A running synthetic guest.",
+     .operand = kSizeOperand,
+     .words = kWorkloadWords},
+    {.name = "qemu",
+     .help = "The guest of a running QEMU.",
+     .operand = kSocketOperand,
+     .words = kQemuSourceWords},
+    {.name = "pid",
+     .help = "The shared memory of any process.",
+     .operand =
+         {.key = "PID", .type = OptionType::kInteger, .min = 1, .max = kMaxPid, .required = true},
+     .words = kProcessWords},
+});
+inline constexpr FormTable kSources{.forms = kSourceForms, .bare_path = true};
+
+// --sink
+
+inline constexpr auto kMemorySinkWords = std::to_array<Option>({
+    {.key = "huge",
+     .type = OptionType::kOnOff,
+     .default_text = "on",
+     .help = "Use transparent huge pages if the host allows them; off for 4 KiB pages."},
+});
+
+inline constexpr auto kQemuSinkWords = std::to_array<Option>({
+    kPidWord,
+    {.key = "unseen-processes",
+     .type = OptionType::kChoice,
+     .default_text = "refuse",
+     .choices = kNames<UnseenProcesses>,
+     .help = "What to do if this user may not see whether other processes use QEMU's memory."},
+});
+
+inline constexpr auto kSinkForms = std::to_array<Form>({
+    {.name = "file", .help = "A file. A path alone means the same.", .operand = kPathOperand},
+    {.name = "anon", .help = "Private memory.", .words = kMemorySinkWords},
+    {.name = "memfd", .help = "Shared memory.", .words = kMemorySinkWords},
+    {.name = "qemu",
+     .help = "A QEMU that was started with -incoming defer.",
+     .operand = kSocketOperand,
+     .words = kQemuSinkWords},
+    {.name = "null", .help = "Check the pages and discard them."},
+});
+inline constexpr FormTable kSinks{.forms = kSinkForms, .bare_path = true};
+
+// --devices
+
+inline constexpr std::uint64_t kMaxSimulatedBytes = kGiB * 1024;
+inline constexpr std::uint64_t kMaxSimulatedMs = 600'000;
+inline constexpr auto kSimulatedWords = std::to_array<Option>({
+    {.key = "count",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .min = 1,
+     .max = kMaxDevices,
+     .help = "Number of instances."},
+    {.key = "preset",
+     .type = OptionType::kChoice,
+     .choices = kNames<SimulatedPreset>,
+     .help = "Values for size, rates, fixed and serialised: those of the published devices, or the "
+             "same without serialised. The other words win over it."},
+    {.key = "size",
+     .type = OptionType::kBytes,
+     .default_text = "100M",
+     .max = kMaxSimulatedBytes,
+     .help = "Size of the state."},
+    {.key = "save-rate",
+     .type = OptionType::kBytesPerSecond,
+     .default_text = "0",
+     .max = kMaxSimulatedBytes,
+     .help = "How fast the source reads the state; 0 is no limit."},
+    {.key = "load-rate",
+     .type = OptionType::kBytesPerSecond,
+     .default_text = "0",
+     .max = kMaxSimulatedBytes,
+     .help = "How fast the destination loads the state; 0 is no limit."},
+    {.key = "fixed",
+     .type = OptionType::kDurationMs,
+     .default_text = "0",
+     .max = kMaxSimulatedMs,
+     .help = "Time before the first chunk, on either host."},
+    {.key = "serialised",
+     .type = OptionType::kInteger,
+     .default_text = "0",
+     .max = 100,
+     .value_name = "PERCENT",
+     .help = "Share of all times that only one device at a time can have."},
+    {.key = "seed",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .help = "Seed of the content."},
+    {.key = "jitter",
+     .type = OptionType::kDurationMs,
+     .default_text = "0",
+     .max = 10'000,
+     .help = "Random extra time for each chunk, up to this."},
+    {.key = "fail-save",
+     .type = OptionType::kBytes,
+     .default_text = "0",
+     .max = kMaxSimulatedBytes,
+     .help = "Fail at this byte while the state is saved; 0 does not fail."},
+    {.key = "fail-load",
+     .type = OptionType::kBytes,
+     .default_text = "0",
+     .max = kMaxSimulatedBytes,
+     .help = "Fail at this byte while the state is loaded; 0 does not fail."},
+});
+
+inline constexpr auto kDeviceForms = std::to_array<Form>({
+    {.name = "file",
+     .help = "A byte stream that the sender reads and the receiver writes; give it on both sides.",
+     .operand = {.key = "NAME=PATH", .required = true}},
+    {.name = "fd",
+     .help = "The same with an open descriptor.",
+     .operand = {.key = "NAME=NUMBER", .required = true}},
+    {.name = "sim",
+     .help = "A simulated device; give it at the sender only.",
+     .operand = {.key = "NAME", .required = true},
+     .words = kSimulatedWords},
+});
+inline constexpr FormTable kDevices{.forms = kDeviceForms};
+
+// --accel-path
+
+inline constexpr auto kSoftDsaWords = std::to_array<Option>({
+    {.key = "devices",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .min = 1,
+     .max = 8,
+     .help = "Number of devices."},
+    {.key = "mode",
+     .type = OptionType::kChoice,
+     .default_text = "shared",
+     .choices = kNames<QueueMode>,
+     .help = "Mode of every queue."},
+    {.key = "size",
+     .type = OptionType::kInteger,
+     .default_text = "128",
+     .min = 1,
+     .max = 4096,
+     .help = "Descriptors that a queue holds."},
+    {.key = "threshold",
+     .type = OptionType::kInteger,
+     .min = 1,
+     .max = 4096,
+     .help = "Descriptors that a shared queue holds, at most its size. Without it: its size."},
+    {.key = "batch",
+     .type = OptionType::kInteger,
+     .default_text = "32",
+     .min = 1,
+     .max = 1024,
+     .help = "Descriptors of a batch; 1 is no batches."},
+    {.key = "transfer",
+     .type = OptionType::kBytes,
+     .default_text = "2M",
+     .min = 1,
+     .max = 2 * kGiB,
+     .help = "Bytes of one descriptor."},
+    {.key = "engines",
+     .type = OptionType::kInteger,
+     .default_text = "1",
+     .min = 1,
+     .max = 16,
+     .help = "Threads of each device."},
+    {.key = "block-on-fault",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help = "Allow the flag of this name."},
+    {.key = "timing",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help = "Answer with the timing of the published hardware."},
+    {.key = "latency",
+     .type = OptionType::kInteger,
+     .max = 60'000'000'000,
+     .help = "With timing: nanoseconds until an answer; switches timing on."},
+    {.key = "rate",
+     .type = OptionType::kBytesPerSecond,
+     .min = 1,
+     .max = 1024 * kGiB,
+     .help = "With timing: bytes per second; switches timing on."},
+    {.key = "faults",
+     .value_name = "PLAN",
+     .help = "Faults to inject, with colons between them; see accel/softdsa/fault_plan.hpp."},
+});
+
+inline constexpr auto kAccelForms = std::to_array<Form>({
+    {.name = "dsa",
+     .help = "A work queue: dsa:/dev/dsa/wq0.0.",
+     .operand = {.key = "PATH", .required = true}},
+    {.name = "softdsa",
+     .help = "Software devices in this process, with N queues each.",
+     .operand = {.key = "N", .type = OptionType::kInteger, .default_text = "1", .min = 1, .max = 8},
+     .words = kSoftDsaWords},
+});
+inline constexpr FormTable kAccelPaths{.forms = kAccelForms};
+
+}  // namespace migrate

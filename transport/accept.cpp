@@ -1,0 +1,27 @@
+#include "transport/accept.hpp"
+
+#include "transport/message_json.hpp"
+
+namespace migrate::transport {
+
+std::string encode(const Accept& message) {
+    MessageJson json = {{"session", to_hex(message.session)},
+                        {"program", message.program},
+                        {"sink", message.sink},
+                        {"multifd-device-state", message.device_state ? "on" : "off"}};
+    write_io_timeout(json, message.io_timeout);
+    return dump(json);
+}
+
+Result<Accept> decode_accept(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the acceptance"));
+    Accept accept;
+    accept.program = text_or_empty(json, "program", 64);
+    accept.sink = text_or_empty(json, "sink", 1024);
+    accept.device_state = text_or_empty(json, "multifd-device-state", 32) == "on";
+    MIGRATE_ASSIGN(accept.io_timeout, read_io_timeout(json));
+    MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));
+    return accept;
+}
+
+}  // namespace migrate::transport

@@ -1,0 +1,28 @@
+// The receiver's answer to an offer that it accepts. Invariant: a decoded answer holds only values
+// in range; an unknown key is ignored.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "transport/session_id.hpp"
+
+namespace migrate::transport {
+
+struct Accept {
+    SessionId session{};
+    std::string program;
+    std::string sink;           // description of the sink, for the sender's log
+    bool device_state = false;  // device chunks go on the data channels
+    // The receiver's io-timeout; range and default as in the offer.
+    std::optional<std::chrono::milliseconds> io_timeout{};
+};
+
+std::string encode(const Accept& message);
+// Fails with kProtocol.
+Result<Accept> decode_accept(std::string_view body);
+
+}  // namespace migrate::transport

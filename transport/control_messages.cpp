@@ -1,0 +1,111 @@
+#include "transport/control_messages.hpp"
+
+#include "base/limits.hpp"
+#include "transport/message_json.hpp"
+#include "transport/protocol_error.hpp"
+
+namespace migrate::transport {
+namespace {
+
+// Larger than any timeout, and far below the point where sums overflow.
+constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
+
+MessageJson to_json(const PageCounts& pages) {
+    return {{"normal", pages.normal}, {"zero", pages.zero}, {"unpopulated", pages.unpopulated}};
+}
+
+Result<PageCounts> pages_from(const MessageJson& json) {
+    const auto found = json.find("pages");
+    if (found == json.end() || !found->is_object()) return protocol_error("'pages' is missing");
+    PageCounts pages;
+    MIGRATE_ASSIGN(pages.normal, read_number(*found, "normal", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(pages.zero, read_number(*found, "zero", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(pages.unpopulated, read_number(*found, "unpopulated", 0, UINT64_MAX));
+    return pages;
+}
+
+}  // namespace
+
+std::string encode(const RoundMark& message) {
+    return dump({{"round", message.round}, {"pages", message.pages}});
+}
+
+Result<RoundMark> decode_round_mark(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the round's mark"));
+    MIGRATE_ASSIGN(const std::uint64_t round, read_number(json, "round", 1, UINT32_MAX));
+    RoundMark mark{.round = static_cast<std::uint32_t>(round)};
+    MIGRATE_ASSIGN(mark.pages, read_number(json, "pages", 0, UINT64_MAX));
+    return mark;
+}
+
+std::string encode(const LoadTime& message) { return dump({{"load-us", message.microseconds}}); }
+
+Result<LoadTime> decode_load_time(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the time of loading"));
+    LoadTime time;
+    MIGRATE_ASSIGN(time.microseconds, read_number(json, "load-us", 0, kMaxMicroseconds));
+    return time;
+}
+
+std::string encode(const Completion& message) {
+    return dump({{"pages", to_json(message.pages)}, {"digests", message.digests}});
+}
+
+Result<Completion> decode_completion(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the completion"));
+    Completion completion;
+    MIGRATE_ASSIGN(completion.pages, pages_from(json));
+    const auto digests = json.find("digests");
+    if (digests == json.end() || !digests->is_array() || digests->size() > kMaxRegions) {
+        return protocol_error("'digests' is not a list");
+    }
+    for (const MessageJson& digest : *digests) {
+        if (!digest.is_string()) return protocol_error("a digest is not a string");
+        completion.digests.push_back(printable(digest.get<std::string>(), 64));
+    }
+    return completion;
+}
+
+std::string encode(const Done& message) {
+    return dump({{"pages", to_json(message.pages)},
+                 {"resume-us", message.resume_us},
+                 {"downtime-us", message.downtime_us},
+                 {"devices-us", message.devices_us}});
+}
+
+Result<Done> decode_done(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the acknowledgement"));
+    Done done;
+    MIGRATE_ASSIGN(done.pages, pages_from(json));
+    MIGRATE_ASSIGN(done.resume_us, read_number(json, "resume-us", 0, kMaxMicroseconds));
+    MIGRATE_ASSIGN(done.downtime_us, read_number(json, "downtime-us", 0, kMaxMicroseconds));
+    if (json.contains("devices-us")) {
+        MIGRATE_ASSIGN(done.devices_us, read_number(json, "devices-us", 0, kMaxMicroseconds));
+    }
+    return done;
+}
+
+std::string encode(const Failure& message) {
+    MessageJson json = {
+        {"cancelled", message.cancelled}, {"reason", message.reason}, {"outcome", message.outcome}};
+    if (message.guest_runs) json["guest-runs"] = *message.guest_runs;
+    return dump(json);
+}
+
+Failure decode_failure(std::string_view body) {
+    // Default: not known. A guest that may run at the peer must not run here.
+    Failure failure{false, "the peer gave no reason", std::nullopt, {}};
+    const MessageJson json = MessageJson::parse(body.begin(), body.end(), nullptr, false);
+    if (!json.is_object()) return failure;
+    const auto cancelled = json.find("cancelled");
+    failure.cancelled =
+        cancelled != json.end() && cancelled->is_boolean() && cancelled->get<bool>();
+    const auto runs = json.find("guest-runs");
+    if (runs != json.end() && runs->is_boolean()) failure.guest_runs = runs->get<bool>();
+    std::string reason = text_or_empty(json, "reason", 1024);
+    if (!reason.empty()) failure.reason = std::move(reason);
+    failure.outcome = text_or_empty(json, "outcome", 32);
+    return failure;
+}
+
+}  // namespace migrate::transport

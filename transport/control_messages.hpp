@@ -1,0 +1,69 @@
+// The bodies of the control frames after the handshake. Invariant: a decoded message holds only
+// values in range; an unknown key is ignored.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "transport/packet_builder.hpp"
+
+namespace migrate::transport {
+
+// The body of kRoundStart, kRoundEnd and kRoundDone.
+struct RoundMark {
+    std::uint32_t round = 0;
+    std::uint64_t pages = 0;  // pages of its plan, all of which must come; all pages in round 1
+};
+
+// The body of kSwitchoverAck and kLoaded: the time to load and resume the guest, as expected before
+// the switchover, and as measured after it.
+struct LoadTime {
+    std::uint64_t microseconds = 0;
+};
+
+struct Completion {
+    PageCounts pages;                  // sum over all rounds
+    std::vector<std::string> digests;  // one per region if verify was agreed on, else empty
+};
+
+struct Done {
+    PageCounts pages;  // as counted by the receiver
+    // With a guest: the time to resume it, and the downtime that the receiver saw: from
+    // kSwitchoverStart until the guest ran again.
+    std::uint64_t resume_us = 0;
+    std::uint64_t downtime_us = 0;
+    // Time for which only the devices were still missing.
+    std::uint64_t devices_us = 0;
+};
+
+struct Failure {
+    bool cancelled = false;  // true if the user cancelled; false after an error
+    std::string reason;
+    // The receiver's statement on the guest. True: it runs there. False: it does not and never
+    // will, so that the sender may take it back. Empty: not known.
+    std::optional<bool> guest_runs = false;
+    // The outcome there: a word of base/outcome.hpp, or one that this program does not know. Empty
+    // from a program that sends none.
+    std::string outcome{};
+};
+
+std::string encode(const RoundMark& message);
+std::string encode(const LoadTime& message);
+std::string encode(const Completion& message);
+std::string encode(const Done& message);
+std::string encode(const Failure& message);
+
+// All of these but the last fail with kProtocol.
+Result<RoundMark> decode_round_mark(std::string_view body);
+Result<LoadTime> decode_load_time(std::string_view body);
+Result<Completion> decode_completion(std::string_view body);
+Result<Done> decode_done(std::string_view body);
+// Never fails: an unreadable body yields a default reason. Also reads kRefuse. The text is made
+// safe to print.
+Failure decode_failure(std::string_view body);
+
+}  // namespace migrate::transport
