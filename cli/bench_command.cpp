@@ -40,8 +40,8 @@ Result<double> parse_scale(std::string_view text) {
     const auto [stopped, code] = std::from_chars(text.data(), end, scale);
     if (code != std::errc{} || stopped != end || !(scale >= kSmallestScale) ||
         scale > kLargestScale) {
-        return usage_error("option scale: '{}' is no number from {} to {}", text, kSmallestScale,
-                           kLargestScale);
+        return usage_error("option scale: '{}' is not a number in the range {} … {}", text,
+                           kSmallestScale, kLargestScale);
     }
     return scale;
 }
@@ -62,7 +62,7 @@ Status set_value(std::string_view name, const std::string& value, BenchLine& lin
     }
     if (name == "peer") {
         if (value != "qemu" && value != "none") {
-            return usage_error("option peer: '{}': allowed values are qemu and none", value);
+            return usage_error("option peer: must be qemu or none, not '{}'", value);
         }
         request.mode.peer = value == "qemu";
     }
@@ -101,11 +101,11 @@ Result<std::string> loop_text(const bench::BaselineSpec& spec) {
 // Says what failed or was missed, and returns the exit code.
 int conclude(const bench::Tally& tally) {
     if (tally.failed_runs != 0) {
-        return report_error(
-            make_error("{} runs failed; the report says which and why", tally.failed_runs));
+        return report_error(make_error("{} runs failed; the report names them and their errors",
+                                       tally.failed_runs));
     }
     if (tally.missed_goals == 0) return exit_code_of(Outcome::kCompleted);
-    report_error(make_error("{} of {} goals were missed; the report says which", tally.missed_goals,
+    report_error(make_error("{} of {} goals were missed; the report lists them", tally.missed_goals,
                             tally.goals));
     return exit_code_of(Outcome::kGoalMissed);
 }

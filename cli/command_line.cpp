@@ -219,7 +219,8 @@ Error unknown_word(std::string_view what, std::string_view word,
 
 Status expect_no_more(std::string_view command, Arguments args) {
     if (args.empty()) return {};
-    return usage_error("'migrate {}' takes nothing more, but '{}' follows", command, args.front());
+    return usage_error("'migrate {}' takes no further argument: remove '{}'", command,
+                       args.front());
 }
 
 Result<CommandLine> parse_help(Arguments args) {
@@ -243,7 +244,8 @@ Result<CommandLine> parse_probe(Arguments args) {
     }
     for (const std::string_view word : args) {
         if (word != "--json") {
-            return usage_error("'migrate probe' knows one option, --json, and not '{}'", word);
+            return usage_error("'migrate probe' has no option '{}': its only option is --json",
+                               word);
         }
         line.probe_format = ProbeFormat::kJson;
     }
@@ -262,7 +264,7 @@ Result<CommandLine> parse_bench_line(Arguments args) {
 // documents take from the program's tables.
 Result<CommandLine> parse_completion(Arguments args) {
     if (args.empty() || std::string_view(args.front()) != "bash") {
-        return usage_error("'migrate completion' knows one shell: migrate completion bash");
+        return usage_error("'migrate completion' supports bash only: migrate completion bash");
     }
     MIGRATE_TRY(expect_no_more("completion bash", args.subspan(1)));
     return text_to_print(Command::kHelp, bash_completion());

@@ -33,7 +33,7 @@ Result<std::string> read_file(const std::string& path) {
         if (count == 0) return text;
         text.append(buffer.data(), static_cast<std::size_t>(count));
         if (text.size() > kLargestFile) {
-            return usage_error("the file is larger than 1 MiB, which no configuration is");
+            return usage_error("the file is larger than 1 MiB, the limit for a configuration");
         }
     }
 }

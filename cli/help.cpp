@@ -184,9 +184,9 @@ std::string command_help_text(Side side) {
 }
 
 std::string_view probe_summary() {
-    return "Shows what this host supports: dirty trackers, zero kernels and DSA work queues, and "
+    return "Shows which dirty trackers, zero kernels and DSA work queues this host supports, and "
            "what "
-           "is missing for the rest. 'auto' takes the first that is supported.";
+           "the others need. 'auto' takes the first that is supported.";
 }
 
 std::string probe_help_text() {

@@ -89,7 +89,8 @@ std::string description() {
            roff_paragraph("'migrate bench': " + std::string(bench_summary())) +
            roff_paragraph(
                "Every option is a flag and, without the dashes, a key of the JSON file that "
-               "--config names; the flags that ask for help are not. A flag wins over the file, "
+               "--config names; the flags for help and configuration are flags only. A flag wins "
+               "over the file, "
                "and "
                "the file wins over the default.");
 }

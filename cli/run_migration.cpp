@@ -56,7 +56,8 @@ Status send(const Settings& settings, RunResult& result) {
                        return guest::open_machine(settings.get<"source">());
                    }));
     if (settings.get<"quit-source">() && (!machine.guest || machine.guest->lives_here())) {
-        return make_error(ErrorKind::kUsage, "quit-source ends a QEMU, and the source is none: {}",
+        return make_error(ErrorKind::kUsage,
+                          "quit-source needs a QEMU as the source (qemu:), not {}",
                           settings.get<"source">());
     }
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));

@@ -90,7 +90,7 @@ class Traveller {
     // A signal that came after a leg's handover could not stop that leg, but stops the next one.
     Status go_on() const {
         if (interrupted_by_.empty()) return {};
-        return make_error(ErrorKind::kCancelled, "{} received: the journey ends after leg {}",
+        return make_error(ErrorKind::kCancelled, "{} received: the round trips end after leg {}",
                           interrupted_by_, result_.last().leg);
     }
 
@@ -223,12 +223,12 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
                    }));
     if (!machine.guest || !machine.guest->lives_here()) {
         return Error(ErrorKind::kUsage,
-                     "repeat needs a guest that this program runs (workload:): no other has a way "
-                     "back");
+                     "repeat needs a guest that this program runs: use the source workload:");
     }
     if (settings.get<"quit-source">()) {
         return Error(ErrorKind::kUsage,
-                     "quit-source leaves nothing to come back to: without repeat");
+                     "quit-source and repeat cannot be combined: the guest comes back to the "
+                     "source");
     }
     MIGRATE_ASSIGN(const bool interrupted, signals.came_within(machine.warm_up));
     if (interrupted) return make_error(ErrorKind::kCancelled, "{} received", signals.take());

@@ -89,10 +89,10 @@ Status DsaPageScanner::collect(std::span<std::uint64_t> zero_map) {
     if (wrong == batch.pages()) return batch.check_verified();
     batch.queue().disable("gave a wrong answer (accel-verify)");
     return make_error(
-        "{} said of a page that it is {} zero, and the CPU the contrary (accel-verify): this "
-        "device "
-        "cannot be trusted, and what it answered before may be wrong too",
-        batch.queue().name(), (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "all" : "not all");
+        "{} answered that a page is {}, and the CPU found the opposite (accel-verify): this "
+        "device cannot be trusted, and its earlier answers may be wrong too",
+        batch.queue().name(),
+        (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "zero" : "not zero");
 }
 
 }  // namespace migrate::accel::dsa

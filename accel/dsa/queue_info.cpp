@@ -82,7 +82,8 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
     const auto number = device_number(name);
     if (!number) {
         return make_error(ErrorKind::kUsage,
-                          "'{}' is no work queue: they are called wqD.Q, as in /dev/dsa/wq0.0",
+                          "'{}' is not the name of a work queue: write dsa:/dev/dsa/wqD.Q, for "
+                          "example dsa:/dev/dsa/wq0.0",
                           name);
     }
     QueueInfo info;

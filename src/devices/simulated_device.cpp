@@ -119,7 +119,8 @@ class SimulatedSource final : public DeviceSource {
         }));
         offset_ += size;
         if (spec_.fail_save != 0 && offset_ >= spec_.fail_save) {
-            return make_error("fails at byte {} of its state, as it was told to", spec_.fail_save);
+            return make_error("fails at byte {} of its state, as fail-save requests",
+                              spec_.fail_save);
         }
         return size;
     }
@@ -159,7 +160,8 @@ class SimulatedSink final : public DeviceSink {
         }));
         offset_ += chunk.size();
         if (spec_.fail_load != 0 && offset_ >= spec_.fail_load) {
-            return make_error("fails at byte {} of its state, as it was told to", spec_.fail_load);
+            return make_error("fails at byte {} of its state, as fail-load requests",
+                              spec_.fail_load);
         }
         return {};
     }
@@ -169,10 +171,10 @@ class SimulatedSink final : public DeviceSink {
             load_le<std::uint32_t>(config.data()) != kSimulatedMagic ||
             load_le<std::uint64_t>(&config[4]) != spec_.size_bytes ||
             load_le<std::uint64_t>(&config[12]) != spec_.seed) {
-            return make_error("its configuration is that of another device");
+            return make_error("its configuration belongs to another device");
         }
         if (offset_ == spec_.size_bytes) return {};
-        return make_error("{} of {} bytes of its state came", offset_, spec_.size_bytes);
+        return make_error("{} of {} bytes of its state arrived", offset_, spec_.size_bytes);
     }
 
   private:

@@ -124,11 +124,11 @@ class StreamSink final : public DeviceSink {
     Status load_config(std::span<const std::byte> config, const std::stop_token&) override {
         if (config.size() != kStreamConfigBytes ||
             load_le<std::uint32_t>(config.data()) != kStreamMagic) {
-            return make_error("its configuration is none of a stream");
+            return make_error("its configuration does not belong to a byte stream");
         }
         const auto sent = load_le<std::uint64_t>(&config[4]);
         if (sent == total_) return {};
-        return make_error("{} bytes were sent, {} came", sent, total_);
+        return make_error("the sender sent {} bytes, and {} arrived", sent, total_);
     }
 
     Status commit() override { return file_ ? file_->publish(to_.fd()) : Status(); }
@@ -145,10 +145,11 @@ Result<UniqueFd> open_for(const std::string& path, int flags) {
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK));
     if (fd) return fd;
     if (errno == ENXIO) {  // open(2): a FIFO, opened for writing, without a reader
-        return make_error(ErrorKind::kUsage,
-                          "cannot open {}: nobody has this FIFO open for reading; start its reader "
-                          "first",
-                          path);
+        return make_error(
+            ErrorKind::kUsage,
+            "cannot open {}: no process has this FIFO open for reading; start its reader "
+            "first",
+            path);
     }
     return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
 }

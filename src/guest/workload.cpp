@@ -89,7 +89,7 @@ Status Workload::resume() {
 }
 
 Status Workload::throttle(unsigned percent) {
-    if (percent > 99) return make_error("a throttle of {} percent is none of 0 to 99", percent);
+    if (percent > 99) return make_error("a throttle of {} percent is out of range 0 … 99", percent);
     throttle_percent_.store(percent, std::memory_order_relaxed);
     return {};
 }

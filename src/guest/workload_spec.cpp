@@ -45,10 +45,10 @@ Status check_limits(const WorkloadSpec& spec) {
         return usage("rate={} is out of range 0 … {}", spec.rate_mib_s, kMaxRateMibS);
     }
     if (spec.pattern > Pattern::kHotSpot) {
-        return usage("there is no pattern number {}", static_cast<unsigned>(spec.pattern));
+        return usage("pattern {} is not known", static_cast<unsigned>(spec.pattern));
     }
     if (spec.fill > Fill::kNone) {
-        return usage("there is no fill number {}", static_cast<unsigned>(spec.fill));
+        return usage("fill {} is not known", static_cast<unsigned>(spec.fill));
     }
     return {};
 }

@@ -210,8 +210,8 @@ TEST_CASE("help and version are texts to print, on whatever way they are asked f
         CHECK(parsed->command == Command::kVersion);
         CHECK(parsed->text == std::string("migrate ") + kVersion + "\n");
     }
-    CHECK(contains(refusal({"--version", "x"}), "'x' follows"));
-    CHECK(contains(refusal({"help", "send", "x"}), "'x' follows"));
+    CHECK(contains(refusal({"--version", "x"}), "remove 'x'"));
+    CHECK(contains(refusal({"help", "send", "x"}), "remove 'x'"));
 }
 
 TEST_CASE("a flag wins over the configuration file and the file over the default") {
@@ -288,7 +288,7 @@ TEST_CASE("probe takes --json and nothing else") {
     CHECK(json->command == Command::kProbe);
     CHECK(json->probe_format == ProbeFormat::kJson);
     CHECK(refusal({"probe", "--jsn"}) ==
-          "'migrate probe' knows one option, --json, and not '--jsn'");
+          "'migrate probe' has no option '--jsn': its only option is --json");
     for (const auto& words : {std::vector{"probe", "--help"}, std::vector{"help", "probe"}}) {
         const auto help = parse_command_line(words);
         REQUIRE(help);
@@ -303,8 +303,8 @@ TEST_CASE("the hidden commands take exactly their words") {
     CHECK(parse({"options-markdown"}));
     CHECK(parse({"exit-codes-markdown"}));
     CHECK(parse({"completion", "bash"}));
-    CHECK(contains(refusal({"man", "x"}), "'x' follows"));
+    CHECK(contains(refusal({"man", "x"}), "remove 'x'"));
     CHECK(contains(refusal({"completion"}), "migrate completion bash"));
     CHECK(contains(refusal({"completion", "zsh"}), "migrate completion bash"));
-    CHECK(contains(refusal({"completion", "bash", "x"}), "'x' follows"));
+    CHECK(contains(refusal({"completion", "bash", "x"}), "remove 'x'"));
 }

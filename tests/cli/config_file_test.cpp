@@ -202,7 +202,7 @@ TEST_CASE("a file that is too large or nested too deep does no harm") {
     const std::string spaces(kMiB - 2, ' ');
     loaded(Side::kSend, "{" + spaces + "}");
     CHECK(error_of(Side::kSend, "{" + spaces + " }") ==
-          "the file is larger than 1 MiB, which no configuration is");
+          "the file is larger than 1 MiB, the limit for a configuration");
     CHECK(contains(error_of(Side::kSend, std::string(kMiB, '[')), "not valid JSON"));
     const std::string deep(100'000, '[');
     CHECK(contains(error_of(Side::kSend, R"({"stats": )" + deep + std::string(100'000, ']') + "}"),

@@ -27,9 +27,9 @@ constexpr std::array kDurationUnits{
 };
 
 constexpr std::string_view kBytesAllowed =
-    "a whole number of bytes, or a number with K, M, G or T (KiB, MiB, GiB, TiB), as 512K or 1.5G";
+    "a whole number of bytes, or a number with K, M, G or T (KiB, MiB, GiB, TiB): 512K or 1.5G";
 constexpr std::string_view kDurationAllowed =
-    "a whole number of milliseconds, or one with ms, s, min or h, as 500ms or 30s";
+    "a whole number of milliseconds, or one with ms, s, min or h: 500ms or 30s";
 
 // A decimal number in its parts: digits before and after the point, and the text after them.
 struct NumberText {
@@ -121,13 +121,13 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     }
     const auto number = to_number(parts->whole);
     const auto whole = number ? multiply(*number, unit->factor) : std::nullopt;
-    if (!whole) return make_error(ErrorKind::kUsage, "'{}' is more than 64 bits can count", text);
+    if (!whole) return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
     const auto fraction = fraction_of(parts->fraction, unit->factor);
     if (!fraction) {
         return make_error(ErrorKind::kUsage, "'{}' is not a whole number of bytes", text);
     }
     if (*whole > std::numeric_limits<std::uint64_t>::max() - *fraction) {
-        return make_error(ErrorKind::kUsage, "'{}' is more than 64 bits can count", text);
+        return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
     }
     return *whole + *fraction;
 }
@@ -142,7 +142,7 @@ Result<std::uint64_t> parse_duration_ms(std::string_view text) {
     }
     const auto number = to_number(parts->whole);
     const auto value = number ? multiply(*number, unit->factor) : std::nullopt;
-    if (!value) return make_error(ErrorKind::kUsage, "'{}' is more than 64 bits can count", text);
+    if (!value) return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
     return *value;
 }
 
@@ -151,7 +151,7 @@ Result<std::uint64_t> parse_integer(std::string_view text) {
         return make_error(ErrorKind::kUsage, "'{}' is not a whole number", text);
     }
     const auto value = to_number(text);
-    if (!value) return make_error(ErrorKind::kUsage, "'{}' is more than 64 bits can count", text);
+    if (!value) return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
     return *value;
 }
 

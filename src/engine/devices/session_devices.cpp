@@ -58,7 +58,7 @@ Result<std::vector<DeviceSpec>> devices_from_offer(
         DeviceSpec spec;
         spec.id = {device.name, device.instance};
         if (!is_device_name(device.name)) {
-            return make_error(ErrorKind::kProtocol, "'{}' is no device's name", device.name);
+            return make_error(ErrorKind::kProtocol, "'{}' is not a valid device name", device.name);
         }
         if (device.kind == name_of(DeviceKind::kSimulated)) {
             auto parsed = devices::parse_simulated(device.words);
@@ -71,8 +71,10 @@ Result<std::vector<DeviceSpec>> devices_from_offer(
         } else if (device.kind == name_of(DeviceKind::kGuest)) {
             spec.kind = DeviceKind::kGuest;
         } else {
-            return make_error(ErrorKind::kProtocol, "device {}: this receiver knows no '{}'",
-                              spec.id.text(), device.kind);
+            return make_error(
+                ErrorKind::kProtocol,
+                "device {}: this receiver does not know the kind '{}'; update the receiver",
+                spec.id.text(), device.kind);
         }
         specs.push_back(std::move(spec));
     }

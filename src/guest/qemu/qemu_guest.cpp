@@ -339,8 +339,8 @@ std::string encode_qemu_state(bool ran, const std::string& stream) {
 Result<QemuState> decode_qemu_state(std::string_view state) {
     if (state.size() <= kStateHeader || !state.starts_with(kStateMagic) ||
         state[4] != kStateVersion || (state[5] != 0 && state[5] != 1)) {
-        return make_error(ErrorKind::kProtocol, "this is no state of a QEMU: {} bytes",
-                          state.size());
+        return make_error(ErrorKind::kProtocol,
+                          "the saved state of {} bytes does not belong to a QEMU", state.size());
     }
     return QemuState{state[5] == 1, state.substr(kStateHeader)};
 }
