@@ -1,8 +1,6 @@
 // Runs a session while this thread shows progress and takes signals.
 #pragma once
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,6 +14,7 @@
 #include "base/config/settings.hpp"
 #include "base/replacement_file.hpp"
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 #include "cli/output_file.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_result.hpp"
@@ -74,23 +73,22 @@ class Runner {
     std::string_view interrupted_by() const { return interrupted_by_; }
 
     Status run(const std::string& thread_name) {
-        UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!ended) return session_.fail(Error::system("create an eventfd", errno));
+        const Result<Wakeup> ended = Wakeup::create();
+        if (!ended) return session_.fail(ended.error());
         Status result;
         Cancellation unused;
         const auto work = [&]() -> Status {
             // catching() makes sure that the end is signalled below in every case; nothing else
             // signals it.
             result = catching(thread_name, [this] { return session_.run(); });
-            const std::uint64_t one = 1;
-            [[maybe_unused]] const ssize_t written = ::write(ended.get(), &one, sizeof one);
+            ended->wake();
             return {};
         };
         Result<SessionThread> thread =
             SessionThread::start(thread_name, session_.thread_times(), unused, work);
         if (!thread) return session_.fail(std::move(thread).error());
         signals_.on_second(leave_);
-        const Status waited = catching("wait for the migration", [&] { return wait(ended.get()); });
+        const Status waited = catching("wait for the migration", [&] { return wait(ended->fd()); });
         // Cancels the session, with this as the reason, unless it is too late. The text is short
         // enough to need no allocation.
         if (!waited) session_.cancel("cannot wait");
@@ -106,11 +104,11 @@ class Runner {
         while (true) {
             std::array<pollfd, 2> polled{
                 pollfd{ended, POLLIN, 0},
-                // -1 makes poll() skip it: the descriptor stays readable once a signal has come.
+                // -1 leaves it out: the descriptor stays readable once a signal has come.
                 pollfd{interrupted_by_.empty() ? signals_.fd() : -1, POLLIN, 0}};
-            const int ready = ::poll(polled.data(), polled.size(),
-                                     static_cast<int>(progress_.interval().count()));
-            if (ready < 0 && errno != EINTR) return Error::system("wait for the migration", errno);
+            if (wait_for_any(polled, after(progress_.interval())) < 0) {
+                return Error::system("wait for the migration", errno);
+            }
             if (polled[0].revents != 0) return {};
             if (polled[1].revents != 0) interrupt();
             // If showing progress runs out of memory, the session continues.

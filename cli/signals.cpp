@@ -1,22 +1,19 @@
 #include "cli/signals.hpp"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <csignal>
-#include <cstdint>
 #include <mutex>
 
 #include "base/fd.hpp"
 #include "base/outcome.hpp"
 #include "base/output.hpp"
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -75,7 +72,7 @@ struct Signals::State {
     explicit State(Second on_second) : second(on_second) {}
     ~State() {
         if (!thread.joinable()) return;
-        ::eventfd_write(quit.get(), 1);
+        quit->wake();
         thread.join();
     }
 
@@ -83,9 +80,9 @@ struct Signals::State {
     void arrived_one(int number);
 
     const Second second;
-    UniqueFd signals;  // a signalfd
-    UniqueFd arrived;  // an eventfd, readable while `name` is set
-    UniqueFd quit;     // an eventfd that ends the thread
+    UniqueFd signals;               // a signalfd
+    std::optional<Wakeup> arrived;  // readable while `name` is set
+    std::optional<Wakeup> quit;     // ends the thread
     std::stop_source stop;
     std::mutex mutex;
     std::string_view name;   // name of the first signal not taken; guarded by mutex
@@ -105,7 +102,7 @@ void Signals::State::arrived_one(int number) {
         }
         name = its_name;
         when = Clock::now();
-        ::eventfd_write(arrived.get(), 1);
+        arrived->wake();
     }
     stop.request_stop();
 }
@@ -113,8 +110,8 @@ void Signals::State::arrived_one(int number) {
 void Signals::State::run() {
     while (true) {
         std::array<pollfd, 2> polled{pollfd{signals.get(), POLLIN, 0},
-                                     pollfd{quit.get(), POLLIN, 0}};
-        if (::poll(polled.data(), polled.size(), -1) < 0) continue;
+                                     pollfd{quit->fd(), POLLIN, 0}};
+        if (wait_for_any(polled, kNever) < 0) continue;
         if (polled[1].revents != 0) return;
         signalfd_siginfo info{};
         if (::read(signals.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
@@ -130,9 +127,8 @@ Result<Signals> Signals::create(Second second) {
     if (error != 0) return Error::system("block signals", error);
     state->signals.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!state->signals) return Error::system("create a signalfd", errno);
-    state->arrived.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    state->quit.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!state->arrived || !state->quit) return Error::system("create an eventfd", errno);
+    MIGRATE_ASSIGN(state->arrived, Wakeup::create());
+    MIGRATE_ASSIGN(state->quit, Wakeup::create());
     const SignalsBlocked blocked;
     MIGRATE_ASSIGN(state->thread, Thread::start(
                                       "signals",
@@ -148,21 +144,14 @@ Signals::Signals(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Signals::Signals(Signals&&) noexcept = default;
 Signals::~Signals() = default;
 
-int Signals::fd() const { return state_->arrived.get(); }
+int Signals::fd() const { return state_->arrived->fd(); }
 std::stop_token Signals::token() const { return state_->stop.get_token(); }
 
 Result<bool> Signals::came_within(std::optional<milliseconds> time) const {
-    const Clock::time_point end = Clock::now() + time.value_or(milliseconds(0));
-    while (true) {
-        const auto left =
-            std::max<std::int64_t>(std::chrono::ceil<milliseconds>(end - Clock::now()).count(), 0);
-        pollfd polled{fd(), POLLIN, 0};
-        const int timeout = time ? static_cast<int>(std::min<std::int64_t>(left, INT_MAX)) : -1;
-        const int ready = ::poll(&polled, 1, timeout);
-        if (ready < 0 && errno != EINTR) return Error::system("wait for a signal", errno);
-        if (ready > 0) return true;
-        if (time && left == 0) return false;
-    }
+    pollfd polled{fd(), POLLIN, 0};
+    const int ready = wait_for_any(std::span(&polled, 1), time ? after(*time) : kNever);
+    if (ready < 0) return Error::system("wait for a signal", errno);
+    return ready > 0;
 }
 
 void Signals::on_second(Leave leave) const {
@@ -177,8 +166,7 @@ std::string_view Signals::received() const {
 
 std::string_view Signals::take() const {
     const std::scoped_lock lock(state_->mutex);
-    eventfd_t count = 0;
-    static_cast<void>(::eventfd_read(state_->arrived.get(), &count));
+    static_cast<void>(state_->arrived->clear());
     return std::exchange(state_->name, {});
 }
 

@@ -25,6 +25,7 @@
 #include "base/fd_passing.hpp"
 #include "base/raw_syscall.hpp"
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 #include "memory/foreign/remote_call.hpp"
 
 namespace migrate::memory {

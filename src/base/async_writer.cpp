@@ -1,6 +1,5 @@
 #include "base/async_writer.hpp"
 
-#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 
 namespace migrate {
 namespace {
@@ -33,11 +33,6 @@ std::atomic<bool> in_forked_child{false};
 // Registered at the start of the program: a fork() may come before the first writer.
 [[maybe_unused]] const bool watches_forks =
     ::pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
-
-bool writable_within(int fd, milliseconds time) {
-    pollfd polled{fd, POLLOUT, 0};
-    return ::poll(&polled, 1, static_cast<int>(time.count())) > 0;
-}
 
 // If poll() calls an output writable, it accepts PIPE_BUF bytes without waiting (pipe(7)).
 void write_in_child(int fd, const std::string& message) {

@@ -1,6 +1,5 @@
 #include "base/fd.hpp"
 
-#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,15 +12,6 @@ namespace migrate {
 void UniqueFd::reset(int fd) {
     if (fd_ >= 0) ::close(fd_);
     fd_ = fd;
-}
-
-bool readable_within(int fd, std::chrono::milliseconds time) {
-    pollfd polled{fd, POLLIN, 0};
-    int ready = -1;
-    do {
-        ready = ::poll(&polled, 1, static_cast<int>(time.count()));
-    } while (ready < 0 && errno == EINTR);
-    return ready > 0;
 }
 
 Result<Mapping> Mapping::create(const Request& request) {

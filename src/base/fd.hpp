@@ -1,7 +1,6 @@
 // Owners of file descriptors and mappings. No other code owns a raw one.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -33,11 +32,6 @@ class UniqueFd {
   private:
     int fd_ = -1;
 };
-
-// Returns true if `fd` is readable now or within `time`; a pidfd is readable once its process has
-// ended. A signal does not end the wait. Uses system calls only: may be used in the child of a
-// fork.
-bool readable_within(int fd, std::chrono::milliseconds time);
 
 // A memory mapping, unmapped on destruction.
 class Mapping {

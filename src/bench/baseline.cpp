@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/fd.hpp"
+#include "base/wait.hpp"
 #include "bench/child.hpp"
 #include "bench/figures.hpp"
 

@@ -1,7 +1,6 @@
 #include "bench/child.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -19,6 +18,7 @@
 
 #include "base/raw_syscall.hpp"
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -119,22 +119,12 @@ Ended Child::reap() {
 bool Child::running() { return pid_ >= 0 && !readable_within(pidfd_.get(), milliseconds(0)); }
 
 Result<Ended> Child::wait(Clock::time_point deadline, int stop_fd) {
-    while (true) {
-        const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
-        std::array<pollfd, 2> polled{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{stop_fd, POLLIN, 0}};
-        const int ready = ::poll(polled.data(), polled.size(),
-                                 static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX)));
-        if (ready < 0 && errno != EINTR) return Error::system("wait for a process", errno);
-        if (polled[0].revents != 0) return reap();
-        if (ready > 0 && polled[1].revents != 0) {
-            kill_now();
-            return make_error(ErrorKind::kCancelled, "interrupted");
-        }
-        if (ready == 0 && left <= 0) {
-            kill_now();
-            return make_error(ErrorKind::kTimeout, "it took longer than the scenario's timeout");
-        }
-    }
+    std::array<pollfd, 2> polled{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{stop_fd, POLLIN, 0}};
+    if (wait_for_any(polled, deadline) < 0) return Error::system("wait for a process", errno);
+    if (polled[0].revents != 0) return reap();
+    kill_now();
+    if (polled[1].revents != 0) return make_error(ErrorKind::kCancelled, "interrupted");
+    return make_error(ErrorKind::kTimeout, "it took longer than the scenario's timeout");
 }
 
 std::string Child::words() const {

@@ -13,6 +13,7 @@
 #include "base/fd.hpp"
 #include "base/splitmix64.hpp"
 #include "base/units.hpp"
+#include "base/wait.hpp"
 
 namespace migrate::bench {
 namespace {

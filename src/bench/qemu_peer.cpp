@@ -10,6 +10,7 @@
 
 #include "base/fd.hpp"
 #include "base/units.hpp"
+#include "base/wait.hpp"
 #include "bench/child.hpp"
 #include "bench/host.hpp"
 #include "qmp/client.hpp"

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "base/fd.hpp"
+#include "base/wait.hpp"
 #include "bench/agreement.hpp"
 #include "bench/child.hpp"
 #include "bench/host.hpp"

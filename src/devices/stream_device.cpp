@@ -1,7 +1,6 @@
 #include "devices/stream_device.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -15,6 +14,7 @@
 #include "base/descriptors.hpp"
 #include "base/little_endian.hpp"
 #include "base/replacement_file.hpp"
+#include "base/wait.hpp"
 
 namespace migrate::devices {
 namespace {
@@ -22,18 +22,13 @@ namespace {
 // "MSTR"; the number of bytes of the stream follows.
 constexpr std::uint32_t kStreamMagic = 0x5254534D;
 constexpr std::size_t kStreamConfigBytes = 12;
-// Interval at which a wait for a stream checks for a stop.
-constexpr int kLookMs = 50;
 
 // Waits until the descriptor can be read or written without blocking; regular files always can.
-Status await(int fd, short events, const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-        pollfd polled{fd, events, 0};
-        const int ready = ::poll(&polled, 1, kLookMs);
-        if (ready > 0) return {};
-        if (ready < 0 && errno != EINTR) return Error::system("wait for its stream", errno);
+Status await(int fd, short events, const StopWait& wait) {
+    while (true) {
+        MIGRATE_ASSIGN(const bool ready, wait.wait_until(fd, events, kNever));
+        if (ready) return {};
     }
-    return Error(ErrorKind::kCancelled, "cancelled");
 }
 
 class StreamSource final : public DeviceSource {
@@ -43,12 +38,13 @@ class StreamSource final : public DeviceSource {
     Status begin(const std::stop_token&) override { return {}; }
 
     Result<std::size_t> save(std::span<std::byte> buffer, const std::stop_token& stop) override {
+        const StopWait wait(stop);
         std::size_t filled = 0;
         while (filled < buffer.size()) {
             // Also waits for a FIFO's writer: before one has come and gone, poll() reports no end
             // (fs/pipe.c in Linux: the hang-up counts writers since this end was opened), but
             // read() would.
-            MIGRATE_TRY(await(fd_.get(), POLLIN, stop));
+            MIGRATE_TRY(await(fd_.get(), POLLIN, wait));
             const ssize_t count = ::read(fd_.get(), &buffer[filled], buffer.size() - filled);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (count < 0) return Error::system("read its stream", errno);
@@ -110,9 +106,10 @@ class StreamSink final : public DeviceSink {
     Status begin(const std::stop_token&) override { return {}; }
 
     Status load(std::span<const std::byte> chunk, const std::stop_token& stop) override {
+        const StopWait wait(stop);
         total_ += chunk.size();
         while (!chunk.empty()) {
-            MIGRATE_TRY(await(to_.fd(), POLLOUT, stop));
+            MIGRATE_TRY(await(to_.fd(), POLLOUT, wait));
             const ssize_t count = to_.write(chunk);
             if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
             if (count < 0) return Error::system("write its stream", errno);

@@ -1,7 +1,5 @@
 #include "qmp/client.hpp"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 
 #include "base/fd_passing.hpp"
 #include "base/log.hpp"
+#include "base/wait.hpp"
 #include "qmp/unix_address.hpp"
 
 namespace migrate::qmp {
@@ -56,48 +55,28 @@ bool has_object(const Json& message, const char* key) {
 class Client::Wait {
   public:
     Wait(milliseconds timeout, const std::stop_token& stop)
-        : timeout_(timeout),
-          deadline_(Clock::now() + timeout),
-          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-          wake_error_(errno),
-          on_stop_(stop, Wake{wake_.get()}) {}
+        : timeout_(timeout), deadline_(after(timeout)), wait_(stop) {}
 
     // Waits until the socket (-1: none) is ready, or for `longest`. A socket that is already ready
     // is found even after the deadline, but only once: a peer that always sends more cannot extend
     // the wait.
-    Status ready(int socket, short events, milliseconds longest = milliseconds::max()) {
-        if (!wake_) return Error::system("create an eventfd", wake_error_);
-        while (true) {
-            const auto left = std::chrono::ceil<milliseconds>(deadline_ - Clock::now());
-            if (left <= milliseconds::zero() && std::exchange(expired_, true)) return timed_out();
-            std::array<pollfd, 2> polled{{{wake_.get(), POLLIN, 0}, {socket, events, 0}}};
-            const auto wait = std::clamp(std::min(left, longest), milliseconds(0), kDay);
-            const int count = ::poll(polled.data(), polled.size(), static_cast<int>(wait.count()));
-            if (count < 0 && errno != EINTR) return Error::system("poll a socket", errno);
-            if (count < 0) continue;
-            if (polled[0].revents != 0) return Error(ErrorKind::kCancelled, "cancelled");
-            if (polled[1].revents != 0 || (count == 0 && wait == longest)) return {};
-        }
+    Status ready(int socket, short events, std::optional<milliseconds> longest = {}) {
+        const bool over = Clock::now() >= deadline_;
+        if (over && std::exchange(expired_, true)) return timed_out();
+        const auto until = longest ? std::min(deadline_, after(*longest)) : deadline_;
+        MIGRATE_ASSIGN(const bool is_ready, wait_.wait_until(socket, events, until));
+        return is_ready || until < deadline_ ? Status() : timed_out();
     }
 
   private:
-    static constexpr milliseconds kDay{86'400'000};
-
-    struct Wake {
-        int fd;
-        void operator()() const { (void)!::eventfd_write(fd, 1); }
-    };
-
     Error timed_out() const {
         return make_error(ErrorKind::kTimeout, "no answer within {} ms", timeout_.count());
     }
 
     milliseconds timeout_;
     Clock::time_point deadline_;
-    UniqueFd wake_;
-    int wake_error_;        // errno if wake_ could not be created
     bool expired_ = false;  // the deadline has passed, and the socket was checked once since
-    std::stop_callback<Wake> on_stop_;
+    StopWait wait_;
 };
 
 Result<UniqueFd> Client::dial(std::string_view address, milliseconds timeout,

@@ -1,5 +1,6 @@
 // Outputs that are read, read late, never read, closed and full.
 #include "base/async_writer.hpp"
+#include "base/wait.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "base/wait.hpp"
 #include "e2e/process.hpp"
 
 namespace migrate::e2e {

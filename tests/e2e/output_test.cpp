@@ -9,6 +9,7 @@
 #include <chrono>
 #include <vector>
 
+#include "base/wait.hpp"
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
 #include "e2e/loopback.hpp"

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/wait.hpp"
 #include "catch.hpp"
 #include "e2e/transfer.hpp"
 

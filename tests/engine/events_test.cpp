@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/fd.hpp"
+#include "base/wait.hpp"
 #include "catch.hpp"
 #include "tests/memory/must.hpp"
 #include "tests/memory/temporary_folder.hpp"

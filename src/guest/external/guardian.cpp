@@ -16,6 +16,7 @@
 #include "base/output.hpp"
 #include "base/raw_syscall.hpp"
 #include "base/thread.hpp"
+#include "base/wait.hpp"
 #include "guest/qemu/undo_commands.hpp"
 #include "qmp/message.hpp"
 

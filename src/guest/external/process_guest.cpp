@@ -1,7 +1,6 @@
 #include "guest/external/process_guest.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +24,7 @@
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "base/regular_file.hpp"
-#include "base/stop_wait.hpp"
+#include "base/wait.hpp"
 #include "guest/clock.hpp"
 #include "guest/external/cgroup.hpp"
 #include "guest/external/guardian.hpp"

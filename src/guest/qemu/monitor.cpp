@@ -1,6 +1,5 @@
 #include "guest/qemu/monitor.hpp"
 
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 #include <cerrno>
 
 #include "base/log.hpp"
-#include "base/stop_wait.hpp"
+#include "base/wait.hpp"
 #include "guest/qemu/answer_fields.hpp"
 #include "guest/qemu/undo_commands.hpp"
 
