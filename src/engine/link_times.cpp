@@ -24,14 +24,12 @@ constexpr milliseconds kMostOfPeer = seconds(300);
 LinkTimes make_link_times(milliseconds own, std::optional<milliseconds> peer) {
     if (!peer) {
         return {std::clamp(own / kHeartbeatsPerTimeout, milliseconds(10), kLongestInterval),
-                own,
-                {own, own}};
+                transport::StallLimits::both(own)};
     }
     const milliseconds longer = std::max(own, std::min(*peer, kMostOfPeer));
     const milliseconds silent = std::max(longer, kLeastSilence);
     return {std::clamp(std::min(own, *peer) / kHeartbeatsPerTimeout, kShortestInterval,
                        kLongestInterval),
-            own,
             {silent, std::max(silent, kLeastBusy)}};
 }
 

@@ -13,9 +13,6 @@ namespace migrate::engine {
 struct LinkTimes {
     // Interval at which this side sends a heartbeat if it sends nothing else.
     std::chrono::milliseconds heartbeat{};
-    // The session fails if the peer is silent on the main channel for this long: this side's
-    // io-timeout.
-    std::chrono::milliseconds silence{};
     // Limits of the data channels: based on the longer io-timeout, since a data channel does not
     // show whether the peer is alive.
     transport::StallLimits data{};

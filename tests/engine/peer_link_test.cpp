@@ -269,12 +269,11 @@ int heartbeats_within(ControlChannel& peer, milliseconds time) {
     }
 }
 
-TEST_CASE("heartbeats follow the smaller io-timeout of the two, each judges by its own") {
+TEST_CASE("heartbeats follow the smaller io-timeout of the two, channels the longer one") {
     const auto own = GENERATE(milliseconds(100), milliseconds(1000), milliseconds(30'000));
     const auto peer = GENERATE(milliseconds(100), milliseconds(1000), milliseconds(30'000));
     const LinkTimes times = make_link_times(own, peer);
     const milliseconds smaller = std::min(own, peer);
-    CHECK(times.silence == own);
     CHECK(times.heartbeat >= milliseconds(25));
     CHECK(times.heartbeat <= smaller / 4);
     CHECK(times.heartbeat <= milliseconds(1000));
@@ -285,7 +284,6 @@ TEST_CASE("heartbeats follow the smaller io-timeout of the two, each judges by i
 TEST_CASE("link times stay within bounds whatever the peer says of itself") {
     for (const milliseconds peer : {milliseconds(1), milliseconds(86'400'000)}) {
         const LinkTimes times = make_link_times(milliseconds(1000), peer);
-        CHECK(times.silence == milliseconds(1000));
         CHECK(times.heartbeat >= milliseconds(25));
         CHECK(times.heartbeat <= milliseconds(250));
         CHECK(times.data.busy <= milliseconds(300'000));
