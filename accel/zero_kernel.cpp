@@ -133,7 +133,7 @@ Result<const ZeroKernel*> find_zero_kernel(std::string_view name) {
                               runnable_names());
         }
     }
-    return make_error(ErrorKind::kUsage, "there is no zero kernel '{}'; this CPU can run: {}", name,
+    return make_error(ErrorKind::kUsage, "the zero kernel '{}' is unknown; this CPU can run: {}", name,
                       runnable_names());
 }
 

@@ -42,7 +42,7 @@ Result<std::unique_ptr<Compressor>> Compressor::create(Compression method, int l
         const int size = level >= kLz4HcFrom ? LZ4_sizeofStateHC() : LZ4_sizeofState();
         context->lz4_state.resize(static_cast<std::size_t>(size));
     } else {
-        return Error("a compressor without a compression method");
+        return Error("no compression method was chosen");
     }
     return std::unique_ptr<Compressor>(
         new Compressor(method, level, packet_bytes, std::move(context)));
@@ -123,7 +123,7 @@ Status Decompressor::decompress(std::span<const std::byte> from, std::span<std::
     }
     if (size != to.size()) {
         return make_error(ErrorKind::kProtocol,
-                          "a {} payload of {} bytes that does not decompress to {} bytes",
+                          "the {} payload of {} bytes does not decompress to {} bytes",
                           name_of(method_), from.size(), to.size());
     }
     return {};

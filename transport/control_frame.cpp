@@ -70,15 +70,17 @@ std::string encode_frame(FrameType type, std::string_view body) {
 
 Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderSize> bytes) {
     if (load_le<std::uint32_t>(&bytes[0]) != kFrameMagic) {
-        return Error(ErrorKind::kProtocol, "no control frame begins here: wrong magic");
+        return Error(ErrorKind::kProtocol,
+                     "expected a control frame, got other bytes (wrong magic)");
     }
     const auto type = load_le<std::uint16_t>(&bytes[4]);
     if (type == 0 || type > kLastType) {
-        return make_error(ErrorKind::kProtocol, "control frame type {} does not exist", type);
+        return make_error(ErrorKind::kProtocol, "the control frame has the unknown type {}", type);
     }
     const auto size = load_le<std::uint32_t>(&bytes[8]);
     if (size > kMaxFrameBody) {
-        return make_error(ErrorKind::kProtocol, "a control frame of {} bytes; {} are allowed", size,
+        return make_error(ErrorKind::kProtocol,
+                          "the control frame has {} bytes; at most {} are allowed", size,
                           kMaxFrameBody);
     }
     return FrameHeader{static_cast<FrameType>(type), size};

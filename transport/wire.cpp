@@ -49,8 +49,7 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
     }
     const auto role = std::to_integer<std::uint8_t>(bytes[6]);
     if (role > static_cast<std::uint8_t>(ConnectionRole::kData)) {
-        return protocol_error(
-            fmt::format("the hello names connection role {}, which does not exist", role));
+        return protocol_error(fmt::format("the hello has the unknown connection role {}", role));
     }
     hello.role = static_cast<ConnectionRole>(role);
     hello.channel = ChannelId{load_le<std::uint16_t>(&bytes[8])};
@@ -79,29 +78,32 @@ namespace {
 
 Status check_pages_header(const PacketHeader& header, const PacketLimits& limits) {
     if (header.run_bytes == 0 || header.run_bytes > kMaxRunBytes) {
-        return protocol_error(fmt::format("a run list of {} bytes; 1 to {} are allowed",
+        return protocol_error(fmt::format("the packet's run list has {} bytes; expected 1 to {}",
                                           header.run_bytes, kMaxRunBytes));
     }
     if (index_of(header.region) >= limits.regions.size()) {
-        return protocol_error(fmt::format("region {}; the handshake named {}",
-                                          index_of(header.region), limits.regions.size()));
+        return protocol_error(
+            fmt::format("the packet is for region {}; the handshake agreed on {} region(s)",
+                        index_of(header.region), limits.regions.size()));
     }
     const std::uint64_t content = header.normal_pages * kPageSize;
     if (content > limits.packet_bytes) {
-        return protocol_error(fmt::format("{} normal pages; the packet size agreed on holds {}",
-                                          header.normal_pages, limits.packet_bytes / kPageSize));
+        return protocol_error(
+            fmt::format("the packet has {} normal pages; the agreed packet size holds {}",
+                        header.normal_pages, limits.packet_bytes / kPageSize));
     }
     if (header.compression != Compression::kNone && header.compression != limits.compression) {
-        return protocol_error(fmt::format("compression {}; the handshake agreed on {}",
-                                          name_of(header.compression),
-                                          name_of(limits.compression)));
+        return protocol_error(
+            fmt::format("the packet uses compression {}; the handshake agreed on {}",
+                        name_of(header.compression), name_of(limits.compression)));
     }
     const bool compressed = header.compression != Compression::kNone;
     const bool fits = compressed ? header.payload_bytes > 0 && header.payload_bytes < content
                                  : header.payload_bytes == content;
     if (!fits) {
-        return protocol_error(fmt::format("a payload of {} bytes for {} normal pages",
-                                          header.payload_bytes, header.normal_pages));
+        return protocol_error(
+            fmt::format("the payload has {} bytes, which does not fit {} normal pages",
+                        header.payload_bytes, header.normal_pages));
     }
     return {};
 }
@@ -109,12 +111,12 @@ Status check_pages_header(const PacketHeader& header, const PacketLimits& limits
 // decode_device_header() checks the payload's size, because its error can name the device.
 Status check_device_header(const PacketHeader& header, const PacketLimits& limits) {
     if (!limits.device_state) {
-        return protocol_error("a device's state, which the handshake did not agree on");
+        return protocol_error("the packet carries device state, but the handshake agreed on none");
     }
     if (header.run_bytes <= kDeviceHeaderFixedBytes || header.run_bytes > kMaxDeviceHeaderBytes ||
         header.normal_pages != 0 || header.first_page != 0 || index_of(header.region) != 0 ||
         header.compression != Compression::kNone) {
-        return protocol_error("a device's packet with pages, or without a device");
+        return protocol_error("the packet of a device names pages, or no device");
     }
     return {};
 }
@@ -124,12 +126,13 @@ Status check_device_header(const PacketHeader& header, const PacketLimits& limit
 Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHeaderSize> bytes,
                                           const PacketLimits& limits) {
     if (load_le<std::uint32_t>(&bytes[0]) != kPacketMagic) {
-        return protocol_error("no packet begins here: wrong magic");
+        return protocol_error("expected a packet, got other bytes (wrong magic)");
     }
     const auto kind = std::to_integer<std::uint8_t>(bytes[4]);
     const auto compression = std::to_integer<std::uint8_t>(bytes[5]);
     if (compression > static_cast<std::uint8_t>(Compression::kZstd)) {
-        return protocol_error(fmt::format("compression {} does not exist", compression));
+        return protocol_error(
+            fmt::format("the packet has the unknown compression {}", compression));
     }
     PacketHeader header;
     header.compression = static_cast<Compression>(compression);
@@ -146,13 +149,13 @@ Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHead
     } else if (kind == static_cast<std::uint8_t>(PacketKind::kSync)) {
         header.kind = PacketKind::kSync;
         if (header.run_bytes != 0 || header.payload_bytes != 0 || header.normal_pages != 0) {
-            return protocol_error("a SYNC packet with content");
+            return protocol_error("the SYNC packet is not empty");
         }
     } else if (kind == static_cast<std::uint8_t>(PacketKind::kDeviceState)) {
         header.kind = PacketKind::kDeviceState;
         MIGRATE_TRY(check_device_header(header, limits));
     } else {
-        return protocol_error(fmt::format("packet kind {} does not exist", kind));
+        return protocol_error(fmt::format("the packet has the unknown kind {}", kind));
     }
     return header;
 }
@@ -195,13 +198,14 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
     while (!runs.empty()) {
         std::uint64_t number = 0;
         if (!read_number(runs, number))
-            return protocol_error("a run list that breaks off or overflows");
+            return protocol_error(
+                "the packet's run list is cut off, or has a number above 64 bits");
         const std::uint64_t count = number >> 2;
         const auto code = static_cast<std::uint8_t>(number & 3);
         if (page > region.pages() || count == 0 || count > region.pages() - page) {
             return protocol_error(
-                fmt::format("a run of {} pages at page {}; region '{}' has {} pages", count, page,
-                            region.name, region.pages()));
+                fmt::format("the packet has a run of {} pages at page {}; region '{}' has {} pages",
+                            count, page, region.name, region.pages()));
         }
         if (code != kSkipCode) {
             const auto kind = static_cast<PageKind>(code);
@@ -211,8 +215,9 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
         page += count;
     }
     if (normal != header.normal_pages) {
-        return protocol_error(fmt::format("runs of {} normal pages under a header that says {}",
-                                          normal, header.normal_pages));
+        return protocol_error(
+            fmt::format("the runs have {} normal pages; the packet's header says {}", normal,
+                        header.normal_pages));
     }
     return {};
 }

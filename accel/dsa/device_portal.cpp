@@ -235,7 +235,7 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
     if (Status judged = judge(info, outcome, probe_time); !judged) {
         if (by_write == nullptr) return std::move(judged).error();
         return std::move(judged).error().with_context(
-            fmt::format("{} (which is why write() was tried)", no_mapping));
+            fmt::format("{}; so write() was tried", no_mapping));
     }
     if (by_write == nullptr || info.limits.batch < 2) return portal;
 

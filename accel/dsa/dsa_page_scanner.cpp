@@ -89,10 +89,9 @@ Status DsaPageScanner::collect(std::span<std::uint64_t> zero_map) {
     if (wrong == batch.pages()) return batch.check_verified();
     batch.queue().disable("gave a wrong answer (accel-verify)");
     return make_error(
-        "{} answered that a page is {}, and the CPU found the opposite (accel-verify): this "
-        "device cannot be trusted, and its earlier answers may be wrong too",
-        batch.queue().name(),
-        (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "zero" : "not zero");
+        "{} reported that a page is {} zero, but the CPU found the opposite (accel-verify): do not "
+        "use this device; its earlier answers may be wrong, too",
+        batch.queue().name(), (zero_map[wrong / 64] >> (wrong % 64) & 1) != 0 ? "all" : "not all");
 }
 
 }  // namespace migrate::accel::dsa

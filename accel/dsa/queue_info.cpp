@@ -82,8 +82,7 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
     const auto number = device_number(name);
     if (!number) {
         return make_error(ErrorKind::kUsage,
-                          "'{}' is not the name of a work queue: write dsa:/dev/dsa/wqD.Q, for "
-                          "example dsa:/dev/dsa/wq0.0",
+                          "'{}' is not the name of a work queue: write wqD.Q, as in /dev/dsa/wq0.0",
                           name);
     }
     QueueInfo info;
@@ -96,7 +95,7 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
         const Obstacle why = why_no_device(places);
         return make_error("there is no work queue {} ({} is missing): {}", name, queue.native(),
                           fs::is_directory(device, error)
-                              ? fmt::format("{} has others", info.device)
+                              ? fmt::format("{} has other queues", info.device)
                               : fmt::format("{}; {}", why.reason, why.remedy));
     }
     info.device_state = read_text(device / "state");

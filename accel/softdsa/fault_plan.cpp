@@ -210,13 +210,13 @@ bool take_queue(std::string_view& rest, FaultRule& rule) {
 std::string parse_word(std::string_view word, FaultPlan& plan) {
     if (word.starts_with("seed=")) {
         const auto seed = number(word.substr(5));
-        if (!seed) return complaint(word, "the seed is a number");
+        if (!seed) return complaint(word, "the seed has to be a number");
         plan.seed = *seed;
         return {};
     }
     if (word.starts_with("random=")) {
         const auto seed = number(word.substr(7));
-        if (!seed) return complaint(word, "the seed is a number");
+        if (!seed) return complaint(word, "the seed has to be a number");
         const FaultPlan drawn = random_plan(*seed);
         plan.seed = drawn.seed;
         plan.rules.insert(plan.rules.end(), drawn.rules.begin(), drawn.rules.end());
@@ -225,14 +225,14 @@ std::string parse_word(std::string_view word, FaultPlan& plan) {
     FaultRule rule;
     std::string_view rest = word;
     if (!take_queue(rest, rule))
-        return complaint(word, "a queue is named as in wq0.drop, from 0 to 255");
+        return complaint(word, "write the queue as in wq0.drop, with a number from 0 to 255");
     std::string_view when;
     const std::size_t at = rest.find('@');
     if (at != std::string_view::npos) when = rest.substr(at + 1);
     const std::string_view name_and_value = rest.substr(0, at);
     const std::size_t equals = name_and_value.find('=');
     const KindRow* row = find_kind(name_and_value.substr(0, equals));
-    if (row == nullptr) return complaint(word, "there is no such fault");
+    if (row == nullptr) return complaint(word, "the fault is unknown");
     rule.kind = row->kind;
     if ((equals == std::string_view::npos) != (row->form == ValueForm::kNone))
         return complaint(word, std::string(row->name) + " takes " + std::string(wanted(row->form)));
@@ -247,9 +247,9 @@ std::string parse_word(std::string_view word, FaultPlan& plan) {
     if (at != std::string_view::npos) {
         const auto parsed = when_of(when);
         if (!parsed)
-            return complaint(word, "behind @ comes N, N+, /N or a probability such as 0.01");
+            return complaint(word, "write N, N+, /N or a probability such as 0.01 after @");
         if (rule.kind == FaultKind::kHaltAfter)
-            return complaint(word, "halt-after takes nothing behind @");
+            return complaint(word, "halt-after accepts nothing after @");
         rule.when = *parsed;
     }
     plan.rules.push_back(rule);
@@ -333,9 +333,9 @@ ParsedFaultPlan parse_fault_plan(std::string_view text) {
         const std::size_t end = text.find_first_of(",:");
         const std::string_view word = text.substr(0, end);
         parsed.error =
-            word.empty() ? complaint(text, "a word is empty") : parse_word(word, parsed.plan);
+            word.empty() ? complaint(text, "it has an empty word") : parse_word(word, parsed.plan);
         if (end != std::string_view::npos && end + 1 == text.size() && parsed.error.empty())
-            parsed.error = complaint(text, "a word is empty");
+            parsed.error = complaint(text, "it has an empty word");
         text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     }
     return parsed;

@@ -32,10 +32,11 @@ TEST_CASE("a chunk of another version, size or kind is an error that names its d
         return message_of(decode_device_header(bytes, payload));
     };
     using Catch::Matchers::Contains;
-    CHECK_THAT(error_of(0, 2, 7), Contains("device net0#3, chunk 41: version 2"));
-    CHECK_THAT(error_of(2, 6, 7), Contains("device net0#3, chunk 41: flags"));
-    CHECK_THAT(error_of(0, 1, 0), Contains("device net0#3, chunk 41: 0 bytes"));
-    CHECK_THAT(error_of(0, 1, kMaxDeviceChunkBytes + 1), Contains("net0#3, chunk 41: 1048577"));
+    CHECK_THAT(error_of(0, 2, 7), Contains("device net0#3, chunk 41: the peer sends version 2"));
+    CHECK_THAT(error_of(2, 6, 7), Contains("device net0#3, chunk 41: the flags 0x6 are unknown"));
+    CHECK_THAT(error_of(0, 1, 0), Contains("device net0#3, chunk 41: the chunk has 0 bytes"));
+    CHECK_THAT(error_of(0, 1, kMaxDeviceChunkBytes + 1),
+               Contains("net0#3, chunk 41: the chunk has 1048577 bytes"));
     CHECK_THAT(error_of(kDeviceHeaderFixedBytes, '\n', 7), Contains("name"));
     CHECK_THAT(error_of(12, 5, 7), Contains("header"));
     DeviceChunkHeader nameless = kHeader;
@@ -63,7 +64,7 @@ TEST_CASE("a packet of device state is taken only where it was agreed on, and ho
     CHECK_FALSE(decode());
     header.normal_pages = 0;
     limits.device_state = false;
-    CHECK(message_of(decode()).find("did not agree") != std::string::npos);
+    CHECK(message_of(decode()).find("agreed on none") != std::string::npos);
 }
 
 }  // namespace

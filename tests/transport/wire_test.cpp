@@ -132,7 +132,7 @@ TEST_CASE("a SYNC packet survives its encoding and holds nothing") {
     for (PacketHeader bad : {PacketHeader{.kind = PacketKind::kSync, .normal_pages = 1},
                              PacketHeader{.kind = PacketKind::kSync, .payload_bytes = 1}}) {
         CHECK(message_of(decode_packet_header(encode_packet_header(bad, {}), limits())) ==
-              "a SYNC packet with content");
+              "the SYNC packet is not empty");
     }
     CHECK_FALSE(decode_packet_header(encode_packet_header(sync, run_list({{1, kZero}})), limits()));
 }
@@ -161,28 +161,28 @@ TEST_CASE("every field of a packet header is held to the limits agreed on") {
     refused(header, "compression 3");
     header = header_of(1);
     header.kind = static_cast<PacketKind>(4);
-    refused(header, "packet kind 4");
+    refused(header, "unknown kind 4");
     header.kind = static_cast<PacketKind>(0);
-    refused(header, "packet kind 0");
+    refused(header, "unknown kind 0");
     for (const std::uint32_t payload : {0U, 4095U, 4097U, UINT32_MAX}) {
         header = header_of(1);
         header.payload_bytes = payload;
-        refused(header, "payload of");
+        refused(header, "the payload has");
     }
     // Compressed means smaller, and something.
     for (const std::uint32_t payload : {0U, 4096U, 5000U}) {
         header = header_of(1);
         header.compression = Compression::kLz4;
         header.payload_bytes = payload;
-        refused(header, "payload of");
+        refused(header, "the payload has");
     }
     header = header_of(0);
     header.compression = Compression::kLz4;
-    refused(header, "payload of");
+    refused(header, "the payload has");
 }
 
 TEST_CASE("a run list is neither empty nor longer than its limit") {
-    check_refused(decode(header_of(0), {}), "a run list of 0 bytes");
+    check_refused(decode(header_of(0), {}), "the packet's run list has 0 bytes");
     std::vector<std::byte> runs(kMaxRunBytes, static_cast<std::byte>(1U << 2 | kSkip));
     const std::vector<RegionInfo> large{{"ram", (kMaxRunBytes + 1) * kPageSize}};
     const PacketLimits wide{128 * kPageSize, Compression::kNone, large};
@@ -199,7 +199,7 @@ TEST_CASE("any magic but the packet's is refused") {
         PacketHeaderBytes bad = bytes;
         bad[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
         CHECK(message_of(decode_packet_header(bad, limits())) ==
-              "no packet begins here: wrong magic");
+              "expected a packet, got other bytes (wrong magic)");
     }
 }
 
@@ -246,7 +246,7 @@ TEST_CASE("a run list cut at any byte is refused") {
     }
     // With the checksum put right, a cut within a number still is.
     check_refused(decode(header_of(0), std::vector<std::byte>{leb128(300 << 2 | kZero).front()}),
-                  "breaks off");
+                  "cut off");
 }
 
 TEST_CASE("a run of no pages is refused") {
@@ -277,19 +277,21 @@ TEST_CASE("numbers beyond 64 bits are refused, at whatever length") {
     for (const unsigned last : {0x02U, 0x7FU, 0x80U, 0xFFU}) {
         auto runs = nine;
         runs.push_back(static_cast<std::byte>(last));
-        check_refused(decode(header_of(0), runs), "overflows");
+        check_refused(decode(header_of(0), runs), "above 64 bits");
     }
-    check_refused(decode(header_of(0), std::vector<std::byte>(100, std::byte{0x80})), "overflows");
+    check_refused(decode(header_of(0), std::vector<std::byte>(100, std::byte{0x80})),
+                  "above 64 bits");
     nine.push_back(std::byte{0x01});  // 2^64 − 1: fits, but no region does
     check_refused(decode(header_of(0), nine), "a run of");
 }
 
 TEST_CASE("the header's count of normal pages is the run list's") {
-    check_refused(decode(header_of(2), run_list({{3, kNormal}})), "runs of 3 normal pages");
-    check_refused(decode(header_of(2), run_list({{1, kNormal}})), "runs of 1 normal pages");
-    check_refused(decode(header_of(1), run_list({{1, kZero}})), "runs of 0 normal pages");
-    check_refused(decode(header_of(1), run_list({{1, kUnpopulated}})), "runs of 0 normal pages");
-    check_refused(decode(header_of(0), run_list({{1, kNormal}})), "runs of 1 normal pages");
+    check_refused(decode(header_of(2), run_list({{3, kNormal}})), "the runs have 3 normal pages");
+    check_refused(decode(header_of(2), run_list({{1, kNormal}})), "the runs have 1 normal pages");
+    check_refused(decode(header_of(1), run_list({{1, kZero}})), "the runs have 0 normal pages");
+    check_refused(decode(header_of(1), run_list({{1, kUnpopulated}})),
+                  "the runs have 0 normal pages");
+    check_refused(decode(header_of(0), run_list({{1, kNormal}})), "the runs have 1 normal pages");
 }
 
 TEST_CASE("the encoder merges neighbours of one kind and skips gaps") {

@@ -131,7 +131,8 @@ TEST_CASE("what is no queue, and what is not there, is said") {
         REQUIRE_FALSE(info);
         CHECK(info.error().kind() == ErrorKind::kUsage);
     }
-    CHECK_THAT(message_of(read_queue_info("wq0.2", sysfs.places)), Contains("dsa0 has others"));
+    CHECK_THAT(message_of(read_queue_info("wq0.2", sysfs.places)),
+               Contains("dsa0 has other queues"));
     CHECK_THAT(message_of(read_queue_info("wq1.0", sysfs.places)), Contains("lspci -d 8086:0b25"));
     CHECK_THAT(message_of(read_queue_info("wq0.1", {sysfs.places.sysfs / "none", ""})),
                Contains("modprobe idxd"));
