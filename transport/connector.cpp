@@ -1,14 +1,11 @@
 #include "transport/connector.hpp"
 
-#include <sys/socket.h>
-
 #include <asio.hpp>
-#include <cerrno>
+#include <cstring>
 
 #include "base/catching.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
-#include "transport/socket.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -18,8 +15,8 @@ using asio::ip::tcp;
 // Several connection attempts under one deadline.
 class Attempts {
   public:
-    Attempts(std::size_t count, std::chrono::milliseconds timeout, const std::stop_token& stop)
-        : timer_(context_, timeout), pending_(count), stop_(stop) {
+    Attempts(std::size_t count, const ConnectOptions& options)
+        : timer_(context_, options.timeout), pending_(count), options_(options) {
         for (std::size_t i = 0; i < count; ++i) sockets_.emplace_back(context_);
     }
 
@@ -36,19 +33,20 @@ class Attempts {
             timed_out_ = true;
             context_.stop();
         });
-        const std::stop_callback on_stop(stop_, [this] { context_.stop(); });
+        const std::stop_callback on_stop(options_.stop, [this] { context_.stop(); });
         context_.run();
-        if (stop_.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+        if (options_.stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         if (timed_out_) return Error(ErrorKind::kTimeout, "no answer");
         if (first_error_) return Error(first_error_.message());
         return {};
     }
 
-    Result<std::vector<UniqueFd>> release() {
-        std::vector<UniqueFd> connections;
+    Result<std::vector<Socket>> release() {
+        std::vector<Socket> connections;
         for (tcp::socket& socket : sockets_) {
             MIGRATE_ASSIGN(UniqueFd fd, release_blocking(socket));
-            connections.push_back(std::move(fd));
+            MIGRATE_ASSIGN(Socket connection, Socket::adopt(std::move(fd), options_.limits));
+            connections.push_back(std::move(connection));
         }
         return connections;
     }
@@ -58,7 +56,7 @@ class Attempts {
     asio::steady_timer timer_;
     std::vector<tcp::socket> sockets_;
     std::size_t pending_;
-    const std::stop_token& stop_;
+    const ConnectOptions& options_;
     asio::error_code first_error_;
     bool timed_out_ = false;
 };
@@ -76,15 +74,14 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
         error.message());
 }
 
-Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endpoints,
-                                          std::size_t count, std::string_view where,
-                                          std::chrono::milliseconds timeout,
-                                          const std::stop_token& stop) {
+Result<std::vector<Socket>> connect_all(const std::vector<tcp::endpoint>& endpoints,
+                                        std::size_t count, std::string_view where,
+                                        const ConnectOptions& options) {
     const std::string to = fmt::format("cannot connect to {}", where);
     try {
-        Attempts attempts(count, timeout, stop);
+        Attempts attempts(count, options);
         Status status = attempts.run(endpoints);
-        if (!status) return explain(std::move(status).error(), where, timeout);
+        if (!status) return explain(std::move(status).error(), where, options.timeout);
         return attempts.release();
     } catch (...) {
         return error_of_exception(to);
@@ -93,25 +90,21 @@ Result<std::vector<UniqueFd>> connect_all(const std::vector<tcp::endpoint>& endp
 
 }  // namespace
 
-Result<UniqueFd> connect_to(const Address& address, std::chrono::milliseconds timeout,
-                            const std::stop_token& stop) {
+Result<Socket> connect_to(const Address& address, const ConnectOptions& options) {
     MIGRATE_ASSIGN(const auto endpoints,
-                   resolve(address, ResolveFor::kConnecting, "connect-timeout", {timeout, stop}));
-    MIGRATE_ASSIGN(auto connections, connect_all(endpoints, 1, address.text(), timeout, stop));
+                   resolve(address, ResolveFor::kConnecting, "connect-timeout",
+                           {options.timeout, options.stop}));
+    MIGRATE_ASSIGN(auto connections, connect_all(endpoints, 1, address.text(), options));
     return std::move(connections.front());
 }
 
-Result<std::vector<UniqueFd>> connect_alike(int connected, std::size_t count,
-                                            std::chrono::milliseconds timeout,
-                                            const std::stop_token& stop) {
+Result<std::vector<Socket>> connect_alike(const Endpoint& peer, std::size_t count,
+                                          const ConnectOptions& options) {
     tcp::endpoint endpoint;
-    auto size = static_cast<socklen_t>(endpoint.capacity());
-    if (::getpeername(connected, endpoint.data(), &size) != 0) {
-        return Error::system("find where the main channel leads", errno)
-            .as(ErrorKind::kLostConnection);
-    }
-    endpoint.resize(size);
-    return connect_all({endpoint}, count, endpoint_name(connected, true), timeout, stop);
+    std::memcpy(endpoint.data(), peer.data(),
+                std::min<std::size_t>(peer.size(), endpoint.capacity()));
+    endpoint.resize(peer.size());
+    return connect_all({endpoint}, count, peer.text(), options);
 }
 
 }  // namespace migrate::transport

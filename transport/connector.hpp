@@ -2,22 +2,30 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <stop_token>
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/fd.hpp"
 #include "transport/address.hpp"
+#include "transport/endpoint.hpp"
+#include "transport/socket.hpp"
 
 namespace migrate::transport {
 
-// Connects to the first of the host's addresses that answers. kCancelled when stop is requested.
-Result<UniqueFd> connect_to(const Address& address, std::chrono::milliseconds timeout,
-                            const std::stop_token& stop);
+struct ConnectOptions {
+    // Limit for the whole: looking up the name, connecting, and whatever makes the connection
+    // ready.
+    std::chrono::milliseconds timeout{};
+    StallLimits limits{};  // of the sockets that are returned
+    std::stop_token stop{};
+};
 
-// Makes `count` further connections to the peer of `connected`, in parallel. All or none.
-Result<std::vector<UniqueFd>> connect_alike(int connected, std::size_t count,
-                                            std::chrono::milliseconds timeout,
-                                            const std::stop_token& stop);
+// Connects to the first of the host's addresses that answers. kCancelled when a stop is requested.
+Result<Socket> connect_to(const Address& address, const ConnectOptions& options);
+
+// Makes `count` connections to `peer`, in parallel. All or none.
+Result<std::vector<Socket>> connect_alike(const Endpoint& peer, std::size_t count,
+                                          const ConnectOptions& options);
 
 }  // namespace migrate::transport

@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "base/fd.hpp"
+#include "base/wait.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/socket.hpp"
 
@@ -44,37 +44,36 @@ class ControlChannel {
     // when the peer closed.
     Result<std::optional<Frame>> receive(std::chrono::milliseconds timeout);
     // Makes the present receive(), or else the next one, return early. Any thread may call it.
-    void wake() const;
+    void wake() const { wakeup_.wake(); }
     void shutdown() const { socket_.shutdown(); }
     // See Socket.
     Status wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
         return socket_.wait_for_room_while(std::move(goes_on), every);
     }
     // Returns true if receive() has something to read now: bytes, or the end of the stream.
-    bool has_input() const;
+    bool has_input() const { return socket_.has_input(); }
 
     // Time of the last byte from the peer, and time of the last frame sent to it.
     Clock::time_point last_heard() const { return last_heard_; }
     Clock::time_point last_sent() const { return last_sent_.load(std::memory_order_relaxed); }
     std::uint64_t bytes_sent() const { return socket_.bytes_sent(); }
-    std::uint64_t bytes_received() const { return socket_.bytes_received() + received_; }
+    std::uint64_t bytes_received() const { return socket_.bytes_received(); }
     std::string peer_name() const { return socket_.peer_name(); }
-    int fd() const { return socket_.fd(); }
+    Result<Endpoint> peer() const { return socket_.peer(); }
 
   private:
-    ControlChannel(Socket socket, UniqueFd wake_event)
-        : socket_(std::move(socket)), wake_event_(std::move(wake_event)) {}
+    ControlChannel(Socket socket, Wakeup wakeup)
+        : socket_(std::move(socket)), wakeup_(std::move(wakeup)) {}
     Status read_available();
     Status send_parts(std::span<iovec> parts);
 
     Socket socket_;
-    UniqueFd wake_event_;
+    Wakeup wakeup_;
     std::mutex send_mutex_;  // keeps frames from mixing
     bool cut_off_ = false;   // guarded by send_mutex_: a frame was sent in part
     FrameParser parser_;     // receiving thread only
     Clock::time_point last_heard_ = Clock::now();  // receiving thread only
     std::atomic<Clock::time_point> last_sent_{Clock::now()};
-    std::atomic<std::uint64_t> received_{0};
 };
 
 }  // namespace migrate::transport

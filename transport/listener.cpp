@@ -1,7 +1,5 @@
 #include "transport/listener.hpp"
 
-#include <sys/socket.h>
-
 #include <asio.hpp>
 #include <deque>
 
@@ -12,7 +10,6 @@
 #include "transport/handshake.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
-#include "transport/socket.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -21,62 +18,83 @@ using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 
-// A connection whose hello, and offer, are not complete yet.
+// A connection whose hello, and offer, are not complete yet. It reads through its Socket and uses
+// asio only to learn when there is more to read. Anything that must come before the hello, such as
+// the handshake of an encrypted connection, is a further step in front of on_hello().
 class Pending : public std::enable_shared_from_this<Pending> {
   public:
     using Finished = std::function<void(const std::shared_ptr<Pending>&, const Status&)>;
 
-    Pending(tcp::socket socket, Finished finished)
+    Pending(asio::io_context& context, Socket socket, Finished finished)
         : socket_(std::move(socket)),
-          timer_(socket_.get_executor()),
-          peer_(endpoint_name(socket_.native_handle(), true)),
-          finished_(std::move(finished)) {
-        keep_from_children(socket_.native_handle());
-    }
+          input_(context),
+          timer_(context),
+          peer_(socket_.peer_name()),
+          finished_(std::move(finished)) {}
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+    ~Pending() { forget_descriptor(); }
 
     void start(std::chrono::milliseconds timeout) {
+        asio::error_code failed;
+        input_.assign(SocketDescriptor::of(socket_), failed);
+        if (failed) return finish(make_error("cannot watch it: {}", failed.message()));
         timer_.expires_after(timeout);
         timer_.async_wait([self = shared_from_this(), timeout](const asio::error_code& error) {
             if (!error) {
                 self->finish(make_error(ErrorKind::kTimeout,
-                                        "no hello within {} ms (handshake-timeout)",
+                                        "it sent no complete hello within {} ms "
+                                        "(handshake-timeout)",
                                         timeout.count()));
             }
         });
-        read(hello_bytes_, [](Pending& self) { self.on_hello(); });
+        read(hello_bytes_, &Pending::on_hello);
     }
 
     void give_way() {
-        finish(make_error("no hello yet, and {} connections after it", Listener::kMaxPending));
+        finish(make_error("it sent no complete hello before {} other connections came",
+                          Listener::kMaxPending));
     }
 
     void close() {
-        asio::error_code ignored;
         timer_.cancel();
-        socket_.close(ignored);
+        forget_descriptor();
+        socket_.shutdown();
     }
 
-    Result<NewConnection> release() {
-        MIGRATE_ASSIGN(UniqueFd fd, release_blocking(socket_));
-        return NewConnection{std::move(fd), hello_, std::move(offer_), bytes_read_, peer_};
+    NewConnection release() {
+        forget_descriptor();
+        return NewConnection{std::move(socket_), hello_, std::move(offer_), peer_};
     }
 
     const ConnectionHello& hello() const { return hello_; }
     const std::string& peer() const { return peer_; }
 
   private:
-    template <typename Buffer, typename Next>
-    void read(Buffer& buffer, Next next) {
-        asio::async_read(
-            socket_, asio::buffer(buffer),
-            [self = shared_from_this(), next](const asio::error_code& error, std::size_t size) {
-                self->bytes_read_ += size;
-                if (error) {
-                    self->finish(Error(ErrorKind::kLostConnection, error.message()));
-                } else {
-                    next(*self);
-                }
-            });
+    using Step = void (Pending::*)();
+
+    // Fills `buffer`, and then calls `next`.
+    void read(std::span<std::byte> buffer, Step next) {
+        missing_ = buffer;
+        next_ = next;
+        read_more();
+    }
+
+    void read_more() {
+        while (!missing_.empty()) {
+            const Result<std::size_t> size = socket_.receive_now(missing_);
+            if (!size) return finish(size.error());
+            if (*size == 0) return await_input();
+            missing_ = missing_.subspan(*size);
+        }
+        (this->*next_)();
+    }
+
+    void await_input() {
+        input_.async_wait(asio::posix::stream_descriptor::wait_read,
+                          [self = shared_from_this()](const asio::error_code& error) {
+                              if (!error && self->finished_) self->read_more();
+                          });
     }
 
     void on_hello() {
@@ -86,34 +104,43 @@ class Pending : public std::enable_shared_from_this<Pending> {
         const bool wants_offer =
             hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
         if (!wants_offer) return finish({});
-        read(frame_header_, [](Pending& self) { self.on_frame_header(); });
+        read(frame_header_, &Pending::on_frame_header);
     }
 
     void on_frame_header() {
         Result<FrameHeader> header = decode_frame_header(frame_header_);
         if (!header) return finish(std::move(header).error());
         if (header->type != FrameType::kOffer) {
-            return finish(make_error(ErrorKind::kProtocol, "a {} frame where the OFFER has to be",
+            return finish(make_error(ErrorKind::kProtocol, "expected OFFER after the hello, got {}",
                                      name_of(header->type)));
         }
         offer_.resize(header->body_bytes);
-        read(offer_, [](Pending& self) { self.finish({}); });
+        read(std::as_writable_bytes(std::span(offer_)), &Pending::on_offer);
     }
+
+    void on_offer() { finish({}); }
 
     void finish(const Status& status) {
         timer_.cancel();
         if (auto finished = std::exchange(finished_, nullptr)) finished(shared_from_this(), status);
     }
 
-    tcp::socket socket_;
+    // Leaves the descriptor to socket_.
+    void forget_descriptor() {
+        if (input_.is_open()) input_.release();
+    }
+
+    Socket socket_;
+    asio::posix::stream_descriptor input_;  // socket_'s descriptor, not owned
     asio::steady_timer timer_;
     std::string peer_;
     Finished finished_;
+    std::span<std::byte> missing_;  // the part of the present step's buffer that is not filled
+    Step next_ = nullptr;
     HelloBytes hello_bytes_{};
     std::array<std::byte, kFrameHeaderSize> frame_header_{};
     ConnectionHello hello_;
     std::string offer_;
-    std::uint64_t bytes_read_ = 0;
 };
 
 }  // namespace
@@ -149,49 +176,58 @@ struct Listener::Impl {
             if (error) {
                 // For example, no descriptor is free: the deadlines of pending connections will
                 // free some.
-                log::warning("cannot accept a connection for now: {}", error.message());
+                log::warning("cannot accept a connection: {}; trying again soon", error.message());
                 retry.expires_after(kAcceptRetry);
                 retry.async_wait([this](const asio::error_code& stopped) {
                     if (!stopped) accept();
                 });
                 return;
             }
-            auto one = std::make_shared<Pending>(
-                std::move(socket),
-                [this](const std::shared_ptr<Pending>& self, const Status& status) {
-                    std::erase(pending, self);
-                    finished(*self, status);
-                });
-            // A sender sends its hello as soon as it is connected, so the connection that has been
-            // silent for the longest is the least likely to be a sender.
-            if (pending.size() == kMaxPending) pending.front()->give_way();
-            pending.push_back(one);
-            one->start(handshake_timeout);
+            take(std::move(socket));
             accept();
         });
     }
 
+    // Begins to read the hello of a new connection.
+    void take(tcp::socket accepted) {
+        Result<UniqueFd> fd = release_blocking(accepted);
+        Result<Socket> socket =
+            fd ? Socket::adopt(*std::move(fd), StallLimits::both(handshake_timeout))
+               : Result<Socket>(std::move(fd).error());
+        if (!socket) {
+            log::warning("cannot use a connection: {}", socket.error().message());
+            return;
+        }
+        auto one = std::make_shared<Pending>(
+            context, *std::move(socket),
+            [this](const std::shared_ptr<Pending>& self, const Status& status) {
+                std::erase(pending, self);
+                finished(*self, status);
+            });
+        // A sender sends its hello as soon as it is connected, so the connection that has been
+        // silent for the longest is the least likely to be a sender.
+        if (pending.size() == kMaxPending) pending.front()->give_way();
+        pending.push_back(one);
+        one->start(handshake_timeout);
+    }
+
     void finished(Pending& one, const Status& status) {
         if (!status) {
-            log::warning("{}: not a sender: {}", one.peer(), status.error().message());
+            log::warning("{}: closed, not a sender: {}", one.peer(), status.error().message());
             one.close();
             return;
         }
-        Result<NewConnection> connection = one.release();
-        if (!connection) {
-            log::warning("{}: {}", one.peer(), connection.error().message());
-            return;
-        }
-        if (connection->hello.version != kProtocolVersion) {
+        NewConnection connection = one.release();
+        if (connection.hello.version != kProtocolVersion) {
             const std::string reason = fmt::format(
                 "the receiver speaks protocol version {}, the sender version {}: use the same "
                 "release of migrate on both hosts",
-                kProtocolVersion, connection->hello.version);
+                kProtocolVersion, connection.hello.version);
             log::warning("{}: refused: {}", one.peer(), reason);
-            refuse(std::move(connection->fd), reason);
+            refuse(std::move(connection.socket), reason);
             return;
         }
-        arrived.push_back(*std::move(connection));
+        arrived.push_back(std::move(connection));
         context.stop();
     }
 
@@ -221,7 +257,8 @@ Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
 }
 
 std::string Listener::endpoint() const {
-    return endpoint_name(impl_->acceptor.native_handle(), false);
+    const Result<Endpoint> own = Endpoint::own_of(impl_->acceptor.native_handle());
+    return own ? own->text() : "?";
 }
 
 std::uint16_t Listener::port() const {
@@ -248,7 +285,7 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
         const std::stop_callback on_stop(stop, [&impl] { impl.context.stop(); });
         while (impl.arrived.empty()) {
             if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-            if (*timed_out) return Error(ErrorKind::kTimeout, "nobody connected in time");
+            if (*timed_out) return Error(ErrorKind::kTimeout, "no sender connected in time");
             impl.context.restart();
             // The callback of a stop that was requested between the check and restart() has already
             // run, so that context.stop() would be lost; check again.
@@ -263,18 +300,14 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
     }
 }
 
-void refuse(UniqueFd fd, std::string_view reason) {
+void refuse(Socket socket, std::string_view reason) {
     const Failure refusal{.reason = std::string(reason),
                           .outcome = std::string(name_of(Outcome::kRefused))};
     const std::string frame = encode_frame(FrameType::kRefuse, encode(refusal));
-    // The frame fits any send buffer. Do not wait: a peer that does not read must not delay us.
-    (void)!::send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    ::shutdown(fd.get(), SHUT_WR);
-    // Unread input would turn the close into a reset that overtakes the refusal, so read what is
-    // there.
-    std::array<char, 4096> rest;
-    while (::recv(fd.get(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
-    }
+    // The frame fits into an empty send buffer. A peer that left no room learns from the close.
+    static_cast<void>(socket.send_now(std::as_bytes(std::span(frame))));
+    socket.finish_sending();
+    socket.drain(WaitClock::now());
 }
 
 }  // namespace migrate::transport

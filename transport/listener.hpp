@@ -11,18 +11,18 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/fd.hpp"
 #include "transport/address.hpp"
+#include "transport/socket.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::transport {
 
-// A connection with a valid hello; on the main channel also with the offer's frame.
+// A connection with a valid hello; on the main channel also with the offer's frame. Its stall
+// limits are the handshake timeout until the session sets others.
 struct NewConnection {
-    UniqueFd fd;  // blocking
+    Socket socket;
     ConnectionHello hello;
-    std::string offer;             // JSON, kMain only
-    std::uint64_t bytes_read = 0;  // bytes consumed from the connection
+    std::string offer;  // JSON, kMain only
     std::string peer;
 };
 
@@ -55,7 +55,8 @@ class Listener {
     std::unique_ptr<Impl> impl_;
 };
 
-// Sends the reason for a refusal to the peer, best effort, and closes the connection.
-void refuse(UniqueFd fd, std::string_view reason);
+// Sends the reason for a refusal to the peer if it has room, and closes the connection. Does not
+// wait: a peer that does not read must not delay others.
+void refuse(Socket socket, std::string_view reason);
 
 }  // namespace migrate::transport

@@ -1,21 +1,17 @@
 #include "transport/socket.hpp"
 
-#include <arpa/inet.h>
 #include <linux/socket.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 
-#include "base/raw_syscall.hpp"
 #include "base/units.hpp"
 
 namespace migrate::transport {
@@ -40,6 +36,9 @@ constexpr std::uint64_t kLeastInFlight = 2 * kMiB;
 constexpr std::uint64_t kLeastOfOne = 256 * kKiB;
 constexpr std::uint64_t kMostOfOne = 4 * kMiB;
 
+// drain() takes this much without a look at the time: the kernel's buffer holds about as much.
+constexpr std::uint64_t kDrainedAtOnce = 8 * kMiB;
+
 // Sets SO_SNDBUF or SO_RCVBUF, which also stops the kernel from sizing that buffer. Returns false
 // if the kernel's limit leaves clearly less. The kernel doubles the requested size for its
 // bookkeeping (socket(7)).
@@ -51,7 +50,7 @@ Result<bool> bound_buffer(int fd, int name, int bytes, std::string_view what) {
 }
 
 // Skips `bytes` that were moved; returns the remaining parts.
-std::span<iovec> advance(std::span<iovec> parts, std::size_t bytes) {
+std::span<iovec> skip(std::span<iovec> parts, std::size_t bytes) {
     while (!parts.empty() && bytes >= parts.front().iov_len) {
         bytes -= parts.front().iov_len;
         parts = parts.subspan(1);
@@ -63,10 +62,13 @@ std::span<iovec> advance(std::span<iovec> parts, std::size_t bytes) {
     return parts;
 }
 
-bool would_block(int code) { return code == EAGAIN || code == EWOULDBLOCK; }
+Error ended_in_mid_packet() {
+    return make_error(ErrorKind::kLostConnection,
+                      "the peer closed the connection in the middle of a packet");
+}
 
-Error lost(std::string_view what, int code) {
-    return Error::system(what, code).as(ErrorKind::kLostConnection);
+std::span<const iovec> one_call(std::span<iovec> parts) {
+    return parts.first(std::min<std::size_t>(parts.size(), IOV_MAX));
 }
 
 // Returns true if the peer's host has answered within `lately`, or owes no answer: neither to data
@@ -79,11 +81,13 @@ bool host_answers(int fd, std::chrono::milliseconds lately) {
            (info.tcpi_retransmits == 0 && info.tcpi_probes <= 1);
 }
 
-// Returns the bytes sent that the peer's host has not acknowledged. The number falls while a send
-// waits, unless nothing moves.
-int unacknowledged(int fd) {
-    int bytes = 0;
-    return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+// Returns the connection's smoothed round-trip time according to the kernel (TCP_INFO); 0 if not
+// known.
+std::chrono::microseconds round_trip_time(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+    return std::chrono::microseconds(info.tcpi_rtt);
 }
 
 timeval to_timeval(std::chrono::milliseconds time) {
@@ -93,23 +97,32 @@ timeval to_timeval(std::chrono::milliseconds time) {
 
 }  // namespace
 
+Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits) {
+    auto stream = make_plain_stream(fd.get());
+    return adopt(std::move(fd), limits, std::move(stream));
+}
+
 Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
-                             std::uint64_t already_received) {
+                             std::unique_ptr<Stream> stream) {
     const int on = 1;
     MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
+    Socket socket(std::move(fd), std::move(stream));
+    MIGRATE_TRY(socket.set_limits(limits));
+    return socket;
+}
+
+Status Socket::set_limits(const StallLimits& limits) {
+    const int fd = fd_.get();
     // The timeout also ends a connection whose peer has no room, so it is the longer of the limits.
     const auto user_timeout =
         static_cast<unsigned>(std::min<std::int64_t>(limits.busy.count(), INT_MAX));
-    MIGRATE_TRY(
-        set_option(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
-    MIGRATE_TRY(
-        set_option(fd.get(), SOL_SOCKET, SO_RCVTIMEO, to_timeval(limits.busy), "SO_RCVTIMEO"));
+    MIGRATE_TRY(set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
+    MIGRATE_TRY(set_option(fd, SOL_SOCKET, SO_RCVTIMEO, to_timeval(limits.busy), "SO_RCVTIMEO"));
     // A send checks several times within the limit whether anything moved.
     const auto slice = std::max(limits.silent / 4, std::chrono::milliseconds(1));
-    MIGRATE_TRY(set_option(fd.get(), SOL_SOCKET, SO_SNDTIMEO, to_timeval(slice), "SO_SNDTIMEO"));
-    Socket socket(std::move(fd), limits);
-    socket.counters_->received.store(already_received, std::memory_order_relaxed);
-    return socket;
+    MIGRATE_TRY(set_option(fd, SOL_SOCKET, SO_SNDTIMEO, to_timeval(slice), "SO_SNDTIMEO"));
+    limits_ = limits;
+    return {};
 }
 
 Status Socket::share_path(std::uint16_t channels) {
@@ -124,18 +137,13 @@ Status Socket::share_path(std::uint16_t channels) {
     return set_option(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, locks, "SO_BUF_LOCK");
 }
 
-Error Socket::stalled(std::string_view what, std::chrono::milliseconds time) {
-    return make_error(ErrorKind::kTimeout, "the peer {} for {} ms (io-timeout)", what,
-                      time.count());
-}
-
 // Returns success if a send that has waited for the time of SO_SNDTIMEO may continue to wait.
 Status Socket::keep_waiting(Stillness& still) const {
     if (room_goes_on_) {
         if (room_goes_on_()) return {};
         return Error(ErrorKind::kCancelled, "cancelled while the peer took no data");
     }
-    const int left = unacknowledged(fd_.get());
+    const std::uint64_t left = unacknowledged_bytes();
     const auto now = std::chrono::steady_clock::now();
     if (left < still.unacknowledged) still.since = now;
     still.unacknowledged = left;
@@ -143,7 +151,8 @@ Status Socket::keep_waiting(Stillness& still) const {
     if (expects_back_pressure_ && answers) return {};
     const auto limit = answers ? limits_.busy : limits_.silent;
     if (now - still.since < limit) return {};
-    return stalled("took no data", limit);
+    return make_error(ErrorKind::kTimeout, "the peer took no data for {} ms (io-timeout)",
+                      limit.count());
 }
 
 Status Socket::wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
@@ -163,24 +172,17 @@ Status Socket::expect_back_pressure() {
 }
 
 Status Socket::send(std::span<iovec> parts) {
-    Stillness still{std::chrono::steady_clock::now(), INT_MAX};
+    Stillness still{std::chrono::steady_clock::now(), UINT64_MAX};
+    parts = skip(parts, 0);
     while (!parts.empty()) {
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
-        const ssize_t moved = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
-        if (moved < 0) {
-            if (errno == EINTR) continue;
-            if (would_block(errno)) {
-                MIGRATE_TRY(keep_waiting(still));
-                continue;
-            }
-            if (errno == EFAULT) return Error::system("read the guest memory to send", errno);
-            return lost("send to the peer", errno);
+        MIGRATE_ASSIGN(const auto moved, stream_->send(one_call(parts), Stream::Mode::kWait));
+        if (!moved) {
+            MIGRATE_TRY(keep_waiting(still));
+            continue;
         }
-        counters_->sent.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
-        parts = advance(parts, static_cast<std::size_t>(moved));
-        if (!parts.empty()) still = {std::chrono::steady_clock::now(), INT_MAX};
+        counters_->sent.fetch_add(*moved, std::memory_order_relaxed);
+        parts = skip(parts, *moved);
+        if (!parts.empty()) still = {std::chrono::steady_clock::now(), UINT64_MAX};
     }
     return {};
 }
@@ -190,102 +192,107 @@ Status Socket::send(std::span<const std::byte> bytes) {
     return send(std::span(&part, 1));
 }
 
-Status Socket::receive_loop(iovec* part, std::size_t count, int flags) {
-    // Advancing by 0 drops empty parts: a read of 0 bytes would look like the end of the stream.
-    std::span<iovec> parts = advance(std::span(part, count), 0);
-    while (!parts.empty()) {
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = std::min<std::size_t>(parts.size(), IOV_MAX);
-        const ssize_t moved = ::recvmsg(fd_.get(), &message, flags);
-        if (moved == 0) {
-            return make_error(ErrorKind::kLostConnection,
-                              "the peer closed the connection in mid-packet");
-        }
-        if (moved < 0) {
-            if (errno == EINTR) continue;
-            if (would_block(errno))
-                return stalled("stopped in mid-packet and sent nothing", limits_.busy);
-            if (errno == EFAULT) {
-                return Error::system("write to the sink's memory", errno).as(ErrorKind::kFault);
-            }
-            return lost("receive from the peer", errno);
-        }
-        counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
-        parts = advance(parts, static_cast<std::size_t>(moved));
+Status Socket::send_now(std::span<const std::byte> bytes) {
+    const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    MIGRATE_ASSIGN(const auto moved, stream_->send(std::span(&part, 1), Stream::Mode::kNow));
+    counters_->sent.fetch_add(moved.value_or(0), std::memory_order_relaxed);
+    if (moved == bytes.size()) return {};
+    return Error(ErrorKind::kTimeout, "the peer has no room");
+}
+
+// Counts what was received in a wait for more of a packet.
+Result<std::size_t> Socket::received(Stream::Moved moved) const {
+    if (!moved) return std::move(moved).error();
+    if (!*moved) {
+        return make_error(ErrorKind::kTimeout,
+                          "the peer sent nothing for {} ms in the middle of a packet (io-timeout)",
+                          limits_.busy.count());
     }
-    return {};
+    if (**moved == 0) return ended_in_mid_packet();
+    counters_->received.fetch_add(**moved, std::memory_order_relaxed);
+    return **moved;
 }
 
 Status Socket::receive(std::span<iovec> parts) {
-    return receive_loop(parts.data(), parts.size(), MSG_WAITALL);
+    // Skipping 0 bytes drops empty parts: a read of 0 bytes would look like the end of the stream.
+    parts = skip(parts, 0);
+    while (!parts.empty()) {
+        MIGRATE_ASSIGN(const std::size_t moved,
+                       received(stream_->receive(one_call(parts), Stream::Mode::kWait)));
+        parts = skip(parts, moved);
+    }
+    return {};
 }
 
 Status Socket::receive(std::span<std::byte> bytes) {
     iovec part{bytes.data(), bytes.size()};
-    return receive_loop(&part, 1, MSG_WAITALL);
+    return receive(std::span(&part, 1));
 }
 
 Result<Arrival> Socket::receive_first(std::span<std::byte> bytes) {
-    while (true) {
-        const ssize_t moved = ::recv(fd_.get(), bytes.data(), bytes.size(), MSG_WAITALL);
-        if (moved == 0) return Arrival::kClosed;
-        if (moved > 0) {
-            counters_->received.fetch_add(static_cast<std::uint64_t>(moved),
-                                          std::memory_order_relaxed);
-            MIGRATE_TRY(receive(bytes.subspan(static_cast<std::size_t>(moved))));
-            return Arrival::kComplete;
-        }
-        if (errno == EINTR) continue;
-        if (would_block(errno)) return Arrival::kIdle;
-        return lost("receive from the peer", errno);
+    const iovec part{bytes.data(), bytes.size()};
+    MIGRATE_ASSIGN(const auto moved, stream_->receive(std::span(&part, 1), Stream::Mode::kWait));
+    if (!moved) return Arrival::kIdle;
+    if (*moved == 0) return Arrival::kClosed;
+    counters_->received.fetch_add(*moved, std::memory_order_relaxed);
+    MIGRATE_TRY(receive(bytes.subspan(*moved)));
+    return Arrival::kComplete;
+}
+
+Result<std::size_t> Socket::receive_now(std::span<std::byte> bytes) {
+    const iovec part{bytes.data(), bytes.size()};
+    MIGRATE_ASSIGN(const auto moved, stream_->receive(std::span(&part, 1), Stream::Mode::kNow));
+    if (moved == std::size_t{0}) {
+        return Error(ErrorKind::kLostConnection, "the peer closed the connection");
     }
+    counters_->received.fetch_add(moved.value_or(0), std::memory_order_relaxed);
+    return moved.value_or(0);
 }
 
 Status Socket::discard(std::uint64_t bytes) {
     while (bytes != 0) {
-        // MSG_TRUNC on TCP drops the bytes without copying them (tcp(7)). This uses the raw system
-        // call, because the sanitizers' recv() assumes that the null buffer is written to.
-        const long moved = raw_syscall(SYS_recvfrom, fd_.get(), nullptr, bytes,
-                                       MSG_TRUNC | MSG_WAITALL, nullptr, nullptr);
-        if (moved == 0) {
-            return make_error(ErrorKind::kLostConnection,
-                              "the peer closed the connection in mid-packet");
-        }
-        if (moved < 0) {
-            if (errno == EINTR) continue;
-            if (would_block(errno))
-                return stalled("stopped in mid-packet and sent nothing", limits_.busy);
-            return lost("receive from the peer", errno);
-        }
-        counters_->received.fetch_add(static_cast<std::uint64_t>(moved), std::memory_order_relaxed);
-        bytes -= static_cast<std::uint64_t>(moved);
+        MIGRATE_ASSIGN(const std::size_t moved, received(stream_->discard(bytes)));
+        bytes -= moved;
     }
     return {};
 }
 
+bool Socket::has_room() const { return writable_within(fd_.get(), std::chrono::milliseconds(0)); }
+
+bool Socket::has_input() const {
+    return stream_->has_buffered_input() ||
+           readable_within(fd_.get(), std::chrono::milliseconds(0));
+}
+
+Result<InputWait> Socket::await_input(WaitClock::time_point until, const Wakeup& wakeup) const {
+    if (stream_->has_buffered_input()) return InputWait::kInput;
+    std::array<pollfd, 2> polled{pollfd{fd_.get(), POLLIN, 0}, pollfd{wakeup.fd(), POLLIN, 0}};
+    const int ready = wait_for_any(polled, until);
+    if (ready < 0) return Error::system("wait for the peer", errno);
+    if (polled[1].revents != 0 && wakeup.clear()) return InputWait::kWoken;
+    return ready > 0 ? InputWait::kInput : InputWait::kTimeout;
+}
+
+void Socket::finish_sending() { stream_->finish_sending(); }
+
+void Socket::drain(WaitClock::time_point until) {
+    std::array<std::byte, std::size_t{16} * 1024> buffer;
+    std::uint64_t dropped = 0;
+    while (dropped < kDrainedAtOnce || WaitClock::now() < until) {
+        const Result<std::size_t> moved = receive_now(buffer);
+        if (!moved) return;
+        dropped += *moved;
+        pollfd polled{fd_.get(), POLLIN, 0};
+        if (*moved == 0 && wait_for_any(std::span(&polled, 1), until) <= 0) return;
+    }
+}
+
 void Socket::shutdown() const { ::shutdown(fd_.get(), SHUT_RDWR); }
 
-std::string Socket::peer_name() const { return endpoint_name(fd_.get(), true); }
-
-std::string endpoint_name(int fd, bool remote) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    if ((remote ? ::getpeername(fd, generic, &size) : ::getsockname(fd, generic, &size)) != 0)
-        return "?";
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    if (address.ss_family == AF_INET) {
-        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
-        ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
-        return fmt::format("{}:{}", text.data(), ntohs(v4->sin_port));
-    }
-    if (address.ss_family == AF_INET6) {
-        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
-        ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-        return fmt::format("[{}]:{}", text.data(), ntohs(v6->sin6_port));
-    }
-    return "?";
+std::uint64_t Socket::unacknowledged_bytes() const {
+    int bytes = 0;
+    if (::ioctl(fd_.get(), SIOCOUTQ, &bytes) != 0) return 0;
+    return static_cast<std::uint64_t>(std::max(bytes, 0));
 }
 
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels) {
@@ -295,19 +302,6 @@ std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_
     const std::uint64_t all = std::max(kLeastInFlight, microseconds * kPathBytesPerMicrosecond);
     const std::uint64_t one = all / channels;
     return one >= kLeastOfOne ? one : 0;
-}
-
-std::chrono::microseconds round_trip_time(int fd) {
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
-    return std::chrono::microseconds(info.tcpi_rtt);
-}
-
-std::uint64_t unacknowledged_bytes(int fd) {
-    int bytes = 0;
-    if (::ioctl(fd, SIOCOUTQ, &bytes) != 0) return 0;
-    return static_cast<std::uint64_t>(std::max(bytes, 0));
 }
 
 }  // namespace migrate::transport

@@ -1,4 +1,5 @@
-// A connected, blocking TCP socket with stall limits; one sending and one receiving thread use it.
+// One connection to the peer, with stall limits; one sending and one receiving thread use it. The
+// bytes travel through a Stream, so the code above does not see whether they are encrypted.
 // Invariants: every wait ends within StallLimits::busy after the last byte that moved (not for
 // send() after expect_back_pressure() or wait_for_room_while()), or immediately after shutdown(),
 // which any thread may call; partial transfers are never visible to the caller.
@@ -17,6 +18,9 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/wait.hpp"
+#include "transport/endpoint.hpp"
+#include "transport/stream.hpp"
 
 namespace migrate::transport {
 
@@ -27,6 +31,13 @@ enum class Arrival {
     kClosed,    // the peer closed the connection, with nothing pending
 };
 
+// The reason why a wait for input ended.
+enum class InputWait {
+    kInput,    // bytes may have come, or the end of the stream
+    kWoken,    // the wake-up was called; it is cleared
+    kTimeout,  // the time is over
+};
+
 // Times without progress after which a connection fails; each at least 1 ms. A send makes progress
 // as long as its bytes are acknowledged, however slowly.
 struct StallLimits {
@@ -35,20 +46,22 @@ struct StallLimits {
     // For a send: the peer's host still acknowledges probes, so the peer is busy. For a receive:
     // nothing comes. At least `silent`.
     std::chrono::milliseconds busy{};
+
+    // The same limit for both.
+    static StallLimits both(std::chrono::milliseconds limit) { return {limit, limit}; }
 };
 
 class Socket {
   public:
-    // Takes a connected socket, and sets TCP_NODELAY, TCP_USER_TIMEOUT and the stall limits.
-    // `already_received`: bytes that were read from it before, which count as its own.
+    // Takes a connected, blocking socket, and sets TCP_NODELAY and the stall limits.
+    static Result<Socket> adopt(UniqueFd fd, const StallLimits& limits);
+    // The same for a stream that uses this descriptor.
     static Result<Socket> adopt(UniqueFd fd, const StallLimits& limits,
-                                std::uint64_t already_received = 0);
-    // Uses that limit, in milliseconds, for both.
-    static Result<Socket> adopt(UniqueFd fd, std::uint64_t io_timeout_ms,
-                                std::uint64_t already_received = 0) {
-        const std::chrono::milliseconds limit(io_timeout_ms);
-        return adopt(std::move(fd), StallLimits{limit, limit}, already_received);
-    }
+                                std::unique_ptr<Stream> stream);
+
+    // Changes the limits. Call it before another thread uses the socket, and before
+    // expect_back_pressure() and wait_for_room_while().
+    Status set_limits(const StallLimits& limits);
 
     // Declares that this is one of `channels` connections, at least 1, that share the path to the
     // peer: the kernel then buffers no more for it, in each direction, than in_flight_limit()
@@ -58,6 +71,7 @@ class Socket {
     Status share_path(std::uint16_t channels);
 
     // Sends everything, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
+    // Neither this nor receive() needs a copy of its own on a plain connection.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
     // From now on send() waits for a peer without room for as long as the peer's host acknowledges
@@ -73,15 +87,39 @@ class Socket {
     Status receive(std::span<iovec> parts);
     // Like receive(), but reports separately that nothing has begun to arrive.
     Result<Arrival> receive_first(std::span<std::byte> bytes);
-    // Reads and drops the next `bytes` bytes without copying them.
+    // Reads and drops the next `bytes` bytes.
     Status discard(std::uint64_t bytes);
 
+    // Sends everything if that is possible without waiting. After an error the peer may have got a
+    // part, so nothing else can be sent.
+    Status send_now(std::span<const std::byte> bytes);
+    // Receives what has come, at most `bytes`; returns the number of bytes, 0 if none has come.
+    // kLostConnection once the peer has closed the connection.
+    Result<std::size_t> receive_now(std::span<std::byte> bytes);
+    // Returns true if a few bytes can be sent without waiting.
+    bool has_room() const;
+    // Returns true if receive_now() may have bytes, or the end of the stream, to return.
+    bool has_input() const;
+    // Waits for input until `until`, unless woken.
+    Result<InputWait> await_input(WaitClock::time_point until, const Wakeup& wakeup) const;
+
+    // Tells the peer that nothing follows. This side can still receive.
+    void finish_sending();
+    // Drops what the peer sends, until it closes the connection or `until` has come. A close with
+    // unread input would send a reset, which makes the peer drop data that it has not read yet.
+    void drain(WaitClock::time_point until);
     // Ends both directions now; blocked calls on other threads return kLostConnection.
     void shutdown() const;
-    int fd() const { return fd_.get(); }
-    std::string peer_name() const;
 
-    // Bytes moved so far; readable from any thread.
+    // kLostConnection if the connection has ended.
+    Result<Endpoint> peer() const { return Endpoint::peer_of(fd_.get()); }
+    // "ADDRESS:PORT" of the peer; "?" if the connection has ended.
+    std::string peer_name() const { return transport::peer_name(fd_.get()); }
+
+    // Returns the bytes sent that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel
+    // does not know. Any thread may call it.
+    std::uint64_t unacknowledged_bytes() const;
+    // Bytes moved so far, before encryption; readable from any thread.
     std::uint64_t bytes_sent() const { return counters_->sent.load(std::memory_order_relaxed); }
     std::uint64_t bytes_received() const {
         return counters_->received.load(std::memory_order_relaxed);
@@ -93,36 +131,36 @@ class Socket {
         std::atomic<std::uint64_t> received{0};
     };
 
-    Socket(UniqueFd fd, const StallLimits& limits)
-        : fd_(std::move(fd)), limits_(limits), counters_(std::make_unique<Counters>()) {}
+    friend struct SocketDescriptor;
+
+    Socket(UniqueFd fd, std::unique_ptr<Stream> stream)
+        : fd_(std::move(fd)), stream_(std::move(stream)), counters_(std::make_unique<Counters>()) {}
     // State of a send that waits for room: the time since which it has made no progress, and the
     // unacknowledged bytes at the last check.
     struct Stillness {
         std::chrono::steady_clock::time_point since;
-        int unacknowledged;
+        std::uint64_t unacknowledged;
     };
     Status keep_waiting(Stillness& still) const;
-    static Error stalled(std::string_view what, std::chrono::milliseconds time);
-    Status receive_loop(iovec* part, std::size_t count, int flags);
+    Result<std::size_t> received(Stream::Moved moved) const;
 
     UniqueFd fd_;
+    std::unique_ptr<Stream> stream_;
     StallLimits limits_;
     std::function<bool()> room_goes_on_;
     bool expects_back_pressure_ = false;
     std::unique_ptr<Counters> counters_;
 };
 
-// Returns "ADDRESS:PORT" of a socket's own or remote end, "?" if it has none.
-std::string endpoint_name(int fd, bool remote);
 // Returns the bytes in flight that each of `channels` parallel connections needs to fill a path of
 // this round-trip time; 0 if that is too few or too many for a bound to be useful. Data in flight
 // beyond that is copied into memory and copied out again only after it has left the caches.
 std::uint64_t in_flight_limit(std::chrono::microseconds round_trip, std::uint16_t channels);
-// Returns the connection's smoothed round-trip time according to the kernel (TCP_INFO); 0 if not
-// known.
-std::chrono::microseconds round_trip_time(int fd);
-// Returns the bytes sent that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel does
-// not know.
-std::uint64_t unacknowledged_bytes(int fd);
+
+// The descriptor of a socket, for transport's own event loop and for tests. No input or output goes
+// through it, because a stream may keep bytes of its own.
+struct SocketDescriptor {
+    static int of(const Socket& socket) { return socket.fd_.get(); }
+};
 
 }  // namespace migrate::transport

@@ -88,7 +88,7 @@ class PeerLink {
 
     std::uint64_t bytes_sent() const { return channel_->bytes_sent(); }
     std::uint64_t bytes_received() const { return channel_->bytes_received(); }
-    int fd() const { return channel_->fd(); }
+    Result<transport::Endpoint> peer() const { return channel_->peer(); }
     std::string peer_name() const { return channel_->peer_name(); }
 
   private:

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/thread.hpp"
+#include "transport/socket.hpp"
 
 namespace migrate::engine {
 
@@ -15,9 +16,9 @@ inline constexpr std::chrono::milliseconds kSignOfLifeInterval{25};
 
 class SignOfLife {
   public:
-    // `socket` is connected, outlives this object, and nobody else writes to it meanwhile. The
-    // first heartbeat is sent after one interval; none is sent if the thread cannot be started.
-    explicit SignOfLife(int socket);
+    // `socket` outlives this object, and no other thread uses it meanwhile. The first heartbeat is
+    // sent after one interval; none is sent if the thread cannot be started.
+    explicit SignOfLife(transport::Socket& socket);
 
   private:
     Thread thread_;

@@ -312,7 +312,7 @@ void shut_one(std::uint16_t port, std::uint64_t which) {
     std::vector<int> found;
     const std::string end = ":" + std::to_string(port);
     for (int fd = 3; fd < kDescriptors; ++fd) {
-        if (transport::endpoint_name(fd, true).ends_with(end)) found.push_back(fd);
+        if (transport::peer_name(fd).ends_with(end)) found.push_back(fd);
     }
     if (!found.empty()) ::shutdown(found[which % found.size()], SHUT_RDWR);
 }

@@ -41,9 +41,10 @@ struct Receiving {
         shared.reset(new RecvShared{transport::PacketLimits{kRecvPacketBytes, method, regions},
                                     *placer, discards, gate});
         transport::TcpPair pair = transport::make_tcp_pair();
-        peer.emplace(must(transport::Socket::adopt(std::move(pair.near), 60'000)));
+        peer.emplace(transport::adopt(std::move(pair.near), std::chrono::seconds(60)));
         channel = must(RecvChannel::create(
-            ChannelId{7}, must(transport::Socket::adopt(std::move(pair.far), io_timeout_ms)),
+            ChannelId{7},
+            transport::adopt(std::move(pair.far), std::chrono::milliseconds(io_timeout_ms)),
             shared->limits));
         thread = std::jthread([this] { status = channel->run(*shared, stop.get_token()); });
     }
@@ -87,7 +88,7 @@ struct Receiving {
     Error error_after(std::span<const std::byte> bytes) {
         gate.open(1);
         must(peer->send(bytes));
-        ::shutdown(peer->fd(), SHUT_WR);
+        peer->finish_sending();
         const Status& ended = join();
         REQUIRE_FALSE(ended);
         return ended.error();
@@ -243,7 +244,8 @@ TEST_CASE("a channel that closes in mid-packet is lost, whichever part was under
         Receiving r;
         const Error error = r.error_after(std::span(whole).first(bytes));
         CHECK(error.kind() == ErrorKind::kLostConnection);
-        CHECK_THAT(error.message(), StartsWith("channel 7, packet ") && Contains("mid-packet"));
+        CHECK_THAT(error.message(),
+                   StartsWith("channel 7, packet ") && Contains("in the middle of a packet"));
         CHECK(r.channel->counters().pages.get() == transport::PageCounts{});
     }
 }

@@ -308,8 +308,9 @@ TEST_CASE("nobody comes, or nobody is there") {
 TEST_CASE("a stranger before the sender does not stop the migration") {
     Sessions sessions("anon:2M,fill=mixed:10", patient_sender(), patient_receiver());
     const transport::Address address{"127.0.0.1", sessions.receiver->port()};
-    const UniqueFd silent = must(transport::connect_to(address, kLong, {}));
-    { const UniqueFd gone = must(transport::connect_to(address, kLong, {})); }
+    const transport::ConnectOptions options{kLong, transport::StallLimits::both(kLong)};
+    const transport::Socket silent = must(transport::connect_to(address, options));
+    { const transport::Socket gone = must(transport::connect_to(address, options)); }
     check_success(sessions.run(), 2 * kMiB);
 }
 

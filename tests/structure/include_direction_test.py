@@ -69,6 +69,13 @@ class WrongTree(unittest.TestCase):
         self.add("memory/memory.cpp", "const unsigned cpus = std::thread::hardware_concurrency();  // std::thread")
         self.assert_found("accel/accel.cpp:2: starts a thread by itself; use Thread of base/thread.hpp")
 
+    def test_a_poll_loop_outside_the_wait_helper_is_found(self):
+        self.write("src/base/wait.cpp", "int ready = ::ppoll(polled, count, &time, nullptr);\n")
+        self.add("src/base/CMakeLists.txt", "target_sources(migrate_base PRIVATE wait.cpp)")
+        self.add("accel/accel.cpp", "int ready = ::poll(polled, count, -1);  // poll(2)")
+        self.add("memory/memory.cpp", "Completion::poll(); queue.poll(); poll();")
+        self.assert_found("accel/accel.cpp:2: waits for a descriptor by itself; use base/wait.hpp")
+
     def test_accel_may_not_include_memory(self):
         self.assert_include_refused("accel", "memory/memory.hpp", "memory")
 

@@ -34,6 +34,8 @@ FIRST_DIRECTIVE = re.compile(r"^\s*#\s*(.*?)\s*$", re.MULTILINE)
 RAW_SYSCALL_HEADER = "src/base/raw_syscall.hpp"
 THREAD_FILES = {"src/base/thread.hpp", "src/base/thread.cpp"}
 BARE_THREAD = re.compile(r"\bstd::(?:j?thread\b(?!::)|async\b)")
+WAIT_FILE = "src/base/wait.cpp"
+BARE_WAIT = re.compile(r"(?<!\w)::(?:p?poll|p?select|epoll_p?wait)\s*\(")
 BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
 
@@ -148,6 +150,19 @@ def check_threads(root):
     return problems
 
 
+def check_waits(root):
+    """Each poll loop would handle signals, deadlines and stops on its own; base/wait.hpp does it for all of them."""
+    problems = []
+    for _, path in all_sources(root):
+        where = path.relative_to(root)
+        if where.as_posix() == WAIT_FILE:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if BARE_WAIT.search(line.split("//")[0]):
+                problems.append(f"{where}:{number}: waits for a descriptor by itself; use base/wait.hpp")
+    return problems
+
+
 def top_level_entries(root):
     """What git tracks at the top; where there is no git or no repository, all but build folders."""
     try:
@@ -166,7 +181,7 @@ def check_top_level(root):
 
 
 CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls, check_threads,
-          check_top_level)
+          check_waits, check_top_level)
 
 
 def check_all(root):

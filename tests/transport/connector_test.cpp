@@ -35,32 +35,39 @@ struct DeafListener {
     std::vector<UniqueFd> waiting;
 };
 
+ConnectOptions options(milliseconds timeout = kLong, std::stop_token stop = {}) {
+    return {timeout, StallLimits::both(kLong), std::move(stop)};
+}
+
+std::string own_name(const UniqueFd& fd) { return must(Endpoint::own_of(fd.get())).text(); }
+
 std::uint16_t unused_port() { return port_of(loopback_socket(0, true).get()); }
 
 TEST_CASE("a connection is made, blocking, by address and by name") {
     const UniqueFd listener = loopback_socket(0, true);
     for (const char* host : {"127.0.0.1", "localhost"}) {
-        const UniqueFd fd = must(connect_to({host, port_of(listener.get())}, kLong, {}));
-        CHECK((::fcntl(fd.get(), F_GETFL) & O_NONBLOCK) == 0);
-        CHECK(endpoint_name(fd.get(), true) == endpoint_name(listener.get(), false));
+        const Socket socket = must(connect_to({host, port_of(listener.get())}, options()));
+        const int fd = SocketDescriptor::of(socket);
+        CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0);
+        CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+        CHECK(socket.peer_name() == own_name(listener));
     }
 }
 
 TEST_CASE("further connections lead where the first leads") {
     const UniqueFd listener = loopback_socket(0, true);
-    const UniqueFd first = must(connect_to({"127.0.0.1", port_of(listener.get())}, kLong, {}));
-    const auto others = must(connect_alike(first.get(), 10, kLong, {}));
+    const Socket first = must(connect_to({"127.0.0.1", port_of(listener.get())}, options()));
+    const auto others = must(connect_alike(must(first.peer()), 10, options()));
     REQUIRE(others.size() == 10);
-    for (const UniqueFd& fd : others)
-        CHECK(endpoint_name(fd.get(), true) == endpoint_name(first.get(), true));
-    const auto nowhere = connect_alike(listener.get(), 1, kLong, {});
+    for (const Socket& socket : others) CHECK(socket.peer_name() == first.peer_name());
+    const auto nowhere = Endpoint::peer_of(listener.get());
     REQUIRE_FALSE(nowhere);
     CHECK(nowhere.error().kind() == ErrorKind::kLostConnection);
 }
 
 TEST_CASE("a refused connection says where and what to check") {
     const std::uint16_t port = unused_port();
-    const auto fd = connect_to({"127.0.0.1", port}, kLong, {});
+    const auto fd = connect_to({"127.0.0.1", port}, options());
     REQUIRE_FALSE(fd);
     CHECK(fd.error().message().find("127.0.0.1:" + std::to_string(port)) != std::string::npos);
     CHECK(fd.error().message().find("refused") != std::string::npos);
@@ -68,15 +75,15 @@ TEST_CASE("a refused connection says where and what to check") {
 
 TEST_CASE("a receiver that went away refuses further connections: none is kept") {
     UniqueFd listener = loopback_socket(0, true);
-    const UniqueFd first = must(connect_to({"127.0.0.1", port_of(listener.get())}, kLong, {}));
+    const Socket first = must(connect_to({"127.0.0.1", port_of(listener.get())}, options()));
     const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     listener.reset();
-    CHECK_FALSE(connect_alike(first.get(), 4, kLong, {}));
+    CHECK_FALSE(connect_alike(must(first.peer()), 4, options()));
 }
 
 TEST_CASE("a host that does not answer is given up in time") {
     const DeafListener deaf;
-    const auto fd = connect_to({"127.0.0.1", deaf.port()}, milliseconds(20), {});
+    const auto fd = connect_to({"127.0.0.1", deaf.port()}, options(milliseconds(20)));
     REQUIRE_FALSE(fd);
     CHECK(fd.error().kind() == ErrorKind::kTimeout);
     CHECK(fd.error().message().find("connect-timeout") != std::string::npos);
@@ -87,13 +94,13 @@ TEST_CASE("stop ends an attempt, before and during it") {
     std::stop_source stop;
     std::optional<ErrorKind> kind;
     std::jthread connecting([&] {
-        const auto fd = connect_to({"127.0.0.1", deaf.port()}, kLong, stop.get_token());
+        const auto fd = connect_to({"127.0.0.1", deaf.port()}, options(kLong, stop.get_token()));
         if (!fd) kind = fd.error().kind();
     });
     stop.request_stop();
     connecting.join();
     CHECK(kind == ErrorKind::kCancelled);
-    const auto again = connect_to({"127.0.0.1", deaf.port()}, kLong, stop.get_token());
+    const auto again = connect_to({"127.0.0.1", deaf.port()}, options(kLong, stop.get_token()));
     REQUIRE_FALSE(again);
     CHECK(again.error().kind() == ErrorKind::kCancelled);
 }

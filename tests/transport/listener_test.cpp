@@ -22,9 +22,7 @@ std::unique_ptr<Listener> make_listener(milliseconds handshake_timeout = kLong) 
     return must(Listener::create({"127.0.0.1", 0}, handshake_timeout));
 }
 
-Socket connect(const Listener& listener) {
-    return must(Socket::adopt(loopback_socket(listener.port(), false), 30'000));
-}
+Socket connect(const Listener& listener) { return adopt(loopback_socket(listener.port(), false)); }
 
 void send_text(Socket& socket, std::string_view text) {
     must(socket.send(std::as_bytes(std::span(text.data(), text.size()))));
@@ -85,8 +83,8 @@ TEST_CASE("a sender's hello and offer arrive, and are counted") {
     const NewConnection connection = must(listener->next(kLong, {}));
     CHECK(connection.hello.role == ConnectionRole::kMain);
     CHECK(connection.offer == "{\"x\":1}");
-    CHECK(connection.bytes_read == sender.bytes_sent());
-    CHECK(connection.peer == endpoint_name(sender.fd(), false));
+    CHECK(connection.socket.bytes_received() == sender.bytes_sent());
+    CHECK(connection.peer == must(Endpoint::own_of(SocketDescriptor::of(sender))).text());
 }
 
 TEST_CASE("nothing behind the hello is consumed of a data connection") {
@@ -95,10 +93,9 @@ TEST_CASE("nothing behind the hello is consumed of a data connection") {
     send_text(sender, "next");
     NewConnection connection = must(listener->next(kLong, {}));
     CHECK(connection.hello.channel == ChannelId{5});
-    CHECK(connection.bytes_read == kHelloSize);
-    Socket receiver = must(Socket::adopt(std::move(connection.fd), 30'000));
+    CHECK(connection.socket.bytes_received() == kHelloSize);
     std::array<std::byte, 4> bytes{};
-    must(receiver.receive(bytes));
+    must(connection.socket.receive(bytes));
     CHECK(bytes[3] == std::byte{'t'});
 }
 
@@ -246,9 +243,9 @@ TEST_CASE("a timer of one wait that ran out late does not touch the next") {
 
 TEST_CASE("a refusal reaches a peer that had more to say") {
     TcpPair pair = make_tcp_pair();
-    Socket peer = must(Socket::adopt(std::move(pair.near), 30'000));
+    Socket peer = adopt(std::move(pair.near));
     send_text(peer, std::string(3000, 'x'));
-    refuse(std::move(pair.far), "not today");
+    refuse(adopt(std::move(pair.far)), "not today");
     const auto channel = must(ControlChannel::create(std::move(peer)));
     const auto frame = must(channel->receive(kLong));
     REQUIRE(frame);

@@ -10,6 +10,7 @@
 
 #include "base/units.hpp"
 #include "catch.hpp"
+#include "tests/base/long_wait.hpp"
 #include "tests/transport/noise.hpp"
 #include "tests/transport/tcp_pair.hpp"
 
@@ -69,9 +70,9 @@ TEST_CASE("an end in mid-message is a lost connection, at every byte") {
     const auto content = noise(10, 11);
     for (std::size_t size = 0; size < content.size(); ++size) {
         TcpPair pair = make_tcp_pair();
-        Socket far = must(Socket::adopt(std::move(pair.far), 30'000));
+        Socket far = adopt(std::move(pair.far));
         {
-            Socket near = must(Socket::adopt(std::move(pair.near), 30'000));
+            Socket near = adopt(std::move(pair.near));
             must(near.send(std::span(content).first(size)));
         }
         std::vector<std::byte> back(content.size());
@@ -90,7 +91,7 @@ TEST_CASE("waiting for the first byte tells closed, complete, cut off and idle a
     CHECK(buffer == content);
 
     must(near.send(std::span(content).first(2)));
-    ::shutdown(near.fd(), SHUT_WR);
+    near.finish_sending();
     const auto cut = far.receive_first(buffer);
     REQUIRE_FALSE(cut);
     CHECK(cut.error().kind() == ErrorKind::kLostConnection);
@@ -128,8 +129,10 @@ TEST_CASE("a connection that shares its path is bounded by the kernel or left to
         int locked = 0;
         int size = 0;
         socklen_t length = sizeof locked;
-        REQUIRE(::getsockopt(near.fd(), SOL_SOCKET, SO_BUF_LOCK, &locked, &length) == 0);
-        REQUIRE(::getsockopt(near.fd(), SOL_SOCKET, SO_RCVBUF, &size, &length) == 0);
+        REQUIRE(::getsockopt(SocketDescriptor::of(near), SOL_SOCKET, SO_BUF_LOCK, &locked,
+                             &length) == 0);
+        REQUIRE(::getsockopt(SocketDescriptor::of(near), SOL_SOCKET, SO_RCVBUF, &size, &length) ==
+                0);
         CAPTURE(channels, locked, size);
         // A busy machine's round trips may be long ones.
         if ((locked & SOCK_RCVBUF_LOCK) != 0) {
@@ -191,7 +194,7 @@ TEST_CASE("discarded bytes are counted and what follows is whole") {
     must(sent);
     CHECK(std::equal(rest.begin(), rest.end(), content.end() - 10));
     CHECK(far.bytes_received() == content.size());
-    ::shutdown(near.fd(), SHUT_WR);
+    near.finish_sending();
     const Status status = far.discard(1);
     REQUIRE_FALSE(status);
     CHECK(status.error().kind() == ErrorKind::kLostConnection);
@@ -215,15 +218,78 @@ TEST_CASE("shutdown from another thread ends a blocked receive and a blocked sen
     if (!received) CHECK(received.error().kind() == ErrorKind::kLostConnection);
 }
 
-TEST_CASE("a socket that is adopted counts what was read of it before, and knows its ends") {
+TEST_CASE("a socket knows its peer, and a descriptor that is none is refused") {
     TcpPair pair = make_tcp_pair();
     const std::uint16_t port = port_of(pair.near.get());
-    const Socket far = must(Socket::adopt(std::move(pair.far), 1000, 77));
-    CHECK(far.bytes_received() == 77);
+    const Socket far = adopt(std::move(pair.far));
     CHECK(far.peer_name() == "127.0.0.1:" + std::to_string(port));
-    CHECK(endpoint_name(pair.near.get(), false) == far.peer_name());
-    CHECK(endpoint_name(-1, true) == "?");
-    CHECK_FALSE(Socket::adopt(UniqueFd(), 1000));
+    CHECK(must(Endpoint::own_of(pair.near.get())).text() == far.peer_name());
+    CHECK(peer_name(-1) == "?");
+    CHECK_FALSE(Socket::adopt(UniqueFd(), StallLimits::both(kLong)));
+}
+
+TEST_CASE("new stall limits replace the first ones") {
+    auto [near, far] = make_socket_pair();
+    must(far.set_limits(StallLimits::both(std::chrono::milliseconds(1))));
+    std::vector<std::byte> buffer(2);
+    CHECK(must(far.receive_first(buffer)) == Arrival::kIdle);
+    must(near.send(std::span(buffer).first(1)));
+    CHECK(message_of(far.receive(buffer)).find("1 ms") != std::string::npos);
+}
+
+TEST_CASE("a receive and a send that must not wait return at once") {
+    auto [near, far] = make_socket_pair();
+    std::vector<std::byte> buffer(16);
+    CHECK(must(far.receive_now(buffer)) == 0);
+    CHECK_FALSE(far.has_input());
+    CHECK(near.has_room());
+    const auto content = noise(10, 3);
+    must(near.send_now(content));
+    CHECK(far.has_input());
+    const Wakeup wakeup = must(Wakeup::create());
+    REQUIRE(must(far.await_input(kNever, wakeup)) == InputWait::kInput);
+    CHECK(must(far.receive_now(buffer)) == content.size());
+    CHECK(std::equal(content.begin(), content.end(), buffer.begin()));
+    const std::vector<std::byte> large(64 * kMiB);
+    CHECK_FALSE(near.send_now(large));
+    CHECK_FALSE(near.has_room());
+    CHECK(near.bytes_sent() < content.size() + large.size());
+}
+
+TEST_CASE("a wait for input ends in time, when woken, and at the end of the stream") {
+    auto [near, far] = make_socket_pair();
+    const Wakeup wakeup = must(Wakeup::create());
+    CHECK(must(far.await_input(WaitClock::now(), wakeup)) == InputWait::kTimeout);
+    wakeup.wake();
+    CHECK(must(far.await_input(kNever, wakeup)) == InputWait::kWoken);
+    CHECK(must(far.await_input(WaitClock::now(), wakeup)) == InputWait::kTimeout);
+    near.finish_sending();
+    CHECK(must(far.await_input(kNever, wakeup)) == InputWait::kInput);
+    std::vector<std::byte> buffer(1);
+    const auto ended = far.receive_now(buffer);
+    REQUIRE_FALSE(ended);
+    CHECK(ended.error().kind() == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("draining ends when the peer closes, in time, and despite a peer that sends on") {
+    auto [near, far] = make_socket_pair();
+    far.drain(WaitClock::now());
+    SECTION("it closes") {
+        must(near.send(noise(100, 1)));
+        near.finish_sending();
+        far.drain(kNever);
+        CHECK(far.bytes_received() == 100);
+    }
+    SECTION("it sends on") {
+        std::jthread flood([&, &from = near] {
+            const std::vector<std::byte> part(kMiB);
+            while (from.send(part)) {
+            }
+        });
+        far.drain(WaitClock::now());
+        far.shutdown();
+        near.shutdown();
+    }
 }
 
 }  // namespace

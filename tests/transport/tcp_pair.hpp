@@ -55,11 +55,14 @@ struct SocketPair {
     Socket far;
 };
 
+inline Socket adopt(UniqueFd fd, std::chrono::milliseconds limit = std::chrono::seconds(30)) {
+    return must(Socket::adopt(std::move(fd), StallLimits::both(limit)));
+}
+
 inline SocketPair make_socket_pair(std::uint64_t io_timeout_ms = 30'000) {
     TcpPair pair = make_tcp_pair();
-    Socket near = must(Socket::adopt(std::move(pair.near), io_timeout_ms));
-    Socket far = must(Socket::adopt(std::move(pair.far), io_timeout_ms));
-    return {std::move(near), std::move(far)};
+    const std::chrono::milliseconds limit(io_timeout_ms);
+    return {adopt(std::move(pair.near), limit), adopt(std::move(pair.far), limit)};
 }
 
 }  // namespace migrate::transport

@@ -68,12 +68,12 @@ Result<bool> RecvSession::consider(transport::NewConnection connection) {
         return false;
     }
     Result<transport::Offer> offer = catching("the offer", [&] {
-        const SignOfLife living(connection.fd.get());
+        const SignOfLife living(connection.socket);
         return examine(connection.offer);
     });
     if (!offer) {
         log::warning("{}: refused: {}", peer, offer.error().message());
-        transport::refuse(std::move(connection.fd), offer.error().message());
+        transport::refuse(std::move(connection.socket), offer.error().message());
         return false;
     }
     MIGRATE_TRY(accept(std::move(connection), *offer));
@@ -135,11 +135,8 @@ Status RecvSession::accept(transport::NewConnection connection, const transport:
         channels_.resize(offer.settings.channels());
     }
     MIGRATE_ASSIGN(session_, transport::make_session_id());
-    MIGRATE_ASSIGN(transport::Socket socket,
-                   transport::Socket::adopt(std::move(connection.fd),
-                                            static_cast<std::uint64_t>(config_.io_timeout.count()),
-                                            connection.bytes_read));
-    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
+    MIGRATE_TRY(connection.socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
+    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(connection.socket)));
     MIGRATE_TRY(control->send(
         FrameType::kAccept,
         transport::encode(transport::Accept{session_, fmt::format("migrate {}", kVersion),
@@ -180,7 +177,7 @@ Status RecvSession::await_channels() {
         }
         if (connection->hello.role == transport::ConnectionRole::kMain) {
             log::warning("{}: a second sender; refused", connection->peer);
-            transport::refuse(std::move(connection->fd),
+            transport::refuse(std::move(connection->socket),
                               "the receiver is busy with another sender");
             continue;
         }
@@ -203,9 +200,8 @@ Status RecvSession::add_channel(transport::NewConnection connection) {
     }
     if (channels_[id])
         return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
-    MIGRATE_ASSIGN(transport::Socket socket,
-                   transport::Socket::adopt(std::move(connection.fd), link_times_.data,
-                                            connection.bytes_read));
+    transport::Socket& socket = connection.socket;
+    MIGRATE_TRY(socket.set_limits(link_times_.data));
     MIGRATE_TRY(socket.share_path(static_cast<std::uint16_t>(channels_.size())));
     const transport::PacketLimits limits{offer_.settings.packet_bytes(),
                                          offer_.settings.compression(), offer_.regions,

@@ -51,7 +51,7 @@ class SendChannel {
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
     // Bytes sent and not yet acknowledged by the peer's host. Any thread.
-    std::uint64_t bytes_under_way() const { return transport::unacknowledged_bytes(socket_.fd()); }
+    std::uint64_t bytes_under_way() const { return socket_.unacknowledged_bytes(); }
 
   private:
     Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);

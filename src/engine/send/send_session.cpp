@@ -177,11 +177,10 @@ void add_files(const memory::PageSource& source, transport::Offer& offer) {
 
 Status SendSession::negotiate() {
     const std::stop_token stop = core_.token();
-    MIGRATE_ASSIGN(UniqueFd fd,
-                   transport::connect_to(config_.connect, config_.connect_timeout, stop));
     MIGRATE_ASSIGN(transport::Socket socket,
-                   transport::Socket::adopt(
-                       std::move(fd), static_cast<std::uint64_t>(config_.io_timeout.count())));
+                   transport::connect_to(config_.connect,
+                                         {config_.connect_timeout,
+                                          transport::StallLimits::both(config_.io_timeout), stop}));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
                            .regions = {source_.regions().begin(), source_.regions().end()},
@@ -219,12 +218,12 @@ Status SendSession::negotiate() {
 }
 
 Status SendSession::connect_channels() {
-    MIGRATE_ASSIGN(auto connections,
-                   transport::connect_alike(link_->fd(), config_.negotiated.channels(),
-                                            config_.connect_timeout, core_.token()));
+    MIGRATE_ASSIGN(const transport::Endpoint peer, link_->peer());
+    MIGRATE_ASSIGN(auto connections, transport::connect_alike(peer, config_.negotiated.channels(),
+                                                              {config_.connect_timeout,
+                                                               link_times_.data, core_.token()}));
     for (std::uint16_t i = 0; i < config_.negotiated.channels(); ++i) {
-        MIGRATE_ASSIGN(transport::Socket socket,
-                       transport::Socket::adopt(std::move(connections[i]), link_times_.data));
+        transport::Socket& socket = connections[i];
         MIGRATE_TRY(socket.share_path(config_.negotiated.channels()));
         std::unique_ptr<transport::Compressor> compressor;
         if (config_.negotiated.compression() != transport::Compression::kNone) {

@@ -1,0 +1,44 @@
+#include "transport/endpoint.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <array>
+#include <cerrno>
+
+namespace migrate::transport {
+
+Result<Endpoint> Endpoint::peer_of(int fd) {
+    Endpoint end;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&end.address_), &end.size_) == 0) return end;
+    return Error::system("get the address of a connection's peer", errno)
+        .as(ErrorKind::kLostConnection);
+}
+
+Result<Endpoint> Endpoint::own_of(int fd) {
+    Endpoint end;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&end.address_), &end.size_) == 0) return end;
+    return Error::system("get the address of a socket", errno).as(ErrorKind::kLostConnection);
+}
+
+std::string Endpoint::text() const {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (address_.ss_family == AF_INET) {
+        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address_);
+        ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+        return fmt::format("{}:{}", text.data(), ntohs(v4->sin_port));
+    }
+    if (address_.ss_family == AF_INET6) {
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address_);
+        ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+        return fmt::format("[{}]:{}", text.data(), ntohs(v6->sin6_port));
+    }
+    return "?";
+}
+
+std::string peer_name(int fd) {
+    const Result<Endpoint> peer = Endpoint::peer_of(fd);
+    return peer ? peer->text() : "?";
+}
+
+}  // namespace migrate::transport
