@@ -104,6 +104,40 @@ TEST_CASE("what was entrusted is not done when all ends as it should") {
     CHECK(sleeper.state() == 'T');
 }
 
+// The child that was forked last, which is a guardian's.
+pid_t last_child() {
+    std::ifstream children(fmt::format("/proc/self/task/{}/children", ::gettid()));
+    pid_t last = 0;
+    for (pid_t child = 0; children >> child;) last = child;
+    return last;
+}
+
+TEST_CASE("a guardian that another process stopped neither holds up the end nor acts later") {
+    const Sleeper sleeper;
+    auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
+    const pid_t child = last_child();
+    must(guardian->entrust({.wake = true}));
+    must(guardian->signal(SIGSTOP));
+    REQUIRE(sleeper.becomes(true));
+    REQUIRE(::kill(child, SIGSTOP) == 0);
+    guardian.reset();
+    CHECK(::kill(child, 0) != 0);
+    CHECK(sleeper.state() == 'T');
+}
+
+TEST_CASE("a guardian that does not listen any more is ended, and the next undo is refused") {
+    const Sleeper sleeper;
+    auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
+    const pid_t child = last_child();
+    REQUIRE(::kill(child, SIGSTOP) == 0);
+    const Undo large{.commands = {std::string(32 * 1024, ' ')}};
+    Status told;
+    for (int time = 0; told && time < 1000; ++time) told = guardian->entrust(large);
+    CHECK_THAT(message_of(told), Catch::Contains("tell the process that guards the guest"));
+    CHECK(::kill(child, 0) != 0);
+    CHECK_FALSE(guardian->entrust({}));
+}
+
 TEST_CASE("a throttle by turns stops and continues, and ends with the process running") {
     const Sleeper sleeper;
     const auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));

@@ -166,6 +166,16 @@ class FakeQemu {
                 if (one["capability"] == "pause-before-switchover") fence_ = one["state"];
             }
         }
+        if (command == "migrate-continue") {
+            // As QEMU 7.2 does with a cancel that came while it was about to wait.
+            if (migration_.value("status", "none") != request["arguments"]["state"]) {
+                return refusal(id);
+            }
+            if (request["arguments"]["state"] == "cancelling") {
+                migration_["status"] = "cancelled";
+                if (state_ == "finish-migrate") state_ = "postmigrate";
+            }
+        }
         if (command == "stop") {
             state_ = "paused";
             return event("STOP") + answer(id, qmp::Json::object());

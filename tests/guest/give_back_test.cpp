@@ -99,7 +99,7 @@ TEST_CASE("a guest that was handed over by another client is not let run") {
 
 TEST_CASE("a migration of another client is waited for, and neither cancelled nor undone") {
     for (const char* status : {"setup", "active", "device", "postcopy-active", "postcopy-paused",
-                               "cancelling", "wait-unplug", "colo"}) {
+                               "wait-unplug", "colo"}) {
         INFO(status);
         FakeQemu qemu("paused");
         Given given(qemu);
@@ -112,6 +112,73 @@ TEST_CASE("a migration of another client is waited for, and neither cancelled no
     Given given(finishing);
     CHECK(must(given.back()).guest == GivenBack::kMoving);
     CHECK(finishing.count("cont") == 0);
+}
+
+TEST_CASE("a cancel that QEMU does not complete is completed, and the guest runs again") {
+    // With our settings the migration was cancelled by us, without them by the other client.
+    for (const bool settings : {true, false}) {
+        for (const char* state : {"finish-migrate", "paused"}) {
+            INFO(state << ", under our settings: " << settings);
+            FakeQemu qemu(state);
+            Given given(qemu);
+            given.held.settings = settings;
+            qemu.set_migration(whole_migration("cancelling"));
+            CHECK(must(given.back(kLong)).guest == GivenBack::kRuns);
+            CHECK(qemu.count("migrate-continue") == 1);
+            CHECK_FALSE(qemu.fence_is_up());
+        }
+    }
+}
+
+TEST_CASE("a cancel that stays incomplete ends the wait at its time, and the guest stays paused") {
+    FakeQemu qemu(
+        "finish-migrate",
+        [](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+            if (command != "migrate-continue") return std::nullopt;
+            return FakeQemu::answer(id, Json::object());
+        });
+    Given given(qemu);
+    given.held.settings = true;
+    qemu.set_migration(whole_migration("cancelling"));
+    CHECK(must(given.back()).guest == GivenBack::kMoving);
+    CHECK(qemu.count("cont") == 0);
+}
+
+// A QEMU whose migration, which another client began, ends as soon as it is cancelled.
+FakeQemu::Script cancels(FakeQemu*& fake) {
+    return [&fake](const std::string& command, int, const Json&) -> std::optional<std::string> {
+        if (command == "migrate_cancel") fake->set_migration(whole_migration("cancelled"));
+        return std::nullopt;
+    };
+}
+
+TEST_CASE("a migration that began under our settings is cancelled, in every state of the guest") {
+    for (const auto& [state, result] :
+         {std::pair{"running", GivenBack::kRuns}, std::pair{"paused", GivenBack::kRuns},
+          std::pair{"io-error", GivenBack::kLeft}}) {
+        INFO(state);
+        FakeQemu* fake = nullptr;
+        FakeQemu qemu(state, cancels(fake));
+        fake = &qemu;
+        Given given(qemu);
+        given.held.settings = true;
+        qemu.set_migration(whole_migration("active"));
+        CHECK(must(given.back(kLong)).guest == result);
+        CHECK(qemu.count("migrate_cancel") == 1);
+    }
+}
+
+TEST_CASE("a guardian cancels a migration under our settings of a guest that it does not hold") {
+    FakeQemu* fake = nullptr;
+    FakeQemu qemu("paused", cancels(fake));
+    fake = &qemu;
+    qemu.set_migration(whole_migration("active"));
+    const Held held{.settings = true, .before = "none 0 0 0 0 0"};
+    const PutRight done =
+        must(put_qemu_right(qemu.address(), held, {}, [](milliseconds) { return false; }));
+    CHECK(done.guest.guest == GivenBack::kLeft);
+    CHECK(qemu.count("migrate_cancel") == 1);
+    CHECK(qemu.count("cont") == 0);
 }
 
 TEST_CASE(

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <chrono>
 
 #include "base/descriptors.hpp"
+#include "base/log.hpp"
 #include "base/output.hpp"
 #include "base/raw_syscall.hpp"
 #include "base/thread.hpp"
@@ -30,6 +32,9 @@ constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
 constexpr int kSocket = 3;
 constexpr int kProcess = 4;
 constexpr unsigned kLongestWrite = 2;  // seconds for a write to standard error
+// Time that the child may take to accept an Undo, or to end when there is nothing to undo. It does
+// both at once unless another process has stopped it.
+constexpr std::chrono::seconds kAnswer{5};
 
 std::string encode(const Undo& undo) {
     qmp::Json json = {
@@ -152,6 +157,10 @@ Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std:
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
+    const timeval longest{kAnswer.count(), 0};
+    if (::setsockopt(ours.get(), SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof longest) != 0) {
+        return Error::system("set the timeout of a socket", errno);
+    }
     // The buffers are allocated here, where lack of memory is an error of the start.
     std::string message(kMaxMessage, '\0');
     std::string last(kMaxMessage, '\0');
@@ -164,8 +173,19 @@ Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std:
 Guardian::~Guardian() {
     // After act() the child may take long, so do not wait for it.
     if (!socket_) return;
-    static_cast<void>(entrust({}));
+    if (!entrust({})) return;
     socket_.reset();
+    const UniqueFd child(static_cast<int>(raw_syscall(SYS_pidfd_open, child_, 0U)));
+    if (child && readable_within(child.get(), kAnswer)) {
+        static_cast<void>(::waitpid(child_, nullptr, 0));
+    } else {
+        end_child();
+    }
+}
+
+void Guardian::end_child() {
+    socket_.reset();
+    ::kill(child_, SIGKILL);
     while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
     }
 }
@@ -174,7 +194,10 @@ Status Guardian::entrust(const Undo& undo) {
     const std::string message = encode(undo);
     while (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
         if (errno == EINTR) continue;
-        return Error::system("tell the process that guards the guest", errno);
+        const int why = errno == EAGAIN ? ETIMEDOUT : errno;
+        // An earlier Undo may be wrong by now, so nobody may carry it out.
+        if (socket_) end_child();
+        return Error::system("tell the process that guards the guest", why);
     }
     return {};
 }

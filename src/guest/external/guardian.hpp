@@ -40,7 +40,8 @@ class Guardian {
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
 
-    // When this returns, `undo` has replaced every earlier one.
+    // When this returns, `undo` has replaced every earlier one. After an Error, such as a child
+    // that does not listen for 5 s, nobody guards the guest any more.
     Status entrust(const Undo& undo);
     // Carries out the last entrusted Undo now, without waiting for the result. Nothing can be
     // entrusted afterwards.
@@ -56,6 +57,7 @@ class Guardian {
   private:
     Guardian(UniqueFd socket, ProcessClaim claim, pid_t child)
         : socket_(std::move(socket)), claim_(std::move(claim)), child_(child) {}
+    void end_child();
 
     UniqueFd socket_;
     ProcessClaim claim_;

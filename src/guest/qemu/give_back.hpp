@@ -50,8 +50,9 @@ struct GiveBackResult {
 
 // `watch` observes the client and knows what happened since `stop`; null if nothing is known. A
 // migration that began under our settings is cancelled: it is our own, or one that would carry none
-// of the guest's memory. `patience` limits the wait for that migration to end, and the retries of a
-// `cont` that QEMU refuses because the end of a migration is not quite finished.
+// of the guest's memory. A cancel that QEMU does not complete, whoever sent it, is completed.
+// `patience` limits the wait for that migration to end, and the retries of a `cont` that QEMU
+// refuses because the end of a migration is not quite finished.
 Result<GiveBackResult> give_back(qmp::Client& client, const Held& held, const RunWatch* watch,
                                  std::chrono::milliseconds patience);
 

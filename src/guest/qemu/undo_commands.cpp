@@ -23,7 +23,9 @@ Result<std::optional<PutRight>> attempt(const std::string& qmp_address, const He
                                         const std::vector<std::string>& commands) {
     MIGRATE_ASSIGN(const auto client, qmp::Client::connect(qmp_address, kPatience, {}));
     PutRight done;
-    if (held.stopped) {
+    // Under our settings another client's migration would carry no memory: give_back() cancels it,
+    // also where another client had paused the guest.
+    if (held.stopped || held.settings) {
         const auto given = give_back(*client, held, nullptr, kPatience);
         if (!given && given.error().kind() != ErrorKind::kPeer) return given.error();
         if (given && given->guest == GivenBack::kMoving) return std::optional<PutRight>();
