@@ -1,5 +1,6 @@
 """The QMP client of the scripts and of the tests in Python, independent of the one in `migrate`."""
 
+import itertools
 import json
 import queue
 import socket
@@ -19,7 +20,8 @@ class Closed(QmpError):
 
 
 class Qmp:
-    """Collects the server's events all the time, whether or not a command is sent."""
+    """Collects the server's events all the time, whether or not a command is sent. An answer is matched to its command
+    by id, so that a late answer is never taken for the next command's."""
 
     error = QmpError  # the classes of its errors
     closed = Closed
@@ -31,6 +33,7 @@ class Qmp:
         self.closed_at = None  # when the server closed the connection, by the clock
         self.changed = threading.Condition()
         self.answers = queue.Queue()
+        self.ids = itertools.count(1)
         self.asking = threading.Lock()
         self.socket = connected or socket.socket(socket.AF_UNIX)
         if connected is None:
@@ -80,14 +83,24 @@ class Qmp:
             raise self.closed(f"{what}: the server closed its QMP socket")
         return answer
 
+    def _answer_to(self, number, command):
+        while True:
+            answer = self._next(command)
+            # An error without an id refuses a request that the server could not read. Any other answer came too late
+            # for its command.
+            if answer.get("id", number) == number:
+                return answer
+
     def ask(self, command, **arguments):
         arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
         with self.asking:
+            number = next(self.ids)
+            request = {"execute": command, "arguments": arguments, "id": number}
             try:
-                self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+                self.socket.sendall(json.dumps(request).encode() + b"\n")
             except OSError as error:
                 raise self.closed(f"{command}: {error}") from error
-            answer = self._next(command)
+            answer = self._answer_to(number, command)
         if "error" in answer:
             raise self.error(f"{command}: {answer['error']['desc']}")
         return answer["return"]

@@ -103,30 +103,34 @@ class FaultyQmp:
             client.close()
             return
         threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
-        rest = b""
         try:
-            while True:
-                data, descriptors, _, _ = socket.recv_fds(client, 65536, 4)
-                if not data:
-                    break
-                rest += data
-                while b"\n" in rest:
-                    line, rest = rest.split(b"\n", 1)
-                    if self._strike(client, server, json.loads(line)):
-                        continue
-                    socket.send_fds(server, [line + b"\n"], descriptors)
-                    for descriptor in descriptors:
-                        socket.close(descriptor)
-                    descriptors = []
+            self._forward_commands(client, server)
         except OSError:
             pass
-        # Closing alone would not reach a thread that is reading.
-        for one in (client, server):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            one.close()
+        finally:
+            # Closing alone would not reach a thread that is reading.
+            for one in (client, server):
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                one.close()
+
+    def _forward_commands(self, client, server):
+        rest, descriptors = b"", []
+        while True:
+            data, received, _, _ = socket.recv_fds(client, 65536, 4)
+            if not data:
+                return
+            rest += data
+            descriptors += received
+            while b"\n" in rest:
+                line, rest = rest.split(b"\n", 1)
+                if not self._strike(client, server, json.loads(line)):
+                    socket.send_fds(server, [line + b"\n"], descriptors)
+                for descriptor in descriptors:
+                    socket.close(descriptor)
+                descriptors = []
 
     @staticmethod
     def _name(request):

@@ -267,8 +267,8 @@ while True:
         return path
 
     def writer(self, file):
-        process = subprocess.Popen([sys.executable, "-c", self.PROGRAM, file], stdout=subprocess.PIPE,
-                                   preexec_fn=vm.end_with_parent)
+        process = subprocess.Popen([*vm.END_WITH_PARENT, sys.executable, "-c", self.PROGRAM, file],
+                                   stdout=subprocess.PIPE)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)

@@ -2,7 +2,7 @@
 that hangs or dies takes no other along."""
 
 import argparse
-import faulthandler
+import ctypes
 import os
 import random
 import re
@@ -17,11 +17,15 @@ import unittest
 from dataclasses import dataclass
 from pathlib import Path
 
+import hang_report
 import vm
 from environment import SKIPPED, build_initramfs, require_guest
 
 SEED = 1
-CASE_S = 240  # a case that takes longer is aborted, with a trace of its threads
+CASE_S = 240  # a case that takes longer is ended, with a report of what it waited for
+REPORT_S = 30  # that the report may take
+PRCTL = ctypes.CDLL(None).prctl  # found before any fork, which leaves the dynamic linker's locks as they are
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 RESULTS = {0: "passed", 1: "FAILED", SKIPPED: "skipped"}
 
 
@@ -131,11 +135,11 @@ class Running:
         return (self.folder / "output").read_text(errors="replace")
 
 
-def run_in_child(test, name, seed, folder):
+def run_in_child(test, name, seed, folder, timeout_s):
     """Runs the case; never returns."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    vm.end_with_parent()
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have ended before that.
     if os.getppid() == 1:
         os._exit(1)
@@ -143,7 +147,7 @@ def run_in_child(test, name, seed, folder):
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    faulthandler.enable()
+    hang_report.arm(timeout_s, 2)
     tempfile.tempdir = str(folder)
     Case.folder, Case.chance = folder, random.Random(f"{name} {seed}")
     code = 1
@@ -176,28 +180,31 @@ class Runner:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            run_in_child(test, name, seed, folder)
+            run_in_child(test, name, seed, folder, self.arguments.timeout)
         self.running[os.pidfd_open(pid)] = Running(name, turn + 1, seed, folder, pid, time.monotonic())
 
     def await_one(self):
-        """Waits until a case ends or has taken too long, which ends it."""
+        """Waits until a case ends. One that takes too long ends itself; one that does not even do that is killed."""
         poll = select.poll()
         for descriptor in self.running:
             poll.register(descriptor, select.POLLIN)
-        first = min(case.began for case in self.running.values()) + CASE_S
+        longest = self.arguments.timeout + REPORT_S
+        first = min(case.began for case in self.running.values()) + longest
         ended = poll.poll(max(0, first - time.monotonic()) * 1000)
+        for case in self.running.values():
+            if not ended and time.monotonic() >= case.began + longest:
+                os.kill(case.pid, signal.SIGKILL)
+                poll.poll(REPORT_S * 1000)
         for descriptor, _ in ended:
             self.finish(descriptor)
-        if not ended:
-            for case in self.running.values():
-                if time.monotonic() >= case.began + CASE_S:
-                    os.kill(case.pid, signal.SIGABRT)
 
     def finish(self, descriptor):
         case = self.running.pop(descriptor)
         os.close(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(case.pid, 0)[1])
         result = RESULTS.get(code, f"FAILED (ended by signal {-code})")
+        if time.monotonic() - case.began >= self.arguments.timeout:
+            result = f"FAILED (took more than {self.arguments.timeout} s)"
         self.results.append((case.name, case.seed, result))
         times = f"repetition {case.turn} of {self.arguments.times}, " if self.arguments.times > 1 else ""
         print(f"{result}: {case.name} ({times}seed {case.seed}, {time.monotonic() - case.began:.1f} s)")
@@ -248,6 +255,8 @@ def parse_arguments(doc):
                         "SEED + 1, ...; default 1")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of random choices; default {SEED}")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N cases at once; default 1")
+    parser.add_argument("--timeout", type=int, default=CASE_S, metavar="S", help="end a case that takes longer, with a "
+                        f"report of what it waited for; default {CASE_S}")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and exit")
     arguments = parser.parse_args()
     if not arguments.list and arguments.migrate is None:

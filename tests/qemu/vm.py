@@ -1,7 +1,6 @@
 """QEMUs with a guest that is judged by its serial console, and migrations between them; for the tests here and for
 scripts/measure-qemu."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -16,26 +15,22 @@ from pathlib import Path
 
 from environment import QEMU, build_initramfs, find_kernel, has_kvm, require_guest  # noqa: F401 (for measure-qemu)
 from monitor import Qmp
-from waiting import WAIT_S, Trouble, appears_in, ends_within, eventually, poll_until
+from waiting import WAIT_S, Reader, Trouble, appears_in, ends_within, eventually, poll_until, read_text  # noqa: F401
 
 TICK_MS = 5
 BOOT_S = 120
 START_S = 60
 
-
-PRCTL = ctypes.CDLL(None).prctl  # found before any fork, which leaves the dynamic linker's locks as they are
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-
-
-def end_with_parent():
-    """In the child: a test that is killed leaves no process behind."""
-    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+# A test that is killed leaves no process behind. Not by a function in the child: a fork of a process with threads may
+# find a lock taken that nobody will release, and hang.
+END_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class Qemu:
     """A QEMU with the test guest in it, or waiting for one; its console's lines with the time at which each came."""
 
     count = 0
+    started = []  # all that this process started
 
     def __init__(self, image, incoming=False, memory_mib=256, backend="file", rewrite_mib=96, rate=8, extra=(), smp=1,
                  append="", machine="q35", slots=0, memory_path=None):
@@ -47,6 +42,8 @@ class Qemu:
         self.operator_path = self.qmp_path.with_suffix(".operator")  # a second client's
         self.control_path = self.qmp_path.with_suffix(".control")
         self.lines = []  # (time, text)
+        self.rest = ""  # of the console, after the last whole line
+        self.console_ended = False
         self.words = ""
         self.changed = threading.Condition()
         self.control = None
@@ -82,12 +79,11 @@ class Qemu:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.control_path))
             listener.listen()
-            self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                            stderr=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent)
-            self.readers = [threading.Thread(target=self._read_console, daemon=True),
-                            threading.Thread(target=self._read_words, daemon=True)]
-            for reader in self.readers:
-                reader.start()
+            self.process = subprocess.Popen([*END_WITH_PARENT, *self.arguments], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+            Qemu.started.append(self)
+            self.readers = [Reader(self.process.stdout, self._take_console),
+                            Reader(self.process.stderr, self._take_words)]
             ended = os.pidfd_open(self.process.pid)
             try:
                 readable = poll_until([listener.fileno(), ended], time.monotonic() + START_S)
@@ -97,23 +93,16 @@ class Qemu:
                 raise OSError("it ended" if readable else f"nothing within {START_S} s")
             self.control = Qmp(connected=listener.accept()[0])
 
-    def _read_console(self):
-        rest = b""
-        while True:
-            data = os.read(self.process.stdout.fileno(), 65536)
-            now = time.monotonic()
-            if not data:
-                break
-            *whole, rest = (rest + data).split(b"\n")
-            with self.changed:
-                self.lines += [(now, line.decode(errors="replace").strip()) for line in whole]
-                self.changed.notify_all()
+    def _take_console(self, text):
+        now = time.monotonic()
+        *whole, self.rest = (self.rest + text).split("\n")
         with self.changed:
+            self.lines += [(now, line.strip()) for line in whole]
+            self.console_ended = not text
             self.changed.notify_all()
 
-    def _read_words(self):
-        for line in self.process.stderr:
-            self.words += line.decode(errors="replace")
+    def _take_words(self, text):
+        self.words += text
 
     @property
     def pid(self):
@@ -161,7 +150,7 @@ class Qemu:
                     if wanted(entry[1]):
                         return entry
                 left = until - time.monotonic()
-                if left <= 0 or (self.process.poll() is not None and not self.readers[0].is_alive()):
+                if left <= 0 or self.console_ended:
                     raise Trouble(f"the guest did not print it; its last lines: {self.lines[-3:]}\n{self.words}")
                 self.changed.wait(left)
 
@@ -204,9 +193,8 @@ class Qemu:
                 self.process.kill()
             self.process.wait()
             for reader in self.readers:
-                reader.join(5)
-            for stream in (self.process.stdout, self.process.stderr):
-                stream.close()
+                reader.ends_within(5)
+                reader.close()
         if self.control is not None:
             self.control.close()
         for path in [self.qmp_path, self.operator_path, self.control_path,
@@ -277,23 +265,22 @@ class BootedGuests:
 class Side:
     """A `migrate` process, its output collected."""
 
+    started = []  # all that this process started and did not end()
+
     def __init__(self, binary, *arguments):
         self.words = ""
         self.changed = threading.Condition()
         self.output_ended = False
-        self.process = subprocess.Popen([str(binary), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-                                        preexec_fn=end_with_parent)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        self.process = subprocess.Popen([*END_WITH_PARENT, str(binary), *map(str, arguments)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        start_new_session=True)
+        self.reader = Reader(self.process.stdout, self._take)
+        Side.started.append(self)
 
-    def _read(self):
-        for line in self.process.stdout:
-            with self.changed:
-                self.words += line.decode(errors="replace")
-                self.changed.notify_all()
+    def _take(self, text):
         with self.changed:
-            self.output_ended = True
+            self.words += text
+            self.output_ended = not text
             self.changed.notify_all()
 
     def await_words(self, words, timeout_s=WAIT_S):
@@ -312,7 +299,7 @@ class Side:
         if not ends_within(self.process, timeout_s):
             self.process.kill()
             raise Trouble(f"it does not end:\n{self.words}")
-        self.reader.join(15)
+        self.reader.ends_within(15)
         return self.process.wait()
 
     def children(self):
@@ -323,8 +310,10 @@ class Side:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.reader.join(15)
-        self.process.stdout.close()
+        self.reader.ends_within(15)
+        if self in Side.started:
+            Side.started.remove(self)
+        self.reader.close()
 
 
 class Migration:

@@ -1,8 +1,10 @@
 """Waits that end with an event: a process that ends, a file that changes. A test that waits calls something here."""
 
+import codecs
 import ctypes
 import os
 import select
+import threading
 import time
 from pathlib import Path
 
@@ -46,10 +48,48 @@ def ends_within(process, timeout_s):
         os.close(descriptor)
 
 
+class Reader:
+    """Passes what comes from a pipe to take(text), in a thread; an empty text at the pipe's end. close() ends the
+    thread even while another process, such as a guardian, holds the pipe's other end: a file object's close() would
+    wait for the thread that reads from it."""
+
+    def __init__(self, stream, take):
+        self.stream, self.take = stream, take
+        self.wake, self.waker = os.pipe()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        poll = select.poll()
+        for descriptor in (self.stream.fileno(), self.wake):
+            poll.register(descriptor, select.POLLIN)
+        while all(ready != self.wake for ready, _ in poll.poll()):
+            data = os.read(self.stream.fileno(), 65536)
+            if not data:
+                break
+            if text := decoder.decode(data):
+                self.take(text)
+        self.take("")
+
+    def ends_within(self, timeout_s):
+        """Whether the pipe ends within that time."""
+        self.thread.join(timeout_s)
+        return not self.thread.is_alive()
+
+    def close(self):
+        if self.stream.closed:
+            return
+        os.close(self.waker)
+        self.thread.join()
+        os.close(self.wake)
+        self.stream.close()
+
+
 def read_text(path):
     try:
         return Path(path).read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 
