@@ -1,9 +1,11 @@
 #include "memory/shared_backing.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -73,10 +75,27 @@ Result<SharedBacking> SharedBacking::create_hugetlb_memfd(std::uint64_t size_byt
     return create(std::move(file), size_bytes, std::move(what));
 }
 
+BackingKind SharedBacking::kind() const {
+    if (huge_size_) return BackingKind::kHugetlb;
+    struct statfs system {};
+    struct stat status {};
+    if (::fstatfs(file_.get(), &system) != 0 || ::fstat(file_.get(), &status) != 0 ||
+        system.f_type != TMPFS_MAGIC) {
+        return BackingKind::kDisk;
+    }
+    // A tmpfs with huge pages reports them here (mm/shmem.c, shmem_getattr).
+    const bool huge = static_cast<std::uint64_t>(status.st_blksize) >= kHugePageSize;
+    return huge ? BackingKind::kSharedHuge : BackingKind::kShared;
+}
+
 Status SharedBacking::prefault(PageRange range) const {
     const int code = populate(bytes_of(range), PopulateFor::kWriting);
     if (code == 0) return {};
-    // A full disk and a failing disk both give EFAULT here; fallocate() tells them apart.
+    return explain(range, code);
+}
+
+Error SharedBacking::explain(PageRange range, int code) const {
+    // A full disk and a failing disk give the same code; fallocate() tells them apart.
     const int reason =
         ::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.offset_bytes()),
                     static_cast<off_t>(range.size_bytes())) == 0

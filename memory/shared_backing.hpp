@@ -12,6 +12,7 @@
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "memory/anon_mapping.hpp"
+#include "memory/backing_kind.hpp"
 #include "memory/source/population.hpp"
 
 namespace migrate::memory {
@@ -35,7 +36,10 @@ class SharedBacking {
 
     // An Error if the file is now shorter than the region.
     Status check_size() const;
+    BackingKind kind() const;
     Status prefault(PageRange range) const;
+    // Returns why fresh pages could not be made, for which the kernel gave `code`.
+    Error explain(PageRange range, int code) const;
     // Writes zeros to the pages: the file system must allocate a page that does not exist.
     Status write_zeros(PageRange range) const;
     Status clear(PageRange range) const;

@@ -4,12 +4,11 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "base/raw_syscall.hpp"
+#include "memory/userfaultfd.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -17,47 +16,18 @@ namespace {
 // include/uapi/linux/userfaultfd.h of Linux 6.7; Debian 12's header lacks them.
 constexpr std::uint64_t kFeatureWpUnpopulated = std::uint64_t{1} << 13;
 constexpr std::uint64_t kFeatureWpAsync = std::uint64_t{1} << 15;
-constexpr unsigned long kNewFromDevice = _IO(0xAA, 0x00);  // USERFAULTFD_IOC_NEW, Linux 6.1
 
 // Runs that one call can report; 1 % of a GiB's pages, scattered, are 2621 runs.
 constexpr std::size_t kRunsPerCall = 4096;
 
 uffdio_range range_of(AddressRange memory) { return {.start = memory.start, .len = memory.size}; }
 
-// UFFD_USER_MODE_ONLY needs no privilege, whatever vm.unprivileged_userfaultfd says. It suffices:
-// it only withholds the faults of system calls from this process, and here no fault is ever handed
-// out.
-Result<UniqueFd> open_userfaultfd() {
-    UniqueFd faults(
-        static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
-    if (faults) return faults;
-    const int refusal = errno;
-    const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
-    if (device) {
-        faults.reset(::ioctl(device.get(), kNewFromDevice,
-                             static_cast<unsigned long>(O_CLOEXEC | UFFD_USER_MODE_ONLY)));
-        if (faults) return faults;
-    }
-    Error error = Error::system("create a userfaultfd", refusal);
-    if (refusal == ENOSYS) {
-        return make_error("{}: this kernel was built without CONFIG_USERFAULTFD", error.message());
-    }
-    if (refusal == EPERM) {
-        return make_error(
-            "{}: a seccomp filter, such as a container's, forbids it; allow the system call, or "
-            "give access to /dev/userfaultfd",
-            error.message());
-    }
-    return error;
-}
-
 Status enable(const UniqueFd& faults) {
-    uffdio_api api{};
-    api.api = UFFD_API;
-    api.features = kFeatureWpAsync | kFeatureWpUnpopulated | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-                   UFFD_FEATURE_PAGEFAULT_FLAG_WP;
-    if (::ioctl(faults.get(), UFFDIO_API, &api) == 0) return {};
-    if (errno != EINVAL) return Error::system("use userfaultfd", errno);
+    const int code = enable_userfaultfd(faults, kFeatureWpAsync | kFeatureWpUnpopulated |
+                                                    UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                                                    UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+    if (code == 0) return {};
+    if (code != EINVAL) return Error::system("use userfaultfd", code);
     return make_error(
         "this kernel has no asynchronous write protection (UFFD_FEATURE_WP_ASYNC); it needs Linux "
         "6.7 with CONFIG_PTE_MARKER_UFFD_WP");

@@ -46,6 +46,9 @@ class AnonSink final : public PageSink {
         return mappings_[index_of(region)].bytes();
     }
 
+    BackingKind kind(RegionId) const override {
+        return huge_ ? BackingKind::kPrivateHuge : BackingKind::kPrivate;
+    }
     // With huge pages the first write already faults in 2 MiB at once, so prefaulting saves
     // nothing.
     Status prefault(RegionId region, PageRange range) const override {
@@ -115,6 +118,13 @@ class MemfdSink final : public PageSink {
     }
 
     std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
+    BackingKind kind(RegionId region) const override {
+        if (huge_ == HugePages::kOff) return BackingKind::kShared;
+        return shared_huge_pages_allowed() ? BackingKind::kSharedHuge : at(region).kind();
+    }
+    Error explain(RegionId region, PageRange range, int code) const override {
+        return at(region).explain(range, code);
+    }
     Status prefault(RegionId region, PageRange range) const override {
         return at(region).prefault(range);
     }

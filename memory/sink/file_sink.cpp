@@ -46,6 +46,10 @@ class FileSink final : public PageSink {
     }
 
     std::span<std::byte> memory(RegionId) const override { return backing_->bytes(); }
+    BackingKind kind(RegionId) const override { return backing_->kind(); }
+    Error explain(RegionId, PageRange range, int code) const override {
+        return backing_->explain(range, code);
+    }
     Status prefault(RegionId, PageRange range) const override { return backing_->prefault(range); }
     Status clear(RegionId, PageRange range) const override { return backing_->clear(range); }
     Status population(RegionId, PageRange range,

@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,8 +12,8 @@
 #include <array>
 #include <cerrno>
 
-#include "base/raw_syscall.hpp"
 #include "memory/sink/populate.hpp"
+#include "memory/userfaultfd.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -36,22 +34,12 @@ class MissingPages {
                                                          .flags = MAP_SHARED | MAP_NORESERVE,
                                                          .fd = writable.get(),
                                                          .what = "the hugetlbfs file"}));
-        UniqueFd faults(
-            static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
-        if (!faults) return Error::system("create a userfaultfd", errno);
-        uffdio_api api{};
-        api.api = UFFD_API;
-        api.features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_HUGETLBFS;
-        if (::ioctl(faults.get(), UFFDIO_API, &api) != 0) {
-            return Error::system("use userfaultfd", errno);
-        }
-        uffdio_register range{};
-        range.range.start = reinterpret_cast<std::uintptr_t>(mapping.data());
-        range.range.len = size_bytes;
-        range.mode = UFFDIO_REGISTER_MODE_MISSING;
-        if (::ioctl(faults.get(), UFFDIO_REGISTER, &range) != 0) {
-            return Error::system("register with userfaultfd", errno);
-        }
+        MIGRATE_ASSIGN(UniqueFd faults, open_userfaultfd());
+        const int refused =
+            enable_userfaultfd(faults, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_HUGETLBFS);
+        if (refused != 0) return Error::system("use userfaultfd", refused);
+        const int unregistered = register_missing(faults, mapping.bytes());
+        if (unregistered != 0) return Error::system("register with userfaultfd", unregistered);
         return MissingPages(std::move(mapping), std::move(faults));
     }
 

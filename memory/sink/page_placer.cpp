@@ -10,15 +10,27 @@ namespace {
 constexpr std::uint64_t kWorthPopulatingPages = 16;
 
 // A worker's next destination often continues the last one.
-void append_destination(std::span<std::byte> bytes, std::vector<iovec>& payload) {
-    if (!payload.empty()) {
-        iovec& last = payload.back();
+void append_part(std::span<std::byte> bytes, std::vector<iovec>& parts) {
+    if (!parts.empty()) {
+        iovec& last = parts.back();
         if (static_cast<std::byte*>(last.iov_base) + last.iov_len == bytes.data()) {
             last.iov_len += bytes.size();
             return;
         }
     }
-    payload.push_back({bytes.data(), bytes.size()});
+    parts.push_back({bytes.data(), bytes.size()});
+}
+
+void append_fresh(PageRange pages, std::span<std::byte> content, Destinations& to) {
+    if (!to.fresh.empty()) {
+        Destinations::Fresh& last = to.fresh.back();
+        if (last.pages.end() == pages.first) {
+            last.pages.count += pages.count;
+            last.content = {last.content.data(), last.content.size() + content.size()};
+            return;
+        }
+    }
+    to.fresh.push_back({pages, content});
 }
 
 }  // namespace
@@ -26,7 +38,9 @@ void append_destination(std::span<std::byte> bytes, std::vector<iovec>& payload)
 Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
                                                        std::span<const RegionInfo> regions,
                                                        unsigned helpers,
-                                                       Prefaulter::RunHelper run_helper) {
+                                                       Prefaulter::RunHelper run_helper,
+                                                       PlacementPolicy policy) {
+    MIGRATE_ASSIGN(PlacementPlan plan, plan_placement(sink, regions.size(), policy));
     std::vector<Region> states;
     states.reserve(regions.size());
     for (const RegionInfo& info : regions) {
@@ -37,17 +51,22 @@ Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
     auto prefaulter =
         std::make_unique<Prefaulter>(sink, sink.discards() ? 0 : helpers, std::move(run_helper));
     return std::unique_ptr<PagePlacer>(
-        new PagePlacer(sink, std::move(states), std::move(prefaulter)));
+        new PagePlacer(sink, std::move(states), std::move(prefaulter), std::move(plan)));
 }
 
 PagePlacer::PagePlacer(PageSink& sink, std::vector<Region> regions,
-                       std::unique_ptr<Prefaulter> prefaulter)
-    : sink_(sink), regions_(std::move(regions)), prefaulter_(std::move(prefaulter)) {}
+                       std::unique_ptr<Prefaulter> prefaulter, PlacementPlan plan)
+    : sink_(sink),
+      regions_(std::move(regions)),
+      prefaulter_(std::move(prefaulter)),
+      plan_(std::move(plan)) {}
 
 Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, WrittenBy writer,
-                          std::vector<iovec>& payload) {
+                          std::span<std::byte> buffer, Destinations& to) {
     MIGRATE_TRY(sink_.check_sole_use());
+    to.clear();
     Region& region = regions_[index_of(id)];
+    const bool staged = plan_.regions[index_of(id)].placement == Placement::kUffdCopy;
     const bool may_fault = writer == WrittenBy::kSystemCall && !prefaulter_->has_helpers();
     const std::uint64_t worth = may_fault ? kWorthPopulatingPages : 1;
     std::vector<PageRange> fresh;
@@ -61,17 +80,57 @@ Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, WrittenBy 
         }
         if (run.kind != PageKind::kNormal) {
             MIGRATE_TRY(place_zero(id, region, run.pages));
-            continue;
-        }
-        const std::uint64_t placed_before = region.placed.set(run.pages);
-        if (sink_.discards()) continue;
-        if (placed_before < run.pages.count && run.pages.count >= worth) {
+        } else if (staged) {
+            place_staged(id, region, run.pages, buffer, to);
+        } else if (place_directly(id, region, run.pages, to) && run.pages.count >= worth) {
             fresh.push_back(run.pages);
         }
-        append_destination(
-            sink_.memory(id).subspan(run.pages.offset_bytes(), run.pages.size_bytes()), payload);
     }
     return prefaulter_->populate(id, fresh);
+}
+
+bool PagePlacer::place_directly(RegionId id, Region& region, PageRange pages,
+                                Destinations& to) const {
+    const std::uint64_t placed_before = region.placed.set(pages);
+    if (sink_.discards()) return false;
+    append_part(sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes()), to.parts);
+    return placed_before < pages.count;
+}
+
+void PagePlacer::place_staged(RegionId id, Region& region, PageRange pages,
+                              std::span<std::byte>& buffer, Destinations& to) const {
+    for (std::uint64_t first = pages.first; first < pages.end();) {
+        const bool placed = region.placed.test(first);
+        const std::uint64_t end = region.placed.find(first, pages.end(), !placed);
+        const PageRange part{first, end - first};
+        first = end;
+        if (placed) {
+            append_part(sink_.memory(id).subspan(part.offset_bytes(), part.size_bytes()), to.parts);
+            continue;
+        }
+        const std::span<std::byte> content = buffer.first(part.size_bytes());
+        buffer = buffer.subspan(part.size_bytes());
+        append_part(content, to.parts);
+        append_fresh(part, content, to);
+    }
+    region.placed.set(pages);
+}
+
+Status PagePlacer::fill(RegionId id, const Destinations& to) {
+    if (to.fresh.empty()) return {};
+    const std::span<std::byte> memory = sink_.memory(id);
+    std::vector<PageRange> ranges;
+    ranges.reserve(to.fresh.size());
+    for (const Destinations::Fresh& fresh : to.fresh) ranges.push_back(fresh.pages);
+    return prefaulter_->share(ranges, [&](const Prefaulter::Piece& piece) -> Status {
+        const Destinations::Fresh& fresh = to.fresh[piece.range];
+        const PageRange pages = piece.pages;
+        const auto content = fresh.content.subspan((pages.first - fresh.pages.first) * kPageSize,
+                                                   pages.size_bytes());
+        const int code =
+            plan_.filler->fill(memory.subspan(pages.offset_bytes(), pages.size_bytes()), content);
+        return code == 0 ? Status() : sink_.explain(id, pages, code);
+    });
 }
 
 Error PagePlacer::explain(RegionId id, std::span<const PageRun> runs, Error fault) const {

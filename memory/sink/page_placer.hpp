@@ -1,7 +1,7 @@
-// Decides for each page that arrives: prefault, clear, leave unchanged, or refuse. Invariants: a
-// page is accepted at most once per round; a zero page is written only if the page was placed
-// before (it is never read to compare); finish_full_round() succeeds only if every page was
-// accounted for.
+// Decides for each page that arrives: receive it in place or make and fill it, clear, leave
+// unchanged, or refuse. Invariants: a page is accepted at most once per round; a zero page is
+// written only if the page was placed before (it is never read to compare); finish_full_round()
+// succeeds only if every page was accounted for.
 #pragma once
 
 #include <sys/uio.h>
@@ -15,6 +15,7 @@
 #include "base/units.hpp"
 #include "memory/page_bitmap.hpp"
 #include "memory/sink/page_sink.hpp"
+#include "memory/sink/placement.hpp"
 #include "memory/sink/prefaulter.hpp"
 
 namespace migrate::memory {
@@ -23,23 +24,49 @@ namespace migrate::memory {
 // this program, which would get a SIGBUS.
 enum class WrittenBy { kSystemCall, kProgram };
 
+// Where the normal pages of one packet go. A channel uses it again for each packet.
+struct Destinations {
+    // Made and filled by PagePlacer::fill() after the packet has arrived.
+    struct Fresh {
+        PageRange pages;
+        std::span<const std::byte> content;  // in the channel's buffer
+    };
+
+    std::vector<iovec>
+        parts;  // in the packet's order; parts of the channel's buffer for fresh pages
+    std::vector<Fresh> fresh;  // neighbours are one
+
+    void clear() {
+        parts.clear();
+        fresh.clear();
+    }
+};
+
 class PagePlacer {
   public:
     // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
     // prefaulting with the calling worker, 0 for none; they are useful if there are fewer workers
-    // than CPUs. `run_helper` as in Prefaulter.
-    static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
-                                                      std::span<const RegionInfo> regions,
-                                                      unsigned helpers,
-                                                      Prefaulter::RunHelper run_helper = {});
+    // than CPUs. `run_helper` as in Prefaulter. Until end_rounds(), nobody else may touch a missing
+    // page of a region that is filled by uffd-copy. An Error if `policy` cannot be followed.
+    static Result<std::unique_ptr<PagePlacer>> create(
+        PageSink& sink, std::span<const RegionInfo> regions, unsigned helpers,
+        Prefaulter::RunHelper run_helper = {}, PlacementPolicy policy = PlacementPolicy::kAuto);
+
+    // How each region is filled and why, in the order of RegionId.
+    std::span<const PlacementChoice> placements() const { return plan_.regions; }
+    // True if channels need a buffer for fresh pages.
+    bool needs_buffer() const { return plan_.filler != nullptr; }
 
     // Takes a packet's runs, which lie within the region: clears stale zero and unpopulated pages,
-    // prefaults fresh normal ones, and appends to `payload` the destinations of the normal pages,
-    // in order (none if the sink discards). Short runs that the kernel writes are left to its own
-    // page faults if there are no helpers to prefault them. An Error if a page came before in this
-    // round. Thread-safe.
+    // prefaults fresh normal ones that are received in place, and sets `to` to the destinations of
+    // the normal pages (none if the sink discards). Short runs that the kernel writes are left to
+    // its own page faults if there are no helpers to prefault them. `buffer` has room for the
+    // packet's normal pages; it may be empty if !needs_buffer(). An Error if a page came before in
+    // this round. Thread-safe.
     Status accept(RegionId region, std::span<const PageRun> runs, WrittenBy writer,
-                  std::vector<iovec>& payload);
+                  std::span<std::byte> buffer, Destinations& to);
+    // Makes and fills the fresh pages of a packet whose content has arrived. Thread-safe.
+    Status fill(RegionId region, const Destinations& to);
     // Returns why the kernel could not write a packet's normal pages (EFAULT): the error of
     // prefaulting them, or `fault` if that succeeds.
     Error explain(RegionId region, std::span<const PageRun> runs, Error fault) const;
@@ -49,6 +76,8 @@ class PagePlacer {
     Status finish_full_round();
     // Does the same for a round in which `pages` pages had to come, regardless of which.
     Status finish_round(std::uint64_t pages);
+    // Gives the memory free for other uses: nothing is accepted from now on. May be called again.
+    void end_rounds() { plan_.filler.reset(); }
 
   private:
     struct Region {
@@ -57,12 +86,19 @@ class PagePlacer {
         PageBitmap placed;  // written by us at least once: may be non-zero
     };
 
-    PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter);
+    PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter,
+               PlacementPlan plan);
     Status place_zero(RegionId id, Region& region, PageRange pages);
+    // Each adds the destinations of a run, and marks its pages as placed.
+    void place_staged(RegionId id, Region& region, PageRange pages, std::span<std::byte>& buffer,
+                      Destinations& to) const;
+    // Returns true if a page of the run was not placed before.
+    bool place_directly(RegionId id, Region& region, PageRange pages, Destinations& to) const;
 
     PageSink& sink_;
     std::vector<Region> regions_;
     std::unique_ptr<Prefaulter> prefaulter_;
+    PlacementPlan plan_;
 };
 
 }  // namespace migrate::memory

@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/file_identity.hpp"
 #include "base/units.hpp"
+#include "memory/backing_kind.hpp"
 #include "memory/source/population.hpp"
 
 namespace migrate::memory {
@@ -42,12 +43,23 @@ class PageSink {
     virtual bool hosts_guest() const { return false; }
     // The region's memory, page-aligned and writable.
     virtual std::span<std::byte> memory(RegionId region) const = 0;
+    virtual BackingKind kind(RegionId region) const {
+        static_cast<void>(region);
+        return BackingKind::kDisk;
+    }
     // Checks before pages are written: an Error if a process other than the memory's owner has
     // begun to use it since prepare(). Takes a system call. Thread-safe.
     virtual Status check_sole_use() const { return {}; }
     // Makes fresh pages present before they are written, in one step, so that a full disk or
     // exhausted memory is an Error here and not a signal later. Thread-safe.
     virtual Status prefault(RegionId region, PageRange range) const = 0;
+    // Returns the error of fresh pages that could not be made, with the kernel's errno for it. It
+    // tells a full file system from memory that ran out.
+    virtual Error explain(RegionId region, PageRange range, int code) const {
+        static_cast<void>(region);
+        return Error::system(
+            fmt::format("make room in {} at offset {}", description(), range.offset_bytes()), code);
+    }
     // Makes non-zero pages zero again; gives the memory of long runs back. Thread-safe.
     virtual Status clear(RegionId region, PageRange range) const = 0;
     // Does the same as PageSource::population(), for the digest; nobody writes a page of the range

@@ -17,11 +17,12 @@ namespace {
 // Large enough to outweigh the hand-over, small enough to split a packet's 512 KiB evenly.
 constexpr std::uint64_t kPiecePages = 128 * kKiB / kPageSize;
 
-std::vector<PageRange> pieces_of(std::span<const PageRange> ranges) {
-    std::vector<PageRange> pieces;
-    for (const PageRange& range : ranges) {
+std::vector<Prefaulter::Piece> pieces_of(std::span<const PageRange> ranges) {
+    std::vector<Prefaulter::Piece> pieces;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        const PageRange& range = ranges[i];
         for (std::uint64_t first = range.first; first < range.end(); first += kPiecePages) {
-            pieces.push_back({first, std::min(kPiecePages, range.end() - first)});
+            pieces.push_back({i, {first, std::min(kPiecePages, range.end() - first)}});
         }
     }
     return pieces;
@@ -33,10 +34,10 @@ std::uint64_t total_pages(std::span<const PageRange> ranges) {
     return pages;
 }
 
-// One call of populate(); lives on its caller's stack until no helper uses it.
+// One call of share(); lives on its caller's stack until no helper uses it.
 struct Job {
-    RegionId region{};
-    std::vector<PageRange> pieces;
+    const std::function<Status(Prefaulter::Piece)>& work;
+    std::vector<Prefaulter::Piece> pieces;
     std::atomic<std::size_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
     unsigned helpers = 0;        // number of helpers at work on it; guarded by State::mutex
     std::optional<Error> error;  // the first error; guarded by State::mutex
@@ -48,9 +49,6 @@ struct Job {
 }  // namespace
 
 struct Prefaulter::State {
-    explicit State(const PageSink& page_sink) : sink(page_sink) {}
-
-    const PageSink& sink;
     std::mutex mutex;
     std::condition_variable_any job_came;
     std::condition_variable helper_left;
@@ -61,7 +59,7 @@ struct Prefaulter::State {
     void add(Job& job);
     void remove(Job& job);
     Job* first_with_pieces() const;
-    std::optional<Error> work_on(Job& job) const;
+    static std::optional<Error> work_on(Job& job);
     void help(const std::stop_token& stop);
 };
 
@@ -83,12 +81,11 @@ Job* Prefaulter::State::first_with_pieces() const {
 }
 
 // Returns when the job has no more pieces to hand out, or when one failed.
-std::optional<Error> Prefaulter::State::work_on(Job& job) const {
+std::optional<Error> Prefaulter::State::work_on(Job& job) {
     for (;;) {
         const std::size_t piece = job.next_piece.fetch_add(1, std::memory_order_relaxed);
         if (piece >= job.pieces.size()) return std::nullopt;
-        Status status =
-            catching("prefault", [&] { return sink.prefault(job.region, job.pieces[piece]); });
+        Status status = catching("prefault", [&] { return job.work(job.pieces[piece]); });
         if (status) continue;
         job.next_piece.store(job.pieces.size(), std::memory_order_relaxed);
         return std::move(status).error();
@@ -121,7 +118,7 @@ Prefaulter::Prefaulter(const PageSink& sink, unsigned helpers, RunHelper run_hel
             work();
         };
     }
-    state_ = std::make_unique<State>(sink);
+    state_ = std::make_unique<State>();
     state_->helpers.reserve(helpers);
     for (unsigned i = 0; i < helpers; ++i) {
         const std::string name = fmt::format("prefault_{}", i);
@@ -146,13 +143,16 @@ Prefaulter::~Prefaulter() {
 }
 
 Status Prefaulter::populate(RegionId region, std::span<const PageRange> ranges) {
+    return share(ranges, [&](const Piece& piece) { return sink_.prefault(region, piece.pages); });
+}
+
+Status Prefaulter::share(std::span<const PageRange> ranges,
+                         const std::function<Status(Piece)>& work) {
     if (!state_ || total_pages(ranges) <= kPiecePages) {
-        for (const PageRange& range : ranges) MIGRATE_TRY(sink_.prefault(region, range));
+        for (std::size_t i = 0; i < ranges.size(); ++i) MIGRATE_TRY(work({i, ranges[i]}));
         return {};
     }
-    Job job;
-    job.region = region;
-    job.pieces = pieces_of(ranges);
+    Job job{.work = work, .pieces = pieces_of(ranges)};
     {
         const std::scoped_lock lock(state_->mutex);
         state_->add(job);

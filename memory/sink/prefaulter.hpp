@@ -1,5 +1,5 @@
-// Shares the population of fresh sink pages between the calling thread and idle CPUs, so that one
-// channel fills memory as fast as eight: populating 4 KiB pages costs several times as much as
+// Shares the work of making fresh sink pages between the calling thread and idle CPUs, so that one
+// channel fills memory as fast as eight: making 4 KiB pages costs several times as much as
 // receiving them.
 #pragma once
 
@@ -29,6 +29,15 @@ class Prefaulter {
     bool has_helpers() const { return state_ != nullptr; }
     // Returns when every page of all ranges is present, or with the first error. Thread-safe.
     Status populate(RegionId region, std::span<const PageRange> ranges);
+
+    // Part of one call's work: pages of the i-th range that was passed.
+    struct Piece {
+        std::size_t range;
+        PageRange pages;
+    };
+    // Runs `work` for pieces that together are the ranges, on several threads at once; returns when
+    // all are done, or with the first error. Thread-safe.
+    Status share(std::span<const PageRange> ranges, const std::function<Status(Piece)>& work);
 
   private:
     struct State;

@@ -94,6 +94,10 @@ class SharedSink final : public PageSink {
     Status check_sole_use() const override { return sole_use_->check_again(); }
 
     std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
+    BackingKind kind(RegionId region) const override { return at(region).kind(); }
+    Error explain(RegionId region, PageRange range, int code) const override {
+        return at(region).explain(range, code);
+    }
     Status prefault(RegionId region, PageRange range) const override {
         return at(region).prefault(range);
     }

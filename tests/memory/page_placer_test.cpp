@@ -21,8 +21,7 @@ struct Fixture {
         placer = must(PagePlacer::create(sink, regions, 0));
     }
     Status accept(RegionId region, std::vector<PageRun> runs) {
-        payload.clear();
-        return placer->accept(region, runs, WrittenBy::kProgram, payload);
+        return placer->accept(region, runs, WrittenBy::kProgram, {}, to);
     }
     void end_round() {
         // The pages a case does not care about.
@@ -38,7 +37,7 @@ struct Fixture {
                                     {"video", kRegionPages* kPageSize}};
     RecordingSink sink;
     std::unique_ptr<PagePlacer> placer;
-    std::vector<iovec> payload;
+    Destinations to;
 };
 
 TEST_CASE("normal pages are prefaulted and get their places in order, neighbours as one") {
@@ -47,20 +46,20 @@ TEST_CASE("normal pages are prefaulted and get their places in order, neighbours
                             {{6, 1}, PageKind::kNormal},
                             {{7, 1}, PageKind::kZero},
                             {{8, 3}, PageKind::kNormal}}));
-    REQUIRE(test.payload.size() == 2);
+    REQUIRE(test.to.parts.size() == 2);
     std::byte* const ram = test.sink.memory(kRam).data();
-    CHECK(test.payload[0].iov_base == ram + 4 * kPageSize);
-    CHECK(test.payload[0].iov_len == 3 * kPageSize);
-    CHECK(test.payload[1].iov_base == ram + 8 * kPageSize);
-    CHECK(test.payload[1].iov_len == 3 * kPageSize);
+    CHECK(test.to.parts[0].iov_base == ram + 4 * kPageSize);
+    CHECK(test.to.parts[0].iov_len == 3 * kPageSize);
+    CHECK(test.to.parts[1].iov_base == ram + 8 * kPageSize);
+    CHECK(test.to.parts[1].iov_len == 3 * kPageSize);
     CHECK(test.sink.take_prefaulted() == std::vector<PageRange>{{4, 2}, {6, 1}, {8, 3}});
 }
 
 TEST_CASE("short runs that a system call writes are left to its faults, long ones are prefaulted") {
     Fixture test;
     const std::vector<PageRun> runs{{{4, 2}, PageKind::kNormal}, {{100, 64}, PageKind::kNormal}};
-    must(test.placer->accept(kRam, runs, WrittenBy::kSystemCall, test.payload));
-    CHECK(test.payload.size() == 2);
+    must(test.placer->accept(kRam, runs, WrittenBy::kSystemCall, {}, test.to));
+    CHECK(test.to.parts.size() == 2);
     CHECK(test.sink.take_prefaulted() == std::vector<PageRange>{{100, 64}});
 }
 
@@ -74,7 +73,7 @@ TEST_CASE("a page that could not be written is explained by what prefaulting say
 TEST_CASE("fresh zero and unpopulated pages are left untouched") {
     Fixture test;
     must(test.accept(kRam, {{{0, 100}, PageKind::kZero}, {{100, 50}, PageKind::kUnpopulated}}));
-    CHECK(test.payload.empty());
+    CHECK(test.to.parts.empty());
     CHECK(test.sink.take_prefaulted().empty());
     CHECK(test.sink.take_cleared().empty());
 }
@@ -182,14 +181,14 @@ TEST_CASE("a sink that discards gets bookkeeping and no destinations") {
     NullSink sink;
     const RegionInfo region{"ram", 100 * kGiB};
     auto placer = must(PagePlacer::create(sink, {&region, 1}, 2));
-    std::vector<iovec> payload;
+    Destinations to;
     const std::vector<PageRun> runs{{{0, 128}, PageKind::kNormal},
                                     {{128, region.pages() - 128}, PageKind::kUnpopulated}};
-    must(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
-    CHECK(payload.empty());
-    CHECK_FALSE(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
+    must(placer->accept(kRam, runs, WrittenBy::kProgram, {}, to));
+    CHECK(to.parts.empty());
+    CHECK_FALSE(placer->accept(kRam, runs, WrittenBy::kProgram, {}, to));
     must(placer->finish_full_round());
-    must(placer->accept(kRam, runs, WrittenBy::kProgram, payload));
+    must(placer->accept(kRam, runs, WrittenBy::kProgram, {}, to));
 }
 
 TEST_CASE("threads that place neighbouring runs account for every page once") {
@@ -207,16 +206,15 @@ TEST_CASE("threads that place neighbouring runs account for every page once") {
             threads.reserve(4);
             for (int i = 0; i < 4; ++i) {
                 threads.emplace_back([&] {
-                    std::vector<iovec> payload;
+                    Destinations to;
                     for (std::uint64_t at = next++; at * 7 < region.pages(); at = next++) {
                         const PageRange range{at * 7,
                                               std::min<std::uint64_t>(7, region.pages() - at * 7)};
                         const PageKind kind = at % 3 == 0 ? PageKind::kZero : PageKind::kNormal;
                         const PageRun run{range, kind};
-                        payload.clear();
-                        if (!placer->accept(kRam, {&run, 1}, WrittenBy::kProgram, payload))
+                        if (!placer->accept(kRam, {&run, 1}, WrittenBy::kProgram, {}, to))
                             ++errors;
-                        for (const iovec& part : payload) placed += part.iov_len / kPageSize;
+                        for (const iovec& part : to.parts) placed += part.iov_len / kPageSize;
                     }
                 });
             }

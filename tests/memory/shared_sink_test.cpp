@@ -191,13 +191,14 @@ TEST_CASE("a process that opens the memory between two packets is found before t
     const auto placer = must(PagePlacer::create(*sink, {&region, 1}, 0));
     const PageRun first{{0, 1}, PageKind::kNormal};
     const PageRun second{{1, 1}, PageKind::kNormal};
-    std::vector<iovec> payload;
-    must(placer->accept(kRam, {&first, 1}, WrittenBy::kSystemCall, payload));
+    std::vector<std::byte> buffer(kPageSize);
+    Destinations to;
+    must(placer->accept(kRam, {&first, 1}, WrittenBy::kSystemCall, buffer, to));
     const OtherProcess late([&] { map(owned.path(), PROT_READ | PROT_WRITE, MAP_SHARED); });
-    const Status refused = placer->accept(kRam, {&second, 1}, WrittenBy::kSystemCall, payload);
+    const Status refused = placer->accept(kRam, {&second, 1}, WrittenBy::kSystemCall, buffer, to);
     CHECK_THAT(message_of(refused), Contains(fmt::format("(pid {}) has it mapped", late.pid())));
-    CHECK(payload.size() == 1);
-    CHECK_FALSE(placer->accept(kRam, {&second, 1}, WrittenBy::kSystemCall, payload));
+    CHECK(to.parts.size() == 1);
+    CHECK_FALSE(placer->accept(kRam, {&second, 1}, WrittenBy::kSystemCall, buffer, to));
     CHECK_FALSE(sink->commit());
 }
 

@@ -28,6 +28,7 @@ std::string RecvChannel::where() const {
 }
 
 Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
+    if (shared.placer.needs_buffer()) fresh_.resize(shared.limits.packet_bytes);
     std::uint32_t done = 0;
     while (const auto round = shared.gate.next_round(done, stop)) {
         Status status = receive_round(shared, *round, stop);
@@ -99,15 +100,15 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     ++sequence_;
     if (header.kind == PacketKind::kSync) return false;
 
-    payload_.clear();
     const auto writer = header.compression == Compression::kNone ? memory::WrittenBy::kSystemCall
                                                                  : memory::WrittenBy::kProgram;
-    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, payload_));
+    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, fresh_, to_));
     Status received = receive_payload(shared, header);
     if (!received && received.error().kind() == ErrorKind::kFault) {
         return shared.placer.explain(header.region, runs_, std::move(received).error());
     }
     MIGRATE_TRY(std::move(received));
+    MIGRATE_TRY(shared.placer.fill(header.region, to_));
     transport::PageCounts counts;
     for (const PageRun& run : runs_) counts.add(run);
     counters_.pages.add(counts);
@@ -134,18 +135,18 @@ Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader
     if (header.payload_bytes == 0) return {};
     if (header.compression != Compression::kNone) return receive_compressed(shared, header);
     if (shared.discards) return socket_.discard(header.payload_bytes);
-    return socket_.receive(payload_);
+    return socket_.receive(to_.parts);
 }
 
 Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHeader& header) {
     const std::span<std::byte> compressed = std::span(compressed_).first(header.payload_bytes);
     MIGRATE_TRY(socket_.receive(compressed));
     const std::uint64_t content_bytes = header.normal_pages * kPageSize;
-    if (!shared.discards && payload_.size() == 1) {
+    if (!shared.discards && to_.parts.size() == 1) {
         Status decompressed;
         MIGRATE_TRY(memory::guard_writes("the sink", [&] {
             decompressed = decompressor_->decompress(
-                compressed, {static_cast<std::byte*>(payload_.front().iov_base), content_bytes});
+                compressed, {static_cast<std::byte*>(to_.parts.front().iov_base), content_bytes});
         }));
         return decompressed;
     }
@@ -153,7 +154,7 @@ Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHea
     MIGRATE_TRY(decompressor_->decompress(compressed, content));
     return memory::guard_writes("the sink", [&] {
         const std::byte* from = content.data();
-        for (const iovec& part : payload_) {
+        for (const iovec& part : to_.parts) {
             std::memcpy(part.iov_base, from, part.iov_len);
             from += part.iov_len;
         }

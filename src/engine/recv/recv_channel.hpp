@@ -66,7 +66,8 @@ class RecvChannel {
     transport::PacketHeaderBytes header_bytes_{};
     std::vector<std::byte> run_bytes_;
     std::vector<PageRun> runs_;
-    std::vector<iovec> payload_;
+    memory::Destinations to_;
+    std::vector<std::byte> fresh_;  // content of the packet's fresh pages, if the placer needs it
     std::vector<std::byte> compressed_;
     std::vector<std::byte> decompressed_;
     std::uint32_t sequence_ = 0;

@@ -219,6 +219,7 @@ Status RecvSession::receive_round(const transport::RoundMark& start) {
         MIGRATE_TRY(link_->send(FrameType::kSwitchoverAck, transport::encode(expected)));
     }
     MIGRATE_TRY(link_->send(FrameType::kRoundDone, transport::encode(mark)));
+    if (last_round_in_place_) placer_->end_rounds();
     // The sender computes its digests at the same time.
     return last_round_in_place_ && offer_.settings.verify() ? compute_digests() : Status();
 }
@@ -232,6 +233,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
             completion.pages.normal, completion.pages.zero, completion.pages.unpopulated,
             done.pages.normal, done.pages.zero, done.pages.unpopulated);
     }
+    placer_->end_rounds();
     if (offer_.settings.verify()) MIGRATE_TRY(compare_digests(completion));
     MIGRATE_TRY(await_devices(done));
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
