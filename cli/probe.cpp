@@ -11,6 +11,7 @@
 #include "base/config/unit_text.hpp"
 #include "memory/dirty/dirty_tracker.hpp"
 #include "memory/foreign/foreign_userfaultfd.hpp"
+#include "memory/sink/placement.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -19,6 +20,17 @@ ProbedGroup probe_trackers() {
     ProbedGroup group{"dirty-trackers", "Dirty trackers", {}};
     for (memory::DirtyTrackerSupport& tracker : memory::probe_dirty_trackers()) {
         group.items.push_back({std::move(tracker.name), tracker.usable, std::move(tracker.detail)});
+    }
+    return group;
+}
+
+// Shows how the receiver fills each kind of memory.
+ProbedGroup probe_placement() {
+    ProbedGroup group{"placement", "Placement", {}};
+    for (const memory::PlacementSupport& support : memory::probe_placements()) {
+        group.items.push_back({std::string(support.memory), true,
+                               fmt::format("{}: {}", memory::name_of(support.choice.placement),
+                                           support.choice.reason)});
     }
     return group;
 }
@@ -79,7 +91,8 @@ ProbedGroup probe_dsa() {
 }  // namespace
 
 std::vector<ProbedGroup> probe_host() {
-    return {probe_trackers(), probe_zero_kernels(), probe_dsa(), probe_processes()};
+    return {probe_trackers(), probe_zero_kernels(), probe_dsa(), probe_processes(),
+            probe_placement()};
 }
 
 std::string probe_text(std::span<const ProbedGroup> groups) {

@@ -33,6 +33,8 @@ Error refuse(const PageSink& sink, std::string_view why) {
                       sink.description(), why);
 }
 
+constexpr std::string_view kForced = "the option --placement says so";
+
 struct Rule {
     BackingKind kind;
     Placement best;
@@ -72,20 +74,18 @@ Status add_to_filler(PlacementPlan& plan, std::span<std::byte> memory) {
 Result<PlacementChoice> choose(const PageSink& sink, RegionId region, PlacementPolicy policy,
                                PlacementPlan& plan) {
     if (policy == PlacementPolicy::kInPlace) {
-        return PlacementChoice{Placement::kInPlace, "the option --placement says so"};
+        return PlacementChoice{Placement::kInPlace, kForced};
     }
     const Rule& rule = rule_of(sink.kind(region));
     const bool forced = policy == PlacementPolicy::kUffdCopy;
     if (forced && !rule.can_copy) return refuse(sink, rule.reason);
     if (!forced && rule.best == Placement::kInPlace) {
-        return PlacementChoice{Placement::kInPlace, std::string(rule.reason)};
+        return PlacementChoice{Placement::kInPlace, rule.reason};
     }
     Status added = add_to_filler(plan, sink.memory(region));
     if (!added && forced) return refuse(sink, added.error().message());
     if (!added) return PlacementChoice{Placement::kInPlace, added.error().message()};
-    return PlacementChoice{
-        Placement::kUffdCopy,
-        std::string(forced ? std::string_view("the option --placement says so") : rule.reason)};
+    return PlacementChoice{Placement::kUffdCopy, forced ? kForced : rule.reason};
 }
 
 }  // namespace
@@ -141,7 +141,7 @@ Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions,
     PlacementPlan plan;
     for (std::size_t i = 0; i < regions; ++i) {
         if (sink.discards()) {
-            plan.regions.push_back({Placement::kInPlace, "its pages are discarded"});
+            plan.regions.emplace_back(Placement::kInPlace, "its pages are discarded");
             continue;
         }
         MIGRATE_ASSIGN(PlacementChoice choice,
@@ -164,15 +164,13 @@ std::vector<PlacementSupport> probe_placements() {
     std::vector<PlacementSupport> supports;
     const std::array<RegionInfo, 1> region{{{"sample", kHugePageSize}}};
     for (const Sample& sample : samples) {
-        PlacementSupport support{std::string(sample.memory), {}};
         Status prepared = sample.sink->prepare(region);
         if (!prepared) {
-            support.choice.reason = prepared.error().message();
+            supports.push_back({sample.memory, {Placement::kInPlace, prepared.error().message()}});
         } else if (Result<PlacementPlan> plan =
                        plan_placement(*sample.sink, region.size(), PlacementPolicy::kAuto)) {
-            support.choice = plan->regions.front();
+            supports.push_back({sample.memory, plan->regions.front()});
         }
-        supports.push_back(std::move(support));
     }
     return supports;
 }

@@ -28,7 +28,9 @@ enum class PlacementPolicy { kAuto, kInPlace, kUffdCopy };
 std::string_view name_of(Placement placement);
 
 struct PlacementChoice {
-    Placement placement = Placement::kInPlace;
+    PlacementChoice(Placement chosen, std::string_view why) : placement(chosen), reason(why) {}
+
+    Placement placement;
     std::string reason;
 };
 
@@ -65,7 +67,7 @@ Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions,
 
 // One kind of memory for `migrate probe`.
 struct PlacementSupport {
-    std::string memory;
+    std::string_view memory;
     PlacementChoice choice;
 };
 // Tries each kind of memory that needs no file of the user.

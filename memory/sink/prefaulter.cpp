@@ -36,6 +36,9 @@ std::uint64_t total_pages(std::span<const PageRange> ranges) {
 
 // One call of share(); lives on its caller's stack until no helper uses it.
 struct Job {
+    Job(const std::function<Status(Prefaulter::Piece)>& what, std::span<const PageRange> ranges)
+        : work(what), pieces(pieces_of(ranges)) {}
+
     const std::function<Status(Prefaulter::Piece)>& work;
     std::vector<Prefaulter::Piece> pieces;
     std::atomic<std::size_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
@@ -152,7 +155,7 @@ Status Prefaulter::share(std::span<const PageRange> ranges,
         for (std::size_t i = 0; i < ranges.size(); ++i) MIGRATE_TRY(work({i, ranges[i]}));
         return {};
     }
-    Job job{.work = work, .pieces = pieces_of(ranges)};
+    Job job(work, ranges);
     {
         const std::scoped_lock lock(state_->mutex);
         state_->add(job);
