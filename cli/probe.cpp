@@ -28,9 +28,9 @@ ProbedGroup probe_trackers() {
 ProbedGroup probe_placement() {
     ProbedGroup group{"placement", "Placement", {}};
     for (const memory::PlacementSupport& support : memory::probe_placements()) {
-        group.items.push_back({std::string(support.memory), true,
-                               fmt::format("{}: {}", memory::name_of(support.choice.placement),
-                                           support.choice.reason)});
+        group.items.push_back(
+            {std::string(support.memory), true,
+             fmt::format("{}: {}", name_of(support.choice.placement), support.choice.reason)});
     }
     return group;
 }

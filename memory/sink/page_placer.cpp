@@ -39,8 +39,8 @@ Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
                                                        std::span<const RegionInfo> regions,
                                                        unsigned helpers,
                                                        Prefaulter::RunHelper run_helper,
-                                                       PlacementPolicy policy) {
-    MIGRATE_ASSIGN(PlacementPlan plan, plan_placement(sink, regions.size(), policy));
+                                                       Placement wanted) {
+    MIGRATE_ASSIGN(PlacementPlan plan, plan_placement(sink, regions.size(), wanted));
     std::vector<Region> states;
     states.reserve(regions.size());
     for (const RegionInfo& info : regions) {

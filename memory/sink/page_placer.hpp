@@ -47,10 +47,12 @@ class PagePlacer {
     // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
     // prefaulting with the calling worker, 0 for none; they are useful if there are fewer workers
     // than CPUs. `run_helper` as in Prefaulter. Until end_rounds(), nobody else may touch a missing
-    // page of a region that is filled by uffd-copy. An Error if `policy` cannot be followed.
-    static Result<std::unique_ptr<PagePlacer>> create(
-        PageSink& sink, std::span<const RegionInfo> regions, unsigned helpers,
-        Prefaulter::RunHelper run_helper = {}, PlacementPolicy policy = PlacementPolicy::kAuto);
+    // page of a region that is filled by uffd-copy. An Error if `wanted` cannot be followed.
+    static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
+                                                      std::span<const RegionInfo> regions,
+                                                      unsigned helpers,
+                                                      Prefaulter::RunHelper run_helper = {},
+                                                      Placement wanted = Placement::kAuto);
 
     // How each region is filled and why, in the order of RegionId.
     std::span<const PlacementChoice> placements() const { return plan_.regions; }

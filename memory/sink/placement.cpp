@@ -71,13 +71,13 @@ Status add_to_filler(PlacementPlan& plan, std::span<std::byte> memory) {
     return plan.filler->add(memory);
 }
 
-Result<PlacementChoice> choose(const PageSink& sink, RegionId region, PlacementPolicy policy,
+Result<PlacementChoice> choose(const PageSink& sink, RegionId region, Placement wanted,
                                PlacementPlan& plan) {
-    if (policy == PlacementPolicy::kInPlace) {
+    if (wanted == Placement::kInPlace) {
         return PlacementChoice{Placement::kInPlace, kForced};
     }
     const Rule& rule = rule_of(sink.kind(region));
-    const bool forced = policy == PlacementPolicy::kUffdCopy;
+    const bool forced = wanted == Placement::kUffdCopy;
     if (forced && !rule.can_copy) return refuse(sink, rule.reason);
     if (!forced && rule.best == Placement::kInPlace) {
         return PlacementChoice{Placement::kInPlace, rule.reason};
@@ -89,10 +89,6 @@ Result<PlacementChoice> choose(const PageSink& sink, RegionId region, PlacementP
 }
 
 }  // namespace
-
-std::string_view name_of(Placement placement) {
-    return placement == Placement::kInPlace ? "in-place" : "uffd-copy";
-}
 
 Result<PageFiller> PageFiller::create() {
     MIGRATE_ASSIGN(UniqueFd faults, open_userfaultfd());
@@ -136,8 +132,7 @@ int PageFiller::fill(std::span<std::byte> to, std::span<const std::byte> from) c
     return 0;
 }
 
-Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions,
-                                     PlacementPolicy policy) {
+Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions, Placement wanted) {
     PlacementPlan plan;
     for (std::size_t i = 0; i < regions; ++i) {
         if (sink.discards()) {
@@ -145,7 +140,7 @@ Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions,
             continue;
         }
         MIGRATE_ASSIGN(PlacementChoice choice,
-                       choose(sink, static_cast<RegionId>(i), policy, plan));
+                       choose(sink, static_cast<RegionId>(i), wanted, plan));
         plan.regions.push_back(std::move(choice));
     }
     return plan;
@@ -168,7 +163,7 @@ std::vector<PlacementSupport> probe_placements() {
         if (!prepared) {
             supports.push_back({sample.memory, {Placement::kInPlace, prepared.error().message()}});
         } else if (Result<PlacementPlan> plan =
-                       plan_placement(*sample.sink, region.size(), PlacementPolicy::kAuto)) {
+                       plan_placement(*sample.sink, region.size(), Placement::kAuto)) {
             supports.push_back({sample.memory, plan->regions.front()});
         }
     }

@@ -15,22 +15,18 @@
 #include <string_view>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "memory/sink/page_sink.hpp"
 
 namespace migrate::memory {
 
-enum class Placement { kInPlace, kUffdCopy };
-// What a user asks for.
-enum class PlacementPolicy { kAuto, kInPlace, kUffdCopy };
-
-std::string_view name_of(Placement placement);
-
+// The way of one region.
 struct PlacementChoice {
     PlacementChoice(Placement chosen, std::string_view why) : placement(chosen), reason(why) {}
 
-    Placement placement;
+    Placement placement;  // not kAuto
     std::string reason;
 };
 
@@ -60,10 +56,9 @@ struct PlacementPlan {
     std::unique_ptr<PageFiller> filler;    // set if a region is filled by uffd-copy
 };
 
-// Chooses for each of the `regions` regions of a prepared sink. kRefused if the policy names a
+// Chooses for each of the `regions` regions of a prepared sink. kRefused if `wanted` is a
 // placement that a region's memory does not allow.
-Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions,
-                                     PlacementPolicy policy);
+Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions, Placement wanted);
 
 // One kind of memory for `migrate probe`.
 struct PlacementSupport {

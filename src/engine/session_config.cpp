@@ -74,6 +74,7 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     RecvConfig config;
     MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
     config.sink = settings.get<"sink">();
+    config.placement = settings.get<"placement", Placement>();
     config.port_file = settings.get<"port-file">();
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
     for (const devices::DeviceSpec& device : config.devices) {

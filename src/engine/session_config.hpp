@@ -53,6 +53,7 @@ Result<SendConfig> make_send_config(const Settings& settings);
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
+    Placement placement = Placement::kAuto;
     std::string port_file;                     // empty: none
     std::vector<devices::DeviceSpec> devices;  // targets of streams
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;

@@ -11,7 +11,7 @@ using namespace migrate::cli::test;
 
 TEST_CASE("probe names every tracker and kernel, with a reason each") {
     const auto groups = probe_host();
-    REQUIRE(groups.size() == 4);
+    REQUIRE(groups.size() == 5);
     CHECK(groups[0].key == "dirty-trackers");
     CHECK(groups[0].items.size() == 3);
     CHECK(groups[0].items.back().usable);
@@ -23,6 +23,8 @@ TEST_CASE("probe names every tracker and kernel, with a reason each") {
     CHECK(groups[2].items.back().name == "softdsa:N");
     CHECK(groups[3].key == "processes");
     CHECK(groups[3].items.back().name == "ptrace");
+    CHECK(groups[4].key == "placement");
+    CHECK(groups[4].items.size() == 4);
     for (const ProbedGroup& group : groups) {
         for (const ProbedItem& item : group.items) CHECK_FALSE(item.detail.empty());
     }

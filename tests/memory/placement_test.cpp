@@ -27,7 +27,7 @@ constexpr std::uint64_t kBufferPages = 128;
 // A receiver's memory, with packets that arrive.
 class Receiver {
   public:
-    explicit Receiver(const std::string& uri, PlacementPolicy policy = PlacementPolicy::kAuto,
+    explicit Receiver(const std::string& uri, Placement policy = Placement::kAuto,
                       unsigned helpers = 0)
         : sink_(must(open_page_sink(uri))),
           regions_{{"ram", kPages * kPageSize}},
@@ -88,7 +88,7 @@ TEST_CASE("memory of 4 KiB pages is made and filled, huge pages are filled in pl
         CHECK(huge.placement() == Placement::kInPlace);
         CHECK_THAT(huge.reason(), Contains("huge page"));
     }
-    CHECK_FALSE(Receiver("anon:", PlacementPolicy::kInPlace).placer().needs_buffer());
+    CHECK_FALSE(Receiver("anon:", Placement::kInPlace).placer().needs_buffer());
 }
 
 TEST_CASE("random packets of many rounds arrive in every kind of memory") {
@@ -99,7 +99,7 @@ TEST_CASE("random packets of many rounds arrive in every kind of memory") {
           folder / "image", disk / "image"}) {
         for (const unsigned helpers : {0U, 2U}) {
             CAPTURE(uri, helpers);
-            Receiver receiver(uri, PlacementPolicy::kAuto, helpers);
+            Receiver receiver(uri, Placement::kAuto, helpers);
             std::uint64_t state = 7;
             for (char round = 1; round <= 12; ++round) {
                 std::uint64_t page = 0;
@@ -184,7 +184,7 @@ TEST_CASE("a file system without room is named, whatever the placement") {
         WARN("skipped: mounting a tmpfs needs root");
         return;
     }
-    for (const auto policy : {PlacementPolicy::kAuto, PlacementPolicy::kInPlace}) {
+    for (const auto policy : {Placement::kAuto, Placement::kInPlace}) {
         Receiver receiver(small.folder() / "image", policy, 2);
         Status status;
         for (std::uint64_t page = 0; page < kPages && status; page += kBufferPages) {
@@ -204,7 +204,7 @@ TEST_CASE("a placement that a kind of memory does not allow is refused with the 
         WARN("skipped: the temporary folder is in memory");
         return;
     }
-    const auto placer = PagePlacer::create(*sink, regions, 0, {}, PlacementPolicy::kUffdCopy);
+    const auto placer = PagePlacer::create(*sink, regions, 0, {}, Placement::kUffdCopy);
     CHECK_THAT(message_of(placer), Contains("does not support this file system"));
     CHECK_THAT(message_of(placer), Contains("leave --placement at auto"));
 }

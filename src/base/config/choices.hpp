@@ -14,6 +14,14 @@ constexpr auto enum_names(Verify) {
     return names_of_enum<Verify>({{Verify::kNone, "none"}, {Verify::kDigest, "digest"}});
 }
 
+// Values of placement: how the receiver fills memory (memory/sink/placement.hpp).
+enum class Placement { kAuto, kInPlace, kUffdCopy };
+constexpr auto enum_names(Placement) {
+    return names_of_enum<Placement>({{Placement::kAuto, "auto"},
+                                     {Placement::kInPlace, "in-place"},
+                                     {Placement::kUffdCopy, "uffd-copy"}});
+}
+
 // Values of zero-page-detection: who looks for zero pages.
 enum class ZeroPageDetection {
     kNone,      // nobody: every populated page is sent

@@ -102,6 +102,15 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .value_name = "SINK",
      .help = "Where to put the memory.",
      .required = true},
+    {.key = "placement",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kRecv,
+     .section = OptionSection::kMemory,
+     .default_text = "auto",
+     .choices = kNames<Placement>,
+     .help = "How fresh pages get into memory. auto chooses by the kind of memory (see 'migrate "
+             "probe'). in-place: received straight into it. uffd-copy: made and filled in one step "
+             "by the kernel (userfaultfd). A choice is for measuring."},
     {.key = "quit-source",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,

@@ -102,7 +102,12 @@ Status RecvSession::start_workers() {
     };
     MIGRATE_ASSIGN(placer_, memory::PagePlacer::create(*destination_.memory, offer_.regions,
                                                        prefault_helpers(offer_.settings.channels()),
-                                                       run_helper));
+                                                       run_helper, config_.placement));
+    for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
+        const memory::PlacementChoice& choice = placer_->placements()[i];
+        log::debug("region '{}': placement {}, since {}", offer_.regions[i].name,
+                   name_of(choice.placement), choice.reason);
+    }
     gate_ = std::make_unique<RoundGate>(offer_.settings.channels());
     shared_.reset(new RecvShared{{offer_.settings.packet_bytes(), offer_.settings.compression(),
                                   offer_.regions, device_state_},
