@@ -62,8 +62,9 @@ class Pending : public std::enable_shared_from_this<Pending> {
         socket_.shutdown();
     }
 
-    NewConnection release() {
+    Result<NewConnection> release() {
         forget_descriptor();
+        MIGRATE_TRY(make_blocking(SocketDescriptor::of(socket_)));
         return NewConnection{std::move(socket_), hello_, std::move(offer_), peer_};
     }
 
@@ -217,17 +218,21 @@ struct Listener::Impl {
             one.close();
             return;
         }
-        NewConnection connection = one.release();
-        if (connection.hello.version != kProtocolVersion) {
+        Result<NewConnection> connection = one.release();
+        if (!connection) {
+            log::warning("{}: {}", one.peer(), connection.error().message());
+            return;
+        }
+        if (connection->hello.version != kProtocolVersion) {
             const std::string reason = fmt::format(
                 "the receiver speaks protocol version {}, the sender version {}: use the same "
                 "release of migrate on both hosts",
-                kProtocolVersion, connection.hello.version);
+                kProtocolVersion, connection->hello.version);
             log::warning("{}: refused: {}", one.peer(), reason);
-            refuse(std::move(connection.socket), reason);
+            refuse(std::move(connection->socket), reason);
             return;
         }
-        arrived.push_back(std::move(connection));
+        arrived.push_back(*std::move(connection));
         context.stop();
     }
 

@@ -15,15 +15,21 @@ namespace migrate::transport {
 // asio 1.22 creates and accepts sockets without FD_CLOEXEC.
 inline void keep_from_children(int fd) { static_cast<void>(::fcntl(fd, F_SETFD, FD_CLOEXEC)); }
 
+// Undoes what asio does to each descriptor that it watches.
+inline Status make_blocking(int fd) {
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0) {
+        return Error::system("make a socket blocking", errno);
+    }
+    return {};
+}
+
 // Takes the connection out of `socket`. asio left it non-blocking; the returned descriptor blocks.
 inline Result<UniqueFd> release_blocking(asio::ip::tcp::socket& socket) {
     asio::error_code error;
     UniqueFd fd(socket.release(error));
     if (error) return make_error("cannot take over a connection: {}", error.message());
-    const int flags = ::fcntl(fd.get(), F_GETFL);
-    if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
-        return Error::system("make a socket blocking", errno);
-    }
+    MIGRATE_TRY(make_blocking(fd.get()));
     keep_from_children(fd.get());
     return fd;
 }

@@ -99,6 +99,24 @@ TEST_CASE("nothing behind the hello is consumed of a data connection") {
     CHECK(bytes[3] == std::byte{'t'});
 }
 
+TEST_CASE("a connection that was accepted waits for the rest of a packet") {
+    const auto listener = make_listener();
+    // The listener has to wait for the hello, for which asio makes the descriptor non-blocking.
+    Socket sender = connect(*listener);
+    CHECK_FALSE(listener->next(milliseconds(1), {}));
+    must(sender.send(encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{6}})));
+    NewConnection connection = must(listener->next(kLong, {}));
+    CHECK((::fcntl(SocketDescriptor::of(connection.socket), F_GETFL) & O_NONBLOCK) == 0);
+    must(connection.socket.set_limits(StallLimits::both(kLong)));
+    std::array<std::byte, 8> bytes{};
+    Result<Arrival> arrival = Arrival::kIdle;
+    std::jthread receiver([&] { arrival = connection.socket.receive_first(bytes); });
+    send_text(sender, "half");
+    send_text(sender, "more");
+    receiver.join();
+    CHECK(must(std::move(arrival)) == Arrival::kComplete);
+}
+
 TEST_CASE("strangers that say nothing, half of it or nonsense do not keep a sender waiting") {
     const auto listener = make_listener();
     const Socket silent = connect(*listener);

@@ -158,7 +158,7 @@ TEST_CASE("a lying device is found out by accel-verify") {
         std::array<std::uint64_t, kBatchPages / 64> map{};
         status = scanner->collect(map);
     }
-    CHECK_THAT(message_of(status), Catch::Contains("cannot be trusted"));
+    CHECK_THAT(message_of(status), Catch::Contains("do not use this device"));
     CHECK(accelerator->report().queues[0].disabled);
 }
 
