@@ -65,7 +65,11 @@ def has_kvm():
     return os.environ.get("MIGRATE_TEST_KVM", "") == "1" and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
+def image_in(folder):
+    return Path(folder) / "guest.img"
+
+
 def build_initramfs(folder):
-    image = Path(folder) / "guest.img"
+    image = image_in(folder)
     subprocess.run([sys.executable, "-B", FOLDER / "make_initramfs.py", FOLDER / "guest_init.c", image], check=True)
     return image

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import hang_report
 import vm
-from environment import SKIPPED, build_initramfs, require_guest
+from environment import SKIPPED, build_initramfs, image_in, require_guest
 
 SEED = 1
 CASE_S = 240  # a case that takes longer is ended, with a report of what it waited for
@@ -251,6 +251,9 @@ def parse_arguments(doc):
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("migrate", nargs="?", type=Path, help="the program to test")
     parser.add_argument("--case", default="", metavar="REGEX", help="run the cases whose name matches; default all")
+    parser.add_argument("--name", metavar="NAME", help="run the case of exactly this name")
+    parser.add_argument("--guests", type=Path, metavar="FOLDER", help="share the booted guests in this folder with other "
+                        "runs; guests_folder.py makes it")
     parser.add_argument("--times", type=int, default=1, metavar="N", help="run each case N times, with seeds SEED, "
                         "SEED + 1, ...; default 1")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of random choices; default {SEED}")
@@ -268,9 +271,10 @@ def parse_arguments(doc):
 
 def main(doc):
     parser, arguments = parse_arguments(doc)
-    tests = find_cases(arguments.case)
+    pattern = arguments.case if arguments.name is None else f"^{re.escape(arguments.name)}$"
+    tests = find_cases(pattern)
     if not tests:
-        parser.error(f"no case matches --case {arguments.case}; --list prints all")
+        parser.error(f"no case matches {pattern}; --list prints all")
     if arguments.list:
         print(*map(name_of, tests), sep="\n")
         return
@@ -281,8 +285,10 @@ def main(doc):
     print(f"{vm.QEMU}, seed {arguments.seed}, {len(tests)} cases, {arguments.times} times each, "
           f"{arguments.jobs} at once", flush=True)
     with tempfile.TemporaryDirectory(prefix="migrate-qemu-test.") as folder:
-        Case.binary, Case.image = arguments.migrate.resolve(), build_initramfs(folder)
-        Case.booted = vm.BootedGuests(Case.image, folder)
+        guests = arguments.guests or folder
+        Case.binary = arguments.migrate.resolve()
+        Case.image = image_in(guests) if arguments.guests else build_initramfs(guests)
+        Case.booted = vm.BootedGuests(Case.image, guests)
         runner = Runner(arguments, folder)
         runner.run(tests)
     for name, seed, result in runner.results:
