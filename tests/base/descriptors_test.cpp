@@ -1,4 +1,4 @@
-// What the child of a fork keeps open.
+// Descriptors that the child of a fork keeps open.
 #include "base/descriptors.hpp"
 
 #include <fcntl.h>

@@ -14,7 +14,7 @@ TEST_CASE("the first allocation that fails gets the reserve, a second one fails"
     CHECK_FALSE(memory_reserve_spent());
     const std::new_handler handler = std::get_new_handler();
     REQUIRE(handler != nullptr);
-    // As operator new calls it: it returns if another try may succeed.
+    // Operator new calls it in the same way: it returns if another try may succeed.
     handler();
     CHECK(memory_reserve_spent());
     CHECK_THROWS_AS(handler(), std::bad_alloc);

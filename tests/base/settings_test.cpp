@@ -104,7 +104,7 @@ TEST_CASE("a flag wins over the file and the file over the default, whichever is
     REQUIRE(settings.set("multifd-channels", "16", Origin::kFile));
     CHECK(settings.get<"multifd-channels">() == 8);
     CHECK(settings.origin(index) == Origin::kFlag);
-    // What does not count must still be right.
+    // A value that has no effect must still be right.
     CHECK_FALSE(settings.set("multifd-channels", "0", Origin::kFile));
 }
 

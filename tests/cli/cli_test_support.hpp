@@ -1,4 +1,4 @@
-// What the tests of the command line share: parsing a list of words, and a file that goes away with
+// Shared by the tests of the command line: parsing a list of words, and a file that goes away with
 // its owner.
 #pragma once
 

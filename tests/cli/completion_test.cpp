@@ -12,7 +12,7 @@ using namespace migrate::cli::test;
 
 namespace {
 
-// What bash would offer for the last of the words.
+// Returns the words that bash would offer for the last of the words.
 std::vector<std::string> offered(const std::vector<std::string>& words) {
     const TemporaryFile script(bash_completion());
     std::string list;

@@ -44,7 +44,7 @@ class Steered {
         const Json request{{"execute", command}, {"arguments", Json::parse(arguments)}};
         return dispatcher_->answer(request, session_);
     }
-    // What the command returns; it must not fail.
+    // Returns the result of the command, which must not fail.
     Json execute(const char* command, const char* arguments = "{}") {
         const Json said = answer(command, arguments);
         INFO(said.dump());

@@ -20,7 +20,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// What each descriptor of a process leads to: "socket:[123]", "/dev/null".
+// Returns the target of each descriptor of a process: "socket:[123]", "/dev/null".
 std::map<int, std::string> descriptors_of(pid_t pid) {
     std::map<int, std::string> found;
     std::error_code failed;
@@ -203,7 +203,7 @@ TEST_CASE("the process that guards a guest has no descriptor of the migration", 
     CHECK_THAT(open.at(2), Contains("pipe:"));
     CHECK_THAT(open.at(3), Contains("socket:"));
     CHECK_THAT(open.at(4), Contains("pidfd"));
-    // What it holds the lock of the guest's process by: the pidfd, or its folder in /proc.
+    // The lock of the guest's process is held through the pidfd, or its folder in /proc.
     CHECK_THAT(open.at(5), Contains("pidfd") || Contains("/proc"));
     check_kept_from_children(children[0]);
     // Killed, the sender leaves no open connection behind: its peer is told at once, well before
@@ -244,8 +244,8 @@ TEST_CASE("a device's descriptor has to be one that the program was given", "[de
     CHECK_THAT(refused("fd:net=1", {}), Contains("descriptor 1") && Contains("standard output"));
     CHECK_THAT(refused("fd:net=2", {}), Contains("descriptor 2") && Contains("standard error"));
     CHECK_THAT(refused("fd:net=77", {}), Contains("the program was started without it"));
-    // Those that the program opens by itself; whoever runs this test may have given it some of
-    // them.
+    // The program opens these numbers by itself; the caller of this test may also have opened
+    // some of them.
     for (const int number : {3, 4, 5, 6, 7}) {
         CHECK_THAT(refused(fmt::format("fd:net={}", number), {.closed = {number}}),
                    Contains("the program was started without it"));

@@ -72,7 +72,7 @@ void check_names_the_limit(const Process& limited) {
                                   Contains("out of memory"));
 }
 
-// Whether both sides succeeded; if not, each says why, and the guest is at the source.
+// Returns true if both sides succeeded; if not, each says why, and the guest is at the source.
 void check_outcome(const Work& work, Process& sender, Receiver& receiver, bool limits_sender) {
     const int sent = sender.wait(kEndsWithin);
     if (sent != 0 && receiver->err().find("connected:") == std::string::npos &&

@@ -30,10 +30,10 @@ struct LiveRun {
 // How often a test with random faults repeats: MIGRATE_TEST_KILLS sets it, for a long run by hand.
 int fault_turns();
 
-// Whether the guest went on at this side, and if so that its memory was what it must be.
+// True if the guest went on at this side with the memory that it must have.
 bool guest_went_on(const Process& side);
 
-// Whether the sender knows the guest for the receiver's: from then on it must never run it.
+// True if the sender knows that the receiver has the guest: it must never run it from then on.
 bool gave_guest_away(const Process& sender);
 
 enum class GuestPlace { kSender, kReceiver, kNowhere };

@@ -100,7 +100,7 @@ struct Run {
         std::istringstream text(read_file(folder / (name + ".events")));
         for (std::string one; std::getline(text, one);) {
             const json event = json::parse(one);
-            // What became of it outside the migration is no part of it.
+            // Leaves out the guest's own events, such as STOP.
             if (event["event"] == "MIGRATION" || event["event"] == "MIGRATION_PASS") {
                 events.push_back(event);
             }
@@ -321,7 +321,7 @@ TEST_CASE("exit code 1: the other side is killed", "[outcome]") {
     killed.signal(SIGKILL);
     killed.wait();
     run.check_side(other, at_sender ? "recv" : "send", {1, "failed", "source"});
-    // What the other left is no result.
+    // The killed side's file has no result.
     const json begun = read_stats(folder / (at_sender ? "send.json" : "recv.json"));
     CHECK(begun["status"] == "setup");
 }

@@ -36,7 +36,7 @@ class FullPipe {
         ::fcntl(ends[1], F_SETFL, 0);
     }
     int fd() const { return writer_.get(); }
-    // What comes out of it once its writers are gone.
+    // Returns all that comes out of it once its writers are gone.
     std::string read_all() {
         writer_.reset();
         std::string text;

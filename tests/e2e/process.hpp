@@ -20,7 +20,7 @@ namespace migrate::e2e {
 // Generous: a sanitizer on a busy machine is slow, and a pass never waits for it.
 inline constexpr std::chrono::seconds kDeadline{60};
 
-// What a process is started with, where it matters.
+// The conditions that a process starts with.
 struct Surroundings {
     std::vector<int> closed{};                       // closed in the child
     int out = -1;                                    // its standard output; -1: collected

@@ -36,7 +36,7 @@ class RawSocket {
     std::optional<transport::Frame> next_frame();
     // Frames up to one of this type; nothing if the peer closed before it.
     std::optional<transport::Frame> await_frame(transport::FrameType type);
-    // Whether the peer closed without a further byte.
+    // True if the peer closed without a further byte.
     bool is_closed_silently() const;
     // Reads exactly so many bytes and drops them; false if the peer closed before.
     bool skip(std::size_t bytes) const;

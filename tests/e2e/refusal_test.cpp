@@ -35,7 +35,7 @@ class SlowTransfer {
 
     Process& sender() { return *sender_; }
     Process& receiver() { return receiver_->process(); }
-    // What a failed transfer leaves: the old file and nothing else.
+    // A failed transfer leaves the old file and nothing else.
     void check_old_file_alone() const {
         CHECK(folder_.names() == std::vector<std::string>{"copy.mem"});
         CHECK(read_file(folder_ / "copy.mem") == "old");

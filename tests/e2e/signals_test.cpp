@@ -30,7 +30,7 @@ NamedSignal each_signal() {
                     NamedSignal{SIGHUP, "SIGHUP"}, NamedSignal{SIGQUIT, "SIGQUIT"});
 }
 
-// Whether the process has a thread of that name.
+// Returns true if the process has a thread of that name.
 bool has_thread(const Process& process, std::string_view name) {
     std::error_code failed;
     for (const auto& thread :

@@ -59,7 +59,7 @@ class FrameSpotter {
     }
 
   private:
-    // Whether it is the wanted frame's.
+    // True if it belongs to the wanted frame.
     bool take_header() {
         filled_ = 0;
         const auto header = transport::decode_frame_header(header_);
@@ -198,7 +198,7 @@ class Forwarder {
         if (connection.swallows) way.held.clear();
         way.ended = count == 0;
         if (way.ended && connection.swallows) {
-            // Of a connection that is held this is the first that the other end sees.
+            // The other end of a held connection sees this first.
             ::shutdown(way.to, SHUT_WR);
             way.passed_on = true;
         }

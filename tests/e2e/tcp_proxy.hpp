@@ -46,7 +46,7 @@ class TcpProxy {
     TcpProxy& operator=(const TcpProxy&) = delete;
 
     std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
-    // Whether the moment came, and the connection was there to be cut.
+    // True if the moment came and the connection was there to be cut.
     bool has_cut() const { return has_cut_.load(); }
 
   private:

@@ -27,7 +27,7 @@ ImagePages make_image(const std::string& path, std::uint64_t mib, std::uint64_t 
 // MIGRATE_TEST_IMAGE, or else an image generated once and removed with the program.
 const std::string& full_image();
 
-// Whether both files have the same size and bytes.
+// Returns true if both files have the same size and bytes.
 bool same_content(const std::string& a, const std::string& b);
 
 }  // namespace migrate::e2e

@@ -16,7 +16,7 @@ struct Transfer {
     std::string sink = "null:";
     std::vector<std::string> send_options{};
     std::vector<std::string> recv_options{};
-    // What the sender is a command of: "scripts/with-softdsa", "--". Empty: nothing.
+    // The command that runs the sender: "scripts/with-softdsa", "--". Empty: none.
     std::vector<std::string> send_under{};
 };
 

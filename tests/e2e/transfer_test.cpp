@@ -145,7 +145,7 @@ TEST_CASE("a small image arrives bit for bit, exactly counted, under all options
     const ImagePages pages = make_image(image, 8, kTransferSeed);
     INFO("seed " << kTransferSeed);
     std::vector<Choice> choices = all_choices();
-    // What reads everything comes last: on tmpfs that fills the image's holes.
+    // The variant that reads everything comes last: on tmpfs that fills the image's holes.
     std::stable_partition(choices.begin(), choices.end(),
                           [](const Choice& choice) { return choice[5] == 0; });
     // Under a sanitizer, where a process takes many times as long to start, every seventh: 7

@@ -1,4 +1,4 @@
-// What answers a stall, rung by rung, and what ends a migration that has none left.
+// The steps against a stall, one by one, and the end of a migration that has no step left.
 #include "catch.hpp"
 #include "tests/engine/convergence_rounds.hpp"
 

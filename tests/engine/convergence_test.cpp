@@ -73,7 +73,7 @@ TEST_CASE("every fixed cost counts") {
     const FixedCosts none;
     const std::int64_t least = smallest_limit(0, none);
     CHECK(least < 10);
-    // Of each 80 ms more the limit has to give 100 ms more: there is a margin of a quarter.
+    // For 80 ms more the limit has to give 100 ms more: there is a margin of a quarter.
     CHECK(smallest_limit(kPagesPerSecond * 8 / 100, none) == least + 100);
     CHECK(smallest_limit(0, {.load = milliseconds(80)}) == least + 100);
     CHECK(smallest_limit(0, {.digest = milliseconds(80)}) == least + 100);
@@ -96,7 +96,7 @@ TEST_CASE("a collect that was short by chance switches nothing over") {
     rounds.after(0);
     rounds.figures.collect_time = milliseconds(80);
     for (int i = 0; i < 3; ++i) CHECK(rounds.after(0).action == Action::kNextRound);
-    // What was long ago says little.
+    // Old measurements say little.
     CHECK(rounds.after(0).action == Action::kSwitchOver);
 }
 

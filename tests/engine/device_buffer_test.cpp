@@ -153,7 +153,7 @@ TEST_CASE("a stop ends every wait") {
     std::stop_source stop;
     std::optional<ErrorKind> admitted;
     std::optional<ErrorKind> given;
-    // What they get is looked at when they have ended: CHECK is for one thread.
+    // The chunks that they get are checked after they have ended: CHECK is for one thread.
     std::jthread channel([&] {
         admitted = buffer.admit(0, 3, false, kMaxDeviceChunkBytes, stop.get_token()).error().kind();
     });

@@ -192,7 +192,7 @@ TEST_CASE("a connection that a device's sink loses is not taken for one of the m
     }
 }
 
-// What the senders' queue does: chunks of all devices in one order, each device's in its own.
+// Sends like the senders' queue: chunks of all devices in one order, each device's in its own.
 std::deque<Sent> random_order(Dice& dice, std::uint32_t devices) {
     std::vector<Sent> next;
     std::vector<std::uint32_t> last;
@@ -219,7 +219,7 @@ TEST_CASE("devices load whole and in order under any delays, from any number of 
         INFO("MIGRATE_TEST_SEED=" << seed << ", run " << run);
         Dice dice(seed + static_cast<unsigned>(run));
         const auto devices = static_cast<std::uint32_t>(dice.roll(1, 5));
-        // As small as it may be, so that channels wait.
+        // The smallest size, so that channels wait.
         const std::uint64_t buffer = 2 * devices * kMaxDeviceChunkBytes;
         Loading loading(devices, buffer, static_cast<unsigned>(dice.roll(0, 50)));
         std::deque<Sent> order = random_order(dice, devices);

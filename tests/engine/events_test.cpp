@@ -150,7 +150,7 @@ TEST_CASE("an events file that takes nothing holds up neither emit() nor, for lo
     log.reset();
     const auto time = std::chrono::steady_clock::now() - start;
     CHECK(time < std::chrono::seconds(10));
-    // What was written before the pipe was full are whole lines.
+    // The text that was written before the pipe was full consists of whole lines.
     std::string text(1 << 20, '\0');
     const ssize_t size = ::read(reader.get(), text.data(), text.size());
     REQUIRE(size > 0);

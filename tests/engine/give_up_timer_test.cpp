@@ -67,7 +67,7 @@ TEST_CASE("a moment may be brought forward, put off and taken back") {
     timed.timer.set(Reason::kDeadline, soon);
     timed.timer.set(Reason::kDeadline, soon + hours(1));
     timed.timer.set(Reason::kStallLimit, soon + milliseconds(10));
-    // Of the two the one that was not put off.
+    // The deadline that was not put off comes first.
     CHECK(timed.next() == Reason::kStallLimit);
     timed.timer.set(Reason::kDeadline, std::nullopt);
     timed.timer.set(Reason::kStallLimit, Clock::now());

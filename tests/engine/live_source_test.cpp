@@ -1,4 +1,4 @@
-// What reading memory outside of a round does to a guest that gives memory back.
+// Reading memory outside of a round, with a guest that gives memory back.
 #include "engine/send/live_source.hpp"
 
 #include <sys/mman.h>

@@ -128,7 +128,7 @@ TEST_CASE("the peer's failure, refusal or cancellation is the session's error") 
     check_word("refused", ErrorKind::kRefused, "the peer refused: why");
     check_word("cancelled", ErrorKind::kCancelled, "cancelled by the peer: why");
     check_word("not-converged", ErrorKind::kNotConverged, "the peer gave up: why");
-    // What only this side can know, what nobody says of a failure, and what is not known here.
+    // Only this side can know the first; the next two name no failure; the last is unknown here.
     for (const char* word : {"owner-unknown", "completed", "usage", "of-tomorrow"}) {
         check_word(word, ErrorKind::kPeer, "the peer failed: why");
     }

@@ -10,7 +10,7 @@
 namespace migrate::engine {
 namespace {
 
-// What a migration meets, and how it went.
+// The conditions of a migration, and its result.
 struct Simulated {
     double dirty_rate = 1 * kMiB;    // bytes a second
     double working_set = 64 * kMiB;  // no more than this is dirty

@@ -20,7 +20,7 @@ using transport::PacketKind;
 constexpr std::uint64_t kSendPacketBytes = 8 * kPageSize;
 constexpr std::uint64_t kSendRegionPages = 4096;
 
-// What the peer finds on the wire.
+// The bytes that the peer finds on the wire.
 struct Received {
     PacketHeader header;
     std::vector<PageRun> runs;

@@ -1,4 +1,4 @@
-// What sessions of a test agree on: loopback, a port of the kernel's choice, and patience.
+// The settings of a test's sessions: loopback, a port of the kernel's choice, and timeouts.
 #pragma once
 
 #include <string>

@@ -142,7 +142,7 @@ struct Journey {
 
 std::string words_of(const Status& status) { return status ? "success" : status.error().message(); }
 
-// What has to hold whatever went wrong. A handed-over guest of a receiver that could not tell that
+// These rules hold whatever went wrong. A handed-over guest of a receiver that could not tell that
 // it runs is paused at the source.
 void check_owner(const Journey& journey) {
     INFO("sender: " << words_of(journey.sent) << "\nreceiver: " << words_of(journey.received));

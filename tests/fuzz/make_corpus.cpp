@@ -69,7 +69,7 @@ bool write_handshakes(const std::filesystem::path& folder) {
                  std::string(1, '\2') + text_of(encode_hello({.channel = ChannelId{3}})));
 }
 
-// What a session with a guest has beside.
+// The additional frames of a session with a guest.
 bool write_live_frames(const std::filesystem::path& folder) {
     const std::string body(1, '\0');
     const std::string mark = encode(RoundMark{2, 77});

@@ -41,7 +41,7 @@ Agreed agreed_from(std::span<const std::byte> prefix) {
     return agreed;
 }
 
-// What decode_packet_header() and decode_runs() promise.
+// Checks the promises of decode_packet_header() and decode_runs().
 void check_packet(const PacketHeader& header, const std::vector<PageRun>& runs,
                   const Agreed& agreed) {
     std::uint64_t next = header.first_page;

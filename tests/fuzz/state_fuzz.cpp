@@ -21,7 +21,7 @@ void require(bool condition) {
     if (!condition) std::abort();
 }
 
-// What decode_state() promises.
+// Checks the promises of decode_state().
 void check_state(const WorkloadState& state, std::string_view bytes) {
     const WorkloadSpec& spec = state.spec;
     require(bytes.size() <= kMaxStateBytes);

@@ -64,7 +64,7 @@ class Sleeper {
         }
         return '?';
     }
-    // Whether it comes to be stopped, or not, within seconds.
+    // Returns true if the process reaches that state within seconds.
     bool becomes(bool stopped) const {
         for (int turn = 0; turn < 5000; ++turn) {
             if ((state() == 'T') == stopped) return true;

@@ -30,7 +30,7 @@ class FakeQemu {
     // the command has come, from 1.
     using Script = std::function<std::optional<std::string>(const std::string& command, int time,
                                                             const qmp::Json& id)>;
-    // As a script's text: the connection is closed.
+    // A script's text that closes the connection.
     static constexpr std::string_view kHangUp = "hang up";
 
     explicit FakeQemu(std::string state = "running", Script script = {})
@@ -167,7 +167,7 @@ class FakeQemu {
             }
         }
         if (command == "migrate-continue") {
-            // As QEMU 7.2 does with a cancel that came while it was about to wait.
+            // QEMU 7.2 does this with a cancel that came while it was about to wait.
             if (migration_.value("status", "none") != request["arguments"]["state"]) {
                 return refusal(id);
             }

@@ -1,4 +1,4 @@
-// What memory a QEMU has by its answers, and which of its disks write memory past its page tables.
+// The memory of a QEMU according to its answers, and disks that write memory past its page tables.
 #include "guest/qemu/memory_layout.hpp"
 
 #include <functional>

@@ -74,12 +74,12 @@ TEST_CASE("a throttle leaves its share, of a rate as of all that is possible") {
             const auto writes = static_cast<double>(vcpu.run(seconds(4), percent));
             const double share = (100 - percent) / 100.0;
             CAPTURE(percent, interval.count());
-            // What became due in the sleep before the throttle is still to be written.
+            // The writes that became due in the sleep before the throttle are still to come.
             const double due =
                 interval.count() == 0 ? 2 : static_cast<double>(Pace::kTick / interval) + 2;
             CHECK(writes <= unthrottled * share * 1.02 + due);
             CHECK(writes >= unthrottled * share * 0.95 - 2);
-            // What was taken is not made up for.
+            // The time that the throttle took is not made up for.
             CHECK(static_cast<double>(vcpu.run(seconds(4), 0)) <= unthrottled * 1.01 + 2);
         }
     }

@@ -20,7 +20,7 @@ std::unique_ptr<QemuGuest> guest_of(const FakeQemu& qemu) {
                                        OpenedMemory{}, true);
 }
 
-// As QEMU saves its devices: the stream ends, for nobody kept its descriptor, and the guest is
+// Plays QEMU saving its devices: the stream ends, as nobody kept its descriptor, and the guest is
 // migrated.
 std::string saved(FakeQemu& qemu, const Json& id) {
     qemu.set_state("postmigrate");

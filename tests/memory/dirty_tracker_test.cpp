@@ -34,7 +34,7 @@ void on_every_tracker_and_memory(Body body) {
     }
 }
 
-// Those of the pages that are reported are among them; hugetlbfs is protected by huge pages.
+// Checks that the expected pages are reported; hugetlbfs is protected by huge pages.
 void check_reported(const Pages& reported, const Pages& expected, GuestMemoryKind kind) {
     if (kind != GuestMemoryKind::kHugetlb) {
         CHECK(reported == expected);
@@ -226,7 +226,7 @@ TEST_CASE("a page that was sent with what it held only then is collected") {
         });
 }
 
-// What the hammer's threads do until they are told to stop.
+// The hammer's threads run this until they are told to stop.
 void write_at_random(const GuestMemory& memory, std::uint64_t seed, std::stop_token stop) {
     std::mt19937_64 random(seed);
     for (std::uint64_t sequence = 1; !stop.stop_requested(); ++sequence) {

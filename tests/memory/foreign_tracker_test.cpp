@@ -229,7 +229,7 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
     if (!can_attach()) return;
     Other other;
     other.tell(-900);
-    // As RemoteCall wants it.
+    // RemoteCall wants this form.
     sigset_t stops;
     sigset_t before;
     ::sigemptyset(&stops);

@@ -81,7 +81,7 @@ class GuestMemory final : public PageSource {
     void fill(PageRange range, int value = 'a') const {
         std::memset(page(range.first), value, range.size_bytes());
     }
-    // As a balloon does. The pages are zeros afterwards.
+    // A balloon does the same. The pages are zeros afterwards.
     void give_back(PageRange range) const { advise(range, file_ ? MADV_REMOVE : MADV_DONTNEED); }
     // A file's pages keep what they hold, and only their page table entries go; else give_back().
     void unmap(PageRange range) const { advise(range, MADV_DONTNEED); }

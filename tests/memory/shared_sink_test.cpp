@@ -87,7 +87,7 @@ void check_refused(const Owned& owned, const Status& refused, const OtherProcess
 TEST_CASE("memory that its owner alone uses is cleared") {
     for (const std::string parent : {"/dev/shm", "/tmp"}) {
         const Owned owned(parent);
-        // Of memory on a disk it is less well known who uses it.
+        // The users of memory on a disk are less well known.
         const auto sink = owned.sink(UnseenProcesses::kAllow);
         must(prepare(*sink));
         CHECK((read_file(owned.path()) == std::string(kSinkBytes, '\0')));

@@ -64,7 +64,7 @@ ErrorKind kind_of(const Result<Json>& result) {
     return result.error().kind();
 }
 
-// What becomes of a connection whose first bytes are these.
+// Returns the result of a connection whose first bytes are these.
 Error adopt_error(const std::string& script, milliseconds timeout = kLong) {
     auto [near, far] = Fake::make_pair();
     RawQmp peer(std::move(near));

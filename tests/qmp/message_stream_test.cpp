@@ -10,7 +10,7 @@ namespace {
 
 constexpr MessageStream::Limits kLimits{1000, 8};
 
-// What comes out when the text is fed in pieces of that size; an error as its message.
+// Returns the messages of the text, fed in pieces of that size; an error as its message.
 std::vector<std::string> read(std::string_view text, std::size_t piece = 1000,
                               MessageStream::Limits limits = kLimits) {
     MessageStream stream(limits);

@@ -112,7 +112,7 @@ TEST_CASE("channels share what fills the path, unless that is too little or too 
     CHECK(in_flight_limit(microseconds(20), 8) == 256 * kKiB);
     CHECK(in_flight_limit(microseconds(20), 9) == 0);
     CHECK(in_flight_limit(microseconds(20), 255) == 0);
-    // What 200 Gbit/s move in a round trip of 200 microseconds: 5 MB.
+    // 200 Gbit/s move 5 MB in a round trip of 200 microseconds.
     CHECK(in_flight_limit(microseconds(200), 2) == 2'500'000);
     CHECK(in_flight_limit(microseconds(200), 8) == 625'000);
     CHECK(in_flight_limit(microseconds(200), 1) == 0);

@@ -4,7 +4,7 @@
 
 namespace softdsa_client {
 
-// What a program installs for these signals is called for its own faults, and for nothing else.
+// A program's handlers of these signals are called for its own faults, and for nothing else.
 void test_handlers();
 // The signals as the CPU would raise them at an instruction.
 void test_signals();

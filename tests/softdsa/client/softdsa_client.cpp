@@ -127,7 +127,7 @@ void test_page_fault() {
     EXPECT((check.run(portal) & kStatusMask) == 3);
     EXPECT(check.record.fault_address == address_of(memory + kPage));
     EXPECT(check.record.bytes_completed == kPage && check.record.result == 0);
-    // As a client goes on: touch the page and submit the rest.
+    // A client goes on like this: it touches the page and submits the rest.
     static_cast<void>(*static_cast<volatile std::byte*>(memory + kPage));
     check.descriptor.source += kPage;
     check.descriptor.size -= kPage;
@@ -147,7 +147,7 @@ void test_mmap_length() {
     const int fd = open_queue(kShared);
     EXPECT(::mmap(nullptr, 2 * kPage, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED &&
            errno == EINVAL);
-    // Of two mappings at one address the second counts.
+    // The second of two mappings at one address counts.
     void* shared = map_queue(fd);
     Task first;
     EXPECT(first.run(shared) == 1);

@@ -1,4 +1,4 @@
-// What every DSA program has: a work queue that is mapped or written to, descriptors and their
+// Every DSA program has this: a work queue that is mapped or written to, descriptors and their
 // completion records; and an expectation that ends the program where it does not hold.
 #pragma once
 
