@@ -16,7 +16,7 @@
 namespace migrate::transport {
 
 // Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 
 using SessionId = std::array<std::byte, 16>;
 
