@@ -8,6 +8,7 @@ namespace migrate::transport {
 namespace {
 
 constexpr std::uint32_t kFrameMagic = 0x4C54434D;  // "MCTL" on the wire
+constexpr std::uint16_t kRetiredType = 14;         // a frame of protocol version 1
 constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kDeviceState);
 
 }  // namespace
@@ -40,8 +41,6 @@ std::string_view name_of(FrameType type) {
             return "SWITCHOVER_ACK";
         case FrameType::kSwitchoverStart:
             return "SWITCHOVER_START";
-        case FrameType::kGuestState:
-            return "GUEST_STATE";
         case FrameType::kLoaded:
             return "LOADED";
         case FrameType::kHandover:
@@ -74,7 +73,7 @@ Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderS
                      "expected a control frame, got other bytes (wrong magic)");
     }
     const auto type = load_le<std::uint16_t>(&bytes[4]);
-    if (type == 0 || type > kLastType) {
+    if (type == 0 || type > kLastType || type == kRetiredType) {
         return make_error(ErrorKind::kProtocol, "the control frame has the unknown type {}", type);
     }
     const auto size = load_le<std::uint32_t>(&bytes[8]);

@@ -1,4 +1,4 @@
-// Frames of the main channel: a fixed header and a body, which is JSON except for the states.
+// Frames of the main channel: a fixed header and a body, which is JSON except for device state.
 // Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol
 // version, so that any two versions can at least tell each other the reason for a refusal.
 #pragma once
@@ -30,10 +30,10 @@ enum class FrameType : std::uint16_t {
     kRoundDone = 11,        // receiver: all of the round is in place
     kSwitchoverAck = 12,    // receiver: could run the guest now
     kSwitchoverStart = 13,  // sender: the guest is paused, its last round and devices follow
-    kGuestState = 14,       // sender: guest state besides memory; the body is opaque
-    kLoaded = 15,           // receiver: acknowledges; the guest is loaded and waits
-    kHandover = 16,         // sender: the receiver owns the guest now. Its last frame.
-    kDeviceState = 17,      // sender: a chunk of a device's state; binary, see device_chunk.hpp
+    // 14 was a frame of protocol version 1.
+    kLoaded = 15,       // receiver: acknowledges; the guest is loaded and waits
+    kHandover = 16,     // sender: the receiver owns the guest now. Its last frame.
+    kDeviceState = 17,  // sender: a chunk of a device's state; binary, see device_chunk.hpp
 };
 std::string_view name_of(FrameType type);
 

@@ -18,7 +18,7 @@
 namespace migrate::transport {
 
 // Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 
 enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1 };
 

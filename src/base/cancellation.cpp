@@ -2,7 +2,20 @@
 
 namespace migrate {
 
+Cancellation::Cancellation(Cancellation& session) : session_(&session) {
+    on_session_stop_.emplace(session.token(), [this] { stop_.request_stop(); });
+}
+
+void Cancellation::end() {
+    ended_.store(true, std::memory_order_release);
+    stop_.request_stop();
+}
+
 void Cancellation::fail(Error error) {
+    if (session_ != nullptr) {
+        if (!is_consequence()) session_->fail(std::move(error));
+        return;
+    }
     {
         const std::scoped_lock lock(mutex_);
         if (error_) return;
@@ -12,6 +25,10 @@ void Cancellation::fail(Error error) {
 }
 
 void Cancellation::fail_unless_stopped(Error error) {
+    if (session_ != nullptr) {
+        if (!is_consequence()) session_->fail_unless_stopped(std::move(error));
+        return;
+    }
     {
         const std::scoped_lock lock(mutex_);
         if (error_ || lost_) return;
@@ -21,6 +38,10 @@ void Cancellation::fail_unless_stopped(Error error) {
 }
 
 void Cancellation::fail_lost_connection(Error error) {
+    if (session_ != nullptr) {
+        if (!is_consequence()) session_->fail_lost_connection(std::move(error));
+        return;
+    }
     std::function<void()> listener;
     {
         const std::scoped_lock lock(mutex_);
@@ -37,6 +58,7 @@ void Cancellation::fail_lost_connection(Error error) {
 }
 
 void Cancellation::confirm_lost() {
+    if (session_ != nullptr) return session_->confirm_lost();
     std::optional<Error> lost;
     try {
         const std::scoped_lock lock(mutex_);
@@ -49,11 +71,13 @@ void Cancellation::confirm_lost() {
 }
 
 void Cancellation::on_lost_connection(std::function<void()> listener) {
+    if (session_ != nullptr) return session_->on_lost_connection(std::move(listener));
     const std::scoped_lock lock(mutex_);
     listener_ = std::move(listener);
 }
 
 std::optional<Error> Cancellation::error() const {
+    if (session_ != nullptr) return session_->error();
     const std::scoped_lock lock(mutex_);
     try {
         return error_;
@@ -63,11 +87,13 @@ std::optional<Error> Cancellation::error() const {
 }
 
 bool Cancellation::reason_is_open() const {
+    if (session_ != nullptr) return session_->reason_is_open();
     const std::scoped_lock lock(mutex_);
     return lost_ && !error_;
 }
 
 bool Cancellation::connection_lost() const {
+    if (session_ != nullptr) return session_->connection_lost();
     const std::scoped_lock lock(mutex_);
     return lost_.has_value();
 }

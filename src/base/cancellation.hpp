@@ -1,10 +1,11 @@
 // Keeps a session's first error, and the stop that wakes all its threads when it comes. Invariant:
 // the first error wins, except that a lost connection gives way to the reason that the peer sent
 // for it. A lost connection stops the session at once; the search for its reason continues
-// meanwhile.
+// meanwhile. A connection has its own cancellation below its session's, so that it can end while
+// the session goes on.
 #pragma once
 
-#include <condition_variable>
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,17 @@ namespace migrate {
 
 class Cancellation {
   public:
+    Cancellation() = default;
+    // The cancellation of a connection, below that of its session, which outlives it. A stop of the
+    // session stops the connection. An error of the connection is an error of the session, until
+    // end() is called.
+    explicit Cancellation(Cancellation& session);
+    Cancellation(const Cancellation&) = delete;
+    Cancellation& operator=(const Cancellation&) = delete;
+
+    // Stops the connection only. Its errors from now on are consequences, and are dropped.
+    void end();
+
     // Keeps the error if it is the first, and requests the stop. Safe from any thread.
     void fail(Error error);
 
@@ -43,11 +55,17 @@ class Cancellation {
     bool reason_is_open() const;
 
   private:
+    // True if an error of this connection no longer concerns its session.
+    bool is_consequence() const { return ended_.load(std::memory_order_acquire); }
+
+    Cancellation* const session_ = nullptr;  // keeps the errors of a connection; null: a session
+    std::atomic<bool> ended_{false};
     mutable std::mutex mutex_;
     std::optional<Error> error_;      // guarded by mutex_
     std::optional<Error> lost_;       // guarded by mutex_
     std::function<void()> listener_;  // guarded by mutex_
     std::stop_source stop_;
+    std::optional<std::stop_callback<std::function<void()>>> on_session_stop_;
 };
 
 }  // namespace migrate

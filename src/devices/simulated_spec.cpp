@@ -18,7 +18,7 @@ SimulatedSpec preset_spec(SimulatedPreset preset) {
 }
 
 // The words of a peer have no name before them.
-constexpr Form kNameless{.name = "sim", .words = kSimulatedWords};
+constexpr Form kNameless{.name = "sim", .help = "", .words = kSimulatedWords};
 
 }  // namespace
 

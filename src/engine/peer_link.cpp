@@ -14,6 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 using transport::Frame;
+using transport::FrameSet;
 using transport::FrameType;
 
 // kReasonGrace: after a channel broke, the time for the peer's reason to arrive. kGoodbyeLinger:
@@ -27,8 +28,6 @@ constexpr std::string_view kPlainFailure =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":true})";
 constexpr std::string_view kPlainDisclaimer =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":false})";
-// No exchange has this many unanswered frames: more are a flood.
-constexpr std::size_t kMaxQueuedFrames = 16;
 
 // The outcome that the peer reports also decides this side's exit code. An unknown outcome, or one
 // that no peer can decide, is a failure. Programs that send no outcome at least say whether a user
@@ -48,24 +47,19 @@ Error from_peer(const transport::Failure& failure) {
     return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
 
-// True for frames of state: the peer may send any number of them, as fast as this side takes them.
-bool is_state(FrameType type) {
-    return type == FrameType::kDeviceState || type == FrameType::kGuestState;
-}
-
 }  // namespace
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
-                   Cancellation& cancellation)
+                   Cancellation& session)
     : channel_(std::move(channel)),
       options_(std::move(options)),
-      cancellation_(cancellation),
-      interval_(make_link_times(options_.io_timeout, std::nullopt).heartbeat),
-      on_stop_(cancellation.token(), [this] {
+      cancellation_(session),
+      liveness_(options_.io_timeout),
+      on_stop_(cancellation_.token(), [this] {
           stopped_at_.store(Clock::now(), std::memory_order_release);
           channel_->wake();
       }) {
-    cancellation.on_lost_connection([this] { channel_->wake(); });
+    cancellation_.on_lost_connection([this] { channel_->wake(); });
 }
 
 Result<std::unique_ptr<PeerLink>> PeerLink::create(
@@ -80,7 +74,7 @@ Result<std::unique_ptr<PeerLink>> PeerLink::create(
     MIGRATE_TRY(link->channel_->wait_for_room_while(
         [link = link.get()] { return link->may_wait_for_room(); },
         std::min(link->options_.io_timeout, kRoomInterval)));
-    auto thread = SessionThread::start(link->options_.name, times, cancellation,
+    auto thread = SessionThread::start(link->options_.name, times, link->cancellation_,
                                        [link = link.get()] { return link->run(); });
     if (!thread) {
         link->say_goodbye(thread.error());
@@ -93,6 +87,7 @@ Result<std::unique_ptr<PeerLink>> PeerLink::create(
 PeerLink::~PeerLink() {
     cancellation_.on_lost_connection(nullptr);
     finish();
+    cancellation_.end();
 }
 
 void PeerLink::finish() {
@@ -101,10 +96,9 @@ void PeerLink::finish() {
     if (thread_) thread_->join();
 }
 
-void PeerLink::agree(const LinkTimes& times) {
-    interval_.store(times.heartbeat);
-    judged_from_.store(Clock::now());
-    judges_.store(true, std::memory_order_release);
+void PeerLink::agree(const LinkTimes& times, transport::SessionKind kind) {
+    if (options_.sequence) options_.sequence->agree(kind);
+    liveness_.agree(times);
     // The link's thread may still be in a wait of the old interval.
     channel_->wake();
 }
@@ -133,7 +127,8 @@ Status PeerLink::follow() {
         // side still sends heartbeats, but cannot tell whether the peer is alive.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
-            room ? channel_->receive(until_heartbeat()) : std::optional<Frame>();
+            room ? channel_->receive(liveness_.until_heartbeat(channel_->last_sent()))
+                 : std::optional<Frame>();
         if (finished_.load(std::memory_order_acquire)) break;
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
@@ -145,14 +140,14 @@ Status PeerLink::follow() {
             // DONE is the receiver's last frame.
             if (done_passed_.load(std::memory_order_acquire)) return {};
         }
-        if (sends_heartbeats_.load(std::memory_order_relaxed) &&
-            Clock::now() - channel_->last_sent() >= interval_.load()) {
+        if (liveness_.heartbeat_is_due(channel_->last_sent())) {
             MIGRATE_TRY(channel_->send_if_idle(FrameType::kHeartbeat));
         }
         if (memory_reserve_spent()) {
             return Error("out of memory (check the limits ulimit -v and ulimit -d)");
         }
-        if (room && peer_is_silent()) {
+        // Unread bytes also show that the peer is alive: this thread may have been delayed.
+        if (room && liveness_.is_silent(channel_->last_heard()) && !channel_->has_input()) {
             return make_error(ErrorKind::kTimeout,
                               "the peer has been silent for {} ms (io-timeout)",
                               options_.io_timeout.count());
@@ -164,24 +159,6 @@ Status PeerLink::follow() {
     return {};
 }
 
-milliseconds PeerLink::until_heartbeat() const {
-    const milliseconds interval = interval_.load();
-    const auto due =
-        std::chrono::ceil<milliseconds>(channel_->last_sent() + interval - Clock::now());
-    // An overdue heartbeat found no room, or heartbeats are no longer sent.
-    return due.count() > 0 ? std::min(due, interval) : interval;
-}
-
-bool PeerLink::peer_is_silent() const {
-    if (!judges_.load(std::memory_order_acquire) ||
-        !expects_heartbeats_.load(std::memory_order_relaxed)) {
-        return false;
-    }
-    const auto heard = std::max({channel_->last_heard(), last_full_, judged_from_.load()});
-    // Unread bytes also show that the peer is alive: this thread may have been delayed.
-    return Clock::now() - heard > options_.io_timeout && !channel_->has_input();
-}
-
 // True if a send that finds no room may keep waiting: after a stop it waits kGoodbyeLinger more.
 bool PeerLink::may_wait_for_room() const {
     const Clock::time_point stopped = stopped_at_.load(std::memory_order_acquire);
@@ -191,17 +168,22 @@ bool PeerLink::may_wait_for_room() const {
 // Waits until the next heartbeat is due at most. Returns false if the queue is still full of frames
 // of state.
 bool PeerLink::await_room() {
-    std::unique_lock lock(mutex_);
-    const auto room = [this] { return state_frames_ < kMaxQueuedFrames; };
-    if (room()) return true;
-    const bool came = taken_.wait_for(lock, cancellation_.token(), until_heartbeat(), room);
-    last_full_ = Clock::now();
+    if (queue_.has_room()) return true;
+    const bool came =
+        queue_.await_room(liveness_.until_heartbeat(channel_->last_sent()), cancellation_.token());
+    liveness_.not_reading();
     return came;
 }
 
 Status PeerLink::send(FrameType type, std::string_view body) {
+    return send(type, std::as_bytes(std::span(body)), {});
+}
+
+Status PeerLink::send(FrameType type, std::span<const std::byte> first,
+                      std::span<const std::byte> second) {
+    if (options_.sequence) MIGRATE_TRY(options_.sequence->pass(options_.party, type));
     if (type == FrameType::kDone) done_passed_.store(true, std::memory_order_release);
-    return channel_->send(type, body);
+    return channel_->send(type, first, second);
 }
 
 Status PeerLink::take(Frame frame) {
@@ -211,9 +193,8 @@ Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
-        {
-            const std::scoped_lock lock(mutex_);
-            peer_runs_guest_ = failure.guest_runs;
+        if (failure.guest_runs) {
+            peer_guest_.store(*failure.guest_runs ? PeerGuest::kRuns : PeerGuest::kNeverRuns);
         }
         cancellation_.fail(
             frame.type == FrameType::kRefuse
@@ -221,17 +202,7 @@ Status PeerLink::take(Frame frame) {
                 : from_peer(failure));
         return {};
     }
-    {
-        const std::scoped_lock lock(mutex_);
-        const bool of_state = is_state(frame.type);
-        if (!of_state && frames_.size() - state_frames_ >= kMaxQueuedFrames) {
-            return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
-        }
-        if (of_state) ++state_frames_;
-        frames_.push_back(std::move(frame));
-    }
-    arrived_.notify_all();
-    return {};
+    return queue_.put(std::move(frame));
 }
 
 // A data channel broke. The peer usually has a reason, which is in transit: waits for it.
@@ -267,44 +238,34 @@ void PeerLink::say_goodbye(const Error& error) {
     if (!dying) log::debug("the peer could not be told of the failure");
 }
 
-std::optional<bool> PeerLink::peer_runs_guest() const {
-    const std::scoped_lock lock(mutex_);
-    return peer_runs_guest_;
-}
-
-Result<Frame> PeerLink::expect(std::initializer_list<FrameType> types,
-                               std::optional<milliseconds> timeout) {
-    std::unique_lock lock(mutex_);
-    const auto ready = [&] { return !frames_.empty(); };
+Result<Frame> PeerLink::expect(FrameSet types, std::optional<milliseconds> timeout) {
     const std::stop_token stop = cancellation_.token();
-    const bool came =
-        timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
-    if (!came) {
+    std::optional<Frame> frame = queue_.take(timeout, stop);
+    if (!frame) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
         if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} within {} ms (handshake-timeout)",
-                          name_of(*types.begin()), timeout->count());
+                          name_of(types.first()), timeout->count());
     }
-    return take_queued(types);
+    MIGRATE_TRY(check(types, frame->type));
+    return *std::move(frame);
 }
 
-Result<std::optional<Frame>> PeerLink::expect_within(std::initializer_list<FrameType> types,
-                                                     milliseconds timeout) {
-    std::unique_lock lock(mutex_);
+Result<std::optional<Frame>> PeerLink::expect_within(FrameSet types, milliseconds timeout) {
     const std::stop_token stop = cancellation_.token();
-    if (!arrived_.wait_for(lock, stop, timeout, [&] { return !frames_.empty(); })) {
+    std::optional<Frame> frame = queue_.take(timeout, stop);
+    if (!frame) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
         // Its reason is still searched for.
         if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
         return std::optional<Frame>();
     }
-    MIGRATE_ASSIGN(Frame frame, take_queued(types));
-    return std::optional<Frame>(std::move(frame));
+    MIGRATE_TRY(check(types, frame->type));
+    return frame;
 }
 
-Result<Frame> PeerLink::expect_while_heard(std::initializer_list<FrameType> types,
-                                           milliseconds silence) {
+Result<Frame> PeerLink::expect_while_heard(FrameSet types, milliseconds silence) {
     const Clock::time_point began = Clock::now();
     while (true) {
         const auto heard = std::max(began, last_frame_.load(std::memory_order_relaxed));
@@ -315,20 +276,20 @@ Result<Frame> PeerLink::expect_while_heard(std::initializer_list<FrameType> type
         if (left.count() > 0) continue;
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} and was silent for {} ms (handshake-timeout)",
-                          name_of(*types.begin()), silence.count());
+                          name_of(types.first()), silence.count());
     }
 }
 
-Result<Frame> PeerLink::take_queued(std::initializer_list<FrameType> types) {
-    Frame frame = std::move(frames_.front());
-    frames_.pop_front();
-    if (is_state(frame.type)) --state_frames_;
-    taken_.notify_all();
-    if (std::find(types.begin(), types.end(), frame.type) == types.end()) {
-        return make_error(ErrorKind::kProtocol, "the peer sent {} where {} had to come",
-                          name_of(frame.type), name_of(*types.begin()));
+Result<Frame> PeerLink::next() {
+    return expect(options_.sequence->allowed(transport::other(options_.party)), std::nullopt);
+}
+
+Status PeerLink::check(FrameSet types, FrameType came) {
+    if (options_.sequence) {
+        MIGRATE_TRY(options_.sequence->pass(transport::other(options_.party), came));
     }
-    return frame;
+    if (types.has(came)) return {};
+    return make_error(ErrorKind::kProtocol, "expected {}, got {}", types.names(), name_of(came));
 }
 
 }  // namespace migrate::engine

@@ -119,3 +119,48 @@ TEST_CASE("of errors that come at the same time one wins and everybody wakes") {
     }
     CHECK(reason(cancellation).starts_with("thread "));
 }
+
+TEST_CASE("a session's stop stops its connections, and a connection's error is the session's") {
+    Cancellation session;
+    Cancellation first(session);
+    Cancellation second(session);
+    first.fail(Error("of the first"));
+    CHECK(reason(session) == "of the first");
+    CHECK(reason(second) == "of the first");
+    CHECK(first.stopped());
+    CHECK(second.stopped());
+    const Cancellation late(session);
+    CHECK(late.stopped());
+}
+
+TEST_CASE("a connection that ends stops only itself, and its errors concern nobody any more") {
+    Cancellation session;
+    Cancellation connection(session);
+    connection.end();
+    CHECK(connection.stopped());
+    connection.fail(Error("late"));
+    connection.fail_unless_stopped(Error("late"));
+    connection.fail_lost_connection(Error(ErrorKind::kLostConnection, "late"));
+    CHECK_FALSE(session.stopped());
+    CHECK_FALSE(session.error());
+    CHECK_FALSE(session.connection_lost());
+    // The next connection of the same session.
+    Cancellation next(session);
+    CHECK_FALSE(next.stopped());
+    next.fail_lost_connection(Error(ErrorKind::kLostConnection, "reset"));
+    CHECK(reason(session) == "reset");
+}
+
+TEST_CASE("a connection's loss is told to the listener, and its reason is the session's error") {
+    Cancellation session;
+    Cancellation link(session);
+    Cancellation channels(session);
+    bool told = false;
+    link.on_lost_connection([&] { told = true; });
+    channels.fail_lost_connection(Error(ErrorKind::kLostConnection, "reset"));
+    CHECK(told);
+    CHECK(link.stopped());
+    CHECK(link.reason_is_open());
+    link.fail(Error("disk full"));
+    CHECK(reason(session) == "disk full");
+}

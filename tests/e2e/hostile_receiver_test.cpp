@@ -75,6 +75,20 @@ TEST_CASE("a receiver that misbehaves before it accepts fails the sender", "[hos
             frame_of(FrameType::kRefuse, transport::encode(transport::Failure{false, "no room"})));
         sender.wait();
     });
+    // A receiver of protocol version 1 reads the version in the hello, and refuses.
+    check_sender_ends(3, "the receiver speaks protocol version 1, the sender version 2",
+                      [](RawListener& l, Process& sender) {
+                          const RawSocket main = l.accept();
+                          const std::string hello = main.read(transport::kHelloSize);
+                          REQUIRE(hello.size() == transport::kHelloSize);
+                          const std::string reason = fmt::format(
+                              "the receiver speaks protocol version 1, the sender version {}: use "
+                              "the same release of migrate on both hosts",
+                              static_cast<int>(hello[4]));
+                          main.send(frame_of(FrameType::kRefuse,
+                                             transport::encode(transport::Failure{false, reason})));
+                          sender.wait();
+                      });
     check_sender_ends(3, "DONE", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(frame_of(FrameType::kDone, "{}"));

@@ -125,7 +125,7 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
     transport::Offer two_regions = make_offer(2, kOfferedPages);
     two_regions.regions.push_back({"rom", kPageSize});
     std::string other_version = main_hello();
-    other_version[4] = 99;
+    other_version[4] = 1;
     struct Case {
         std::string bytes;
         std::string words;
@@ -139,7 +139,7 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
     no_channels.replace(no_channels.find("\"3\""), 3, "\"0\"");
     std::string unknown_setting = no_channels;
     unknown_setting.replace(unknown_setting.find("multifd-channels"), 16, "multifd-future-x");
-    for (const Case& one : {Case{other_version, "version 99"}, Case{offer("{"), "not a JSON"},
+    for (const Case& one : {Case{other_version, "the receiver speaks protocol version 2, the sender version 1"}, Case{offer("{"), "not a JSON"},
                             Case{offer(unknown_feature), "telepat"},
                             Case{offer(transport::encode(two_regions)), "one memory region"},
                             Case{offer(no_channels), "multifd-channels=0 cannot be used here"},
@@ -285,10 +285,12 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
               sender.main().send(completion({9, 7, 0}));
               CHECK_THAT(sender.failure(), Contains("the sender counted 9 normal"));
           }},
-         on_main("no round at all", "without a round", completion({0, 0, 0})),
+         on_main("no round at all", "expected ROUND_START from the sender, got COMPLETE",
+                 completion({0, 0, 0})),
          on_main("round 2 first", "round 2", round_start(2)),
          on_main("another round's end", "round 3", round_start() + round_end(3)),
-         on_main("a frame nobody expects", "OFFER", frame_of(FrameType::kOffer, "{}")),
+         on_main("a frame nobody expects", "expected ROUND_START from the sender, got OFFER",
+                 frame_of(FrameType::kOffer, "{}")),
          on_main("a mark that is no JSON", "JSON", frame_of(FrameType::kRoundStart, "{")),
          on_main("garbage", "magic", std::string(64, 'x')),
          on_main("a frame of 4 GiB", "allowed",

@@ -23,7 +23,7 @@ constexpr milliseconds kEndsWithin = 4 * kTimeout;
 constexpr std::array kFrames{
     FrameType::kOffer,         FrameType::kAccept,          FrameType::kReady,
     FrameType::kRoundStart,    FrameType::kRoundEnd,        FrameType::kRoundDone,
-    FrameType::kSwitchoverAck, FrameType::kSwitchoverStart, FrameType::kGuestState,
+    FrameType::kSwitchoverAck, FrameType::kSwitchoverStart, FrameType::kDeviceState,
     FrameType::kComplete,      FrameType::kLoaded,          FrameType::kHandover,
     FrameType::kDone};
 

@@ -81,6 +81,19 @@ bool RawSocket::is_closed_silently() const {
     return ::recv(fd_.get(), &byte, 1, 0) <= 0;
 }
 
+std::string RawSocket::read(std::size_t bytes) const {
+    std::string all;
+    std::array<char, 4096> buffer{};
+    while (all.size() < bytes) {
+        await(fd_.get(), POLLIN, "send");
+        const ssize_t count =
+            ::recv(fd_.get(), buffer.data(), std::min(bytes - all.size(), buffer.size()), 0);
+        if (count <= 0) break;
+        all.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+    return all;
+}
+
 bool RawSocket::skip(std::size_t bytes) const {
     std::array<char, 4096> buffer{};
     while (bytes > 0) {

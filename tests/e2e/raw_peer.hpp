@@ -38,7 +38,9 @@ class RawSocket {
     std::optional<transport::Frame> await_frame(transport::FrameType type);
     // True if the peer closed without a further byte.
     bool is_closed_silently() const;
-    // Reads exactly so many bytes and drops them; false if the peer closed before.
+    // Reads exactly so many bytes; fewer if the peer closed before.
+    std::string read(std::size_t bytes) const;
+    // Does the same and drops them; false if the peer closed before.
     bool skip(std::size_t bytes) const;
     void close() { fd_.reset(); }
 

@@ -285,7 +285,7 @@ TEST_CASE("a device's FIFO without a reader is an error at the receiver", "[sign
         send_arguments(receiver, "anon:1M", {"--devices", "file:net=" + (folder / "state")}));
     CHECK(sender.wait() > 0);
     INFO(sender.both() << receiver->both());
-    CHECK_THAT(sender.err(), Contains("nobody has this FIFO open for reading"));
+    CHECK_THAT(sender.err(), Contains("no process has this FIFO open for reading"));
     receiver->signal(SIGINT);
     receiver->wait();
 }

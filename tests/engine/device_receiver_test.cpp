@@ -144,9 +144,10 @@ TEST_CASE("in turn, devices are loaded in their order, chunk after chunk, and no
     CHECK_THAT(message_of(give({0, 1, false, 5})), Contains("chunk 0 of device dev"));
     must(give({0, 0, false, 5}));
     must(give({0, 1, true, 5}));
-    CHECK_FALSE(loading.receiver->all_in_turn_loaded());
+    CHECK_THAT(message_of(loading.receiver->check_all_in_turn_loaded()),
+               Contains("of device ") && Contains("got no more chunks"));
     must(give({1, 0, true, 5}));
-    CHECK(loading.receiver->all_in_turn_loaded());
+    must(loading.receiver->check_all_in_turn_loaded());
     CHECK_THAT(message_of(give({1, 1, false, 5})), Contains("where none had to"));
     CHECK_THAT(message_of(give({2, 0, false, 5})), Contains("dev#2"));
     const auto report = loading.receiver->report();

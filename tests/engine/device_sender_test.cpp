@@ -34,7 +34,7 @@ Status send_one_that_fails(int part, ErrorKind kind, const Status& sent = {}) {
     entries.push_back(
         {{"vm", 0}, devices::DeviceKind::kGuest, std::make_unique<FailingSource>(part, kind)});
     DeviceSender sender(std::move(entries), 1);
-    return sender.send_in_turn([&](auto, auto) { return sent; }, {});
+    return sender.send_in_turn(0, [&](auto, auto) { return sent; }, {});
 }
 
 TEST_CASE("a connection that a device loses is not taken for one of the migration's") {

@@ -21,7 +21,8 @@ struct Sent {
         must(live->watch_given_back());
         must(live->start());
         live->note_sent(RegionId{}, {{0, pages()}, PageKind::kNormal});
-        live->tracker().sent(RegionId{}, {0, pages()}, machine.memory->memory(RegionId{}));
+        const auto memory = machine.memory->memory(RegionId{});
+        live->note_copy(RegionId{}, memory.data(), memory);
         must(live->collect());
     }
     std::uint64_t pages() const { return machine.memory->regions()[0].pages(); }

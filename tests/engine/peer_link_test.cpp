@@ -73,6 +73,87 @@ TEST_CASE("a frame of another type than expected is a protocol error") {
     CHECK(frame.error().message().find("READY") != std::string::npos);
 }
 
+// A link that keeps to the sequence, and the other end in the test's hands.
+struct Ordered {
+    explicit Ordered(transport::Party party) : other(transport::other(party)) {
+        auto [near, far] = transport::make_socket_pair();
+        peer = must(ControlChannel::create(std::move(far)));
+        transport::Sequence sequence;
+        must(sequence.pass(transport::Party::kSender, FrameType::kOffer));
+        must(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
+        link = must(PeerLink::create(
+            must(ControlChannel::create(std::move(near))),
+            {.name = "link", .io_timeout = kLong, .party = party, .sequence = sequence}, times,
+            cancellation));
+        link->agree(make_link_times(kLong, std::nullopt), transport::SessionKind::kGuest);
+    }
+
+    transport::Party other;
+    ThreadTimes times;
+    Cancellation cancellation;
+    std::unique_ptr<ControlChannel> peer;
+    std::unique_ptr<PeerLink> link;
+};
+
+TEST_CASE("a link takes no frame out of sequence, and says which had to come") {
+    const auto hostile = [](const std::vector<FrameType>& before, FrameType frame) {
+        Ordered receiver(transport::Party::kReceiver);
+        must(receiver.link->send(FrameType::kReady, "{}"));
+        for (const FrameType type : before) {
+            must(receiver.peer->send(type, "{}"));
+            must(receiver.link->next());
+        }
+        must(receiver.peer->send(frame, "{}"));
+        return message_of(receiver.link->next());
+    };
+    using enum FrameType;
+    CHECK(hostile({}, kComplete) ==
+          "expected ROUND_START or SWITCHOVER_START from the sender, got COMPLETE");
+    CHECK(hostile({}, kHandover) ==
+          "expected ROUND_START or SWITCHOVER_START from the sender, got HANDOVER");
+    CHECK(hostile({kRoundStart}, kRoundStart) ==
+          "expected ROUND_END from the sender, got ROUND_START");
+    CHECK(hostile({kSwitchoverStart}, kDeviceState) ==
+          "expected ROUND_START from the sender, got DEVICE_STATE");
+    // This receiver has not confirmed the round, and did not load the guest.
+    CHECK(hostile({kRoundStart, kRoundEnd}, kSwitchoverStart) ==
+          "expected no frame from the sender, got SWITCHOVER_START");
+    CHECK(hostile({kSwitchoverStart, kRoundStart, kRoundEnd, kComplete}, kHandover) ==
+          "expected no frame from the sender, got HANDOVER");
+
+    Ordered sender(transport::Party::kSender);
+    must(sender.peer->send(kLoaded, "{}"));
+    CHECK(message_of(sender.link->expect({kLoaded}, kLong)) ==
+          "expected READY from the receiver, got LOADED");
+}
+
+TEST_CASE("a link sends no frame out of sequence itself") {
+    Ordered sender(transport::Party::kSender);
+    const Status status = sender.link->send(FrameType::kHandover, "{}");
+    REQUIRE_FALSE(status);
+    CHECK(status.error().kind() == ErrorKind::kProtocol);
+}
+
+TEST_CASE("a link ends and another takes its place, and the session goes on") {
+    ThreadTimes times;
+    Cancellation session;
+    for (int epoch = 0; epoch < 2; ++epoch) {
+        auto [near, far] = transport::make_socket_pair();
+        const auto peer = must(ControlChannel::create(std::move(far)));
+        auto link = must(PeerLink::create(must(ControlChannel::create(std::move(near))),
+                                          {.name = "link", .io_timeout = kLong}, times, session));
+        must(peer->send(FrameType::kReady, "{}"));
+        CHECK(must(link->expect({FrameType::kReady}, kLong)).type == FrameType::kReady);
+        link.reset();
+        // The peer hears that the connection ended, and of no failure.
+        const auto heard = peer->receive(kLong);
+        REQUIRE_FALSE(heard);
+        CHECK(heard.error().kind() == ErrorKind::kLostConnection);
+        CHECK_FALSE(session.stopped());
+    }
+    CHECK(times.all().size() == 2);
+}
+
 TEST_CASE("a frame that does not come in time is a timeout") {
     Linked both;
     const auto frame = both.link->expect({FrameType::kAccept}, milliseconds(1));

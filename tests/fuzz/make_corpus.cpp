@@ -93,7 +93,7 @@ bool write_live_frames(const std::filesystem::path& folder) {
            write(folder / "live", std::string(1, '\1') + encode_frame(FrameType::kRoundDone, mark) +
                                       encode_frame(FrameType::kSwitchoverAck, time) +
                                       encode_frame(FrameType::kSwitchoverStart, "{}") +
-                                      encode_frame(FrameType::kGuestState, "MWLD\1") +
+                                      encode_frame(FrameType::kDeviceState, "MWLD\1") +
                                       encode_frame(FrameType::kLoaded, time) +
                                       encode_frame(FrameType::kHandover, "{}") +
                                       encode_frame(FrameType::kFailure, failure));

@@ -125,7 +125,7 @@ Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,
                                     std::span<const std::byte> chunk, const std::stop_token& stop) {
     MIGRATE_ASSIGN(const std::size_t which, buffer_.find({header.name, header.instance}));
     if (which != turn_ || header.index != turn_index_) {
-        const bool over = all_in_turn_loaded();
+        const bool over = turn_ == devices_.size();
         return make_error(ErrorKind::kProtocol, "{} came where {} had to", describe(header),
                           over ? "none"
                                : fmt::format("chunk {} of device {}", turn_index_,
@@ -149,6 +149,12 @@ Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,
     ++turn_;
     turn_index_ = 0;
     return {};
+}
+
+Status DeviceReceiver::check_all_in_turn_loaded() const {
+    if (turn_ == devices_.size()) return {};
+    return make_error(ErrorKind::kProtocol, "expected chunk {} of device {}, got no more chunks",
+                      turn_index_, devices_[turn_]->entry.id.text());
 }
 
 }  // namespace migrate::engine

@@ -59,7 +59,8 @@ class DeviceReceiver {
     // chunk.
     Status load_in_turn(const transport::DeviceChunkHeader& header,
                         std::span<const std::byte> chunk, const std::stop_token& stop);
-    bool all_in_turn_loaded() const { return turn_ == devices_.size(); }
+    // kProtocol names a device whose turn has not ended.
+    Status check_all_in_turn_loaded() const;
 
     // Any thread.
     std::vector<DeviceReport> report() const { return report_devices(devices_); }

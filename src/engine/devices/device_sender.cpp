@@ -135,19 +135,17 @@ Status DeviceSender::send_rest(SendChannel& channel, std::uint32_t round,
     return {};
 }
 
-Status DeviceSender::send_in_turn(const SendFrame& send, const std::stop_token& stop) {
-    for (std::size_t i = 0; i < devices_.size(); ++i) {
-        MIGRATE_TRY(save(i, kFrameChunkBytes, stop, [&](OutgoingChunk chunk) {
-            const Clock::time_point began = Clock::now();
-            Status sent =
-                send(transport::encode_device_header(header_of(devices_[i]->entry.id, chunk)),
-                     chunk.content.bytes());
-            DeviceCounters::add_since(devices_[i]->counters.wire_us, began);
-            pool_.give_back(std::move(chunk.content));
-            return sent;
-        }));
-    }
-    return {};
+Status DeviceSender::send_in_turn(std::size_t which, const SendFrame& send,
+                                  const std::stop_token& stop) {
+    Device& device = *devices_[which];
+    return save(which, kFrameChunkBytes, stop, [&](OutgoingChunk chunk) {
+        const Clock::time_point began = Clock::now();
+        Status sent = send(transport::encode_device_header(header_of(device.entry.id, chunk)),
+                           chunk.content.bytes());
+        DeviceCounters::add_since(device.counters.wire_us, began);
+        pool_.give_back(std::move(chunk.content));
+        return sent;
+    });
 }
 
 }  // namespace migrate::engine

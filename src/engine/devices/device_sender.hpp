@@ -48,13 +48,13 @@ class DeviceSender {
     // Called by channels. Sends chunks until no more will come.
     Status send_rest(SendChannel& channel, std::uint32_t round, const std::stop_token& stop);
 
-    // Used instead of start(). Saves device after device on the calling thread, and passes each
-    // chunk to `send` (device header, at most kFrameChunkBytes of content) before it saves the next
-    // one.
+    // Used instead of start(), for one device after the other, in their order. Saves the device on
+    // the calling thread, and passes each chunk to `send` (device header, at most kFrameChunkBytes
+    // of content) before it saves the next one.
     using SendFrame =
         std::function<Status(std::span<const std::byte> header, std::span<const std::byte> chunk)>;
     static constexpr std::size_t kFrameChunkBytes = std::size_t{120} * 1024;
-    Status send_in_turn(const SendFrame& send, const std::stop_token& stop);
+    Status send_in_turn(std::size_t which, const SendFrame& send, const std::stop_token& stop);
 
     // The time when the last channel had no more memory to send; the epoch if it has not come yet.
     // Any thread.

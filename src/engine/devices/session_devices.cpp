@@ -93,22 +93,17 @@ std::unique_ptr<devices::DeviceSource> make_guest_source(SaveGuest save) {
     return std::make_unique<GuestSource>(std::move(save));
 }
 
-Status add_guest_state(std::string& state, std::span<const std::byte> piece) {
-    if (piece.empty()) return Error(ErrorKind::kProtocol, "an empty piece of the guest's state");
-    if (piece.size() > guest::kMaxStateBytes - state.size()) {
+Status GuestSink::load(std::span<const std::byte> chunk, const std::stop_token&) {
+    if (chunk.size() > guest::kMaxStateBytes - state_->size()) {
         return make_error(ErrorKind::kProtocol, "the guest's state has more than {} bytes",
                           guest::kMaxStateBytes);
     }
-    state.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    state_->append(reinterpret_cast<const char*>(chunk.data()), chunk.size());
     return {};
 }
 
-Status GuestSink::load(std::span<const std::byte> chunk, const std::stop_token&) {
-    return add_guest_state(*state_, chunk);
-}
-
-Status GuestSink::load_config(std::span<const std::byte> config, const std::stop_token&) {
-    return add_guest_state(*state_, config);
+Status GuestSink::load_config(std::span<const std::byte> config, const std::stop_token& stop) {
+    return load(config, stop);
 }
 
 }  // namespace migrate::engine

@@ -23,15 +23,13 @@ Result<std::vector<devices::DeviceSpec>> devices_from_offer(
 
 // Returns the guest of that kind as a device.
 devices::DeviceSpec guest_device(std::string_view kind);
-// The device's thread calls `save` for the state while the last of the memory is sent.
+// `save` returns the state. Called by the device's thread while the last of the memory is sent;
+// without device state on the channels, by the session's thread afterwards.
 using SaveGuest = std::function<Result<std::string>()>;
 std::unique_ptr<devices::DeviceSource> make_guest_source(SaveGuest save);
 
-// Appends a piece to a guest's state. kProtocol if the piece is empty or the state would exceed
-// guest::kMaxStateBytes.
-Status add_guest_state(std::string& state, std::span<const std::byte> piece);
-
-// Keeps the state for the session, which loads it when memory is in place.
+// Keeps the state for the session, which loads it when memory is in place. kProtocol if the state
+// would exceed guest::kMaxStateBytes.
 class GuestSink final : public devices::DeviceSink {
   public:
     explicit GuestSink(std::shared_ptr<std::string> state) : state_(std::move(state)) {}

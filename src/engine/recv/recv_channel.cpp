@@ -96,8 +96,7 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     }
     MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));
     MIGRATE_TRY(check_order(header, round));
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
-    ++sequence_;
+    count_packet();
     if (header.kind == PacketKind::kSync) return false;
 
     const auto writer = header.compression == Compression::kNone ? memory::WrittenBy::kSystemCall
@@ -122,13 +121,17 @@ Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& heade
     MIGRATE_TRY(transport::check_packet_checksum(header_bytes_, device_header));
     MIGRATE_ASSIGN(const transport::DeviceChunkHeader chunk,
                    transport::decode_device_header(device_header, header.payload_bytes));
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
-    ++sequence_;
+    count_packet();
     MIGRATE_TRY(shared.devices->receive(
         chunk, header.payload_bytes,
         [this](std::span<std::byte> to) { return socket_.receive(to); }, stop));
     counters_.device_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
     return {};
+}
+
+void RecvChannel::count_packet() {
+    ++sequence_;
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
 }
 
 Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader& header) {

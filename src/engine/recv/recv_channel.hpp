@@ -59,6 +59,7 @@ class RecvChannel {
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
     Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
     std::string where() const;
+    void count_packet();
 
     ChannelId id_;
     transport::Socket socket_;

@@ -68,6 +68,11 @@ void LiveSource::note_sent(RegionId region, const PageRun& run) {
     }
 }
 
+void LiveSource::note_copy(RegionId region, const std::byte* at, std::span<const std::byte> copy) {
+    const auto first = static_cast<std::uint64_t>(at - memory_.memory(region).data()) / kPageSize;
+    tracker_->sent(region, {first, copy.size() / kPageSize}, copy);
+}
+
 Status LiveSource::content(RegionId region, PageRange range,
                            std::vector<memory::PopulationExtent>& extents) const {
     const memory::PageBitmap& content = content_[index_of(region)];

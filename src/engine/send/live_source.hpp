@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "engine/send/round_plan.hpp"
+#include "engine/send/sent_pages.hpp"
 #include "guest/guest.hpp"
 #include "memory/dirty/dirty_tracker.hpp"
 #include "memory/page_bitmap.hpp"
@@ -21,9 +23,10 @@
 
 namespace migrate::engine {
 
-// Used by the thread that runs the migration, except where stated. The sending threads read dirty()
-// and given_back() during a round; the gate between rounds separates that from collecting.
-class LiveSource {
+// Used by the thread that runs the migration, except where stated. The sending threads call what
+// SentPages declares, and read dirty() and given_back() during a round; the gate between rounds
+// separates that from collecting.
+class LiveSource final : public SentPages {
   public:
     // `tracker` is the value of dirty-tracker. kRefused if that tracker cannot work with this host
     // and memory. Guest and memory outlive this object.
@@ -31,13 +34,10 @@ class LiveSource {
                                                       const memory::PageSource& memory,
                                                       std::string_view tracker,
                                                       std::stop_token stop);
-    ~LiveSource();
-    LiveSource(const LiveSource&) = delete;
-    LiveSource& operator=(const LiveSource&) = delete;
+    ~LiveSource() override;
 
-    // The sending threads use its sent() and needs_sent().
-    memory::DirtyTracker& tracker() { return *tracker_; }
     const memory::DirtyTracker& tracker() const { return *tracker_; }
+    std::string_view guest_kind() const { return guest_.kind(); }
     bool guest_runs() const { return guest_.running(); }
 
     // Called before start() if both memories are to be compared. Memory that the guest gives back
@@ -54,8 +54,9 @@ class LiveSource {
     // a page back, such a read fills it with zeros, and nothing shows that afterwards. So if a page
     // with content is zero now, the range counts as written at the next collection.
     Status check_read(RegionId region, PageRange range);
-    // Called for each run that is sent. Any thread, but one thread at a time per page.
-    void note_sent(RegionId region, const PageRun& run);
+    void note_sent(RegionId region, const PageRun& run) override;
+    bool wants_copies() const override { return tracker_->needs_sent(); }
+    void note_copy(RegionId region, const std::byte* at, std::span<const std::byte> copy) override;
 
     // Starts tracking: no write is missed from now on.
     Status start();
@@ -78,6 +79,10 @@ class LiveSource {
     // or no bitmap.
     std::span<const memory::PageBitmap> given_back() const { return given_back_; }
     std::uint64_t dirty_pages() const { return dirty_pages_; }
+    // The round that sends these pages.
+    RoundPlan dirty_plan(unsigned channels) const {
+        return RoundPlan::written(memory_.regions(), channels, dirty_, given_back_);
+    }
     // Duration of the last collect().
     std::chrono::microseconds collect_time() const { return collect_time_; }
 
@@ -93,15 +98,15 @@ class LiveSource {
     // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
-    // The guest belongs to the receiver now and is not resumed here. Called with the session's
-    // mutex held, since any thread may read handed_over() under it.
+    // The guest belongs to the receiver now and is not resumed here. Called with the lock of the
+    // session's published figures held, since any thread may read handed_over() under it.
     void hand_over() {
         guest_.give_away();
         handed_over_ = true;
     }
     bool handed_over() const { return handed_over_; }
     // Undoes hand_over(), since the receiver said that it will never run the guest. Also called
-    // with the session's mutex held.
+    // with that lock held.
     void take_back() {
         guest_.take_back();
         handed_over_ = false;

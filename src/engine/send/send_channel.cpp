@@ -10,8 +10,13 @@ namespace migrate::engine {
 using transport::Compression;
 
 SendChannel::SendChannel(ChannelId id, transport::Socket socket,
-                         std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer)
-    : id_(id), socket_(std::move(socket)), compressor_(std::move(compressor)), pacer_(pacer) {}
+                         std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
+                         SentPages* copies)
+    : id_(id),
+      socket_(std::move(socket)),
+      compressor_(std::move(compressor)),
+      pacer_(pacer),
+      copies_(copies) {}
 
 std::string SendChannel::where(const transport::PacketBuilder& packet) const {
     return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_,
@@ -32,7 +37,8 @@ Result<std::span<const std::byte>> SendChannel::copy_payload(
     }));
     const std::byte* at = copy_.data();
     for (const iovec& part : packet.payload()) {
-        on_sent_(packet.region(), static_cast<const std::byte*>(part.iov_base), {at, part.iov_len});
+        copies_->note_copy(packet.region(), static_cast<const std::byte*>(part.iov_base),
+                           {at, part.iov_len});
         at += part.iov_len;
     }
     return std::span<const std::byte>(copy_);
@@ -43,7 +49,7 @@ Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder&
     parts_.resize(2);
     iovec copied{};
     std::span<const iovec> payload = packet.payload();
-    if (on_sent_ && !payload.empty()) {
+    if (copies_ != nullptr && !payload.empty()) {
         MIGRATE_ASSIGN(const std::span<const std::byte> copy, copy_payload(packet));
         copied = {const_cast<std::byte*>(copy.data()), copy.size()};
         payload = std::span(&copied, 1);
@@ -87,9 +93,7 @@ Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
     }
     Status sent = socket_.send(parts_);
     if (!sent) return std::move(sent).error().with_context(where(packet));
-
-    ++sequence_;
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    count_packet();
     counters_.payload_bytes.fetch_add(payload_bytes, std::memory_order_relaxed);
     packet.clear();
     return {};
@@ -116,8 +120,7 @@ Status SendChannel::send_device(std::span<const std::byte> header, std::span<con
         return std::move(sent).error().with_context(
             fmt::format("channel {}, packet {}", index_of(id_), sequence_));
     }
-    ++sequence_;
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    count_packet();
     counters_.device_bytes.fetch_add(chunk.size(), std::memory_order_relaxed);
     return {};
 }
@@ -128,9 +131,13 @@ Status SendChannel::send_sync(std::uint32_t round) {
     Status sent = socket_.send(header);
     if (!sent)
         return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
+    count_packet();
+    return {};
+}
+
+void SendChannel::count_packet() {
     ++sequence_;
     counters_.packets.fetch_add(1, std::memory_order_relaxed);
-    return {};
 }
 
 Status SendChannel::send_hello(const transport::SessionId& session) {

@@ -1,7 +1,6 @@
 // The sending end of a channel: takes packets, sends their bytes and counts them.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -10,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/report/counters.hpp"
+#include "engine/send/sent_pages.hpp"
 #include "transport/compressor.hpp"
 #include "transport/pacer.hpp"
 #include "transport/packet_builder.hpp"
@@ -20,15 +20,11 @@ namespace migrate::engine {
 // Used by one thread, except for shutdown() and the counters.
 class SendChannel {
   public:
-    // `compressor` may be null. `pacer` is shared by all channels and outlives them.
+    // `compressor` may be null. `pacer` is shared by all channels. If `copies` is set, pages are
+    // sent from a copy, which it gets. Both outlive the channel.
     SendChannel(ChannelId id, transport::Socket socket,
-                std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer);
-
-    // Called with each run of pages that is sent: its address in the source, and the copy that is
-    // sent. Set before the first packet; if not set, nothing is copied.
-    using OnSent =
-        std::function<void(RegionId, const std::byte* source, std::span<const std::byte> copy)>;
-    void send_copies(OnSent on_sent) { on_sent_ = std::move(on_sent); }
+                std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
+                SentPages* copies = nullptr);
 
     // Counts pages of this channel once they are found and before they are sent: runs of zeros may
     // wait long in a packet that has room for more.
@@ -57,6 +53,7 @@ class SendChannel {
     Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);
     Result<std::span<const std::byte>> copy_payload(const transport::PacketBuilder& packet);
     std::string where(const transport::PacketBuilder& packet) const;
+    void count_packet();
 
     ChannelId id_;
     transport::Socket socket_;
@@ -65,8 +62,8 @@ class SendChannel {
     std::uint32_t sequence_ = 0;
     std::vector<iovec> parts_;  // [header, runs, payload …] of the packet being sent
     ChannelCounters counters_;
-    OnSent on_sent_;
-    std::vector<std::byte> copy_;  // copy of the payload being sent, if on_sent_
+    SentPages* copies_;
+    std::vector<std::byte> copy_;  // copy of the payload being sent, if copies_
 };
 
 }  // namespace migrate::engine

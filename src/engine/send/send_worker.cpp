@@ -15,11 +15,11 @@ Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 // Packs runs into packets. Invariant: a packet is passed on before it would have to hold more.
 class PackedRuns : public RunSink {
   public:
-    PackedRuns(LiveSource* live, const std::stop_token& stop) : live_(live), stop_(stop) {}
+    PackedRuns(SentPages* sent, const std::stop_token& stop) : sent_(sent), stop_(stop) {}
 
     Status add(RegionId region, const PageRun& run, const std::byte* content) final {
         if (stop_.stop_requested()) return cancelled();
-        if (live_ != nullptr) live_->note_sent(region, run);
+        if (sent_ != nullptr) sent_->note_sent(region, run);
         count(run);
         PageRange left = run.pages;
         while (left.count != 0) {
@@ -43,7 +43,7 @@ class PackedRuns : public RunSink {
     virtual Status pass_on() = 0;
 
   private:
-    LiveSource* live_;
+    SentPages* sent_;
     const std::stop_token& stop_;
 };
 
@@ -52,7 +52,7 @@ class ChannelRuns final : public PackedRuns {
   public:
     ChannelRuns(SendChannel& channel, const SendShared& shared, std::uint32_t round,
                 const std::stop_token& stop)
-        : PackedRuns(shared.live, stop),
+        : PackedRuns(shared.sent, stop),
           channel_(channel),
           devices_(shared.devices),
           round_(round),
@@ -104,7 +104,7 @@ class HandedRuns final : public PackedRuns {
 
   private:
     HandedRuns(const SendShared& shared, const std::stop_token& stop)
-        : PackedRuns(shared.live, stop), feed_(*shared.legacy), held_(feed_.take_empty(stop)) {}
+        : PackedRuns(shared.sent, stop), feed_(*shared.legacy), held_(feed_.take_empty(stop)) {}
     // The channel that sends the pages counts them.
     void count(const PageRun&) override {}
     PacketBuilder& packet() override { return *held_; }

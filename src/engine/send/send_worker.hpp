@@ -11,21 +11,21 @@
 #include "base/error.hpp"
 #include "engine/devices/device_sender.hpp"
 #include "engine/send/legacy_feed.hpp"
-#include "engine/send/live_source.hpp"
 #include "engine/send/round_gate.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/send_channel.hpp"
+#include "engine/send/sent_pages.hpp"
 #include "engine/send/span_scanner.hpp"
 
 namespace migrate::engine {
 
-// The data that all sending threads of a session share; outlives them. The session's thread writes
-// `plan` and `devices` between two rounds; the gate's mutex makes them visible to the round it
-// opens.
+// The data that all sending threads of a channel group share; outlives them. The session's thread
+// writes `plan` and `devices` between two rounds; the gate's mutex makes them visible to the round
+// it opens.
 struct SendShared {
     std::uint64_t packet_bytes = 0;
     RoundGate& gate;
-    LiveSource* live = nullptr;          // null: an image
+    SentPages* sent = nullptr;           // told about each run; null: an image
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round

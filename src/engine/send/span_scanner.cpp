@@ -160,9 +160,17 @@ Status SpanScanner::finish(RunSink& sink) {
     return {};
 }
 
-Status SpanScanner::collect(RunSink& sink) {
+Status SpanScanner::restart() {
+    filling_.clear();
+    to_check_ = 0;
+    while (outstanding_ != 0) MIGRATE_TRY(take_answer());
+    staged_bytes_ = 0;
+    return {};
+}
+
+// Takes the answer for the oldest batch into its zero_map.
+Status SpanScanner::take_answer() {
     Batch& batch = in_flight_[oldest_];
-    const RegionId region = batch.region;
     MIGRATE_TRY(scanner_->await());
     Status collected;
     MIGRATE_TRY(memory::guard_reads(source_.description(),
@@ -170,6 +178,13 @@ Status SpanScanner::collect(RunSink& sink) {
     MIGRATE_TRY(std::move(collected));
     oldest_ = (oldest_ + 1) % in_flight_.size();
     --outstanding_;
+    return {};
+}
+
+Status SpanScanner::collect(RunSink& sink) {
+    const Batch& batch = in_flight_[oldest_];
+    const RegionId region = batch.region;
+    MIGRATE_TRY(take_answer());
 
     std::uint64_t index = 0;  // index of the page in the batch
     const auto next_kind = [&] {

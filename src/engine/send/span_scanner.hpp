@@ -56,6 +56,9 @@ class SpanScanner {
     Status scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink);
     // Passes on the pages that are left. Called before a round ends.
     Status finish(RunSink& sink);
+    // Drops what a round that was broken off has left. Called before the first round of a
+    // connection.
+    Status restart();
 
   private:
     // Pages that are checked together. A batch has several extents if few pages of a span are dirty
@@ -74,6 +77,7 @@ class SpanScanner {
     Status flush(RegionId region, RunSink& sink);
     Status make_room(RunSink& sink);
     Status read_batch(RegionId region, Batch& batch);
+    Status take_answer();
     Status collect(RunSink& sink);
 
     const memory::PageSource& source_;

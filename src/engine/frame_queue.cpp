@@ -1,0 +1,54 @@
+#include "engine/frame_queue.hpp"
+
+namespace migrate::engine {
+
+using transport::Frame;
+using transport::FrameType;
+
+namespace {
+
+// No exchange has this many unanswered frames: more are a flood.
+constexpr std::size_t kMaxQueuedFrames = 16;
+
+}  // namespace
+
+bool FrameQueue::has_room() {
+    const std::scoped_lock lock(mutex_);
+    return state_frames_ < kMaxQueuedFrames;
+}
+
+bool FrameQueue::await_room(std::chrono::milliseconds timeout, const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    return taken_.wait_for(lock, stop, timeout,
+                           [this] { return state_frames_ < kMaxQueuedFrames; });
+}
+
+Status FrameQueue::put(Frame frame) {
+    {
+        const std::scoped_lock lock(mutex_);
+        const bool of_state = frame.type == FrameType::kDeviceState;
+        if (!of_state && frames_.size() - state_frames_ >= kMaxQueuedFrames) {
+            return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
+        }
+        if (of_state) ++state_frames_;
+        frames_.push_back(std::move(frame));
+    }
+    arrived_.notify_all();
+    return {};
+}
+
+std::optional<Frame> FrameQueue::take(std::optional<std::chrono::milliseconds> timeout,
+                                      const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    const auto ready = [this] { return !frames_.empty(); };
+    const bool came =
+        timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
+    if (!came) return std::nullopt;
+    std::optional<Frame> frame = std::move(frames_.front());
+    frames_.pop_front();
+    if (frame->type == FrameType::kDeviceState) --state_frames_;
+    taken_.notify_all();
+    return frame;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,40 @@
+// The frames of a main channel that were read and not taken yet. Invariant: the queue is bounded.
+// Its reader stops while it is full of device state, which may come as fast as this side takes it;
+// a peer that sends more of any other frames than an exchange has is an error.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+#include "base/error.hpp"
+#include "transport/control_frame.hpp"
+
+namespace migrate::engine {
+
+class FrameQueue {
+  public:
+    // Called by the reader: false if the queue is full of device state.
+    bool has_room();
+    // Called by the reader. Waits up to `timeout` for room; returns false if there is none.
+    bool await_room(std::chrono::milliseconds timeout, const std::stop_token& stop);
+    // Called by the reader. kProtocol if the peer floods the queue.
+    Status put(transport::Frame frame);
+
+    // Waits for the next frame, up to `timeout` if there is one; nothing after the timeout or a
+    // stop.
+    std::optional<transport::Frame> take(std::optional<std::chrono::milliseconds> timeout,
+                                         const std::stop_token& stop);
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable_any arrived_;
+    std::condition_variable_any taken_;
+    std::deque<transport::Frame> frames_;  // guarded by mutex_
+    std::size_t state_frames_ = 0;         // DEVICE_STATE frames in frames_; guarded by mutex_
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,121 @@
+#include "engine/recv/guest_arrival.hpp"
+
+#include <span>
+#include <vector>
+
+#include "base/catching.hpp"
+
+namespace migrate::engine {
+
+using transport::FrameType;
+
+Status GuestArrival::load(const guest::Destination& destination, const transport::Offer& offer) {
+    const Clock::time_point began = Clock::now();
+    std::vector<std::span<std::byte>> memory;
+    for (std::size_t i = 0; i < offer.regions.size(); ++i) {
+        memory.push_back(destination.memory->memory(RegionId{static_cast<std::uint16_t>(i)}));
+    }
+    MIGRATE_ASSIGN(guest_, destination.load(offer.guest, devices_.guest_state(), std::move(memory),
+                                            core_.token()));
+    const auto published = published_.lock();
+    published->guest = guest_.get();
+    published->downtime.load = std::chrono::ceil<Microseconds>(Clock::now() - began);
+    return {};
+}
+
+Result<transport::Done> GuestArrival::take_over(PeerLink& link, transport::Done done) {
+    const transport::LoadTime load{
+        static_cast<std::uint64_t>(published_.lock()->downtime.load.count())};
+    MIGRATE_TRY(link.send(FrameType::kLoaded, transport::encode(load)));
+    MIGRATE_TRY(link.expect({FrameType::kHandover}, std::nullopt));
+    link.stop_expecting_heartbeats();
+    {
+        // If the sender was told that this side failed, it was also told that the guest will not
+        // run here.
+        const auto published = published_.lock();
+        if (published->fate != GuestFate::kUndecided) {
+            return Error(ErrorKind::kCancelled, "cancelled");
+        }
+        published->fate = GuestFate::kResuming;
+    }
+    const Clock::time_point began = Clock::now();
+    MIGRATE_TRY(resume());
+    const Clock::time_point resumed = Clock::now();
+    static_cast<void>(catching("event RESUME", [this]() -> Status {
+        core_.events().emit("RESUME", {});
+        return {};
+    }));
+    const auto published = published_.lock();
+    DowntimeReport& downtime = published->downtime;
+    downtime.resume = std::chrono::ceil<Microseconds>(resumed - began);
+    downtime.total = std::chrono::ceil<Microseconds>(resumed - *switchover_began_);
+    done.resume_us = static_cast<std::uint64_t>(downtime.resume.count());
+    done.downtime_us = static_cast<std::uint64_t>(downtime.total.count());
+    return done;
+}
+
+// Commits the devices, resumes the guest and decides its fate. Not called before the handover: a
+// sender that never hands the guest over keeps its devices, too.
+Status GuestArrival::resume() {
+    Status resuming = catching("the guest", [this] {
+        Status committed = devices_.commit();
+        return committed ? guest_->resume() : committed;
+    });
+    GuestFate fate = GuestFate::kRuns;
+    if (!resuming) {
+        // Unless that is unknown, the guest is stopped, and the sender may take it back.
+        fate = resuming.error().kind() == ErrorKind::kOwnerUnknown ? GuestFate::kUnknown
+                                                                   : GuestFate::kAbandoned;
+    }
+    published_.lock()->fate = fate;
+    return resuming;
+}
+
+std::optional<bool> GuestArrival::settle_fate() {
+    const auto published = published_.lock();
+    switch (published->fate) {
+        case GuestFate::kUndecided:
+            published->fate = GuestFate::kAbandoned;
+            return false;
+        case GuestFate::kAbandoned:
+            return false;
+        case GuestFate::kRuns:
+            return true;
+        case GuestFate::kResuming:
+        case GuestFate::kUnknown:
+            break;
+    }
+    return std::nullopt;
+}
+
+bool GuestArrival::cancel(Error error) {
+    // Holds the lock, since take_over() decides the guest's fate in one step under it.
+    const auto published = published_.lock();
+    if (published->fate != GuestFate::kUndecided && published->fate != GuestFate::kAbandoned) {
+        return false;
+    }
+    core_.cancellation().fail(std::move(error));
+    return true;
+}
+
+void GuestArrival::drop() {
+    published_.lock()->guest = nullptr;
+    guest_.reset();
+}
+
+GuestOwner owner_of(const RecvFigures& figures) {
+    if (figures.offer.guest.empty()) return GuestOwner::kNone;
+    switch (figures.fate) {
+        case GuestFate::kRuns:
+            return GuestOwner::kDestination;
+        case GuestFate::kResuming:
+        case GuestFate::kUnknown:
+            return GuestOwner::kUnknown;
+        case GuestFate::kUndecided:
+        case GuestFate::kAbandoned:
+            break;
+    }
+    return GuestOwner::kSource;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,61 @@
+// The guest that arrives: loads it, takes it over, and decides once whether it runs here.
+// Invariant: the sender is told that the guest does not run here, or the guest runs here, but never
+// both.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "engine/peer_link.hpp"
+#include "engine/recv/recv_devices.hpp"
+#include "engine/recv/recv_figures.hpp"
+#include "engine/report/guest_owner.hpp"
+#include "engine/session_core.hpp"
+#include "guest/guest.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+class GuestArrival {
+  public:
+    // All outlive this object.
+    GuestArrival(SessionCore& core, PublishedRecv& published, RecvDevices& devices)
+        : core_(core), published_(published), devices_(devices) {}
+
+    // SWITCHOVER_START came: the guest is paused at its source.
+    void begin_switchover() { switchover_began_ = Clock::now(); }
+    // Loads the guest, paused, into the memory that arrived.
+    Status load(const guest::Destination& destination, const transport::Offer& offer);
+    // Acknowledges with LOADED, and runs the guest once the sender has handed it over. Fills in
+    // the times of `done`.
+    Result<transport::Done> take_over(PeerLink& link, transport::Done done);
+
+    // True if the guest runs here, false if it does not and never will, nothing if that is unknown.
+    // A guest that was not resumed yet never will be after this call. Any thread.
+    std::optional<bool> settle_fate();
+    // Ends the session with this error; returns false and does nothing if the guest was handed over
+    // to this side. Any thread.
+    bool cancel(Error error);
+    bool runs() const { return published_.lock()->fate == GuestFate::kRuns; }
+
+    // Null if none arrived.
+    guest::Guest* guest() { return guest_.get(); }
+    // Drops a guest that does not run here.
+    void drop();
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    Status resume();
+
+    SessionCore& core_;
+    PublishedRecv& published_;
+    RecvDevices& devices_;
+    std::optional<Clock::time_point> switchover_began_;
+    std::unique_ptr<guest::Guest> guest_;  // lives in the sink's memory
+};
+
+// The side that has the guest, as the receiver knows it.
+GuestOwner owner_of(const RecvFigures& figures);
+
+}  // namespace migrate::engine

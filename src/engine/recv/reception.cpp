@@ -1,0 +1,218 @@
+#include "engine/recv/reception.hpp"
+
+#include <algorithm>
+
+#include "base/catching.hpp"
+#include "base/file_identity.hpp"
+#include "base/log.hpp"
+#include "base/version.hpp"
+#include "engine/sign_of_life.hpp"
+
+namespace migrate::engine {
+
+using transport::FrameType;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Checks that the sender does not read a file that the sink writes to or replaces. Called before
+// the sink is prepared, which may clear it. If either side does not know its host, equal numbers
+// are the same file.
+Status check_not_the_source(const transport::Offer& offer, const memory::PageSink& sink) {
+    const std::string here = boot_id();
+    if (!offer.boot_id.empty() && !here.empty() && offer.boot_id != here) return {};
+    MIGRATE_ASSIGN(const auto files, sink.files());
+    for (const memory::SinkFile& file : files) {
+        const auto same = std::find(offer.files.begin(), offer.files.end(), file.identity);
+        if (same == offer.files.end()) continue;
+        const auto region = static_cast<std::size_t>(same - offer.files.begin());
+        return make_error(
+            ErrorKind::kRefused,
+            "source and sink are the same file: the sender's region '{}' lies in {} of this host; "
+            "give {} memory or a file of its own",
+            offer.regions[region].name, file.path, sink.description());
+    }
+    return {};
+}
+
+milliseconds until(Clock::time_point deadline) {
+    return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+}
+
+}  // namespace
+
+Result<Reception::Sender> Reception::await_sender(transport::Listener& listener) {
+    std::optional<Clock::time_point> deadline;
+    if (config_.listen_timeout) deadline = Clock::now() + *config_.listen_timeout;
+    while (true) {
+        std::optional<milliseconds> left;
+        if (deadline) left = until(*deadline);
+        Result<transport::NewConnection> connection = listener.next(left, core_.token());
+        if (!connection) {
+            if (connection.error().kind() != ErrorKind::kTimeout)
+                return std::move(connection).error();
+            return make_error(ErrorKind::kTimeout, "no sender came within {} ms (listen-timeout)",
+                              config_.listen_timeout->count());
+        }
+        MIGRATE_ASSIGN(std::optional<transport::Offer> offer, consider(*connection));
+        if (offer) return Sender{*std::move(connection), *std::move(offer)};
+    }
+}
+
+// Returns the offer of a sender that can be served. A stray channel is closed and a sender that
+// cannot be served is refused; neither ends this session.
+Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnection& connection) {
+    std::optional<transport::Offer> served;
+    if (connection.hello.role != transport::ConnectionRole::kMain) {
+        log::warning("{}: a channel of a session that does not exist; closed", connection.peer);
+        return served;
+    }
+    Result<transport::Offer> offer = catching("the offer", [&] {
+        const SignOfLife living(connection.socket);
+        return examine(connection.offer);
+    });
+    if (!offer) {
+        log::warning("{}: refused: {}", connection.peer, offer.error().message());
+        transport::refuse(std::move(connection.socket), offer.error().message());
+        return served;
+    }
+    served = *std::move(offer);
+    return served;
+}
+
+// Decodes the offer, checks that this side can serve it, and prepares the sink for it.
+Result<transport::Offer> Reception::examine(const std::string& body) {
+    MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
+    if (!destination_.memory) {
+        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
+    }
+    const memory::PageSink& sink = *destination_.memory;
+    if (sink.discards() && offer.settings.verify()) {
+        return make_error(
+            "sink {} keeps nothing that could be verified: use verify=none or another sink",
+            sink.description());
+    }
+    MIGRATE_TRY(destination_.check(offer.guest));
+    MIGRATE_TRY(check_not_the_source(offer, sink));
+    MIGRATE_TRY(check_journey(offer.journey));
+    MIGRATE_TRY(prepare(offer));
+    return offer;
+}
+
+Status Reception::prepare(const transport::Offer& offer) {
+    MIGRATE_ASSIGN(const auto devices, devices_.check(offer));
+    // An exception only refuses this sender, like any other error.
+    Status prepared = catching("the sink", [&] {
+        Status memory = destination_.memory->prepare(offer.regions);
+        // Opened last, since the process at the other end of a pipe would see that it was opened
+        // and closed.
+        return memory ? devices_.open(offer, devices) : memory;
+    });
+    // A sink is prepared once; the next sender gets a new one.
+    if (!prepared) destination_ = {};
+    return prepared;
+}
+
+Status Reception::check_journey(const transport::Journey& journey) const {
+    if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) {
+        // Checked now, while the sender can still be refused.
+        MIGRATE_TRY(tunables_for_way_back(journey.options));
+        return {};
+    }
+    if (config_.expected_leg == 0) {
+        return Error("the sender wants its guest back: start the receiver with --repeat, too");
+    }
+    if (journey.leg == 0) {
+        return Error("this receiver was started with --repeat: start the sender with it, too");
+    }
+    return make_error("leg {} of {} came; leg {} of at most {} is due (repeat)", journey.leg,
+                      journey.legs, config_.expected_leg, config_.most_legs);
+}
+
+Result<std::unique_ptr<PeerLink>> Reception::accept(
+    transport::NewConnection connection, const transport::Offer& offer,
+    std::function<std::optional<bool>()> guest_runs) {
+    MIGRATE_ASSIGN(agreement_.session, transport::make_session_id());
+    agreement_.times = make_link_times(config_.io_timeout, offer.io_timeout);
+    MIGRATE_TRY(connection.socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
+    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(connection.socket)));
+    transport::Sequence sequence;
+    MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
+    MIGRATE_TRY(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
+    MIGRATE_TRY(control->send(
+        FrameType::kAccept,
+        transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
+                                            std::string(destination_.memory->description()),
+                                            devices_.on_channels(), config_.io_timeout})));
+    // After this frame the sender waits for this side and need not send heartbeats.
+    const bool guest = !offer.guest.empty();
+    MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
+                                               {.name = "return_path",
+                                                .io_timeout = config_.io_timeout,
+                                                .guest_runs = std::move(guest_runs),
+                                                .last_of_peer = guest ? FrameType::kHandover
+                                                                      : FrameType::kComplete,
+                                                .party = transport::Party::kReceiver,
+                                                .sequence = sequence},
+                                               core_.times(), core_.cancellation()));
+    link->agree(agreement_.times,
+                transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels()));
+    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
+              offer.program, offer.settings.channels(), total_bytes(offer.regions) / kMiB,
+              offer.regions.size());
+    return link;
+}
+
+Result<std::vector<transport::Socket>> Reception::await_channels(transport::Listener& listener,
+                                                                 std::uint16_t channels) {
+    const Clock::time_point deadline = Clock::now() + config_.handshake_timeout;
+    std::vector<std::optional<transport::Socket>> connected(channels);
+    for (std::uint16_t count = 0; count < channels; ++count) {
+        Result<transport::NewConnection> connection = next_channel(listener, until(deadline));
+        if (!connection) {
+            if (connection.error().kind() != ErrorKind::kTimeout)
+                return std::move(connection).error();
+            return make_error(ErrorKind::kTimeout,
+                              "{} of {} channels connected within {} ms (handshake-timeout)", count,
+                              channels, config_.handshake_timeout.count());
+        }
+        const std::uint16_t id = index_of(connection->hello.channel);
+        if (id >= channels) {
+            return make_error(ErrorKind::kProtocol,
+                              "the sender connected channel {}; it announced {} channels", id,
+                              channels);
+        }
+        if (connected[id]) {
+            return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
+        }
+        connected[id] = std::move(connection->socket);
+        MIGRATE_TRY(connected[id]->set_limits(agreement_.times.data));
+        MIGRATE_TRY(connected[id]->share_path(channels));
+    }
+    std::vector<transport::Socket> sockets;
+    for (auto& socket : connected) sockets.push_back(*std::move(socket));
+    return sockets;
+}
+
+// The next connection that belongs to this session. A second sender is refused, and a channel of
+// another session closed.
+Result<transport::NewConnection> Reception::next_channel(transport::Listener& listener,
+                                                         milliseconds timeout) {
+    const Clock::time_point deadline = Clock::now() + timeout;
+    while (true) {
+        MIGRATE_ASSIGN(transport::NewConnection connection,
+                       listener.next(until(deadline), core_.token()));
+        if (connection.hello.role == transport::ConnectionRole::kMain) {
+            log::warning("{}: a second sender; refused", connection.peer);
+            transport::refuse(std::move(connection.socket),
+                              "the receiver is busy with another sender");
+        } else if (connection.hello.session != agreement_.session) {
+            log::warning("{}: a channel of another session; closed", connection.peer);
+        } else {
+            return connection;
+        }
+    }
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,69 @@
+// The receiving side's handshake: waits for a sender that can be served, prepares the sink for it,
+// accepts it, and takes its channels. Invariant: a sender that cannot be served is told why and
+// leaves nothing behind; the wait for the next one goes on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/link_times.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/recv/recv_devices.hpp"
+#include "engine/session_config.hpp"
+#include "engine/session_core.hpp"
+#include "guest/guest.hpp"
+#include "transport/handshake.hpp"
+#include "transport/listener.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::engine {
+
+class Reception {
+  public:
+    // All outlive this object. `destination`: its memory is null between two senders.
+    Reception(const RecvConfig& config, SessionCore& core, guest::Destination& destination,
+              RecvDevices& devices)
+        : config_(config), core_(core), destination_(destination), devices_(devices) {}
+
+    struct Sender {
+        transport::NewConnection connection;
+        transport::Offer offer;
+    };
+    // Returns the first sender that can be served; the sink is prepared for it. kTimeout after
+    // listen-timeout.
+    Result<Sender> await_sender(transport::Listener& listener);
+
+    // What both sides agreed on.
+    struct Agreement {
+        transport::SessionId session{};
+        LinkTimes times;
+    };
+    // Sends ACCEPT. The link's thread runs from now on; `guest_runs` is called as PeerLink says.
+    Result<std::unique_ptr<PeerLink>> accept(transport::NewConnection connection,
+                                             const transport::Offer& offer,
+                                             std::function<std::optional<bool>()> guest_runs);
+    const Agreement& agreement() const { return agreement_; }
+    // Takes one connection for each channel, in the order of their ids. kTimeout after
+    // handshake-timeout.
+    Result<std::vector<transport::Socket>> await_channels(transport::Listener& listener,
+                                                          std::uint16_t channels);
+
+  private:
+    Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);
+    Result<transport::Offer> examine(const std::string& body);
+    Status prepare(const transport::Offer& offer);
+    Status check_journey(const transport::Journey& journey) const;
+    Result<transport::NewConnection> next_channel(transport::Listener& listener,
+                                                  std::chrono::milliseconds timeout);
+
+    const RecvConfig& config_;
+    SessionCore& core_;
+    guest::Destination& destination_;
+    RecvDevices& devices_;
+    Agreement agreement_;  // valid from accept() on
+};
+
+}  // namespace migrate::engine

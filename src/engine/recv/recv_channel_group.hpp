@@ -1,0 +1,68 @@
+// The data channels of one connection: N sockets, a thread for each, and the gate between rounds;
+// the counterpart of SendChannelGroup. A group can be shut down while its session goes on, and a
+// new one made for the same session. Invariant: finish_round() succeeds only when every channel has
+// received its SYNC.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/cancellation.hpp"
+#include "base/thread.hpp"
+#include "engine/recv/recv_channel.hpp"
+#include "engine/report/report.hpp"
+#include "engine/send/round_gate.hpp"
+#include "memory/sink/page_placer.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::engine {
+
+class RecvChannelGroup {
+  public:
+    // The parts of the session that its channels use. They outlive the group.
+    struct Needs {
+        transport::PacketLimits limits;
+        memory::PagePlacer& placer;
+        bool discards = false;              // the sink keeps nothing
+        DeviceReceiver* devices = nullptr;  // set if limits.device_state
+        ThreadTimes& times;
+        Cancellation& session;
+    };
+    // One socket for each channel, in the order of their ids.
+    static Result<std::unique_ptr<RecvChannelGroup>> create(std::vector<transport::Socket> sockets,
+                                                            const Needs& needs);
+    ~RecvChannelGroup() { shutdown(); }
+    RecvChannelGroup(const RecvChannelGroup&) = delete;
+    RecvChannelGroup& operator=(const RecvChannelGroup&) = delete;
+
+    // Starts the threads. Call once.
+    Status start();
+    // ROUND_START came: the channels read the packets of this round.
+    void begin_round(std::uint32_t round) { gate_.open(round); }
+    // ROUND_END came: waits until the channels have read all of the round. kCancelled after a stop
+    // of the session or of this group.
+    Status finish_round(std::uint32_t round);
+
+    // Ends the threads after the last round, or after a stop. Idempotent.
+    void finish();
+    // Ends this connection at once; the session goes on. Idempotent.
+    void shutdown();
+
+    // Sum over all channels. Any thread.
+    transport::PageCounts pages() const;
+    // Adds the figures of each channel. Any thread.
+    void fill(Report& report) const;
+
+  private:
+    RecvChannelGroup(const Needs& needs, unsigned channels);
+
+    ThreadTimes& times_;
+    Cancellation cancellation_;
+    RoundGate gate_;
+    RecvShared shared_;
+    std::vector<std::unique_ptr<RecvChannel>> channels_;
+    std::vector<SessionThread> workers_;
+};
+
+}  // namespace migrate::engine

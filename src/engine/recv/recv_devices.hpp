@@ -1,0 +1,70 @@
+// The receiving side's devices: checks whether they can be taken, opens their sinks, and loads
+// them. A guest's own state is one of them. Invariant: nothing is loaded before SWITCHOVER_START,
+// and nothing becomes visible before commit().
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "devices/device_spec.hpp"
+#include "engine/devices/device_receiver.hpp"
+#include "engine/recv/recv_figures.hpp"
+#include "engine/session_config.hpp"
+#include "engine/session_core.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+class RecvDevices {
+  public:
+    // All outlive this object.
+    RecvDevices(const RecvConfig& config, SessionCore& core, PublishedRecv& published)
+        : config_(config), core_(core), published_(published) {}
+
+    // Checks whether the offered devices can be taken; opens nothing for them yet.
+    Result<std::vector<devices::DeviceSpec>> check(const transport::Offer& offer) const;
+    // Opens the sinks of devices that passed check().
+    Status open(const transport::Offer& offer, std::span<const devices::DeviceSpec> specs);
+    // The offer was accepted. For `patience`, see DeviceBuffer.
+    void accept(std::chrono::milliseconds patience);
+
+    bool any() const { return receiver_ != nullptr; }
+    // True if the state comes on the data channels.
+    bool on_channels() const { return on_channels_; }
+    // Takes chunks from the channels; null if none come there.
+    DeviceReceiver* for_channels() const { return on_channels_ ? receiver_.get() : nullptr; }
+
+    // SWITCHOVER_START came: devices may be loaded from now on.
+    Status begin_loading();
+    // A DEVICE_STATE frame came: loads its chunk.
+    Status load_frame(std::string_view body);
+    // The channels have delivered all.
+    void end_of_channels();
+    // Waits until every device is complete. kProtocol names a device that is not, if no further
+    // frame can come.
+    Status await_complete();
+    // Makes the loaded state visible.
+    Status commit();
+    // Ends the threads. Called after a stop or await_complete(). Idempotent.
+    void join();
+
+    // The guest's own state, once complete; empty without a guest.
+    const std::string& guest_state() const { return *guest_state_; }
+
+  private:
+    bool use_channels(const transport::Offer& offer,
+                      std::span<const devices::DeviceSpec> specs) const;
+
+    const RecvConfig& config_;
+    SessionCore& core_;
+    PublishedRecv& published_;
+    bool on_channels_ = false;
+    std::vector<DeviceReceiver::Entry> entries_;  // of the offer, until it is accepted
+    std::shared_ptr<std::string> guest_state_ = std::make_shared<std::string>();
+    std::unique_ptr<DeviceReceiver> receiver_;  // null: no devices
+};
+
+}  // namespace migrate::engine

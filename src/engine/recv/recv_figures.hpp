@@ -1,0 +1,39 @@
+// What a receiving session shows of itself while it runs: all that report() reads, behind one lock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/report/published.hpp"
+#include "engine/report/report.hpp"
+#include "guest/guest.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+class DeviceReceiver;
+class PeerLink;
+class RecvChannelGroup;
+
+// The fate of a guest that arrives. It leaves kUndecided once: to kResuming by the thread that runs
+// the guest, which then stores the result, or to kAbandoned by the thread that tells the sender of
+// a failure. kUnknown: it is not known whether the guest runs.
+enum class GuestFate { kUndecided, kResuming, kRuns, kAbandoned, kUnknown };
+
+struct RecvFigures {
+    // The present connection, and the devices; null before they exist. They live as long as the
+    // session, or until they are replaced here.
+    const PeerLink* link = nullptr;
+    const RecvChannelGroup* channels = nullptr;
+    const DeviceReceiver* devices = nullptr;
+    transport::Offer offer;     // of the sender that was accepted
+    bool device_state = false;  // device state comes on the data channels
+    std::vector<std::string> digests;
+    DowntimeReport downtime;
+    GuestFate fate = GuestFate::kUndecided;
+    const guest::Guest* guest = nullptr;  // that arrived; null: none yet, or it was dropped
+};
+
+using PublishedRecv = Published<RecvFigures>;
+
+}  // namespace migrate::engine

@@ -1,0 +1,52 @@
+#include "engine/recv/recv_report.hpp"
+
+#include "engine/devices/device_receiver.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/recv/guest_arrival.hpp"
+#include "engine/recv/recv_channel_group.hpp"
+#include "engine/report/session_report.hpp"
+
+namespace migrate::engine {
+namespace {
+
+GuestReport guest_report(const RecvFigures& figures) {
+    const guest::Guest* guest = figures.guest;
+    GuestReport report{.kind = figures.offer.guest,
+                       .state = figures.fate != GuestFate::kRuns        ? "inmigrate"
+                                : guest != nullptr && !guest->running() ? "paused"
+                                                                        : "running"};
+    if (guest != nullptr) report.longest_gap = guest->activity().longest_gap;
+    return report;
+}
+
+}  // namespace
+
+Report make_recv_report(const RecvConfig& config, const SessionCore& core,
+                        const RecvFigures& figures) {
+    Report report;
+    report.side = "recv";
+    core.fill(report);
+    report.guest_owner = owner_of(figures);
+    report.memory = config.sink;
+    const transport::Offer& offer = figures.offer;
+    if (figures.link != nullptr) {
+        report.settings = offer.settings.report();
+        report.settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
+        report.total_bytes = total_bytes(offer.regions);
+        report.peer = figures.link->peer_name();
+        add_channel(report, main_channel_report(figures.link->bytes_received()));
+    }
+    if (figures.channels != nullptr) figures.channels->fill(report);
+    report.digests = figures.digests;
+    if (figures.devices != nullptr) {
+        report.devices = figures.devices->report();
+        report.device_buffer_peak = figures.devices->peak_bytes();
+    }
+    report.planned_pages = report.pages.total();
+    if (offer.guest.empty()) return report;
+    report.downtime = figures.downtime;
+    report.guest = guest_report(figures);
+    return report;
+}
+
+}  // namespace migrate::engine

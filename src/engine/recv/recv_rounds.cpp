@@ -1,0 +1,122 @@
+#include "engine/recv/recv_rounds.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "memory/region_digest.hpp"
+
+namespace migrate::engine {
+
+using transport::FrameType;
+
+namespace {
+
+// The load time that the sender is told before a guest is loaded: the time to create its threads.
+constexpr Microseconds kTypicalLoadTime{2000};
+
+}  // namespace
+
+Result<transport::Completion> RecvRounds::run() {
+    while (true) {
+        MIGRATE_ASSIGN(const transport::Frame frame, parts_.link.next());
+        switch (frame.type) {
+            case FrameType::kRoundStart: {
+                MIGRATE_ASSIGN(const transport::RoundMark start,
+                               transport::decode_round_mark(frame.body));
+                MIGRATE_TRY(receive_round(start));
+                break;
+            }
+            case FrameType::kSwitchoverStart:
+                switches_over_ = true;
+                parts_.arrival.begin_switchover();
+                MIGRATE_TRY(parts_.devices.begin_loading());
+                break;
+            case FrameType::kDeviceState:
+                MIGRATE_TRY(parts_.devices.load_frame(frame.body));
+                break;
+            default: {
+                MIGRATE_ASSIGN(transport::Completion completion,
+                               transport::decode_completion(frame.body));
+                MIGRATE_TRY(compare(completion));
+                return completion;
+            }
+        }
+    }
+}
+
+Status RecvRounds::receive_round(const transport::RoundMark& start) {
+    if (start.round != round_ + 1) {
+        return make_error(ErrorKind::kProtocol, "the sender starts round {} where {} had to come",
+                          start.round, round_ + 1);
+    }
+    round_ = start.round;
+    parts_.core.enter(Stage::kPagesMove);
+    parts_.core.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round_}},
+                                                 {"pages", start.pages},
+                                                 {"bytes", start.pages * kPageSize}});
+    parts_.channels.begin_round(round_);
+    MIGRATE_ASSIGN(const transport::Frame frame,
+                   parts_.link.expect({FrameType::kRoundEnd}, std::nullopt));
+    MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+    if (mark.round != round_) {
+        return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
+                          round_);
+    }
+    MIGRATE_TRY(parts_.channels.finish_round(round_));
+    MIGRATE_TRY(round_ == 1 ? parts_.placer.finish_full_round()
+                            : parts_.placer.finish_round(mark.pages));
+    if (switches_over_) parts_.devices.end_of_channels();
+    return parts_.offer.guest.empty() ? Status() : confirm(mark);
+}
+
+Status RecvRounds::confirm(const transport::RoundMark& mark) {
+    if (round_ == 1) {
+        const transport::LoadTime expected{static_cast<std::uint64_t>(kTypicalLoadTime.count())};
+        MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverAck, transport::encode(expected)));
+    }
+    MIGRATE_TRY(parts_.link.send(FrameType::kRoundDone, transport::encode(mark)));
+    if (switches_over_) parts_.placer.end_rounds();
+    // The sender computes its digests at the same time.
+    return switches_over_ && parts_.offer.settings.verify() ? compute_digests() : Status();
+}
+
+Status RecvRounds::compare(const transport::Completion& completion) {
+    const transport::PageCounts& theirs = completion.pages;
+    const transport::PageCounts ours = parts_.channels.pages();
+    if (ours != theirs) {
+        return make_error(
+            ErrorKind::kProtocol,
+            "the sender counted {} normal, {} zero and {} unpopulated pages; {}, {} and {} arrived",
+            theirs.normal, theirs.zero, theirs.unpopulated, ours.normal, ours.zero,
+            ours.unpopulated);
+    }
+    parts_.placer.end_rounds();
+    return parts_.offer.settings.verify() ? compare_digests(completion) : Status();
+}
+
+Status RecvRounds::compute_digests() {
+    MIGRATE_ASSIGN(const auto digests,
+                   memory::digest_sink(parts_.sink, parts_.offer.regions,
+                                       std::max(1U, std::thread::hardware_concurrency()),
+                                       parts_.core.token()));
+    for (const memory::Digest& digest : digests) digests_.push_back(digest.hex());
+    parts_.published.lock()->digests = digests_;
+    return {};
+}
+
+Status RecvRounds::compare_digests(const transport::Completion& completion) {
+    if (digests_.empty()) MIGRATE_TRY(compute_digests());
+    if (digests_.size() != completion.digests.size()) {
+        return make_error(ErrorKind::kProtocol, "the sender sent {} digests for {} regions",
+                          completion.digests.size(), digests_.size());
+    }
+    for (std::size_t i = 0; i < digests_.size(); ++i) {
+        if (digests_[i] == completion.digests[i]) continue;
+        return make_error(
+            "region '{}' is not a true copy: its digest is {} here and {} at the sender",
+            parts_.offer.regions[i].name, digests_[i], completion.digests[i]);
+    }
+    return {};
+}
+
+}  // namespace migrate::engine

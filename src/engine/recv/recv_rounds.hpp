@@ -1,0 +1,56 @@
+// Receives what the sender sends after READY: rounds, the switchover and device state, up to
+// COMPLETE, in the order that transport/sequence allows. Invariant: a round is confirmed only when
+// all of its pages are in place.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/peer_link.hpp"
+#include "engine/recv/guest_arrival.hpp"
+#include "engine/recv/recv_channel_group.hpp"
+#include "engine/recv/recv_devices.hpp"
+#include "engine/recv/recv_figures.hpp"
+#include "engine/session_core.hpp"
+#include "memory/sink/page_placer.hpp"
+#include "memory/sink/page_sink.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+// The parts of a receiving session that its phases share. All outlive the phase.
+struct RecvParts {
+    SessionCore& core;
+    PublishedRecv& published;
+    PeerLink& link;
+    RecvChannelGroup& channels;
+    memory::PagePlacer& placer;
+    const memory::PageSink& sink;
+    RecvDevices& devices;
+    GuestArrival& arrival;
+    const transport::Offer& offer;
+};
+
+class RecvRounds {
+  public:
+    explicit RecvRounds(const RecvParts& parts) : parts_(parts) {}
+
+    // Returns the sender's COMPLETE. Its totals, and its digests if they were agreed on, are those
+    // of this side. Call once.
+    Result<transport::Completion> run();
+
+  private:
+    Status receive_round(const transport::RoundMark& start);
+    Status confirm(const transport::RoundMark& mark);
+    Status compare(const transport::Completion& completion);
+    Status compute_digests();
+    Status compare_digests(const transport::Completion& completion);
+
+    const RecvParts& parts_;
+    std::uint32_t round_ = 0;     // the last round that began
+    bool switches_over_ = false;  // SWITCHOVER_START came: the round after it is the last
+    std::vector<std::string> digests_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,80 @@
+#include "engine/send/agreement.hpp"
+
+#include "base/file_identity.hpp"
+#include "base/log.hpp"
+#include "base/version.hpp"
+#include "transport/connector.hpp"
+#include "transport/sequence.hpp"
+
+namespace migrate::engine {
+
+using transport::FrameType;
+
+transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
+                            std::string_view guest, const SendDevices& devices) {
+    transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
+                           .regions = {source.regions().begin(), source.regions().end()},
+                           .settings = config.negotiated,
+                           .guest = std::string(guest),
+                           .devices = devices.offered(),
+                           .device_state = devices.offered_mode(),
+                           .journey = config.journey,
+                           .io_timeout = config.io_timeout,
+                           .boot_id = boot_id()};
+    for (std::size_t i = 0; i < offer.regions.size(); ++i) {
+        offer.files.push_back(source.file_of(RegionId{static_cast<std::uint16_t>(i)}));
+    }
+    return offer;
+}
+
+Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
+                                               const transport::Offer& offer, SessionCore& core) {
+    MIGRATE_ASSIGN(
+        transport::Socket socket,
+        transport::connect_to(config.connect,
+                              {config.connect_timeout,
+                               transport::StallLimits::both(config.io_timeout), core.token()}));
+    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
+    const transport::HelloBytes hello =
+        transport::encode_hello({.role = transport::ConnectionRole::kMain});
+    std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
+    opening += transport::encode_frame(FrameType::kOffer, transport::encode(offer));
+    transport::Sequence sequence;
+    MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
+    Status opened = control->send_raw(std::as_bytes(std::span(opening)));
+    if (!opened) return std::move(opened).error().with_context("main channel");
+    return PeerLink::create(std::move(control),
+                            {.name = "return_path",
+                             .io_timeout = config.io_timeout,
+                             .settled = core.settler(),
+                             .party = transport::Party::kSender,
+                             .sequence = sequence},
+                            core.times(), core.cancellation());
+}
+
+Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest,
+                            SendDevices& devices) {
+    MIGRATE_ASSIGN(const transport::Frame frame,
+                   link.expect_while_heard({FrameType::kAccept}, config.handshake_timeout));
+    MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
+    MIGRATE_TRY(devices.take_answer(accepted));
+    const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
+    link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
+    log::info("connected to {} ({}, sink {})", link.peer_name(), accepted.program, accepted.sink);
+    return Agreement{std::move(accepted), times};
+}
+
+Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
+                                                        const SendConfig& config,
+                                                        const LinkTimes& times,
+                                                        const std::stop_token& stop) {
+    const std::uint16_t channels = config.negotiated.channels();
+    MIGRATE_ASSIGN(const transport::Endpoint peer, link.peer());
+    MIGRATE_ASSIGN(
+        std::vector<transport::Socket> sockets,
+        transport::connect_alike(peer, channels, {config.connect_timeout, times.data, stop}));
+    for (transport::Socket& socket : sockets) MIGRATE_TRY(socket.share_path(channels));
+    return sockets;
+}
+
+}  // namespace migrate::engine

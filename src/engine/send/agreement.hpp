@@ -1,0 +1,41 @@
+// The sending side's handshake: connects the main channel, offers what the sender decides, and
+// takes the receiver's answer; then connects the data channels.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/link_times.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/send/send_devices.hpp"
+#include "engine/session_config.hpp"
+#include "engine/session_core.hpp"
+#include "memory/source/page_source.hpp"
+#include "transport/handshake.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::engine {
+
+// `guest`: kind of the guest; empty for an image.
+transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
+                            std::string_view guest, const SendDevices& devices);
+// Connects to the receiver and sends hello and OFFER. The link's thread runs from now on.
+Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
+                                               const transport::Offer& offer, SessionCore& core);
+
+// What both sides agreed on.
+struct Agreement {
+    transport::Accept accepted;
+    LinkTimes times;
+};
+// Waits for the receiver, which may prepare for long, and tells `devices` and the link what it
+// accepted. kRefused with the receiver's reason.
+Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest,
+                            SendDevices& devices);
+// Connects one socket for each channel, to where the main channel goes.
+Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
+                                                        const SendConfig& config,
+                                                        const LinkTimes& times,
+                                                        const std::stop_token& stop);
+
+}  // namespace migrate::engine

@@ -1,0 +1,56 @@
+// Measures the downtime and divides it by cause: one clock, and a lap for each part. Invariant: the
+// parts of the closed report add up to its total.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/report/report.hpp"
+
+namespace migrate::engine {
+
+class DowntimeClock {
+  public:
+    using Clock = std::chrono::steady_clock;
+    using Part = Microseconds DowntimeReport::*;
+
+    // The downtime begins now.
+    DowntimeClock() : began_(Clock::now()), lap_(began_) {}
+
+    // The time since the last lap belongs to `part`; returns it.
+    Microseconds lap(Part part) { return lap(part, Clock::now()); }
+    // The time from the last lap to `moment`. A moment before the last lap counts as 0.
+    Microseconds lap(Part part, Clock::time_point moment) {
+        const Microseconds time =
+            std::chrono::duration_cast<Microseconds>(std::max(moment, lap_) - lap_);
+        parts_.*part += time;
+        lap_ = std::max(moment, lap_);
+        return time;
+    }
+    // The time since the last lap belongs to no part; it counts as wire.
+    void skip() { lap_ = Clock::now(); }
+    // Time of `part` that the other side has measured.
+    void add(Part part, Microseconds time) { parts_.*part += time; }
+
+    // The downtime ended `way` before now, the time that the last answer was in transit. What no
+    // part covers is wire.
+    DowntimeReport close(Microseconds way) const {
+        DowntimeReport report = parts_;
+        report.total = std::chrono::duration_cast<Microseconds>(Clock::now() - began_);
+        const Microseconds covered = report.stop + report.last_round + report.devices +
+                                     report.state_save + report.digest + report.load +
+                                     report.resume;
+        report.wire = std::max(Microseconds(0), report.total - covered);
+        const Microseconds transit = std::min(way, report.wire);
+        report.wire -= transit;
+        report.total -= transit;
+        return report;
+    }
+
+  private:
+    Clock::time_point began_;
+    Clock::time_point lap_;
+    DowntimeReport parts_;
+};
+
+}  // namespace migrate::engine

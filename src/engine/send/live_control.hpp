@@ -1,0 +1,81 @@
+// The parameters that the user may change while a migration runs, the waits that such a change or
+// migrate-continue ends, and the timer that gives a live migration up. Invariant: the stop of the
+// session ends every wait.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "engine/convergence/convergence.hpp"
+#include "engine/send/give_up_timer.hpp"
+#include "engine/send/guest_custody.hpp"
+#include "engine/session_core.hpp"
+#include "transport/pacer.hpp"
+
+namespace migrate::engine {
+
+class LiveControl {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    // All but `tunables` outlive this object.
+    LiveControl(const Tunables& tunables, transport::Pacer& pacer, SessionCore& core,
+                GuestCustody& custody)
+        : pacer_(pacer), core_(core), custody_(custody), tunables_(tunables) {}
+
+    // Any thread may call these.
+    void change(const Tunables& tunables);
+    Tunables tunables() const;
+    // Ends await_continue(); an Error if nothing waits there.
+    Status continue_switchover();
+
+    // The session's thread calls the rest.
+    struct Current {
+        Tunables tunables;
+        bool changed;  // since the last call
+    };
+    // A change after this call ends the wait that may follow the decision.
+    Current take_tunables();
+    // Waits for continue_switchover(). kCancelled if the session was stopped.
+    Status await_continue();
+    // Waits until `moment`, a change of the parameters, or a deadline at which the guest is
+    // switched over. kCancelled if the session was stopped.
+    Status wait_until(Clock::time_point moment);
+    // The bandwidth is not limited from now on, whatever max-bandwidth says.
+    void lift_rate();
+    // What the migration does now, for the error of a migration that is given up: "in round 3".
+    void say(std::string doing);
+    // The decision after a round: why it was not to switch over, and when the means ran out.
+    void note(const Decision& decision);
+    // Starts the thread that ends the migration at its deadline or at stall-limit.
+    Status start_timer();
+    void stop_timer();
+
+  private:
+    void set_timer();
+    Clock::time_point active_since() const { return Clock::now() - core_.active_time(); }
+    void give_up(GiveUpTimer::Reason reason);
+    Error reason_to_give_up(GiveUpTimer::Reason reason) const;
+
+    transport::Pacer& pacer_;
+    SessionCore& core_;
+    GuestCustody& custody_;
+    mutable std::mutex mutex_;  // guards the members below
+    Tunables tunables_;
+    bool changed_ = false;  // tunables_ changed since the last decision
+    std::condition_variable_any woken_;
+    bool rate_lifted_ = false;
+    bool may_switch_over_ = false;  // migrate-continue came
+    bool awaits_continue_ = false;
+    std::condition_variable_any continued_;
+    std::string doing_;
+    std::optional<std::string> last_reason_;       // empty before the first decision
+    std::optional<Microseconds> out_of_rungs_at_;  // of the last decision
+    std::unique_ptr<GiveUpTimer> timer_;           // set while a live migration is active
+};
+
+}  // namespace migrate::engine

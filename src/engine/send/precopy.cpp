@@ -1,0 +1,100 @@
+#include "engine/send/precopy.hpp"
+
+#include "base/log.hpp"
+
+namespace migrate::engine {
+
+using Clock = std::chrono::steady_clock;
+
+Result<Precopy::Converged> Precopy::run() {
+    MIGRATE_TRY(digest_.measure_first());
+    MIGRATE_TRY(live_.start());
+    parts_.published.lock()->before = live_.activity();
+    for (std::uint32_t round = 1;; ++round) {
+        MIGRATE_ASSIGN(const RoundFigures figures, send_round(round));
+        const Decision decision = decide(figures);
+        show(figures, decision);
+        if (decision.action == Action::kGiveUp) {
+            return Error(ErrorKind::kNotConverged, decision.reason);
+        }
+        if (decision.action == Action::kSwitchOver) {
+            MIGRATE_TRY(live_.check());
+            return Converged{round + 1, decision.expected_downtime};
+        }
+        MIGRATE_TRY(live_.throttle(decision.cpu_throttle));
+        MIGRATE_TRY(await_next_round(figures, decision));
+    }
+}
+
+// Sends a round, and collects the pages that the guest wrote meanwhile.
+Result<RoundFigures> Precopy::send_round(std::uint32_t round) {
+    parts_.control.say(fmt::format("in round {}", round));
+    MIGRATE_ASSIGN(const SentRound sent,
+                   parts_.rounds.send(
+                       round, round == 1 ? parts_.all_pages()
+                                         : live_.dirty_plan(parts_.config.negotiated.channels())));
+    MIGRATE_ASSIGN(RoundFigures figures, parts_.rounds.await_done(sent));
+    MIGRATE_TRY(live_.collect());
+    MIGRATE_TRY(live_.check_alive());
+    figures.collect_time = live_.collect_time();
+    figures.dirty_pages = live_.dirty_pages();
+    figures.elapsed = parts_.core.active_time();
+    if (round == 1) digest_.count();
+    return figures;
+}
+
+Decision Precopy::decide(const RoundFigures& figures) {
+    const LiveControl::Current now = parts_.control.take_tunables();
+    if (now.changed) pacing_.reset();
+    return convergence_.decide(figures, now.tunables, fixed_costs(), parts_.rounds.acked());
+}
+
+FixedCosts Precopy::fixed_costs() const {
+    FixedCosts costs{.round_trip = parts_.rounds.round_trip(),
+                     .load = parts_.rounds.load_time(),
+                     .digest = digest_.expected()};
+    // State sent as frames after the last round waits for that round's confirmation.
+    if (!parts_.devices.on_channels()) costs.round_trips += 1;
+    return costs;
+}
+
+void Precopy::show(const RoundFigures& figures, const Decision& decision) {
+    {
+        const auto published = parts_.published.lock();
+        published->rounds.push_back({figures, decision});
+        published->dirty_pages = figures.dirty_pages;
+        published->cpu_throttle = decision.cpu_throttle;
+    }
+    parts_.control.note(decision);
+    const bool stalled = decision.stalled && decision.action == Action::kNextRound;
+    if (!stall_reporter_.due(stalled, figures.elapsed)) return;
+    const auto smallest_ms = static_cast<std::uint64_t>(decision.smallest_limit.count() / 1000);
+    parts_.core.events().emit("MIGRATION_STALLED",
+                              {{"pass", std::uint64_t{figures.round}},
+                               {"remaining", figures.dirty_pages * kPageSize},
+                               {"obstacle", std::string(name_of(decision.obstacle))},
+                               {"smallest-downtime-limit", smallest_ms},
+                               {"reason", decision.reason}});
+    log::warning("the migration stalls: {}", decision.reason);
+}
+
+Status Precopy::await_next_round(const RoundFigures& figures, const Decision& decision) {
+    const Clock::time_point began = Clock::now();
+    const Microseconds wait = pacing_.wait_after(figures, decision);
+    const bool digest_decides = decision.obstacle == Obstacle::kDigest;
+    if ((wait.count() != 0 || digest_decides) && digest_.due()) {
+        MIGRATE_TRY(digest_.measure_again());
+        if (digest_decides &&
+            convergence_.fits(figures.dirty_pages, parts_.control.tunables(), fixed_costs())) {
+            pacing_.reset();
+            return live_.collect_again();
+        }
+    }
+    if (wait.count() == 0) return {};
+    parts_.control.say(fmt::format("before round {}", figures.round + 1));
+    MIGRATE_TRY(parts_.control.wait_until(began + wait));
+    // The guest kept writing during the wait.
+    return live_.collect_again();
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,102 @@
+#include "engine/send/round_sender.hpp"
+
+#include <utility>
+
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+using Clock = std::chrono::steady_clock;
+using transport::Frame;
+using transport::FrameSet;
+using transport::FrameType;
+
+namespace {
+
+// Interval at which a wait for the receiver checks whether its data moves.
+constexpr std::chrono::milliseconds kHeadwayInterval{1000};
+
+Microseconds since(Clock::time_point begin) {
+    return std::chrono::duration_cast<Microseconds>(Clock::now() - begin);
+}
+
+}  // namespace
+
+Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan) {
+    SentRound sent{
+        .figures = {.round = round, .pages = plan.pages()}, .began = Clock::now(), .sent = {}};
+    const std::string mark = transport::encode(transport::RoundMark{round, plan.pages()});
+    core_.enter(Stage::kPagesMove);
+    MIGRATE_TRY(link_.send(FrameType::kRoundStart, mark));
+    announce(round, plan.pages());
+    MIGRATE_ASSIGN(const auto moved, channels_.run(round, std::move(plan)));
+    published_.lock()->planned_pages += sent.figures.pages;
+    MIGRATE_TRY(link_.send(FrameType::kRoundEnd, mark));
+    sent.sent = Clock::now();
+    sent.figures.normal_pages = moved.normal_pages;
+    sent.figures.bytes = moved.bytes;
+    return sent;
+}
+
+// Emits the event of a pass at its start, as QEMU does: what the pass will send, and the figures of
+// the last pass.
+void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
+    const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
+    const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
+    std::vector<EventField> fields{{"pass", std::uint64_t{round}},
+                                   {"pages", pages},
+                                   {"bytes", pages * kPageSize},
+                                   {"transferred", link_.bytes_sent() + channels_.bytes()}};
+    if (const auto published = published_.lock(); !published->rounds.empty()) {
+        const auto& [figures, decision] = published->rounds.back();
+        fields.emplace_back("dirty-pages", figures.dirty_pages);
+        fields.emplace_back("dirty-pages-rate", whole(figures.dirty_pages_per_second()));
+        fields.emplace_back("bandwidth", whole(decision.bandwidth));
+        fields.emplace_back("expected-downtime", ms(decision.expected_downtime));
+        fields.emplace_back("downtime-limit", ms(decision.downtime_limit));
+        fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
+    }
+    core_.events().emit("MIGRATION_PASS", fields);
+}
+
+Result<RoundFigures> RoundSender::await_done(const SentRound& sent) {
+    const std::uint32_t round = sent.figures.round;
+    control_.say(fmt::format("while the receiver had to confirm round {} (ROUND_DONE)", round));
+    while (true) {
+        MIGRATE_ASSIGN(const Frame frame,
+                       expect({FrameType::kRoundDone, FrameType::kSwitchoverAck}));
+        if (frame.type == FrameType::kSwitchoverAck) {
+            MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(frame.body));
+            load_time_ = Microseconds(time.microseconds);
+            acked_ = true;
+            continue;
+        }
+        MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+        if (mark.round != round) {
+            return make_error(ErrorKind::kProtocol, "the receiver ended round {} in round {}",
+                              mark.round, round);
+        }
+        note_answer(since(sent.sent));
+        RoundFigures figures = sent.figures;
+        figures.duration = since(sent.began);
+        return figures;
+    }
+}
+
+Result<Frame> RoundSender::expect(FrameSet types) {
+    Clock::time_point moved = Clock::now();
+    std::uint64_t under_way = channels_.bytes_under_way();
+    while (true) {
+        MIGRATE_ASSIGN(std::optional<Frame> frame, link_.expect_within(types, kHeadwayInterval));
+        if (frame) return *std::move(frame);
+        const std::uint64_t left = channels_.bytes_under_way();
+        if (std::exchange(under_way, left) != left) moved = Clock::now();
+        const Microseconds limit = control_.tunables().stall_limit;
+        if (limit.count() == 0 || Clock::now() - moved < limit) continue;
+        return make_error(ErrorKind::kNotConverged,
+                          "the receiver lives but has not sent {} for {} ms (stall-limit)",
+                          name_of(types.first()), limit.count() / 1000);
+    }
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,62 @@
+// Sends rounds: tells the receiver on the main channel, lets the channels send, and with a guest
+// waits until the whole round is in place. It keeps what the receiver's answers tell about its
+// costs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "engine/convergence/convergence_types.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/round_trip_meter.hpp"
+#include "engine/send/live_control.hpp"
+#include "engine/send/round_plan.hpp"
+#include "engine/send/send_channel_group.hpp"
+#include "engine/send/send_figures.hpp"
+#include "engine/session_core.hpp"
+
+namespace migrate::engine {
+
+// A round that was sent: its figures so far, and when it began and was sent.
+struct SentRound {
+    RoundFigures figures;
+    std::chrono::steady_clock::time_point began;
+    std::chrono::steady_clock::time_point sent;
+};
+
+class RoundSender {
+  public:
+    // All outlive this object.
+    RoundSender(SessionCore& core, PublishedSend& published, LiveControl& control, PeerLink& link,
+                SendChannelGroup& channels)
+        : core_(core), published_(published), control_(control), link_(link), channels_(channels) {}
+
+    // From ROUND_START to ROUND_END.
+    Result<SentRound> send(std::uint32_t round, RoundPlan plan);
+    // With a guest: waits for ROUND_DONE, so that the duration contains all of the round's time.
+    Result<RoundFigures> await_done(const SentRound& sent);
+    // Waits for a frame of one of these types. kNotConverged names the first of them if for
+    // stall-limit no frame comes from a receiver that is alive and no data in transit to it moves.
+    Result<transport::Frame> expect(transport::FrameSet types);
+
+    // The time from a frame to the receiver's answer.
+    void note_answer(Microseconds time) { round_trip_.add(time); }
+    Microseconds round_trip() const { return round_trip_.value(); }
+    // The receiver said that it could run the guest (SWITCHOVER_ACK), and how long loading takes.
+    bool acked() const { return acked_; }
+    Microseconds load_time() const { return load_time_; }
+
+  private:
+    void announce(std::uint32_t round, std::uint64_t pages);
+
+    SessionCore& core_;
+    PublishedSend& published_;
+    LiveControl& control_;
+    PeerLink& link_;
+    SendChannelGroup& channels_;
+    RoundTripMeter round_trip_;
+    bool acked_ = false;
+    Microseconds load_time_{};
+};
+
+}  // namespace migrate::engine

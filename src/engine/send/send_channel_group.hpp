@@ -1,0 +1,89 @@
+// The data channels of one connection: N sockets, a thread for each, and the gate between rounds.
+// A group can be shut down while its session goes on, and a new one made for the same session.
+// Invariant: run() returns only when every channel has sent its part and its SYNC.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cancellation.hpp"
+#include "base/thread.hpp"
+#include "engine/report/report.hpp"
+#include "engine/send/legacy_feed.hpp"
+#include "engine/send/round_gate.hpp"
+#include "engine/send/round_plan.hpp"
+#include "engine/send/scanner_set.hpp"
+#include "engine/send/send_channel.hpp"
+#include "engine/send/send_worker.hpp"
+#include "engine/send/sent_pages.hpp"
+#include "engine/session_config.hpp"
+#include "transport/pacer.hpp"
+#include "transport/socket.hpp"
+
+namespace migrate::engine {
+
+class SendChannelGroup {
+  public:
+    // The parts of the session that its channels use. They outlive the group.
+    struct Needs {
+        const SendConfig& config;
+        ScannerSet& scanners;
+        transport::Pacer& pacer;
+        SentPages* sent = nullptr;  // null: an image
+        ThreadTimes& times;
+        Cancellation& session;
+    };
+    // One socket for each channel, in the order of their ids; each says its hello.
+    static Result<std::unique_ptr<SendChannelGroup>> create(std::vector<transport::Socket> sockets,
+                                                            const transport::SessionId& session,
+                                                            const Needs& needs);
+    ~SendChannelGroup() { shutdown(); }
+    SendChannelGroup(const SendChannelGroup&) = delete;
+    SendChannelGroup& operator=(const SendChannelGroup&) = delete;
+
+    // Starts the threads. Call once.
+    Status start();
+
+    // What one round has sent.
+    struct RoundSent {
+        std::uint64_t normal_pages = 0;
+        std::uint64_t bytes = 0;
+    };
+    // Sends the plan's pages in this round, which is later than every round before. Called by the
+    // session's thread. kCancelled after a stop of the session or of this group; an Error if
+    // another number of pages was sent than planned.
+    Result<RoundSent> run(std::uint32_t round, RoundPlan plan);
+    // The rounds from now on carry the state of these devices, which outlive the group. The
+    // receiver may stop reading for any time then; the main channel shows whether it is alive.
+    Status carry(DeviceSender& devices);
+
+    // Ends the threads after the last round, or after a stop. Idempotent.
+    void finish();
+    // Ends this connection at once; the session goes on. Idempotent.
+    void shutdown();
+
+    // Sums over all channels. Any thread.
+    transport::PageCounts pages() const;
+    std::uint64_t bytes() const;
+    // Bytes sent that the peer's host has not acknowledged.
+    std::uint64_t bytes_under_way() const;
+    // Adds the figures of each channel. Any thread.
+    void fill(Report& report) const;
+
+  private:
+    explicit SendChannelGroup(const Needs& needs);
+    Status add_channel(transport::Socket socket, const transport::SessionId& session);
+
+    Needs needs_;
+    Cancellation cancellation_;
+    RoundGate gate_;
+    std::unique_ptr<LegacyFeed> legacy_;  // only with zero-page-detection=legacy
+    SendShared shared_;
+    std::vector<std::unique_ptr<SendChannel>> channels_;
+    std::vector<SessionThread> workers_;
+};
+
+}  // namespace migrate::engine

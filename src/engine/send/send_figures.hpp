@@ -1,0 +1,41 @@
+// What a sending session shows of itself while it runs: all that report() reads, behind one lock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/report/guest_owner.hpp"
+#include "engine/report/published.hpp"
+#include "engine/report/report.hpp"
+#include "engine/report/round_history.hpp"
+#include "guest/guest.hpp"
+
+namespace migrate::engine {
+
+class DeviceSender;
+class PeerLink;
+class SendChannelGroup;
+
+struct SendFigures {
+    // The present connection, and the devices; null before they exist. They live as long as the
+    // session, or until they are replaced here.
+    const PeerLink* link = nullptr;
+    const SendChannelGroup* channels = nullptr;
+    const DeviceSender* devices = nullptr;
+    std::string sink;           // its description by the receiver; empty before ACCEPT
+    bool device_state = false;  // device state goes on the data channels
+    std::vector<std::string> digests;
+    std::uint64_t planned_pages = 0;
+    std::uint64_t dirty_pages = 0;
+    RoundHistory rounds;
+    DowntimeReport downtime;
+    std::string guest_state;
+    unsigned cpu_throttle = 0;
+    GuestOwner owner = GuestOwner::kNone;
+    guest::Activity before;  // activity when tracking began
+    guest::Activity paused;  // activity when the guest was paused
+};
+
+using PublishedSend = Published<SendFigures>;
+
+}  // namespace migrate::engine

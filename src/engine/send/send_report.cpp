@@ -1,0 +1,77 @@
+#include "engine/send/send_report.hpp"
+
+#include "engine/devices/device_sender.hpp"
+#include "engine/peer_link.hpp"
+#include "engine/report/session_report.hpp"
+#include "engine/send/send_channel_group.hpp"
+
+namespace migrate::engine {
+namespace {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+Settings settings_of(const SendFixed& fixed, const SendFigures& figures) {
+    const SendConfig& config = fixed.config;
+    Settings settings = config.negotiated.report();
+    settings.insert(settings.end(),
+                    {{"zero-page-detection", std::string(name_of(config.detection))},
+                     {"zero-kernel", fixed.scanners.kernel_name()},
+                     {"multifd-normal-page-ratio",
+                      config.normal_page_ratio ? std::to_string(*config.normal_page_ratio) : "off"},
+                     {"skip-unpopulated", config.skip_unpopulated ? "on" : "off"},
+                     {"max-bandwidth", std::to_string(fixed.tunables.max_bandwidth)}});
+    if (!figures.sink.empty()) {
+        settings.emplace_back("sink", figures.sink);
+        settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
+    }
+    return settings;
+}
+
+GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
+    const guest::Activity now = live.activity();
+    const bool tracked = figures.before.run_time.count() != 0;
+    const bool paused = figures.paused.run_time.count() != 0;
+    GuestReport guest{.kind = std::string(live.guest_kind()),
+                      .state = figures.guest_state,
+                      .dirty_tracker = std::string(live.tracker().name()),
+                      .stood_still = live.tracker().stood_still(),
+                      .cpu_throttle = figures.cpu_throttle};
+    guest.rate_before = bytes_per_second({}, tracked ? figures.before : now);
+    if (tracked) {
+        guest.rate_during = bytes_per_second(figures.before, paused ? figures.paused : now);
+    }
+    guest.longest_gap = now.longest_gap;
+    return guest;
+}
+
+}  // namespace
+
+Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
+    Report report;
+    report.side = "send";
+    fixed.core.fill(report);
+    report.guest_owner = figures.owner;
+    report.memory = fixed.source.description();
+    report.settings = settings_of(fixed, figures);
+    report.total_bytes = total_bytes(fixed.source.regions());
+    if (figures.link != nullptr) {
+        report.peer = figures.link->peer_name();
+        add_channel(report, main_channel_report(figures.link->bytes_sent()));
+    }
+    if (figures.channels != nullptr) figures.channels->fill(report);
+    if (figures.devices != nullptr) report.devices = figures.devices->report();
+    report.digests = figures.digests;
+    report.downtime = figures.downtime;
+    report.planned_pages = figures.planned_pages;
+    report.accel = fixed.scanners.accel_report();
+    if (fixed.live == nullptr) return report;
+    report.rounds = figures.rounds;
+    report.dirty_pages = figures.dirty_pages;
+    if (!report.rounds.empty()) {
+        report.expected_downtime = report.rounds.back().decision.expected_downtime;
+    }
+    report.guest = guest_report(*fixed.live, figures);
+    return report;
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,116 @@
+#include "engine/send/switchover.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+using transport::FrameType;
+
+Status Switchover::run() {
+    MIGRATE_TRY(pause_guest());
+    MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverStart, "{}"));
+    MIGRATE_TRY(parts_.devices.start(parts_.channels, parts_.core, parts_.published));
+    MIGRATE_ASSIGN(const SentRound last, send_last_round());
+
+    // With device state on the channels, the round, the state and COMPLETE may be in transit
+    // together, which saves the guest a round trip. Frames of state wait for ROUND_DONE.
+    const bool overlaps = parts_.devices.on_channels();
+    RoundFigures figures;
+    if (overlaps) {
+        clock_.lap(&DowntimeReport::last_round, parts_.devices.memory_done());
+        clock_.lap(&DowntimeReport::devices, last.sent);
+        clock_.skip();
+    } else {
+        MIGRATE_ASSIGN(figures, parts_.rounds.await_done(last));
+        clock_.lap(&DowntimeReport::last_round);
+        MIGRATE_TRY(send_device_frames());
+    }
+
+    MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts_));
+    const Microseconds digest = clock_.lap(&DowntimeReport::digest);
+    MIGRATE_TRY(parts_.link.send(FrameType::kComplete, transport::encode(completion)));
+    // Checked while the receiver loads: no memory may be plugged into a guest whose devices were
+    // saved.
+    MIGRATE_TRY(live_.check_unchanged());
+    if (overlaps) {
+        MIGRATE_ASSIGN(figures, parts_.rounds.await_done(last));
+        figures.duration -= std::min(figures.duration, digest);
+    }
+    MIGRATE_ASSIGN(const Microseconds load, await_loaded());
+    clock_.add(&DowntimeReport::load, load);
+
+    MIGRATE_TRY(parts_.custody.hand_over());
+    parts_.link.stop_sending_heartbeats();
+    MIGRATE_TRY(parts_.link.send(FrameType::kHandover, "{}"));
+    MIGRATE_ASSIGN(const transport::Done done, await_done(parts_, completion));
+    show(done, figures);
+    return {};
+}
+
+// Pauses the guest, waits for migrate-continue if that was asked for, and lifts the bandwidth
+// limit: as in QEMU, there is none while the guest is paused.
+Status Switchover::pause_guest() {
+    log::debug("switchover, expected to take {} us", expected_.count());
+    parts_.control.say("in the switchover");
+    MIGRATE_TRY(live_.pause());
+    clock_.lap(&DowntimeReport::stop);
+    {
+        const auto published = parts_.published.lock();
+        published->paused = live_.activity();
+        published->guest_state = "finish-migrate";
+    }
+    parts_.core.events().emit("STOP", {});
+    if (parts_.config.pause_before_switchover) {
+        MIGRATE_TRY(parts_.control.await_continue());
+        MIGRATE_TRY(live_.check_still());
+    }
+    parts_.core.set_status(MigrationStatus::kDevice);
+    parts_.control.say("in the switchover");
+    clock_.skip();
+    parts_.control.lift_rate();
+    return {};
+}
+
+// The dirty pages of the last collection, and those written until the pause.
+Result<SentRound> Switchover::send_last_round() {
+    MIGRATE_TRY(live_.collect_more());
+    parts_.control.say(fmt::format("in round {}", round_));
+    return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.channels()));
+}
+
+// No other thread uses the guest here; with state on the channels, one saves its state.
+Status Switchover::send_device_frames() {
+    MIGRATE_TRY(live_.check_still());
+    return parts_.devices.send_frames(parts_.link, parts_.core.token(), clock_);
+}
+
+Result<Microseconds> Switchover::await_loaded() {
+    parts_.control.say("while the receiver had to load the guest (LOADED)");
+    MIGRATE_ASSIGN(const transport::Frame loaded, parts_.rounds.expect({FrameType::kLoaded}));
+    MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(loaded.body));
+    return Microseconds(time.microseconds);
+}
+
+// The guest already runs while DONE is in transit.
+void Switchover::show(const transport::Done& done, RoundFigures figures) {
+    clock_.add(&DowntimeReport::resume, Microseconds(done.resume_us));
+    clock_.add(&DowntimeReport::devices, Microseconds(done.devices_us));
+    const DowntimeReport downtime = clock_.close(parts_.rounds.round_trip() / 2);
+    figures.elapsed = parts_.core.active_time();
+    const auto published = parts_.published.lock();
+    published->downtime = downtime;
+    published->dirty_pages = 0;
+    published->rounds.push_back(
+        {figures,
+         {.action = Action::kSwitchOver,
+          .cpu_throttle = published->cpu_throttle,
+          .downtime_limit = published->rounds.back().decision.downtime_limit,
+          .expected_downtime = expected_,
+          .bandwidth = figures.bytes_per_second(),
+          .reason = {}}});
+}
+
+}  // namespace migrate::engine

@@ -1,0 +1,37 @@
+// The switchover of a guest: run() follows PROTOCOL.md's sequence from the pause to HANDOVER.
+// Invariant: any sign that the guest ran after its pause ends the switchover before HANDOVER.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/send/downtime_clock.hpp"
+#include "engine/send/live_source.hpp"
+#include "engine/send/send_parts.hpp"
+
+namespace migrate::engine {
+
+class Switchover {
+  public:
+    // All outlive this object. `round`: number of the last round. `expected`: the downtime that the
+    // decision to switch over is based on.
+    Switchover(const SendParts& parts, LiveSource& live, std::uint32_t round, Microseconds expected)
+        : parts_(parts), live_(live), round_(round), expected_(expected) {}
+
+    // Call once. After a success, the guest runs at the receiver.
+    Status run();
+
+  private:
+    Status pause_guest();
+    Result<SentRound> send_last_round();
+    Status send_device_frames();
+    Result<Microseconds> await_loaded();
+    void show(const transport::Done& done, RoundFigures figures);
+
+    const SendParts& parts_;
+    LiveSource& live_;
+    std::uint32_t round_;
+    Microseconds expected_;
+    DowntimeClock clock_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,176 @@
+#include "transport/sequence.hpp"
+
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "tests/memory/must.hpp"
+
+namespace migrate::transport {
+namespace {
+
+using Catch::Matchers::Contains;
+using enum FrameType;
+
+constexpr Party kBoth[] = {Party::kSender, Party::kReceiver};
+constexpr SessionKind kKinds[] = {SessionKind::kImage, SessionKind::kImageDevices,
+                                  SessionKind::kImageDeviceFrames, SessionKind::kGuest,
+                                  SessionKind::kGuestDeviceFrames};
+constexpr std::uint16_t kLastType = 17;
+
+struct Passed {
+    Party by;
+    FrameType frame;
+};
+
+Passed sent(FrameType frame) { return {Party::kSender, frame}; }
+Passed answered(FrameType frame) { return {Party::kReceiver, frame}; }
+
+// The frames of a whole session of that kind, in an order of PROTOCOL.md.
+std::vector<Passed> whole_session(SessionKind kind) {
+    std::vector<Passed> walk{sent(kOffer), answered(kAccept), answered(kReady)};
+    const auto add = [&walk](std::initializer_list<Passed> more) {
+        walk.insert(walk.end(), more.begin(), more.end());
+    };
+    switch (kind) {
+        case SessionKind::kImage:
+            add({sent(kRoundStart), sent(kRoundEnd), sent(kComplete), answered(kDone)});
+            break;
+        case SessionKind::kImageDevices:
+            add({sent(kSwitchoverStart), sent(kRoundStart), sent(kRoundEnd), sent(kComplete),
+                 answered(kDone)});
+            break;
+        case SessionKind::kImageDeviceFrames:
+            add({sent(kSwitchoverStart), sent(kRoundStart), sent(kRoundEnd), sent(kDeviceState),
+                 sent(kDeviceState), sent(kComplete), answered(kDone)});
+            break;
+        case SessionKind::kGuest:
+            add({sent(kRoundStart), sent(kRoundEnd), answered(kSwitchoverAck), answered(kRoundDone),
+                 sent(kRoundStart), sent(kRoundEnd), answered(kRoundDone), sent(kSwitchoverStart),
+                 sent(kRoundStart), sent(kRoundEnd), answered(kRoundDone), sent(kComplete),
+                 answered(kLoaded), sent(kHandover), answered(kDone)});
+            break;
+        case SessionKind::kGuestDeviceFrames:
+            add({sent(kRoundStart), sent(kRoundEnd), answered(kSwitchoverAck), answered(kRoundDone),
+                 sent(kSwitchoverStart), sent(kRoundStart), sent(kRoundEnd), answered(kRoundDone),
+                 sent(kDeviceState), sent(kDeviceState), sent(kComplete), answered(kLoaded),
+                 sent(kHandover), answered(kDone)});
+            break;
+    }
+    return walk;
+}
+
+TEST_CASE("every kind of session passes from OFFER to DONE, and nothing follows DONE") {
+    for (const SessionKind kind : kKinds) {
+        INFO("kind " << static_cast<int>(kind));
+        Sequence sequence;
+        sequence.agree(kind);
+        for (const Passed& step : whole_session(kind)) {
+            CHECK_FALSE(sequence.ended());
+            INFO(name_of(step.frame));
+            CHECK(sequence.allowed(step.by).has(step.frame));
+            must(sequence.pass(step.by, step.frame));
+        }
+        CHECK(sequence.ended());
+    }
+}
+
+TEST_CASE("every frame out of sequence is refused by name, wherever it comes in a session") {
+    for (const SessionKind kind : kKinds) {
+        const std::vector<Passed> walk = whole_session(kind);
+        Sequence sequence;
+        sequence.agree(kind);
+        for (const Passed& step : walk) {
+            for (const Party by : kBoth) {
+                const FrameSet allowed = sequence.allowed(by);
+                for (std::uint16_t type = 1; type <= kLastType; ++type) {
+                    const auto frame = static_cast<FrameType>(type);
+                    if (allowed.has(frame)) continue;
+                    Sequence before = sequence;
+                    const Status status = before.pass(by, frame);
+                    REQUIRE_FALSE(status);
+                    CHECK(status.error().kind() == ErrorKind::kProtocol);
+                    CHECK_THAT(status.error().message(),
+                               Contains("expected " + allowed.names()) &&
+                                   Contains(fmt::format("got {}", name_of(frame))));
+                }
+            }
+            must(sequence.pass(step.by, step.frame));
+        }
+    }
+}
+
+TEST_CASE("COMPLETE may come before the last ROUND_DONE, device frames may not") {
+    const auto until_last_round_end = [](SessionKind kind) {
+        Sequence sequence;
+        sequence.agree(kind);
+        for (const Passed& step :
+             {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart), sent(kRoundEnd),
+              answered(kRoundDone), sent(kSwitchoverStart), sent(kRoundStart), sent(kRoundEnd)}) {
+            must(sequence.pass(step.by, step.frame));
+        }
+        return sequence;
+    };
+    Sequence on_channels = until_last_round_end(SessionKind::kGuest);
+    must(on_channels.pass(Party::kSender, kComplete));
+    CHECK_FALSE(on_channels.allowed(Party::kReceiver).has(kLoaded));
+    must(on_channels.pass(Party::kReceiver, kRoundDone));
+    must(on_channels.pass(Party::kReceiver, kLoaded));
+
+    Sequence frames = until_last_round_end(SessionKind::kGuestDeviceFrames);
+    CHECK(frames.allowed(Party::kSender).empty());
+    must(frames.pass(Party::kReceiver, kRoundDone));
+    CHECK(frames.allowed(Party::kSender).names() == "DEVICE_STATE");
+}
+
+TEST_CASE("no round begins before the one before it is confirmed, and none is confirmed twice") {
+    Sequence sequence;
+    sequence.agree(SessionKind::kGuest);
+    for (const Passed& step :
+         {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart), sent(kRoundEnd)}) {
+        must(sequence.pass(step.by, step.frame));
+    }
+    CHECK(sequence.allowed(Party::kSender).empty());
+    must(sequence.pass(Party::kReceiver, kRoundDone));
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_START or SWITCHOVER_START");
+}
+
+// Follows every path, each of them with at most `rounds` rounds.
+void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>& used,
+          bool& ended) {
+    if (sequence.ended()) {
+        ended = true;
+        return;
+    }
+    for (const Step& step : sequence_table()) {
+        if (!sequence.allowed(step.by).has(step.frame)) continue;
+        const bool starts = step.frame == kRoundStart;
+        if (starts && rounds == 0) continue;
+        // A second device's chunk leads to where the first led.
+        if (step.frame == kDeviceState && used.contains(&step)) continue;
+        Sequence next = sequence;
+        must(next.pass(step.by, step.frame));
+        used.insert(&step);
+        walk(next, rounds - (starts ? 1 : 0), used, ended);
+    }
+}
+
+TEST_CASE("every row of the table occurs, and every way on leads to an end") {
+    std::set<const Step*> used;
+    for (const SessionKind kind : kKinds) {
+        Sequence sequence;
+        sequence.agree(kind);
+        bool ended = false;
+        walk(sequence, 3, used, ended);
+        CHECK(ended);
+    }
+    for (const Step& step : sequence_table()) {
+        INFO(name_of(step.frame) << " from phase " << static_cast<int>(step.at));
+        CHECK(used.contains(&step));
+    }
+}
+
+}  // namespace
+}  // namespace migrate::transport

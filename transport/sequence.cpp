@@ -1,0 +1,129 @@
+#include "transport/sequence.hpp"
+
+#include <array>
+
+namespace migrate::transport {
+namespace {
+
+using enum FrameType;
+
+constexpr std::uint8_t kinds(std::initializer_list<SessionKind> list) {
+    unsigned bits = 0;
+    for (const SessionKind kind : list) bits |= 1U << static_cast<unsigned>(kind);
+    return static_cast<std::uint8_t>(bits);
+}
+constexpr auto kPlain = kinds({SessionKind::kImage});
+constexpr auto kImageWithDevices =
+    kinds({SessionKind::kImageDevices, SessionKind::kImageDeviceFrames});
+constexpr auto kGuests = kinds({SessionKind::kGuest, SessionKind::kGuestDeviceFrames});
+constexpr auto kOnChannels = kinds({SessionKind::kImageDevices, SessionKind::kGuest});
+constexpr auto kImages = static_cast<std::uint8_t>(kPlain | kImageWithDevices);
+constexpr auto kSwitches = static_cast<std::uint8_t>(kImageWithDevices | kGuests);
+constexpr auto kAll = static_cast<std::uint8_t>(kImages | kGuests);
+
+constexpr Party kS = Party::kSender;
+constexpr Party kR = Party::kReceiver;
+
+// PROTOCOL.md shows the same as diagrams. The sender may send COMPLETE before the last ROUND_DONE,
+// and DEVICE_STATE only after it.
+constexpr Step kTable[] = {
+    {kS, Phase::kStart, kOffer, Phase::kOffered, kAll, Phase::kStart, Rounds::kAny},
+    {kR, Phase::kStart, kRefuse, Phase::kRefused, kAll, Phase::kOffered, Rounds::kAny},
+    {kR, Phase::kStart, kAccept, Phase::kAccepted, kAll, Phase::kOffered, Rounds::kAny},
+    {kR, Phase::kAccepted, kReady, Phase::kReady, kAll, Phase::kOffered, Rounds::kAny},
+    // rounds
+    {kS, Phase::kOffered, kRoundStart, Phase::kInRound, static_cast<std::uint8_t>(kPlain | kGuests),
+     Phase::kReady, Rounds::kAny},
+    {kS, Phase::kInRound, kRoundEnd, Phase::kRoundEnded, kAll, Phase::kReady, Rounds::kAny},
+    {kR, Phase::kReady, kSwitchoverAck, Phase::kAcknowledged, kGuests, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kR, Phase::kReady, kRoundDone, Phase::kReady, kGuests, Phase::kInRound, Rounds::kOneToConfirm},
+    {kR, Phase::kAcknowledged, kRoundDone, Phase::kAcknowledged, kGuests, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kPlain, Phase::kReady, Rounds::kAny},
+    {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kGuests, Phase::kReady,
+     Rounds::kAllConfirmed},
+    // the switchover
+    {kS, Phase::kOffered, kSwitchoverStart, Phase::kSwitchover, kSwitches, Phase::kReady,
+     Rounds::kAny},
+    {kS, Phase::kRoundEnded, kSwitchoverStart, Phase::kSwitchover, kGuests, Phase::kReady,
+     Rounds::kAllConfirmed},
+    {kS, Phase::kSwitchover, kRoundStart, Phase::kInLastRound, kSwitches, Phase::kReady,
+     Rounds::kAny},
+    {kS, Phase::kInLastRound, kRoundEnd, Phase::kLastRoundEnded, kSwitches, Phase::kReady,
+     Rounds::kAny},
+    {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
+     kinds({SessionKind::kImageDeviceFrames}), Phase::kReady, Rounds::kAny},
+    {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
+     kinds({SessionKind::kGuestDeviceFrames}), Phase::kReady, Rounds::kAllConfirmed},
+    {kS, Phase::kInDevices, kDeviceState, Phase::kInDevices, kSwitches, Phase::kReady,
+     Rounds::kAny},
+    // the end
+    {kS, Phase::kRoundEnded, kComplete, Phase::kCompleted, kPlain, Phase::kReady, Rounds::kAny},
+    {kS, Phase::kLastRoundEnded, kComplete, Phase::kCompleted, kOnChannels, Phase::kReady,
+     Rounds::kAny},
+    {kS, Phase::kInDevices, kComplete, Phase::kCompleted, kSwitches, Phase::kReady, Rounds::kAny},
+    {kR, Phase::kReady, kDone, Phase::kDone, kImages, Phase::kCompleted, Rounds::kAny},
+    {kR, Phase::kReady, kLoaded, Phase::kLoaded, kGuests, Phase::kCompleted, Rounds::kAllConfirmed},
+    {kR, Phase::kAcknowledged, kLoaded, Phase::kLoaded, kGuests, Phase::kCompleted,
+     Rounds::kAllConfirmed},
+    {kS, Phase::kCompleted, kHandover, Phase::kHandedOver, kGuests, Phase::kLoaded, Rounds::kAny},
+    {kR, Phase::kLoaded, kDone, Phase::kDone, kGuests, Phase::kHandedOver, Rounds::kAny},
+};
+
+}  // namespace
+
+std::string FrameSet::names() const {
+    std::string text;
+    for (std::uint16_t value = 1; value < 32; ++value) {
+        const auto type = static_cast<FrameType>(value);
+        if (!has(type)) continue;
+        if (!text.empty()) text += " or ";
+        text += name_of(type);
+    }
+    return text.empty() ? "no frame" : text;
+}
+
+SessionKind session_kind(bool guest, bool devices, bool on_channels) {
+    if (guest) return on_channels ? SessionKind::kGuest : SessionKind::kGuestDeviceFrames;
+    if (!devices) return SessionKind::kImage;
+    return on_channels ? SessionKind::kImageDevices : SessionKind::kImageDeviceFrames;
+}
+
+std::span<const Step> sequence_table() { return kTable; }
+
+bool Sequence::may_follow(const Step& step) const {
+    if (step.at != of(step.by).phase || !step.in(kind_)) return false;
+    if (of(other(step.by)).phase < step.after) return false;
+    switch (step.rounds) {
+        case Rounds::kAny:
+            break;
+        case Rounds::kAllConfirmed:
+            return receiver_.rounds == sender_.rounds;
+        case Rounds::kOneToConfirm:
+            return receiver_.rounds < sender_.rounds;
+    }
+    return true;
+}
+
+FrameSet Sequence::allowed(Party by) const {
+    FrameSet frames;
+    for (const Step& step : kTable) {
+        if (step.by == by && may_follow(step)) frames.add(step.frame);
+    }
+    return frames;
+}
+
+Status Sequence::pass(Party by, FrameType frame) {
+    for (const Step& step : kTable) {
+        if (step.by != by || step.frame != frame || !may_follow(step)) continue;
+        Progress& progress = of(by);
+        progress.phase = step.then;
+        if (frame == kRoundEnd || frame == kRoundDone) ++progress.rounds;
+        return {};
+    }
+    return make_error(ErrorKind::kProtocol, "expected {} from the {}, got {}", allowed(by).names(),
+                      by == kS ? "sender" : "receiver", name_of(frame));
+}
+
+}  // namespace migrate::transport

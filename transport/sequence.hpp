@@ -1,0 +1,124 @@
+// The order of frames on the main channel: one table of which frame may follow which. Both sides
+// check every frame that they send or take against it. Invariant: a side never takes a frame that
+// the table does not allow, whatever the peer sends. HEARTBEAT and FAILURE may come at any time and
+// are not in the table.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+#include "base/error.hpp"
+#include "transport/control_frame.hpp"
+
+namespace migrate::transport {
+
+// A set of frame types.
+class FrameSet {
+  public:
+    constexpr FrameSet() = default;
+    constexpr FrameSet(std::initializer_list<FrameType> types) {
+        for (const FrameType type : types) add(type);
+    }
+    constexpr void add(FrameType type) { bits_ |= bit(type); }
+    constexpr bool has(FrameType type) const { return (bits_ & bit(type)) != 0; }
+    constexpr bool empty() const { return bits_ == 0; }
+    // The type with the lowest value. Not called on an empty set.
+    FrameType first() const { return static_cast<FrameType>(std::countr_zero(bits_)); }
+    // The names in the order of their values: "ROUND_DONE or SWITCHOVER_ACK"; "no frame" if empty.
+    std::string names() const;
+
+  private:
+    static constexpr std::uint32_t bit(FrameType type) {
+        return std::uint32_t{1} << static_cast<std::uint16_t>(type);
+    }
+    std::uint32_t bits_ = 0;
+};
+
+enum class Party : std::uint8_t { kSender, kReceiver };
+constexpr Party other(Party party) {
+    return party == Party::kSender ? Party::kReceiver : Party::kSender;
+}
+
+// What a session moves. The frames that occur depend on it.
+enum class SessionKind : std::uint8_t {
+    kImage,              // memory alone, which nobody changes
+    kImageDevices,       // with devices, whose state comes on the data channels
+    kImageDeviceFrames,  // with devices, whose state comes as DEVICE_STATE frames
+    kGuest,              // a guest; its state and that of devices come on the data channels
+    kGuestDeviceFrames,  // a guest; its state and that of devices come as DEVICE_STATE frames
+};
+SessionKind session_kind(bool guest, bool devices, bool on_channels);
+
+// How far the frames of one side have come. The phases of a side are in their order.
+enum class Phase : std::uint8_t {
+    kStart,  // no frame yet; both sides
+    // the sender's
+    kOffered,
+    kInRound,
+    kRoundEnded,
+    kSwitchover,
+    kInLastRound,
+    kLastRoundEnded,
+    kInDevices,
+    kCompleted,
+    kHandedOver,
+    // the receiver's
+    kRefused,
+    kAccepted,
+    kReady,
+    kAcknowledged,  // SWITCHOVER_ACK was sent
+    kLoaded,
+    kDone,
+};
+
+// The relation that must hold between the rounds that the sender ended (ROUND_END) and those that
+// the receiver confirmed (ROUND_DONE).
+enum class Rounds : std::uint8_t { kAny, kAllConfirmed, kOneToConfirm };
+
+// A row of the table: in phase `at` of side `by`, this frame may follow, and leads to phase `then`.
+struct Step {
+    Party by;
+    Phase at;
+    FrameType frame;
+    Phase then;
+    std::uint8_t kinds;  // bit set of SessionKind
+    Phase after;         // phase that the other side must have reached; kStart: any
+    Rounds rounds;
+
+    bool in(SessionKind kind) const { return (kinds & (1U << static_cast<unsigned>(kind))) != 0; }
+};
+std::span<const Step> sequence_table();
+
+// One session's place in the table. Used by one thread.
+class Sequence {
+  public:
+    // Sets the kind of session. Called once it is agreed, before the frame after ACCEPT; OFFER,
+    // ACCEPT and REFUSE are the same in every kind.
+    void agree(SessionKind kind) { kind_ = kind; }
+    // The frames that this side may send next.
+    FrameSet allowed(Party by) const;
+    // Takes one step. kProtocol names the frame and those that are allowed instead.
+    Status pass(Party by, FrameType frame);
+    // The session is over: no further frame can follow.
+    bool ended() const {
+        return allowed(Party::kSender).empty() && allowed(Party::kReceiver).empty();
+    }
+
+  private:
+    struct Progress {
+        Phase phase = Phase::kStart;
+        std::uint64_t rounds = 0;  // ended by the sender; confirmed by the receiver
+    };
+    const Progress& of(Party party) const { return party == Party::kSender ? sender_ : receiver_; }
+    Progress& of(Party party) { return party == Party::kSender ? sender_ : receiver_; }
+    bool may_follow(const Step& step) const;
+
+    SessionKind kind_ = SessionKind::kImage;
+    Progress sender_;
+    Progress receiver_;
+};
+
+}  // namespace migrate::transport
