@@ -49,6 +49,25 @@ Result<bool> bound_buffer(int fd, int name, int bytes, std::string_view what) {
     return ::getsockopt(fd, SOL_SOCKET, name, &given, &size) == 0 && given / 2 >= bytes / 4 * 3;
 }
 
+Status set_buffer(int fd, BufferSide side, std::uint64_t bytes) {
+    const bool sends = side == BufferSide::kSends;
+    const int name = sends ? SO_SNDBUF : SO_RCVBUF;
+    // The kernel keeps the double in an int.
+    const int wanted = static_cast<int>(std::min<std::uint64_t>(bytes, INT_MAX / 2));
+    MIGRATE_TRY(set_option(fd, SOL_SOCKET, name, wanted, "a buffer's size"));
+    int given = 0;
+    socklen_t size = sizeof given;
+    // The kernel doubles the size for its bookkeeping, and cuts it to its limit without an error.
+    if (::getsockopt(fd, SOL_SOCKET, name, &given, &size) == 0 && given / 2 >= wanted) {
+        return {};
+    }
+    return make_error(ErrorKind::kRefused,
+                      "the {} allows no socket buffer of {} bytes: raise {} there, or lower "
+                      "multifd-socket-buffer",
+                      sends ? "sender's host" : "receiver's host", bytes,
+                      sends ? "net.core.wmem_max" : "net.core.rmem_max");
+}
+
 // Skips `bytes` that were moved; returns the remaining parts.
 std::span<iovec> skip(std::span<iovec> parts, std::size_t bytes) {
     while (!parts.empty() && bytes >= parts.front().iov_len) {
@@ -135,6 +154,16 @@ Status Socket::share_path(std::uint16_t channels) {
     MIGRATE_ASSIGN(const bool receives, bound_buffer(fd_.get(), SO_RCVBUF, bytes, "SO_RCVBUF"));
     locks = (sends ? SOCK_SNDBUF_LOCK : 0) | (receives ? SOCK_RCVBUF_LOCK : 0);
     return set_option(fd_.get(), SOL_SOCKET, SO_BUF_LOCK, locks, "SO_BUF_LOCK");
+}
+
+Status Socket::use_buffer(BufferSide side, std::uint64_t bytes) {
+    return set_buffer(fd_.get(), side, bytes);
+}
+
+Status check_socket_buffer(BufferSide side, std::uint64_t bytes) {
+    const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!probe) return Error::system("create a socket", errno);
+    return set_buffer(probe.get(), side, bytes);
 }
 
 // Returns success if a send that has waited for the time of SO_SNDTIMEO may continue to wait.

@@ -51,6 +51,12 @@ struct StallLimits {
     static StallLimits both(std::chrono::milliseconds limit) { return {limit, limit}; }
 };
 
+// The end of a connection whose buffer is meant: data leaves it, or arrives there.
+enum class BufferSide { kSends, kReceives };
+// Checks on a socket of its own whether the kernel allows buffers of this size: 1 … INT_MAX bytes.
+// kRefused names the limit to raise.
+Status check_socket_buffer(BufferSide side, std::uint64_t bytes);
+
 class Socket {
   public:
     // Takes a connected, blocking socket, and sets TCP_NODELAY and the stall limits.
@@ -69,6 +75,10 @@ class Socket {
     // (net.core.wmem_max, rmem_max), the kernel continues to size the buffers itself. Call it
     // before data flows.
     Status share_path(std::uint16_t channels);
+
+    // Uses one buffer of this size in the direction in which the channel carries data: 1 … INT_MAX
+    // bytes. kRefused if the kernel's limit is lower. Call it before data flows.
+    Status use_buffer(BufferSide side, std::uint64_t bytes);
 
     // Sends everything, in order; `parts` is consumed. kLostConnection or kTimeout on failure.
     // Neither this nor receive() needs a copy of its own on a plain connection.

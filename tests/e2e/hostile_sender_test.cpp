@@ -139,12 +139,16 @@ TEST_CASE("a sender that cannot be served is told why, and the receiver lives on
     no_channels.replace(no_channels.find("\"3\""), 3, "\"0\"");
     std::string unknown_setting = no_channels;
     unknown_setting.replace(unknown_setting.find("multifd-channels"), 16, "multifd-future-x");
-    for (const Case& one : {Case{other_version, "the receiver speaks protocol version 2, the sender version 1"}, Case{offer("{"), "not a JSON"},
-                            Case{offer(unknown_feature), "telepat"},
-                            Case{offer(transport::encode(two_regions)), "one memory region"},
-                            Case{offer(no_channels), "multifd-channels=0 cannot be used here"},
-                            Case{offer(unknown_setting), "there is no option 'multifd-future-x'"},
-                            Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
+    transport::Offer large_buffer = make_offer(2, kOfferedPages);
+    set_negotiated(large_buffer.settings, "multifd-socket-buffer", "1G");
+    for (const Case& one :
+         {Case{other_version, "the receiver speaks protocol version 2, the sender version 1"},
+          Case{offer("{"), "not a JSON"}, Case{offer(unknown_feature), "telepat"},
+          Case{offer(transport::encode(two_regions)), "one memory region"},
+          Case{offer(no_channels), "multifd-channels=0 cannot be used here"},
+          Case{offer(transport::encode(large_buffer)), "raise net.core.rmem_max"},
+          Case{offer(unknown_setting), "there is no option 'multifd-future-x'"},
+          Case{offer(transport::encode(make_offer(2, 0))), "size"}}) {
         INFO(one.words);
         RawSocket peer = RawSocket::connect(victim.receiver.port());
         peer.send(one.bytes);

@@ -72,6 +72,12 @@ TEST_CASE("an unknown flag is refused by naming the nearest", "[refusal]") {
     check_ends({"recv", "--source", "anon:4K"}, 2, "belongs to 'migrate send'");
 }
 
+TEST_CASE("a socket buffer above the host's limit is refused by the limit's name", "[refusal]") {
+    check_ends({"send", "--connect", "127.0.0.1:1", "--source", "anon:4K",
+                "--multifd-socket-buffer", "1G"},
+               3, "net.core.wmem_max");
+}
+
 TEST_CASE("a value out of range is refused with the range", "[refusal]") {
     const std::vector<std::string> send{"send", "--connect", "127.0.0.1:1", "--source", "anon:4K"};
     const auto with = [&](const std::string& option, const std::string& value) {

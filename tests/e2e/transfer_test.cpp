@@ -232,6 +232,21 @@ TEST_CASE("an image without a single populated page arrives", "[transfer]") {
     CHECK(stats.ram("payload-bytes") == 0);
 }
 
+TEST_CASE("both sides use the socket buffer that the sender chose, and report it", "[transfer]") {
+    const TemporaryFolder folder(scratch_parent());
+    const std::string image = folder / "guest.mem";
+    write_sparse_file(image, 1024, {0, 5, 6, 7, 900});
+    for (const std::string size : {"64K", "1M"}) {
+        const TransferStats stats =
+            copy_file(folder, image, {"--multifd-socket-buffer", size, "--multifd-channels", "3"});
+        const std::string bytes = std::to_string(size == "64K" ? 64 * kKiB : kMiB);
+        CHECK(stats.sender.at("settings").at("multifd-socket-buffer") == bytes);
+        CHECK(stats.receiver.at("settings").at("multifd-socket-buffer") == bytes);
+    }
+    const TransferStats automatic = copy_file(folder, image, {"--multifd-channels", "3"});
+    CHECK(automatic.receiver.at("settings").at("multifd-socket-buffer") == "auto");
+}
+
 TEST_CASE("an image of one page arrives over more channels than it has pages", "[transfer]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string image = folder / "page.mem";

@@ -356,7 +356,8 @@ TEST_CASE("the defaults of negotiated options are those of the protocol's versio
         if (option.negotiated) defaults += fmt::format("{}={} ", option.key, option.default_text);
     }
     CHECK(defaults ==
-          "verify=none multifd-channels=2 multifd-packet-size=512K multifd-compression=none ");
+          "verify=none multifd-channels=2 multifd-packet-size=512K multifd-socket-buffer=auto "
+          "multifd-compression=none ");
 }
 
 TEST_CASE("an offer names at most the regions allowed") {

@@ -27,6 +27,8 @@ namespace migrate {
 inline constexpr std::uint64_t kRunForever = kNoMaximum;
 // The value of multifd-normal-page-ratio for "off": one more than its largest value, as published.
 inline constexpr std::uint64_t kNormalPageRatioOff = 101;
+// The value of multifd-socket-buffer for "auto".
+inline constexpr std::uint64_t kAutoSocketBuffer = kNoMaximum;
 inline constexpr std::uint64_t kShortestTimeoutMs = 100;
 inline constexpr std::uint64_t kLongestTimeoutMs = 86'400'000;  // a day
 
@@ -150,6 +152,20 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = kMaxPacketBytes,
      .multiple_of = kPageSize,
      .help = "The largest amount of guest memory in one packet.",
+     .negotiated = true},
+    {.key = "multifd-socket-buffer",
+     .type = OptionType::kBytes,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "auto",
+     .min = 64 * kKiB,
+     .max = kGiB,
+     .word = "auto",
+     .word_value = kAutoSocketBuffer,
+     .help = "Size of each channel's socket buffers, on both hosts: for a long path with a high "
+             "bandwidth, bandwidth x round-trip time / channels. Needs net.core.wmem_max at the "
+             "sender and net.core.rmem_max at the receiver. auto: from the path's round-trip time, "
+             "or sized by the kernel.",
      .negotiated = true},
     {.key = "max-bandwidth",
      .type = OptionType::kBytesPerSecond,

@@ -84,6 +84,10 @@ Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnec
 // Decodes the offer, checks that this side can serve it, and prepares the sink for it.
 Result<transport::Offer> Reception::examine(const std::string& body) {
     MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
+    if (const auto buffer = offer.settings.get<"multifd-socket-buffer">();
+        buffer != kAutoSocketBuffer) {
+        MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kReceives, buffer));
+    }
     if (!destination_.memory) {
         MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
     }
@@ -165,7 +169,9 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
 }
 
 Result<std::vector<transport::Socket>> Reception::await_channels(transport::Listener& listener,
-                                                                 std::uint16_t channels) {
+                                                                 const transport::Offer& offer) {
+    const std::uint16_t channels = offer.settings.channels();
+    const auto buffer = offer.settings.get<"multifd-socket-buffer">();
     const Clock::time_point deadline = Clock::now() + config_.handshake_timeout;
     std::vector<std::optional<transport::Socket>> connected(channels);
     for (std::uint16_t count = 0; count < channels; ++count) {
@@ -188,7 +194,9 @@ Result<std::vector<transport::Socket>> Reception::await_channels(transport::List
         }
         connected[id] = std::move(connection->socket);
         MIGRATE_TRY(connected[id]->set_limits(agreement_.times.data));
-        MIGRATE_TRY(connected[id]->share_path(channels));
+        MIGRATE_TRY(buffer == kAutoSocketBuffer
+                        ? connected[id]->share_path(channels)
+                        : connected[id]->use_buffer(transport::BufferSide::kReceives, buffer));
     }
     std::vector<transport::Socket> sockets;
     for (auto& socket : connected) sockets.push_back(*std::move(socket));

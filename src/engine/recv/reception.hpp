@@ -49,7 +49,7 @@ class Reception {
     // Takes one connection for each channel, in the order of their ids. kTimeout after
     // handshake-timeout.
     Result<std::vector<transport::Socket>> await_channels(transport::Listener& listener,
-                                                          std::uint16_t channels);
+                                                          const transport::Offer& offer);
 
   private:
     Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);

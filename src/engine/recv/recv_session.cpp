@@ -80,7 +80,7 @@ Status RecvSession::accept(Reception::Sender sender) {
 
 // Takes the sender's channels and starts their threads.
 Status RecvSession::open_channels() {
-    MIGRATE_ASSIGN(auto sockets, reception_.await_channels(*listener_, offer_.settings.channels()));
+    MIGRATE_ASSIGN(auto sockets, reception_.await_channels(*listener_, offer_));
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
         run_timed(name, core_.times(), work);
     };

@@ -73,7 +73,12 @@ Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
     MIGRATE_ASSIGN(
         std::vector<transport::Socket> sockets,
         transport::connect_alike(peer, channels, {config.connect_timeout, times.data, stop}));
-    for (transport::Socket& socket : sockets) MIGRATE_TRY(socket.share_path(channels));
+    const auto buffer = config.negotiated.get<"multifd-socket-buffer">();
+    for (transport::Socket& socket : sockets) {
+        MIGRATE_TRY(buffer == kAutoSocketBuffer
+                        ? socket.share_path(channels)
+                        : socket.use_buffer(transport::BufferSide::kSends, buffer));
+    }
     return sockets;
 }
 

@@ -26,6 +26,10 @@ SendSession::~SendSession() {
 Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
                                                          const memory::PageSource& source,
                                                          EventLog& events, guest::Guest* guest) {
+    if (const auto buffer = config.negotiated.get<"multifd-socket-buffer">();
+        buffer != kAutoSocketBuffer) {
+        MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kSends, buffer));
+    }
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
     MIGRATE_TRY(session->prepare(guest));
     return session;
