@@ -133,8 +133,8 @@ Result<const ZeroKernel*> find_zero_kernel(std::string_view name) {
                               runnable_names());
         }
     }
-    return make_error(ErrorKind::kUsage, "the zero kernel '{}' is unknown; this CPU can run: {}", name,
-                      runnable_names());
+    return make_error(ErrorKind::kUsage, "the zero kernel '{}' is unknown; this CPU can run: {}",
+                      name, runnable_names());
 }
 
 }  // namespace migrate::accel

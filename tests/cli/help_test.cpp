@@ -45,8 +45,7 @@ TEST_CASE("a command's help shows its own options with default and range, and no
                 CHECK(contains(text, fmt::format("{} {}", form_syntax(form), form.help)));
                 for (const Option& word : form.words) {
                     INFO(word.key);
-                    CHECK(contains(text,
-                                   fmt::format("{} {}", word_syntax(word), describe(word))));
+                    CHECK(contains(text, fmt::format("{} {}", word_syntax(word), describe(word))));
                 }
             }
         }

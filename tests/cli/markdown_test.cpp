@@ -74,8 +74,8 @@ TEST_CASE("the options page has a row for every form and every word of an option
     const std::string page = options_page();
     for (const Option& option : kOptions) {
         if (option.forms == nullptr) continue;
-        const std::size_t at = page.find(
-            fmt::format("\n### {} of `--{}`\n", value_name_of(option), option.key));
+        const std::size_t at =
+            page.find(fmt::format("\n### {} of `--{}`\n", value_name_of(option), option.key));
         INFO(option.key);
         REQUIRE(at != std::string::npos);
         const std::string table = page.substr(at, page.find("\n#", at + 1) - at);

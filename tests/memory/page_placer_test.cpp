@@ -212,8 +212,7 @@ TEST_CASE("threads that place neighbouring runs account for every page once") {
                                               std::min<std::uint64_t>(7, region.pages() - at * 7)};
                         const PageKind kind = at % 3 == 0 ? PageKind::kZero : PageKind::kNormal;
                         const PageRun run{range, kind};
-                        if (!placer->accept(kRam, {&run, 1}, WrittenBy::kProgram, {}, to))
-                            ++errors;
+                        if (!placer->accept(kRam, {&run, 1}, WrittenBy::kProgram, {}, to)) ++errors;
                         for (const iovec& part : to.parts) placed += part.iov_len / kPageSize;
                     }
                 });

@@ -292,20 +292,25 @@ TEST_CASE("draining ends when the peer closes, in time, and despite a peer that 
     }
 }
 
-int buffer_of(const Socket& socket, int name) {
+int buffer_of(int fd, int name) {
     int bytes = 0;
     socklen_t size = sizeof bytes;
-    REQUIRE(::getsockopt(socket.fd(), SOL_SOCKET, name, &bytes, &size) == 0);
+    REQUIRE(::getsockopt(fd, SOL_SOCKET, name, &bytes, &size) == 0);
     return bytes;
 }
 
 TEST_CASE("a socket buffer has the size that was asked for, or is refused with the limit's name") {
-    SocketPair pair = make_socket_pair();
+    TcpPair pair = make_tcp_pair();
+    const int near_fd = pair.near.get();
+    const int far_fd = pair.far.get();
+    const StallLimits limits = StallLimits::both(std::chrono::seconds(30));
+    Socket near = must(Socket::adopt(std::move(pair.near), limits));
+    Socket far = must(Socket::adopt(std::move(pair.far), limits));
     // The kernel doubles the size for its bookkeeping.
-    must(pair.near.use_buffer(BufferSide::kSends, 128 * kKiB));
-    must(pair.far.use_buffer(BufferSide::kReceives, 96 * kKiB));
-    CHECK(buffer_of(pair.near, SO_SNDBUF) == 256 * 1024);
-    CHECK(buffer_of(pair.far, SO_RCVBUF) == 192 * 1024);
+    must(near.use_buffer(BufferSide::kSends, 128 * kKiB));
+    must(far.use_buffer(BufferSide::kReceives, 96 * kKiB));
+    CHECK(buffer_of(near_fd, SO_SNDBUF) == 256 * 1024);
+    CHECK(buffer_of(far_fd, SO_RCVBUF) == 192 * 1024);
     must(check_socket_buffer(BufferSide::kSends, 64 * kKiB));
     must(check_socket_buffer(BufferSide::kReceives, 64 * kKiB));
     for (const auto& [side, limit] : {std::pair(BufferSide::kSends, "net.core.wmem_max"),
