@@ -36,7 +36,7 @@ class Reception {
     // listen-timeout.
     Result<Sender> await_sender(transport::Listener& listener);
 
-    // What both sides agreed on.
+    // The terms that both sides agreed on.
     struct Agreement {
         transport::SessionId session{};
         LinkTimes times;

@@ -23,7 +23,7 @@ transport::Offer make_offer(const SendConfig& config, const memory::PageSource& 
 Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
                                                const transport::Offer& offer, SessionCore& core);
 
-// What both sides agreed on.
+// The terms that both sides agreed on.
 struct Agreement {
     transport::Accept accepted;
     LinkTimes times;

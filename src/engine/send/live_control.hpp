@@ -47,7 +47,7 @@ class LiveControl {
     Status wait_until(Clock::time_point moment);
     // The bandwidth is not limited from now on, whatever max-bandwidth says.
     void lift_rate();
-    // What the migration does now, for the error of a migration that is given up: "in round 3".
+    // Sets the present step ("in round 3"), for the error of a migration that is given up.
     void say(std::string doing);
     // The decision after a round: why it was not to switch over, and when the means ran out.
     void note(const Decision& decision);

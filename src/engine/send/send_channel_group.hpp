@@ -47,7 +47,7 @@ class SendChannelGroup {
     // Starts the threads. Call once.
     Status start();
 
-    // What one round has sent.
+    // The figures of one round.
     struct RoundSent {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;

@@ -26,7 +26,7 @@ class SendDevices {
     // and `live` outlive the object; `live` is null for an image.
     static Result<std::unique_ptr<SendDevices>> create(const SendConfig& config, LiveSource* live);
 
-    // Whether there is any state to send.
+    // True if there is state to send.
     bool any() const { return !config_.devices.empty() || live_ != nullptr; }
     transport::DeviceStateMode offered_mode() const;
     std::vector<transport::OfferedDevice> offered() const;

@@ -1,4 +1,4 @@
-// What a sending session shows of itself while it runs: all that report() reads, behind one lock.
+// The figures of a sending session while it runs: one lock guards all that report() reads.
 #pragma once
 
 #include <string>
