@@ -47,6 +47,9 @@ Error from_peer(const transport::Failure& failure) {
     return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
 
+// True for the frames with which a peer ends the session and says why.
+bool gives_up(FrameType type) { return type == FrameType::kFailure || type == FrameType::kRefuse; }
+
 }  // namespace
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
@@ -129,7 +132,11 @@ Status PeerLink::follow() {
         Result<std::optional<Frame>> frame =
             room ? channel_->receive(liveness_.until_heartbeat(channel_->last_sent()))
                  : std::optional<Frame>();
-        if (finished_.load(std::memory_order_acquire)) break;
+        if (finished_.load(std::memory_order_acquire)) {
+            // The peer's reason may have come in the moment in which this side ended.
+            if (frame && *frame && gives_up((*frame)->type)) MIGRATE_TRY(take(**std::move(frame)));
+            break;
+        }
         if (!frame) {
             if (done_passed_.load(std::memory_order_acquire)) return {};
             return std::move(frame).error();
@@ -190,7 +197,7 @@ Status PeerLink::take(Frame frame) {
     last_frame_.store(Clock::now(), std::memory_order_relaxed);
     if (frame.type == FrameType::kHeartbeat) return {};
     if (frame.type == options_.last_of_peer) stop_expecting_heartbeats();
-    if (frame.type == FrameType::kFailure || frame.type == FrameType::kRefuse) {
+    if (gives_up(frame.type)) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
         if (failure.guest_runs) {

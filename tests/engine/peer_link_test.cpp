@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/outcome.hpp"
+#include "base/thread.hpp"
 #include "catch.hpp"
 #include "engine/recv/presence.hpp"
 #include "tests/base/long_wait.hpp"
@@ -261,6 +262,26 @@ TEST_CASE("the peer's reason wins over the data channel it broke") {
     both.link->finish();
     REQUIRE(both.cancellation.error());
     CHECK(both.cancellation.error()->message().find("disk full") != std::string::npos);
+}
+
+TEST_CASE("the peer's reason wins even if it comes in the moment in which this side ends") {
+    // The moment is short, hence the repetitions.
+    for (int i = 0; i < 300; ++i) {
+        Linked both;
+        Thread peer = must(Thread::start(
+            "peer",
+            [&both](const std::stop_token&) {
+                return both.peer->send(FrameType::kFailure, failure("no space"));
+            },
+            [](const Error&) {}));
+        both.cancellation.fail_lost_connection(
+            Error(ErrorKind::kLostConnection, "channel 3 closed"));
+        both.link->finish();
+        peer.join();
+        const auto error = both.cancellation.error();
+        REQUIRE(error);
+        REQUIRE(error->message() == "the peer failed: no space");
+    }
 }
 
 TEST_CASE("a broken data channel without a reason is the error itself") {
