@@ -18,7 +18,7 @@ target_compile_options(migrate_plain_settings INTERFACE
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-array-bounds>
     # GCC 12 warns of correct code wherever it inlines "text" + std::string or assigns one character (GCC bugs
     # 105329 and 105651, mended in GCC 13).
-    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>)
+    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict -Wno-stringop-overflow>)
 add_library(migrate_settings INTERFACE)
 target_link_libraries(migrate_settings INTERFACE migrate_plain_settings)
 if(MIGRATE_SANITIZE)
