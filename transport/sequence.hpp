@@ -42,7 +42,7 @@ constexpr Party other(Party party) {
     return party == Party::kSender ? Party::kReceiver : Party::kSender;
 }
 
-// What a session moves. The frames that occur depend on it.
+// The content that a session moves. It decides which frames occur.
 enum class SessionKind : std::uint8_t {
     kImage,              // memory alone, which nobody changes
     kImageDevices,       // with devices, whose state comes on the data channels

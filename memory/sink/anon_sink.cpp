@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "memory/shared_backing.hpp"
+#include "memory/sink/backed_sink.hpp"
 #include "memory/sink/populate.hpp"
 
 namespace migrate::memory {
@@ -99,12 +99,11 @@ class AnonSink final : public PageSink {
     std::vector<Mapping> mappings_;
 };
 
-class MemfdSink final : public PageSink {
+class MemfdSink final : public BackedSink {
   public:
     MemfdSink(std::string_view uri, HugePages huge) : uri_(uri), huge_(huge) {}
 
     std::string_view description() const override { return uri_; }
-    bool discards() const override { return false; }
     bool hosts_guest() const override { return true; }
 
     Status prepare(std::span<const RegionInfo> regions) override {
@@ -112,37 +111,20 @@ class MemfdSink final : public PageSink {
             MIGRATE_ASSIGN(SharedBacking backing, SharedBacking::create_memfd(
                                                       region.size_bytes, huge_,
                                                       fmt::format("the region '{}'", region.name)));
-            backings_.push_back(std::move(backing));
+            add(std::move(backing));
         }
         return {};
     }
 
-    std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
     BackingKind kind(RegionId region) const override {
         if (huge_ == HugePages::kOff) return BackingKind::kShared;
         return shared_huge_pages_allowed() ? BackingKind::kSharedHuge : at(region).kind();
     }
-    Error explain(RegionId region, PageRange range, int code) const override {
-        return at(region).explain(range, code);
-    }
-    Status prefault(RegionId region, PageRange range) const override {
-        return at(region).prefault(range);
-    }
-    Status clear(RegionId region, PageRange range) const override {
-        return at(region).clear(range);
-    }
-    Status population(RegionId region, PageRange range,
-                      std::vector<PopulationExtent>& extents) const override {
-        return at(region).population(range, extents);
-    }
     Status commit() override { return {}; }
 
   private:
-    const SharedBacking& at(RegionId region) const { return backings_[index_of(region)]; }
-
     std::string uri_;
     HugePages huge_;
-    std::vector<SharedBacking> backings_;  // set by prepare()
 };
 
 }  // namespace

@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <optional>
 
 #include "base/replacement_file.hpp"
-#include "memory/shared_backing.hpp"
+#include "memory/sink/backed_sink.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -20,12 +19,11 @@ bool is_in_ram(int fd) {
            status.f_type == RAMFS_MAGIC;
 }
 
-class FileSink final : public PageSink {
+class FileSink final : public BackedSink {
   public:
     FileSink(std::string_view uri, ReplacementFile file) : uri_(uri), file_(std::move(file)) {}
 
     std::string_view description() const override { return uri_; }
-    bool discards() const override { return false; }
 
     Result<std::vector<SinkFile>> files() const override {
         std::vector<SinkFile> files;
@@ -40,37 +38,27 @@ class FileSink final : public PageSink {
                               file_.path(), regions.size());
         }
         MIGRATE_ASSIGN(UniqueFd temporary, file_.open_temporary());
-        MIGRATE_ASSIGN(backing_, SharedBacking::create(std::move(temporary), regions[0].size_bytes,
-                                                       file_.path()));
+        MIGRATE_ASSIGN(
+            SharedBacking backing,
+            SharedBacking::create(std::move(temporary), regions[0].size_bytes, file_.path()));
+        add(std::move(backing));
         return {};
     }
 
-    std::span<std::byte> memory(RegionId) const override { return backing_->bytes(); }
-    BackingKind kind(RegionId) const override { return backing_->kind(); }
-    Error explain(RegionId, PageRange range, int code) const override {
-        return backing_->explain(range, code);
-    }
-    Status prefault(RegionId, PageRange range) const override { return backing_->prefault(range); }
-    Status clear(RegionId, PageRange range) const override { return backing_->clear(range); }
-    Status population(RegionId, PageRange range,
-                      std::vector<PopulationExtent>& extents) const override {
-        return backing_->population(range, extents);
-    }
-
     Status commit() override {
+        const int fd = backings().front().fd();
         // fdatasync also writes back data that was written through the mapping, and allocates the
         // blocks that the file system deferred.
-        if (!is_in_ram(backing_->fd()) && ::fdatasync(backing_->fd()) != 0) {
+        if (!is_in_ram(fd) && ::fdatasync(fd) != 0) {
             return Error::system(fmt::format("write {} to its disk", file_.path()), errno);
         }
-        MIGRATE_TRY(file_.publish(backing_->fd()));
+        MIGRATE_TRY(file_.publish(fd));
         return file_.sync_folder();
     }
 
   private:
     std::string uri_;
     ReplacementFile file_;
-    std::optional<SharedBacking> backing_;  // set by prepare()
 };
 
 }  // namespace

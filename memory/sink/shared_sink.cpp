@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "memory/shared_backing.hpp"
+#include "memory/sink/backed_sink.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -45,14 +45,13 @@ Status refuse_network_file(const SharedRegion& region) {
                       region.path);
 }
 
-class SharedSink final : public PageSink {
+class SharedSink final : public BackedSink {
   public:
     SharedSink(std::string_view uri, std::vector<SharedRegion> regions, pid_t owner,
                UnseenProcesses unseen)
         : uri_(uri), regions_(std::move(regions)), owner_(owner), unseen_(unseen) {}
 
     std::string_view description() const override { return uri_; }
-    bool discards() const override { return false; }
     bool hosts_guest() const override { return true; }
 
     Result<std::vector<SinkFile>> files() const override {
@@ -87,30 +86,15 @@ class SharedSink final : public PageSink {
         for (SharedRegion* region : order) MIGRATE_TRY(adopt(*region));
         // All regions are checked before the first byte of any is changed.
         MIGRATE_TRY(refuse_other_users());
-        for (const SharedBacking& backing : backings_) MIGRATE_TRY(make_zero(backing));
+        for (const SharedBacking& backing : backings()) MIGRATE_TRY(make_zero(backing));
         return {};
     }
 
     Status check_sole_use() const override { return sole_use_->check_again(); }
 
-    std::span<std::byte> memory(RegionId region) const override { return at(region).bytes(); }
-    BackingKind kind(RegionId region) const override { return at(region).kind(); }
-    Error explain(RegionId region, PageRange range, int code) const override {
-        return at(region).explain(range, code);
-    }
-    Status prefault(RegionId region, PageRange range) const override {
-        return at(region).prefault(range);
-    }
-    Status clear(RegionId region, PageRange range) const override {
-        return at(region).clear(range);
-    }
-    Status population(RegionId region, PageRange range,
-                      std::vector<PopulationExtent>& extents) const override {
-        return at(region).population(range, extents);
-    }
     Status commit() override {
         MIGRATE_TRY(check_sole_use());
-        for (const SharedBacking& backing : backings_) MIGRATE_TRY(backing.check_size());
+        for (const SharedBacking& backing : backings()) MIGRATE_TRY(backing.check_size());
         return {};
     }
 
@@ -126,13 +110,13 @@ class SharedSink final : public PageSink {
         }
         MIGRATE_ASSIGN(UsedFile used, describe_file(backing.fd(), backing.bytes(), region.path));
         used_.push_back(std::move(used));
-        backings_.push_back(std::move(backing));
+        add(std::move(backing));
         return {};
     }
 
     Status refuse_other_users() {
         std::vector<int> descriptors;
-        for (const SharedBacking& backing : backings_) descriptors.push_back(backing.fd());
+        for (const SharedBacking& backing : backings()) descriptors.push_back(backing.fd());
         MIGRATE_ASSIGN(sole_use_, SoleUse::create(std::move(used_), descriptors, owner_, unseen_));
         return {};
     }
@@ -150,15 +134,13 @@ class SharedSink final : public PageSink {
         }
         return {};
     }
-    const SharedBacking& at(RegionId region) const { return backings_[index_of(region)]; }
 
     std::string uri_;
     std::vector<SharedRegion> regions_;
     pid_t owner_;
     UnseenProcesses unseen_;
-    std::vector<UsedFile> used_;           // moved to sole_use_ by prepare()
-    std::unique_ptr<SoleUse> sole_use_;    // set by prepare()
-    std::vector<SharedBacking> backings_;  // set by prepare(), in the sender's order
+    std::vector<UsedFile> used_;         // moved to sole_use_ by prepare()
+    std::unique_ptr<SoleUse> sole_use_;  // set by prepare()
 };
 
 }  // namespace

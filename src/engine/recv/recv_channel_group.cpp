@@ -59,17 +59,8 @@ void RecvChannelGroup::shutdown() {
     finish();
 }
 
-transport::PageCounts RecvChannelGroup::pages() const {
-    transport::PageCounts pages;
-    for (const auto& channel : channels_) pages += channel->counters().pages.get();
-    return pages;
-}
+transport::PageCounts RecvChannelGroup::pages() const { return pages_of(channels_); }
 
-void RecvChannelGroup::fill(Report& report) const {
-    for (const auto& channel : channels_) {
-        add_channel(report, channel_report(channel->id(), channel->bytes(), channel->counters()));
-    }
-    report.pages += pages();
-}
+void RecvChannelGroup::fill(Report& report) const { add_channels(report, channels_); }
 
 }  // namespace migrate::engine

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
+#include <vector>
 
 #include "engine/report/counters.hpp"
 #include "engine/report/report.hpp"
@@ -22,5 +24,21 @@ ChannelReport main_channel_report(std::uint64_t bytes);
 ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCounters& counters);
 // Appends the channel and adds its bytes to the totals.
 void add_channel(Report& report, ChannelReport channel);
+
+// Pages of all channels of one connection; SendChannel or RecvChannel.
+template <typename Channel>
+transport::PageCounts pages_of(const std::vector<std::unique_ptr<Channel>>& channels) {
+    transport::PageCounts pages;
+    for (const auto& channel : channels) pages += channel->counters().pages.get();
+    return pages;
+}
+// Appends them all, and adds their bytes and pages to the totals.
+template <typename Channel>
+void add_channels(Report& report, const std::vector<std::unique_ptr<Channel>>& channels) {
+    for (const auto& channel : channels) {
+        add_channel(report, channel_report(channel->id(), channel->bytes(), channel->counters()));
+    }
+    report.pages += pages_of(channels);
+}
 
 }  // namespace migrate::engine

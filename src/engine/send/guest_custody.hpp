@@ -1,6 +1,6 @@
-// Who has the guest, as the sending side decides it. Invariant: the guest is handed over at most
-// once, and never in a session that is stopped; it runs here again after any failure, unless it was
-// handed over and the receiver did not say that it will never run it.
+// Decides, on the sending side, which side has the guest. Invariant: the guest is handed over at
+// most once, and never in a session that is stopped; it runs here again after any failure, unless
+// it was handed over and the receiver did not say that it will never run it.
 #pragma once
 
 #include <optional>

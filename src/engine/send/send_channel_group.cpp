@@ -108,11 +108,7 @@ void SendChannelGroup::shutdown() {
     finish();
 }
 
-transport::PageCounts SendChannelGroup::pages() const {
-    transport::PageCounts pages;
-    for (const auto& channel : channels_) pages += channel->counters().pages.get();
-    return pages;
-}
+transport::PageCounts SendChannelGroup::pages() const { return pages_of(channels_); }
 
 std::uint64_t SendChannelGroup::bytes() const {
     std::uint64_t bytes = 0;
@@ -126,12 +122,6 @@ std::uint64_t SendChannelGroup::bytes_under_way() const {
     return bytes;
 }
 
-void SendChannelGroup::fill(Report& report) const {
-    for (const auto& channel : channels_) {
-        engine::add_channel(report,
-                            channel_report(channel->id(), channel->bytes(), channel->counters()));
-        report.pages += channel->counters().pages.get();
-    }
-}
+void SendChannelGroup::fill(Report& report) const { add_channels(report, channels_); }
 
 }  // namespace migrate::engine
