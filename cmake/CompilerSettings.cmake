@@ -13,8 +13,8 @@ target_compile_options(migrate_plain_settings INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
     -Wold-style-cast -Wcast-align -Woverloaded-virtual
     $<$<BOOL:${MIGRATE_WERROR}>:-Werror>
-    # GCC 12 and 14 take the parts of a variant in a braced list for uninitialised where they inline its destructor (GCC
-    # bug 80635), and elements of a tuple of references for outside their bounds (GCC bug 105562).
+    # GCC 12 and 14 take the parts of a variant in a braced list for uninitialised where they inline its destructor,
+    # and elements of a tuple of references for outside their bounds.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-array-bounds>
     # GCC 12 warns of correct code wherever it inlines "text" + std::string or assigns one character (GCC bugs
     # 105329 and 105651, mended in GCC 13).
