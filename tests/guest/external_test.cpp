@@ -112,6 +112,38 @@ pid_t last_child() {
     return last;
 }
 
+TEST_CASE("a guardian writes into a file whose name is not UTF-8") {
+    const TemporaryFolder folder;
+    const std::string knob = folder / "cpu\xff.max";
+    std::ofstream(knob) << "before";
+    const Sleeper sleeper;
+    auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
+    const pid_t child = last_child();
+    must(guardian->entrust({.files = {{knob, "after!"}}}));
+    guardian->act();
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+    std::string content;
+    std::ifstream(knob) >> content;
+    CHECK(content == "after!");
+}
+
+TEST_CASE(
+    "an undo that is longer than a guardian can receive is refused, and none is carried out") {
+    const TemporaryFolder folder;
+    const std::string knob = folder / "cpu.max";
+    std::ofstream(knob) << "before";
+    const Sleeper sleeper;
+    auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));
+    must(guardian->entrust({.files = {{knob, "after!"}}}));
+    const Undo large{.commands = {std::string(80 * 1024, ' ')}};
+    CHECK_THAT(message_of(guardian->entrust(large)), Catch::Contains("at most 65536"));
+    CHECK_FALSE(guardian->entrust({}));
+    guardian.reset();
+    std::string content;
+    std::ifstream(knob) >> content;
+    CHECK(content == "before");
+}
+
 TEST_CASE("a guardian that another process stopped neither holds up the end nor acts later") {
     const Sleeper sleeper;
     auto guardian = must(Guardian::start(must(ProcessClaim::take(sleeper.pid(), "it")), {}));

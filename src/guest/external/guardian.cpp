@@ -25,7 +25,8 @@
 namespace migrate::guest {
 namespace {
 
-// An undo with all its commands takes a few kilobytes.
+// An undo with all its commands takes a few kilobytes. The child's buffer has this size, so a
+// longer message would arrive cut off.
 constexpr std::size_t kMaxMessage = std::size_t{64} * 1024;
 // The descriptors that the child keeps in addition to standard error. The descriptor of the claim's
 // lock follows them; the child only holds it open.
@@ -36,6 +37,8 @@ constexpr unsigned kLongestWrite = 2;  // seconds for a write to standard error
 // both at once unless another process has stopped it.
 constexpr std::chrono::seconds kAnswer{5};
 
+// MessagePack and not JSON: the name of a cgroup may contain bytes that are not UTF-8, which JSON
+// cannot carry.
 std::string encode(const Undo& undo) {
     qmp::Json json = {
         {"wake", undo.wake}, {"files", qmp::Json::array()}, {"commands", qmp::Json::array()}};
@@ -46,13 +49,15 @@ std::string encode(const Undo& undo) {
                     {"saved", undo.held.saved}};
     for (const auto& [path, content] : undo.files) json["files"].push_back({path, content});
     for (const std::string& command : undo.commands) json["commands"].push_back(command);
-    return json.dump();
+    std::string message;
+    qmp::Json::to_msgpack(json, message);
+    return message;
 }
 
 // The text was written by encode(), so it needs no checks.
 Undo decode(const std::string& text) {
     Undo undo;
-    const qmp::Json json = qmp::Json::parse(text, nullptr, false);
+    const qmp::Json json = qmp::Json::from_msgpack(text, true, false);
     if (!json.is_object()) return undo;
     undo.wake = json["wake"].get<bool>();
     const qmp::Json& held = json["held"];
@@ -192,6 +197,14 @@ void Guardian::end_child() {
 
 Status Guardian::entrust(const Undo& undo) {
     const std::string message = encode(undo);
+    if (message.size() > kMaxMessage) {
+        // An earlier Undo may be wrong by now, so nobody may carry it out.
+        if (socket_) end_child();
+        return make_error(
+            "tell the process that guards the guest: the steps that restore it take {} bytes, and "
+            "at most {} are supported",
+            message.size(), kMaxMessage);
+    }
     while (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
         if (errno == EINTR) continue;
         const int why = errno == EAGAIN ? ETIMEDOUT : errno;
