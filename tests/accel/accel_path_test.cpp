@@ -1,7 +1,7 @@
 #include "accel/accel_path.hpp"
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::accel {
 namespace {

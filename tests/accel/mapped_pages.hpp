@@ -5,7 +5,7 @@
 
 #include "base/fd.hpp"
 #include "base/units.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::accel {
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "softdsa_client.hpp"
+#include "tests/support/forked.hpp"
 
 namespace migrate::accel::softdsa {
 namespace {
@@ -209,17 +210,12 @@ TEST_CASE("a child of a fork has the device again, empty") {
     REQUIRE(device.enqcmd(0, noop(before)));
     REQUIRE(device.start() == 0);
     REQUIRE(wait_for(before) == 1);
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        CompletionRecord record;
-        const bool works = device.restart_after_fork() == 0 && device.occupancy(0) == 0 &&
-                           device.enqcmd(0, noop(record)) && wait_for(record) == 1;
-        ::_exit(works ? 0 : 1);
-    }
-    int status = -1;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK(status == 0);
+    CHECK(exit_code_of_fork([&] {
+              CompletionRecord record;
+              const bool works = device.restart_after_fork() == 0 && device.occupancy(0) == 0 &&
+                                 device.enqcmd(0, noop(record)) && wait_for(record) == 1;
+              return works ? 0 : 1;
+          }) == 0);
     CHECK(run(device, make(Opcode::kNoop, 0, 0, 0), before) == 1);
 }
 #endif

@@ -1,12 +1,9 @@
 // Outputs that are read, read late, never read, closed and full.
 #include "base/async_writer.hpp"
-#include "base/wait.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,6 +14,10 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "tests/support/file_size_limit.hpp"
+#include "tests/support/forked.hpp"
+#include "tests/support/ignored_signal.hpp"
+#include "tests/support/pipe.hpp"
 
 namespace migrate {
 namespace {
@@ -24,32 +25,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
-
-constexpr seconds kPatience{60};
-
-struct Pipe {
-    Pipe() {
-        std::array<int, 2> ends{};
-        REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-        reader.reset(ends[0]);
-        writer.reset(ends[1]);
-    }
-    // Until the text ends so; "" at the end of the output.
-    std::string read_until(std::string_view end) const {
-        std::string text;
-        std::array<char, 65536> piece{};
-        while (end.empty() || !text.ends_with(end)) {
-            if (!readable_within(reader.get(), kPatience)) break;
-            const ssize_t size = ::read(reader.get(), piece.data(), piece.size());
-            if (size <= 0) break;
-            text.append(piece.data(), static_cast<std::size_t>(size));
-        }
-        return text;
-    }
-
-    UniqueFd reader;
-    UniqueFd writer;
-};
 
 AsyncWriter::Options counted(std::size_t queue_bytes = 64 * 1024) {
     return {.queue_bytes = queue_bytes, .reserve_bytes = 1024, .dropped_line = [](std::uint64_t n) {
@@ -66,7 +41,7 @@ TEST_CASE("a reader gets every message in order") {
         expected += fmt::format("line {}\n", i);
     }
     CHECK(pipe.read_until("line 999\n") == expected);
-    CHECK(writer.flush(kPatience));
+    CHECK(writer.flush(kLong));
     CHECK(writer.unwritten() == 0);
 }
 
@@ -86,7 +61,7 @@ TEST_CASE("dropped messages are counted in their place once the output is read a
     constexpr std::uint64_t kLines = 20'000;
     for (std::uint64_t i = 0; i < kLines; ++i) writer.write("a line that is read late\n");
     auto read = std::async(std::launch::async, [&] { return pipe.read_until("end\n"); });
-    CHECK(writer.flush(kPatience));
+    CHECK(writer.flush(kLong));
     writer.write("end\n");
     std::istringstream text(read.get());
     std::uint64_t lines = 0;
@@ -124,7 +99,7 @@ TEST_CASE("a closed pipe costs its text and nothing else") {
     AsyncWriter writer(std::move(pipe.writer), counted());
     pipe.reader.reset();
     for (int i = 0; i < 100; ++i) writer.write("text\n");
-    CHECK(writer.flush(kPatience));
+    CHECK(writer.flush(kLong));
     std::signal(SIGPIPE, before);
 }
 
@@ -135,7 +110,7 @@ TEST_CASE("a full disk costs its text, and what is written later arrives with th
     AsyncWriter writer(output.get(), counted());
     writer.write("lost\n");
     writer.write("lost too\n");
-    CHECK(writer.flush(kPatience));
+    CHECK(writer.flush(kLong));
     CHECK(writer.unwritten() == 2);
     Pipe pipe;
     REQUIRE(::dup3(pipe.writer.get(), output.get(), O_CLOEXEC) >= 0);
@@ -147,23 +122,19 @@ TEST_CASE(
     "a message that a full file holds only in part is removed, and the next follows the last") {
     const UniqueFd file(::memfd_create("output", MFD_CLOEXEC));
     REQUIRE(file);
-    struct rlimit before {};
-    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-    const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+    const IgnoredSignal ignored(SIGXFSZ);
     {
         AsyncWriter writer(UniqueFd(::dup(file.get())), counted());
         writer.write("first\n");
-        REQUIRE(writer.flush(kPatience));
-        rlimit small = before;
-        small.rlim_cur = 8;
-        REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
-        writer.write("second\n");
-        REQUIRE(writer.flush(kPatience));
-        REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+        REQUIRE(writer.flush(kLong));
+        {
+            const FileSizeLimit limit(8);
+            writer.write("second\n");
+            REQUIRE(writer.flush(kLong));
+        }
         writer.write("third\n");
-        REQUIRE(writer.flush(kPatience));
+        REQUIRE(writer.flush(kLong));
     }
-    (void)std::signal(SIGXFSZ, ignored);
     std::array<char, 64> text{};
     const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
     REQUIRE(size > 0);
@@ -178,7 +149,7 @@ TEST_CASE("an output that ends at an error says so once") {
     AsyncWriter writer(UniqueFd(::open("/dev/full", O_WRONLY | O_CLOEXEC)), options);
     for (int i = 0; i < 100; ++i) writer.write("text\n");
     CHECK(told.get_future().get() == ENOSPC);
-    CHECK(writer.flush(kPatience));
+    CHECK(writer.flush(kLong));
 }
 
 TEST_CASE("an output that another program made non-blocking is written whole") {
@@ -207,15 +178,10 @@ TEST_CASE("the child of a fork writes by itself and does not wait for a lock or 
     Pipe pipe;
     AsyncWriter writer(std::move(pipe.writer), counted());
     for (int i = 0; i < 100'000; ++i) writer.write("a line that nobody reads\n");
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        writer.write("of the child\n");
-        ::_exit(writer.flush(kPatience) ? 0 : 1);
-    }
-    int status = -1;
-    CHECK(::waitpid(child, &status, 0) == child);
-    CHECK(status == 0);
+    CHECK(exit_code_of_fork([&] {
+              writer.write("of the child\n");
+              return writer.flush(kLong) ? 0 : 1;
+          }) == 0);
 }
 
 TEST_CASE("many threads write whole messages") {

@@ -3,26 +3,16 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <functional>
 
 #include "base/fd.hpp"
 #include "catch.hpp"
+#include "tests/support/forked.hpp"
 
 namespace migrate {
 namespace {
-
-// The exit code of a child that runs this.
-int in_child(const std::function<int()>& body) {
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) ::_exit(body());
-    int status = -1;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 bool is_open(int number) { return ::fcntl(number, F_GETFD) >= 0; }
 bool is_open_above(int number) {
@@ -41,7 +31,7 @@ bool leads_to(int number, const char* path) {
 TEST_CASE("a child keeps the descriptors that it names, in their order, and no others") {
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     const UniqueFd zero(::open("/dev/zero", O_RDWR | O_CLOEXEC));
-    CHECK(in_child([&] {
+    CHECK(exit_code_of_fork([&] {
               keep_only(std::array{zero.get(), null.get()});
               return leads_to(3, "/dev/zero") && leads_to(4, "/dev/null") && is_open(2) &&
                              !is_open_above(4)
@@ -53,7 +43,7 @@ TEST_CASE("a child keeps the descriptors that it names, in their order, and no o
 TEST_CASE("each of the kept descriptors may be where another is to go") {
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     const UniqueFd zero(::open("/dev/zero", O_RDWR | O_CLOEXEC));
-    CHECK(in_child([&] {
+    CHECK(exit_code_of_fork([&] {
               const int high_null = ::fcntl(null.get(), F_DUPFD, 50);
               const int high_zero = ::fcntl(zero.get(), F_DUPFD, 50);
               ::dup2(high_null, 4);
@@ -65,7 +55,7 @@ TEST_CASE("each of the kept descriptors may be where another is to go") {
 
 TEST_CASE("a descriptor that there is not stays closed in the child") {
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    CHECK(in_child([&] {
+    CHECK(exit_code_of_fork([&] {
               keep_only(std::array{null.get(), -1});
               return leads_to(3, "/dev/null") && !is_open(4) ? 0 : 1;
           }) == 0);
@@ -73,7 +63,7 @@ TEST_CASE("a descriptor that there is not stays closed in the child") {
 
 TEST_CASE("closed descriptors 0 to 2 are opened, and the others are kept from programs") {
     for (int closed = 0; closed < 8; ++closed) {
-        CHECK(in_child([&] {
+        CHECK(exit_code_of_fork([&] {
                   const int other = ::open("/dev/zero", O_RDWR);
                   for (int number = 0; number <= 2; ++number) {
                       if ((closed & (1 << number)) != 0) ::close(number);

@@ -1,12 +1,12 @@
 #include "base/config/option_table.hpp"
 
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
 
 #include "catch.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace migrate;
 
@@ -202,8 +202,7 @@ TEST_CASE("every option of the table is read by the program") {
         for (const auto& entry : fs::recursive_directory_iterator(root)) {
             const auto extension = entry.path().extension();
             if (extension != ".cpp" && extension != ".hpp") continue;
-            std::ifstream file(entry.path());
-            program.append(std::istreambuf_iterator<char>(file), {});
+            program += read_file(entry.path());
         }
     }
     const auto check_read = [&program](std::string_view key) {

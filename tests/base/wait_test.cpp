@@ -7,26 +7,16 @@
 #include <csignal>
 #include <thread>
 
-#include "base/long_wait.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/pipe.hpp"
 
 namespace migrate {
 namespace {
 
 using std::chrono::microseconds;
 using std::chrono::seconds;
-
-struct Pipe {
-    Pipe() {
-        std::array<int, 2> ends{-1, -1};
-        REQUIRE(::pipe(ends.data()) == 0);
-        reader = UniqueFd(ends[0]);
-        writer = UniqueFd(ends[1]);
-    }
-    UniqueFd reader;
-    UniqueFd writer;
-};
 
 TEST_CASE("a wait ends when its descriptor is ready, and when its time is over") {
     const Pipe pipe;

@@ -1,7 +1,5 @@
 #include "bench/goals.hpp"
 
-#include <fstream>
-
 #include "bench/canned_results.hpp"
 #include "bench/figures.hpp"
 #include "bench/html.hpp"
@@ -9,6 +7,7 @@
 #include "bench/scenario_text.hpp"
 #include "bench/tables.hpp"
 #include "bench/terminal.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace migrate;
 using namespace migrate::bench;
@@ -181,8 +180,7 @@ TEST_CASE("reports and terminal show each goal and its outcome") {
 }
 
 TEST_CASE("docs/bench.md explains every figure") {
-    std::ifstream file(MIGRATE_SOURCE_DIR "/docs/bench.md");
-    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const std::string text = read_file(MIGRATE_SOURCE_DIR "/docs/bench.md");
     for (const FigureRow& row : figure_rows()) {
         INFO(row.name);
         CHECK(text.find(fmt::format("`{}`", row.name)) != std::string::npos);

@@ -4,7 +4,7 @@
 #include "bench/host.hpp"
 #include "bench/results.hpp"
 #include "catch.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace migrate;
 using namespace migrate::bench;

@@ -8,7 +8,7 @@
 #include "bench/builtin_scenarios.hpp"
 #include "bench/scenario_files.hpp"
 #include "catch.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace migrate;
 using namespace migrate::bench;
@@ -127,9 +127,8 @@ TEST_CASE("the built-in scenarios are the files of configs/scenarios, byte for b
     CHECK(builtin_scenarios().size() == files.size());
     for (const BuiltinScenario& builtin : builtin_scenarios()) {
         INFO(builtin.name);
-        std::ifstream file(
-            fmt::format(MIGRATE_SOURCE_DIR "/configs/scenarios/{}.json", builtin.name));
-        CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == builtin.text);
+        CHECK(read_file(fmt::format(MIGRATE_SOURCE_DIR "/configs/scenarios/{}.json",
+                                    builtin.name)) == builtin.text);
     }
 }
 

@@ -5,8 +5,8 @@
 
 #include "captured_console.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <semaphore>
 
 #include "catch.hpp"
-#include "memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::cli {
 namespace {

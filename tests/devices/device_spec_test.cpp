@@ -4,8 +4,8 @@
 
 #include "base/fd.hpp"
 #include "catch.hpp"
-#include "memory/must.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::devices {
 namespace {

@@ -7,8 +7,8 @@
 #include "base/config/form_tables.hpp"
 #include "catch.hpp"
 #include "devices/stream_device.hpp"
-#include "memory/must.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::devices {
 namespace {

@@ -1,46 +1,35 @@
 #include "devices/stream_device.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <thread>
 #include <vector>
 
 #include "base/fd.hpp"
 #include "catch.hpp"
-#include "memory/must.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/pipe.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::devices {
 namespace {
 
 constexpr std::size_t kChunkBytes = 512 * kKiB;
 
-struct Ends {
-    UniqueFd reader;
-    UniqueFd writer;
-};
-
-Ends make_pipe() {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-Ends make_socket_pair() {
-    std::array<int, 2> ends{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
-    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+// Of a socket or of a pipe.
+Pipe make_ends(bool socket) {
+    Pipe ends;
+    if (socket) std::tie(ends.reader, ends.writer) = unix_socket_pair();
+    return ends;
 }
 
 TEST_CASE("a sink whose reader has stopped ends at a stop, though its descriptor blocks") {
     for (const bool socket : {false, true}) {
         INFO((socket ? "a socket" : "a pipe"));
-        const Ends ends = socket ? make_socket_pair() : make_pipe();
+        const Pipe ends = make_ends(socket);
         const auto sink = must(duplicate_stream_sink(ends.writer.get()));
         const std::vector<std::byte> chunk(kChunkBytes);
         std::stop_source stop;
@@ -61,7 +50,7 @@ TEST_CASE("a sink whose reader has stopped ends at a stop, though its descriptor
 TEST_CASE("a sink writes everything in order into a descriptor that blocks") {
     for (const bool socket : {false, true}) {
         INFO((socket ? "a socket" : "a pipe"));
-        Ends ends = socket ? make_socket_pair() : make_pipe();
+        Pipe ends = make_ends(socket);
         auto sink = must(duplicate_stream_sink(ends.writer.get()));
         ends.writer.reset();
         std::vector<std::byte> chunk(kChunkBytes);

@@ -2,12 +2,10 @@
 #include <csignal>
 #include <filesystem>
 
-#include <fstream>
-
 #include "catch.hpp"
 #include "e2e/process.hpp"
 #include "e2e/transfer.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -58,23 +56,16 @@ esac
 
 struct Bench {
     explicit Bench(const std::string& scenario = kScenario) {
-        write_text(folder / "tiny.json", scenario);
+        write_file(folder / "tiny.json", scenario);
     }
 
-    static void write_text(const std::string& path, const std::string& text) {
-        std::ofstream(path) << text;
-    }
-    static std::string read_text(const std::string& path) {
-        std::ifstream file(path);
-        return {std::istreambuf_iterator<char>(file), {}};
-    }
     std::vector<std::string> arguments(std::vector<std::string> more) const {
         std::vector<std::string> words{"bench",        folder / "tiny.json", "--out",
                                        folder / "out", "--scratch",          folder.path()};
         words.insert(words.end(), more.begin(), more.end());
         return words;
     }
-    json results() const { return json::parse(read_text(folder / "out/results.json")); }
+    json results() const { return json::parse(read_file(folder / "out/results.json")); }
     const json scenario() const { return results().at("scenarios").at(0); }
     // The runner's own folder is gone when it has ended.
     bool left_nothing() const {
@@ -115,13 +106,13 @@ TEST_CASE("a scenario leaves raw results and reports that agree with them", "[be
     double sum = 0;
     for (const std::size_t index : {2U, 4U})
         sum += scenario["runs"][index]["send"]["total-time-us"].get<double>() / 1000;
-    const std::string report = Bench::read_text(bench.folder / "out/report.md");
+    const std::string report = read_file(bench.folder / "out/report.md");
     INFO(report);
     CHECK(report.find(fmt::format("| {:.1f} (", sum / 2)) != std::string::npos);
     CHECK(report.find("zeros (software device)") != std::string::npos);
     CHECK(report.find("none quoted: software device") != std::string::npos);
     CHECK(process.out().find("total time in ms") != std::string::npos);
-    const std::string page = Bench::read_text(bench.folder / "out/report.html");
+    const std::string page = read_file(bench.folder / "out/report.html");
     const bool drawn = page.find("<svg") != std::string::npos;
     CHECK(drawn == (process.err().find("gnuplot") == std::string::npos));
     CHECK(page.find("</html>") != std::string::npos);
@@ -157,7 +148,7 @@ TEST_CASE("a scenario whose runs fail says so and fails", "[bench]") {
     std::string text = kScenario;
     const std::string_view fill = "fill=zero";
     text.replace(text.find(fill), fill.size(), "fill=gold");
-    Bench::write_text(bench.folder / "tiny.json", text);
+    write_file(bench.folder / "tiny.json", text);
     Process process(bench.arguments({"--scale", "0.02"}));
     const int code = process.wait();
     INFO(process.both());
@@ -165,7 +156,7 @@ TEST_CASE("a scenario whose runs fail says so and fails", "[bench]") {
     const json runs = bench.scenario()["runs"];
     CHECK(runs.size() == 6);
     CHECK(runs[1]["error"].get<std::string>().find("fill=gold") != std::string::npos);
-    CHECK(Bench::read_text(bench.folder / "out/report.md").find("failed:") != std::string::npos);
+    CHECK(read_file(bench.folder / "out/report.md").find("failed:") != std::string::npos);
 }
 
 TEST_CASE("goals that are met are shown, and the exit code is 0", "[bench]") {
@@ -185,10 +176,9 @@ TEST_CASE("goals that are met are shown, and the exit code is 0", "[bench]") {
     CHECK(scenario["verdicts"][4]["outcome"] == "not judged");
     CHECK(process.out().find("goal met: median total-time of v-1: ") != std::string::npos);
     CHECK(process.out().find("goal not judged: ") != std::string::npos);
-    const std::string report = Bench::read_text(bench.folder / "out/report.md");
+    const std::string report = read_file(bench.folder / "out/report.md");
     CHECK(report.find("iperf3:streams=2: skipped: iperf3 is not installed") != std::string::npos);
-    CHECK(Bench::read_text(bench.folder / "out/report.html").find("<h3>Goals</h3>") !=
-          std::string::npos);
+    CHECK(read_file(bench.folder / "out/report.html").find("<h3>Goals</h3>") != std::string::npos);
     for (const json& run : scenario["runs"]) CHECK(run["variant"] != "iperf3");
 }
 
@@ -223,7 +213,7 @@ TEST_CASE("a failed run decides the exit code before a missed goal", "[bench]") 
 TEST_CASE("baselines run in the same alternation as the transfers", "[bench]") {
     const Bench bench(
         with_goals(R"({"figure": "gb-per-s", "of": "iperf3", "against": "loop", "at-least": 0})"));
-    Bench::write_text(bench.folder / "iperf3", kFakeIperf3);
+    write_file(bench.folder / "iperf3", kFakeIperf3);
     fs::permissions(bench.folder / "iperf3", fs::perms::owner_all);
     Process process(bench.arguments({}),
                     {.environment = {"PATH=" + bench.folder.path() + ":/bin"}});

@@ -6,7 +6,7 @@
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
 #include "engine/recv/recv_session.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/negotiated.hpp"
 #include "transport/compressor.hpp"
 
 namespace migrate::e2e {

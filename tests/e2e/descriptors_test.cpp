@@ -14,6 +14,7 @@
 #include "catch.hpp"
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
+#include "tests/support/other_process.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -77,33 +78,24 @@ std::string text_of(const std::vector<int>& closed) {
     return text;
 }
 
-// A process that has a file mapped, and waits.
+// A process that has a file of kSize bytes mapped, and waits.
 class Mapper {
   public:
-    explicit Mapper(const std::string& path) {
-        const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-        REQUIRE(file);
-        void* memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-        REQUIRE(memory != MAP_FAILED);
-        pid_ = ::fork();
-        REQUIRE(pid_ >= 0);
-        if (pid_ == 0) {
-            while (true) ::pause();
-        }
-        ::munmap(memory, kSize);
-    }
-    ~Mapper() {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-    Mapper(const Mapper&) = delete;
-    Mapper& operator=(const Mapper&) = delete;
-    pid_t pid() const { return pid_; }
-
     static constexpr std::size_t kSize = std::size_t{64} << 20;
 
+    explicit Mapper(const std::string& path)
+        : process_([&path] {
+              const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+              if (::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) ==
+                  MAP_FAILED) {
+                  ::_exit(1);
+              }
+              ::close(file);
+          }) {}
+    pid_t pid() const { return process_.pid(); }
+
   private:
-    pid_t pid_ = -1;
+    OtherProcess process_;
 };
 
 TEST_CASE("a migration without some of the descriptors 0 to 2 is like any other", "[descriptors]") {

@@ -2,14 +2,15 @@
 #include <csignal>
 #include <random>
 
-#include "base/long_wait.hpp"
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
 #include "engine/recv/recv_session.hpp"
 #include "engine/send/send_session.hpp"
 #include "guest/guest.hpp"
-#include "memory/must.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/negotiated.hpp"
+#include "tests/support/seed.hpp"
 #include "transport/listener.hpp"
 
 namespace migrate::e2e {
@@ -55,7 +56,7 @@ TEST_CASE("a device that fails on either side leaves the guest at its source", "
 
 TEST_CASE("killing either side while devices move leaves no second guest", "[devices]") {
     const TemporaryFolder folder;
-    const unsigned seed = std::random_device{}();
+    const unsigned seed = test_seed();
     std::mt19937 random(seed);
     for (int turn = 0; turn < fault_turns(); ++turn) {
         const bool kills_sender = turn % 2 == 0;
@@ -161,7 +162,7 @@ TEST_CASE("a journey that one side was not told of keeps the guest at home", "[d
 TEST_CASE("a journey ends at a signal, whenever it comes, and the guest stays on one side",
           "[devices]") {
     const TemporaryFolder folder;
-    const unsigned seed = std::random_device{}();
+    const unsigned seed = test_seed();
     std::mt19937 random(seed);
     for (int turn = 0; turn < fault_turns(); ++turn) {
         const bool at_home = turn % 2 == 0;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::e2e {
 

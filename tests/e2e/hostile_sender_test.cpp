@@ -2,7 +2,7 @@
 #include "e2e/raw_peer.hpp"
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/negotiated.hpp"
 
 namespace migrate::e2e {
 namespace {

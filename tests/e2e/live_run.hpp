@@ -8,7 +8,7 @@
 
 #include "e2e/process.hpp"
 #include "e2e/transfer.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::e2e {
 

@@ -5,7 +5,7 @@
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
-#include "tests/memory/huge_pool.hpp"
+#include "tests/support/huge_pool.hpp"
 
 namespace migrate::e2e {
 namespace {

@@ -2,18 +2,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <vector>
 
 #include "base/wait.hpp"
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
-#include "e2e/loopback.hpp"
 #include "e2e/transfer.hpp"
+#include "tests/support/loopback.hpp"
+#include "tests/support/pipe.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -24,34 +23,13 @@ using std::chrono::seconds;
 // A pipe that takes nothing more: its reader is there and does not read.
 class FullPipe {
   public:
-    FullPipe() {
-        std::array<int, 2> ends{};
-        REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-        reader_.reset(ends[0]);
-        writer_.reset(ends[1]);
-        ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
-        const std::string filler(4096, '\n');
-        while (::write(ends[1], filler.data(), filler.size()) > 0) {
-        }
-        ::fcntl(ends[1], F_SETFL, 0);
-    }
-    int fd() const { return writer_.get(); }
+    FullPipe() { pipe_.fill(); }
+    int fd() const { return pipe_.writer.get(); }
     // Returns all that comes out of it once its writers are gone.
-    std::string read_all() {
-        writer_.reset();
-        std::string text;
-        std::array<char, 65536> piece{};
-        while (readable_within(reader_.get(), kDeadline)) {
-            const ssize_t size = ::read(reader_.get(), piece.data(), piece.size());
-            if (size <= 0) break;
-            text.append(piece.data(), static_cast<std::size_t>(size));
-        }
-        return text;
-    }
+    std::string read_all() { return pipe_.read_all(); }
 
   private:
-    UniqueFd reader_;
-    UniqueFd writer_;
+    Pipe pipe_;
 };
 
 std::uint16_t await_port(Process& receiver, const std::string& port_file) {
@@ -98,11 +76,9 @@ TEST_CASE("a full disk as the output does not stop a migration", "[output]") {
 }
 
 TEST_CASE("pipes whose reader went away do not stop a migration", "[output]") {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    ::close(ends[0]);
-    const UniqueFd writer(ends[1]);
-    check_migrates({.out = writer.get(), .err = writer.get()});
+    Pipe pipe;
+    pipe.reader.reset();
+    check_migrates({.out = pipe.writer.get(), .err = pipe.writer.get()});
 }
 
 TEST_CASE("a non-blocking pipe that nobody reads does not stop a migration", "[output]") {
@@ -118,12 +94,10 @@ TEST_CASE("lines about strangers that nobody reads do not stop the listener", "[
         {"recv", "--listen", "127.0.0.1:0", "--sink", "null:", "--port-file", folder / "port"},
         {.err = err.fd()});
     const std::uint16_t port = await_port(receiver, folder / "port");
-    const sockaddr_in address = loopback(port);
     constexpr int kStrangers = 5000;  // 400 KB of warnings, more than the queue holds
     for (int i = 0; i < kStrangers; ++i) {
         const UniqueFd stranger(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(::connect(stranger.get(), reinterpret_cast<const sockaddr*>(&address),
-                          sizeof address) == 0);
+        REQUIRE(connect_to_loopback(stranger.get(), port));
         (void)!::send(stranger.get(), "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL);
     }
     Process sender(send_arguments(fmt::format("127.0.0.1:{}", port), "anon:4M,fill=random", {}));
@@ -145,19 +119,15 @@ TEST_CASE("a QMP client that asks and does not read stops neither side", "[outpu
                        {"--max-bandwidth", "30M/s", "--qmp", "unix:" + (folder / "send.qmp")}));
     std::vector<UniqueFd> clients;
     for (const std::string side : {"recv", "send"}) {
-        const std::string path = folder / (side + ".qmp");
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(address.sun_path, sizeof address.sun_path - 1);
-        clients.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        UniqueFd client;
         REQUIRE(sender.await([&] {
-            return ::connect(clients.back().get(), reinterpret_cast<const sockaddr*>(&address),
-                             sizeof address) == 0;
+            client = connect_unix_socket(folder / (side + ".qmp"));
+            return bool(client);
         }));
         std::string requests = R"({"execute":"qmp_capabilities"})";
         for (int i = 0; i < 2000; ++i) requests += R"({"execute":"query-migrate"})";
-        (void)!::send(clients.back().get(), requests.data(), requests.size(),
-                      MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)!::send(client.get(), requests.data(), requests.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        clients.push_back(std::move(client));
     }
     CHECK(sender.wait() == 0);
     CHECK(receiver->wait() == 0);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,27 +11,20 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <deque>
+#include <optional>
 
 #include "base/raw_syscall.hpp"
 #include "catch.hpp"
+#include "tests/support/file_size_limit.hpp"
+#include "tests/support/ignored_signal.hpp"
+#include "tests/support/pipe.hpp"
 
 namespace migrate::e2e {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-
-struct Pipe {
-    UniqueFd read_end;
-    UniqueFd write_end;
-};
-
-Pipe make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) FAIL("pipe2: " << errno);
-    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
 
 std::vector<std::string> recv_arguments(std::vector<std::string> more) {
     std::vector<std::string> arguments{"recv", "--listen", "127.0.0.1:0"};
@@ -61,25 +53,14 @@ class Inherited {
   public:
     explicit Inherited(const Surroundings& surroundings) {
         for (const int number : surroundings.ignored) {
-            handlers_.emplace_back(number, std::signal(number, SIG_IGN));
+            ignored_.emplace_back(number);
         }
-        limited_ = surroundings.largest_file != 0;
-        if (!limited_) return;
-        ::getrlimit(RLIMIT_FSIZE, &limit_);
-        const rlimit small{surroundings.largest_file, limit_.rlim_max};
-        ::setrlimit(RLIMIT_FSIZE, &small);
+        if (surroundings.largest_file != 0) limit_.emplace(surroundings.largest_file);
     }
-    ~Inherited() {
-        for (const auto& [number, handler] : handlers_) std::signal(number, handler);
-        if (limited_) ::setrlimit(RLIMIT_FSIZE, &limit_);
-    }
-    Inherited(const Inherited&) = delete;
-    Inherited& operator=(const Inherited&) = delete;
 
   private:
-    std::vector<std::pair<int, void (*)(int)>> handlers_;
-    rlimit limit_{};
-    bool limited_ = false;
+    std::deque<IgnoredSignal> ignored_;
+    std::optional<FileSizeLimit> limit_;
 };
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
@@ -94,16 +75,17 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 Process::Process(const std::string& program, const std::vector<std::string>& arguments,
                  const Surroundings& surroundings) {
-    Pipe out = make_pipe();
-    Pipe err = make_pipe();
+    Pipe out;
+    Pipe err;
+    for (const Pipe* pipe : {&out, &err}) ::fcntl(pipe->reader.get(), F_SETFL, O_NONBLOCK);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(
-        &actions, surroundings.out < 0 ? out.write_end.get() : surroundings.out, STDOUT_FILENO);
+        &actions, surroundings.out < 0 ? out.writer.get() : surroundings.out, STDOUT_FILENO);
     ::posix_spawn_file_actions_adddup2(
-        &actions, surroundings.err < 0 ? err.write_end.get() : surroundings.err, STDERR_FILENO);
+        &actions, surroundings.err < 0 ? err.writer.get() : surroundings.err, STDERR_FILENO);
     for (const auto& [ours, number] : surroundings.descriptors) {
         ::posix_spawn_file_actions_adddup2(&actions, ours, number);
     }
@@ -129,8 +111,8 @@ Process::Process(const std::string& program, const std::vector<std::string>& arg
     ::posix_spawnattr_destroy(&attributes);
     if (failed != 0) FAIL("cannot start " << program << ": " << failed);
     pidfd_.reset(static_cast<int>(raw_syscall(SYS_pidfd_open, pid_, 0)));
-    out_fd_ = std::move(out.read_end);
-    err_fd_ = std::move(err.read_end);
+    out_fd_ = std::move(out.reader);
+    err_fd_ = std::move(err.reader);
     if (!pidfd_) {
         ::kill(pid_, SIGKILL);
         FAIL("pidfd_open: " << errno);

@@ -1,6 +1,5 @@
 #include "e2e/raw_peer.hpp"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -10,9 +9,9 @@
 #include <cerrno>
 
 #include "catch.hpp"
-#include "e2e/loopback.hpp"
 #include "e2e/process.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/loopback.hpp"
+#include "tests/support/negotiated.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -105,16 +104,7 @@ bool RawSocket::skip(std::size_t bytes) const {
     return true;
 }
 
-RawListener::RawListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    auto* plain = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(fd_.get(), plain, size) != 0 || ::listen(fd_.get(), 64) != 0 ||
-        ::getsockname(fd_.get(), plain, &size) != 0) {
-        FAIL("cannot listen: " << errno);
-    }
-    port_ = ntohs(address.sin_port);
-}
+RawListener::RawListener() : fd_(loopback_socket(0, true)), port_(port_of(fd_.get())) {}
 
 RawSocket RawListener::accept() const {
     await(fd_.get(), POLLIN, "connect");

@@ -2,9 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <chrono>
 #include <filesystem>
@@ -13,6 +11,7 @@
 #include "base/wait.hpp"
 #include "catch.hpp"
 #include "e2e/transfer.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -236,13 +235,7 @@ TEST_CASE("a signal cancels a side whose QEMU does not answer", "[signals]") {
     const bool at_sender = GENERATE(true, false);
     const TemporaryFolder folder;
     const std::string path = folder / "qmp";
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    const UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
-            0);
-    REQUIRE(::listen(listener.get(), 1) == 0);
+    const UniqueFd listener = listening_unix_socket(path, 1);
     Process side(at_sender ? std::vector<std::string>{"send", "--connect", "127.0.0.1:1",
                                                       "--source", "qemu:" + path}
                            : std::vector<std::string>{"recv", "--listen", "127.0.0.1:0", "--sink",

@@ -1,8 +1,5 @@
 #include "e2e/slow_network.hpp"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -16,7 +13,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "e2e/loopback.hpp"
+#include "e2e/forwarding.hpp"
+#include "tests/support/loopback.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -128,18 +126,8 @@ class SlowForwarder {
     }
 
     void accept() {
-        UniqueFd client(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        const sockaddr_in address = loopback(port_);
-        if (!client || ::connect(server.get(), reinterpret_cast<const sockaddr*>(&address),
-                                 sizeof address) != 0) {
-            return;
-        }
-        ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
-        const int one = 1;
-        for (const int fd : {client.get(), server.get()}) {
-            ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        }
+        auto [client, server] = accept_and_connect(listener_, port_);
+        if (!server) return;
         const int near = client.get();
         const int far = server.get();
         connections_.push_back(std::make_unique<SlowConnection>(SlowConnection{
@@ -157,16 +145,10 @@ class SlowForwarder {
 }  // namespace
 
 SlowNetwork::SlowNetwork(std::uint16_t port, milliseconds round_trip)
-    : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+    : listener_(loopback_socket(0, true, SOCK_NONBLOCK)),
+      port_(port_of(listener_.get())),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    auto* plain = reinterpret_cast<sockaddr*>(&address);
-    if (!stop_ || ::bind(listener_.get(), plain, size) != 0 || ::listen(listener_.get(), 64) != 0 ||
-        ::getsockname(listener_.get(), plain, &size) != 0) {
-        FAIL("cannot listen: " << errno);
-    }
-    port_ = ntohs(address.sin_port);
+    REQUIRE(stop_);
     thread_ = std::thread([this, port, round_trip] {
         SlowForwarder(listener_.get(), stop_.get(), port, round_trip / 2).run();
     });

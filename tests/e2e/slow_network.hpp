@@ -24,8 +24,8 @@ class SlowNetwork {
 
   private:
     UniqueFd listener_;
-    UniqueFd stop_;  // an eventfd
     std::uint16_t port_ = 0;
+    UniqueFd stop_;  // an eventfd
     std::thread thread_;
 };
 

@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -15,7 +13,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "e2e/loopback.hpp"
+#include "e2e/forwarding.hpp"
+#include "tests/support/loopback.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::e2e {
@@ -142,18 +141,8 @@ class Forwarder {
     }
 
     void accept() {
-        UniqueFd client(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        const sockaddr_in address = loopback(port_);
-        if (!client || ::connect(server.get(), reinterpret_cast<const sockaddr*>(&address),
-                                 sizeof address) != 0) {
-            return;
-        }
-        ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
-        const int one = 1;
-        for (const int fd : {client.get(), server.get()}) {
-            ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        }
+        auto [client, server] = accept_and_connect(listener_, port_);
+        if (!server) return;
         if (!started_) started_ = Clock::now();
         const bool is_main = connections_.empty();
         const CutMoment spotted = is_main ? cut_.when : CutMoment{};
@@ -264,16 +253,10 @@ std::string describe(const Cut& cut) {
 }
 
 TcpProxy::TcpProxy(std::uint16_t port, const Cut& cut)
-    : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+    : listener_(loopback_socket(0, true, SOCK_NONBLOCK)),
+      port_(port_of(listener_.get())),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    auto* plain = reinterpret_cast<sockaddr*>(&address);
-    if (!stop_ || ::bind(listener_.get(), plain, size) != 0 || ::listen(listener_.get(), 64) != 0 ||
-        ::getsockname(listener_.get(), plain, &size) != 0) {
-        FAIL("cannot listen: " << errno);
-    }
-    port_ = ntohs(address.sin_port);
+    REQUIRE(stop_);
     thread_ = std::thread(
         [this, port, cut] { Forwarder(listener_.get(), stop_.get(), port, cut, has_cut_).run(); });
 }

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::e2e {
 

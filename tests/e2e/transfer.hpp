@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "e2e/process.hpp"
-#include "memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::e2e {
 

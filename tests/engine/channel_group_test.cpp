@@ -7,10 +7,10 @@
 #include "memory/page_bitmap.hpp"
 #include "memory/sink/page_sink.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/base/negotiated.hpp"
 #include "tests/engine/session_configs.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/negotiated.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
 namespace {

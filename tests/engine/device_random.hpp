@@ -12,12 +12,6 @@ inline int device_runs() {
     return runs == nullptr ? 50 : std::atoi(runs);
 }
 
-// MIGRATE_TEST_SEED repeats a run.
-inline unsigned base_seed() {
-    const char* seed = std::getenv("MIGRATE_TEST_SEED");
-    return seed == nullptr ? std::random_device{}() : static_cast<unsigned>(std::atol(seed));
-}
-
 class Dice {
   public:
     explicit Dice(unsigned seed) : random_(seed) {}

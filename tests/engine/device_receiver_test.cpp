@@ -10,7 +10,8 @@
 #include "base/splitmix64.hpp"
 #include "catch.hpp"
 #include "engine/device_random.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/seed.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -215,7 +216,7 @@ std::deque<Sent> random_order(Dice& dice, std::uint32_t devices) {
 }
 
 TEST_CASE("devices load whole and in order under any delays, from any number of channels") {
-    const unsigned seed = base_seed();
+    const unsigned seed = test_seed();
     for (int run = 0; run < device_runs(); ++run) {
         INFO("MIGRATE_TEST_SEED=" << seed << ", run " << run);
         Dice dice(seed + static_cast<unsigned>(run));

@@ -16,10 +16,12 @@
 #include "engine/recv/recv_session.hpp"
 #include "engine/send/send_session.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/pipe.hpp"
+#include "tests/support/seed.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
@@ -199,13 +201,10 @@ TEST_CASE("a refused offer leaves the receiver's descriptor open for the next se
     const TemporaryFolder folder;
     write_file(folder / "net.state", "of the net");
     write_file(folder / "disk.state", "of the disk");
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    const UniqueFd reader(ends[0]);
-    const UniqueFd writer(ends[1]);
+    const Pipe pipe;
     Run run;
     run.recv.devices = must(devices::parse_devices(
-        fmt::format("fd:net={} file:disk={}", writer.get(), folder / "not-yet/disk")));
+        fmt::format("fd:net={} file:disk={}", pipe.writer.get(), folder / "not-yet/disk")));
     run.send.devices = must(devices::parse_devices("file:net=" + (folder / "net.state") +
                                                    " file:disk=" + (folder / "disk.state")));
     EventLog events;
@@ -215,7 +214,7 @@ TEST_CASE("a refused offer leaves the receiver's descriptor open for the next se
     std::jthread thread([&] { run.received = receiving->run(); });
     const auto refused = must(SendSession::create(run.send, *source, events));
     CHECK_THAT(message_of(refused->run()), Contains("device disk"));
-    CHECK(::fcntl(writer.get(), F_GETFD) >= 0);
+    CHECK(::fcntl(pipe.writer.get(), F_GETFD) >= 0);
 
     REQUIRE(std::filesystem::create_directory(folder / "not-yet"));
     const auto sending = must(SendSession::create(run.send, *source, events));
@@ -223,7 +222,7 @@ TEST_CASE("a refused offer leaves the receiver's descriptor open for the next se
     thread.join();
     must(run.received);
     std::array<char, 64> arrived{};
-    REQUIRE(::read(reader.get(), arrived.data(), arrived.size()) == 10);
+    REQUIRE(::read(pipe.reader.get(), arrived.data(), arrived.size()) == 10);
     CHECK(std::string(arrived.data(), 10) == "of the net");
 }
 
@@ -280,13 +279,10 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
     const TemporaryFolder folder;
     const std::string state(32 * kMiB, 's');
     write_file(folder / "net.state", state);
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    const UniqueFd reader(ends[0]);
-    const UniqueFd writer(ends[1]);
+    const Pipe pipe;
     Run run;
     run.devices = "file:net=" + (folder / "net.state");
-    run.recv_devices = "fd:net=" + std::to_string(writer.get());
+    run.recv_devices = "fd:net=" + std::to_string(pipe.writer.get());
     run.recv.device_state_buffer = 4 * kMiB;
     set_negotiated(run.send.negotiated, "multifd-channels", "2");
     run.send.io_timeout = run.recv.io_timeout = milliseconds(1000);
@@ -295,9 +291,9 @@ TEST_CASE("a device that takes nothing for longer than io-timeout is no dead pee
     run.go([&](std::uint16_t) {
         std::this_thread::sleep_for(milliseconds(3000));
         std::vector<char> buffer(kMiB);
-        pollfd more{reader.get(), POLLIN, 0};
+        pollfd more{pipe.reader.get(), POLLIN, 0};
         while (arrived < state.size() && ::poll(&more, 1, 10'000) > 0) {
-            const ssize_t count = ::read(reader.get(), buffer.data(), buffer.size());
+            const ssize_t count = ::read(pipe.reader.get(), buffer.data(), buffer.size());
             if (count <= 0) break;
             arrived += static_cast<std::size_t>(count);
         }
@@ -318,7 +314,7 @@ void shut_one(std::uint16_t port, std::uint64_t which) {
 }
 
 TEST_CASE("random devices arrive whole or not at all, under delays and with connections that end") {
-    const unsigned seed = base_seed();
+    const unsigned seed = test_seed();
     int arrived = 0;
     const int runs = device_runs();
     for (int number = 0; number < runs; ++number) {

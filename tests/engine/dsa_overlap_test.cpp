@@ -5,10 +5,10 @@
 #include "catch.hpp"
 #include "engine/send/span_scanner.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/accel/dsa/made_up_device.hpp"
 #include "tests/engine/run_sinks.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
+#include "tests/support/made_up_device.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
 
 namespace migrate::engine {
 namespace {

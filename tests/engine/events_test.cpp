@@ -1,7 +1,6 @@
 #include "engine/report/events.hpp"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -13,8 +12,10 @@
 #include "base/fd.hpp"
 #include "base/wait.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/file_size_limit.hpp"
+#include "tests/support/ignored_signal.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -33,26 +34,6 @@ std::vector<std::string> keys_of(const nlohmann::ordered_json& object) {
     for (const auto& item : object.items()) keys.push_back(item.key());
     return keys;
 }
-
-// While it lives, no file of this process grows beyond so many bytes.
-class FileSizeLimit {
-  public:
-    explicit FileSizeLimit(rlim_t bytes) : on_excess_(std::signal(SIGXFSZ, SIG_IGN)) {
-        REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
-        const rlimit limit{bytes, before_.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-    }
-    ~FileSizeLimit() {
-        ::setrlimit(RLIMIT_FSIZE, &before_);
-        std::signal(SIGXFSZ, on_excess_);
-    }
-    FileSizeLimit(const FileSizeLimit&) = delete;
-    FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
-  private:
-    rlimit before_{};
-    void (*on_excess_)(int);
-};
 
 TEST_CASE("an event is a line with its name, its data in order and its time") {
     const TemporaryFolder folder;
@@ -192,6 +173,7 @@ TEST_CASE("a write that fails ends the log, also if later ones could succeed") {
     const std::string before = read_file(folder / "events");
     {
         // With room for a part of the line, which must not stay.
+        const IgnoredSignal ignored(SIGXFSZ);
         const FileSizeLimit full(before.size() + 10);
         log->emit("SECOND", {});
         REQUIRE(log->flush());

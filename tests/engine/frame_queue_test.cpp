@@ -1,8 +1,8 @@
 #include "engine/frame_queue.hpp"
 
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::engine {
 namespace {

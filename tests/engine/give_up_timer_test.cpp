@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -9,9 +9,9 @@
 #include "catch.hpp"
 #include "engine/recv/recv_session.hpp"
 #include "engine/send/send_session.hpp"
-#include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::engine {
 namespace {

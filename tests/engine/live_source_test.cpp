@@ -7,7 +7,7 @@
 
 #include "catch.hpp"
 #include "guest/guest.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -9,8 +9,8 @@
 #include "base/thread.hpp"
 #include "catch.hpp"
 #include "engine/recv/presence.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/tcp_pair.hpp"
 #include "transport/handshake.hpp"
 
 namespace migrate::engine {

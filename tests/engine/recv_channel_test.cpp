@@ -1,14 +1,13 @@
 #include "engine/recv/recv_channel.hpp"
 
-#include <random>
 #include <thread>
 
 #include "catch.hpp"
 #include "engine/send/send_channel.hpp"
 #include "memory/sink/null_sink.hpp"
-#include "tests/memory/recording_sink.hpp"
-#include "tests/transport/noise.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/noise.hpp"
+#include "tests/support/recording_sink.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
 namespace {

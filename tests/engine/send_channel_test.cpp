@@ -2,12 +2,11 @@
 
 #include <sys/mman.h>
 
-#include <random>
 #include <thread>
 
 #include "catch.hpp"
-#include "tests/transport/noise.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/noise.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
 namespace {

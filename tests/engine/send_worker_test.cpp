@@ -5,8 +5,8 @@
 #include "accel/cpu_page_scanner.hpp"
 #include "catch.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -1,7 +1,7 @@
 #include "engine/session_config.hpp"
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::engine {
 namespace {

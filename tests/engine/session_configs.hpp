@@ -5,8 +5,8 @@
 
 #include "base/units.hpp"
 #include "engine/session_config.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/negotiated.hpp"
 
 namespace migrate::engine {
 

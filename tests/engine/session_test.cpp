@@ -1,5 +1,4 @@
 // A sender and a receiver in one process, over loopback.
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,10 +11,10 @@
 #include "engine/recv/recv_session.hpp"
 #include "engine/send/send_session.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/base/long_wait.hpp"
 #include "tests/engine/session_configs.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "transport/connector.hpp"
 
 namespace migrate::engine {

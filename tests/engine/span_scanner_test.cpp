@@ -8,8 +8,8 @@
 
 #include "catch.hpp"
 #include "tests/engine/run_sinks.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
 
 namespace migrate::engine {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "guest/workload_state.hpp"
-#include "tests/base/negotiated.hpp"
+#include "tests/support/negotiated.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/wire.hpp"

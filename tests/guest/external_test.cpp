@@ -19,8 +19,9 @@
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
 #include "tests/catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/other_process.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -28,37 +29,29 @@ namespace {
 // One that only waits, by as many threads.
 class Sleeper {
   public:
-    explicit Sleeper(unsigned threads = 1) : pid_(::fork()) {
-        REQUIRE(pid_ >= 0);
-        if (pid_ != 0) return;
-        while (threads-- > 1) {
-            std::thread([] {
-                while (true) ::pause();
-            }).detach();
-        }
-        while (true) ::pause();
-    }
-    ~Sleeper() {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-    Sleeper(const Sleeper&) = delete;
-    Sleeper& operator=(const Sleeper&) = delete;
+    explicit Sleeper(unsigned threads = 1)
+        : process_([threads] {
+              for (unsigned more = 1; more < threads; ++more) {
+                  std::thread([] {
+                      while (true) ::pause();
+                  }).detach();
+              }
+          }) {}
 
-    pid_t pid() const { return pid_; }
+    pid_t pid() const { return process_.pid(); }
     // The number of one that is not its first.
     std::string other_thread() const {
         while (true) {
             for (const auto& thread :
-                 std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_))) {
+                 std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid()))) {
                 std::string number = thread.path().filename().string();
-                if (number != std::to_string(pid_)) return number;
+                if (number != std::to_string(pid())) return number;
             }
             std::this_thread::yield();
         }
     }
     char state() const {
-        std::ifstream status(fmt::format("/proc/{}/status", pid_));
+        std::ifstream status(fmt::format("/proc/{}/status", pid()));
         for (std::string line; std::getline(status, line);) {
             if (line.starts_with("State:")) return line[7];
         }
@@ -74,7 +67,7 @@ class Sleeper {
     }
 
   private:
-    pid_t pid_;
+    OtherProcess process_;
 };
 
 TEST_CASE("a process that was stopped goes on when the one that stopped it is killed") {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -18,8 +17,9 @@
 #include "base/fd.hpp"
 #include "qmp/message.hpp"
 #include "tests/catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::guest {
 
@@ -35,13 +35,7 @@ class FakeQemu {
 
     explicit FakeQemu(std::string state = "running", Script script = {})
         : state_(std::move(state)), script_(std::move(script)) {
-        sockaddr_un to{};
-        to.sun_family = AF_UNIX;
-        const std::string name = path();
-        std::copy(name.begin(), name.end(), to.sun_path);
-        listener_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
-        REQUIRE(::listen(listener_.get(), 8) == 0);
+        listener_ = listening_unix_socket(path(), 8);
         thread_ = std::jthread([this] { serve(); });
     }
     ~FakeQemu() {

@@ -5,7 +5,7 @@
 
 #include "guest/fake_qemu.hpp"
 #include "guest/qemu/undo_commands.hpp"
-#include "tests/base/long_wait.hpp"
+#include "tests/support/long_wait.hpp"
 
 namespace migrate::guest {
 namespace {

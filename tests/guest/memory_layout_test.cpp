@@ -6,7 +6,7 @@
 #include "base/units.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "tests/catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::guest {
 namespace {

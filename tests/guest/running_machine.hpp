@@ -8,14 +8,13 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "base/fd.hpp"
 #include "guest/guest.hpp"
 #include "memory/anon_mapping.hpp"
 #include "memory/digest.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::guest {
 

@@ -2,7 +2,7 @@
 
 #include "base/config/option_table.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::guest {
 namespace {

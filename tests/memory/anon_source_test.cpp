@@ -7,8 +7,8 @@
 #include "catch.hpp"
 #include "memory/digest.hpp"
 #include "memory/sink/page_sink.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -2,14 +2,13 @@
 
 #include <sys/mman.h>
 
-#include <optional>
 #include <random>
 #include <thread>
 
 #include "memory/dirty/soft_dirty.hpp"
 #include "tests/memory/guest_memory.hpp"
-#include "tests/memory/huge_pool.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/huge_pool.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

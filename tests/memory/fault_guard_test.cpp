@@ -1,5 +1,6 @@
 #include "memory/fault_guard.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,8 +13,7 @@
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -6,9 +6,9 @@
 #include <iostream>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -1,7 +1,5 @@
 #include "memory/source/file_source.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -12,9 +10,9 @@
 #include "catch.hpp"
 #include "memory/fault_guard.hpp"
 #include "memory/region_digest.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -24,9 +24,10 @@
 #include "memory/foreign/remote_call.hpp"
 #include "memory/source/shared_source.hpp"
 #include "tests/catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/other_process.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/other_process.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -38,10 +39,8 @@ constexpr std::uint64_t kForeignPages = 256 * kMiB / kPageSize;
 class Other {
   public:
     explicit Other(const std::function<void()>& prepare = {}) {
-        std::array<int, 2> pair{-1, -1};
-        REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) == 0);
-        ours_.reset(pair[0]);
-        const UniqueFd theirs(pair[1]);
+        UniqueFd theirs;
+        std::tie(ours_, theirs) = unix_socket_pair(SOCK_SEQPACKET);
         file_.reset(::memfd_create("foreign-test", MFD_CLOEXEC));
         REQUIRE(::ftruncate(file_.get(), kForeignPages * kPageSize) == 0);
         pid_ = ::fork();
@@ -303,16 +302,12 @@ TEST_CASE("memory that a third process comes to write is no longer tracked by uf
                                                .fd = other.file().get(),
                                                .what = "the other's memory"}));
     must(tracker->check(Writers::kAll, std::nullopt));
-    const pid_t third = ::fork();
-    if (third == 0) {
-        while (true) ::pause();
-    }
+    OtherProcess third([] {});
     CHECK_THAT(message_of(tracker->check(Writers::kAll, std::nullopt)),
                Catch::Contains("its writes would not be seen"));
     CHECK_THAT(message_of(make_dirty_tracker("uffd-wp", *source)), Catch::Contains("mapped, too"));
     CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
-    ::kill(third, SIGKILL);
-    ::waitpid(third, nullptr, 0);
+    third.end();
     must(tracker->check(Writers::kAll, std::nullopt));
 }
 

@@ -12,7 +12,7 @@
 #include "memory/anon_mapping.hpp"
 #include "memory/dirty/dirty_tracker.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::memory {
 

@@ -10,10 +10,10 @@
 #include "memory/sink/hugetlb_holes.hpp"
 #include "memory/sink/page_sink.hpp"
 #include "memory/source/page_source.hpp"
-#include "tests/memory/huge_pool.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/huge_pool.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

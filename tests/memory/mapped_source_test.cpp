@@ -1,12 +1,11 @@
 #include "memory/source/mapped_source.hpp"
 
 #include <cstring>
-#include <fstream>
 #include <string>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
 
 namespace migrate::memory {
 namespace {

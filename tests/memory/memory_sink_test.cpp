@@ -6,7 +6,7 @@
 
 #include "catch.hpp"
 #include "memory/sink/page_sink.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::memory {
 namespace {

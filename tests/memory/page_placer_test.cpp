@@ -5,9 +5,9 @@
 
 #include "catch.hpp"
 #include "memory/sink/null_sink.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/recording_sink.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/recording_sink.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::memory {
 namespace {

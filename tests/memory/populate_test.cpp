@@ -10,8 +10,8 @@
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "catch.hpp"
-#include "tests/base/seccomp.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/seccomp.hpp"
 
 namespace migrate::memory {
 namespace {

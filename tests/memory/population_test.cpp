@@ -1,6 +1,5 @@
 #include "memory/source/population.hpp"
 
-#include <sys/mman.h>
 #include <sys/sysinfo.h>
 
 #include <random>
@@ -9,8 +8,8 @@
 #include "memory/anon_mapping.hpp"
 #include "memory/sink/populate.hpp"
 #include "tests/memory/guest_memory.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

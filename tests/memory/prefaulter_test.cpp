@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/recording_sink.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/recording_sink.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -4,9 +4,9 @@
 
 #include "catch.hpp"
 #include "memory/digest.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/recording_sink.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/recording_sink.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

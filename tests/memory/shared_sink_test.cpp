@@ -15,12 +15,12 @@
 
 #include "catch.hpp"
 #include "memory/sink/page_placer.hpp"
-#include "tests/base/seccomp.hpp"
-#include "tests/memory/huge_pool.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/other_process.hpp"
-#include "tests/memory/ram_region.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/huge_pool.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/other_process.hpp"
+#include "tests/support/ram_region.hpp"
+#include "tests/support/seccomp.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -8,10 +8,11 @@
 #include "catch.hpp"
 #include "qmp/server.hpp"
 #include "qmp/socket_file.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
 #include "tests/qmp/raw_qmp.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::qmp {
 namespace {
@@ -29,7 +30,7 @@ const std::string kNegotiated = R"({"return": {}, "id": 1})"
 // The client numbers its commands from 1, which is qmp_capabilities.
 class Fake {
   public:
-    explicit Fake(const std::string& script) : Fake(script, make_pair()) {}
+    explicit Fake(const std::string& script) : Fake(script, unix_socket_pair()) {}
 
     RawQmp& peer() { return peer_; }
     Client& client() { return *client_; }
@@ -38,12 +39,6 @@ class Fake {
     }
     Result<Json> wait_event(const char* name, milliseconds timeout = kLong) {
         return client_->wait_event(name, timeout, {});
-    }
-
-    static std::pair<UniqueFd, UniqueFd> make_pair() {
-        int fds[2];
-        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-        return {UniqueFd(fds[0]), UniqueFd(fds[1])};
     }
 
   private:
@@ -66,7 +61,7 @@ ErrorKind kind_of(const Result<Json>& result) {
 
 // Returns the result of a connection whose first bytes are these.
 Error adopt_error(const std::string& script, milliseconds timeout = kLong) {
-    auto [near, far] = Fake::make_pair();
+    auto [near, far] = unix_socket_pair();
     RawQmp peer(std::move(near));
     peer.write(script);
     if (timeout == kLong) peer.end_of_input();
@@ -194,7 +189,7 @@ TEST_CASE("a peer that closes is a lost connection, in mid-answer too") {
 }
 
 TEST_CASE("a peer without an end to its events ends no wait") {
-    auto [near, far] = Fake::make_pair();
+    auto [near, far] = unix_socket_pair();
     RawQmp peer(std::move(near));
     peer.write(kGreeting + kNegotiated);
     const auto client = must(Client::adopt(std::move(far), kLong, {}));
@@ -278,12 +273,8 @@ TEST_CASE("a server that accepts nobody is given up") {
     stop.request_stop();
     // The first wait for a greeting, the later ones for room in the queue of newcomers.
     std::vector<UniqueFd> waiting;
-    const sockaddr_un to = must(parse_unix_address(address));
     for (const bool full : {false, true}) {
-        do {
-            waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        } while (full && ::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&to),
-                                   sizeof to) == 0);
+        if (full) waiting = fill_unix_queue(folder / "qmp");
         const auto late = Client::connect(address, milliseconds(1), {});
         REQUIRE_FALSE(late);
         CHECK(late.error().kind() == ErrorKind::kTimeout);

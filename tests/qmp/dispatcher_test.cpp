@@ -5,7 +5,7 @@
 
 #include "base/version.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::qmp {
 namespace {

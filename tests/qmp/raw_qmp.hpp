@@ -15,7 +15,7 @@
 #include "catch.hpp"
 #include "qmp/message.hpp"
 #include "qmp/unix_address.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::qmp {
 

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
 #include "tests/qmp/raw_qmp.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::qmp {
 namespace {

@@ -6,9 +6,10 @@
 #include <optional>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
 #include "tests/qmp/raw_qmp.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate::qmp {
 namespace {
@@ -21,11 +22,7 @@ class Place {
     std::string address() const { return "unix:" + path_; }
     bool exists() const { return fs::exists(fs::symlink_status(path_)); }
     // A socket whose program has ended.
-    void leave_stale_socket() const {
-        const sockaddr_un address = must(parse_unix_address(this->address()));
-        const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-    }
+    void leave_stale_socket() const { bound_unix_socket(path_); }
     void check_refused() const {
         const auto file = SocketFile::create(address());
         REQUIRE_FALSE(file);
@@ -71,12 +68,7 @@ TEST_CASE("a socket that answers is left alone") {
 TEST_CASE("a socket whose queue of newcomers is full counts as one that answers") {
     const Place place;
     const SocketFile first = must(SocketFile::create(place.address()));
-    const sockaddr_un address = must(parse_unix_address(place.address()));
-    std::vector<UniqueFd> waiting;
-    do {
-        waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    } while (::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&address),
-                       sizeof address) == 0);
+    const std::vector<UniqueFd> waiting = fill_unix_queue(place.path());
     place.check_refused();
 }
 

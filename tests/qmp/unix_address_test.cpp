@@ -1,7 +1,7 @@
 #include "qmp/unix_address.hpp"
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::qmp {
 namespace {

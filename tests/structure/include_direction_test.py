@@ -69,6 +69,20 @@ class WrongTree(unittest.TestCase):
         self.add("memory/memory.cpp", "const unsigned cpus = std::thread::hardware_concurrency();  // std::thread")
         self.assert_found("accel/accel.cpp:2: starts a thread by itself; use Thread of base/thread.hpp")
 
+    def test_a_helper_that_another_folder_of_tests_uses_is_found(self):
+        self.write("tests/memory/pages.hpp", "#pragma once\n")
+        self.write("tests/support/pipe.hpp", "#pragma once\n")
+        self.write("tests/memory/memory_test.cpp", '#include "tests/memory/pages.hpp"\n#include "memory/pages.hpp"\n')
+        self.write("tests/accel/accel_test.cpp",
+                   '#include "tests/support/pipe.hpp"\n#include "memory/memory.hpp"\n#include "memory/pages.hpp"\n')
+        self.assert_found("tests/accel/accel_test.cpp: includes memory/pages.hpp, a helper of tests/memory; "
+                          "move it to tests/support")
+
+    def test_a_seed_that_is_new_in_each_run_is_found(self):
+        self.write("tests/support/seed.hpp", "#pragma once\nunsigned seed = std::random_device{}();\n")
+        self.write("tests/accel/accel_test.cpp", "std::random_device seed;\n")
+        self.assert_found("tests/accel/accel_test.cpp: draws its seed by itself; use test_seed() of tests/support/seed.hpp")
+
     def test_a_poll_loop_outside_the_wait_helper_is_found(self):
         self.write("src/base/wait.cpp", "int ready = ::ppoll(polled, count, &time, nullptr);\n")
         self.add("src/base/CMakeLists.txt", "target_sources(migrate_base PRIVATE wait.cpp)")

@@ -37,6 +37,7 @@ BARE_THREAD = re.compile(r"\bstd::(?:j?thread\b(?!::)|async\b)")
 WAIT_FILE = "src/base/wait.cpp"
 BARE_WAIT = re.compile(r"(?<!\w)::(?:p?poll|p?select|epoll_p?wait)\s*\(")
 BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
+SEED_FILE = "tests/support/seed.hpp"
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
 
 
@@ -163,6 +164,30 @@ def check_waits(root):
     return problems
 
 
+def check_test_helpers(root):
+    """What several folders of tests share is in tests/support, where the next one finds it."""
+    problems = []
+    for path in sources(root, "tests"):
+        where = path.relative_to(root)
+        own = where.parts[1]
+        for _, name in INCLUDE.findall(path.read_text()):
+            inside = name.removeprefix("tests/")
+            folder = inside.split("/")[0]
+            if "/" in inside and folder not in (own, "support") and (root / "tests" / inside).exists():
+                problems.append(f"{where}: includes {inside}, a helper of tests/{folder}; move it to tests/support")
+    return problems
+
+
+def check_test_seeds(root):
+    """A test with a new seed in each run fails where nobody can repeat it."""
+    problems = []
+    for path in sources(root, "tests"):
+        where = path.relative_to(root)
+        if where.as_posix() != SEED_FILE and "random_device" in path.read_text():
+            problems.append(f"{where}: draws its seed by itself; use test_seed() of tests/support/seed.hpp")
+    return problems
+
+
 def top_level_entries(root):
     """What git tracks at the top; where there is no git or no repository, all but build folders."""
     try:
@@ -181,7 +206,7 @@ def check_top_level(root):
 
 
 CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls, check_threads,
-          check_waits, check_top_level)
+          check_waits, check_test_helpers, check_test_seeds, check_top_level)
 
 
 def check_all(root):

@@ -1,7 +1,7 @@
 #include "transport/address.hpp"
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::transport {
 namespace {

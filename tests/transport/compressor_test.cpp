@@ -4,8 +4,8 @@
 #include <random>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/transport/noise.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/noise.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -20,12 +20,7 @@ struct DeafListener {
         REQUIRE(::listen(fd.get(), 0) == 0);
         for (int i = 0; i < 4; ++i) {
             UniqueFd one(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-            sockaddr_in address{};
-            address.sin_family = AF_INET;
-            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            address.sin_port = htons(port());
-            static_cast<void>(
-                ::connect(one.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
+            static_cast<void>(connect_to_loopback(one.get(), port()));
             waiting.push_back(std::move(one));
         }
     }

@@ -3,8 +3,8 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "base/little_endian.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -1,7 +1,7 @@
 #include "transport/device_chunk.hpp"
 
 #include "catch.hpp"
-#include "memory/must.hpp"
+#include "tests/support/must.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::transport {

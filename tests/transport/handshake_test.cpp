@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
-#include "tests/base/negotiated.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/negotiated.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "base/log.hpp"
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
 #include "transport/handshake.hpp"
 

@@ -5,9 +5,9 @@
 
 #include "base/units.hpp"
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/noise.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/noise.hpp"
+#include "tests/support/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
 
 namespace migrate::transport {

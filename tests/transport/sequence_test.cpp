@@ -1,11 +1,10 @@
 #include "transport/sequence.hpp"
 
 #include <set>
-#include <utility>
 #include <vector>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -4,15 +4,14 @@
 #include <poll.h>
 
 #include <climits>
-#include <random>
 #include <thread>
 #include <vector>
 
 #include "base/units.hpp"
 #include "catch.hpp"
-#include "tests/base/long_wait.hpp"
-#include "tests/transport/noise.hpp"
-#include "tests/transport/tcp_pair.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/noise.hpp"
+#include "tests/support/tcp_pair.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -3,7 +3,7 @@
 #include <random>
 
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate::transport {
 namespace {

@@ -4,13 +4,12 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
-#include <random>
 #include <thread>
 
 #include "catch.hpp"
-#include "tests/accel/dsa/made_up_device.hpp"
-#include "tests/base/seccomp.hpp"
-#include "tests/memory/must.hpp"
+#include "tests/support/made_up_device.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/seccomp.hpp"
 
 namespace migrate::accel::dsa {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "accel/dsa/device_portal.hpp"
 #include "catch.hpp"
-#include "tests/memory/must.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/must.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::accel::dsa {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "catch.hpp"
-#include "tests/memory/temporary_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace migrate::memory {
 

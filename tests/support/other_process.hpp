@@ -1,24 +1,24 @@
 // A process of a test that prepares something and then waits until its object ends.
 #pragma once
 
-#include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
+#include <tuple>
 
 #include "base/fd.hpp"
 #include "base/raw_syscall.hpp"
 #include "catch.hpp"
+#include "tests/support/pipe.hpp"
+#include "tests/support/unix_socket.hpp"
 
 namespace migrate {
 
@@ -30,10 +30,8 @@ class OtherProcess {
     // Returns once `prepare` has. The process has none of the test's descriptors but `kept`.
     explicit OtherProcess(const std::function<void()>& prepare, int kept = -1,
                           Waits waits = Waits::kFirst) {
-        std::array<int, 2> pair{-1, -1};
-        REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) == 0);
-        ours_.reset(pair[0]);
-        const UniqueFd theirs(pair[1]);
+        UniqueFd theirs;
+        std::tie(ours_, theirs) = unix_socket_pair(SOCK_SEQPACKET);
         pid_ = ::fork();
         REQUIRE(pid_ >= 0);
         if (pid_ == 0) serve(theirs.get(), kept, prepare, waits);
@@ -84,19 +82,16 @@ class OtherProcess {
 // Runs `look` in a process of the user nobody and returns its words, of at most 8191 bytes. Only
 // root may call it.
 inline std::string as_nobody(const std::function<std::string()>& look) {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe(ends.data()) == 0);
-    const UniqueFd reader(ends[0]);
-    const UniqueFd writer(ends[1]);
+    const Pipe pipe;
     const OtherProcess nobody(
         [&] {
             if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(1);
             const std::string words = look();
-            if (::write(ends[1], words.data(), words.size()) < 0) ::_exit(1);
+            if (::write(pipe.writer.get(), words.data(), words.size()) < 0) ::_exit(1);
         },
-        ends[1]);
+        pipe.writer.get());
     std::string words(8192, '\0');
-    const ssize_t size = ::read(reader.get(), words.data(), words.size());
+    const ssize_t size = ::read(pipe.reader.get(), words.data(), words.size());
     words.resize(static_cast<std::size_t>(size < 0 ? 0 : size));
     return words;
 }

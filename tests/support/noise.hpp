@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "catch.hpp"
+#include "tests/support/seed.hpp"
 
 namespace migrate {
 
@@ -16,11 +16,6 @@ inline std::vector<std::byte> noise(std::size_t size, unsigned seed) {
     return bytes;
 }
 
-// Other bytes each time; a failure shows the seed.
-inline std::vector<std::byte> noise(std::size_t size) {
-    const auto seed = std::random_device{}();
-    UNSCOPED_INFO("seed " << seed);
-    return noise(size, seed);
-}
+inline std::vector<std::byte> noise(std::size_t size) { return noise(size, test_seed()); }
 
 }  // namespace migrate
