@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "cli/config_file.hpp"
 
 namespace migrate::cli {
@@ -80,7 +80,7 @@ class Parameters {
 
     Result<Json> query(const Json& arguments) const {
         MIGRATE_TRY(no_arguments(arguments));
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         MIGRATE_ASSIGN(const std::string text, settings_to_json(settings_));
         const Json all = Json::parse(text);
         Json parameters = Json::object();
@@ -100,7 +100,7 @@ class Parameters {
 
     Result<Json> query_capabilities(const Json& arguments) const {
         MIGRATE_TRY(no_arguments(arguments));
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         Json list = Json::array();
         for (const Capability& capability : kCapabilities) {
             list.push_back({{"capability", capability.name}, {"state", is_on(capability)}});
@@ -111,7 +111,7 @@ class Parameters {
     // Sets all of them or none.
     Result<Settings> set_capabilities(const Json& arguments) {
         MIGRATE_ASSIGN(const auto wanted, wanted_capabilities(arguments));
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         Settings changed = settings_;
         for (const auto& [capability, state] : wanted) {
             if (state == is_on(*capability)) continue;
@@ -136,7 +136,7 @@ class Parameters {
 
     // Sets all of them or none.
     Result<Settings> set(const Json& arguments) {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         Settings changed = settings_;
         for (const auto& [key, value] : arguments.items()) {
             MIGRATE_ASSIGN(const std::size_t index, find_option_for(key, changed.side()));
@@ -151,13 +151,12 @@ class Parameters {
     }
 
   private:
-    // The caller holds mutex_.
-    bool is_on(const Capability& capability) const {
+    bool is_on(const Capability& capability) const REQUIRES(mutex_) {
         return capability.always || settings_.value(find_option(capability.name)).number != 0;
     }
 
-    mutable std::mutex mutex_;
-    Settings settings_;  // guarded by mutex_
+    mutable Mutex mutex_;
+    Settings settings_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

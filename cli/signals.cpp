@@ -7,9 +7,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <mutex>
 
 #include "base/fd.hpp"
+#include "base/mutex.hpp"
 #include "base/outcome.hpp"
 #include "base/output.hpp"
 #include "base/thread.hpp"
@@ -84,17 +84,17 @@ struct Signals::State {
     std::optional<Wakeup> arrived;  // readable while `name` is set
     std::optional<Wakeup> quit;     // ends the thread
     std::stop_source stop;
-    std::mutex mutex;
-    std::string_view name;   // name of the first signal not taken; guarded by mutex
-    Clock::time_point when;  // guarded by mutex
-    Leave leave;             // guarded by mutex
+    Mutex mutex;
+    std::string_view name GUARDED_BY(mutex);  // name of the first signal not taken
+    Clock::time_point when GUARDED_BY(mutex);
+    Leave leave GUARDED_BY(mutex);
     Thread thread;
 };
 
 void Signals::State::arrived_one(int number) {
     const std::string_view its_name = name_of_signal(number);
     {
-        const std::scoped_lock lock(mutex);
+        const MutexLock lock(mutex);
         if (!name.empty()) {
             const bool again = number != SIGHUP && Clock::now() - when >= kSameSignal;
             if (again && second == Second::kLeaves) leave_at_once(leave, its_name);
@@ -155,17 +155,17 @@ Result<bool> Signals::came_within(std::optional<milliseconds> time) const {
 }
 
 void Signals::on_second(Leave leave) const {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     state_->leave = std::move(leave);
 }
 
 std::string_view Signals::received() const {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     return state_->name;
 }
 
 std::string_view Signals::take() const {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     static_cast<void>(state_->arrived->clear());
     return std::exchange(state_->name, {});
 }

@@ -16,6 +16,8 @@ target_compile_options(migrate_plain_settings INTERFACE
     # GCC 12 and 14 take the parts of a variant in a braced list for uninitialised where they inline its destructor,
     # and elements of a tuple of references for outside their bounds.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-array-bounds>
+    # Checks the guards that base/mutex.hpp declares. GCC has no such check.
+    $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Werror=thread-safety>
     # GCC 12 warns of correct code wherever it inlines "text" + std::string or assigns one character (GCC bugs
     # 105329 and 105651, mended in GCC 13).
     $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict -Wno-stringop-overflow>)

@@ -2,22 +2,32 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <optional>
 #include <thread>
 
 #include "base/catching.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::memory {
+namespace {
+
+// The error of the first page that has one.
+struct FirstError {
+    explicit FirstError(std::uint64_t pages) : page(pages) {}
+
+    Mutex mutex;
+    std::optional<Error> error GUARDED_BY(mutex);
+    std::uint64_t page GUARDED_BY(mutex);
+};
+
+}  // namespace
 
 Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t piece_pages,
                       const std::function<Status(PageRange)>& work) {
     // relaxed: the counter only hands out pieces; the joins order the work's results
     std::atomic<std::uint64_t> next{0};
-    std::mutex mutex;
-    std::optional<Error> error;        // guarded by mutex
-    std::uint64_t error_page = pages;  // guarded by mutex
+    FirstError first_error(pages);
     const auto run = [&](const std::stop_token&) -> Status {
         for (;;) {
             const std::uint64_t first = next.fetch_add(piece_pages, std::memory_order_relaxed);
@@ -28,10 +38,10 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
             if (status) continue;
             // Pieces are handed out in order, so all pieces before this one have been started.
             next.store(pages, std::memory_order_relaxed);
-            const std::scoped_lock lock(mutex);
-            if (first >= error_page) continue;
-            error_page = first;
-            error = std::move(status).error();
+            const MutexLock lock(first_error.mutex);
+            if (first >= first_error.page) continue;
+            first_error.page = first;
+            first_error.error = std::move(status).error();
         }
     };
     {
@@ -43,7 +53,8 @@ Status for_each_piece(std::string_view name, std::uint64_t pages, std::uint64_t 
                                            [](const Error&) {});
         static_cast<void>(run({}));
     }
-    if (error) return *std::move(error);
+    const MutexLock lock(first_error.mutex);
+    if (first_error.error) return *std::move(first_error.error);
     return {};
 }
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <optional>
 
 #include "base/catching.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "memory/fault_guard.hpp"
 
@@ -75,22 +75,22 @@ class DigestJob {
 
     // Pass an Error to fail().
     Status work() {
-        std::vector<Digest> sums(sums_.size());
+        std::vector<Digest> sums(memory_.regions().size());
         MIGRATE_TRY(digest_chunks(sums));
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         for (std::size_t i = 0; i < sums.size(); ++i) sums_[i] += sums[i];
         return {};
     }
     // Records the error and ends the other threads' work, too.
     void fail(Error error) {
         next_.store(chunks_, std::memory_order_relaxed);
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (!error_) error_ = std::move(error);
     }
 
     // Call this after every work() has returned.
     Result<std::vector<Digest>> result() {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (error_) return *std::move(error_);
         return std::move(sums_);
     }
@@ -134,9 +134,9 @@ class DigestJob {
     std::uint64_t chunks_ = 0;                // constant after construction, as is first_chunk_
     std::vector<std::uint64_t> first_chunk_;  // number of each region's first chunk
     std::atomic<std::uint64_t> next_{0};      // relaxed: hands out numbers, orders nothing
-    std::mutex mutex_;
-    std::vector<Digest> sums_;    // guarded by mutex_
-    std::optional<Error> error_;  // guarded by mutex_
+    Mutex mutex_;
+    std::vector<Digest> sums_ GUARDED_BY(mutex_);
+    std::optional<Error> error_ GUARDED_BY(mutex_);
 };
 
 template <typename Memory>

@@ -22,11 +22,10 @@ Status ControlChannel::send(FrameType type, std::span<const std::byte> first,
     std::array<iovec, 3> parts{iovec{header.data(), header.size()},
                                iovec{const_cast<std::byte*>(first.data()), first.size()},
                                iovec{const_cast<std::byte*>(second.data()), second.size()}};
-    const std::scoped_lock lock(send_mutex_);
+    const MutexLock lock(send_mutex_);
     return send_parts(parts);
 }
 
-// The caller holds send_mutex_.
 Status ControlChannel::send_parts(std::span<iovec> parts) {
     if (cut_off_) {
         return Error(ErrorKind::kLostConnection,
@@ -41,8 +40,9 @@ Status ControlChannel::send_parts(std::span<iovec> parts) {
 }
 
 Status ControlChannel::send_if_idle(FrameType type) {
-    const std::unique_lock lock(send_mutex_, std::try_to_lock);
-    if (!lock || !socket_.has_room()) return {};
+    if (!send_mutex_.try_lock()) return {};
+    const MutexLock lock(send_mutex_, std::adopt_lock);
+    if (!socket_.has_room()) return {};
     auto header = encode_frame_header(type, 0);
     iovec part{header.data(), header.size()};
     return send_parts(std::span(&part, 1));

@@ -6,12 +6,12 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "base/wait.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/socket.hpp"
@@ -65,14 +65,14 @@ class ControlChannel {
     ControlChannel(Socket socket, Wakeup wakeup)
         : socket_(std::move(socket)), wakeup_(std::move(wakeup)) {}
     Status read_available();
-    Status send_parts(std::span<iovec> parts);
+    Status send_parts(std::span<iovec> parts) REQUIRES(send_mutex_);
 
     Socket socket_;
     Wakeup wakeup_;
-    std::mutex send_mutex_;  // keeps frames from mixing
-    bool cut_off_ = false;   // guarded by send_mutex_: a frame was sent in part
-    FrameParser parser_;     // receiving thread only
-    Clock::time_point last_heard_ = Clock::now();  // receiving thread only
+    Mutex send_mutex_;                              // keeps frames from mixing
+    bool cut_off_ GUARDED_BY(send_mutex_) = false;  // a frame was sent in part
+    FrameParser parser_;                            // receiving thread only
+    Clock::time_point last_heard_ = Clock::now();   // receiving thread only
     std::atomic<Clock::time_point> last_sent_{Clock::now()};
 };
 

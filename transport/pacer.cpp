@@ -17,14 +17,14 @@ void Pacer::refill(Clock::time_point now) {
 }
 
 bool Pacer::acquire(std::uint64_t bytes, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (rate_ == 0) return !stop.stop_requested();
     while (rate_ != 0) {
         refill(Clock::now());
         if (tokens_ >= 0) break;
         const std::chrono::duration<double> until_even(-tokens_ / static_cast<double>(rate_));
         const std::uint64_t rate = rate_;
-        changed_.wait_for(lock, stop, until_even, [&] { return rate_ != rate; });
+        changed_.wait_for(lock, stop, until_even, [&]() REQUIRES(mutex_) { return rate_ != rate; });
         if (stop.stop_requested()) return false;
     }
     tokens_ -= static_cast<double>(bytes);
@@ -33,7 +33,7 @@ bool Pacer::acquire(std::uint64_t bytes, const std::stop_token& stop) {
 
 void Pacer::set_rate(std::uint64_t bytes_per_second) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         refill(Clock::now());
         rate_ = bytes_per_second;
         tokens_ = 0;

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <stop_token>
+
+#include "base/mutex.hpp"
 
 namespace migrate::transport {
 
@@ -24,13 +24,13 @@ class Pacer {
 
   private:
     using Clock = std::chrono::steady_clock;
-    void refill(Clock::time_point now);
+    void refill(Clock::time_point now) REQUIRES(mutex_);
 
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::uint64_t rate_;                         // guarded by mutex_
-    double tokens_ = 0;                          // guarded by mutex_; negative: overdrawn
-    Clock::time_point refilled_ = Clock::now();  // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::uint64_t rate_ GUARDED_BY(mutex_);
+    double tokens_ GUARDED_BY(mutex_) = 0;  // negative: overdrawn
+    Clock::time_point refilled_ GUARDED_BY(mutex_) = Clock::now();
 };
 
 }  // namespace migrate::transport

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
-#include <mutex>
 
+#include "base/mutex.hpp"
 #include "base/raw_syscall.hpp"
 #include "base/units.hpp"
 
@@ -52,10 +52,13 @@ int copy_page(const std::byte* from, std::byte* to) {
 
 // The mapping is never destroyed, because the device may write to it at any later time.
 void keep_for_ever(Mapping mapping) {
-    static auto* const mutex = new std::mutex;
-    static auto* const kept = new std::vector<Mapping>;
-    const std::scoped_lock lock(*mutex);
-    kept->push_back(std::move(mapping));
+    struct Kept {
+        Mutex mutex;
+        std::vector<Mapping> mappings GUARDED_BY(mutex);
+    };
+    static auto* const kept = new Kept;
+    const MutexLock lock(kept->mutex);
+    kept->mappings.push_back(std::move(mapping));
 }
 
 }  // namespace

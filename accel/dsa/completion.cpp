@@ -66,7 +66,7 @@ bool InlineCompletion::await(Watch& watch) {
 void ThreadCompletion::watch(Watch& watch) {
     watch.state.store(Watch::State::kWatched, std::memory_order_relaxed);
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         new_.push_back(&watch);
     }
     added_.notify_one();
@@ -90,10 +90,11 @@ void ThreadCompletion::run(const std::stop_token& stop) {
 }
 
 bool ThreadCompletion::take_new(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (watching_.empty()) {
         // Returns false only if stop was requested and nothing is outstanding.
-        if (!added_.wait(lock, stop, [&] { return !new_.empty(); })) return false;
+        if (!added_.wait(lock, stop, [&]() REQUIRES(mutex_) { return !new_.empty(); }))
+            return false;
     }
     watching_.insert(watching_.end(), new_.begin(), new_.end());
     new_.clear();

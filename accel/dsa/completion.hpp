@@ -4,11 +4,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <stop_token>
 #include <vector>
+
+#include "base/mutex.hpp"
 
 namespace migrate::accel::dsa {
 
@@ -94,9 +94,9 @@ class ThreadCompletion final : public Completion {
     void poll();
 
     Time& time_;
-    std::mutex mutex_;
-    std::condition_variable_any added_;
-    std::vector<Watch*> new_;       // guarded by mutex_
+    Mutex mutex_;
+    StopCondition added_;
+    std::vector<Watch*> new_ GUARDED_BY(mutex_);
     std::vector<Watch*> watching_;  // used only by run()
 };
 

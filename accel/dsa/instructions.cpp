@@ -6,7 +6,8 @@
 #include <array>
 #include <csetjmp>
 #include <csignal>
-#include <mutex>
+
+#include "base/mutex.hpp"
 
 namespace migrate::accel::dsa {
 namespace {
@@ -80,8 +81,8 @@ bool has_user_wait() {
 void pause() { _mm_pause(); }
 
 int run_trapped(void (*body)(void*), void* context) {
-    static std::mutex mutex;
-    const std::scoped_lock lock(mutex);
+    static Mutex mutex;  // guards no data of ours: the process has one handler for each signal
+    const MutexLock lock(mutex);
     struct sigaction action {};
     action.sa_sigaction = on_trap;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;

@@ -8,12 +8,12 @@
 namespace migrate::accel::softdsa {
 
 void HeldAnswers::hold(Answer answer) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     answers_.push_back(std::move(answer));
 }
 
 std::uint64_t HeldAnswers::next_due(std::uint64_t now) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     std::uint64_t next = kNever;
     for (const Answer& answer : answers_) {
         // A drain that is due waits for another engine, which calls this when it has finished.

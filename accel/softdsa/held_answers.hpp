@@ -5,11 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "accel/softdsa/work_queue.hpp"
+#include "base/mutex.hpp"
 
 namespace migrate::accel::softdsa {
 
@@ -35,7 +35,7 @@ class HeldAnswers {
     // everything before it in its queue has finished.
     template <typename Finished>
     std::optional<Answer> take(std::uint64_t now, const Finished& finished) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         std::size_t best = answers_.size();
         for (std::size_t i = 0; i < answers_.size(); ++i) {
             const Answer& answer = answers_[i];
@@ -52,8 +52,8 @@ class HeldAnswers {
     std::uint64_t next_due(std::uint64_t now) const;
 
   private:
-    mutable std::mutex mutex_;
-    std::vector<Answer> answers_;  // in the order of arrival; guarded by mutex_
+    mutable Mutex mutex_;
+    std::vector<Answer> answers_ GUARDED_BY(mutex_);  // in the order of arrival
 };
 
 }  // namespace migrate::accel::softdsa

@@ -26,7 +26,7 @@ bool WorkQueue::put(const dsa::Descriptor& descriptor, std::uint64_t now_ns,
 }
 
 bool WorkQueue::take(Entry& entry) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Slot& slot = ring_[head_ % slots_];
     if (slot.turn.load(std::memory_order_acquire) != head_ + 1) return false;
     entry = {slot.descriptor, slot.submitted_ns, head_};
@@ -38,7 +38,7 @@ bool WorkQueue::take(Entry& entry) {
 }
 
 void WorkQueue::finish(std::uint64_t position) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     done_[position - first_unfinished_] = true;
     while (!done_.empty() && done_.front()) {
         done_.pop_front();
@@ -47,7 +47,7 @@ void WorkQueue::finish(std::uint64_t position) {
 }
 
 bool WorkQueue::finished_before(std::uint64_t position) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return first_unfinished_ >= position;
 }
 

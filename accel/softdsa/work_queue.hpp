@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 
 #include "accel/dsa/descriptor.hpp"
+#include "base/mutex.hpp"
 
 namespace migrate::accel::softdsa {
 
@@ -48,12 +48,11 @@ class WorkQueue {
     std::atomic<std::uint32_t> occupancy_{0};
     std::atomic<std::uint64_t> tail_{0};
 
-    mutable std::mutex mutex_;  // used by engines only
-    std::uint64_t head_ = 0;    // the next position to take; guarded by mutex_
-    // For each taken position from first_unfinished_ on: true if it is done. Guarded by mutex_, as
-    // is first_unfinished_.
-    std::deque<bool> done_;
-    std::uint64_t first_unfinished_ = 0;
+    mutable Mutex mutex_;                        // used by engines only
+    std::uint64_t head_ GUARDED_BY(mutex_) = 0;  // the next position to take
+    // For each taken position from first_unfinished_ on: true if it is done.
+    std::deque<bool> done_ GUARDED_BY(mutex_);
+    std::uint64_t first_unfinished_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace migrate::accel::softdsa

@@ -70,9 +70,9 @@ Status SoleUse::check_again() {
 }
 
 Status SoleUse::look() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (refused_) return *refused_;
-    const auto refuse = [this](std::string reason) -> Status {
+    const auto refuse = [this](std::string reason) REQUIRES(mutex_) -> Status {
         refused_ = Error(ErrorKind::kRefused, std::move(reason));
         is_refused_.store(true, std::memory_order_relaxed);
         return *refused_;

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "base/config/choices.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/mutex.hpp"
 #include "memory/foreign/file_users.hpp"
 
 namespace migrate::memory {
@@ -49,9 +49,10 @@ class SoleUse {
     UniqueFd opens_;  // an inotify on the files; empty: the check is repeated by time
     std::atomic<std::chrono::steady_clock::rep> next_look_{0};  // next check, if opens_ is empty
     std::atomic<bool> is_refused_{false};                       // refused_ is set
-    std::mutex mutex_;                                          // guards all below
-    std::optional<Error> refused_;                              // permanent once set
-    bool told_ = false;  // the warning about processes that were not examined was logged
+    Mutex mutex_;
+    std::optional<Error> refused_ GUARDED_BY(mutex_);  // permanent once set
+    // The warning about processes that were not examined was logged.
+    bool told_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::memory

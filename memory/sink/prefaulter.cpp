@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <vector>
 
 #include "base/catching.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::memory {
@@ -42,9 +41,10 @@ struct Job {
     const std::function<Status(Prefaulter::Piece)>& work;
     std::vector<Prefaulter::Piece> pieces;
     std::atomic<std::size_t> next_piece{0};  // relaxed: hands out numbers, orders nothing
-    unsigned helpers = 0;        // number of helpers at work on it; guarded by State::mutex
-    std::optional<Error> error;  // the first error; guarded by State::mutex
-    Job* next = nullptr;         // next in the list of open jobs; guarded by State::mutex
+    // The mutex of the State that works on it guards these three; clang cannot check that.
+    unsigned helpers = 0;        // number of helpers at work on it
+    std::optional<Error> error;  // the first error
+    Job* next = nullptr;         // next in the list of open jobs
 
     bool has_pieces() const { return next_piece.load(std::memory_order_relaxed) < pieces.size(); }
 };
@@ -52,16 +52,16 @@ struct Job {
 }  // namespace
 
 struct Prefaulter::State {
-    std::mutex mutex;
-    std::condition_variable_any job_came;
-    std::condition_variable helper_left;
-    Job* open_jobs =
-        nullptr;  // an intrusive list, so that a job costs no allocation; guarded by mutex
+    Mutex mutex;
+    StopCondition job_came;
+    Condition helper_left;
+    // An intrusive list, so that a job costs no allocation.
+    Job* open_jobs GUARDED_BY(mutex) PT_GUARDED_BY(mutex) = nullptr;
     std::vector<Thread> helpers;
 
-    void add(Job& job);
-    void remove(Job& job);
-    Job* first_with_pieces() const;
+    void add(Job& job) REQUIRES(mutex);
+    void remove(Job& job) REQUIRES(mutex);
+    Job* first_with_pieces() const REQUIRES(mutex);
     static std::optional<Error> work_on(Job& job);
     void help(const std::stop_token& stop);
 };
@@ -96,11 +96,12 @@ std::optional<Error> Prefaulter::State::work_on(Job& job) {
 }
 
 void Prefaulter::State::help(const std::stop_token& stop) {
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     Job* found = nullptr;
     // The predicate stores its result, because pieces run out without the mutex and a second search
     // may fail.
-    const auto find_job = [this, &found] { return (found = first_with_pieces()) != nullptr; };
+    const auto find_job = [this, &found]()
+                              REQUIRES(mutex) { return (found = first_with_pieces()) != nullptr; };
     while (job_came.wait(lock, stop, find_job)) {
         Job& job = *found;
         ++job.helpers;
@@ -157,12 +158,12 @@ Status Prefaulter::share(std::span<const PageRange> ranges,
     }
     Job job(work, ranges);
     {
-        const std::scoped_lock lock(state_->mutex);
+        const MutexLock lock(state_->mutex);
         state_->add(job);
     }
     state_->job_came.notify_one();
     std::optional<Error> error = state_->work_on(job);
-    std::unique_lock lock(state_->mutex);
+    MutexLock lock(state_->mutex);
     // Remove the job first, so that a helper that wakes now does not find it.
     state_->remove(job);
     state_->helper_left.wait(lock, [&job] { return job.helpers == 0; });

@@ -124,9 +124,9 @@ void PopulationBuilder::extend_to(std::uint64_t end, bool populated) {
 
 Status FilePopulation::query(PageRange range, std::vector<PopulationExtent>& extents) const {
     PopulationBuilder builder(range, extents);
-    const std::scoped_lock lock(known_->mutex);
+    const MutexLock lock(known_->mutex);
     while (!builder.complete()) {
-        const PageRange& data = known_->data;
+        const PageRange data = known_->data;
         if (builder.next() >= data.first && builder.next() < data.end()) {
             builder.extend_to(data.end(), true);
         } else {
@@ -166,7 +166,7 @@ Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
 }
 
 void FilePopulation::forget() const {
-    const std::scoped_lock lock(known_->mutex);
+    const MutexLock lock(known_->mutex);
     known_->data = {};
 }
 

@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/mutex.hpp"
 #include "base/units.hpp"
 
 namespace migrate::memory {
@@ -55,10 +55,10 @@ class FilePopulation {
 
   private:
     struct Known {
-        std::mutex mutex;
-        PageRange data;  // the last data found; guarded by mutex
+        Mutex mutex;
+        PageRange data GUARDED_BY(mutex);  // the last data found
     };
-    Status find(PopulationBuilder& builder, PageRange range) const;
+    Status find(PopulationBuilder& builder, PageRange range) const REQUIRES(known_->mutex);
 
     int fd_;
     std::uint64_t size_bytes_;

@@ -7,13 +7,12 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
-#include <condition_variable>
 #include <deque>
 #include <exception>
-#include <mutex>
 #include <string_view>
 #include <utility>
 
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "base/wait.hpp"
 
@@ -53,35 +52,39 @@ struct AsyncWriter::State {
         : owned(std::move(owned_fd)), fd(owned ? owned.get() : number), options(std::move(given)) {}
 
     void push(std::string text, Importance importance);
-    void start_thread(const std::shared_ptr<State>& self);
+    void start_thread(const std::shared_ptr<State>& self) REQUIRES(mutex);
     void run();
     void end();
     bool write_here(milliseconds longest_stall);
     int write_all(std::string_view text);
     void remove_last(off_t part) const;
-    // Called with the mutex held.
-    bool tells_of_dropped();
-    Message next();
-    void note_outcome(const Message& message, int error);
-    bool idle() const { return ended || (queue.empty() && !writing && !owes_line()); }
-    bool owes_line() const { return dropped != 0 && !failing && options.dropped_line != nullptr; }
+    bool tells_of_dropped() REQUIRES(mutex);
+    Message next() REQUIRES(mutex);
+    void note_outcome(const Message& message, int error) REQUIRES(mutex);
+    bool idle() const REQUIRES(mutex) {
+        return ended || (queue.empty() && !writing && !owes_line());
+    }
+    bool owes_line() const REQUIRES(mutex) {
+        return dropped != 0 && !failing && options.dropped_line != nullptr;
+    }
 
     const UniqueFd owned;
     const int fd;
     const Options options;
 
-    mutable std::mutex mutex;  // guards the members below
-    std::condition_variable work;
-    std::condition_variable change;  // something was written, or the thread has ended
-    std::deque<Message> queue;
-    std::size_t bytes = 0;  // in the queue and in the message being written
-    std::uint64_t dropped = 0;
-    std::uint64_t written = 0;  // bytes
-    bool writing = false;
-    bool failing = false;  // the last write failed
-    bool ended = false;    // nothing more is written
-    bool has_thread = false;
-    bool stop = false;
+    mutable Mutex mutex;
+    Condition work;
+    Condition change;  // something was written, or the thread has ended
+    std::deque<Message> queue GUARDED_BY(mutex);
+    // In the queue and in the message being written.
+    std::size_t bytes GUARDED_BY(mutex) = 0;
+    std::uint64_t dropped GUARDED_BY(mutex) = 0;
+    std::uint64_t written GUARDED_BY(mutex) = 0;  // bytes
+    bool writing GUARDED_BY(mutex) = false;
+    bool failing GUARDED_BY(mutex) = false;  // the last write failed
+    bool ended GUARDED_BY(mutex) = false;    // nothing more is written
+    bool has_thread GUARDED_BY(mutex) = false;
+    bool stop GUARDED_BY(mutex) = false;
 };
 
 // The line with the count takes the place of the dropped messages.
@@ -95,7 +98,7 @@ bool AsyncWriter::State::tells_of_dropped() {
 }
 
 void AsyncWriter::State::push(std::string text, Importance importance) {
-    const std::scoped_lock lock(mutex);
+    const MutexLock lock(mutex);
     if (ended) return;
     const std::size_t limit =
         options.queue_bytes + (importance == Importance::kImportant ? options.reserve_bytes : 0);
@@ -133,7 +136,7 @@ int AsyncWriter::State::write_all(std::string_view text) {
         if (count < 0 && errno == EINTR) continue;
         if (count < 0 && errno == EAGAIN) {
             (void)writable_within(fd, kLookAgain);
-            const std::scoped_lock lock(mutex);
+            const MutexLock lock(mutex);
             if (stop) return EAGAIN;
             continue;
         }
@@ -143,7 +146,7 @@ int AsyncWriter::State::write_all(std::string_view text) {
             return error;
         }
         text.remove_prefix(static_cast<std::size_t>(count));
-        const std::scoped_lock lock(mutex);
+        const MutexLock lock(mutex);
         written += static_cast<std::uint64_t>(count);
         change.notify_all();
     }
@@ -166,9 +169,9 @@ void AsyncWriter::State::note_outcome(const Message& message, int error) {
 
 void AsyncWriter::State::run() {
     int error = 0;
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     while (!ended) {
-        work.wait(lock, [this] { return stop || !queue.empty() || owes_line(); });
+        work.wait(lock, [this]() REQUIRES(mutex) { return stop || !queue.empty() || owes_line(); });
         if (stop) break;
         const Message message = next();
         lock.unlock();
@@ -185,13 +188,12 @@ void AsyncWriter::State::run() {
 
 // Called when the thread ran out of memory.
 void AsyncWriter::State::end() {
-    const std::scoped_lock lock(mutex);
+    const MutexLock lock(mutex);
     ended = true;
     change.notify_all();
 }
 
-// The thread is detached: a thread that hangs in write(2) cannot be joined. Called with the mutex
-// held.
+// The thread is detached: a thread that hangs in write(2) cannot be joined.
 void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
     if (has_thread) return;
     // This also blocks SIGTTOU, which would stop a background process that writes to its terminal.
@@ -211,7 +213,7 @@ void AsyncWriter::State::start_thread(const std::shared_ptr<State>& self) {
 // Used by flush() if no thread could be started. Returns false if the output accepted nothing for
 // `longest_stall`.
 bool AsyncWriter::State::write_here(milliseconds longest_stall) {
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     while (!idle()) {
         const Message message = next();
         lock.unlock();
@@ -239,7 +241,7 @@ AsyncWriter::AsyncWriter(UniqueFd fd, Options options)
     : state_(std::make_shared<State>(std::move(fd), -1, std::move(options))) {}
 
 AsyncWriter::~AsyncWriter() {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     state_->stop = true;
     state_->work.notify_one();
 }
@@ -251,7 +253,7 @@ void AsyncWriter::write(std::string message, Importance importance) noexcept {
     }
     try {
         state_->push(std::move(message), importance);
-        const std::scoped_lock lock(state_->mutex);
+        const MutexLock lock(state_->mutex);
         state_->start_thread(state_);
     } catch (const std::exception&) {
         // Out of memory: the message is lost.
@@ -260,7 +262,7 @@ void AsyncWriter::write(std::string message, Importance importance) noexcept {
 
 bool AsyncWriter::flush(milliseconds longest_stall) noexcept {
     if (in_forked_child.load(std::memory_order_relaxed)) return true;
-    std::unique_lock lock(state_->mutex);
+    MutexLock lock(state_->mutex);
     if (!state_->has_thread) {
         lock.unlock();
         return state_->write_here(longest_stall);
@@ -269,14 +271,16 @@ bool AsyncWriter::flush(milliseconds longest_stall) noexcept {
     while (!state_->idle()) {
         const std::uint64_t before = state_->written;
         const auto until = std::min(Clock::now() + longest_stall, end);
-        const auto moved = [&] { return state_->idle() || state_->written != before; };
+        const auto moved = [&]() REQUIRES(state_->mutex) {
+            return state_->idle() || state_->written != before;
+        };
         if (!state_->change.wait_until(lock, until, moved)) return false;
     }
     return true;
 }
 
 std::uint64_t AsyncWriter::unwritten() const {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     return state_->dropped + state_->queue.size() + (state_->writing ? 1 : 0);
 }
 

@@ -5,16 +5,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 
 #include "base/catching.hpp"
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 
 namespace migrate {
@@ -39,9 +38,9 @@ template <typename T>
 Result<T> call_within(const std::string& what, const CallLimits& limits,
                       std::function<Result<T>()> call) {
     struct Shared {
-        std::mutex mutex;
-        std::condition_variable_any done;
-        std::optional<Result<T>> result;  // guarded by mutex
+        Mutex mutex;
+        StopCondition done;
+        std::optional<Result<T>> result GUARDED_BY(mutex);
     };
     const auto shared = std::make_shared<Shared>();
     Result<Thread> thread = [&] {
@@ -53,7 +52,7 @@ Result<T> call_within(const std::string& what, const CallLimits& limits,
                 // Destroyed before the result is set: afterwards nothing else uses what the call
                 // owns.
                 call = nullptr;
-                const std::scoped_lock lock(shared->mutex);
+                const MutexLock lock(shared->mutex);
                 shared->result = std::move(result);
                 shared->done.notify_all();
                 return {};
@@ -62,8 +61,8 @@ Result<T> call_within(const std::string& what, const CallLimits& limits,
     }();
     if (!thread) return std::move(thread).error().with_context(what);
     thread->detach();
-    std::unique_lock lock(shared->mutex);
-    const auto ready = [&] { return shared->result.has_value(); };
+    MutexLock lock(shared->mutex);
+    const auto ready = [&]() REQUIRES(shared->mutex) { return shared->result.has_value(); };
     if (!limits.timeout) {
         shared->done.wait(lock, limits.stop, ready);
     } else {

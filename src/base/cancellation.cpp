@@ -17,7 +17,7 @@ void Cancellation::fail(Error error) {
         return;
     }
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (error_) return;
         error_ = std::move(error);
     }
@@ -30,7 +30,7 @@ void Cancellation::fail_unless_stopped(Error error) {
         return;
     }
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (error_ || lost_) return;
         error_ = std::move(error);
     }
@@ -44,7 +44,7 @@ void Cancellation::fail_lost_connection(Error error) {
     }
     std::function<void()> listener;
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (error_ || lost_) return;
         lost_ = std::move(error);
         listener = std::exchange(listener_, nullptr);
@@ -61,7 +61,7 @@ void Cancellation::confirm_lost() {
     if (session_ != nullptr) return session_->confirm_lost();
     std::optional<Error> lost;
     try {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         lost = lost_;
     } catch (...) {
         // There is no memory for a copy; this text is short enough to need none.
@@ -72,13 +72,13 @@ void Cancellation::confirm_lost() {
 
 void Cancellation::on_lost_connection(std::function<void()> listener) {
     if (session_ != nullptr) return session_->on_lost_connection(std::move(listener));
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     listener_ = std::move(listener);
 }
 
 std::optional<Error> Cancellation::error() const {
     if (session_ != nullptr) return session_->error();
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     try {
         return error_;
     } catch (...) {
@@ -88,13 +88,13 @@ std::optional<Error> Cancellation::error() const {
 
 bool Cancellation::reason_is_open() const {
     if (session_ != nullptr) return session_->reason_is_open();
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return lost_ && !error_;
 }
 
 bool Cancellation::connection_lost() const {
     if (session_ != nullptr) return session_->connection_lost();
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return lost_.has_value();
 }
 

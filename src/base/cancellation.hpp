@@ -7,11 +7,11 @@
 
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 
 namespace migrate {
 
@@ -60,10 +60,10 @@ class Cancellation {
 
     Cancellation* const session_ = nullptr;  // keeps the errors of a connection; null: a session
     std::atomic<bool> ended_{false};
-    mutable std::mutex mutex_;
-    std::optional<Error> error_;      // guarded by mutex_
-    std::optional<Error> lost_;       // guarded by mutex_
-    std::function<void()> listener_;  // guarded by mutex_
+    mutable Mutex mutex_;
+    std::optional<Error> error_ GUARDED_BY(mutex_);
+    std::optional<Error> lost_ GUARDED_BY(mutex_);
+    std::function<void()> listener_ GUARDED_BY(mutex_);
     std::stop_source stop_;
     std::optional<std::stop_callback<std::function<void()>>> on_session_stop_;
 };

@@ -30,7 +30,7 @@ void name_this_thread(const std::string& name) {
 }
 
 void ThreadTimes::add(ThreadTime time) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     times_.push_back(std::move(time));
 }
 
@@ -43,7 +43,7 @@ SignalsBlocked::SignalsBlocked() {
 SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
 std::vector<ThreadTime> ThreadTimes::all() const {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return times_;
 }
 
@@ -65,23 +65,23 @@ Error start_error(std::string_view what, int code) {
 
 namespace {
 
-std::mutex start_hook_mutex;
-ThreadStartHook::Hook start_hook;  // guarded by start_hook_mutex
+Mutex start_hook_mutex;
+ThreadStartHook::Hook start_hook GUARDED_BY(start_hook_mutex);
 
 int ask_start_hook(std::string_view name) {
-    const std::scoped_lock lock(start_hook_mutex);
+    const MutexLock lock(start_hook_mutex);
     return start_hook ? start_hook(name) : 0;
 }
 
 }  // namespace
 
 ThreadStartHook::ThreadStartHook(Hook hook) {
-    const std::scoped_lock lock(start_hook_mutex);
+    const MutexLock lock(start_hook_mutex);
     start_hook = std::move(hook);
 }
 
 ThreadStartHook::~ThreadStartHook() {
-    const std::scoped_lock lock(start_hook_mutex);
+    const MutexLock lock(start_hook_mutex);
     start_hook = nullptr;
 }
 

@@ -6,7 +6,6 @@
 #include <csignal>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 
 #include "base/cancellation.hpp"
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 
 namespace migrate {
 
@@ -50,8 +50,8 @@ class ThreadTimes {
     std::vector<ThreadTime> all() const;
 
   private:
-    mutable std::mutex mutex_;
-    std::vector<ThreadTime> times_;  // guarded by mutex_
+    mutable Mutex mutex_;
+    std::vector<ThreadTime> times_ GUARDED_BY(mutex_);
 };
 
 // Gives the calling thread its name, runs `work`, and adds the thread's run time to `times`.

@@ -46,15 +46,15 @@ Result<std::unique_ptr<PeakMemory>> PeakMemory::watch(pid_t pid) {
 }
 
 void PeakMemory::run(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     while (!stop.stop_requested()) {
         bytes_ = std::max(bytes_, high_water_bytes(status_.get()));
-        ended_.wait_for(lock, stop, kPeakInterval, [] { return false; });
+        ended_.pause(lock, stop, kPeakInterval);
     }
 }
 
 std::uint64_t PeakMemory::bytes() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return bytes_;
 }
 

@@ -3,13 +3,12 @@
 
 #include <sys/types.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 
 #include "base/fd.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::bench {
@@ -32,10 +31,10 @@ class PeakMemory {
     void run(const std::stop_token& stop);
 
     UniqueFd status_;  // shows that process only, even if its id is used again
-    std::mutex mutex_;
-    std::condition_variable_any ended_;
-    std::uint64_t bytes_ = 0;  // under mutex_
-    Thread thread_;            // the last member: it ends before the others are destroyed
+    Mutex mutex_;
+    StopCondition ended_;
+    std::uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+    Thread thread_;  // the last member: it ends before the others are destroyed
 };
 
 }  // namespace migrate::bench

@@ -1,18 +1,11 @@
 #include "devices/busy_time.hpp"
 
-#include <condition_variable>
-
 namespace migrate::devices {
 
 bool BusyTime::Account::wait(std::chrono::nanoseconds cost, Clock::time_point began,
                              const std::stop_token& stop) {
     owed += cost;
-    if (Clock::now() - began < owed) {
-        std::mutex mutex;
-        std::condition_variable_any never;
-        std::unique_lock lock(mutex);
-        never.wait_until(lock, stop, began + owed, [] { return false; });
-    }
+    if (Clock::now() - began < owed) pause_until(stop, began + owed);
     owed -= Clock::now() - began;
     return !stop.stop_requested();
 }
@@ -23,7 +16,7 @@ Status BusyTime::pass(std::chrono::nanoseconds cost, const std::stop_token& stop
     const auto held = std::chrono::nanoseconds(
         static_cast<std::int64_t>(static_cast<double>(cost.count()) * serialised_));
     if (held.count() > 0) {
-        const std::scoped_lock lock(bus_->mutex());
+        const MutexLock lock(bus_->mutex());
         if (!held_.wait(held, Clock::now(), stop)) return cancelled;
     }
     const Clock::time_point began = Clock::now();

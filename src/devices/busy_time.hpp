@@ -5,20 +5,20 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 
 namespace migrate::devices {
 
 // The resource that all simulated devices of a host share, one at a time.
 class SharedBus {
   public:
-    std::mutex& mutex() { return mutex_; }
+    Mutex& mutex() { return mutex_; }
 
   private:
-    std::mutex mutex_;  // guards no data: a device that holds it is using the bus
+    Mutex mutex_;  // guards no data: a device that holds it is using the bus
 };
 
 // Used by one thread.

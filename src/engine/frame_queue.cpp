@@ -13,19 +13,19 @@ constexpr std::size_t kMaxQueuedFrames = 16;
 }  // namespace
 
 bool FrameQueue::has_room() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return state_frames_ < kMaxQueuedFrames;
 }
 
 bool FrameQueue::await_room(std::chrono::milliseconds timeout, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     return taken_.wait_for(lock, stop, timeout,
-                           [this] { return state_frames_ < kMaxQueuedFrames; });
+                           [this]() REQUIRES(mutex_) { return state_frames_ < kMaxQueuedFrames; });
 }
 
 Status FrameQueue::put(Frame frame) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         const bool of_state = frame.type == FrameType::kDeviceState;
         if (!of_state && frames_.size() - state_frames_ >= kMaxQueuedFrames) {
             return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
@@ -39,8 +39,8 @@ Status FrameQueue::put(Frame frame) {
 
 std::optional<Frame> FrameQueue::take(std::optional<std::chrono::milliseconds> timeout,
                                       const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    const auto ready = [this] { return !frames_.empty(); };
+    MutexLock lock(mutex_);
+    const auto ready = [this]() REQUIRES(mutex_) { return !frames_.empty(); };
     const bool came =
         timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
     if (!came) return std::nullopt;

@@ -4,13 +4,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "transport/control_frame.hpp"
 
 namespace migrate::engine {
@@ -30,11 +29,11 @@ class FrameQueue {
                                          const std::stop_token& stop);
 
   private:
-    std::mutex mutex_;
-    std::condition_variable_any arrived_;
-    std::condition_variable_any taken_;
-    std::deque<transport::Frame> frames_;  // guarded by mutex_
-    std::size_t state_frames_ = 0;         // DEVICE_STATE frames in frames_; guarded by mutex_
+    Mutex mutex_;
+    StopCondition arrived_;
+    StopCondition taken_;
+    std::deque<transport::Frame> frames_ GUARDED_BY(mutex_);
+    std::size_t state_frames_ GUARDED_BY(mutex_) = 0;  // DEVICE_STATE frames in frames_
 };
 
 }  // namespace migrate::engine

@@ -43,23 +43,17 @@ Status SessionCore::run(const std::function<Status()>& migrate,
     return settled;
 }
 
-void SessionCore::start_clock() {
-    const std::scoped_lock lock(mutex_);
-    started_ = Clock::now();
-}
+void SessionCore::start_clock() { figures_.lock()->started = Clock::now(); }
 
 void SessionCore::activate() {
-    {
-        const std::scoped_lock lock(mutex_);
-        active_ = Clock::now();
-    }
+    figures_.lock()->active = Clock::now();
     set_status(MigrationStatus::kActive);
 }
 
 std::chrono::microseconds SessionCore::active_time() const {
-    const std::scoped_lock lock(mutex_);
-    if (active_ == Clock::time_point{}) return {};
-    return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - active_);
+    const Clock::time_point active = figures_.lock()->active;
+    if (active == Clock::time_point{}) return {};
+    return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - active);
 }
 
 Status SessionCore::outcome() const {
@@ -70,13 +64,13 @@ Status SessionCore::outcome() const {
 void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     const Outcome outcome = outcome_of(status);
     {
-        const std::scoped_lock lock(mutex_);
-        ended_ = Clock::now();
-        outcome_ = outcome;
+        const auto figures = figures_.lock();
+        figures->ended = Clock::now();
+        figures->outcome = outcome;
         try {
-            if (!status) error_desc_ = status.error().message();
+            if (!status) figures->error_desc = status.error().message();
         } catch (...) {
-            error_desc_ = "out of memory";  // short enough to need no heap memory
+            figures->error_desc = "out of memory";  // short enough to need no heap memory
         }
     }
     const MigrationStatus last = final_status_of(outcome);
@@ -89,12 +83,11 @@ void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     if (!told) log::warning("{}", told.error().message());
 }
 
-void SessionCore::fill(Report& report) const {
-    const std::scoped_lock lock(mutex_);
+void SessionCore::fill(Report& report, const SessionFigures& figures) const {
     report.status = status_.get();
-    report.error_desc = error_desc_;
-    report.outcome = outcome_;
-    fill_times(report, {started_, active_, ended_});
+    report.error_desc = figures.error_desc;
+    report.outcome = figures.outcome;
+    fill_times(report, figures);
     report.threads = times_.all();
 }
 

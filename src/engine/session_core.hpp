@@ -5,8 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <mutex>
-#include <optional>
 #include <string>
 
 #include "base/cancellation.hpp"
@@ -16,14 +14,17 @@
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
+#include "engine/report/published.hpp"
 #include "engine/report/report.hpp"
+#include "engine/report/session_figures.hpp"
 
 namespace migrate::engine {
 
 class SessionCore {
   public:
-    // `events` outlives this object.
-    explicit SessionCore(EventLog& events) : events_(events) {}
+    // `events` and `figures` outlive this object.
+    SessionCore(EventLog& events, PublishedPart<SessionFigures> figures)
+        : events_(events), figures_(figures) {}
 
     // Runs a whole session on the calling thread: `migrate`, then `settle` with its result, then
     // the last state, which says who has the guest. Returns what `settle` returned. Any exception
@@ -58,24 +59,20 @@ class SessionCore {
     }
     // The session's outcome once its threads have ended: the first error of any thread, or success.
     Status outcome() const;
-    // Fills in what is known so far: status, error, times, threads. Any thread.
-    void fill(Report& report) const;
+    // Fills in what is known so far: status, error, times, threads. Any thread, which holds the
+    // lock of `figures`: those of this session.
+    void fill(Report& report, const SessionFigures& figures) const;
 
   private:
     // Sets the last state and ends total-time.
     void conclude(const Status& status, GuestOwner owner) noexcept;
 
     EventLog& events_;
+    const PublishedPart<SessionFigures> figures_;
     Cancellation cancellation_;
     ThreadTimes times_;
     StatusCell status_;
     std::atomic<Stage> stage_{Stage::kBeforePages};
-    mutable std::mutex mutex_;  // guards the members below
-    std::chrono::steady_clock::time_point started_{};
-    std::chrono::steady_clock::time_point active_{};
-    std::chrono::steady_clock::time_point ended_{};
-    std::string error_desc_;
-    std::optional<Outcome> outcome_;  // set once the session has ended
 };
 
 }  // namespace migrate::engine

@@ -1,9 +1,7 @@
 #include "engine/sign_of_life.hpp"
 
-#include <condition_variable>
-#include <mutex>
-
 #include "base/log.hpp"
+#include "base/mutex.hpp"
 #include "transport/control_frame.hpp"
 
 namespace migrate::engine {
@@ -13,11 +11,8 @@ namespace {
 // much.
 Status send_signs(transport::Socket& socket, const std::stop_token& stop) {
     const std::string frame = transport::encode_frame(transport::FrameType::kHeartbeat, "");
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
     while (true) {
-        never.wait_for(lock, stop, kSignOfLifeInterval, [] { return false; });
+        pause_until(stop, std::chrono::steady_clock::now() + kSignOfLifeInterval);
         if (stop.stop_requested()) return {};
         if (!socket.has_room()) return {};
         MIGRATE_TRY(socket.send(std::as_bytes(std::span(frame))));

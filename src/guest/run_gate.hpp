@@ -3,9 +3,8 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 
+#include "base/mutex.hpp"
 #include "guest/pace.hpp"
 
 namespace migrate::guest {
@@ -31,12 +30,12 @@ class RunGate {
   private:
     // Only a hint that the thread must take the mutex, which orders everything.
     std::atomic<bool> interrupted_{true};
-    std::mutex mutex_;
-    std::condition_variable wake_;  // resumed or stopped
-    std::condition_variable idle_;  // active_ is 0
-    bool paused_ = true;            // guarded by mutex_, as all below
-    bool stopped_ = false;
-    unsigned active_;  // threads outside of rest()
+    Mutex mutex_;
+    Condition wake_;  // resumed or stopped
+    Condition idle_;  // active_ is 0
+    bool paused_ GUARDED_BY(mutex_) = true;
+    bool stopped_ GUARDED_BY(mutex_) = false;
+    unsigned active_ GUARDED_BY(mutex_);  // threads outside of rest()
 };
 
 }  // namespace migrate::guest

@@ -67,20 +67,20 @@ Workload::~Workload() {
 }
 
 bool Workload::running() const {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return running_;
 }
 
 Status Workload::pause() {
     gate_.pause();
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     ran_ = run_time();
     running_ = false;
     return {};
 }
 
 Status Workload::resume() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (running_) return {};
     running_ = true;
     resumed_at_ = Clock::now();
@@ -94,7 +94,6 @@ Status Workload::throttle(unsigned percent) {
     return {};
 }
 
-// Called with mutex_ held.
 nanoseconds Workload::run_time() const {
     return running_ ? ran_ + (Clock::now() - resumed_at_) : ran_;
 }
@@ -107,7 +106,7 @@ Activity Workload::activity() const {
         activity.longest_gap =
             std::max(activity.longest_gap, duration_cast<microseconds>(vcpu->longest_gap()));
     }
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     activity.run_time = duration_cast<microseconds>(run_time());
     return activity;
 }

@@ -5,12 +5,12 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "guest/guest.hpp"
 #include "guest/run_gate.hpp"
@@ -46,19 +46,19 @@ class Workload final : public Guest {
              const memory::PageSource* source);
     Status start_threads();
     WorkloadState state() const;
-    std::chrono::nanoseconds run_time() const;
+    std::chrono::nanoseconds run_time() const REQUIRES(mutex_);
 
     WorkloadSpec spec_;
     std::span<std::byte> memory_;
     const memory::PageSource* source_;
     std::chrono::microseconds longest_gap_before_;  // over all other hosts
     std::atomic<unsigned> throttle_percent_{0};     // relaxed: the vCPUs follow within a slice
-    mutable std::mutex mutex_;
-    bool running_ = false;                      // guarded by mutex_, as is all below
-    std::chrono::nanoseconds ran_;              // run time up to the last pause
-    Clock::time_point resumed_at_;              // valid if running_
-    RunGate gate_;                              // guards itself
-    std::vector<std::unique_ptr<Vcpu>> vcpus_;  // constant after construction
+    mutable Mutex mutex_;
+    bool running_ GUARDED_BY(mutex_) = false;
+    std::chrono::nanoseconds ran_ GUARDED_BY(mutex_);  // run time up to the last pause
+    Clock::time_point resumed_at_ GUARDED_BY(mutex_);  // valid if running_
+    RunGate gate_;                                     // guards itself
+    std::vector<std::unique_ptr<Vcpu>> vcpus_;         // constant after construction
     std::vector<Thread> threads_;
 };
 

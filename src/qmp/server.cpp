@@ -5,7 +5,6 @@
 #include <array>
 #include <asio.hpp>
 #include <chrono>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
@@ -13,6 +12,7 @@
 
 #include "base/catching.hpp"
 #include "base/log.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "qmp/message_stream.hpp"
 #include "qmp/socket_file.hpp"
@@ -167,7 +167,7 @@ class Mailbox {
 
     // Returns true if the server's thread has to be notified.
     bool put(std::string line) {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         if (bytes_ + line.size() > kMaxQueuedBytes) {
             content_.overflowed = true;
         } else {
@@ -178,17 +178,17 @@ class Mailbox {
     }
 
     Content take() {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         bytes_ = 0;
         told_ = false;
         return std::exchange(content_, {});
     }
 
   private:
-    std::mutex mutex_;
-    Content content_;        // guarded by mutex_
-    std::size_t bytes_ = 0;  // guarded by mutex_
-    bool told_ = false;      // guarded by mutex_
+    Mutex mutex_;
+    Content content_ GUARDED_BY(mutex_);
+    std::size_t bytes_ GUARDED_BY(mutex_) = 0;
+    bool told_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace

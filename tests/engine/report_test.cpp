@@ -114,10 +114,15 @@ TEST_CASE("times that have not come are counted up to now, or left out") {
     CHECK(report.total_time.count() == 0);
     const auto start = std::chrono::steady_clock::now();
     using std::chrono::milliseconds;
-    fill_times(report, {start, start + milliseconds(10), start + milliseconds(25)});
+    SessionFigures figures;
+    figures.started = start;
+    figures.active = start + milliseconds(10);
+    figures.ended = start + milliseconds(25);
+    fill_times(report, figures);
     CHECK(report.total_time == milliseconds(25));
     CHECK(report.setup_time == milliseconds(10));
-    fill_times(report, {start, {}, start + milliseconds(25)});
+    figures.active = {};
+    fill_times(report, figures);
     CHECK(report.setup_time == report.total_time);
 }
 

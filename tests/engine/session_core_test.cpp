@@ -11,6 +11,10 @@ namespace {
 
 using nlohmann::json;
 
+struct Figures {
+    SessionFigures session;
+};
+
 struct Core {
     Core() {
         events.listen([this](std::string_view event, const std::string& data) {
@@ -19,7 +23,7 @@ struct Core {
     }
     Report report() const {
         Report report;
-        core.fill(report);
+        core.fill(report, *figures.lock());
         return report;
     }
     // Ends with this error at the stage that the session is in.
@@ -37,7 +41,9 @@ struct Core {
 
     std::vector<std::string> emitted;
     EventLog events;
-    SessionCore core{events};
+    Published<Figures> published;
+    PublishedPart<SessionFigures> figures = published.part(&Figures::session);
+    SessionCore core{events, figures};
 };
 
 TEST_CASE("a session that ends says how in its last event and in its report") {

@@ -90,6 +90,18 @@ class WrongTree(unittest.TestCase):
         self.add("memory/memory.cpp", "Completion::poll(); queue.poll(); poll();")
         self.assert_found("accel/accel.cpp:2: waits for a descriptor by itself; use base/wait.hpp")
 
+    def test_a_mutex_of_the_standard_library_is_found(self):
+        self.add("memory/memory.cpp", "std::mutex mutex;  // guards it")
+        self.add("transport/transport.cpp", "const std::scoped_lock lock(mutex);")
+        self.add("cli/cli.cpp", "const MutexLock lock(mutex);  // std::mutex")
+        self.assert_found("memory/memory.cpp:2: uses an unchecked mutex; use base/mutex.hpp",
+                          "transport/transport.cpp:2: uses an unchecked mutex; use base/mutex.hpp")
+
+    def test_a_mutex_that_guards_no_member_is_found(self):
+        self.add("memory/memory.hpp", "Mutex mutex_;\nint count_ GUARDED_BY(mutex_) = 0;\nMutex bus_;  // guards no data")
+        self.add("cli/cli.hpp", "    mutable Mutex mutex_;\n    int count_ = 0;  // guarded by mutex_")
+        self.assert_found("cli/cli.hpp: nothing is GUARDED_BY(mutex_); if it guards no data, say so behind it")
+
     def test_accel_may_not_include_memory(self):
         self.assert_include_refused("accel", "memory/memory.hpp", "memory")
 

@@ -36,6 +36,9 @@ THREAD_FILES = {"src/base/thread.hpp", "src/base/thread.cpp"}
 BARE_THREAD = re.compile(r"\bstd::(?:j?thread\b(?!::)|async\b)")
 WAIT_FILE = "src/base/wait.cpp"
 BARE_WAIT = re.compile(r"(?<!\w)::(?:p?poll|p?select|epoll_p?wait)\s*\(")
+MUTEX_FILE = "src/base/mutex.hpp"
+MUTEX_DECLARATION = re.compile(r"^\s*(?:mutable |static )*Mutex (\w+);(.*)$", re.MULTILINE)
+BARE_MUTEX = re.compile(r"\bstd::(?:\w*mutex|condition_variable\w*|scoped_lock|unique_lock|lock_guard|shared_lock)\b")
 BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
 SEED_FILE = "tests/support/seed.hpp"
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
@@ -188,6 +191,23 @@ def check_test_seeds(root):
     return problems
 
 
+def check_mutexes(root):
+    """clang cannot check the guards of a mutex of the standard library, or of one that names no member."""
+    problems = []
+    for _, path in all_sources(root):
+        where = path.relative_to(root).as_posix()
+        if where == MUTEX_FILE:
+            continue
+        text = path.read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            if BARE_MUTEX.search(line.split("//")[0]):
+                problems.append(f"{where}:{number}: uses an unchecked mutex; use base/mutex.hpp")
+        for name, comment in MUTEX_DECLARATION.findall(text):
+            if f"GUARDED_BY({name})" not in text and "guards no data" not in comment:
+                problems.append(f"{where}: nothing is GUARDED_BY({name}); if it guards no data, say so behind it")
+    return problems
+
+
 def top_level_entries(root):
     """What git tracks at the top; where there is no git or no repository, all but build folders."""
     try:
@@ -206,7 +226,7 @@ def check_top_level(root):
 
 
 CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_once, check_raw_system_calls, check_threads,
-          check_waits, check_test_helpers, check_test_seeds, check_top_level)
+          check_waits, check_mutexes, check_test_helpers, check_test_seeds, check_top_level)
 
 
 def check_all(root):

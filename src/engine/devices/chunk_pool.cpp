@@ -9,7 +9,7 @@ namespace migrate::engine {
 Result<ChunkBuffer> ChunkPool::take(std::size_t size) {
     const std::uint64_t wanted = footprint(size);
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         const auto fits = [wanted](const ChunkBuffer& free) { return free.capacity() == wanted; };
         if (const auto found = std::find_if(free_.begin(), free_.end(), fits);
             found != free_.end()) {
@@ -29,7 +29,7 @@ Result<ChunkBuffer> ChunkPool::take(std::size_t size) {
                                                .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                                .what = "a chunk of device state"});
     if (!mapping) {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         held_ -= wanted;
         return std::move(mapping).error();
     }
@@ -41,7 +41,7 @@ Result<ChunkBuffer> ChunkPool::take(std::size_t size) {
 
 void ChunkPool::give_back(ChunkBuffer buffer) {
     if (buffer.capacity() == 0) return;
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     free_.push_back(std::move(buffer));
 }
 

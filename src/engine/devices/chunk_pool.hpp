@@ -5,12 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/mutex.hpp"
 #include "base/units.hpp"
 
 namespace migrate::engine {
@@ -47,9 +47,9 @@ class ChunkPool {
 
   private:
     const std::uint64_t limit_;
-    std::mutex mutex_;
-    std::vector<ChunkBuffer> free_;  // guarded by mutex_, like all members below
-    std::uint64_t held_ = 0;         // bytes of chunks given out or free
+    Mutex mutex_;
+    std::vector<ChunkBuffer> free_ GUARDED_BY(mutex_);
+    std::uint64_t held_ GUARDED_BY(mutex_) = 0;  // bytes of chunks given out or free
 };
 
 }  // namespace migrate::engine

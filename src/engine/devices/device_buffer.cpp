@@ -14,30 +14,25 @@ Status DeviceBuffer::check_limit(std::uint64_t limit_bytes, std::size_t devices)
 
 DeviceBuffer::DeviceBuffer(std::vector<devices::DeviceId> ids, std::uint64_t limit_bytes,
                            std::chrono::milliseconds patience)
-    : limit_(limit_bytes),
-      common_limit_(limit_bytes - std::min(limit_bytes, ids.size() * kMaxDeviceChunkBytes)),
+    : ids_(std::move(ids)),
+      limit_(limit_bytes),
+      common_limit_(limit_bytes - std::min(limit_bytes, ids_.size() * kMaxDeviceChunkBytes)),
       patience_(patience),
-      pool_(limit_bytes) {
-    for (devices::DeviceId& id : ids) {
-        Device device;
-        device.id = std::move(id);
-        devices_.push_back(std::move(device));
-    }
-}
+      pool_(limit_bytes),
+      devices_(ids_.size()) {}
 
 Result<std::size_t> DeviceBuffer::find(const devices::DeviceId& id) const {
-    for (std::size_t i = 0; i < devices_.size(); ++i) {
-        if (devices_[i].id == id) return i;
-    }
+    const auto found = std::find(ids_.begin(), ids_.end(), id);
+    if (found != ids_.end()) return static_cast<std::size_t>(found - ids_.begin());
     return make_error(ErrorKind::kProtocol, "device {} is none that the sender announced",
                       id.text());
 }
 
-// Called with mutex_ held, like the other private functions.
-Status DeviceBuffer::check_new(const Device& device, std::uint32_t index, bool config) const {
+Status DeviceBuffer::check_new(std::size_t which, std::uint32_t index, bool config) const {
+    const Device& device = devices_[which];
     const auto error = [&](std::string_view what) {
         return make_error(
-            ErrorKind::kProtocol, "device {}: {} {}", device.id.text(),
+            ErrorKind::kProtocol, "device {}: {} {}", ids_[which].text(),
             config ? fmt::format("configuration {}", index) : fmt::format("chunk {}", index), what);
     };
     if (index < device.next || device.held.contains(index)) return error("came twice");
@@ -50,9 +45,10 @@ Status DeviceBuffer::check_new(const Device& device, std::uint32_t index, bool c
     return {};
 }
 
-DeviceBuffer::Room DeviceBuffer::room_for(const Device& device, std::uint32_t index,
+DeviceBuffer::Room DeviceBuffer::room_for(std::size_t which, std::uint32_t index,
                                           std::uint64_t footprint) const {
     if (common_used_ + footprint <= common_limit_) return Room::kCommon;
+    const Device& device = devices_[which];
     return index == device.next && !device.reserve_used ? Room::kReserved : Room::kNone;
 }
 
@@ -66,22 +62,22 @@ bool DeviceBuffer::all_starve() const {
 Error DeviceBuffer::starved() const {
     const auto waiting = std::find_if(devices_.begin(), devices_.end(),
                                       [](const Device& device) { return !device.held.empty(); });
-    const Device& device = waiting == devices_.end() ? devices_.front() : *waiting;
+    const auto which =
+        waiting == devices_.end() ? 0 : static_cast<std::size_t>(waiting - devices_.begin());
     return make_error(ErrorKind::kTimeout,
                       "device {}: chunk {} has not come for {} ms, and the {} bytes of "
                       "device-state-buffer are full of later ones",
-                      device.id.text(), device.next, patience_.count(), limit_);
+                      ids_[which].text(), devices_[which].next, patience_.count(), limit_);
 }
 
-Result<DeviceBuffer::Room> DeviceBuffer::await_room(std::unique_lock<std::mutex>& lock,
-                                                    const Device& device, std::uint32_t index,
-                                                    std::uint64_t footprint,
+Result<DeviceBuffer::Room> DeviceBuffer::await_room(MutexLock& lock, std::size_t which,
+                                                    std::uint32_t index, std::uint64_t footprint,
                                                     const std::stop_token& stop) {
     Room room = Room::kNone;
     while (true) {
         const std::uint64_t moves = moves_;
-        const bool found = changed_.wait_for(lock, stop, patience_, [&] {
-            room = room_for(device, index, footprint);
+        const bool found = changed_.wait_for(lock, stop, patience_, [&]() REQUIRES(mutex_) {
+            room = room_for(which, index, footprint);
             return room != Room::kNone;
         });
         if (found) return room;
@@ -92,7 +88,7 @@ Result<DeviceBuffer::Room> DeviceBuffer::await_room(std::unique_lock<std::mutex>
             return make_error(ErrorKind::kTimeout,
                               "device {}: chunk {} goes beyond the {} bytes of device-state-buffer "
                               "before SWITCHOVER_START",
-                              device.id.text(), index, limit_);
+                              ids_[which].text(), index, limit_);
         }
         if (moves == moves_ && all_starve()) return starved();
     }
@@ -102,16 +98,16 @@ Result<DeviceBuffer::Chunk> DeviceBuffer::admit(std::size_t which, std::uint32_t
                                                 std::size_t bytes, const std::stop_token& stop) {
     const std::uint64_t footprint = ChunkPool::footprint(bytes);
     {
-        std::unique_lock lock(mutex_);
+        MutexLock lock(mutex_);
         Device& device = devices_[which];
-        MIGRATE_TRY(check_new(device, index, config));
+        MIGRATE_TRY(check_new(which, index, config));
         // Recorded before the wait, so that a duplicate on another channel is detected.
         Held& held = device.held[index];
         held.chunk.index = index;
         held.chunk.config = config;
         if (config) device.config = index;
         device.seen = std::max(device.seen, index + std::uint64_t{1});
-        MIGRATE_ASSIGN(const Room room, await_room(lock, device, index, footprint, stop));
+        MIGRATE_ASSIGN(const Room room, await_room(lock, which, index, footprint, stop));
         if (room == Room::kCommon) {
             common_used_ += footprint;
         } else {
@@ -129,7 +125,7 @@ Result<DeviceBuffer::Chunk> DeviceBuffer::admit(std::size_t which, std::uint32_t
 
 void DeviceBuffer::insert(std::size_t device, Chunk chunk) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         Held& held = devices_[device].held[chunk.index];
         held.chunk = std::move(chunk);
         held.arrived = true;
@@ -139,7 +135,7 @@ void DeviceBuffer::insert(std::size_t device, Chunk chunk) {
 
 void DeviceBuffer::open() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         open_ = true;
     }
     changed_.notify_all();
@@ -147,17 +143,17 @@ void DeviceBuffer::open() {
 
 void DeviceBuffer::end() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         ended_ = true;
     }
     changed_.notify_all();
 }
 
 Result<DeviceBuffer::Chunk> DeviceBuffer::next(std::size_t which, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     Device& device = devices_[which];
     auto found = device.held.end();
-    const bool ready = changed_.wait(lock, stop, [&] {
+    const bool ready = changed_.wait(lock, stop, [&]() REQUIRES(mutex_) {
         if (!open_) return false;
         found = device.held.find(device.next);
         const bool here = found != device.held.end() && found->second.arrived;
@@ -175,7 +171,7 @@ void DeviceBuffer::loaded(std::size_t which, Chunk chunk) {
     const std::uint64_t footprint = chunk.content.capacity();
     pool_.give_back(std::move(chunk.content));
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         Device& device = devices_[which];
         const auto found = device.held.find(device.next);
         if (found->second.reserved) {
@@ -193,7 +189,7 @@ void DeviceBuffer::loaded(std::size_t which, Chunk chunk) {
 }
 
 std::uint64_t DeviceBuffer::peak_bytes() const {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return peak_;
 }
 

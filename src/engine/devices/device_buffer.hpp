@@ -11,16 +11,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "devices/device.hpp"
 #include "engine/devices/chunk_pool.hpp"
 
@@ -71,7 +70,6 @@ class DeviceBuffer {
         bool reserved = false;  // uses the memory reserved for the device
     };
     struct Device {
-        devices::DeviceId id;
         std::map<std::uint32_t, Held> held;  // admitted, not yet loaded
         std::uint32_t next = 0;              // index of the first chunk that is not loaded
         bool loading = false;                // chunk `next` is being loaded
@@ -80,29 +78,30 @@ class DeviceBuffer {
         std::uint64_t seen = 0;               // one more than the largest index admitted
     };
 
-    Status check_new(const Device& device, std::uint32_t index, bool config) const;
+    Status check_new(std::size_t which, std::uint32_t index, bool config) const REQUIRES(mutex_);
     // The part of the memory that has room for a chunk.
     enum class Room { kNone, kCommon, kReserved };
-    Room room_for(const Device& device, std::uint32_t index, std::uint64_t footprint) const;
-    Result<Room> await_room(std::unique_lock<std::mutex>& lock, const Device& device,
-                            std::uint32_t index, std::uint64_t footprint,
-                            const std::stop_token& stop);
-    bool all_starve() const;
-    Error starved() const;
+    Room room_for(std::size_t which, std::uint32_t index, std::uint64_t footprint) const
+        REQUIRES(mutex_);
+    Result<Room> await_room(MutexLock& lock, std::size_t which, std::uint32_t index,
+                            std::uint64_t footprint, const std::stop_token& stop) REQUIRES(mutex_);
+    bool all_starve() const REQUIRES(mutex_);
+    Error starved() const REQUIRES(mutex_);
 
+    const std::vector<devices::DeviceId> ids_;
     const std::uint64_t limit_;
     const std::uint64_t common_limit_;  // limit_ without the devices' reserves
     const std::chrono::milliseconds patience_;
     ChunkPool pool_;
-    mutable std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::vector<Device> devices_;  // guarded by mutex_ (except the ids), like all members below
-    std::uint64_t common_used_ = 0;
-    std::uint64_t used_ = 0;
-    std::uint64_t peak_ = 0;
-    std::uint64_t moves_ = 0;  // chunks admitted or loaded so far
-    bool open_ = false;
-    bool ended_ = false;
+    mutable Mutex mutex_;
+    StopCondition changed_;
+    std::vector<Device> devices_ GUARDED_BY(mutex_);  // one for each of ids_
+    std::uint64_t common_used_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t used_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t peak_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t moves_ GUARDED_BY(mutex_) = 0;  // chunks admitted or loaded so far
+    bool open_ GUARDED_BY(mutex_) = false;
+    bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

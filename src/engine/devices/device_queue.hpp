@@ -3,14 +3,13 @@
 // DeviceBuffer. Invariant: it never holds more chunks than its capacity.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
+#include "base/mutex.hpp"
 #include "engine/devices/chunk_pool.hpp"
 
 namespace migrate::engine {
@@ -41,13 +40,13 @@ class DeviceQueue {
     std::optional<OutgoingChunk> take(const std::stop_token& stop);
 
   private:
-    std::optional<OutgoingChunk> take_locked();
+    std::optional<OutgoingChunk> take_locked() REQUIRES(mutex_);
 
     const std::size_t capacity_;
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::deque<OutgoingChunk> chunks_;  // guarded by mutex_
-    std::size_t unfinished_;            // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::deque<OutgoingChunk> chunks_ GUARDED_BY(mutex_);
+    std::size_t unfinished_ GUARDED_BY(mutex_);
 };
 
 }  // namespace migrate::engine

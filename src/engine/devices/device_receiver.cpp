@@ -100,15 +100,16 @@ void DeviceReceiver::complete(Device& device, Clock::time_point began) {
     DeviceCounters::add_since(device.counters.total_us, began);
     device.counters.complete.store(true, std::memory_order_relaxed);
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         ++completed_;
     }
     changed_.notify_all();
 }
 
 Status DeviceReceiver::await_complete(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (changed_.wait(lock, stop, [this] { return completed_ == devices_.size(); })) return {};
+    MutexLock lock(mutex_);
+    const auto all_complete = [this]() REQUIRES(mutex_) { return completed_ == devices_.size(); };
+    if (changed_.wait(lock, stop, all_complete)) return {};
     return Error(ErrorKind::kCancelled, "cancelled");
 }
 

@@ -4,16 +4,15 @@
 // await_complete() succeeds only when every device is complete.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/cancellation.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "devices/device.hpp"
 #include "devices/device_spec.hpp"
@@ -82,9 +81,9 @@ class DeviceReceiver {
 
     std::vector<std::unique_ptr<Device>> devices_;
     DeviceBuffer buffer_;
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::size_t completed_ = 0;  // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::size_t completed_ GUARDED_BY(mutex_) = 0;
     std::vector<SessionThread> threads_;
 
     // Only for load_in_turn(); used by one thread.

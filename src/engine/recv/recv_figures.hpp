@@ -6,6 +6,7 @@
 
 #include "engine/report/published.hpp"
 #include "engine/report/report.hpp"
+#include "engine/report/session_figures.hpp"
 #include "guest/guest.hpp"
 #include "transport/handshake.hpp"
 
@@ -21,6 +22,7 @@ class RecvChannelGroup;
 enum class GuestFate { kUndecided, kResuming, kRuns, kAbandoned, kUnknown };
 
 struct RecvFigures {
+    SessionFigures session;
     // The present connection, and the devices; null before they exist. They live as long as the
     // session, or until they are replaced here.
     const PeerLink* link = nullptr;

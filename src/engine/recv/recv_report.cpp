@@ -25,7 +25,7 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
                         const RecvFigures& figures) {
     Report report;
     report.side = "recv";
-    core.fill(report);
+    core.fill(report, figures.session);
     report.guest_owner = owner_of(figures);
     report.memory = config.sink;
     const transport::Offer& offer = figures.offer;

@@ -64,7 +64,8 @@ class RecvSession {
     ThreadTimes& thread_times() { return core_.times(); }
 
   private:
-    RecvSession(RecvConfig config, EventLog& events) : config_(std::move(config)), core_(events) {}
+    RecvSession(RecvConfig config, EventLog& events)
+        : config_(std::move(config)), core_(events, published_.part(&RecvFigures::session)) {}
     Status migrate();
     Status accept(Reception::Sender sender);
     Status open_channels();
@@ -73,8 +74,8 @@ class RecvSession {
     Status settle(Status result);
 
     const RecvConfig config_;
-    SessionCore core_;
     PublishedRecv published_;
+    SessionCore core_;
     std::unique_ptr<transport::Listener> listener_;
     guest::Destination destination_;  // its memory is null between two senders
     RecvDevices devices_{config_, core_, published_};

@@ -62,7 +62,7 @@ EventLog::~EventLog() {
 }
 
 void EventLog::emit(std::string_view event, std::span<const EventField> data) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!file_ && !listener_) return;
     Json fields = Json::object();
     for (const auto& [key, value] : data) {

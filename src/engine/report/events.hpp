@@ -5,7 +5,6 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +13,7 @@
 #include <variant>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "base/output.hpp"
 #include "engine/report/guest_owner.hpp"
 
@@ -40,7 +40,10 @@ class EventLog {
     // The listener is called with every event, too; QMP clients get their events this way. Call
     // this before the first emit().
     using Listener = std::function<void(std::string_view event, const std::string& json_data)>;
-    void listen(Listener listener) { listener_ = std::move(listener); }
+    void listen(Listener listener) {
+        const MutexLock lock(mutex_);
+        listener_ = std::move(listener);
+    }
 
     // A failed write is logged once and ends the log; it never ends a migration.
     void emit(std::string_view event, std::initializer_list<EventField> data) {
@@ -51,10 +54,10 @@ class EventLog {
     bool flush() { return !file_ || output::drain(*file_); }
 
   private:
-    std::mutex mutex_;                   // orders the events
-    std::unique_ptr<AsyncWriter> file_;  // null: no file
-    std::string path_;
-    Listener listener_;
+    std::unique_ptr<AsyncWriter> file_;  // null: no file; set by open() and thread-safe
+    std::string path_;                   // set by open()
+    Mutex mutex_;                        // also orders the events
+    Listener listener_ GUARDED_BY(mutex_);
 };
 
 // Emits the last MIGRATION event: "status" as in QEMU, "outcome", "reason" if there was an error,

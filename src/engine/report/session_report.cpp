@@ -4,15 +4,15 @@ namespace migrate::engine {
 
 using Clock = std::chrono::steady_clock;
 
-void fill_times(Report& report, const SessionTimes& times) {
+void fill_times(Report& report, const SessionFigures& figures) {
     const auto micros = [](Clock::duration time) {
         return std::chrono::duration_cast<std::chrono::microseconds>(time);
     };
     const Clock::time_point none{};
-    if (times.started == none) return;
-    const Clock::time_point end = times.ended == none ? Clock::now() : times.ended;
-    report.total_time = micros(end - times.started);
-    report.setup_time = micros((times.active == none ? end : times.active) - times.started);
+    if (figures.started == none) return;
+    const Clock::time_point end = figures.ended == none ? Clock::now() : figures.ended;
+    report.total_time = micros(end - figures.started);
+    report.setup_time = micros((figures.active == none ? end : figures.active) - figures.started);
 }
 
 ChannelReport main_channel_report(std::uint64_t bytes) {

@@ -15,7 +15,7 @@ Status GiveUpTimer::start(ThreadTimes& times) {
 
 GiveUpTimer::~GiveUpTimer() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         ended_ = true;
     }
     changed_.notify_all();
@@ -24,7 +24,7 @@ GiveUpTimer::~GiveUpTimer() {
 
 void GiveUpTimer::set(Reason reason, std::optional<Clock::time_point> moment) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         moments_[static_cast<std::size_t>(reason)] = moment;
         any_change_ = true;
     }
@@ -33,8 +33,8 @@ void GiveUpTimer::set(Reason reason, std::optional<Clock::time_point> moment) {
 
 Status GiveUpTimer::run() {
     const std::stop_token stop = cancellation_.token();
-    std::unique_lock lock(mutex_);
-    const auto woken = [this] { return any_change_ || ended_; };
+    MutexLock lock(mutex_);
+    const auto woken = [this]() REQUIRES(mutex_) { return any_change_ || ended_; };
     while (!ended_ && !stop.stop_requested()) {
         any_change_ = false;
         const auto first =

@@ -4,12 +4,11 @@
 
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <optional>
 
 #include "base/cancellation.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 
 namespace migrate::engine {
@@ -37,11 +36,11 @@ class GiveUpTimer {
 
     Cancellation& cancellation_;
     std::function<void(Reason)> give_up_;
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::array<std::optional<Clock::time_point>, 2> moments_;  // guarded by mutex_
-    bool any_change_ = false;                                  // guarded by mutex_
-    bool ended_ = false;                                       // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::array<std::optional<Clock::time_point>, 2> moments_ GUARDED_BY(mutex_);
+    bool any_change_ GUARDED_BY(mutex_) = false;
+    bool ended_ GUARDED_BY(mutex_) = false;
     std::optional<SessionThread> thread_;
 };
 

@@ -7,7 +7,7 @@ namespace migrate::engine {
 bool GuestCustody::cancel(Error error) {
     // Holds the lock, since hand_over() checks the session and hands over in one step under it.
     const auto published = published_.lock();
-    if (live_ != nullptr && live_->handed_over()) return false;
+    if (published->handed_over) return false;
     session_.fail(std::move(error));
     return true;
 }
@@ -18,6 +18,7 @@ Status GuestCustody::hand_over() {
     const auto published = published_.lock();
     if (session_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     live_->hand_over();
+    published->handed_over = true;
     published->owner = GuestOwner::kUnknown;
     return {};
 }
@@ -51,6 +52,7 @@ Status GuestCustody::settle_handed_over(Status result, std::optional<bool> runs_
         {
             const auto published = published_.lock();
             live_->take_back();
+            published->handed_over = false;
             published->owner = GuestOwner::kSource;
         }
         return explain(std::move(result), live_->give_back());

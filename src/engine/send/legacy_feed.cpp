@@ -9,8 +9,9 @@ LegacyFeed::LegacyFeed(std::size_t packets, std::uint64_t packet_bytes) {
 }
 
 LegacyFeed::Packet LegacyFeed::take_empty(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [&] { return !empty_.empty(); })) return nullptr;
+    MutexLock lock(mutex_);
+    if (!changed_.wait(lock, stop, [this]() REQUIRES(mutex_) { return !empty_.empty(); }))
+        return nullptr;
     Packet packet = std::move(empty_.back());
     empty_.pop_back();
     return packet;
@@ -18,7 +19,7 @@ LegacyFeed::Packet LegacyFeed::take_empty(const std::stop_token& stop) {
 
 void LegacyFeed::hand_over(Packet packet) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         filled_.push_back(std::move(packet));
     }
     changed_.notify_all();
@@ -26,20 +27,21 @@ void LegacyFeed::hand_over(Packet packet) {
 
 void LegacyFeed::end_round() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         ended_ = true;
     }
     changed_.notify_all();
 }
 
 void LegacyFeed::begin_round() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     ended_ = false;
 }
 
 LegacyFeed::Packet LegacyFeed::take_filled(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [&] { return !filled_.empty() || ended_; })) return nullptr;
+    MutexLock lock(mutex_);
+    const auto ready = [this]() REQUIRES(mutex_) { return !filled_.empty() || ended_; };
+    if (!changed_.wait(lock, stop, ready)) return nullptr;
     if (filled_.empty()) return nullptr;
     Packet packet = std::move(filled_.front());
     filled_.pop_front();
@@ -48,7 +50,7 @@ LegacyFeed::Packet LegacyFeed::take_filled(const std::stop_token& stop) {
 
 void LegacyFeed::give_back(Packet packet) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         empty_.push_back(std::move(packet));
     }
     changed_.notify_all();

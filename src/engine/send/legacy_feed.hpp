@@ -3,13 +3,12 @@
 // circulates, so the main thread is never more packets ahead than that.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "transport/packet_builder.hpp"
 
 namespace migrate::engine {
@@ -34,11 +33,11 @@ class LegacyFeed {
     void give_back(Packet packet);
 
   private:
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::vector<Packet> empty_;  // guarded by mutex_
-    std::deque<Packet> filled_;  // guarded by mutex_
-    bool ended_ = false;         // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::vector<Packet> empty_ GUARDED_BY(mutex_);
+    std::deque<Packet> filled_ GUARDED_BY(mutex_);
+    bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

@@ -14,8 +14,8 @@ Status stopped_or(const SessionCore& core) {
 
 void LiveControl::change(const Tunables& tunables) {
     {
-        const std::scoped_lock lock(mutex_);
-        tunables_ = tunables;
+        const MutexLock lock(mutex_);
+        published_.lock()->tunables = tunables;
         changed_ = true;
         if (!rate_lifted_) pacer_.set_rate(tunables.max_bandwidth);
         set_timer();
@@ -23,18 +23,13 @@ void LiveControl::change(const Tunables& tunables) {
     woken_.notify_all();
 }
 
-Tunables LiveControl::tunables() const {
-    const std::scoped_lock lock(mutex_);
-    return tunables_;
-}
-
 LiveControl::Current LiveControl::take_tunables() {
-    const std::scoped_lock lock(mutex_);
-    return {tunables_, std::exchange(changed_, false)};
+    const MutexLock lock(mutex_);
+    return {tunables(), std::exchange(changed_, false)};
 }
 
 Status LiveControl::continue_switchover() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!awaits_continue_) return Error("the migration does not wait for migrate-continue");
     may_switch_over_ = true;
     continued_.notify_all();
@@ -45,40 +40,42 @@ Status LiveControl::await_continue() {
     say("while the migration waited for migrate-continue");
     {
         // Set before the status changes: a client that sees the status may answer at once.
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         awaits_continue_ = true;
     }
     core_.set_status(MigrationStatus::kPreSwitchover);
-    std::unique_lock lock(mutex_);
-    const bool came = continued_.wait(lock, core_.token(), [this] { return may_switch_over_; });
+    MutexLock lock(mutex_);
+    const bool came = continued_.wait(lock, core_.token(),
+                                      [this]() REQUIRES(mutex_) { return may_switch_over_; });
     awaits_continue_ = false;
     return came ? Status() : Status(Error(ErrorKind::kCancelled, "cancelled"));
 }
 
 Status LiveControl::wait_until(Clock::time_point moment) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     // With on-deadline=switch the deadline takes effect at the end of a round, so that round has to
     // begin by then.
-    if (tunables_.deadline.count() != 0 && tunables_.on_deadline == OnDeadline::kSwitch) {
-        moment = std::min(moment, active_since() + tunables_.deadline);
+    const Tunables now = tunables();
+    if (now.deadline.count() != 0 && now.on_deadline == OnDeadline::kSwitch) {
+        moment = std::min(moment, active_since() + now.deadline);
     }
-    woken_.wait_until(lock, core_.token(), moment, [this] { return changed_; });
+    woken_.wait_until(lock, core_.token(), moment, [this]() REQUIRES(mutex_) { return changed_; });
     return stopped_or(core_);
 }
 
 void LiveControl::lift_rate() {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     rate_lifted_ = true;
     pacer_.set_rate(0);
 }
 
 void LiveControl::say(std::string doing) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     doing_ = std::move(doing);
 }
 
 void LiveControl::note(const Decision& decision) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     last_reason_ = decision.reason;
     out_of_rungs_at_ =
         decision.action == Action::kNextRound ? decision.out_of_rungs_at : std::nullopt;
@@ -89,7 +86,7 @@ Status LiveControl::start_timer() {
     auto timer = std::make_unique<GiveUpTimer>(
         core_.cancellation(), [this](GiveUpTimer::Reason reason) { give_up(reason); });
     MIGRATE_TRY(timer->start(core_.times()));
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     timer_ = std::move(timer);
     set_timer();
     return {};
@@ -98,24 +95,23 @@ Status LiveControl::start_timer() {
 void LiveControl::stop_timer() {
     std::unique_ptr<GiveUpTimer> timer;
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         timer = std::move(timer_);
     }
     // The timer ends here, after the mutex was released: its thread may wait for the mutex.
 }
 
-// Called with mutex_ held.
 void LiveControl::set_timer() {
     if (!timer_) return;
-    const bool cancels =
-        tunables_.deadline.count() != 0 && tunables_.on_deadline == OnDeadline::kCancel;
-    const bool ends_stall = out_of_rungs_at_ && tunables_.stall_limit.count() != 0;
+    const Tunables now = tunables();
+    const bool cancels = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kCancel;
+    const bool ends_stall = out_of_rungs_at_ && now.stall_limit.count() != 0;
     using Moment = std::optional<Clock::time_point>;
     timer_->set(GiveUpTimer::Reason::kDeadline,
-                cancels ? Moment(active_since() + tunables_.deadline) : std::nullopt);
-    timer_->set(GiveUpTimer::Reason::kStallLimit,
-                ends_stall ? Moment(active_since() + *out_of_rungs_at_ + tunables_.stall_limit)
-                           : std::nullopt);
+                cancels ? Moment(active_since() + now.deadline) : std::nullopt);
+    timer_->set(
+        GiveUpTimer::Reason::kStallLimit,
+        ends_stall ? Moment(active_since() + *out_of_rungs_at_ + now.stall_limit) : std::nullopt);
 }
 
 // Called on the timer's thread.
@@ -124,18 +120,19 @@ void LiveControl::give_up(GiveUpTimer::Reason reason) {
 }
 
 Error LiveControl::reason_to_give_up(GiveUpTimer::Reason reason) const {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
+    const Tunables now = tunables();
     const std::string why = !last_reason_           ? ": no round has ended yet"
                             : last_reason_->empty() ? ""
                                                     : ": " + *last_reason_;
     if (reason == GiveUpTimer::Reason::kDeadline) {
         return make_error(ErrorKind::kNotConverged, "the deadline of {} ms has passed {}{}",
-                          tunables_.deadline.count() / 1000, doing_, why);
+                          now.deadline.count() / 1000, doing_, why);
     }
     return make_error(ErrorKind::kNotConverged,
                       "the migration does not converge and has no means left for {} ms "
                       "(stall-limit), {}{}",
-                      tunables_.stall_limit.count() / 1000, doing_, why);
+                      now.stall_limit.count() / 1000, doing_, why);
 }
 
 }  // namespace migrate::engine

@@ -4,15 +4,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/mutex.hpp"
 #include "engine/convergence/convergence.hpp"
 #include "engine/send/give_up_timer.hpp"
 #include "engine/send/guest_custody.hpp"
+#include "engine/send/send_figures.hpp"
 #include "engine/session_core.hpp"
 #include "transport/pacer.hpp"
 
@@ -24,12 +24,14 @@ class LiveControl {
 
     // All but `tunables` outlive this object.
     LiveControl(const Tunables& tunables, transport::Pacer& pacer, SessionCore& core,
-                GuestCustody& custody)
-        : pacer_(pacer), core_(core), custody_(custody), tunables_(tunables) {}
+                PublishedSend& published, GuestCustody& custody)
+        : pacer_(pacer), core_(core), published_(published), custody_(custody) {
+        published_.lock()->tunables = tunables;
+    }
 
     // Any thread may call these.
     void change(const Tunables& tunables);
-    Tunables tunables() const;
+    Tunables tunables() const { return published_.lock()->tunables; }
     // Ends await_continue(); an Error if nothing waits there.
     Status continue_switchover();
 
@@ -56,26 +58,27 @@ class LiveControl {
     void stop_timer();
 
   private:
-    void set_timer();
+    void set_timer() REQUIRES(mutex_);
     Clock::time_point active_since() const { return Clock::now() - core_.active_time(); }
     void give_up(GiveUpTimer::Reason reason);
     Error reason_to_give_up(GiveUpTimer::Reason reason) const;
 
     transport::Pacer& pacer_;
     SessionCore& core_;
+    PublishedSend& published_;  // keeps the tunables
     GuestCustody& custody_;
-    mutable std::mutex mutex_;  // guards the members below
-    Tunables tunables_;
-    bool changed_ = false;  // tunables_ changed since the last decision
-    std::condition_variable_any woken_;
-    bool rate_lifted_ = false;
-    bool may_switch_over_ = false;  // migrate-continue came
-    bool awaits_continue_ = false;
-    std::condition_variable_any continued_;
-    std::string doing_;
-    std::optional<std::string> last_reason_;       // empty before the first decision
-    std::optional<Microseconds> out_of_rungs_at_;  // of the last decision
-    std::unique_ptr<GiveUpTimer> timer_;           // set while a live migration is active
+    mutable Mutex mutex_;  // locked before the lock of published_
+    StopCondition woken_;
+    StopCondition continued_;
+    bool changed_ GUARDED_BY(mutex_) = false;  // tunables() changed since the last decision
+    bool rate_lifted_ GUARDED_BY(mutex_) = false;
+    bool may_switch_over_ GUARDED_BY(mutex_) = false;  // migrate-continue came
+    bool awaits_continue_ GUARDED_BY(mutex_) = false;
+    std::string doing_ GUARDED_BY(mutex_);
+    std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
+    std::optional<Microseconds> out_of_rungs_at_ GUARDED_BY(mutex_);  // of the last decision
+    // Set while a live migration is active.
+    std::unique_ptr<GiveUpTimer> timer_ GUARDED_BY(mutex_);
 };
 
 }  // namespace migrate::engine

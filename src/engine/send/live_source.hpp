@@ -98,15 +98,13 @@ class LiveSource final : public SentPages {
     // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
-    // The guest belongs to the receiver now and is not resumed here. Called with the lock of the
-    // session's published figures held, since any thread may read handed_over() under it.
+    // The guest belongs to the receiver now and is not resumed here.
     void hand_over() {
         guest_.give_away();
         handed_over_ = true;
     }
     bool handed_over() const { return handed_over_; }
-    // Undoes hand_over(), since the receiver said that it will never run the guest. Also called
-    // with that lock held.
+    // Undoes hand_over(), since the receiver said that it will never run the guest.
     void take_back() {
         guest_.take_back();
         handed_over_ = false;

@@ -4,7 +4,7 @@ namespace migrate::engine {
 
 void RoundGate::open(std::uint32_t round) {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         round_ = round;
         arrived_ = 0;
     }
@@ -12,13 +12,13 @@ void RoundGate::open(std::uint32_t round) {
 }
 
 bool RoundGate::wait_for_all(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait(lock, stop, [&] { return arrived_ == workers_; });
+    MutexLock lock(mutex_);
+    return changed_.wait(lock, stop, [this]() REQUIRES(mutex_) { return arrived_ == workers_; });
 }
 
 void RoundGate::close() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         closed_ = true;
     }
     changed_.notify_all();
@@ -26,15 +26,16 @@ void RoundGate::close() {
 
 std::optional<std::uint32_t> RoundGate::next_round(std::uint32_t last,
                                                    const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [&] { return round_ > last || closed_; })) return std::nullopt;
+    MutexLock lock(mutex_);
+    const auto ready = [&]() REQUIRES(mutex_) { return round_ > last || closed_; };
+    if (!changed_.wait(lock, stop, ready)) return std::nullopt;
     if (round_ > last) return round_;
     return std::nullopt;
 }
 
 void RoundGate::arrive() {
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         ++arrived_;
     }
     changed_.notify_all();

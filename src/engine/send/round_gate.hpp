@@ -3,11 +3,11 @@
 // k.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <stop_token>
+
+#include "base/mutex.hpp"
 
 namespace migrate::engine {
 
@@ -29,11 +29,11 @@ class RoundGate {
 
   private:
     const unsigned workers_;
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    std::uint32_t round_ = 0;  // guarded by mutex_
-    unsigned arrived_ = 0;     // guarded by mutex_
-    bool closed_ = false;      // guarded by mutex_
+    Mutex mutex_;
+    StopCondition changed_;
+    std::uint32_t round_ GUARDED_BY(mutex_) = 0;
+    unsigned arrived_ GUARDED_BY(mutex_) = 0;
+    bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

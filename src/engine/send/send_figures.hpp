@@ -4,10 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/convergence/convergence_types.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/published.hpp"
 #include "engine/report/report.hpp"
 #include "engine/report/round_history.hpp"
+#include "engine/report/session_figures.hpp"
 #include "guest/guest.hpp"
 
 namespace migrate::engine {
@@ -17,6 +19,8 @@ class PeerLink;
 class SendChannelGroup;
 
 struct SendFigures {
+    SessionFigures session;
+    Tunables tunables;  // the present ones; only LiveControl changes them
     // The present connection, and the devices; null before they exist. They live as long as the
     // session, or until they are replaced here.
     const PeerLink* link = nullptr;
@@ -32,8 +36,9 @@ struct SendFigures {
     std::string guest_state;
     unsigned cpu_throttle = 0;
     GuestOwner owner = GuestOwner::kNone;
-    guest::Activity before;  // activity when tracking began
-    guest::Activity paused;  // activity when the guest was paused
+    bool handed_over = false;  // the guest belongs to the receiver; only GuestCustody changes this
+    guest::Activity before;    // activity when tracking began
+    guest::Activity paused;    // activity when the guest was paused
 };
 
 using PublishedSend = Published<SendFigures>;

@@ -19,7 +19,7 @@ Settings settings_of(const SendFixed& fixed, const SendFigures& figures) {
                      {"multifd-normal-page-ratio",
                       config.normal_page_ratio ? std::to_string(*config.normal_page_ratio) : "off"},
                      {"skip-unpopulated", config.skip_unpopulated ? "on" : "off"},
-                     {"max-bandwidth", std::to_string(fixed.tunables.max_bandwidth)}});
+                     {"max-bandwidth", std::to_string(figures.tunables.max_bandwidth)}});
     if (!figures.sink.empty()) {
         settings.emplace_back("sink", figures.sink);
         settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
@@ -49,7 +49,7 @@ GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
 Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
     Report report;
     report.side = "send";
-    fixed.core.fill(report);
+    fixed.core.fill(report, figures.session);
     report.guest_owner = figures.owner;
     report.memory = fixed.source.description();
     report.settings = settings_of(fixed, figures);

@@ -17,7 +17,6 @@ struct SendFixed {
     const memory::PageSource& source;
     const SessionCore& core;
     const ScannerSet& scanners;
-    Tunables tunables;
     const LiveSource* live;  // null for an image
 };
 

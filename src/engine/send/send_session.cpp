@@ -14,7 +14,7 @@ using transport::FrameType;
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
     : config_(std::move(config)),
       source_(source),
-      core_(events),
+      core_(events, published_.part(&SendFigures::session)),
       pacer_(config_.tunables.max_bandwidth) {}
 
 SendSession::~SendSession() {
@@ -50,7 +50,8 @@ Status SendSession::prepare(guest::Guest* guest) {
         if (config_.negotiated.verify()) MIGRATE_TRY(live_->watch_given_back());
     }
     custody_ = std::make_unique<GuestCustody>(live_.get(), published_, core_.cancellation());
-    control_ = std::make_unique<LiveControl>(config_.tunables, pacer_, core_, *custody_);
+    control_ =
+        std::make_unique<LiveControl>(config_.tunables, pacer_, core_, published_, *custody_);
     MIGRATE_ASSIGN(devices_, SendDevices::create(config_, live_.get()));
     MIGRATE_ASSIGN(scanners_, ScannerSet::create(config_, source_));
     return {};
@@ -146,9 +147,7 @@ void SendSession::cancel(const std::string& reason) {
 }
 
 Report SendSession::report() const {
-    return make_send_report(
-        {config_, source_, core_, *scanners_, control_->tunables(), live_.get()},
-        *published_.lock());
+    return make_send_report({config_, source_, core_, *scanners_, live_.get()}, *published_.lock());
 }
 
 }  // namespace migrate::engine

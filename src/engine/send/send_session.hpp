@@ -72,8 +72,8 @@ class SendSession {
 
     const SendConfig config_;
     const memory::PageSource& source_;
-    SessionCore core_;
     PublishedSend published_;
+    SessionCore core_;
     transport::Pacer pacer_;
     std::unique_ptr<LiveSource> live_;  // null for an image
     // Set by prepare(), and then as long as the session.

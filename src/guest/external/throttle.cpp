@@ -142,7 +142,7 @@ Status Throttle::apply() {
         return write_knob(knob_.path, *quota);
     }
     {
-        const std::scoped_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         turns_percent_ = percent;
         changed_.notify_all();
     }
@@ -164,16 +164,13 @@ Status Throttle::apply() {
 }
 
 void Throttle::take_turns(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    const auto wait = [&](microseconds time) {
-        changed_.wait_for(lock, stop, time, [] { return false; });
-    };
+    MutexLock lock(mutex_);
     while (!stop.stop_requested()) {
         const microseconds taken = kSlice * turns_percent_ / 100;
         if (!guardian_.signal(SIGSTOP)) return;  // the process is gone
-        wait(taken);
+        changed_.pause(lock, stop, taken);
         static_cast<void>(guardian_.signal(SIGCONT));
-        wait(kSlice - taken);
+        changed_.pause(lock, stop, kSlice - taken);
     }
 }
 

@@ -6,15 +6,14 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "guest/external/guardian.hpp"
 
@@ -63,10 +62,10 @@ class Throttle {
     CpuKnob knob_;
     bool held_ = false;
     unsigned percent_ = 0;
-    std::mutex mutex_;
-    std::condition_variable_any changed_;
-    unsigned turns_percent_ = 0;  // guarded by mutex_; 0: the process is not stopped in turns
-    Thread thread_;               // runs while turns are taken
+    Mutex mutex_;
+    StopCondition changed_;
+    unsigned turns_percent_ GUARDED_BY(mutex_) = 0;  // 0: the process is not stopped in turns
+    Thread thread_;                                  // runs while turns are taken
 };
 
 }  // namespace migrate::guest

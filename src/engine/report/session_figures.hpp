@@ -1,0 +1,21 @@
+// The figures that the sessions of both sides publish, a part of SendFigures and RecvFigures.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "base/outcome.hpp"
+
+namespace migrate::engine {
+
+struct SessionFigures {
+    // Points in time; the epoch stands for "not yet".
+    std::chrono::steady_clock::time_point started;
+    std::chrono::steady_clock::time_point active;
+    std::chrono::steady_clock::time_point ended;
+    std::string error_desc;
+    std::optional<Outcome> outcome;  // set once the session has ended
+};
+
+}  // namespace migrate::engine
