@@ -3,11 +3,141 @@
 #include <array>
 #include <cstring>
 
+#include "engine/devices/device_sender.hpp"
 #include "memory/fault_guard.hpp"
 
 namespace migrate::engine {
 
 using transport::Compression;
+using transport::PacketBuilder;
+
+namespace {
+
+// Legacy packets are passed on after 1 GiB of pages.
+constexpr std::uint64_t kLegacyPagesPerPacket = kGiB / kPageSize;
+
+Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
+
+// Packs runs into packets. Invariant: a packet is passed on before it would have to hold more.
+class PackedRuns : public RunSink {
+  public:
+    PackedRuns(SentPages* sent, const std::stop_token& stop) : sent_(sent), stop_(stop) {}
+
+    Status add(RegionId region, const PageRun& run, const std::byte* content) final {
+        if (stop_.stop_requested()) return cancelled();
+        if (sent_ != nullptr) sent_->note_sent(region, run);
+        count(run);
+        PageRange left = run.pages;
+        while (left.count != 0) {
+            const std::uint64_t taken = packet().add(region, {left, run.kind}, content);
+            left = {left.first + taken, left.count - taken};
+            // Pages of zeros have no content.
+            if (content != nullptr) content += taken * kPageSize;
+            if (taken == 0 || full()) MIGRATE_TRY(pass_on());
+        }
+        return {};
+    }
+    Status release() final { return packet().payload().empty() ? Status() : pass_on(); }
+
+  protected:
+    const std::stop_token& stop() const { return stop_; }
+    virtual void count(const PageRun& run) = 0;
+    // The packet being filled.
+    virtual PacketBuilder& packet() = 0;
+    virtual bool full() { return packet().full(); }
+    // Passes the packet on and makes packet() an empty one. May block.
+    virtual Status pass_on() = 0;
+
+  private:
+    SentPages* sent_;
+    const std::stop_token& stop_;
+};
+
+// For multifd, dsa-accel and none: the thread that scans also sends.
+class ChannelRuns final : public PackedRuns {
+  public:
+    ChannelRuns(SendChannel& channel, const SendShared& shared, std::uint32_t round,
+                const std::stop_token& stop)
+        : PackedRuns(shared.sent, stop),
+          channel_(channel),
+          devices_(shared.devices),
+          round_(round),
+          packet_(shared.packet_bytes) {}
+
+    // Sends the rest of memory, then the rest of the device chunks.
+    Status finish() {
+        if (!packet_.empty()) MIGRATE_TRY(pass_on());
+        return devices_ != nullptr ? devices_->send_rest(channel_, round_, stop()) : Status();
+    }
+
+  private:
+    void count(const PageRun& run) override {
+        transport::PageCounts pages;
+        pages.add(run);
+        channel_.count(pages);
+    }
+    PacketBuilder& packet() override { return packet_; }
+    Status pass_on() override {
+        MIGRATE_TRY(channel_.send(packet_, round_, stop()));
+        // Takes turns, so that neither memory nor devices wait for all of the other.
+        return devices_ != nullptr ? devices_->send_one(channel_, round_, stop()) : Status();
+    }
+
+    SendChannel& channel_;
+    DeviceSender* devices_;
+    std::uint32_t round_;
+    PacketBuilder packet_;
+};
+
+// For legacy: packets go to the channels' threads through the feed.
+class HandedRuns final : public PackedRuns {
+  public:
+    static Result<std::unique_ptr<HandedRuns>> create(const SendShared& shared,
+                                                      const std::stop_token& stop) {
+        std::unique_ptr<HandedRuns> runs(new HandedRuns(shared, stop));
+        if (!runs->held_) return cancelled();
+        return runs;
+    }
+
+    void finish() {
+        if (held_->empty()) {
+            feed_.give_back(std::move(held_));
+        } else {
+            feed_.hand_over(std::move(held_));
+        }
+        feed_.end_round();
+    }
+
+  private:
+    HandedRuns(const SendShared& shared, const std::stop_token& stop)
+        : PackedRuns(shared.sent, stop), feed_(*shared.legacy), held_(feed_.take_empty(stop)) {}
+    // The channel that sends the pages counts them.
+    void count(const PageRun&) override {}
+    PacketBuilder& packet() override { return *held_; }
+    // A packet without content has room for any number of pages, but its pages are counted only
+    // when it is sent.
+    bool full() override {
+        return held_->full() || held_->counts().total() >= kLegacyPagesPerPacket;
+    }
+    Status pass_on() override {
+        feed_.hand_over(std::move(held_));
+        held_ = feed_.take_empty(stop());
+        return held_ ? Status() : Status(cancelled());
+    }
+
+    LegacyFeed& feed_;
+    LegacyFeed::Packet held_;  // null only after a cancellation or finish()
+};
+
+// Scans every span that this thread claims.
+Status scan_spans(const RoundPlan& plan, SpanScanner& scanner, RunSink& runs) {
+    while (const auto span = plan.claim()) {
+        MIGRATE_TRY(scanner.scan(*span, plan.pages_of(span->region), runs));
+    }
+    return scanner.finish(runs);
+}
+
+}  // namespace
 
 SendChannel::SendChannel(ChannelId id, transport::Socket socket,
                          std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
@@ -18,58 +148,54 @@ SendChannel::SendChannel(ChannelId id, transport::Socket socket,
       pacer_(pacer),
       copies_(copies) {}
 
-std::string SendChannel::where(const transport::PacketBuilder& packet) const {
-    return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_,
-                       packet.first_page());
+Status SendChannel::send_hello(const transport::SessionId& session) {
+    Status sent = socket_.send(transport::encode_hello(
+        {.role = transport::ConnectionRole::kData, .channel = id_, .session = session}));
+    if (!sent)
+        return std::move(sent).error().with_context(
+            fmt::format("channel {}, hello", index_of(id_)));
+    return {};
 }
 
-Result<std::span<const std::byte>> SendChannel::copy_payload(
-    const transport::PacketBuilder& packet) {
-    std::size_t size = 0;
-    for (const iovec& part : packet.payload()) size += part.iov_len;
-    copy_.resize(size);
-    MIGRATE_TRY(memory::guard_reads("the source", [&] {
-        std::byte* to = copy_.data();
-        for (const iovec& part : packet.payload()) {
-            std::memcpy(to, part.iov_base, part.iov_len);
-            to += part.iov_len;
-        }
-    }));
-    const std::byte* at = copy_.data();
-    for (const iovec& part : packet.payload()) {
-        copies_->note_copy(packet.region(), static_cast<const std::byte*>(part.iov_base),
-                           {at, part.iov_len});
-        at += part.iov_len;
+Status SendChannel::run(SendShared& shared, SpanScanner* scanner, const std::stop_token& stop) {
+    const std::stop_callback wake(stop, [this] { shutdown(); });
+    std::uint32_t done = 0;
+    while (const auto round = shared.gate.next_round(done, stop)) {
+        MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, *round, stop)
+                                       : send_filled_packets(*shared.legacy, *round, stop));
+        if (stop.stop_requested()) break;
+        MIGRATE_TRY(send_sync(*round));
+        done = *round;
+        shared.gate.arrive();
     }
-    return std::span<const std::byte>(copy_);
+    return {};
 }
 
-// Fills parts_ from index 2 on with the content of the packet's normal pages, as sent on the wire.
-Result<Compression> SendChannel::prepare_payload(const transport::PacketBuilder& packet) {
-    parts_.resize(2);
-    iovec copied{};
-    std::span<const iovec> payload = packet.payload();
-    if (copies_ != nullptr && !payload.empty()) {
-        MIGRATE_ASSIGN(const std::span<const std::byte> copy, copy_payload(packet));
-        copied = {const_cast<std::byte*>(copy.data()), copy.size()};
-        payload = std::span(&copied, 1);
-    }
-    if (compressor_ && !payload.empty() && compressor_->worth_trying()) {
-        std::span<const std::byte> whole;
-        MIGRATE_TRY(
-            memory::guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
-        MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
-        // If compression did not pay, the copy is sent instead of the source: it is in the cache.
-        const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
-        parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
-        return compressed.empty() ? Compression::kNone : compressor_->method();
-    }
-    parts_.insert(parts_.end(), payload.begin(), payload.end());
-    return Compression::kNone;
+Status SendChannel::send_round(const SendShared& shared, SpanScanner& scanner, std::uint32_t round,
+                               const std::stop_token& stop) {
+    ChannelRuns runs(*this, shared, round, stop);
+    MIGRATE_TRY(scan_spans(*shared.plan, scanner, runs));
+    return runs.finish();
 }
 
-Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
-                         const std::stop_token& stop) {
+Status SendChannel::send_filled_packets(LegacyFeed& feed, std::uint32_t round,
+                                        const std::stop_token& stop) {
+    while (LegacyFeed::Packet packet = feed.take_filled(stop)) {
+        count(packet->counts());
+        MIGRATE_TRY(send(*packet, round, stop));
+        feed.give_back(std::move(packet));
+    }
+    return {};
+}
+
+Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::stop_token& stop) {
+    MIGRATE_ASSIGN(const auto runs, HandedRuns::create(shared, stop));
+    MIGRATE_TRY(scan_spans(*shared.plan, scanner, *runs));
+    runs->finish();
+    return {};
+}
+
+Status SendChannel::send(PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop) {
     Result<Compression> compression = prepare_payload(packet);
     if (!compression) return std::move(compression).error().with_context(where(packet));
     std::uint64_t payload_bytes = 0;
@@ -99,6 +225,70 @@ Status SendChannel::send(transport::PacketBuilder& packet, std::uint32_t round,
     return {};
 }
 
+// Fills parts_ from index 2 on with the content of the packet's normal pages, as sent on the wire.
+Result<Compression> SendChannel::prepare_payload(const PacketBuilder& packet) {
+    parts_.resize(2);
+    iovec copied{};
+    std::span<const iovec> payload = packet.payload();
+    if (copies_ != nullptr && !payload.empty()) {
+        MIGRATE_ASSIGN(const std::span<const std::byte> copy, copy_payload(packet));
+        copied = {const_cast<std::byte*>(copy.data()), copy.size()};
+        payload = std::span(&copied, 1);
+    }
+    if (compressor_ && !payload.empty() && compressor_->worth_trying()) {
+        std::span<const std::byte> whole;
+        MIGRATE_TRY(
+            memory::guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
+        MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
+        // If compression did not pay, the copy is sent instead of the source: it is in the cache.
+        const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
+        parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
+        return compressed.empty() ? Compression::kNone : compressor_->method();
+    }
+    parts_.insert(parts_.end(), payload.begin(), payload.end());
+    return Compression::kNone;
+}
+
+Result<std::span<const std::byte>> SendChannel::copy_payload(const PacketBuilder& packet) {
+    std::size_t size = 0;
+    for (const iovec& part : packet.payload()) size += part.iov_len;
+    copy_.resize(size);
+    MIGRATE_TRY(memory::guard_reads("the source", [&] {
+        std::byte* to = copy_.data();
+        for (const iovec& part : packet.payload()) {
+            std::memcpy(to, part.iov_base, part.iov_len);
+            to += part.iov_len;
+        }
+    }));
+    const std::byte* at = copy_.data();
+    for (const iovec& part : packet.payload()) {
+        copies_->note_copy(packet.region(), static_cast<const std::byte*>(part.iov_base),
+                           {at, part.iov_len});
+        at += part.iov_len;
+    }
+    return std::span<const std::byte>(copy_);
+}
+
+std::string SendChannel::where(const PacketBuilder& packet) const {
+    return fmt::format("channel {}, packet {} at page {}", index_of(id_), sequence_,
+                       packet.first_page());
+}
+
+void SendChannel::count_packet() {
+    ++sequence_;
+    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+}
+
+Status SendChannel::send_sync(std::uint32_t round) {
+    const transport::PacketHeaderBytes header = transport::encode_packet_header(
+        {.kind = transport::PacketKind::kSync, .round = round, .sequence = sequence_}, {});
+    Status sent = socket_.send(header);
+    if (!sent)
+        return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
+    count_packet();
+    return {};
+}
+
 Status SendChannel::send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
                                 std::uint32_t round, const std::stop_token& stop) {
     transport::PacketHeaderBytes packet =
@@ -122,30 +312,6 @@ Status SendChannel::send_device(std::span<const std::byte> header, std::span<con
     }
     count_packet();
     counters_.device_bytes.fetch_add(chunk.size(), std::memory_order_relaxed);
-    return {};
-}
-
-Status SendChannel::send_sync(std::uint32_t round) {
-    const transport::PacketHeaderBytes header = transport::encode_packet_header(
-        {.kind = transport::PacketKind::kSync, .round = round, .sequence = sequence_}, {});
-    Status sent = socket_.send(header);
-    if (!sent)
-        return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
-    count_packet();
-    return {};
-}
-
-void SendChannel::count_packet() {
-    ++sequence_;
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
-}
-
-Status SendChannel::send_hello(const transport::SessionId& session) {
-    Status sent = socket_.send(transport::encode_hello(
-        {.role = transport::ConnectionRole::kData, .channel = id_, .session = session}));
-    if (!sent)
-        return std::move(sent).error().with_context(
-            fmt::format("channel {}, hello", index_of(id_)));
     return {};
 }
 

@@ -1,7 +1,12 @@
-// The sending end of a channel: takes packets, sends their bytes and counts them.
+// The sending end of a channel, the counterpart of RecvChannel: claims spans of memory, sends their
+// pages and counts them. The .cpp file follows a page's path on the sending side: a span is claimed
+// from the round's plan, scanned into runs, packed, and sent. Invariant: in a round each planned
+// page is sent by exactly one channel.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -9,13 +14,30 @@
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/report/counters.hpp"
+#include "engine/send/legacy_feed.hpp"
+#include "engine/send/round_gate.hpp"
+#include "engine/send/round_plan.hpp"
 #include "engine/send/sent_pages.hpp"
+#include "engine/send/span_scanner.hpp"
 #include "transport/compressor.hpp"
 #include "transport/pacer.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
+
+class DeviceSender;
+
+// The data that all channels of a group share; outlives them. The session's thread writes `plan`
+// and `devices` between two rounds; the gate's mutex makes them visible to the round it opens.
+struct SendShared {
+    std::uint64_t packet_bytes = 0;
+    RoundGate& gate;
+    SentPages* sent = nullptr;           // told about each run; null: an image
+    LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
+    std::optional<RoundPlan> plan = {};  // of the current round
+    DeviceSender* devices = nullptr;     // set if the channels send device state in this round
+};
 
 // Used by one thread, except for shutdown() and the counters.
 class SendChannel {
@@ -26,6 +48,10 @@ class SendChannel {
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
                 SentPages* copies = nullptr);
 
+    Status send_hello(const transport::SessionId& session);
+    // Sends round after round, as the gate opens them, until it closes. `scanner` is this thread's
+    // own; null with zero-page-detection=legacy.
+    Status run(SendShared& shared, SpanScanner* scanner, const std::stop_token& stop);
     // Counts pages of this channel once they are found and before they are sent: runs of zeros may
     // wait long in a packet that has room for more.
     void count(const transport::PageCounts& pages) { counters_.pages.add(pages); }
@@ -39,9 +65,8 @@ class SendChannel {
     Status expect_back_pressure() { return socket_.expect_back_pressure(); }
     // Tells the receiver that this round is over on this channel.
     Status send_sync(std::uint32_t round);
-    Status send_hello(const transport::SessionId& session);
 
-    // Wakes a blocked send(). Any thread.
+    // Wakes a blocked send. Any thread.
     void shutdown() const { socket_.shutdown(); }
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
@@ -50,6 +75,9 @@ class SendChannel {
     std::uint64_t bytes_under_way() const { return socket_.unacknowledged_bytes(); }
 
   private:
+    Status send_round(const SendShared& shared, SpanScanner& scanner, std::uint32_t round,
+                      const std::stop_token& stop);
+    Status send_filled_packets(LegacyFeed& feed, std::uint32_t round, const std::stop_token& stop);
     Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);
     Result<std::span<const std::byte>> copy_payload(const transport::PacketBuilder& packet);
     std::string where(const transport::PacketBuilder& packet) const;
@@ -65,5 +93,9 @@ class SendChannel {
     SentPages* copies_;
     std::vector<std::byte> copy_;  // copy of the payload being sent, if copies_
 };
+
+// zero-page-detection=legacy: the session's own thread scans the whole round and hands packets to
+// the channels' threads.
+Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::stop_token& stop);
 
 }  // namespace migrate::engine

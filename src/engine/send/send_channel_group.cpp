@@ -61,7 +61,7 @@ Status SendChannelGroup::start() {
         SpanScanner* scanner = legacy_ ? nullptr : &needs_.scanners.scanner(i);
         if (scanner != nullptr) MIGRATE_TRY(scanner->restart());
         const auto work = [this, channel = channels_[i].get(), scanner] {
-            return SendWorker(*channel, scanner, shared_).run(cancellation_.token());
+            return channel->run(shared_, scanner, cancellation_.token());
         };
         MIGRATE_ASSIGN(SessionThread worker,
                        SessionThread::start(fmt::format("multifdsend_{}", i), needs_.times,

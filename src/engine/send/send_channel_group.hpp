@@ -17,7 +17,6 @@
 #include "engine/send/round_plan.hpp"
 #include "engine/send/scanner_set.hpp"
 #include "engine/send/send_channel.hpp"
-#include "engine/send/send_worker.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "engine/session_config.hpp"
 #include "transport/pacer.hpp"

@@ -1,4 +1,4 @@
-#include "engine/send/send_worker.hpp"
+#include "engine/send/send_channel.hpp"
 
 #include <thread>
 
@@ -11,11 +11,11 @@
 namespace migrate::engine {
 namespace {
 
-constexpr std::uint64_t kWorkerPacketBytes = 64 * kPageSize;
+constexpr std::uint64_t kRoundPacketBytes = 64 * kPageSize;
 
-// A worker on a thread of its own; the other end of its channel in the test's hands.
-struct Working {
-    explicit Working(const std::string& uri, bool legacy = false)
+// A channel on a thread of its own; the other end in the test's hands.
+struct RoundSending {
+    explicit RoundSending(const std::string& uri, bool legacy = false)
         : source(must(memory::open_page_source(uri))),
           scanner(*source,
                   std::make_unique<accel::CpuPageScanner>(accel::all_zero_kernels().back()), {}) {
@@ -23,15 +23,16 @@ struct Working {
         channel.emplace(ChannelId{0}, std::move(near), nullptr, pacer);
         peer.emplace(std::move(far));
         if (legacy) shared.legacy = &feed;
-        worker.emplace(*channel, legacy ? nullptr : &scanner, shared);
-        thread = std::jthread([this] { status = worker->run(stop.get_token()); });
+        thread = std::jthread([this, own = legacy ? nullptr : &scanner] {
+            status = channel->run(shared, own, stop.get_token());
+        });
     }
-    ~Working() {
+    ~RoundSending() {
         gate.close();
         stop.request_stop();
     }
-    Working(const Working&) = delete;
-    Working& operator=(const Working&) = delete;
+    RoundSending(const RoundSending&) = delete;
+    RoundSending& operator=(const RoundSending&) = delete;
 
     void begin_round() {
         shared.plan.emplace(RoundPlan::all(source->regions(), 1));
@@ -42,7 +43,7 @@ struct Working {
     transport::PacketHeader receive() {
         transport::PacketHeaderBytes bytes{};
         must(peer->receive(bytes));
-        const transport::PacketLimits limits{kWorkerPacketBytes,
+        const transport::PacketLimits limits{kRoundPacketBytes,
                                              transport::Compression::kNone,
                                              {source->regions().begin(), source->regions().end()}};
         const auto header = must(transport::decode_packet_header(bytes, limits));
@@ -54,18 +55,17 @@ struct Working {
     SpanScanner scanner;
     transport::Pacer pacer{0};
     RoundGate gate{1};
-    LegacyFeed feed{2, kWorkerPacketBytes};
-    SendShared shared{.packet_bytes = kWorkerPacketBytes, .gate = gate};
+    LegacyFeed feed{2, kRoundPacketBytes};
+    SendShared shared{.packet_bytes = kRoundPacketBytes, .gate = gate};
     std::optional<SendChannel> channel;
     std::optional<transport::Socket> peer;
-    std::optional<SendWorker> worker;
     std::stop_source stop;
     Status status;
     std::jthread thread;
 };
 
-TEST_CASE("a worker counts every page of its round, and ends the round with SYNC") {
-    Working w("anon:8M,fill=mixed:50");
+TEST_CASE("a channel counts every page of its round, and ends the round with SYNC") {
+    RoundSending w("anon:8M,fill=mixed:50");
     w.begin_round();
     std::uint64_t normal = 0;
     while (true) {
@@ -82,7 +82,7 @@ TEST_CASE("a worker counts every page of its round, and ends the round with SYNC
 }
 
 TEST_CASE("with legacy detection untouched memory is passed on a gigabyte at a time") {
-    Working w("anon:4G", true);
+    RoundSending w("anon:4G", true);
     w.begin_round();
     must(feed_legacy_round(w.shared, w.scanner, {}));
     std::size_t packets = 0;
@@ -93,7 +93,7 @@ TEST_CASE("with legacy detection untouched memory is passed on a gigabyte at a t
 }
 
 TEST_CASE("a cancelled legacy round ends at once") {
-    Working w("anon:8M,fill=random", true);
+    RoundSending w("anon:8M,fill=random", true);
     w.begin_round();
     std::stop_source cancelled;
     cancelled.request_stop();
