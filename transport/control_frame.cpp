@@ -13,44 +13,6 @@ constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kDeviceState);
 
 }  // namespace
 
-std::string_view name_of(FrameType type) {
-    switch (type) {
-        case FrameType::kOffer:
-            return "OFFER";
-        case FrameType::kAccept:
-            return "ACCEPT";
-        case FrameType::kRefuse:
-            return "REFUSE";
-        case FrameType::kReady:
-            return "READY";
-        case FrameType::kRoundStart:
-            return "ROUND_START";
-        case FrameType::kRoundEnd:
-            return "ROUND_END";
-        case FrameType::kComplete:
-            return "COMPLETE";
-        case FrameType::kDone:
-            return "DONE";
-        case FrameType::kFailure:
-            return "FAILURE";
-        case FrameType::kHeartbeat:
-            return "HEARTBEAT";
-        case FrameType::kRoundDone:
-            return "ROUND_DONE";
-        case FrameType::kSwitchoverAck:
-            return "SWITCHOVER_ACK";
-        case FrameType::kSwitchoverStart:
-            return "SWITCHOVER_START";
-        case FrameType::kLoaded:
-            return "LOADED";
-        case FrameType::kHandover:
-            return "HANDOVER";
-        case FrameType::kDeviceState:
-            return "DEVICE_STATE";
-    }
-    return "UNKNOWN";
-}
-
 std::array<std::byte, kFrameHeaderSize> encode_frame_header(FrameType type,
                                                             std::size_t body_bytes) {
     std::array<std::byte, kFrameHeaderSize> header{};

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/enum_names.hpp"
 #include "base/error.hpp"
 
 namespace migrate::transport {
@@ -35,7 +36,24 @@ enum class FrameType : std::uint16_t {
     kHandover = 16,     // sender: the receiver owns the guest now. Its last frame.
     kDeviceState = 17,  // sender: a chunk of a device's state; binary, see device_chunk.hpp
 };
-std::string_view name_of(FrameType type);
+constexpr auto enum_names(FrameType) {
+    return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
+                                     {FrameType::kAccept, "ACCEPT"},
+                                     {FrameType::kRefuse, "REFUSE"},
+                                     {FrameType::kReady, "READY"},
+                                     {FrameType::kRoundStart, "ROUND_START"},
+                                     {FrameType::kRoundEnd, "ROUND_END"},
+                                     {FrameType::kComplete, "COMPLETE"},
+                                     {FrameType::kDone, "DONE"},
+                                     {FrameType::kFailure, "FAILURE"},
+                                     {FrameType::kHeartbeat, "HEARTBEAT"},
+                                     {FrameType::kRoundDone, "ROUND_DONE"},
+                                     {FrameType::kSwitchoverAck, "SWITCHOVER_ACK"},
+                                     {FrameType::kSwitchoverStart, "SWITCHOVER_START"},
+                                     {FrameType::kLoaded, "LOADED"},
+                                     {FrameType::kHandover, "HANDOVER"},
+                                     {FrameType::kDeviceState, "DEVICE_STATE"}});
+}
 
 inline constexpr std::size_t kFrameHeaderSize = 12;
 inline constexpr std::size_t kMaxFrameBody = 128UL * 1024;

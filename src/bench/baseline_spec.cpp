@@ -61,7 +61,7 @@ Status set_word(std::string_view key, const std::string& value, BaselineSpec& sp
     if (key == "chunk") return set_bytes(key, value, kLargestChunk, spec.chunk);
     if (key == "size") return set_bytes(key, value, std::uint64_t{16} << 40U, spec.bytes);
     if (key == "receiver") {
-        const auto receiver = receiver_named(value);
+        const auto receiver = value_named<Receiver>(value);
         if (!receiver) {
             return wrong("receiver={}: use discard, truncate, huge, small or shared", value);
         }

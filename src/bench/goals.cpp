@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kGoalKeys{
     "figure", "of", "against", "by", "at-most", "at-least", "within", "published-within"};
-constexpr std::array<std::string_view, 4> kValueNames{"median", "best", "worst", "p25"};
 constexpr std::string_view kPeerSuffix = "-qemu";
 
 std::string base_name(const Variant& variant) {
@@ -120,8 +119,8 @@ Result<Goal> read_goal(const Json& json) {
     MIGRATE_TRY(read_figure_name(json, goal));
     std::string by = "median";
     MIGRATE_TRY(read_text(json, "by", by));
-    const auto value = goal_value_named(by);
-    if (!value) return wrong("by: '{}' is none of {}", by, fmt::join(kValueNames, ", "));
+    const auto value = value_named<GoalValue>(by);
+    if (!value) return wrong("by: '{}' is none of {}", by, fmt::join(kNames<GoalValue>, ", "));
     goal.value = *value;
     MIGRATE_TRY(read_positive(json, "at-most", goal.at_most));
     MIGRATE_TRY(read_positive(json, "at-least", goal.at_least));
@@ -166,7 +165,7 @@ Status add_goals(const Json& json, const std::vector<Variant>& variants, std::ve
 Goal goal_from(const Json& json) {
     Goal goal;
     goal.figure = text_at(json, "figure");
-    goal.value = goal_value_named(text_at(json, "by", "median")).value_or(GoalValue::kMedian);
+    goal.value = value_named<GoalValue>(text_at(json, "by", "median")).value_or(GoalValue::kMedian);
     for (const auto& [key, to] : {std::pair("of", &goal.of), std::pair("against", &goal.against)})
         for (const Json& name : json.value(key, Json::array())) to->push_back(name);
     goal.at_most = number_at(json, {"at-most"});
@@ -281,14 +280,6 @@ Status judge_goal(const Json& scenario, const Goal& goal, Verdict& verdict) {
 }
 
 }  // namespace
-
-std::optional<GoalValue> goal_value_named(std::string_view name) {
-    const auto* found = std::find(kValueNames.begin(), kValueNames.end(), name);
-    if (found == kValueNames.end()) return std::nullopt;
-    return static_cast<GoalValue>(found - kValueNames.begin());
-}
-
-std::string_view name_of(GoalValue value) { return kValueNames[static_cast<std::size_t>(value)]; }
 
 std::string_view word_of(Verdict::State state) {
     constexpr std::array<std::string_view, 3> kWords{"met", "missed", "not judged"};

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/enum_names.hpp"
 #include "base/error.hpp"
 #include "bench/json.hpp"
 
@@ -22,8 +23,12 @@ inline constexpr std::size_t kMaxGoals = 64;
 
 // The one value that stands for a series of runs.
 enum class GoalValue { kMedian, kBest, kWorst, kP25 };
-std::optional<GoalValue> goal_value_named(std::string_view name);
-std::string_view name_of(GoalValue value);
+constexpr auto enum_names(GoalValue) {
+    return names_of_enum<GoalValue>({{GoalValue::kMedian, "median"},
+                                     {GoalValue::kBest, "best"},
+                                     {GoalValue::kWorst, "worst"},
+                                     {GoalValue::kP25, "p25"}});
+}
 
 // A goal for one series, or for the spread of several.
 struct Goal {

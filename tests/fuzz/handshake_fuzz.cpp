@@ -71,7 +71,7 @@ void feed_frames(std::span<const std::byte> stream, std::size_t piece) {
             if (!frame) return;
             if (!*frame) break;
             require((*frame)->body.size() <= kMaxFrameBody);
-            require(name_of((*frame)->type) != "UNKNOWN");
+            require(name_of((*frame)->type) != "?");
             decode_all((*frame)->body);
         }
     }

@@ -31,14 +31,6 @@ namespace migrate::bench {
 namespace {
 
 constexpr std::uint64_t kLargestClaim = 64 * kMiB;
-constexpr std::array<std::pair<std::string_view, Receiver>, 5> kReceivers{{
-    {"discard", Receiver::kDiscard},
-    {"truncate", Receiver::kTruncate},
-    {"huge", Receiver::kHuge},
-    {"small", Receiver::kSmall},
-    {"shared", Receiver::kShared},
-}};
-
 struct Header {
     std::uint64_t offset = 0;
     std::array<std::uint64_t, 3> reserved{};  // as large as a small packet header
@@ -201,19 +193,6 @@ Result<Mapping> make_sink(const NetworkLoop& loop) {
 }
 
 }  // namespace
-
-std::optional<Receiver> receiver_named(std::string_view name) {
-    for (const auto& [known, receiver] : kReceivers) {
-        if (known == name) return receiver;
-    }
-    return std::nullopt;
-}
-
-std::string_view name_of(Receiver receiver) {
-    const auto* found = std::find_if(kReceivers.begin(), kReceivers.end(),
-                                     [&](const auto& row) { return row.second == receiver; });
-    return found == kReceivers.end() ? "" : found->first;
-}
 
 Result<NetworkFigures> run_network_loop(const NetworkLoop& loop) {
     MIGRATE_ASSIGN(const Mapping source, private_memory(loop.bytes, loop.source));

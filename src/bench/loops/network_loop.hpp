@@ -3,9 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string_view>
 
+#include "base/enum_names.hpp"
 #include "base/error.hpp"
 #include "bench/loops/loop_memory.hpp"
 
@@ -19,8 +18,13 @@ enum class Receiver {
     kSmall,     // fresh private memory in 4 KiB pages
     kShared,    // a fresh memfd, populated chunk by chunk
 };
-std::optional<Receiver> receiver_named(std::string_view name);
-std::string_view name_of(Receiver receiver);
+constexpr auto enum_names(Receiver) {
+    return names_of_enum<Receiver>({{Receiver::kDiscard, "discard"},
+                                    {Receiver::kTruncate, "truncate"},
+                                    {Receiver::kHuge, "huge"},
+                                    {Receiver::kSmall, "small"},
+                                    {Receiver::kShared, "shared"}});
+}
 
 struct NetworkLoop {
     Receiver receiver = Receiver::kDiscard;

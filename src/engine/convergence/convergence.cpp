@@ -27,18 +27,6 @@ bool is_late(const RoundFigures& figures, const Tunables& tunables) {
 
 }  // namespace
 
-std::string_view name_of(Action action) {
-    switch (action) {
-        case Action::kNextRound:
-            return "next-round";
-        case Action::kSwitchOver:
-            return "switchover";
-        case Action::kGiveUp:
-            return "give-up";
-    }
-    return "next-round";
-}
-
 void Convergence::look_for_stall(const RoundFigures& figures) {
     const bool gained =
         dirty_at_gain_ == UINT64_MAX || is_less(figures.dirty_pages, dirty_at_gain_);

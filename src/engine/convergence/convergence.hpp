@@ -7,13 +7,18 @@
 #include <string>
 #include <string_view>
 
+#include "base/enum_names.hpp"
 #include "engine/convergence/convergence_types.hpp"
 #include "engine/convergence/downtime_model.hpp"
 
 namespace migrate::engine {
 
 enum class Action { kNextRound, kSwitchOver, kGiveUp };
-std::string_view name_of(Action action);
+constexpr auto enum_names(Action) {
+    return names_of_enum<Action>({{Action::kNextRound, "next-round"},
+                                  {Action::kSwitchOver, "switchover"},
+                                  {Action::kGiveUp, "give-up"}});
+}
 
 // The reason why the guest is not switched over.
 enum class Obstacle {
@@ -26,7 +31,16 @@ enum class Obstacle {
     kPause,
     kAcknowledgement,  // the receiver has not said that it could run the guest
 };
-std::string_view name_of(Obstacle obstacle);
+constexpr auto enum_names(Obstacle) {
+    return names_of_enum<Obstacle>({{Obstacle::kNone, "none"},
+                                    {Obstacle::kDirtyRate, "dirty-rate"},
+                                    {Obstacle::kRoundTrips, "round-trips"},
+                                    {Obstacle::kLoad, "load"},
+                                    {Obstacle::kDigest, "digest"},
+                                    {Obstacle::kCollect, "collect"},
+                                    {Obstacle::kPause, "pause"},
+                                    {Obstacle::kAcknowledgement, "acknowledgement"}});
+}
 
 struct Decision {
     Action action = Action::kNextRound;

@@ -66,28 +66,6 @@ std::string parts_text(const FixedCosts& costs, const Expectation& expected) {
 
 }  // namespace
 
-std::string_view name_of(Obstacle obstacle) {
-    switch (obstacle) {
-        case Obstacle::kNone:
-            return "none";
-        case Obstacle::kDirtyRate:
-            return "dirty-rate";
-        case Obstacle::kRoundTrips:
-            return "round-trips";
-        case Obstacle::kLoad:
-            return "load";
-        case Obstacle::kDigest:
-            return "digest";
-        case Obstacle::kCollect:
-            return "collect";
-        case Obstacle::kPause:
-            return "pause";
-        case Obstacle::kAcknowledgement:
-            return "acknowledgement";
-    }
-    return "none";
-}
-
 Obstacle find_obstacle(const Expectation& expected, const Expectation& least, Microseconds limit) {
     if (expected.needed_limit() <= limit) return Obstacle::kNone;
     return least.needed_limit() <= limit ? Obstacle::kDirtyRate : largest_fixed_part(least);

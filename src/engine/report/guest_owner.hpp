@@ -3,7 +3,7 @@
 // kOwnerUnknown.
 #pragma once
 
-#include <string_view>
+#include "base/enum_names.hpp"
 
 namespace migrate::engine {
 
@@ -14,19 +14,11 @@ enum class GuestOwner {
     kUnknown,      // it was handed over, and this side cannot tell whether it arrived
 };
 
-// "none", "source", "destination", "unknown"
-constexpr std::string_view name_of(GuestOwner owner) {
-    switch (owner) {
-        case GuestOwner::kNone:
-            return "none";
-        case GuestOwner::kSource:
-            return "source";
-        case GuestOwner::kDestination:
-            return "destination";
-        case GuestOwner::kUnknown:
-            break;
-    }
-    return "unknown";
+constexpr auto enum_names(GuestOwner) {
+    return names_of_enum<GuestOwner>({{GuestOwner::kNone, "none"},
+                                      {GuestOwner::kSource, "source"},
+                                      {GuestOwner::kDestination, "destination"},
+                                      {GuestOwner::kUnknown, "unknown"}});
 }
 
 }  // namespace migrate::engine

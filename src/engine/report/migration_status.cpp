@@ -4,30 +4,6 @@
 
 namespace migrate::engine {
 
-std::string_view name_of(MigrationStatus status) {
-    switch (status) {
-        case MigrationStatus::kNone:
-            return "none";
-        case MigrationStatus::kSetup:
-            return "setup";
-        case MigrationStatus::kActive:
-            return "active";
-        case MigrationStatus::kPreSwitchover:
-            return "pre-switchover";
-        case MigrationStatus::kDevice:
-            return "device";
-        case MigrationStatus::kCancelling:
-            return "cancelling";
-        case MigrationStatus::kCancelled:
-            return "cancelled";
-        case MigrationStatus::kFailed:
-            return "failed";
-        case MigrationStatus::kCompleted:
-            return "completed";
-    }
-    return "none";
-}
-
 MigrationStatus final_status_of(Outcome outcome) {
     switch (outcome) {
         case Outcome::kCompleted:

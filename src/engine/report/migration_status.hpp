@@ -3,8 +3,8 @@
 #pragma once
 
 #include <atomic>
-#include <string_view>
 
+#include "base/enum_names.hpp"
 #include "base/outcome.hpp"
 
 namespace migrate::engine {
@@ -21,7 +21,18 @@ enum class MigrationStatus {
     kCompleted
 };
 
-std::string_view name_of(MigrationStatus status);
+constexpr auto enum_names(MigrationStatus) {
+    return names_of_enum<MigrationStatus>({{MigrationStatus::kNone, "none"},
+                                           {MigrationStatus::kSetup, "setup"},
+                                           {MigrationStatus::kActive, "active"},
+                                           {MigrationStatus::kPreSwitchover, "pre-switchover"},
+                                           {MigrationStatus::kDevice, "device"},
+                                           {MigrationStatus::kCancelling, "cancelling"},
+                                           {MigrationStatus::kCancelled, "cancelled"},
+                                           {MigrationStatus::kFailed, "failed"},
+                                           {MigrationStatus::kCompleted, "completed"}});
+}
+
 // QEMU's status for a migration that has ended: every outcome but completed and cancelled is
 // kFailed.
 MigrationStatus final_status_of(Outcome outcome);
