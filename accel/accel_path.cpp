@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 
 namespace migrate::accel {
 

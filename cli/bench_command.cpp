@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-#include "base/config/option_table.hpp"
+#include "base/nearest_name.hpp"
 #include "base/outcome.hpp"
 #include "bench/loops/loop.hpp"
 #include "cli/console.hpp"

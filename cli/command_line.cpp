@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/nearest_name.hpp"
 #include "base/version.hpp"
 #include "cli/completion.hpp"
 #include "cli/config_file.hpp"

@@ -1,6 +1,6 @@
 #include "memory/sink/page_sink.hpp"
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "memory/sink/anon_sink.hpp"
 #include "memory/sink/file_sink.hpp"
 #include "memory/sink/null_sink.hpp"

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "memory/fault_guard.hpp"
 #include "memory/source/anon_source.hpp"
 #include "memory/source/file_source.hpp"

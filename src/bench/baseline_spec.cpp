@@ -4,8 +4,8 @@
 #include <array>
 #include <vector>
 
-#include "base/config/option_table.hpp"
 #include "base/config/unit_text.hpp"
+#include "base/nearest_name.hpp"
 #include "bench/json_reading.hpp"
 
 namespace migrate::bench {

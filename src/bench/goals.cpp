@@ -8,7 +8,7 @@
 #include <numeric>
 #include <span>
 
-#include "base/config/option_table.hpp"
+#include "base/nearest_name.hpp"
 #include "bench/figures.hpp"
 #include "bench/json_reading.hpp"
 #include "bench/scenario.hpp"

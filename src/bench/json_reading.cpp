@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/config/option_table.hpp"
 #include "base/config/unit_text.hpp"
+#include "base/nearest_name.hpp"
 #include "base/units.hpp"
 
 namespace migrate::bench {

@@ -4,7 +4,7 @@
 #include <array>
 #include <span>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "base/config/unit_text.hpp"
 #include "bench/json_reading.hpp"
 

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/config/option_table.hpp"
+#include "base/nearest_name.hpp"
 #include "bench/builtin_scenarios.hpp"
 
 namespace migrate::bench {

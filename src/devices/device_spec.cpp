@@ -4,7 +4,7 @@
 #include <climits>
 #include <set>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "base/config/unit_text.hpp"
 #include "devices/simulated_device.hpp"
 #include "devices/stream_device.hpp"

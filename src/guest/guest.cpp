@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "guest/external/process_guest.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_incoming.hpp"

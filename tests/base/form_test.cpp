@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "catch.hpp"
 
 using namespace migrate;

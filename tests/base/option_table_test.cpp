@@ -1,4 +1,4 @@
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 
 #include <filesystem>
 #include <iterator>

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <thread>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "base/fd.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/process_guest.hpp"

@@ -1,6 +1,6 @@
 #include "guest/workload_spec.hpp"
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "catch.hpp"
 #include "tests/support/must.hpp"
 

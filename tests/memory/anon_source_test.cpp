@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "catch.hpp"
 #include "memory/digest.hpp"
 #include "memory/sink/page_sink.hpp"

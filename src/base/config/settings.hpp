@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/config/option_table.hpp"
+#include "base/config/option_lookup.hpp"
 #include "base/error.hpp"
 
 namespace migrate {
