@@ -3,8 +3,8 @@
 #include <thread>
 #include <utility>
 
-#include "support/long_wait.hpp"
 #include "catch.hpp"
+#include "tests/support/long_wait.hpp"
 
 namespace migrate {
 namespace {
