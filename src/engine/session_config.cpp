@@ -9,6 +9,7 @@ Tunables make_tunables(const Settings& settings) {
     tunables.avail_switchover_bandwidth = settings.get<"avail-switchover-bandwidth">();
     tunables.downtime_limit = settings.get<"downtime-limit", milliseconds>();
     tunables.max_downtime = settings.get<"max-downtime", milliseconds>();
+    tunables.shorten_downtime = settings.get<"shorten-downtime">();
     tunables.auto_converge = settings.get<"auto-converge">();
     tunables.throttle_trigger_threshold = settings.get<"throttle-trigger-threshold", unsigned>();
     tunables.cpu_throttle_initial = settings.get<"cpu-throttle-initial", unsigned>();

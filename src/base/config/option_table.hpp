@@ -42,8 +42,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kConnection,
      .min = 0,
      .max = 65535,
-     .help = "The address to wait on for the sender. With port 0 the kernel chooses a port, and "
-             "'migrate recv' prints it.",
+     .help = "The address on which to wait for the sender. With port 0 the kernel chooses a port, "
+             "and 'migrate recv' prints it.",
      .required = true},
     {.key = "port-file",
      .side = OptionSide::kRecv,
@@ -104,9 +104,10 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kMemory,
      .default_text = "auto",
      .choices = kNames<Placement>,
-     .help = "How fresh pages get into memory. auto chooses by the kind of memory (see 'migrate "
-             "probe'). in-place: received straight into it. uffd-copy: made and filled in one step "
-             "by the kernel (userfaultfd). A choice is for measuring."},
+     .help = "How pages that were not written before get into memory. auto chooses by the kind of "
+             "memory (see 'migrate probe'). in-place: receive straight into it. uffd-copy: the "
+             "kernel allocates and fills them in one step (userfaultfd). Choose one only to "
+             "measure."},
     {.key = "quit-source",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
@@ -125,7 +126,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kMemory,
      .default_text = "none",
      .choices = kNames<Verify>,
-     .help = "Compare a digest of every region on both sides after the last byte.",
+     .help = "Compare a digest of every region on both sides when all pages have arrived.",
      .negotiated = true},
 
     {.key = "multifd-channels",
@@ -156,10 +157,10 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = kGiB,
      .word = "auto",
      .word_value = kAutoSocketBuffer,
-     .help = "Size of each channel's socket buffers, on both hosts: for a long path with a high "
-             "bandwidth, bandwidth x round-trip time / channels. Needs net.core.wmem_max at the "
-             "sender and net.core.rmem_max at the receiver. auto: from the path's round-trip time, "
-             "or sized by the kernel.",
+     .help = "Size of each channel's socket buffers on both hosts. For a long path with a high "
+             "bandwidth, use bandwidth x round-trip time / channels; net.core.wmem_max at the "
+             "sender and net.core.rmem_max at the receiver must allow it. auto: from the path's "
+             "round-trip time, or sized by the kernel.",
      .negotiated = true},
     {.key = "max-bandwidth",
      .type = OptionType::kBytesPerSecond,
@@ -176,24 +177,25 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kZeroPages,
      .default_text = "multifd",
      .choices = kNames<ZeroPageDetection>,
-     .help = "What looks for zero pages. none: nothing; legacy: the main thread; multifd: the "
-             "thread of each channel; dsa-accel: Intel DSA devices."},
+     .help = "The thread or device that looks for zero pages. none: no check; legacy: the "
+             "migration thread; multifd: the thread of each channel; dsa-accel: Intel DSA "
+             "devices."},
     {.key = "accel-path",
      .type = OptionType::kForms,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .forms = &kAccelPaths,
      .value_name = "PATHS",
-     .help = "The work queues of dsa-accel, with blanks between them; in JSON also a list. Without "
-             "it: every queue that this user may use."},
+     .help = "The work queues of dsa-accel, separated by spaces; in JSON also a list. Without it: "
+             "every queue that this user may use."},
     {.key = "accel-completion",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,
      .section = OptionSection::kZeroPages,
      .default_text = "inline",
      .choices = kNames<CompletionModel>,
-     .help = "What waits for the devices. inline: each channel waits for its own batches; thread: "
-             "one thread, dsa_completion, waits for all of them, as in the published design."},
+     .help = "The thread that waits for the devices. inline: each channel's own thread; thread: "
+             "one thread, dsa_completion, for all channels, as in the published design."},
     {.key = "accel-timeout",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kSend,
@@ -208,7 +210,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kZeroPages,
      .default_text = "0",
      .max = 1'000'000,
-     .help = "Check every N-th page that a device has answered for on the CPU too, and fail if the "
+     .help = "Also check on the CPU every N-th page that a device has checked, and fail if the "
              "results differ; 0 checks none."},
     {.key = "zero-kernel",
      .type = OptionType::kChoice,
@@ -259,9 +261,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kDevices,
      .forms = &kDevices,
      .value_name = "DEVICES",
-     .help =
-         "The devices whose state is moved, with blanks between them; in JSON also a list. NAME "
-         "may end in #INSTANCE."},
+     .help = "The devices whose state is moved, separated by spaces; in JSON also a list. NAME may "
+             "end in #INSTANCE."},
     {.key = "multifd-device-state",
      .type = OptionType::kChoice,
      .section = OptionSection::kDevices,
@@ -314,6 +315,15 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .help =
          "Raise downtime-limit up to this value when the migration stalls; 0 does not raise it.",
      .live = true},
+    {.key = "shorten-downtime",
+     .type = OptionType::kOnOff,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kLive,
+     .default_text = "on",
+     .help = "When the guest could be paused within downtime-limit, first send further rounds as "
+             "long as each makes the pause much shorter and all of them take at most a tenth of "
+             "the time so far. off: switch over at once, as QEMU does.",
+     .live = true},
     {.key = "auto-converge",
      .type = OptionType::kOnOff,
      .side = OptionSide::kSend,
@@ -364,7 +374,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .section = OptionSection::kLive,
      .default_text = "0",
      .max = kLongestTimeoutMs,
-     .help = "The time after which on-deadline decides about a live migration; 0 is no deadline.",
+     .help = "Time after which on-deadline takes effect in a live migration; 0 is no deadline.",
      .live = true},
     {.key = "on-deadline",
      .type = OptionType::kChoice,
@@ -382,8 +392,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .default_text = "60s",
      .max = kLongestTimeoutMs,
      .help =
-         "End a migration that makes no progress for this long and has no means left (throttle, "
-         "longer downtime), or whose receiver confirms nothing for this long; 0 never ends it.",
+         "End a migration that makes no progress for this long although throttle and downtime "
+         "are at their limits, or whose receiver confirms nothing for this long; 0 never ends it.",
      .live = true},
     {.key = "pause-before-switchover",
      .type = OptionType::kOnOff,
@@ -396,7 +406,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .side = OptionSide::kSend,
      .section = OptionSection::kLive,
      .default_text = "off",
-     .help = "Do not switch over before the receiver has said that it can run the guest."},
+     .help = "Do not switch over before the receiver has acknowledged that it can run the guest."},
     {.key = "repeat",
      .type = OptionType::kInteger,
      .section = OptionSection::kLive,
@@ -434,7 +444,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .type = OptionType::kChoice,
      .default_text = "auto",
      .choices = kNames<AutoOnOff>,
-     .help = "Show progress; auto does when standard error is a terminal."},
+     .help = "Show progress; auto shows it if standard error is a terminal."},
     {.key = "json",
      .type = OptionType::kOnOff,
      .default_text = "off",
@@ -444,8 +454,8 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .alone = true},
     {.key = "stats",
      .value_name = "FILE",
-     .help = "Write the statistics to this file as JSON with QEMU's field names: with the status "
-             "setup at the start, and complete at the end."},
+     .help = "Write the statistics to this file as JSON with QEMU's field names: at the start "
+             "with the status setup, and again at the end."},
     {.key = "events",
      .value_name = "FILE",
      .help = "Write each event to this file when it happens, one JSON object per line."},
@@ -453,7 +463,7 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .type = OptionType::kChoice,
      .default_text = "info",
      .choices = kNames<log::Level>,
-     .help = "The least severe messages to show on standard error."},
+     .help = "Lowest severity of the messages on standard error."},
 });
 
 }  // namespace migrate

@@ -127,7 +127,20 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
         decision.reason = explain(told, figures, tunables, costs, expected, decision);
     }
     conclude(figures, tunables, may_switch, decision);
+    shorten_pause(figures, tunables, costs, decision);
     return decision;
+}
+
+// Puts a switchover off by one round if the guest is then paused for a much shorter time.
+void Convergence::shorten_pause(const RoundFigures& figures, const Tunables& tunables,
+                                const FixedCosts& costs, Decision& decision) {
+    if (!tunables.shorten_downtime || decision.action != Action::kSwitchOver ||
+        is_late(figures, tunables)) {
+        return;
+    }
+    if (!extra_.pays(figures, model_, tunables, costs)) return;
+    decision.action = Action::kNextRound;
+    decision.next_round_helps = true;
 }
 
 // Sets the action of a decision whose other fields are complete.

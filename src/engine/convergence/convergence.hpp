@@ -10,6 +10,7 @@
 #include "base/enum_names.hpp"
 #include "engine/convergence/convergence_types.hpp"
 #include "engine/convergence/downtime_model.hpp"
+#include "engine/convergence/extra_rounds.hpp"
 
 namespace migrate::engine {
 
@@ -90,9 +91,12 @@ class Convergence {
                    Decision& decision);
     void conclude(const RoundFigures& figures, const Tunables& tunables, bool may_switch,
                   Decision& decision) const;
+    void shorten_pause(const RoundFigures& figures, const Tunables& tunables,
+                       const FixedCosts& costs, Decision& decision);
 
     bool needs_ack_;
     DowntimeModel model_;
+    ExtraRounds extra_;
     std::uint64_t dirty_at_gain_ = UINT64_MAX;  // pages dirty after the last round that gained
     unsigned rounds_without_gain_ = 0;
     unsigned rounds_over_threshold_ = 0;

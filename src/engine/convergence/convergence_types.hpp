@@ -18,6 +18,7 @@ struct Tunables {
     std::uint64_t avail_switchover_bandwidth = 0;  // bytes per second, 0: as measured
     Microseconds downtime_limit{300'000};
     Microseconds max_downtime{};  // the limit may be raised up to this; 0: never
+    bool shorten_downtime = false;
     bool auto_converge = false;
     unsigned throttle_trigger_threshold = 50;  // dirtied bytes, in percent of the bytes sent
     unsigned cpu_throttle_initial = 20;        // percent
