@@ -24,10 +24,18 @@ constexpr milliseconds kGoodbyeLinger{1000};
 // Interval at which a send that finds no room checks whether the session still lives.
 constexpr milliseconds kRoomInterval{100};
 // FAILURE bodies for the case that there is no memory to encode the reason.
-constexpr std::string_view kPlainFailure =
+// Without the key guest-runs, this side does not know whether the guest runs here (PROTOCOL.md).
+constexpr std::string_view kNoMemoryGuestRuns =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":true})";
-constexpr std::string_view kPlainDisclaimer =
+constexpr std::string_view kNoMemoryGuestNeverRuns =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":false})";
+constexpr std::string_view kNoMemoryGuestUnknown =
+    R"({"cancelled":false,"reason":"out of memory"})";
+
+std::string_view failure_without_memory(std::optional<bool> guest_runs) {
+    if (!guest_runs) return kNoMemoryGuestUnknown;
+    return *guest_runs ? kNoMemoryGuestRuns : kNoMemoryGuestNeverRuns;
+}
 
 // The outcome that the peer reports also decides this side's exit code. An unknown outcome, or one
 // that no peer can decide, is a failure. Programs that send no outcome at least say whether a user
@@ -172,8 +180,8 @@ bool PeerLink::may_wait_for_room() const {
     return stopped == Clock::time_point{} || Clock::now() - stopped < kGoodbyeLinger;
 }
 
-// Waits until the next heartbeat is due at most. Returns false if the queue is still full of frames
-// of state.
+// Waits for room in the queue, at most until the next heartbeat is due. Returns false if the queue
+// is still full of device state.
 bool PeerLink::await_room() {
     if (queue_.has_room()) return true;
     const bool came =
@@ -238,11 +246,11 @@ void PeerLink::say_goodbye(const Error& error) {
     });
     if (told) return;
     // There was no memory to encode the reason, or it could not be sent.
-    const Status dying = catching("main channel", [&] {
-        return channel_->send_last(
-            FrameType::kFailure, runs == false ? kPlainDisclaimer : kPlainFailure, kGoodbyeLinger);
+    const Status told_without_reason = catching("main channel", [&] {
+        return channel_->send_last(FrameType::kFailure, failure_without_memory(runs),
+                                   kGoodbyeLinger);
     });
-    if (!dying) log::debug("the peer could not be told of the failure");
+    if (!told_without_reason) log::debug("the peer could not be told of the failure");
 }
 
 Result<Frame> PeerLink::expect(FrameSet types, std::optional<milliseconds> timeout) {
@@ -250,7 +258,9 @@ Result<Frame> PeerLink::expect(FrameSet types, std::optional<milliseconds> timeo
     std::optional<Frame> frame = queue_.take(timeout, stop);
     if (!frame) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
-        if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
+        if (stop.stop_requested()) {
+            return Error(ErrorKind::kLostConnection, "the connection to the peer was lost");
+        }
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(types.first()), timeout->count());
@@ -264,8 +274,10 @@ Result<std::optional<Frame>> PeerLink::expect_within(FrameSet types, millisecond
     std::optional<Frame> frame = queue_.take(timeout, stop);
     if (!frame) {
         if (const std::optional<Error> error = cancellation_.error()) return *error;
-        // Its reason is still searched for.
-        if (stop.stop_requested()) return Error(ErrorKind::kLostConnection, "the peer was lost");
+        // The link's thread still waits for the peer's reason (await_reason()).
+        if (stop.stop_requested()) {
+            return Error(ErrorKind::kLostConnection, "the connection to the peer was lost");
+        }
         return std::optional<Frame>();
     }
     MIGRATE_TRY(check(types, frame->type));
