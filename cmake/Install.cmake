@@ -1,4 +1,4 @@
-# What `cmake --install` puts where. The man page and the completion are written by the program itself, out of its
+# The files of `cmake --install` and their places. The program itself writes the man page and the completion from its
 # option table; they are left out where the program that was built cannot run here.
 include(GNUInstallDirs)
 

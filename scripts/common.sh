@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every script here starts with: the repository's root and messages. Sourced, not run.
+# The common beginning of all scripts: the repository's root and messages. Source it, do not run it.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 script=$(basename "$0")

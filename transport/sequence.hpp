@@ -44,15 +44,15 @@ constexpr Party other(Party party) {
 
 // The content that a session moves. It decides which frames occur.
 enum class SessionKind : std::uint8_t {
-    kImage,              // memory alone, which nobody changes
-    kImageDevices,       // with devices, whose state comes on the data channels
-    kImageDeviceFrames,  // with devices, whose state comes as DEVICE_STATE frames
+    kImage,              // memory alone
+    kImageDevices,       // an image with devices; their state comes on the data channels
+    kImageDeviceFrames,  // an image with devices; their state comes as DEVICE_STATE frames
     kGuest,              // a guest; its state and that of devices come on the data channels
     kGuestDeviceFrames,  // a guest; its state and that of devices come as DEVICE_STATE frames
 };
 SessionKind session_kind(bool guest, bool devices, bool on_channels);
 
-// How far the frames of one side have come. The phases of a side are in their order.
+// The progress of one side's frames. The phases of each side are in ascending order.
 enum class Phase : std::uint8_t {
     kStart,  // no frame yet; both sides
     // the sender's
@@ -95,12 +95,12 @@ std::span<const Step> sequence_table();
 // One session's place in the table. Used by one thread.
 class Sequence {
   public:
-    // Sets the kind of session. Called once it is agreed, before the frame after ACCEPT; OFFER,
-    // ACCEPT and REFUSE are the same in every kind.
+    // Sets the kind of session. Called when it is agreed, before the first frame after ACCEPT;
+    // OFFER, ACCEPT and REFUSE are the same in every kind.
     void agree(SessionKind kind) { kind_ = kind; }
-    // The frames that this side may send next.
+    // The frames that the side `by` may send next.
     FrameSet allowed(Party by) const;
-    // Takes one step. kProtocol names the frame and those that are allowed instead.
+    // Takes one step. On failure, kProtocol names the frame and the allowed ones.
     Status pass(Party by, FrameType frame);
     // The session is over: no further frame can follow.
     bool ended() const {

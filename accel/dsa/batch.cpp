@@ -51,7 +51,7 @@ int copy_page(const std::byte* from, std::byte* to) {
 }
 
 // The mapping is never destroyed, because the device may write to it at any later time.
-void keep_for_ever(Mapping mapping) {
+void keep_forever(Mapping mapping) {
     struct Kept {
         Mutex mutex;
         std::vector<Mapping> mappings GUARDED_BY(mutex);
@@ -285,7 +285,7 @@ void Batch::harvest_page(std::uint32_t page) {
 
 void Batch::abandon() {
     lost_ = false;
-    keep_for_ever(std::move(mapping_));
+    keep_forever(std::move(mapping_));
 }
 
 Status Batch::renew() {

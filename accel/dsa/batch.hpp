@@ -36,7 +36,7 @@ class Batch {
     // Waits for the answers to all descriptors taken. If lost() is then true, renew() or abandon()
     // must follow before the next use or the destruction.
     void await(Completion& completion);
-    // True if the device may still write an answer for which nobody waits any more.
+    // True if the device may still write an answer that no thread waits for any more.
     bool lost() const { return lost_; }
     // renew() leaves the memory to the device and allocates new memory; abandon() only leaves it.
     Status renew();

@@ -1,5 +1,5 @@
-// Waits for a device's answers: in the thread that asked, or in one thread for all. Invariant:
-// every waiter gets an answer or, at the deadline, the information that there is none.
+// Waits for a device's answers: in the thread that submitted, or in one thread for all. Invariant:
+// every wait ends with an answer or, after the deadline, with the result that there is none.
 #pragma once
 
 #include <atomic>

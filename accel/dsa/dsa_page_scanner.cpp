@@ -6,8 +6,8 @@ namespace migrate::accel::dsa {
 
 namespace {
 
-// Number of offers of the batch that is needed next to a queue without room, as published: 100
-// times 128.
+// Number of attempts to submit the oldest batch to a full queue, as in QEMU's DSA series: 100 times
+// 128.
 constexpr std::uint32_t kMaxOffers = 12'800;
 
 }  // namespace
@@ -25,7 +25,7 @@ Result<std::unique_ptr<DsaPageScanner>> DsaPageScanner::create(std::vector<WorkQ
 }
 
 DsaPageScanner::~DsaPageScanner() {
-    // Outstanding answers would be written into memory that belongs to others by then.
+    // Waits, because a device must not write an answer into memory that was freed.
     for (auto& batch : batches_) {
         if (!batch) continue;
         if (batch->outstanding()) batch->await(completion_);

@@ -8,7 +8,7 @@ namespace migrate::accel::dsa {
 
 namespace {
 
-// A batch takes about 25 KB of memory.
+// Limits the memory that is left to a device for good: a batch has about 25 KB.
 constexpr unsigned kMaxLosses = 64;
 
 }  // namespace

@@ -141,14 +141,14 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
         if (!unseen.reason.empty()) return Error(unseen.reason);
         if (!unseen.unknown.empty()) {
             log::warning(
-                "not every process was examined for whether it writes the memory of {}, which says "
-                "that none does: {}",
+                "some processes could not be checked for writes to the memory of {}, which reports "
+                "no other writer: {}; run migrate as root to check all",
                 owner->description, unseen.unknown);
         }
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));
-        log::info("a thread of {} stood still for {} us to be attached to", owner->description,
+        log::info("a thread of {} was stopped for {} us while migrate attached to it", owner->description,
                   foreign.stood_still.count());
         tracker =
             std::make_unique<UffdWpTracker>(source, std::move(protection), foreign.stood_still);

@@ -96,8 +96,7 @@ Status SoleUse::look() {
     if (std::exchange(told_, true)) return {};
     for (const std::string& what : {users->unseen, users->hidden}) {
         if (what.empty()) continue;
-        log::warning("not every process was examined for whether it uses {}: {}", names_of(files_),
-                     what);
+        log::warning("some processes could not be checked for use of {}: {}", names_of(files_), what);
     }
     return {};
 }

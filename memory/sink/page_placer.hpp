@@ -1,7 +1,7 @@
-// Decides for each page that arrives: receive it in place or make and fill it, clear, leave
-// unchanged, or refuse. Invariants: a page is accepted at most once per round; a zero page is
-// written only if the page was placed before (it is never read to compare); finish_full_round()
-// succeeds only if every page was accounted for.
+// Decides for each page that arrives: receive it in place, allocate and fill it, clear it, leave it
+// unchanged, or reject it. Invariants: a page is accepted at most once per round; a zero page is
+// written only if the page was placed before (memory is never read to compare);
+// finish_full_round() succeeds only if every page was accounted for.
 #pragma once
 
 #include <sys/uio.h>
@@ -26,15 +26,15 @@ enum class WrittenBy { kSystemCall, kProgram };
 
 // Where the normal pages of one packet go. A channel uses it again for each packet.
 struct Destinations {
-    // Made and filled by PagePlacer::fill() after the packet has arrived.
+    // Pages that PagePlacer::fill() allocates and fills after the packet has arrived.
     struct Fresh {
         PageRange pages;
         std::span<const std::byte> content;  // in the channel's buffer
     };
 
     std::vector<iovec>
-        parts;  // in the packet's order; parts of the channel's buffer for fresh pages
-    std::vector<Fresh> fresh;  // neighbours are one
+        parts;  // in the packet's order; for fresh pages, parts of the channel's buffer
+    std::vector<Fresh> fresh;  // adjacent ranges are merged
 
     void clear() {
         parts.clear();
@@ -46,8 +46,9 @@ class PagePlacer {
   public:
     // `sink` is prepared for `regions` and outlives the placer. `helpers`: threads that share the
     // prefaulting with the calling worker, 0 for none; they are useful if there are fewer workers
-    // than CPUs. `run_helper` as in Prefaulter. Until end_rounds(), nobody else may touch a missing
-    // page of a region that is filled by uffd-copy. An Error if `wanted` cannot be followed.
+    // than CPUs. `run_helper` as in Prefaulter. Until end_rounds(), nothing else may touch a
+    // missing page of a region that is filled by uffd-copy. An Error if the memory does not allow
+    // `wanted`.
     static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
                                                       std::span<const RegionInfo> regions,
                                                       unsigned helpers,
@@ -59,33 +60,33 @@ class PagePlacer {
     // True if channels need a buffer for fresh pages.
     bool needs_buffer() const { return plan_.filler != nullptr; }
 
-    // Takes a packet's runs, which lie within the region: clears stale zero and unpopulated pages,
-    // prefaults fresh normal ones that are received in place, and sets `to` to the destinations of
-    // the normal pages (none if the sink discards). Short runs that the kernel writes are left to
-    // its own page faults if there are no helpers to prefault them. `buffer` has room for the
+    // Takes a packet's runs, which lie within the region. Clears zero and unpopulated pages that
+    // were placed before, prefaults fresh normal pages that are received in place, and sets `to` to
+    // the destinations of the normal pages (none if the sink discards). Without helpers, short runs
+    // that the kernel writes are not prefaulted: page faults cost less. `buffer` has room for the
     // packet's normal pages; it may be empty if !needs_buffer(). An Error if a page came before in
     // this round. Thread-safe.
     Status accept(RegionId region, std::span<const PageRun> runs, WrittenBy writer,
                   std::span<std::byte> buffer, Destinations& to);
-    // Makes and fills the fresh pages of a packet whose content has arrived. Thread-safe.
+    // Allocates and fills the fresh pages of a packet whose content has arrived. Thread-safe.
     Status fill(RegionId region, const Destinations& to);
     // Returns why the kernel could not write a packet's normal pages (EFAULT): the error of
     // prefaulting them, or `fault` if that succeeds.
     Error explain(RegionId region, std::span<const PageRun> runs, Error fault) const;
 
-    // Ends a round in which every page had to come: an Error names the first page that did not. No
+    // Ends a round that must have every page: an Error names the first page that is missing. No
     // accept() may run meanwhile. The next round starts with no page accounted for.
     Status finish_full_round();
-    // Does the same for a round in which `pages` pages had to come, regardless of which.
+    // Does the same for a round that must have `pages` pages, regardless of which.
     Status finish_round(std::uint64_t pages);
-    // Gives the memory free for other uses: nothing is accepted from now on. May be called again.
+    // Releases the memory for other uses: no page is accepted from now on. May be called again.
     void end_rounds() { plan_.filler.reset(); }
 
   private:
     struct Region {
         RegionInfo info;
         PageBitmap seen;    // accounted for in this round
-        PageBitmap placed;  // written by us at least once: may be non-zero
+        PageBitmap placed;  // written by us since it was last cleared: may be non-zero
     };
 
     PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter,

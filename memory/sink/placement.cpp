@@ -16,9 +16,9 @@
 namespace migrate::memory {
 namespace {
 
-// EAGAIN without progress means that another thread changes the process's mappings. It passes
-// within microseconds; this many in a row are a fault of the kernel.
-constexpr unsigned kPatience = 100'000;
+// EAGAIN without progress means that another thread changes the process's mappings. This lasts
+// microseconds; after this many attempts the kernel is at fault.
+constexpr unsigned kMaxAttempts = 100'000;
 
 // Overwrites a page that exists.
 bool overwrite(std::span<std::byte> to, const std::byte* from) {
@@ -33,7 +33,7 @@ Error refuse(const PageSink& sink, std::string_view why) {
                       sink.description(), why);
 }
 
-constexpr std::string_view kForced = "the option --placement says so";
+constexpr std::string_view kForced = "--placement forces it";
 
 struct Rule {
     BackingKind kind;
@@ -44,11 +44,11 @@ struct Rule {
 
 constexpr std::array<Rule, 6> kRules{{
     {BackingKind::kPrivate, Placement::kUffdCopy, true,
-     "its 4 KiB pages are made and filled in one step"},
+     "4 KiB pages are allocated and filled in one step"},
     {BackingKind::kPrivateHuge, Placement::kInPlace, true,
      "one page fault makes a whole huge page, and the network fills it"},
     {BackingKind::kShared, Placement::kUffdCopy, true,
-     "its 4 KiB pages are made and filled in one step"},
+     "4 KiB pages are allocated and filled in one step"},
     {BackingKind::kSharedHuge, Placement::kInPlace, true,
      "one page fault makes a whole huge page, and the network fills it"},
     {BackingKind::kHugetlb, Placement::kInPlace, false,
@@ -111,7 +111,7 @@ int PageFiller::fill(std::span<std::byte> to, std::span<const std::byte> from) c
         copy.dst = reinterpret_cast<std::uintptr_t>(to.data());
         copy.src = reinterpret_cast<std::uintptr_t>(from.data());
         copy.len = from.size();
-        copy.mode = UFFDIO_COPY_MODE_DONTWAKE;  // nobody waits for a page
+        copy.mode = UFFDIO_COPY_MODE_DONTWAKE;  // no thread waits for a page
         if (::ioctl(faults_.get(), UFFDIO_COPY, &copy) == 0) return 0;
         const int code = errno;
         // The number of bytes that were copied before the failure, or the failure as a negative
@@ -124,7 +124,7 @@ int PageFiller::fill(std::span<std::byte> to, std::span<const std::byte> from) c
             return code;
         }
         waited = done == 0 ? waited + 1 : 0;
-        if (waited == kPatience) return code;
+        if (waited == kMaxAttempts) return code;
         if (done == 0) ::sched_yield();
         to = to.subspan(done);
         from = from.subspan(done);

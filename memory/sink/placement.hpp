@@ -1,10 +1,10 @@
-// The way in which normal pages get into a region's memory, chosen by the kind of the memory:
+// How normal pages get into a region's memory, chosen by the kind of the memory:
 // - in-place: they are received straight into a mapping. The first write to a page costs a page
 //   fault, which clears the page before the content overwrites it. It is the fastest way for huge
 //   pages.
 // - uffd-copy: they are received into a channel's buffer, which stays in the CPU's cache, and the
-//   kernel makes and fills each missing page in one step (UFFDIO_COPY). Nothing is cleared and no
-//   lock of the file is taken, which halves the CPU time for 4 KiB pages.
+//   kernel allocates and fills each missing page in one step (UFFDIO_COPY). Nothing is cleared and
+//   no lock of the file is taken, which halves the CPU time for 4 KiB pages.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@
 
 namespace migrate::memory {
 
-// The way of one region.
+// How one region is filled.
 struct PlacementChoice {
     PlacementChoice(Placement chosen, std::string_view why) : placement(chosen), reason(why) {}
 
@@ -30,7 +30,7 @@ struct PlacementChoice {
     std::string reason;
 };
 
-// Makes and fills missing pages of memory that is registered with one userfaultfd. From add() until
+// Allocates and fills missing pages of memory registered with one userfaultfd. From add() until
 // the object ends, an access to a missing page of that memory is a SIGBUS, or EFAULT in a system
 // call: nothing but fill() may touch it.
 class PageFiller {

@@ -15,7 +15,7 @@ char being_given;
 void* const kBeingGiven = &being_given;
 
 std::atomic<bool> spent{false};
-// How many reserves were given, and at which count this thread last tried its allocation again.
+// Number of released reserves, and its value when this thread last retried its allocation.
 std::atomic<unsigned> given{0};
 thread_local unsigned tried_again_at = 0;
 

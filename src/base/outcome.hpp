@@ -44,8 +44,8 @@ inline constexpr auto kOutcomes = std::to_array<OutcomeRow>({
      "A user cancelled on one of the two sides, by a signal or by migrate_cancel. The guest is at "
      "the source."},
     {Outcome::kNotConverged, 5, "not-converged",
-     "The guest writes memory faster than the channels send it: stall-limit passed, or the "
-     "deadline with on-deadline=cancel. The guest is at the source."},
+     "The guest writes memory faster than the channels send it, and stall-limit passed, or the "
+     "deadline passed with on-deadline=cancel. The guest is at the source."},
     {Outcome::kOwnerUnknown, 6, "owner-unknown",
      "The handover was not confirmed, so this side does not know which side has the guest. The "
      "source keeps its guest paused. Check both hosts before you run the guest on either."},

@@ -120,7 +120,7 @@ Result<Goal> read_goal(const Json& json) {
     std::string by = "median";
     MIGRATE_TRY(read_text(json, "by", by));
     const auto value = value_named<GoalValue>(by);
-    if (!value) return wrong("by: '{}' is none of {}", by, fmt::join(kNames<GoalValue>, ", "));
+    if (!value) return wrong("by: '{}' is not one of {}", by, fmt::join(kNames<GoalValue>, ", "));
     goal.value = *value;
     MIGRATE_TRY(read_positive(json, "at-most", goal.at_most));
     MIGRATE_TRY(read_positive(json, "at-least", goal.at_least));

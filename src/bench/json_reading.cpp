@@ -87,7 +87,7 @@ Status read_positive(const Json& json, std::string_view key, std::optional<doubl
     const auto found = json.find(key);
     if (found == json.end()) return {};
     if (!found->is_number() || !std::isfinite(found->get<double>()) || found->get<double>() < 0) {
-        return wrong("{}: {} is no number from 0 on", key, found->dump());
+        return wrong("{}: {} is not a number of 0 or more", key, found->dump());
     }
     to = found->get<double>();
     return {};

@@ -57,10 +57,10 @@ Status read_options(const Json& json, std::string_view key, Side side, OptionLis
 Status check_published(const Json& published) {
     for (const auto& [key, value] : published.items()) {
         const bool threads = key == "threads" && value.is_object();
-        if (!threads && !value.is_number()) return wrong("published.{} is no number", key);
+        if (!threads && !value.is_number()) return wrong("published.{} is not a number", key);
         if (!threads) continue;
         for (const auto& [name, time] : value.items()) {
-            if (!time.is_number()) return wrong("published.threads.{} is no number", name);
+            if (!time.is_number()) return wrong("published.threads.{} is not a number", name);
         }
     }
     return {};
@@ -69,7 +69,7 @@ Status check_published(const Json& published) {
 Status read_x(const Json& json, std::optional<double>& to) {
     const auto found = json.find("x");
     if (found == json.end()) return {};
-    if (!found->is_number()) return wrong("x: {} is no number", found->dump());
+    if (!found->is_number()) return wrong("x: {} is not a number", found->dump());
     to = found->get<double>();
     return {};
 }
@@ -111,7 +111,7 @@ Status check_source(const Variant& variant) {
         return {};
     }
     if (!variant.source.starts_with("anon:") && !variant.source.starts_with("workload:")) {
-        return wrong("source '{}' is none of image:, anon: and workload:", variant.source);
+        return wrong("source '{}' is not image:, anon: or workload:", variant.source);
     }
     if (variant.source.find("{size}") == std::string::npos) {
         return wrong("source {} lacks the guest's size: anon:{{size}},…", variant.source);
@@ -125,7 +125,7 @@ Status check_variant(const Variant& variant) {
     constexpr std::array<std::string_view, 5> kSinks{"anon:", "anon:huge=off",
                                                      "memfd:", "null:", "tmpfs:"};
     if (std::find(kSinks.begin(), kSinks.end(), variant.sink) == kSinks.end()) {
-        return wrong("sink '{}' is none of {}", variant.sink, fmt::join(kSinks, ", "));
+        return wrong("sink '{}' is not one of {}", variant.sink, fmt::join(kSinks, ", "));
     }
     if (variant.guest == 0) return wrong("guest is missing");
     for (const auto* options : {&variant.send, &variant.recv}) {
@@ -237,7 +237,7 @@ Status read_lists(const Json& json, Scenario& scenario) {
         const auto kind =
             name.is_string() ? table_kind_named(name.get<std::string>()) : std::nullopt;
         if (!kind)
-            return wrong("tables: {} is none of {}", name.dump(), fmt::join(kTableNames, ", "));
+            return wrong("tables: {} is not one of {}", name.dump(), fmt::join(kTableNames, ", "));
         scenario.tables.push_back(*kind);
     }
     return {};

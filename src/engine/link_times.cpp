@@ -23,7 +23,7 @@ constexpr milliseconds kMostOfPeer = seconds(300);
 
 LinkTimes make_link_times(milliseconds own, std::optional<milliseconds> peer) {
     if (!peer) {
-        return {std::clamp(own / kHeartbeatsPerTimeout, milliseconds(10), kLongestInterval),
+        return {std::clamp(own / kHeartbeatsPerTimeout, kShortestInterval, kLongestInterval),
                 transport::StallLimits::both(own)};
     }
     const milliseconds longer = std::max(own, std::min(*peer, kMostOfPeer));

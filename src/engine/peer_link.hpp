@@ -1,10 +1,10 @@
-// One side of a session's main channel. Its thread reads frames, sends heartbeats and checks the
-// peer's, sends the first error to the peer, and takes the peer's error. A link is one connection:
-// it can end while its session goes on, and a new link can take its place. Invariants: the peer is
-// told whatever ends the session here, if it can still be reached; the session fails if the peer is
-// silent for io-timeout, or sends a frame out of sequence. A heartbeat stands for the session, not
-// for this thread: none is sent once the session has failed, and it fails as soon as the thread
-// that runs it is gone (see presence.hpp).
+// One side of a session's main channel. Its thread reads frames, sends heartbeats and checks that
+// the peer's arrive. It sends this side's first error to the peer, and takes the peer's error. A
+// link is one connection: it can end while its session goes on, and a new link can take its place.
+// Invariants: the peer gets the error that ends the session here, if it can still be reached; the
+// session fails if the peer is silent for io-timeout, or sends a frame out of sequence. A heartbeat
+// proves that the session is alive, not this thread: a failed session sends none, and a session
+// fails as soon as its own thread has ended (engine/recv/presence.hpp).
 #pragma once
 
 #include <atomic>
@@ -36,8 +36,7 @@ class PeerLink {
         // Called once when the peer is told of a failure. Returns true if a guest that arrived runs
         // here, false if it never will, nothing if that is unknown. If not set, no guest runs here.
         std::function<std::optional<bool>()> guest_runs{};
-        // Returns that failure with the kind that the peer is told. If not set, the failure keeps
-        // its kind.
+        // Converts that failure to the kind that is sent to the peer. If not set, the kind is kept.
         std::function<Error(Error)> settled{};
         // After this frame the peer need not send heartbeats.
         std::optional<transport::FrameType> last_of_peer{};
@@ -83,7 +82,7 @@ class PeerLink {
     void agree(const LinkTimes& times,
                transport::SessionKind kind = transport::SessionKind::kImage);
 
-    // This side sends no heartbeat from now on: its last frame follows or is sent.
+    // This side sends no heartbeat from now on: its last frame was sent or is the next one.
     void stop_sending_heartbeats() { liveness_.stop_sending(); }
     // The peer need not send heartbeats from now on.
     void stop_expecting_heartbeats() { liveness_.stop_expecting(); }
@@ -94,8 +93,8 @@ class PeerLink {
         return guest == PeerGuest::kUnknown ? std::nullopt
                                             : std::optional(guest == PeerGuest::kRuns);
     }
-    // Ends the link: the peer may close the connection, and this side reads no more. Ends no
-    // session. Idempotent.
+    // Ends the link but not the session: the peer may close the connection, and this side reads no
+    // more frames. Idempotent.
     void finish();
 
     std::uint64_t bytes_sent() const { return channel_->bytes_sent(); }
@@ -117,7 +116,7 @@ class PeerLink {
     void await_reason();
 
     std::unique_ptr<transport::ControlChannel> channel_;
-    Options options_;  // its sequence is used by the session's thread
+    Options options_;  // only the session's thread uses options_.sequence
     Cancellation cancellation_;
     Liveness liveness_;
     FrameQueue queue_;
@@ -125,7 +124,7 @@ class PeerLink {
     std::atomic<Clock::time_point> last_frame_{};
     // When the session stopped; the epoch if it has not.
     std::atomic<Clock::time_point> stopped_at_{};
-    // DONE was sent or received: a closed connection is no loss any more.
+    // DONE was sent or received: from now on a closed connection is no error.
     std::atomic<bool> done_passed_{false};
     std::atomic<bool> finished_{false};
     bool peer_gave_up_ = false;  // link thread only

@@ -91,7 +91,7 @@ Result<UniqueFd> Client::dial(std::string_view address, milliseconds timeout,
            0) {
         if (errno == ENOENT || errno == ECONNREFUSED) {
             return make_error(
-                "{}: nobody listens there (is QEMU running, with -qmp {},server=on,wait=off?)",
+                "{}: no process listens there (is QEMU running, with -qmp {},server=on,wait=off?)",
                 where, address);
         }
         if (errno != EAGAIN && errno != EINTR) return Error::system(what, errno);

@@ -142,7 +142,7 @@ TEST_CASE("a wrong goal is refused with its number and the reason") {
     refuses(R"({"figure": "total-time", "of": "base", "at-most": 1, "at-least": 2})",
             "is less than");
     refuses(R"({"figure": "total-time", "of": "base", "by": "mean", "at-most": 1})",
-            "none of median");
+            "not one of median");
     refuses(R"({"figure": "total-time", "of": "base", "against": "dso", "at-most": 1})", "'dsa'");
     refuses(R"({"figure": "total-time", "of": "base", "against": "qemu", "at-most": 1})",
             "not marked \"peer\"");

@@ -20,8 +20,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using transport::FrameType;
 
-// How much later than its deadline a sender on a busy machine may have ended; less than the 30 s of
-// io-timeout, which would end it, too.
+// Maximum delay after its deadline for a sender on a busy machine; shorter than the io-timeout of
+// 30 s, which would also end it.
 constexpr milliseconds kSlack{12'000};
 
 std::string text_of_file(const std::string& path) {
@@ -98,16 +98,15 @@ TEST_CASE("a deadline that cancels ends every wait for the receiver", "[live]") 
                       {"--deadline", "1s", "--multifd-device-state", device_state}, folder / "");
         check_stays(round.sender, round.receiver, seconds(1));
         CHECK(said(round.sender,
-                   "error: the deadline of 1000 ms has passed while the receiver had to confirm "
-                   "round 1 (ROUND_DONE): no round has ended yet"));
+                   "error: the deadline of 1000 ms has passed while the sender waited for "
+                   "ROUND_DONE of round 1: no round has ended yet"));
         HeldRun loaded(
             FrameType::kLoaded,
             {"--deadline", "2s", "--multifd-device-state", device_state, "--downtime-limit", "10s"},
             folder / "");
         check_stays(loaded.sender, loaded.receiver, seconds(2));
         CHECK(said(loaded.sender,
-                   "error: the deadline of 2000 ms has passed while the receiver had "
-                   "to load the guest (LOADED)"));
+                   "error: the deadline of 2000 ms has passed while the sender waited for LOADED"));
     }
 }
 

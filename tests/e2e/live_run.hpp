@@ -27,7 +27,7 @@ struct LiveRun {
     Process sender;
 };
 
-// How often a test with random faults repeats: MIGRATE_TEST_KILLS sets it, for a long run by hand.
+// Number of repetitions of a test with random faults; MIGRATE_TEST_KILLS sets it for a long run.
 int fault_turns();
 
 // True if the guest went on at this side with the memory that it must have.
@@ -37,13 +37,13 @@ bool guest_went_on(const Process& side);
 bool gave_guest_away(const Process& sender);
 
 enum class GuestPlace { kSender, kReceiver, kNowhere };
-// Where the guest went on, of two sides that have ended by themselves, having checked that what
-// they did, said and returned agrees: it is never at both, and nowhere only if the sender had given
-// it away and the receiver did not come to take it.
+// Returns the side on which the guest continued, after both sides have ended by themselves. Checks
+// that output, reports and exit codes agree: the guest never runs on both sides, and on none only
+// if the sender handed it over and the receiver ended before it resumed the guest.
 GuestPlace judge_guest(Process& sender, Process& receiver);
 
-// Kills a side after that time, unless it has ended by itself, and awaits the other, whose word on
-// where the guest is has to be true. kill_receiver(): whether the guest was the receiver's then.
+// Kills a side after `when`, unless it has ended. Waits for the other side and checks that its
+// report of the guest's owner is true. kill_receiver() returns true if the receiver had the guest.
 void kill_sender(LiveRun& run, std::chrono::milliseconds when);
 bool kill_receiver(LiveRun& run, std::chrono::milliseconds when);
 

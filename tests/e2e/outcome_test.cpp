@@ -212,10 +212,10 @@ TEST_CASE("exit code 3: this side refuses before a page moves", "[outcome]") {
     const TemporaryFolder folder;
     check_command(
         {"send", "--json", "--connect", "127.0.0.1:1", "--source", "qemu:" + (folder / "nobody")},
-        {3, "refused", "source", "nobody listens there"});
+        {3, "refused", "source", "no process listens there"});
     check_command(
         {"recv", "--json", "--listen", "127.0.0.1:0", "--sink", "qemu:" + (folder / "nobody")},
-        {3, "refused", "none", "nobody listens there"});
+        {3, "refused", "none", "no process listens there"});
     check_command({"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M",
                    "--zero-page-detection", "dsa-accel", "--accel-path", "dsa:/dev/dsa/wq77.7"},
                   {3, "refused", "none", "wq77.7"});

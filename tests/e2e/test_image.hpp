@@ -8,7 +8,7 @@
 
 namespace migrate::e2e {
 
-// How many pages of each kind an image has.
+// Number of pages of each kind in an image.
 struct ImagePages {
     std::uint64_t content = 0;
     std::uint64_t zero = 0;  // written, but zero

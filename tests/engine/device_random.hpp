@@ -1,4 +1,4 @@
-// How often a test with random devices repeats, and where its randomness comes from.
+// Number of repetitions of a test with random devices, and its seed.
 #pragma once
 
 #include <cstdlib>

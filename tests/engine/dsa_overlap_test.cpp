@@ -19,7 +19,7 @@ using std::chrono::nanoseconds;
 
 constexpr std::uint64_t kPacketPages = 128;
 
-// How long it takes, against the longer of the two works alone.
+// Returns the total time divided by the time of the longer of the two tasks alone.
 double ratio_to_longer(nanoseconds check_packet, nanoseconds send_packet, std::uint32_t batch) {
     const auto source = must(memory::open_page_source("anon:64M,fill=random"));
     const std::uint64_t pages = source->regions()[0].size_bytes / kPageSize;

@@ -23,7 +23,7 @@ TEST_CASE("migrate-continue is taken from the moment on that the wait for it is 
     SendSession* session = nullptr;
     Status continued = Error("the wait was not announced");
     EventLog events;
-    // Whoever hears of it answers from a thread of its own, before the session goes on.
+    // The listener answers on another thread before the session continues.
     events.listen([&](std::string_view, const std::string& data) {
         if (data.find("pre-switchover") == std::string::npos) return;
         continued = std::async(std::launch::async, [&] {

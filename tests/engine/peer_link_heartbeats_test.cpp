@@ -37,7 +37,7 @@ TEST_CASE("a silent peer is given up, and told so") {
     CHECK(heard->type == FrameType::kFailure);
 }
 
-// How many heartbeats come within that time.
+// Returns the number of heartbeats that arrive within `time`.
 int heartbeats_within(ControlChannel& peer, milliseconds time) {
     const auto until = std::chrono::steady_clock::now() + time;
     int beats = 0;

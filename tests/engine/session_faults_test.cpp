@@ -1,5 +1,5 @@
-// Sessions whose threads cannot be started, or that find no memory, at any moment: both sides end,
-// and exactly one has the guest.
+// Sessions whose threads cannot be started, or that run out of memory at any moment: both sides
+// end, and at most one of them runs the guest.
 #include <malloc.h>
 
 #include <atomic>
@@ -27,8 +27,8 @@
 
 namespace {
 
-// The heap of this program. When armed it has nothing left from the allocation with a given number
-// on, but for what is freed and for the reserve; for all threads but those that are exempt.
+// The heap of this program. After arm(n) it is empty from the n-th allocation on: it then gives out
+// only memory that was freed, and the memory reserve. Exempt threads are not affected.
 class ScarceHeap {
   public:
     void arm(long first) {
@@ -38,7 +38,7 @@ class ScarceHeap {
         seen_.store(0);
         first_.store(first);
     }
-    // How many allocations were asked for since arm().
+    // Returns the number of allocations requested since arm().
     long disarm() {
         first_.store(kNever);
         return seen_.load();
@@ -66,7 +66,7 @@ class ScarceHeap {
     bool take(std::size_t bytes) {
         if (first_.load(std::memory_order_relaxed) == kNever || exempt) return true;
         if (seen_.fetch_add(1) < first_.load()) return true;
-        // Whichever thread finds first that a reserve was given to the system counts it.
+        // The first thread that sees that a reserve was released adds it.
         const unsigned given = migrate::memory_reserves_given();
         for (unsigned counted = counted_.load(); counted != given;) {
             if (!counted_.compare_exchange_weak(counted, counted + 1)) continue;
@@ -82,7 +82,7 @@ class ScarceHeap {
     std::atomic<long> first_{kNever};
     std::atomic<long> seen_{0};
     std::atomic<long> left_{0};
-    std::atomic<unsigned> counted_{0};  // the given reserves that left_ contains
+    std::atomic<unsigned> counted_{0};  // number of released reserves that left_ includes
 };
 
 thread_local bool ScarceHeap::exempt = false;
@@ -122,7 +122,7 @@ struct Journey {
         send.devices = must(devices::parse_devices("sim:vf,count=2,size=1M"));
     }
 
-    // `begin` is called when both sides are about to run, `end` when both have ended.
+    // Calls `begin` before both sides run, and `end` after both have ended.
     void go(const std::function<void()>& begin, const std::function<void()>& end) {
         EventLog events;
         guest::Machine machine = must(guest::open_machine(source));
@@ -134,7 +134,7 @@ struct Journey {
         std::jthread thread([&] { received = receiving->run(); });
         std::jthread other([&] { sent = sending->run(); });
         other.join();
-        // Nobody else tells it that its sender did not come.
+        // The receiver cannot learn in another way that its sender failed before it connected.
         if (!sent) receiving->cancel("no sender");
         thread.join();
         end();
@@ -147,15 +147,15 @@ struct Journey {
 
 std::string words_of(const Status& status) { return status ? "success" : status.error().message(); }
 
-// These rules hold whatever went wrong. A handed-over guest of a receiver that could not tell that
-// it runs is paused at the source.
+// These rules hold after any failure. If the guest was handed over and the receiver could not
+// report that it runs, it stays paused at the source.
 void check_owner(const Journey& journey) {
     INFO("sender: " << words_of(journey.sent) << "\nreceiver: " << words_of(journey.received));
     CHECK(is_final(journey.sender.status));
     CHECK(is_final(journey.receiver.status));
     if (journey.sender.guest) {
         CHECK_FALSE((journey.at_source && journey.at_destination));
-        // A receiver without memory may fail to say that it did not come to run the guest.
+        // A receiver that is out of memory may fail to report that it will not run the guest.
         const bool unknown =
             !journey.sent && journey.sent.error().kind() == ErrorKind::kOwnerUnknown;
         if (!unknown) CHECK((journey.at_source || journey.at_destination));
@@ -166,15 +166,15 @@ void check_owner(const Journey& journey) {
     CHECK((journey.receiver.status == MigrationStatus::kCompleted) == bool(journey.received));
 }
 
-// One start of a thread. The order of the starts differs from run to run, but each thread that is
-// needed starts in every run; both sides have threads of one name.
+// One start of a thread. The order of the starts differs from run to run, but every thread that a
+// session needs starts in every run. Both sides may have threads of the same name.
 struct ThreadStart {
     std::string name;
-    int occurrence = 0;  // of this name
+    int occurrence = 0;  // index among the starts with this name
 };
 
-// Runs the journey and refuses this start and the `more` starts after it; returns all that were
-// asked for.
+// Runs the migration; the start `first` and the `more` starts after it fail. Returns all starts
+// that were requested.
 std::vector<ThreadStart> run_with_failing_starts(Journey& journey, const ThreadStart& first,
                                                  int more) {
     std::mutex mutex;
@@ -198,13 +198,13 @@ std::vector<ThreadStart> run_with_failing_starts(Journey& journey, const ThreadS
     return starts;
 }
 
-TEST_CASE("whichever thread cannot be started, the guest goes on at one side and both end") {
+TEST_CASE("if any thread cannot be started, one side keeps the guest and both sides end") {
     for (const char* source : {"workload:2M,rate=20,threads=2,warm-up=0", "anon:2M,fill=random"}) {
         for (const auto mode : {DeviceStateMode::kOn, DeviceStateMode::kOff}) {
             Journey undisturbed(mode);
             undisturbed.source = source;
             const auto starts = run_with_failing_starts(undisturbed, {"none", 0}, 0);
-            // One start, or all from there on, as under a limit.
+            // Fails one start, or all starts from there on, as a limit of the system does.
             for (const int more : {0, 1000}) {
                 int failures = 0;
                 for (const ThreadStart& first : starts) {
@@ -222,7 +222,7 @@ TEST_CASE("whichever thread cannot be started, the guest goes on at one side and
                                    Contains("cannot start thread "));
                     }
                 }
-                // Each side's link and two channels at the least; helpers are not missed.
+                // At least each side's link and two channels; helper threads are optional.
                 CHECK(failures >= 6);
             }
         }
@@ -251,7 +251,7 @@ int scarcity_runs() {
     return wanted != nullptr ? std::atoi(wanted) : 40;
 }
 
-TEST_CASE("wherever memory runs out, the guest goes on at one side and both end") {
+TEST_CASE("if memory runs out at any moment, one side keeps the guest and both sides end") {
     ScarceHeap::exempt = true;
     const int runs = scarcity_runs();
     for (const char* source : {"workload:2M,rate=20,threads=2,warm-up=0", "anon:2M,fill=random"}) {

@@ -69,7 +69,7 @@ class FakeQemu {
         const std::scoped_lock lock(mutex_);
         greeting_ = std::move(greeting);
     }
-    // How often the command has come.
+    // Returns how many times this command was received.
     int count(std::string_view command) const {
         const std::scoped_lock lock(mutex_);
         return static_cast<int>(std::count(commands_.begin(), commands_.end(), command));

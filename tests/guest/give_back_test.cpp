@@ -1,4 +1,4 @@
-// Which guests of QEMU are let run again, and which are not, whatever QEMU says and does not say.
+// Guests of QEMU that are resumed after a failure, and guests that are left paused.
 #include "guest/qemu/give_back.hpp"
 
 #include <set>

@@ -37,7 +37,7 @@ bool guard_ends(int err) {
 TEST_CASE("a guard says what became of the guest") {
     Pipe pipe;
     CHECK(guard_ends(pipe.writer.get()));
-    CHECK(pipe.read_all().find("the guest cannot be put right") != std::string::npos);
+    CHECK(pipe.read_all().find("the guest cannot be restored") != std::string::npos);
 }
 
 TEST_CASE("a guard whose standard error nobody reads ends all the same") {

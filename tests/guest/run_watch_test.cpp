@@ -57,7 +57,7 @@ TEST_CASE("the first sign is kept, and a new beginning forgets it") {
     watch.see(event("SHUTDOWN"));
     watch.begin();
     CHECK(watch.sign().empty());
-    // Whatever it begins with, it was shut down.
+    // begin() does not forget that the guest was shut down.
     CHECK(watch.shut_down());
     watch.see(event("RESET"));
     watch.see(event("RESUME"));

@@ -73,7 +73,7 @@ class Receiver {
 
 bool host_has_userfaultfd() { return static_cast<bool>(PageFiller::create()); }
 
-TEST_CASE("memory of 4 KiB pages is made and filled, huge pages are filled in place") {
+TEST_CASE("4 KiB pages are allocated and filled in one step, huge pages are filled in place") {
     if (!host_has_userfaultfd()) {
         WARN("skipped: this host has no userfaultfd");
         return;

@@ -1,4 +1,4 @@
-// Which memory can be made present, and why not.
+// Memory that can be populated, and the reasons why other memory cannot.
 #include "memory/sink/populate.hpp"
 
 #include <sys/mman.h>

@@ -104,7 +104,7 @@ TEST_CASE("both methods agree on memory with more extents than one scan returns"
     }
 }
 
-// Where the host has swap, protected memory that was never touched may be called populated.
+// On a host with swap, protected memory that was never touched may be reported as populated.
 bool can_tell_markers() {
     struct sysinfo host {};
     REQUIRE(::sysinfo(&host) == 0);

@@ -28,7 +28,7 @@ def find_kernel():
 
 
 def is_version(qemu, version):
-    """Whether the program runs and is QEMU of that version: "7.2", "10"."""
+    """Returns True if the program runs and is a QEMU of this version: "7.2", "10"."""
     if shutil.which(qemu) is None:
         return False
     said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout

@@ -41,14 +41,14 @@ class Failures(runner.Case):
             source = destination
         else:
             if where != "source":
-                # As docs/qemu.md says: it does not run at the destination, so it may run here.
+                # docs/qemu.md allows this: the guest does not run at the destination, so it may run here.
                 source.control.ask("cont")
             self.check_runs(source)
             destination.kill()
         self.check_moves(source)
 
     def begin_with_fault(self, kind, source, destination):
-        """Whether a session began; not if the fault came before."""
+        """Returns True if a session began, and False if the fault came earlier."""
         self.route = CuttableRoute()
         self.addCleanup(self.route.cut)
         more = {}

@@ -1,4 +1,4 @@
-"""What goes wrong between two QEMUs: a network that is cut, and a QMP that refuses or hangs up."""
+"""Faults between two QEMUs: a network that is cut, and a QMP that refuses commands or hangs up."""
 
 import json
 import socket

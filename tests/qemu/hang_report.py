@@ -1,4 +1,4 @@
-"""What a case that takes too long was waiting for: where each Python thread is, the states of its QEMUs, and what each
+"""Reports what a hanging case waits for: the place of each Python thread, the states of its QEMUs, and what each
 thread of every `migrate` waits for in the kernel."""
 
 import faulthandler

@@ -236,7 +236,7 @@ class Refusals(Case):
         source.await_more()
 
     def test_a_qmp_socket_that_is_not_there_is_refused(self):
-        self.check_send_refused("nobody listens there", "/nowhere/vm.qmp")
+        self.check_send_refused("no process listens there", "/nowhere/vm.qmp")
 
 
 class Processes(Case):
@@ -254,7 +254,7 @@ while True:
     offset = count * 7919 % (len(memory) // 4096) * 4096
     memory[offset:offset + 8] = count.to_bytes(8, "little")
     if count % 5 == 0:
-        # As a balloon does.
+        # A balloon does this, too.
         memory.madvise(mmap.MADV_REMOVE, offset * 3 % len(memory), 4096)
     if count % 20 == 0:
         time.sleep(0.001)

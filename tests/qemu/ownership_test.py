@@ -271,7 +271,7 @@ class DestinationEnds(Case):
         self.assertIn(UNKNOWN, self.migration.sender.words, self.migration.words())
         self.assertIn("does not say whether the guest runs here", self.migration.receiver.words)
         self.assertTrue(source.is_silent())
-        # Whether it takes the command that waits for it or not: nobody runs the guest elsewhere.
+        # The source must stay paused even if the destination's QEMU now carries out the waiting command.
         destination.process.send_signal(signal.SIGCONT)
         self.assertTrue(source.is_silent(2))
 

@@ -26,7 +26,7 @@ HANDOVER_S = 0.1
 
 
 class Violation(vm.Trouble):
-    """What must never be."""
+    """A broken guarantee, for example a guest that runs on both sides."""
 
 
 class RandomFailures(runner.Case):
@@ -63,7 +63,7 @@ class RandomFailures(runner.Case):
     # Striking
 
     def was_paused(self, timeout_s):
-        """Whether the sender paused the guest for the switchover, or does so within that time."""
+        """Returns True once the sender has paused the guest for the switchover, False after `timeout_s`."""
         return self.migration.has_event('"STOP"', timeout_s)
 
     def pause(self, seconds):
@@ -130,10 +130,10 @@ class RandomFailures(runner.Case):
         struck = self.struck
         if struck.stopped or sent == OWNER_UNKNOWN:
             return True
-        # Who was killed in the handover can say nothing.
+        # A sender that was killed during the handover cannot report the owner.
         if "sender" in struck.killed and self.phase == "switchover":
             return True
-        # A QEMU that is killed takes the guest along that the exit code says is in it.
+        # The guest dies with a killed QEMU, if the exit code says that the guest is there.
         return ("destination" if sent == 0 else "source") in struck.killed
 
     def check_runs_once(self):
@@ -160,7 +160,7 @@ class RandomFailures(runner.Case):
                 raise Violation(f"the guest that its operator stopped runs at the {side}")
 
     def check_claims(self, sent, received):
-        """What the exit codes say of the guest's owner is true."""
+        """Checks that the exit codes report the right owner of the guest."""
         struck = self.struck
         if struck.cont_at or "third" in self.qemus:
             return  # another client has moved or run it since
@@ -220,7 +220,7 @@ class RandomFailures(runner.Case):
         return side, sent
 
     def let_run(self, sent):
-        """As the operator would, where the exit code says that the guest is."""
+        """Sends `cont` to the side that has the guest according to the exit code, as an operator would."""
         arrived = sent == 0 or (sent == OWNER_UNKNOWN and bool(self.watches["destination"].ran()))
         side = "destination" if arrived else "source"
         if self.qemus[side].process.poll() is not None:

@@ -7,7 +7,7 @@ FOREVER = float("inf")
 
 
 class RunWatch:
-    """Of a QEMU from vm.BootedGuests or one that waits for a guest, whose every run is announced by an event."""
+    """Records when a guest runs. Its QEMU (from vm.BootedGuests, or incoming) announces every run by an event."""
 
     def __init__(self, qemu):
         self.qemu = qemu
@@ -15,7 +15,7 @@ class RunWatch:
         self.killed_at = FOREVER
 
     def killed(self, when):
-        """The QEMU was killed then; before its socket says so."""
+        """Notes that the QEMU was killed at `when`. Called before its socket is closed."""
         self.killed_at = when
 
     def ran(self):

@@ -1,5 +1,5 @@
-"""What strikes a migration of a running QEMU: processes that are killed, a network that is cut, and what a second
-client does to either QEMU. Each strike says what it may lead to, for random_failure_test.py."""
+"""Faults for a migration of a running QEMU: killed processes, a cut network, and commands of a second client to either
+QEMU. Each one returns its possible consequences, for random_failure_test.py."""
 
 import signal
 import socket
@@ -15,7 +15,7 @@ DEVICES = ("-device", "pcie-root-port,id=port0,chassis=1,slot=1", "-device",
 
 @dataclass
 class Struck:
-    """What a strike did."""
+    """The effects of a strike."""
 
     words: str = ""  # how it ended, for the output
     killed: set = field(default_factory=set)  # "source", "destination", "sender", "receiver"
@@ -96,7 +96,7 @@ def reset(side):
 
 
 def migrate_to_third(turn, struck):
-    """By QEMU itself, to another QEMU that waits."""
+    """QEMU itself migrates the guest to a third QEMU."""
     third = struck.third = turn.third()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -107,7 +107,7 @@ def migrate_to_third(turn, struck):
 
 
 def migrate_to_nowhere(turn, struck):
-    """By QEMU itself, into a program: its guest is then in a file, as it were, and paused."""
+    """QEMU itself migrates the guest into a program that discards it; the source stays paused."""
     struck.stopped = struck.changed = True
     ask(turn.qemus["source"], struck, "migrate", uri="exec:cat >/dev/null")
 

@@ -181,7 +181,7 @@ class Qemu:
             seen = len(self.lines)
 
     def is_silent(self, time_s=0.3):
-        """Whether the guest prints nothing for that time; it prints a line every 5 ms where it runs."""
+        """Returns True if the guest prints nothing for `time_s`; a running guest prints a line every 5 ms."""
         with self.changed:
             before = len(self.lines)
             return not self.changed.wait_for(lambda: len(self.lines) != before, time_s)

@@ -37,8 +37,8 @@ def poll_until(descriptors, until):
 
 
 def ends_within(process, timeout_s):
-    """Whether the process (a Popen) ends within that time. Also for a strike at a random moment: it comes then, or when
-    the process that it is meant for has ended."""
+    """Returns True if the process (a Popen) ends within `timeout_s`. Also delays a strike until a random moment,
+    or until its process has ended."""
     if process.poll() is not None:
         return True
     descriptor = os.pidfd_open(process.pid)
@@ -73,7 +73,7 @@ class Reader:
         self.take("")
 
     def ends_within(self, timeout_s):
-        """Whether the pipe ends within that time."""
+        """Returns True if the pipe is closed within `timeout_s`."""
         self.thread.join(timeout_s)
         return not self.thread.is_alive()
 

@@ -35,7 +35,7 @@ class Served {
     std::unique_ptr<Server> server_;
 };
 
-// How many lines come until the server closes.
+// Returns the number of lines until the server closes the connection.
 std::size_t lines_until_closed(RawQmp& client) {
     std::size_t lines = 0;
     while (client.line()) ++lines;

@@ -72,7 +72,7 @@ class Client(unittest.TestCase):
 
 
 class Command(unittest.TestCase):
-    """What surrounds the COMMAND."""
+    """The handling of COMMAND: its exit status, signals and environment."""
 
     runner = None
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `cmake --install` lays down is complete, and the generated files are sound. Arguments: cmake, build folder."""
+"""Checks that `cmake --install` installs every file, and generated files are valid. Arguments: cmake, build folder."""
 
 import os
 import shutil

@@ -209,7 +209,7 @@ def check_mutexes(root):
 
 
 def top_level_entries(root):
-    """What git tracks at the top; where there is no git or no repository, all but build folders."""
+    """Returns the top-level names that git tracks; without git or a repository, all but build folders."""
     try:
         tracked = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=True, text=True)
         names = {name.split("/")[0] for name in tracked.stdout.split("\0") if name}

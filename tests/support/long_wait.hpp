@@ -1,4 +1,4 @@
-// How long a test waits for what comes, however busy the machine is.
+// Timeout of a test for something that must happen, long enough for a busy machine.
 #pragma once
 
 #include <chrono>

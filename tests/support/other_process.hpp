@@ -24,7 +24,7 @@ namespace migrate {
 
 class OtherProcess {
   public:
-    // Which of its threads waits. After kSecond the first has ended.
+    // The thread that waits. With kSecond the main thread has ended.
     enum class Waits { kFirst, kSecond };
 
     // Returns once `prepare` has. The process has none of the test's descriptors but `kept`.

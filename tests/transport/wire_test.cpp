@@ -234,7 +234,7 @@ TEST_CASE("runs of every kind are decoded, skips only move on") {
 TEST_CASE("a run list cut at any byte is refused") {
     const auto runs = run_list({{100, kNormal}, {300, kZero}, {500, kUnpopulated}});
     CHECK(decode(header_of(100), runs));
-    // Where a run ends, the rest is a shorter list, in order but for its checksum.
+    // A cut at the end of a run leaves a shorter valid list; only the checksum is wrong.
     const PacketHeaderBytes bytes = encode_packet_header(header_of(100), runs);
     const PacketHeader header = must(decode_packet_header(bytes, limits()));
     for (std::size_t size = 0; size < runs.size(); ++size) {
@@ -244,7 +244,7 @@ TEST_CASE("a run list cut at any byte is refused") {
         INFO("cut at " << size);
         CHECK_FALSE(status);
     }
-    // With the checksum put right, a cut within a number still is.
+    // A cut within a number is found even if the checksum is right.
     check_refused(decode(header_of(0), std::vector<std::byte>{leb128(300 << 2 | kZero).front()}),
                   "cut off");
 }

@@ -8,7 +8,7 @@
 
 namespace migrate {
 
-// Values of verify: what both sides compare after the last byte.
+// Values of verify: what both sides compare when all pages have arrived.
 enum class Verify { kNone, kDigest };
 constexpr auto enum_names(Verify) {
     return names_of_enum<Verify>({{Verify::kNone, "none"}, {Verify::kDigest, "digest"}});
@@ -22,10 +22,10 @@ constexpr auto enum_names(Placement) {
                                      {Placement::kUffdCopy, "uffd-copy"}});
 }
 
-// Values of zero-page-detection: who looks for zero pages.
+// Values of zero-page-detection: the thread that looks for zero pages.
 enum class ZeroPageDetection {
-    kNone,      // nobody: every populated page is sent
-    kLegacy,    // the main thread, which hands packets over to the channels
+    kNone,      // none: every populated page is sent
+    kLegacy,    // the migration thread, which hands packets over to the channels
     kMultifd,   // every channel's own thread
     kDsaAccel,  // DSA work queues, asked by every channel's own thread
 };
@@ -36,7 +36,7 @@ constexpr auto enum_names(ZeroPageDetection) {
                                              {ZeroPageDetection::kDsaAccel, "dsa-accel"}});
 }
 
-// Values of accel-completion: who waits for the DSA devices.
+// Values of accel-completion: the thread that waits for the DSA devices.
 enum class CompletionModel {
     kInline,  // each channel, for its own batches
     kThread,  // one thread, for the batches of all channels

@@ -30,8 +30,8 @@ inline constexpr auto kAnonSourceWords = std::to_array<Option>({
      .default_text = "untouched",
      .max = 100,
      .choices = kNames<AnonFill>,
-     .help = "The content: never touched, read only, zeros, random pages, or random pages and "
-             "touched zeros, with N random pages in a hundred."},
+     .help = "The content: never touched, only read, zeros, random pages, or N percent random "
+             "pages and touched zeros otherwise."},
     {.key = "huge",
      .type = OptionType::kOnOff,
      .default_text = "off",
@@ -55,7 +55,8 @@ inline constexpr auto kWorkloadWords = std::to_array<Option>({
      .type = OptionType::kBytes,
      .min = kPageSize,
      .multiple_of = kPageSize,
-     .help = "The first part of the memory, which it writes. Without it: all memory."},
+     .help = "Size of the part of the memory, from its start, that the guest writes. Without it: "
+             "all memory."},
     {.key = "threads",
      .type = OptionType::kInteger,
      .default_text = "1",
@@ -100,8 +101,7 @@ inline constexpr auto kQemuSourceWords = std::to_array<Option>({kPidWord});
 inline constexpr auto kProcessWords = std::to_array<Option>({
     {.key = "map",
      .value_name = "FILE",
-     .help = "A file that the process maps shared and that is memory to send; may occur several "
-             "times.",
+     .help = "A file to send, which the process maps shared; may occur several times.",
      .required = true,
      .repeats = true},
     {.key = "pause",
@@ -151,7 +151,7 @@ inline constexpr auto kQemuSinkWords = std::to_array<Option>({
      .type = OptionType::kChoice,
      .default_text = "refuse",
      .choices = kNames<UnseenProcesses>,
-     .help = "What to do if this user may not see whether other processes use QEMU's memory."},
+     .help = "What to do if this user cannot check whether other processes use QEMU's memory."},
 });
 
 inline constexpr auto kSinkForms = std::to_array<Form>({
@@ -181,7 +181,7 @@ inline constexpr auto kSimulatedWords = std::to_array<Option>({
      .type = OptionType::kChoice,
      .choices = kNames<SimulatedPreset>,
      .help = "Values for size, rates, fixed and serialised: those of the published devices, or the "
-             "same without serialised. The other words win over it."},
+             "same without serialised. Other words override it."},
     {.key = "size",
      .type = OptionType::kBytes,
      .default_text = "100M",
@@ -201,13 +201,13 @@ inline constexpr auto kSimulatedWords = std::to_array<Option>({
      .type = OptionType::kDurationMs,
      .default_text = "0",
      .max = kMaxSimulatedMs,
-     .help = "Time before the first chunk, on either host."},
+     .help = "Time before the first chunk, on each host."},
     {.key = "serialised",
      .type = OptionType::kInteger,
      .default_text = "0",
      .max = 100,
      .value_name = "PERCENT",
-     .help = "Share of all times that only one device at a time can have."},
+     .help = "Percentage of a device's time during which no other device can work."},
     {.key = "seed",
      .type = OptionType::kInteger,
      .default_text = "1",
@@ -273,13 +273,13 @@ inline constexpr auto kSoftDsaWords = std::to_array<Option>({
      .default_text = "32",
      .min = 1,
      .max = 1024,
-     .help = "Descriptors of a batch; 1 is no batches."},
+     .help = "Maximum number of descriptors in a batch; 1 disables batches."},
     {.key = "transfer",
      .type = OptionType::kBytes,
      .default_text = "2M",
      .min = 1,
      .max = 2 * kGiB,
-     .help = "Bytes of one descriptor."},
+     .help = "Maximum number of bytes in one descriptor."},
     {.key = "engines",
      .type = OptionType::kInteger,
      .default_text = "1",
@@ -289,7 +289,7 @@ inline constexpr auto kSoftDsaWords = std::to_array<Option>({
     {.key = "block-on-fault",
      .type = OptionType::kOnOff,
      .default_text = "off",
-     .help = "Allow the flag of this name."},
+     .help = "Support the descriptor flag block-on-fault."},
     {.key = "timing",
      .type = OptionType::kOnOff,
      .default_text = "off",
@@ -297,15 +297,15 @@ inline constexpr auto kSoftDsaWords = std::to_array<Option>({
     {.key = "latency",
      .type = OptionType::kInteger,
      .max = 60'000'000'000,
-     .help = "With timing: nanoseconds until an answer; switches timing on."},
+     .help = "Nanoseconds until an answer; implies timing=on."},
     {.key = "rate",
      .type = OptionType::kBytesPerSecond,
      .min = 1,
      .max = 1024 * kGiB,
-     .help = "With timing: bytes per second; switches timing on."},
+     .help = "Bytes per second; implies timing=on."},
     {.key = "faults",
      .value_name = "PLAN",
-     .help = "Faults to inject, with colons between them; see accel/softdsa/fault_plan.hpp."},
+     .help = "Faults to inject, separated by colons; see accel/softdsa/fault_plan.hpp."},
 });
 
 inline constexpr auto kAccelForms = std::to_array<Form>({

@@ -10,7 +10,7 @@
 
 namespace migrate::bench {
 
-// Where the receiver puts the bytes.
+// The destination of the received bytes.
 enum class Receiver {
     kDiscard,   // read into a small buffer, again and again
     kTruncate,  // thrown away by the kernel (MSG_TRUNC)

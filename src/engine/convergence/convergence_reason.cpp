@@ -75,21 +75,21 @@ std::string explain(Obstacle obstacle, const RoundFigures& figures, const Tunabl
                     const FixedCosts& costs, const Expectation& expected,
                     const Decision& decision) {
     if (obstacle == Obstacle::kAcknowledgement) {
-        return "the receiver has not said that it could run the guest (switchover-ack)";
+        return "the receiver has not acknowledged that it can run the guest (switchover-ack)";
     }
     const std::string limits =
         fmt::format("downtime-limit is {}; the smallest that would work now is {} ms",
                     ms_text(decision.downtime_limit), decision.smallest_limit.count() / 1000);
     if (obstacle != Obstacle::kDirtyRate) {
         return fmt::format(
-            "{}: the guest would stand still {} ({}), and further rounds cannot "
+            "{}: the guest would be paused for {} ({}), and further rounds cannot "
             "shorten that; {}",
             headline(obstacle), ms_text(decision.expected_downtime), parts_text(costs, expected),
             limits);
     }
     std::string text = fmt::format(
         "the guest dirties {}/s and the channels carry {}/s: after round {} {} are left, for which "
-        "it would stand still {} ({}); {}",
+        "it would be paused for {} ({}); {}",
         mib_text(figures.dirty_pages_per_second() * static_cast<double>(kPageSize)),
         mib_text(decision.bandwidth), figures.round, mib_text(bytes_of(figures.dirty_pages)),
         ms_text(decision.expected_downtime), parts_text(costs, expected), limits);

@@ -127,10 +127,11 @@ Status DeviceReceiver::load_in_turn(const transport::DeviceChunkHeader& header,
     MIGRATE_ASSIGN(const std::size_t which, buffer_.find({header.name, header.instance}));
     if (which != turn_ || header.index != turn_index_) {
         const bool over = turn_ == devices_.size();
-        return make_error(ErrorKind::kProtocol, "{} came where {} had to", describe(header),
-                          over ? "none"
+        return make_error(ErrorKind::kProtocol, "expected {}, got {}",
+                          over ? "no more chunks"
                                : fmt::format("chunk {} of device {}", turn_index_,
-                                             devices_[turn_]->entry.id.text()));
+                                             devices_[turn_]->entry.id.text()),
+                          describe(header));
     }
     Device& device = *devices_[which];
     const auto load = [&]() -> Status {

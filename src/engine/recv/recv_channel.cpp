@@ -47,9 +47,9 @@ Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
     }
 }
 
-// An idle channel is not stalled: its sender may scan zero pages for a long time, and shows on the
-// main channel that it is alive. Once the round has ended there, the missing packets must arrive
-// here within one more io-timeout.
+// An idle channel is not stalled: its sender may scan zero pages for a long time, and the main
+// channel shows that it is alive. After ROUND_END the missing packets must arrive here within one
+// more StallLimits::busy (io-timeout, at least 10 s).
 Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
                                  const std::stop_token& stop) {
     bool waited_past_end = false;
@@ -62,8 +62,8 @@ Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
         }
         if (waited_past_end) {
             return Error(ErrorKind::kTimeout,
-                         "the round ended on the main channel, but its last packets do not come "
-                         "(io-timeout)");
+                         "the round ended on the main channel, but its last packets did not arrive "
+                         "on this channel (io-timeout)");
         }
         waited_past_end = shared.ended_round.load(std::memory_order_acquire) >= round;
     }
@@ -72,12 +72,12 @@ Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
 
 Status RecvChannel::check_order(const PacketHeader& header, std::uint32_t round) const {
     if (header.sequence != sequence_) {
-        return make_error(ErrorKind::kProtocol, "a packet numbered {} where {} had to come",
-                          header.sequence, sequence_);
+        return make_error(ErrorKind::kProtocol, "expected packet {}, got packet {}", sequence_,
+                          header.sequence);
     }
     if (header.round != round) {
-        return make_error(ErrorKind::kProtocol, "a packet of round {} in round {}", header.round,
-                          round);
+        return make_error(ErrorKind::kProtocol, "expected a packet of round {}, got round {}",
+                          round, header.round);
     }
     return {};
 }

@@ -26,7 +26,7 @@ struct RecvShared {
     memory::PagePlacer& placer;
     bool discards = false;  // the sink keeps nothing
     RoundGate& gate;
-    // The last round of which the sender said that everything is sent (ROUND_END).
+    // The last round for which ROUND_END has arrived.
     std::atomic<std::uint32_t> ended_round{0};
     DeviceReceiver* devices = nullptr;  // set if limits.device_state
 };

@@ -46,8 +46,8 @@ Result<transport::Completion> RecvRounds::run() {
 
 Status RecvRounds::receive_round(const transport::RoundMark& start) {
     if (start.round != round_ + 1) {
-        return make_error(ErrorKind::kProtocol, "the sender starts round {} where {} had to come",
-                          start.round, round_ + 1);
+        return make_error(ErrorKind::kProtocol, "expected ROUND_START {}, got ROUND_START {}",
+                          round_ + 1, start.round);
     }
     round_ = start.round;
     parts_.core.enter(Stage::kPagesMove);

@@ -89,7 +89,7 @@ Status RecvSession::open_channels() {
                                                        run_helper, config_.placement));
     for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
         const memory::PlacementChoice& choice = placer_->placements()[i];
-        log::debug("region '{}': placement {}, since {}", offer_.regions[i].name,
+        log::debug("region '{}': placement {}: {}", offer_.regions[i].name,
                    name_of(choice.placement), choice.reason);
     }
     MIGRATE_ASSIGN(channels_,
@@ -132,7 +132,7 @@ Status RecvSession::complete(const transport::Completion& completion) {
 void RecvSession::end_threads() {
     if (channels_) channels_->finish();
     devices_.join();
-    // Ends its helpers, whose times belong to the report, too.
+    // Also ends the placer's helper threads, because their CPU times belong to the report.
     placer_.reset();
 }
 
@@ -145,7 +145,7 @@ Status RecvSession::settle(Status result) {
         core_.cancellation().fail(result.error());
     }
     Status status = core_.outcome();
-    // This error outranks one that came first: the user has to know it.
+    // This error replaces an earlier one: the user must know that the guest may run here.
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
     if (arrival_.runs()) {
         // The guest runs here, whatever happened to the connection afterwards.
@@ -161,7 +161,7 @@ Status RecvSession::settle(Status result) {
 
 void RecvSession::cancel(const std::string& reason) {
     if (arrival_.cancel(Error(ErrorKind::kCancelled, reason))) return;
-    log::warning("{}: too late, the guest was handed over to this side", reason);
+    log::warning("{}: cannot cancel, the guest was already handed over to this side", reason);
 }
 
 Report RecvSession::report() const { return make_recv_report(config_, core_, *published_.lock()); }

@@ -1,7 +1,8 @@
 // One migration on the receiver's side: waits for the sender, adopts its settings, places every
 // page, commits the result and confirms it. Invariant: run() commits the memory's sink only after
-// every page was accounted for and, if agreed on, the digests are equal; it commits the devices'
-// sinks once nothing else is left that can fail. A session that fails leaves no trace in either.
+// every page was accounted for and, if agreed on, the digests are equal. It commits the devices'
+// sinks last; with a guest, after HANDOVER and before the guest resumes. A session that fails
+// earlier commits neither.
 #pragma once
 
 #include <memory>

@@ -31,7 +31,7 @@ Json ram_json(const Report& report) {
                 static_cast<std::uint64_t>(report.rounds.back().figures.dirty_pages_per_second());
         }
     }
-    // As in QEMU, this is shown only while the migration runs.
+    // QEMU, too, reports it only while the migration runs.
     if (!is_final(report.status)) ram["remaining"] = report.remaining_bytes();
     return ram;
 }

@@ -1,6 +1,6 @@
 // Decides, on the sending side, which side has the guest. Invariant: the guest is handed over at
-// most once, and never in a session that is stopped; it runs here again after any failure, unless
-// it was handed over and the receiver did not say that it will never run it.
+// most once, and never in a session that is stopped. After a failure it runs here again if it was
+// not handed over, or if the receiver reported that it will never run it.
 #pragma once
 
 #include <optional>

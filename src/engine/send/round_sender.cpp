@@ -61,7 +61,7 @@ void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
 
 Result<RoundFigures> RoundSender::await_done(const SentRound& sent) {
     const std::uint32_t round = sent.figures.round;
-    control_.say(fmt::format("while the receiver had to confirm round {} (ROUND_DONE)", round));
+    control_.say(fmt::format("while the sender waited for ROUND_DONE of round {}", round));
     while (true) {
         MIGRATE_ASSIGN(const Frame frame,
                        expect({FrameType::kRoundDone, FrameType::kSwitchoverAck}));

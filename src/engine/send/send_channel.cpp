@@ -18,7 +18,7 @@ constexpr std::uint64_t kLegacyPagesPerPacket = kGiB / kPageSize;
 
 Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
 
-// Packs runs into packets. Invariant: a packet is passed on before it would have to hold more.
+// Packs runs into packets. Invariant: a full packet is passed on before more pages are added.
 class PackedRuns : public RunSink {
   public:
     PackedRuns(SentPages* sent, const std::stop_token& stop) : sent_(sent), stop_(stop) {}
@@ -79,7 +79,7 @@ class ChannelRuns final : public PackedRuns {
     PacketBuilder& packet() override { return packet_; }
     Status pass_on() override {
         MIGRATE_TRY(channel_.send(packet_, round_, stop()));
-        // Takes turns, so that neither memory nor devices wait for all of the other.
+        // One chunk follows each packet, so neither memory nor devices wait for the other to end.
         return devices_ != nullptr ? devices_->send_one(channel_, round_, stop()) : Status();
     }
 

@@ -33,7 +33,7 @@ class DeviceSender;
 struct SendShared {
     std::uint64_t packet_bytes = 0;
     RoundGate& gate;
-    SentPages* sent = nullptr;           // told about each run; null: an image
+    SentPages* sent = nullptr;           // notes each run that is sent; null: an image
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round

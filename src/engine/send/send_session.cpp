@@ -40,8 +40,8 @@ Status SendSession::prepare(guest::Guest* guest) {
         if (config_.negotiated.verify() && !guest->can_stand_still()) {
             return make_error(
                 ErrorKind::kUsage,
-                "a guest that is not paused (pause=none) has no moment that verify=digest "
-                "could compare");
+                "verify=digest needs a guest that is paused for the last round, and pause=none "
+                "never pauses it: use pause=sigstop, pause=freezer or verify=none");
         }
         published_.lock()->guest_state = guest->running() ? "running" : "paused";
         published_.lock()->owner = GuestOwner::kSource;
@@ -143,7 +143,7 @@ Status SendSession::settle(Status result) {
 
 void SendSession::cancel(const std::string& reason) {
     if (custody_->cancel(Error(ErrorKind::kCancelled, reason))) return;
-    log::warning("{}: too late, the guest was handed over", reason);
+    log::warning("{}: cannot cancel, the guest was already handed over", reason);
 }
 
 Report SendSession::report() const {

@@ -1,7 +1,7 @@
 // One migration on the sender's side: connects, negotiates, sends every page and waits for the
-// confirmation. Invariant: run() returns success only after the receiver said that all is in place
-// and its count of pages is ours. After any failure a guest runs here again, unless it was handed
-// over and the receiver did not say that it will never run it.
+// confirmation. Invariants: run() returns success only after DONE, with equal page counts on both
+// sides. After a failure the guest runs here again if it was not handed over, or if the receiver
+// reported that it will never run it.
 #pragma once
 
 #include <memory>
@@ -76,7 +76,7 @@ class SendSession {
     SessionCore core_;
     transport::Pacer pacer_;
     std::unique_ptr<LiveSource> live_;  // null for an image
-    // Set by prepare(), and then as long as the session.
+    // Set by prepare(); they live as long as the session.
     std::unique_ptr<GuestCustody> custody_;
     std::unique_ptr<LiveControl> control_;
     std::unique_ptr<SendDevices> devices_;

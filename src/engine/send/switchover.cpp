@@ -74,27 +74,28 @@ Status Switchover::pause_guest() {
     return {};
 }
 
-// The dirty pages of the last collection, and those written until the pause.
+// Sends the dirty pages of the last collection, and those written until the pause.
 Result<SentRound> Switchover::send_last_round() {
     MIGRATE_TRY(live_.collect_more());
     parts_.control.say(fmt::format("in round {}", round_));
     return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.channels()));
 }
 
-// No other thread uses the guest here; with state on the channels, one saves its state.
+// check_still() is safe here: no other thread uses the guest. With state on the channels, the
+// thread of the guest's device does.
 Status Switchover::send_device_frames() {
     MIGRATE_TRY(live_.check_still());
     return parts_.devices.send_frames(parts_.link, parts_.core.token(), clock_);
 }
 
 Result<Microseconds> Switchover::await_loaded() {
-    parts_.control.say("while the receiver had to load the guest (LOADED)");
+    parts_.control.say("while the sender waited for LOADED");
     MIGRATE_ASSIGN(const transport::Frame loaded, parts_.rounds.expect({FrameType::kLoaded}));
     MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(loaded.body));
     return Microseconds(time.microseconds);
 }
 
-// The guest already runs while DONE is in transit.
+// The guest already runs while DONE is in transit, so half a round trip is no downtime.
 void Switchover::show(const transport::Done& done, RoundFigures figures) {
     clock_.add(&DowntimeReport::resume, Microseconds(done.resume_us));
     clock_.add(&DowntimeReport::devices, Microseconds(done.devices_us));

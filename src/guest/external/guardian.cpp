@@ -89,22 +89,22 @@ void say(const std::string& text) {
 }
 
 std::string outcome_of(const Undo& undo, const Result<PutRight>& done) {
-    if (!done) return "the guest cannot be put right: " + done.error().message();
+    if (!done) return "the guest cannot be restored: " + done.error().message();
     if (!done->continued) {
-        return "the guest cannot be put right: " + done->continued.error().message();
+        return "the guest cannot be restored: " + done->continued.error().message();
     }
     const GiveBackResult& guest = done->guest;
     if (undo.held.stopped && guest.guest == GivenBack::kElsewhere) {
         return fmt::format(
-            "another client of QEMU has handed it over, and it is left in the state '{}'",
+            "another client of QEMU has handed over the guest, which stays in the state '{}'",
             guest.state);
     }
     if (undo.held.stopped && guest.guest == GivenBack::kLeft) {
-        return fmt::format("another client of QEMU changed its state, and it is left in that, '{}'",
+        return fmt::format("another client of QEMU has changed the guest's state, which stays '{}'",
                            guest.state);
     }
-    return done->commands ? "the guest was put right again"
-                          : "the guest was put right again, but not all of QEMU's settings: " +
+    return done->commands ? "the guest was restored"
+                          : "the guest was restored, but not all of QEMU's settings: " +
                                 done->commands.error().message();
 }
 
@@ -116,7 +116,7 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
         return has_process && !readable_within(kProcess, time);
     };
     const auto done = put_qemu_right(qmp, undo.held, undo.commands, guest_stays);
-    say(fmt::format("migrate: its process left a guest behind; {}\n", outcome_of(undo, done)));
+    say(fmt::format("migrate: guardian: {}\n", outcome_of(undo, done)));
 }
 
 // Body of the child. It is a fork of a process that may have threads, so it touches none of their
@@ -198,7 +198,7 @@ void Guardian::end_child() {
 Status Guardian::entrust(const Undo& undo) {
     const std::string message = encode(undo);
     if (message.size() > kMaxMessage) {
-        // An earlier Undo may be wrong by now, so nobody may carry it out.
+        // An earlier Undo may be wrong by now, so it must not be carried out.
         if (socket_) end_child();
         return make_error(
             "tell the process that guards the guest: the steps that restore it take {} bytes, and "
@@ -208,7 +208,7 @@ Status Guardian::entrust(const Undo& undo) {
     while (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
         if (errno == EINTR) continue;
         const int why = errno == EAGAIN ? ETIMEDOUT : errno;
-        // An earlier Undo may be wrong by now, so nobody may carry it out.
+        // An earlier Undo may be wrong by now, so it must not be carried out.
         if (socket_) end_child();
         return Error::system("tell the process that guards the guest", why);
     }

@@ -1,5 +1,5 @@
-// A second process that repairs a foreign guest if this process dies: a SIGKILL between pausing a
-// guest and resuming it must not leave it paused for ever. Invariant: the guardian carries out only
+// A second process that restores a foreign guest if this process dies: a SIGKILL between pausing a
+// guest and resuming it must not leave it paused forever. Invariant: the guardian carries out only
 // the last Undo that was entrusted to it, and only after this process has ended or called act().
 #pragma once
 
@@ -22,7 +22,7 @@ namespace migrate::guest {
 struct Undo {
     bool wake = false;  // send SIGCONT to the guest's process
     std::vector<std::pair<std::string, std::string>> files{};  // path, content of cgroup files
-    // A QEMU guest that we stopped: it is resumed if no other client has taken over that decision.
+    // A QEMU guest that we stopped. It is resumed unless another client changed its state since.
     Held held{};
     // QMP commands, one JSON object each. A command that QEMU refuses is retried for up to 10 s and
     // then skipped. While QEMU cannot be reached, or another client migrates its guest, the
@@ -40,8 +40,8 @@ class Guardian {
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
 
-    // When this returns, `undo` has replaced every earlier one. After an Error, such as a child
-    // that does not listen for 5 s, nobody guards the guest any more.
+    // On success `undo` replaces every earlier one. After an Error (for example, the child does not
+    // read for 5 s) the guest is not guarded any more.
     Status entrust(const Undo& undo);
     // Carries out the last entrusted Undo now, without waiting for the result. Nothing can be
     // entrusted afterwards.

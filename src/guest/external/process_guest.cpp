@@ -177,7 +177,7 @@ class ProcessGuest final : public Guest {
         MIGRATE_TRY(throttle_->hold());
         if (by_ == PauseBy::kNothing) return {};
         if (stands_still()) {
-            log::info("the process was stopped by somebody else: it stays so");
+            log::info("another process had already stopped this process: it stays stopped");
         } else {
             held_ = true;
             MIGRATE_TRY(guardian_->entrust(undo_all()));
@@ -205,8 +205,8 @@ class ProcessGuest final : public Guest {
         if (running_ || by_ == PauseBy::kNothing) return {};
         if (stands_still() && run_time_ns(pid_) == run_time_) return {};
         return make_error(
-            "the process did not stand still while it was to be handed over: somebody else let it "
-            "run; what was copied is not one moment of it");
+            "the process ran during the switchover: another process continued it, so the copy is "
+            "not consistent; keep other tools away from it and try again");
     }
 
     Status check_alive() override {

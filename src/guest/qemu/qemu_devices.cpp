@@ -105,8 +105,8 @@ Status check_no_host_device(Monitor& monitor, pid_t pid) {
     }
     if (device.empty()) return {};
     return make_error(
-        "it has {}: a device of the host writes its guest's memory by DMA, which nobody sees, and "
-        "has state of its own; unplug it first (device_del, netdev_del)",
+        "it has {}: a device of the host writes its guest's memory by DMA, which no dirty tracker "
+        "sees, and has state of its own; unplug it first (device_del, netdev_del)",
         device);
 }
 

@@ -177,7 +177,7 @@ Status QemuGuest::check_state() {
         MIGRATE_ASSIGN(state, monitor_->run_state());
     }
     if (state == expected) return {};
-    return unfit(state).with_context("the guest did not stand still");
+    return unfit(state).with_context("the guest did not stay paused");
 }
 
 Status QemuGuest::check_migration() {
@@ -195,8 +195,8 @@ std::string QemuGuest::disturbance() const {
     if (!disturbance_.empty()) return disturbance_;
     if (hold_ == Hold::kNobody || !monitor_ || monitor_->watch().sign().empty()) return {};
     return fmt::format(
-        "the guest did not stand still while it was to be handed over: {}; what was copied is not "
-        "one moment of it, and it stays here",
+        "the guest did not stay paused during the switchover: {}; so the copy is not consistent, "
+        "and the guest stays at the source",
         monitor_->watch().sign());
 }
 

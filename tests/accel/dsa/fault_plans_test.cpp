@@ -42,7 +42,7 @@ struct Pages {
     std::vector<bool> zero;
 };
 
-// How many answers of the scanner about the pages are wrong.
+// Returns the number of pages for which the scanner's answer is wrong.
 std::size_t wrong_answers(PageScanner& scanner, const Pages& pages) {
     std::size_t wrong = 0;
     std::size_t submitted = 0;
@@ -81,7 +81,7 @@ AccelCounts scan_under(const std::string& faults, const Pages& pages,
     CHECK(wrong_answers(*scanner, pages) == 0);
     CHECK(wrong_answers(*scanner, pages) == 0);
     scanner.reset();
-    // Whoever gets the scanner's memory next: a record that comes late must not land in it.
+    // These mappings reuse the scanner's memory: a late completion record must not land in them.
     std::vector<Mapping> canaries;
     canaries.reserve(8);
     for (int i = 0; i < 8; ++i) canaries.push_back(map_pages(6, MAP_POPULATE));

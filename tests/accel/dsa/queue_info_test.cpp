@@ -109,7 +109,7 @@ TEST_CASE("every obstacle is named with what removes it") {
         sysfs.queue("max_transfer_size", "2048");
         CHECK_THAT(sysfs.obstacle(), Contains("2048 bytes"));
     }
-    SECTION("a dedicated queue that somebody has") {
+    SECTION("a dedicated queue that another process uses") {
         sysfs.queue("mode", "dedicated");
         sysfs.queue("clients", "1");
         CHECK_THAT(sysfs.obstacle(), Contains("serves one process"));
@@ -118,7 +118,7 @@ TEST_CASE("every obstacle is named with what removes it") {
         fs::remove(sysfs.places.nodes / "wq0.1");
         CHECK_THAT(sysfs.obstacle(), Contains("does not exist"));
     }
-    // Whatever it is, opening says it.
+    // Opening the queue reports the same obstacle.
     CHECK_THAT(message_of(open_device_portal(sysfs.info())), Contains(sysfs.obstacle()));
 }
 
