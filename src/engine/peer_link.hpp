@@ -4,7 +4,7 @@
 // Invariants: the peer gets the error that ends the session here, if it can still be reached; the
 // session fails if the peer is silent for io-timeout, or sends a frame out of sequence. A heartbeat
 // proves that the session is alive, not this thread: a failed session sends none, and a session
-// fails as soon as its own thread has ended (engine/recv/presence.hpp).
+// fails as soon as its own thread has ended (engine/presence.hpp).
 #pragma once
 
 #include <atomic>

@@ -3,7 +3,7 @@
 #include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/memory_reserve.hpp"
-#include "engine/recv/presence.hpp"
+#include "engine/presence.hpp"
 #include "engine/report/session_report.hpp"
 
 namespace migrate::engine {

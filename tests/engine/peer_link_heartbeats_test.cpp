@@ -5,7 +5,7 @@
 
 #include "catch.hpp"
 #include "engine/peer_link.hpp"
-#include "engine/recv/presence.hpp"
+#include "engine/presence.hpp"
 #include "tests/engine/linked.hpp"
 #include "transport/handshake.hpp"
 

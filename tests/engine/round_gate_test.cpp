@@ -1,4 +1,4 @@
-#include "engine/send/round_gate.hpp"
+#include "engine/round_gate.hpp"
 
 #include <atomic>
 #include <thread>

@@ -12,7 +12,7 @@
 #include "base/units.hpp"
 #include "engine/devices/device_receiver.hpp"
 #include "engine/report/counters.hpp"
-#include "engine/send/round_gate.hpp"
+#include "engine/round_gate.hpp"
 #include "memory/sink/page_placer.hpp"
 #include "transport/compressor.hpp"
 #include "transport/socket.hpp"

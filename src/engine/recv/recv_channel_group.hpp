@@ -12,7 +12,7 @@
 #include "base/thread.hpp"
 #include "engine/recv/recv_channel.hpp"
 #include "engine/report/report.hpp"
-#include "engine/send/round_gate.hpp"
+#include "engine/round_gate.hpp"
 #include "memory/sink/page_placer.hpp"
 #include "transport/socket.hpp"
 
