@@ -149,8 +149,7 @@ TEST_CASE("stall-limit ends the wait for a receiver that says nothing", "[live]"
         HeldRun run(type, {"--stall-limit", "2s", "--downtime-limit", "10s"}, folder / "");
         check_stays(run.sender, run.receiver, seconds(2));
         CHECK(said(run.sender, "error: the receiver lives but has not sent " +
-                                   std::string(transport::name_of(type)) +
-                                   " for 2000 ms (stall-limit)"));
+                                   std::string(name_of(type)) + " for 2000 ms (stall-limit)"));
     }
 }
 

@@ -149,7 +149,8 @@ TEST_CASE("in turn, devices are loaded in their order, chunk after chunk, and no
                Contains("of device ") && Contains("got no more chunks"));
     must(give({1, 0, true, 5}));
     must(loading.receiver->check_all_in_turn_loaded());
-    CHECK_THAT(message_of(give({1, 1, false, 5})), Contains("where none had to"));
+    CHECK_THAT(message_of(give({1, 1, false, 5})),
+               Contains("expected no more chunks, got device dev#1, chunk 1"));
     CHECK_THAT(message_of(give({2, 0, false, 5})), Contains("dev#2"));
     const auto report = loading.receiver->report();
     CHECK(report[0].bytes == 10);

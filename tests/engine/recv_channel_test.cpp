@@ -202,13 +202,16 @@ TEST_CASE("a packet out of order is refused before anything is written") {
         return std::vector<std::byte>(bytes.begin(), bytes.end());
     };
     for (const Case& one :
-         {Case{"numbered 1 where 0", packet_with(content, [](auto& h) { h.sequence = 1; })},
-          Case{"numbered 4294967295 where 0",
+         {Case{"expected packet 0, got packet 1",
+               packet_with(content, [](auto& h) { h.sequence = 1; })},
+          Case{"expected packet 0, got packet 4294967295",
                packet_with(content, [](auto& h) { h.sequence = 0xFFFFFFFF; })},
-          Case{"round 2 in round 1", packet_with(content, [](auto& h) { h.round = 2; })},
-          Case{"round 0 in round 1", packet_with(content, [](auto& h) { h.round = 0; })},
-          Case{"numbered 9 where 0", sync({.round = 1, .sequence = 9})},
-          Case{"round 3 in round 1", sync({.round = 3})}}) {
+          Case{"expected a packet of round 1, got round 2",
+               packet_with(content, [](auto& h) { h.round = 2; })},
+          Case{"expected a packet of round 1, got round 0",
+               packet_with(content, [](auto& h) { h.round = 0; })},
+          Case{"expected packet 0, got packet 9", sync({.round = 1, .sequence = 9})},
+          Case{"expected a packet of round 1, got round 3", sync({.round = 3})}}) {
         INFO(one.words);
         Receiving r;
         const Error error = r.error_after(one.bytes);
@@ -228,7 +231,7 @@ TEST_CASE("a packet that comes again is refused by its number") {
     Receiving r;
     const Error error = r.error_after(twice);
     CHECK(error.kind() == ErrorKind::kProtocol);
-    CHECK_THAT(error.message(), Contains("numbered 0 where 1"));
+    CHECK_THAT(error.message(), Contains("expected packet 1, got packet 0"));
     CHECK(r.channel->counters().pages.get() == transport::PageCounts{4, 0, 0});
 }
 

@@ -184,7 +184,8 @@ TEST_CASE("the way back goes by every option of the sender that may change") {
         {"auto-converge", "on"},        {"throttle-trigger-threshold", "40"},
         {"cpu-throttle-initial", "11"}, {"cpu-throttle-increment", "12"},
         {"max-cpu-throttle", "77"},     {"deadline", "90s"},
-        {"on-deadline", "switch"},      {"stall-limit", "5s"}};
+        {"on-deadline", "switch"},      {"stall-limit", "5s"},
+        {"shorten-downtime", "off"}};
     const Settings settings = settings_with(Side::kSend, told);
     const auto options = options_for_way_back(settings);
     CHECK(options.size() == told.size());
@@ -193,6 +194,7 @@ TEST_CASE("the way back goes by every option of the sender that may change") {
     CHECK(back.avail_switchover_bandwidth == 4 * kMiB);
     CHECK(back.downtime_limit == milliseconds(50));
     CHECK(back.max_downtime == milliseconds(2000));
+    CHECK_FALSE(back.shorten_downtime);
     CHECK(back.auto_converge);
     CHECK(back.throttle_trigger_threshold == 40);
     CHECK(back.cpu_throttle_initial == 11);
