@@ -1,10 +1,12 @@
 #include "memory/source/population.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,6 +103,18 @@ class MarkerFinder {
     std::array<unsigned char, 4096> resident_;  // one mincore() result per page
 };
 
+// Returns true if every page of the file has memory of its own. Only tmpfs counts its blocks
+// exactly: elsewhere they may lie beyond the end of the file, or hold the file system's own data.
+bool has_every_page(int fd, std::uint64_t size_bytes) {
+    constexpr std::uint64_t kBlock = 512;  // of st_blocks, on every file system
+    struct statfs system {};
+    struct stat status {};
+    return ::fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC &&
+           ::fstat(fd, &status) == 0 && static_cast<std::uint64_t>(status.st_size) >= size_bytes &&
+           static_cast<std::uint64_t>(status.st_blocks) * kBlock >=
+               static_cast<std::uint64_t>(status.st_size);
+}
+
 Status check_not_truncated(int fd, std::uint64_t size_bytes) {
     struct stat status {};
     if (::fstat(fd, &status) != 0) return Error::system("examine the file", errno);
@@ -141,7 +155,8 @@ Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
     const auto seek = [this](std::uint64_t offset, int whence) {
         return ::lseek(fd_, static_cast<off_t>(offset), whence);
     };
-    const off_t data = seek(builder.next() * kPageSize, SEEK_DATA);
+    const std::uint64_t before = builder.next();
+    const off_t data = seek(before * kPageSize, SEEK_DATA);
     if (data < 0 && errno == ENXIO) {
         MIGRATE_TRY(check_not_truncated(fd_, size_bytes_));
         builder.extend_to(range.end(), false);
@@ -154,6 +169,13 @@ Status FilePopulation::find(PopulationBuilder& builder, PageRange range) const {
     if (data < 0) return Error::system("find data in the file", errno);
     builder.extend_to(static_cast<std::uint64_t>(data) / kPageSize, false);
     if (builder.complete()) return {};
+    // A file without holes can still have pages that fallocate() made and nobody wrote. Only the
+    // start of such a range is looked up, so up to one range of them is called populated.
+    const bool begins_with_data = builder.next() == before;
+    if (begins_with_data && has_every_page(fd_, size_bytes_)) {
+        builder.extend_to(range.end(), true);
+        return {};
+    }
     // ENXIO means that the file was truncated between the two calls; the next SEEK_DATA reports
     // that.
     const off_t hole = seek(static_cast<std::uint64_t>(data), SEEK_HOLE);

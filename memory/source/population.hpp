@@ -41,7 +41,8 @@ class PopulationBuilder {
 
 // Finds holes of a file by SEEK_DATA; on a file system without it the file has none. Data that was
 // found once is cached: SEEK_HOLE walks all data that follows, which for each span of a full file
-// would be most of the file. Thread-safe: nobody uses the shared file offset that this moves.
+// would be most of the file. A tmpfs file with as many blocks as pages has no hole, which saves the
+// walk. Thread-safe: nobody uses the shared file offset that this moves.
 class FilePopulation {
   public:
     // `fd` stays open longer than this object; `size_bytes` is the file's size when it was mapped.

@@ -280,11 +280,35 @@ TEST_CASE("what is staged stays as it was read until it is released") {
             must(scanner.finish(sink));
             must(release());
             CHECK(kinds == source.kinds());
+            CHECK(log.most_pages <= SpanScanner::kStagedPages);
             CHECK(released == static_cast<std::size_t>(
                                   std::count(kinds.begin(), kinds.end(), PageKind::kNormal)));
         }
     }
     CHECK_FALSE(source.prefaulted_unpopulated());
+}
+
+TEST_CASE("zeros that were staged leave their room to the next pages") {
+    std::vector<PageKind> kinds(320, PageKind::kZero);
+    kinds[3] = PageKind::kNormal;
+    const FakeSource source(kinds);
+    ScannerLog log;
+    SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
+                        {.normal_page_ratio = {}, .batch_pages = 128});
+    Mapping staging = must(Mapping::create({.size = 256 * kPageSize,
+                                            .protection = PROT_READ | PROT_WRITE,
+                                            .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                            .what = "staging"}));
+    const std::byte* const begin = staging.data();
+    scanner.stage(std::move(staging));
+    FunctionSink sink([](RegionId, const PageRun&, const std::byte*) { return Status(); },
+                      [] { return Status(Error("nothing had to be released")); });
+    must(scanner.scan({kRam, {0, 320}}, {}, sink));
+    must(scanner.finish(sink));
+    // The first batch keeps its pages up to the normal one, and all others follow there.
+    const auto highest = *std::max_element(log.pages.begin(), log.pages.end());
+    CHECK(highest - begin <
+          static_cast<std::ptrdiff_t>((4 + SpanScanner::kStagedPages) * kPageSize));
 }
 
 TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {

@@ -214,6 +214,31 @@ TEST_CASE("data that was found once is data, until its holes are to be looked fo
     CHECK(found({0, 8}) == "####..##");
 }
 
+TEST_CASE("a tmpfs file with a block for each page has no holes, unless nobody wrote to them") {
+    const TemporaryFolder folder("/dev/shm");
+    const std::string path = folder / "image";
+    write_sparse_file(path, 16, {0, 1, 2, 3, 10});
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    const FilePopulation population(file.get(), 16 * kPageSize);
+    const auto found = [&](PageRange range) {
+        std::vector<PopulationExtent> extents;
+        must(population.query(range, extents));
+        return drawing(extents, range.first);
+    };
+    CHECK(found({0, 16}) == "####......#.....");
+    population.forget();
+    REQUIRE(::fallocate(file.get(), 0, 0, 16 * kPageSize) == 0);
+    // A range that begins with data counts as data. That costs reading zeros, and loses nothing.
+    CHECK(found({0, 8}) == "########");
+    // A range that begins with pages without content does not.
+    CHECK(found({4, 4}) == "....");
+    CHECK(found({11, 5}) == ".....");
+    REQUIRE(::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kPageSize,
+                        kPageSize) == 0);
+    population.forget();
+    CHECK(found({0, 8}) == "##.#....");
+}
+
 TEST_CASE("a file that became shorter is an error and not a hole") {
     const TemporaryFolder folder;
     const std::string path = folder / "image";

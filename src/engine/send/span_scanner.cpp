@@ -21,6 +21,8 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
 void SpanScanner::stage(Mapping staging) {
     staging_ = std::move(staging);
     prefaults_ = false;
+    options_.batch_pages = std::min(options_.batch_pages, kStagedPages);
+    in_flight_.resize(1);
 }
 
 Status SpanScanner::scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink) {
@@ -186,7 +188,8 @@ Status SpanScanner::collect(RunSink& sink) {
     const RegionId region = batch.region;
     MIGRATE_TRY(take_answer());
 
-    std::uint64_t index = 0;  // index of the page in the batch
+    std::uint64_t index = 0;                   // index of the page in the batch
+    const std::byte* used_end = batch.staged;  // end of the content that the sink got
     const auto next_kind = [&] {
         const bool zero = (batch.zero_map[index / 64] >> (index % 64) & 1) != 0;
         ++index;
@@ -210,9 +213,14 @@ Status SpanScanner::collect(RunSink& sink) {
             const PageRange run{begin, page - begin};
             MIGRATE_TRY(sink.add(region, {run, kind}, content));
             content += run.size_bytes();
+            if (kind == PageKind::kNormal) used_end = content;
             begin = page;
             kind = next;
         }
+    }
+    // The next batch overwrites the zeros at the end, which stay in the nearest caches that way.
+    if (batch.staged != nullptr) {
+        staged_bytes_ = static_cast<std::uint64_t>(used_end - staging_.data());
     }
     return {};
 }

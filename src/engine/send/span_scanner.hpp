@@ -46,8 +46,11 @@ class SpanScanner {
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
     // From now on pages are not mapped but read into `staging` (at least two batches long), where
-    // the scanner checks them and the consumer sends them. Only with a scanner.
+    // the scanner checks them and the consumer sends them. They are read in steps of at most
+    // kStagedPages, so that they are checked while they are in the CPU's nearest caches. Only with
+    // a scanner.
     void stage(Mapping staging);
+    static constexpr std::uint64_t kStagedPages = 16;
 
     // Scans the planned pages of the span. Pages that were written are populated, unless they were
     // given back; for other pages the source is asked. The last pages of a span may reach the sink
@@ -89,9 +92,9 @@ class SpanScanner {
     std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
     std::uint64_t to_check_ = 0;                     // number of its pages that are checked
     std::vector<accel::PageExtent> submitted_;
-    Mapping staging_;  // empty: pages are checked in place
-    std::uint64_t staged_bytes_ = 0;
-    std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
+    Mapping staging_;                 // empty: pages are checked in place
+    std::uint64_t staged_bytes_ = 0;  // its part that the consumer may still read
+    std::vector<Batch> in_flight_;    // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
     std::size_t outstanding_ = 0;
 };
