@@ -95,6 +95,8 @@ Status SharedBacking::prefault(PageRange range) const {
 }
 
 Error SharedBacking::explain(PageRange range, int code) const {
+    Status size = check_size();
+    if (!size) return std::move(size).error();
     // A full disk and a failing disk give the same code; fallocate() tells them apart.
     const int reason =
         ::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.offset_bytes()),

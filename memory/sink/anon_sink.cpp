@@ -120,7 +120,7 @@ class MemfdSink final : public BackedSink {
         if (huge_ == HugePages::kOff) return BackingKind::kShared;
         return shared_huge_pages_allowed() ? BackingKind::kSharedHuge : at(region).kind();
     }
-    Status commit() override { return {}; }
+    Status commit() override { return check_sizes(); }
 
   private:
     std::string uri_;

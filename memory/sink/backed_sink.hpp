@@ -32,6 +32,11 @@ class BackedSink : public PageSink {
     // Called by prepare() for each region, in the sender's order.
     void add(SharedBacking backing) { backings_.push_back(std::move(backing)); }
     const std::vector<SharedBacking>& backings() const { return backings_; }
+    // An Error if a file became shorter than its region. commit() calls it.
+    Status check_sizes() const {
+        for (const SharedBacking& backing : backings_) MIGRATE_TRY(backing.check_size());
+        return {};
+    }
     const SharedBacking& at(RegionId region) const { return backings_[index_of(region)]; }
 
   private:

@@ -46,6 +46,8 @@ class FileSink final : public BackedSink {
     }
 
     Status commit() override {
+        // A file without a name can be reached through /proc.
+        MIGRATE_TRY(check_sizes());
         const int fd = backings().front().fd();
         // fdatasync also writes back data that was written through the mapping, and allocates the
         // blocks that the file system deferred.

@@ -41,6 +41,14 @@ Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
                                                        Prefaulter::RunHelper run_helper,
                                                        Placement wanted) {
     MIGRATE_ASSIGN(PlacementPlan plan, plan_placement(sink, regions.size(), wanted));
+    return create(sink, regions, helpers, std::move(run_helper), std::move(plan));
+}
+
+Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
+                                                       std::span<const RegionInfo> regions,
+                                                       unsigned helpers,
+                                                       Prefaulter::RunHelper run_helper,
+                                                       PlacementPlan plan) {
     std::vector<Region> states;
     states.reserve(regions.size());
     for (const RegionInfo& info : regions) {
@@ -116,20 +124,27 @@ void PagePlacer::place_staged(RegionId id, Region& region, PageRange pages,
     region.placed.set(pages);
 }
 
+Status PagePlacer::fill_part(RegionId id, const Destinations::Fresh& fresh, PageRange pages) const {
+    const auto content =
+        fresh.content.subspan((pages.first - fresh.pages.first) * kPageSize, pages.size_bytes());
+    const auto memory = sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes());
+    const int code = plan_.filler->fill(memory, content);
+    return code == 0 ? Status() : sink_.explain(id, pages, code);
+}
+
 Status PagePlacer::fill(RegionId id, const Destinations& to) {
+    if (!prefaulter_->has_helpers()) {
+        for (const Destinations::Fresh& fresh : to.fresh) {
+            MIGRATE_TRY(fill_part(id, fresh, fresh.pages));
+        }
+        return {};
+    }
     if (to.fresh.empty()) return {};
-    const std::span<std::byte> memory = sink_.memory(id);
     std::vector<PageRange> ranges;
     ranges.reserve(to.fresh.size());
     for (const Destinations::Fresh& fresh : to.fresh) ranges.push_back(fresh.pages);
-    return prefaulter_->share(ranges, [&](const Prefaulter::Piece& piece) -> Status {
-        const Destinations::Fresh& fresh = to.fresh[piece.range];
-        const PageRange pages = piece.pages;
-        const auto content = fresh.content.subspan((pages.first - fresh.pages.first) * kPageSize,
-                                                   pages.size_bytes());
-        const int code =
-            plan_.filler->fill(memory.subspan(pages.offset_bytes(), pages.size_bytes()), content);
-        return code == 0 ? Status() : sink_.explain(id, pages, code);
+    return prefaulter_->share(ranges, [&](const Prefaulter::Piece& piece) {
+        return fill_part(id, to.fresh[piece.range], piece.pages);
     });
 }
 

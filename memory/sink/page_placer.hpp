@@ -54,6 +54,12 @@ class PagePlacer {
                                                       unsigned helpers,
                                                       Prefaulter::RunHelper run_helper = {},
                                                       Placement wanted = Placement::kAuto);
+    // The same with a plan that was made before.
+    static Result<std::unique_ptr<PagePlacer>> create(PageSink& sink,
+                                                      std::span<const RegionInfo> regions,
+                                                      unsigned helpers,
+                                                      Prefaulter::RunHelper run_helper,
+                                                      PlacementPlan plan);
 
     // How each region is filled and why, in the order of RegionId.
     std::span<const PlacementChoice> placements() const { return plan_.regions; }
@@ -92,6 +98,8 @@ class PagePlacer {
     PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter,
                PlacementPlan plan);
     Status place_zero(RegionId id, Region& region, PageRange pages);
+    // Fills `pages`, which are a part of `fresh`.
+    Status fill_part(RegionId id, const Destinations::Fresh& fresh, PageRange pages) const;
     // Each adds the destinations of a run, and marks its pages as placed.
     void place_staged(RegionId id, Region& region, PageRange pages, std::span<std::byte>& buffer,
                       Destinations& to) const;

@@ -90,6 +90,11 @@ Result<PlacementChoice> choose(const PageSink& sink, RegionId region, Placement 
 
 }  // namespace
 
+PageFiller::PageFiller(UniqueFd faults)
+    : faults_(std::move(faults)), copy_([fd = faults_.get()](uffdio_copy& request) {
+          return ::ioctl(fd, UFFDIO_COPY, &request) == 0 ? 0 : errno;
+      }) {}
+
 Result<PageFiller> PageFiller::create() {
     MIGRATE_ASSIGN(UniqueFd faults, open_userfaultfd());
     const int code = enable_userfaultfd(faults, UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM);
@@ -112,8 +117,8 @@ int PageFiller::fill(std::span<std::byte> to, std::span<const std::byte> from) c
         copy.src = reinterpret_cast<std::uintptr_t>(from.data());
         copy.len = from.size();
         copy.mode = UFFDIO_COPY_MODE_DONTWAKE;  // no thread waits for a page
-        if (::ioctl(faults_.get(), UFFDIO_COPY, &copy) == 0) return 0;
-        const int code = errno;
+        const int code = copy_(copy);
+        if (code == 0) return 0;
         // The number of bytes that were copied before the failure, or the failure as a negative
         // number.
         std::size_t done = copy.copy > 0 ? static_cast<std::size_t>(copy.copy) : 0;

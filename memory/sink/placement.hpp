@@ -7,8 +7,11 @@
 //   no lock of the file is taken, which halves the CPU time for 4 KiB pages.
 #pragma once
 
+#include <linux/userfaultfd.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -45,9 +48,19 @@ class PageFiller {
     // system, EFAULT if the file has become shorter. Thread-safe.
     int fill(std::span<std::byte> to, std::span<const std::byte> from) const;
 
+    // A request that fill() makes of the kernel: returns 0, or an errno with the bytes that were
+    // copied in request.copy, as UFFDIO_COPY does.
+    using Copy = std::function<int(uffdio_copy& request)>;
+    // For tests: from now on fill() calls `instead`, which may do a part of a request by `kernel`,
+    // the function that was used before, and may fail. Call it before fill().
+    void replace_copy(const std::function<Copy(Copy kernel)>& instead) {
+        copy_ = instead(std::move(copy_));
+    }
+
   private:
-    explicit PageFiller(UniqueFd faults) : faults_(std::move(faults)) {}
+    explicit PageFiller(UniqueFd faults);
     UniqueFd faults_;
+    Copy copy_;
 };
 
 // How every region of one sink is filled.

@@ -94,8 +94,7 @@ class SharedSink final : public BackedSink {
 
     Status commit() override {
         MIGRATE_TRY(check_sole_use());
-        for (const SharedBacking& backing : backings()) MIGRATE_TRY(backing.check_size());
-        return {};
+        return check_sizes();
     }
 
   private:
