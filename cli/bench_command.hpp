@@ -23,7 +23,7 @@ inline constexpr auto kBenchFlags = std::to_array<CommandFlag>({
     {"scale", "", "F",
      "Multiply the size of every guest, from 0.0001 to 16. Sizes stay whole huge pages."},
     {"peer", "", "qemu|none",
-     "Also measure the installed qemu-system-x86_64 with the same guests, in alternation."},
+     "Also measure the installed QEMU, and QEMU 10, with the same guests, in alternation."},
     {"resume", "", "",
      "Continue the results in DIR: keep the finished runs and do the missing ones."},
     {"scenarios", "", "DIR",

@@ -28,7 +28,8 @@ Result<std::vector<Plan>> make_plans(const Request& request) {
     const Limits limits{.memory = available_memory() / 10 * 9,
                         .dsa = has_dsa_queue(),
                         .peer_missing = qemu_missing(),
-                        .iperf3_missing = iperf3_missing()};
+                        .iperf3_missing = iperf3_missing(),
+                        .more_peers = {qemu_10()}};
     std::vector<Plan> plans;
     for (const std::string& name : request.scenarios) {
         MIGRATE_ASSIGN(Scenario scenario, load_scenario(name, request.scenario_folder));

@@ -246,4 +246,9 @@ bool by_software_device(const Json& run) {
     return text_at((*send)["accel"], "device") != "DSA";
 }
 
+std::string peer_version(const Json& scenario, std::string_view variant) {
+    const std::vector<const Json*> runs = timed_runs(scenario, variant);
+    return runs.empty() ? std::string() : text_at(*runs.front(), "peer");
+}
+
 }  // namespace migrate::bench

@@ -47,6 +47,9 @@ using ThreadMs = std::vector<std::pair<std::string, double>>;
 ThreadMs threads_of_run(const Json& run);
 ThreadMs threads_published(const Json& published);
 
+// "QEMU 10.0.2" if a peer ran the variant's timed runs; empty otherwise.
+std::string peer_version(const Json& scenario, std::string_view variant);
+
 // The sum of whole ms, as the published totals are.
 double total_of(const ThreadMs& threads);
 

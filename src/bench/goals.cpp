@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kGoalKeys{
     "figure", "of", "against", "by", "at-most", "at-least", "within", "published-within"};
-constexpr std::string_view kPeerSuffix = "-qemu";
+// The peers that a goal may be against: the installed QEMU, and QEMU 10.
+constexpr std::array<std::string_view, 2> kPeers{"qemu", "qemu-10"};
 
 std::string base_name(const Variant& variant) {
     return variant.name.substr(0, variant.name.size() - variant.point.suffix.size());
@@ -54,8 +55,8 @@ Result<std::vector<const Variant*>> series_named(const std::string& name,
 // The name of the series that `of` is compared with: the same point, if it is a sweep's.
 Result<std::string> compared_name(const std::string& name, const Variant& of,
                                   const std::vector<Variant>& variants) {
-    if (name == "qemu") {
-        if (of.peer) return of.name + std::string(kPeerSuffix);
+    if (std::find(kPeers.begin(), kPeers.end(), name) != kPeers.end()) {
+        if (of.peer) return of.name + "-" + name;
         return wrong("against: QEMU does not run '{}': it is not marked \"peer\"", of.name);
     }
     const Variant* found = variant_of(variants, name);
@@ -254,6 +255,15 @@ bool is_met(const Goal& goal, double value) {
            (!goal.at_least || value >= *goal.at_least);
 }
 
+// " by QEMU 10.0.2" if a peer ran one of these series.
+std::string peer_text(const Json& scenario, const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+        const std::string version = peer_version(scenario, name);
+        if (!version.empty()) return " by " + version;
+    }
+    return "";
+}
+
 // Sets state and found.
 Status judge_goal(const Json& scenario, const Goal& goal, Verdict& verdict) {
     const FigureRow* row = find_figure(goal.figure);
@@ -272,9 +282,10 @@ Status judge_goal(const Json& scenario, const Goal& goal, Verdict& verdict) {
     }
     if (divisor <= 0) return make_error("it would be divided by 0");
     const bool ratio = goal.within || !others.empty();
-    verdict.found = ratio ? fmt::format("{} ({} ÷ {}{})", short_number(value / divisor),
-                                        short_number(value), short_number(divisor), unit)
-                          : short_number(value) + unit;
+    verdict.found =
+        ratio ? fmt::format("{} ({} ÷ {}{}{})", short_number(value / divisor), short_number(value),
+                            short_number(divisor), unit, peer_text(scenario, goal.against))
+              : short_number(value) + unit;
     verdict.state = is_met(goal, value / divisor) ? Verdict::State::kMet : Verdict::State::kMissed;
     return {};
 }

@@ -64,7 +64,7 @@ std::string too_large(std::uint64_t needed, const Limits& limits) {
 void fit(PlannedVariant& planned, const Limits& limits) {
     const std::uint64_t at_sender = sender_memory(planned.variant, planned.guest);
     std::uint64_t at_receiver = receiver_memory(planned.variant, planned.guest);
-    const bool can_discard = !planned.peer && !planned.source.starts_with("workload:");
+    const bool can_discard = !planned.peer.has_value() && !planned.source.starts_with("workload:");
     if (at_sender + at_receiver > limits.memory && at_receiver > 0 && can_discard &&
         at_sender <= limits.memory) {
         planned.sink = "null:";
@@ -116,14 +116,14 @@ PlannedVariant plan_variant(const Variant& variant, const Mode& mode, const Limi
     return planned;
 }
 
-// The same variant, run by QEMU.
-PlannedVariant peer_of(const PlannedVariant& ours, const Limits& limits) {
+// The same variant, run by a QEMU.
+PlannedVariant peer_of(const PlannedVariant& ours, const Peer& peer) {
     PlannedVariant planned = ours;
-    planned.name += "-qemu";
-    planned.label = "QEMU: " + ours.variant.label;
-    planned.peer = true;
+    planned.name += "-" + peer.name;
+    planned.label = peer.label + ": " + ours.variant.label;
+    planned.peer = peer;
     planned.notes.clear();
-    planned.skipped = limits.peer_missing;
+    planned.skipped = peer.missing;
     if (planned.skipped.empty() && ours.variant.sink == "null:") {
         planned.skipped = "QEMU has no receiver that discards";
     }
@@ -235,18 +235,25 @@ Plan make_plan(Scenario scenario, const Mode& mode, const Limits& limits) {
     plan.repeats = mode.quick ? scenario.quick_repeats : scenario.repeats;
     plan.warm_ups = mode.quick ? scenario.quick_warm_ups : scenario.warm_ups;
     plan.legs = mode.quick ? scenario.quick_legs : scenario.legs;
+    Peer installed;
+    installed.missing = limits.peer_missing;
+    std::vector<Peer> peers{std::move(installed)};
+    peers.insert(peers.end(), limits.more_peers.begin(), limits.more_peers.end());
     for (const Variant& variant : scenario.variants) {
         if (variant.baseline) {
             plan.variants.push_back(plan_baseline(variant, mode, limits));
             continue;
         }
         PlannedVariant ours = plan_variant(variant, mode, limits);
-        PlannedVariant peer = peer_of(ours, limits);
+        std::vector<PlannedVariant> theirs;
+        for (const Peer& peer : peers) theirs.push_back(peer_of(ours, peer));
         fit(ours, limits);
         plan.variants.push_back(std::move(ours));
         if (!variant.peer || !mode.peer) continue;
-        if (peer.skipped.empty()) fit(peer, limits);
-        plan.variants.push_back(std::move(peer));
+        for (PlannedVariant& peer : theirs) {
+            if (peer.skipped.empty()) fit(peer, limits);
+            plan.variants.push_back(std::move(peer));
+        }
     }
     plan.scenario = std::move(scenario);
     return plan;

@@ -20,12 +20,22 @@ struct Mode {
     bool peer = false;   // QEMU beside us
 };
 
+// A QEMU that runs the same transfers beside us.
+struct Peer {
+    std::string name = "qemu";  // behind a variant's name, and what a goal is against
+    std::string label = "QEMU";
+    std::string program = "qemu-system-x86_64";  // a path, or a name on the PATH
+    std::string major{};                         // the version it must have, "10"; empty: any
+    std::string missing{};                       // why it cannot run here; empty: it can
+};
+
 // The machine's own limits.
 struct Limits {
-    std::uint64_t memory = 0;      // bytes that the bench may fill, both sides together
-    bool dsa = false;              // a DSA work queue that may be used
-    std::string peer_missing{};    // why QEMU cannot run here; empty: it can
-    std::string iperf3_missing{};  // why iperf3 cannot run here; empty: it can
+    std::uint64_t memory = 0;        // bytes that the bench may fill, both sides together
+    bool dsa = false;                // a DSA work queue that may be used
+    std::string peer_missing{};      // why the installed QEMU cannot run here; empty: it can
+    std::string iperf3_missing{};    // why iperf3 cannot run here; empty: it can
+    std::vector<Peer> more_peers{};  // beside the installed QEMU
 };
 
 // A variant as it will run: by us, by the peer, or a baseline.
@@ -33,7 +43,7 @@ struct PlannedVariant {
     Variant variant;
     std::string name;                      // in the results
     std::string label;                     // in tables
-    bool peer = false;                     // run by QEMU
+    std::optional<Peer> peer;              // the QEMU that runs it, instead of us
     std::optional<BaselineSpec> baseline;  // runs instead of a transfer; its size is `guest`
     std::uint64_t guest = 0;               // bytes
     std::string source;                    // of migrate send; "{image}" stands for the image's path

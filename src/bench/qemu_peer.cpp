@@ -22,7 +22,7 @@ using Clock = Child::Clock;
 using std::chrono::milliseconds;
 namespace fs = std::filesystem;
 
-constexpr const char* kQemu = "qemu-system-x86_64";
+constexpr const char* kInstalled = "qemu-system-x86_64";
 constexpr milliseconds kAnswerTimeout{10'000};
 constexpr milliseconds kPollInterval{5};
 
@@ -64,11 +64,15 @@ Result<Machine> start_machine(const PlannedVariant& planned, const RunPlace& pla
         "-object",  backend(planned, place, incoming),
         "-qmp",     fmt::format("unix:{},server=on,wait=off", socket.string())};
     if (incoming) words.insert(words.end(), {"-incoming", "defer"});
-    MIGRATE_ASSIGN(Child process, Child::start(kQemu, words, place.folder / (name + ".log")));
+    MIGRATE_ASSIGN(Child process,
+                   Child::start(planned.peer->program, words, place.folder / (name + ".log")));
     while (true) {
-        if (!process.running()) return make_error("{} did not start:\n{}", kQemu, process.words());
-        if (Clock::now() > deadline)
-            return make_error(ErrorKind::kTimeout, "{} has no socket", kQemu);
+        if (!process.running()) {
+            return make_error("{} did not start:\n{}", planned.peer->program, process.words());
+        }
+        if (Clock::now() > deadline) {
+            return make_error(ErrorKind::kTimeout, "{} has no socket", planned.peer->program);
+        }
         if (fs::exists(socket)) {
             auto client = qmp::Client::connect("unix:" + socket.string(), kAnswerTimeout, {});
             if (client) return Machine{std::move(process), std::move(*client)};
@@ -151,12 +155,38 @@ std::string version_text(const Machine& machine) {
 
 }  // namespace
 
-std::string qemu_missing() { return program_missing(kQemu, "qemu-system-x86"); }
+std::string qemu_missing() { return program_missing(kInstalled, "qemu-system-x86"); }
+
+Peer qemu_10() {
+    Peer peer{.name = "qemu-10", .label = "QEMU 10", .program = {}, .major = "10"};
+    if (const char* given = std::getenv("MIGRATE_BENCH_QEMU"); given != nullptr && *given != 0) {
+        peer.program = given;
+    } else {
+        const char* cache = std::getenv("XDG_CACHE_HOME");
+        const char* home = std::getenv("HOME");
+        const bool cached = cache != nullptr && *cache != 0;
+        const fs::path folder =
+            cached ? fs::path(cache) : fs::path(home != nullptr ? home : "/") / ".cache";
+        peer.program = (folder / "migrate/test-systems/qemu-10" / kInstalled).string();
+    }
+    if (::access(peer.program.c_str(), X_OK) != 0) {
+        peer.missing = fmt::format(
+            "there is no {}: scripts/fetch-test-systems qemu-10 unpacks one, or MIGRATE_BENCH_QEMU "
+            "names one",
+            peer.program);
+    }
+    return peer;
+}
 
 Result<Json> run_qemu(const PlannedVariant& planned, const RunPlace& place) {
     const Clock::time_point deadline = Clock::now() + milliseconds(place.timeout_ms);
     MIGRATE_ASSIGN(Machine receiver, start_machine(planned, place, true, deadline));
     MIGRATE_ASSIGN(Machine sender, start_machine(planned, place, false, deadline));
+    const std::string version = version_text(sender);
+    if (!version.starts_with(fmt::format("QEMU {}", planned.peer->major))) {
+        return make_error("{} is {}, and not version {}", planned.peer->program, version,
+                          planned.peer->major);
+    }
     MIGRATE_ASSIGN(const std::string note, set_up(receiver, planned));
     MIGRATE_ASSIGN([[maybe_unused]] const std::string same, set_up(sender, planned));
     MIGRATE_ASSIGN(const int port, listening_port(receiver));
@@ -169,19 +199,19 @@ Result<Json> run_qemu(const PlannedVariant& planned, const RunPlace& place) {
     MIGRATE_ASSIGN(Json sent, await_end(sender, deadline, place.stop_fd));
     MIGRATE_ASSIGN(Json received, await_end(receiver, deadline, place.stop_fd));
     const std::chrono::duration<double, std::milli> wall = Clock::now() - began;
-    return Json{
-        {"commands", Json::array({fmt::format("{} -S -machine none -object {}", kQemu,
-                                              backend(planned, place, false)),
-                                  fmt::format("{} -S -machine none -object {} -incoming defer",
-                                              kQemu, backend(planned, place, true))})},
-        {"peer", version_text(sender)},
-        {"peer-note", note},
-        {"wall-ms", wall.count()},
-        {"cpu-ms",
-         {{"send", cpu_ms_of(sender.process.pid()) - send_before},
-          {"recv", cpu_ms_of(receiver.process.pid()) - recv_before}}},
-        {"send", std::move(sent)},
-        {"recv", std::move(received)}};
+    return Json{{"commands",
+                 Json::array({fmt::format("{} -S -machine none -object {}", planned.peer->program,
+                                          backend(planned, place, false)),
+                              fmt::format("{} -S -machine none -object {} -incoming defer",
+                                          planned.peer->program, backend(planned, place, true))})},
+                {"peer", version},
+                {"peer-note", note},
+                {"wall-ms", wall.count()},
+                {"cpu-ms",
+                 {{"send", cpu_ms_of(sender.process.pid()) - send_before},
+                  {"recv", cpu_ms_of(receiver.process.pid()) - recv_before}}},
+                {"send", std::move(sent)},
+                {"recv", std::move(received)}};
 }
 
 }  // namespace migrate::bench

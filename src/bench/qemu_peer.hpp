@@ -1,4 +1,4 @@
-// A transfer of the same shape by the installed QEMU: two paused machines without devices, whose
+// A transfer of the same shape by a QEMU: two paused machines without devices, whose
 // memory is the same image or of the same kind, driven over QMP.
 #pragma once
 
@@ -11,8 +11,12 @@
 
 namespace migrate::bench {
 
-// Empty, or why QEMU cannot run here.
+// Empty, or why the installed QEMU cannot run here.
 std::string qemu_missing();
+
+// QEMU 10: the program that MIGRATE_BENCH_QEMU names, or the one that scripts/fetch-test-systems
+// unpacks into the user's cache.
+Peer qemu_10();
 
 // The run as run_transfer() gives it, with QEMU's answers to query-migrate as "send" and "recv",
 // and its version as "peer". CPU time is that of the whole processes from the command `migrate` to

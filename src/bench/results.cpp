@@ -33,7 +33,7 @@ Json variant_json(const PlannedVariant& planned) {
     for (const auto& [name, value] : planned.send) options[name] = value;
     Json json = {{"name", planned.name},
                  {"label", planned.label},
-                 {"peer", planned.peer},
+                 {"peer", planned.peer.has_value()},
                  {"guest", planned.guest},
                  {"backing", planned.backing},
                  {"sink", planned.sink.starts_with("file:") ? "fresh file on tmpfs" : planned.sink},

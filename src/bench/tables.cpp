@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 
 #include "base/config/unit_text.hpp"
@@ -109,26 +110,37 @@ Table published_table(const Json& scenario, const auto& columns) {
 }
 
 // Our median over the peer's, where the peer ran the same variant.
-std::string ratio_to_peer(const Json& scenario, const Json& variant, const char* name) {
+std::string ratio_to_peer(const Json& scenario, const Json& variant, const std::string& peer,
+                          const char* name) {
     if (flag_at(variant, "peer")) return "";
     const auto ours = series(scenario, text_at(variant, "name"), name);
-    const auto theirs = series(scenario, text_at(variant, "name") + "-qemu", name);
+    const auto theirs = series(scenario, text_at(variant, "name") + "-" + peer, name);
     if (ours.empty() || theirs.empty() || median(theirs) <= 0) return kNone;
     const double ratio = median(ours) / median(theirs);
     return fmt::format("{:.{}f} ×", ratio, ratio < 0.1 ? 3 : 2);
 }
 
-bool has_peer(const Json& scenario) {
-    const auto variants = variants_of(scenario);
-    return std::any_of(variants.begin(), variants.end(),
-                       [](const Json* variant) { return flag_at(*variant, "peer"); });
+// Name and version of each QEMU that ran variants of the scenario.
+std::map<std::string, std::string> peers_of(const Json& scenario) {
+    std::map<std::string, std::string> peers;
+    for (const Json* ours : variants_of(scenario)) {
+        for (const Json* theirs : variants_of(scenario)) {
+            const std::string before = text_at(*ours, "name") + "-";
+            const std::string name = text_at(*theirs, "name");
+            if (!flag_at(*theirs, "peer") || !name.starts_with(before + "qemu")) continue;
+            const std::string version = peer_version(scenario, name);
+            if (!version.empty()) peers[name.substr(before.size())] = version;
+        }
+    }
+    return peers;
 }
 
 Table measured_table(const Json& scenario, const auto& columns) {
     Table table{"Measured here", {"variant", "guest", "guest memory", "received into"}, {}};
     for (const Column& column : columns) table.header.emplace_back(column.title);
-    const bool peer = has_peer(scenario);
-    if (peer) table.header.insert(table.header.end(), {"time ÷ QEMU", "CPU ÷ QEMU"});
+    const std::map<std::string, std::string> peers = peers_of(scenario);
+    for (const auto& [name, version] : peers)
+        table.header.insert(table.header.end(), {"time ÷ " + version, "CPU ÷ " + version});
     for (const Json* variant : variants_of(scenario)) {
         if (variant->contains("skipped")) continue;
         const std::string name = text_at(*variant, "name");
@@ -136,9 +148,9 @@ Table measured_table(const Json& scenario, const auto& columns) {
                 text_at(*variant, "sink")};
         for (const Column& column : columns)
             row.push_back(spread_text(series(scenario, name, column.figure), column.decimals));
-        if (peer) {
-            row.push_back(ratio_to_peer(scenario, *variant, "total-time"));
-            row.push_back(ratio_to_peer(scenario, *variant, "cpu-ms"));
+        for (const auto& [peer, version] : peers) {
+            row.push_back(ratio_to_peer(scenario, *variant, peer, "total-time"));
+            row.push_back(ratio_to_peer(scenario, *variant, peer, "cpu-ms"));
         }
         table.rows.push_back(std::move(row));
     }

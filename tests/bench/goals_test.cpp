@@ -120,6 +120,8 @@ TEST_CASE("the name of a sweep stands for all its points, compared pairwise") {
     CHECK(goals_of(R"({"figure": "gb-per-s", "of": "v-2", "at-least": 1})", kSwept).size() == 1);
     CHECK(goals_of(R"({"figure": "cpu-ms", "of": "dsa", "against": "qemu", "at-most": 1})")[0]
               .against == std::vector<std::string>{"dsa-qemu"});
+    CHECK(goals_of(R"({"figure": "cpu-ms", "of": "dsa", "against": "qemu-10", "at-most": 1})")[0]
+              .against == std::vector<std::string>{"dsa-qemu-10"});
 }
 
 TEST_CASE("a wrong goal is refused with its number and the reason") {

@@ -1,7 +1,10 @@
 #include "bench/plan.hpp"
 
+#include <cstdlib>
+
 #include "base/units.hpp"
 #include "bench/host.hpp"
+#include "bench/qemu_peer.hpp"
 #include "bench/results.hpp"
 #include "catch.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -85,13 +88,49 @@ TEST_CASE("the peer runs right behind us, or says why not") {
     const Mode mode{.quick = false, .scale = 1, .peer = true};
     const Plan plan = plan_of(kHalf, mode, {.memory = 64 * kGiB, .dsa = false, .peer_missing = ""});
     REQUIRE(plan.variants.size() == 2);
-    CHECK(plan.variants[1].peer);
+    CHECK(plan.variants[1].peer.has_value());
     CHECK(plan.variants[1].name == "half-qemu");
     CHECK(plan.variants[1].skipped.empty());
     const Plan missing =
         plan_of(kHalf, mode, {.memory = 64 * kGiB, .dsa = false, .peer_missing = "no QEMU"});
     CHECK(missing.variants[1].skipped == "no QEMU");
     CHECK(plan_of(kHalf, {}, {}).variants.size() == 1);
+}
+
+TEST_CASE("more than one QEMU runs behind us, each with its own program or reason") {
+    const Mode mode{.quick = false, .scale = 1, .peer = true};
+    Limits limits{.memory = 64 * kGiB, .dsa = false, .peer_missing = ""};
+    limits.more_peers = {
+        {.name = "qemu-10", .label = "QEMU 10", .program = "/opt/qemu", .major = "10"},
+        {.name = "qemu-11",
+         .label = "QEMU 11",
+         .program = "/none",
+         .missing = "there is no /none"}};
+    const Plan plan = plan_of(kHalf, mode, limits);
+    REQUIRE(plan.variants.size() == 4);
+    CHECK(plan.variants[1].peer->program == "qemu-system-x86_64");
+    CHECK(plan.variants[2].name == "half-qemu-10");
+    CHECK(plan.variants[2].label == "QEMU 10: half");
+    CHECK(plan.variants[2].peer->program == "/opt/qemu");
+    CHECK(plan.variants[2].skipped.empty());
+    CHECK(plan.variants[3].skipped == "there is no /none");
+}
+
+TEST_CASE("QEMU 10 is the one that MIGRATE_BENCH_QEMU names, or the unpacked one") {
+    const TemporaryFolder folder;
+    const auto with = [](const char* name, const std::string& value) {
+        REQUIRE(::setenv(name, value.c_str(), 1) == 0);
+    };
+    with("MIGRATE_BENCH_QEMU", folder / "none");
+    CHECK(qemu_10().missing.find("MIGRATE_BENCH_QEMU names one") != std::string::npos);
+    with("MIGRATE_BENCH_QEMU", "/bin/true");
+    CHECK(qemu_10().missing.empty());
+    CHECK(qemu_10().program == "/bin/true");
+    with("MIGRATE_BENCH_QEMU", "");
+    with("XDG_CACHE_HOME", folder.path());
+    CHECK(qemu_10().program == folder / "migrate/test-systems/qemu-10/qemu-system-x86_64");
+    ::unsetenv("MIGRATE_BENCH_QEMU");
+    ::unsetenv("XDG_CACHE_HOME");
 }
 
 TEST_CASE("the three kinds of zeros have names of their own") {
