@@ -1,5 +1,6 @@
 #include "transport/accept.hpp"
 
+#include "base/limits.hpp"
 #include "transport/message_json.hpp"
 
 namespace migrate::transport {
@@ -9,6 +10,7 @@ std::string encode(const Accept& message) {
                         {"program", message.program},
                         {"sink", message.sink},
                         {"multifd-device-state", message.device_state ? "on" : "off"}};
+    if (message.most_channels) json["most-channels"] = *message.most_channels;
     write_io_timeout(json, message.io_timeout);
     return dump(json);
 }
@@ -19,6 +21,10 @@ Result<Accept> decode_accept(std::string_view body) {
     accept.program = text_or_empty(json, "program", 64);
     accept.sink = text_or_empty(json, "sink", 1024);
     accept.device_state = text_or_empty(json, "multifd-device-state", 32) == "on";
+    if (json.contains("most-channels")) {
+        MIGRATE_ASSIGN(const auto most, read_number(json, "most-channels", 1, kMaxChannels));
+        accept.most_channels = static_cast<std::uint16_t>(most);
+    }
     MIGRATE_ASSIGN(accept.io_timeout, read_io_timeout(json));
     MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));
     return accept;

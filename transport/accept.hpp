@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ struct Accept {
     std::string program;
     std::string sink;           // description of the sink, for the sender's log
     bool device_state = false;  // device chunks go on the data channels
+    // multifd-channels=auto: the most data channels that the receiver takes, 1 … kMaxChannels.
+    // Nothing from a receiver that takes only those of the offer.
+    std::optional<std::uint16_t> most_channels{};
     // The receiver's io-timeout; range and default as in the offer.
     std::optional<std::chrono::milliseconds> io_timeout{};
 };

@@ -35,6 +35,9 @@ enum class FrameType : std::uint16_t {
     kLoaded = 15,       // receiver: acknowledges; the guest is loaded and waits
     kHandover = 16,     // sender: the receiver owns the guest now. Its last frame.
     kDeviceState = 17,  // sender: a chunk of a device's state; binary, see device_chunk.hpp
+    // Only with multifd-channels=auto, within a round:
+    kAddChannels = 18,    // sender: further data channels are connected
+    kChannelsAdded = 19,  // receiver: how many of them take part from now on
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -52,7 +55,9 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kSwitchoverStart, "SWITCHOVER_START"},
                                      {FrameType::kLoaded, "LOADED"},
                                      {FrameType::kHandover, "HANDOVER"},
-                                     {FrameType::kDeviceState, "DEVICE_STATE"}});
+                                     {FrameType::kDeviceState, "DEVICE_STATE"},
+                                     {FrameType::kAddChannels, "ADD_CHANNELS"},
+                                     {FrameType::kChannelsAdded, "CHANNELS_ADDED"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

@@ -7,6 +7,7 @@
 namespace migrate::transport {
 namespace {
 
+constexpr std::size_t kMaxReasonBytes = 512;
 // Larger than any timeout, and far below the point where sums overflow.
 constexpr std::uint64_t kMaxMicroseconds = std::uint64_t{1} << 42;
 
@@ -45,6 +46,19 @@ Result<LoadTime> decode_load_time(std::string_view body) {
     LoadTime time;
     MIGRATE_ASSIGN(time.microseconds, read_number(json, "load-us", 0, kMaxMicroseconds));
     return time;
+}
+
+std::string encode(const ChannelCount& message) {
+    MessageJson json = {{"channels", message.channels}};
+    if (!message.reason.empty()) json["reason"] = message.reason;
+    return dump(json);
+}
+
+Result<ChannelCount> decode_channel_count(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the number of channels"));
+    MIGRATE_ASSIGN(const std::uint64_t channels, read_number(json, "channels", 1, kMaxChannels));
+    return ChannelCount{static_cast<std::uint16_t>(channels),
+                        text_or_empty(json, "reason", kMaxReasonBytes)};
 }
 
 std::string encode(const Completion& message) {

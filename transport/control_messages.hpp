@@ -25,6 +25,13 @@ struct LoadTime {
     std::uint64_t microseconds = 0;
 };
 
+// The body of kAddChannels, and of its answer kChannelsAdded: the number of data channels that take
+// part from now on, those of before included. Their ids are below it.
+struct ChannelCount {
+    std::uint16_t channels = 0;  // 1 … kMaxChannels
+    std::string reason{};        // of the receiver, if it took fewer channels than came; else empty
+};
+
 struct Completion {
     PageCounts pages;                  // sum over all rounds
     std::vector<std::string> digests;  // one per region if verify was agreed on, else empty
@@ -53,6 +60,7 @@ struct Failure {
 
 std::string encode(const RoundMark& message);
 std::string encode(const LoadTime& message);
+std::string encode(const ChannelCount& message);
 std::string encode(const Completion& message);
 std::string encode(const Done& message);
 std::string encode(const Failure& message);
@@ -60,6 +68,7 @@ std::string encode(const Failure& message);
 // All of these but the last fail with kProtocol.
 Result<RoundMark> decode_round_mark(std::string_view body);
 Result<LoadTime> decode_load_time(std::string_view body);
+Result<ChannelCount> decode_channel_count(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);
 // Never fails: an unreadable body yields a default reason. Also reads kRefuse. The text is made

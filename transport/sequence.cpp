@@ -34,7 +34,11 @@ constexpr Step kTable[] = {
     // rounds
     {kS, Phase::kOffered, kRoundStart, Phase::kInRound, static_cast<std::uint8_t>(kPlain | kGuests),
      Phase::kReady, Rounds::kAny},
-    {kS, Phase::kInRound, kRoundEnd, Phase::kRoundEnded, kAll, Phase::kReady, Rounds::kAny},
+    {kS, Phase::kInRound, kAddChannels, Phase::kInRound, kAll, Phase::kReady, Rounds::kAllAdded},
+    {kR, Phase::kReady, kChannelsAdded, Phase::kReady, kAll, Phase::kInRound, Rounds::kOneToAdd},
+    {kR, Phase::kAcknowledged, kChannelsAdded, Phase::kAcknowledged, kGuests, Phase::kInRound,
+     Rounds::kOneToAdd},
+    {kS, Phase::kInRound, kRoundEnd, Phase::kRoundEnded, kAll, Phase::kReady, Rounds::kAllAdded},
     {kR, Phase::kReady, kSwitchoverAck, Phase::kAcknowledged, kGuests, Phase::kInRound,
      Rounds::kOneToConfirm},
     {kR, Phase::kReady, kRoundDone, Phase::kReady, kGuests, Phase::kInRound, Rounds::kOneToConfirm},
@@ -50,8 +54,10 @@ constexpr Step kTable[] = {
      Rounds::kAllConfirmed},
     {kS, Phase::kSwitchover, kRoundStart, Phase::kInLastRound, kSwitches, Phase::kReady,
      Rounds::kAny},
+    {kS, Phase::kInLastRound, kAddChannels, Phase::kInLastRound, kImageWithDevices, Phase::kReady,
+     Rounds::kAllAdded},
     {kS, Phase::kInLastRound, kRoundEnd, Phase::kLastRoundEnded, kSwitches, Phase::kReady,
-     Rounds::kAny},
+     Rounds::kAllAdded},
     {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
      kinds({SessionKind::kImageDeviceFrames}), Phase::kReady, Rounds::kAny},
     {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
@@ -102,6 +108,10 @@ bool Sequence::may_follow(const Step& step) const {
             return receiver_.rounds == sender_.rounds;
         case Rounds::kOneToConfirm:
             return receiver_.rounds < sender_.rounds;
+        case Rounds::kAllAdded:
+            return receiver_.additions == sender_.additions;
+        case Rounds::kOneToAdd:
+            return receiver_.additions < sender_.additions;
     }
     return true;
 }
@@ -120,6 +130,7 @@ Status Sequence::pass(Party by, FrameType frame) {
         Progress& progress = of(by);
         progress.phase = step.then;
         if (frame == kRoundEnd || frame == kRoundDone) ++progress.rounds;
+        if (frame == kAddChannels || frame == kChannelsAdded) ++progress.additions;
         return {};
     }
     return make_error(ErrorKind::kProtocol, "expected {} from the {}, got {}", allowed(by).names(),

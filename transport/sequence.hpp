@@ -75,8 +75,14 @@ enum class Phase : std::uint8_t {
 };
 
 // The relation that must hold between the rounds that the sender ended (ROUND_END) and those that
-// the receiver confirmed (ROUND_DONE).
-enum class Rounds : std::uint8_t { kAny, kAllConfirmed, kOneToConfirm };
+// the receiver confirmed (ROUND_DONE), or between ADD_CHANNELS and its answers (CHANNELS_ADDED).
+enum class Rounds : std::uint8_t {
+    kAny,
+    kAllConfirmed,
+    kOneToConfirm,
+    kAllAdded,
+    kOneToAdd,
+};
 
 // A row of the table: in phase `at` of side `by`, this frame may follow, and leads to phase `then`.
 struct Step {
@@ -110,7 +116,8 @@ class Sequence {
   private:
     struct Progress {
         Phase phase = Phase::kStart;
-        std::uint64_t rounds = 0;  // ended by the sender; confirmed by the receiver
+        std::uint64_t rounds = 0;     // ended by the sender; confirmed by the receiver
+        std::uint64_t additions = 0;  // of channels: asked by the sender; answered by the receiver
     };
     const Progress& of(Party party) const { return party == Party::kSender ? sender_ : receiver_; }
     Progress& of(Party party) { return party == Party::kSender ? sender_ : receiver_; }

@@ -13,6 +13,10 @@ inline constexpr std::uint64_t kMinPacketBytes = kPageSize;
 inline constexpr std::uint64_t kMaxPacketBytes = 4 * kMiB;
 // Largest value of multifd-channels.
 inline constexpr std::uint16_t kMaxChannels = 255;
+// multifd-channels=auto: the number at the start, which is what a peer without `auto` assumes when
+// the offer has no number, and the largest number.
+inline constexpr std::uint16_t kFirstAutoChannels = 2;
+inline constexpr std::uint16_t kMostAutoChannels = 32;
 // Most regions of memory in one migration.
 inline constexpr std::size_t kMaxRegions = 256;
 

@@ -91,7 +91,8 @@ Result<std::string> set_up(Machine& machine, const PlannedVariant& planned) {
     const Json on = {{"capability", "multifd"}, {"state", true}};
     MIGRATE_ASSIGN(const Json enabled,
                    machine.ask("migrate-set-capabilities", {{"capabilities", Json::array({on})}}));
-    const int count = channels.empty() ? 2 : std::atoi(channels.c_str());
+    // QEMU has no "auto"; 2 is its default, and what our "auto" begins with.
+    const int count = channels.empty() || channels == "auto" ? 2 : std::atoi(channels.c_str());
     MIGRATE_ASSIGN(const Json set,
                    machine.ask("migrate-set-parameters",
                                {{"multifd-channels", count}, {"max-bandwidth", 1024 * kGiB}}));

@@ -16,6 +16,20 @@ bool RoundGate::wait_for_all(const std::stop_token& stop) {
     return changed_.wait(lock, stop, [this]() REQUIRES(mutex_) { return arrived_ == workers_; });
 }
 
+bool RoundGate::wait_for_all_until(const std::stop_token& stop, Clock::time_point until) {
+    MutexLock lock(mutex_);
+    return changed_.wait_until(lock, stop, until,
+                               [this]() REQUIRES(mutex_) { return arrived_ == workers_; });
+}
+
+void RoundGate::admit(unsigned workers) {
+    {
+        const MutexLock lock(mutex_);
+        workers_ = workers;
+    }
+    changed_.notify_all();
+}
+
 void RoundGate::close() {
     {
         const MutexLock lock(mutex_);
@@ -24,12 +38,13 @@ void RoundGate::close() {
     changed_.notify_all();
 }
 
-std::optional<std::uint32_t> RoundGate::next_round(std::uint32_t last,
+std::optional<std::uint32_t> RoundGate::next_round(unsigned which, std::uint32_t last,
                                                    const std::stop_token& stop) {
     MutexLock lock(mutex_);
-    const auto ready = [&]() REQUIRES(mutex_) { return round_ > last || closed_; };
+    const auto begins = [&]() REQUIRES(mutex_) { return round_ > last && which < workers_; };
+    const auto ready = [&]() REQUIRES(mutex_) { return begins() || closed_; };
     if (!changed_.wait(lock, stop, ready)) return std::nullopt;
-    if (round_ > last) return round_;
+    if (begins()) return round_;
     return std::nullopt;
 }
 

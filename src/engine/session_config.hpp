@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/convergence/convergence.hpp"
+#include "engine/send/channel_limit.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
 
@@ -22,6 +23,7 @@ namespace migrate::engine {
 struct SendConfig {
     transport::Address connect;
     NegotiatedSettings negotiated;  // hold for both sides
+    ChannelTuning channel_tuning;   // for multifd-channels=auto
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
     std::string zero_kernel = "auto";
     accel::DsaAccelerator::Options accel;  // for kDsaAccel: path, completion, verify_every, timeout

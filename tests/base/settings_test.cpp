@@ -43,7 +43,7 @@ Settings with(Side side, std::initializer_list<std::pair<const char*, const char
 
 TEST_CASE("settings begin with the defaults that are published") {
     const Settings settings(Side::kSend);
-    CHECK(settings.get<"multifd-channels">() == 2);
+    CHECK(settings.get<"multifd-channels">() == kAutoChannels);
     CHECK(settings.get<"multifd-packet-size">() == 524288);
     CHECK(settings.get<"zero-page-detection">() == "multifd");
     CHECK(settings.get<"zero-kernel">() == "auto");
@@ -82,7 +82,7 @@ TEST_CASE("a setting takes the value of its text") {
 TEST_CASE("a refused value leaves the setting as it was") {
     Settings settings = with(Side::kSend, {{"multifd-channels", "8"}});
     CHECK(message(settings.set("multifd-channels", "300")) ==
-          "option multifd-channels: 300 is out of range 1 … 255");
+          "option multifd-channels: 300 is out of range 1 … 255 or auto");
     CHECK(settings.get<"multifd-channels">() == 8);
 }
 

@@ -159,7 +159,7 @@ TEST_CASE("a stray word is refused") {
 
 TEST_CASE("a value that is not allowed is refused with what is") {
     CHECK(refusal({"send", "--multifd-channels", "300"}) ==
-          "option multifd-channels: 300 is out of range 1 … 255");
+          "option multifd-channels: 300 is out of range 1 … 255 or auto");
     CHECK(refusal({"send", "--multifd-channels", "-3"}) ==
           "option multifd-channels: '-3' is not a whole number");
     CHECK(refusal({"send", "--verify", "md5"}) ==

@@ -113,7 +113,7 @@ TEST_CASE("a section wins over the top level wherever it stands") {
 }
 
 TEST_CASE("an empty object is a configuration") {
-    CHECK(loaded(Side::kSend, "{}").get<"multifd-channels">() == 2);
+    CHECK(loaded(Side::kSend, "{}").get<"multifd-channels">() == kAutoChannels);
     CHECK(loaded(Side::kRecv, R"({"send": {}, "recv": {}})").get<"sink">().empty());
 }
 
@@ -128,7 +128,7 @@ TEST_CASE("a key of the other command at the top level is refused with its place
 
 TEST_CASE("the section of the other command is checked as well") {
     CHECK(error_of(Side::kRecv, R"({"send": {"multifd-channels": 300}})") ==
-          "in \"send\": option multifd-channels: 300 is out of range 1 … 255");
+          "in \"send\": option multifd-channels: 300 is out of range 1 … 255 or auto");
     CHECK(error_of(Side::kSend, R"({"recv": {"lisen": "a:1"}})") ==
           "in \"recv\": unknown option 'lisen': did you mean 'listen'?");
     CHECK(error_of(Side::kSend, R"({"recv": 3})") == "\"recv\" must be an object { … }");
@@ -165,7 +165,7 @@ TEST_CASE("a value of the wrong kind is refused") {
 
 TEST_CASE("a number that is not allowed is refused as it stands in the file") {
     CHECK(error_of(Side::kSend, R"({"multifd-channels": 300})") ==
-          "option multifd-channels: 300 is out of range 1 … 255");
+          "option multifd-channels: 300 is out of range 1 … 255 or auto");
     CHECK(error_of(Side::kSend, R"({"multifd-channels": -1})") ==
           "option multifd-channels: '-1' is not a whole number");
     CHECK(error_of(Side::kSend, R"({"multifd-channels": 2.5})") ==

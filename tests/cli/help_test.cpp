@@ -54,7 +54,7 @@ TEST_CASE("a command's help shows its own options with default and range, and no
         }
     }
     CHECK(contains(describe(kOptions[option_index<"multifd-channels">()]),
-                   "(default 2; range 1 … 255)"));
+                   "(default auto; range 1 … 255 or auto)"));
     CHECK(contains(describe(kOptions[option_index<"connect">()]), "(required)"));
 }
 

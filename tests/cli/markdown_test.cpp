@@ -60,7 +60,7 @@ TEST_CASE("the options page groups options as the help does") {
 
 TEST_CASE("the options page shows command, default, range, unit and negotiation in columns") {
     const std::string page = options_page();
-    CHECK(contains(page, "| `--multifd-channels N` | send | `2` | 1 … 255 | | yes | "));
+    CHECK(contains(page, "| `--multifd-channels N` | send | `auto` | 1 … 255 or auto | | yes | "));
     CHECK(contains(page,
                    "| `--multifd-packet-size SIZE` | send | `512K` | 4K … 4M, a multiple of 4K | "
                    "bytes | yes | "));

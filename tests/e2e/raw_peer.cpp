@@ -175,6 +175,10 @@ std::string round_end(std::uint32_t round) {
     return frame_of(FrameType::kRoundEnd, transport::encode(transport::RoundMark{round}));
 }
 
+std::string add_channels(std::uint16_t channels) {
+    return frame_of(FrameType::kAddChannels, transport::encode(transport::ChannelCount{channels}));
+}
+
 std::string completion(const transport::PageCounts& pages, std::vector<std::string> digests) {
     return frame_of(FrameType::kComplete,
                     transport::encode(transport::Completion{pages, std::move(digests)}));
@@ -184,8 +188,9 @@ transport::Offer make_offer(std::uint16_t channels, std::uint64_t pages) {
     transport::Offer offer;
     offer.program = "test";
     offer.regions = {{"ram", pages * kPageSize}};
-    offer.settings = negotiated({{"multifd-channels", std::to_string(channels)},
-                                 {"multifd-packet-size", std::to_string(4 * kPageSize)}});
+    offer.settings =
+        negotiated({{"multifd-channels", channels == 0 ? "auto" : std::to_string(channels)},
+                    {"multifd-packet-size", std::to_string(4 * kPageSize)}});
     return offer;
 }
 
@@ -203,11 +208,13 @@ RawSender::RawSender(std::uint16_t port, const transport::Offer& offer)
 }
 
 void RawSender::connect_channels() {
-    for (std::uint16_t id = 0; id < channel_count_; ++id) {
-        channels_.push_back(RawSocket::connect(port_));
-        channels_.back().send(data_hello(session_, id));
-    }
+    for (std::uint16_t id = 0; id < channel_count_; ++id) connect_channel(id);
     if (!main_.await_frame(FrameType::kReady)) FAIL("not ready");
+}
+
+void RawSender::connect_channel(std::uint16_t id) {
+    channels_.push_back(RawSocket::connect(port_));
+    channels_.back().send(data_hello(session_, id));
 }
 
 std::string RawSender::failure() {

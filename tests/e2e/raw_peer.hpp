@@ -78,8 +78,9 @@ std::string data_hello(const transport::SessionId& session, std::uint16_t channe
 std::string frame_of(transport::FrameType type, std::string_view body);
 std::string round_start(std::uint32_t round = 1);
 std::string round_end(std::uint32_t round = 1);
+std::string add_channels(std::uint16_t channels);
 std::string completion(const transport::PageCounts& pages, std::vector<std::string> digests = {});
-// One region of `pages`, packets of four pages.
+// One region of `pages`, packets of four pages; 0 channels stand for multifd-channels=auto.
 transport::Offer make_offer(std::uint16_t channels, std::uint64_t pages);
 
 // A sender that has shaken hands.
@@ -89,6 +90,8 @@ class RawSender {
 
     // Connects the channels and awaits READY.
     void connect_channels();
+    // Connects one more channel with this id, without announcing it.
+    void connect_channel(std::uint16_t id);
     // The reason in the FAILURE that the receiver sends; empty if it closed without one.
     std::string failure();
     void close();

@@ -42,7 +42,7 @@ struct Receiving {
         transport::TcpPair pair = transport::make_tcp_pair();
         peer.emplace(transport::adopt(std::move(pair.near), std::chrono::seconds(60)));
         channel = must(RecvChannel::create(
-            ChannelId{7},
+            ChannelId{0},
             transport::adopt(std::move(pair.far), std::chrono::milliseconds(io_timeout_ms)),
             shared->limits));
         thread = std::jthread([this] { status = channel->run(*shared, stop.get_token()); });
@@ -58,7 +58,7 @@ struct Receiving {
     SendChannel& sender() {
         if (!sending) {
             const Compression method = shared->limits.compression;
-            sending.emplace(ChannelId{7}, *std::exchange(peer, std::nullopt),
+            sending.emplace(ChannelId{0}, *std::exchange(peer, std::nullopt),
                             method == Compression::kNone
                                 ? nullptr
                                 : must(transport::Compressor::create(method, 1, kRecvPacketBytes)),
@@ -153,7 +153,7 @@ TEST_CASE("pages land where they belong, and both ends count the same") {
     CHECK(r.channel->counters().packets == 2);
     CHECK(r.channel->counters().payload_bytes == 6 * kPageSize);
     CHECK(r.channel->bytes() == r.sender().bytes());
-    CHECK(r.channel->id() == ChannelId{7});
+    CHECK(r.channel->id() == ChannelId{0});
 }
 
 TEST_CASE("the sequence goes on from round to round, and a later page replaces an earlier one") {
@@ -217,7 +217,7 @@ TEST_CASE("a packet out of order is refused before anything is written") {
         const Error error = r.error_after(one.bytes);
         CHECK(error.kind() == ErrorKind::kProtocol);
         CHECK_THAT(error.message(),
-                   StartsWith("channel 7, packet 0 at byte ") && Contains(one.words));
+                   StartsWith("channel 0, packet 0 at byte ") && Contains(one.words));
         CHECK(r.sink.take_prefaulted().empty());
         CHECK(same(r.page(8, 4), std::vector<std::byte>(4 * kPageSize)));
         CHECK(r.channel->counters().pages.get() == transport::PageCounts{});
@@ -247,7 +247,7 @@ TEST_CASE("a channel that closes in mid-packet is lost, whichever part was under
         const Error error = r.error_after(std::span(whole).first(bytes));
         CHECK(error.kind() == ErrorKind::kLostConnection);
         CHECK_THAT(error.message(),
-                   StartsWith("channel 7, packet ") && Contains("in the middle of a packet"));
+                   StartsWith("channel 0, packet ") && Contains("in the middle of a packet"));
         CHECK(r.channel->counters().pages.get() == transport::PageCounts{});
     }
 }

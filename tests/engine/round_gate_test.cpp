@@ -18,9 +18,9 @@ TEST_CASE("no worker is in a round before all have arrived in the one before") {
     std::atomic<bool> early{false};
     std::vector<std::jthread> workers;
     for (unsigned i = 0; i < kWorkers; ++i) {
-        workers.emplace_back([&] {
+        workers.emplace_back([&, i] {
             std::uint32_t last = 0;
-            while (const auto round = gate.next_round(last, stop.get_token())) {
+            while (const auto round = gate.next_round(i, last, stop.get_token())) {
                 if (*round != last + 1 || done.load() < (*round - 1) * kWorkers) early = true;
                 last = *round;
                 ++done;
@@ -44,7 +44,7 @@ TEST_CASE("stop wakes workers and the coordinator") {
     std::stop_source stop;
     bool got_round = true;
     bool all_arrived = true;
-    std::jthread worker([&] { got_round = gate.next_round(0, stop.get_token()).has_value(); });
+    std::jthread worker([&] { got_round = gate.next_round(0, 0, stop.get_token()).has_value(); });
     std::jthread coordinator([&] { all_arrived = gate.wait_for_all(stop.get_token()); });
     stop.request_stop();
     worker.join();
@@ -58,10 +58,37 @@ TEST_CASE("a closed gate lets a worker finish the round that is open, and opens 
     const std::stop_source stop;
     gate.open(1);
     gate.close();
-    CHECK(gate.next_round(0, stop.get_token()) == 1U);
+    CHECK(gate.next_round(0, 0, stop.get_token()) == 1U);
     gate.arrive();
-    CHECK_FALSE(gate.next_round(1, stop.get_token()));
+    CHECK_FALSE(gate.next_round(0, 1, stop.get_token()));
     CHECK(gate.wait_for_all(stop.get_token()));
+}
+
+TEST_CASE("a worker that is admitted takes part in the open round, which waits for it") {
+    RoundGate gate(1);
+    std::stop_source stop;
+    gate.open(1);
+    gate.arrive();
+    gate.admit(2);
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    CHECK(gate.next_round(1, 0, stop.get_token()) == 1U);
+    gate.arrive();
+    CHECK(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    gate.open(2);
+    CHECK(gate.next_round(1, 1, stop.get_token()) == 2U);
+}
+
+TEST_CASE("a worker that is never admitted waits until the gate closes, and holds up no round") {
+    RoundGate gate(1);
+    const std::stop_source stop;
+    std::atomic<bool> began{false};
+    std::jthread parked([&] { began = gate.next_round(1, 0, stop.get_token()).has_value(); });
+    gate.open(1);
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+    gate.close();
+    parked.join();
+    CHECK_FALSE(began);
 }
 
 }  // namespace

@@ -300,10 +300,11 @@ TEST_CASE("a setting that its row does not allow is refused by key and value, wi
         CHECK(names(offer.error().message(), key));
         return offer.error().message();
     };
-    CHECK(refusal("multifd-channels", "256") ==
-          "the sender's setting multifd-channels=256 cannot be used here: option "
-          "multifd-channels: 256 is out of range 1 … 255; update the receiver, or change the "
-          "option at the sender");
+    CHECK(
+        refusal("multifd-channels", "256") ==
+        "the sender's setting multifd-channels=256 cannot be used here: option "
+        "multifd-channels: 256 is out of range 1 … 255 or auto; update the receiver, or change the "
+        "option at the sender");
     for (const char* value : {"0", "-1", "65538", "1.5", "", " 8", "8 ", "0x8", "1e3"}) {
         refusal("multifd-channels", value);
     }
@@ -350,13 +351,14 @@ TEST_CASE("an offer's settings are bounded in number and size, and safe to print
 }
 
 // A default is what a peer assumes if the offer lacks the key: changing one changes the protocol.
+// Older peers assume multifd-channels=2, with which auto begins.
 TEST_CASE("the defaults of negotiated options are those of the protocol's version") {
     std::string defaults;
     for (const Option& option : kOptions) {
         if (option.negotiated) defaults += fmt::format("{}={} ", option.key, option.default_text);
     }
     CHECK(defaults ==
-          "verify=none multifd-channels=2 multifd-packet-size=512K multifd-socket-buffer=auto "
+          "verify=none multifd-channels=auto multifd-packet-size=512K multifd-socket-buffer=auto "
           "multifd-compression=none ");
 }
 

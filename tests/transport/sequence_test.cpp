@@ -16,7 +16,7 @@ constexpr Party kBoth[] = {Party::kSender, Party::kReceiver};
 constexpr SessionKind kKinds[] = {SessionKind::kImage, SessionKind::kImageDevices,
                                   SessionKind::kImageDeviceFrames, SessionKind::kGuest,
                                   SessionKind::kGuestDeviceFrames};
-constexpr std::uint16_t kLastType = 17;
+constexpr std::uint16_t kLastType = 19;
 
 struct Passed {
     Party by;
@@ -136,6 +136,29 @@ TEST_CASE("no round begins before the one before it is confirmed, and none is co
     CHECK(sequence.allowed(Party::kSender).names() == "ROUND_START or SWITCHOVER_START");
 }
 
+TEST_CASE("a round ends only after the receiver has answered the addition of channels") {
+    Sequence sequence;
+    sequence.agree(SessionKind::kGuest);
+    for (const Passed& step :
+         {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart)}) {
+        must(sequence.pass(step.by, step.frame));
+    }
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_END or ADD_CHANNELS");
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    must(sequence.pass(Party::kSender, kAddChannels));
+    CHECK(sequence.allowed(Party::kSender).empty());
+    CHECK(sequence.allowed(Party::kReceiver).names() == "CHANNELS_ADDED");
+    must(sequence.pass(Party::kReceiver, kChannelsAdded));
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    must(sequence.pass(Party::kSender, kRoundEnd));
+    CHECK(sequence.allowed(Party::kSender).empty());
+    must(sequence.pass(Party::kReceiver, kRoundDone));
+    // The last round of a guest, which is paused, adds none.
+    must(sequence.pass(Party::kSender, kSwitchoverStart));
+    must(sequence.pass(Party::kSender, kRoundStart));
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_END");
+}
+
 // Follows every path, each of them with at most `rounds` rounds.
 void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>& used,
           bool& ended) {
@@ -149,6 +172,8 @@ void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>&
         if (starts && rounds == 0) continue;
         // A second device's chunk leads to where the first led.
         if (step.frame == kDeviceState && used.contains(&step)) continue;
+        // Neither does a second addition of channels lead elsewhere.
+        if (step.frame == kAddChannels && used.contains(&step)) continue;
         Sequence next = sequence;
         must(next.pass(step.by, step.frame));
         used.insert(&step);

@@ -40,12 +40,17 @@ class NegotiatedSettings {
     std::vector<std::pair<std::string, std::string>> report() const;
 
     // Shorthands for the settings that many places use.
-    std::uint16_t channels() const { return get<"multifd-channels", std::uint16_t>(); }
+    // multifd-channels: channels at the start; whether more may be added; the largest number.
+    std::uint16_t channels() const { return adds_channels() ? kFirstAutoChannels : fixed(); }
+    bool adds_channels() const { return fixed() == kAutoChannels; }
+    std::uint16_t most_channels() const { return adds_channels() ? kMostAutoChannels : fixed(); }
     std::uint64_t packet_bytes() const { return get<"multifd-packet-size">(); }
     Compression compression() const { return get<"multifd-compression", Compression>(); }
     bool verify() const { return get<"verify", Verify>() == Verify::kDigest; }
 
   private:
+    std::uint16_t fixed() const { return get<"multifd-channels", std::uint16_t>(); }
+
     Settings values_{Side::kSend};
 };
 

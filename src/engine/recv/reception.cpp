@@ -36,6 +36,15 @@ Status check_not_the_source(const transport::Offer& offer, const memory::PageSin
     return {};
 }
 
+// The sender has connected a channel that it announces, and the connection waits in the kernel.
+constexpr milliseconds kTakeLimit{2000};
+
+// The sender learns that this side can add channels.
+std::optional<std::uint16_t> most_channels(const transport::Offer& offer) {
+    if (!offer.settings.adds_channels()) return std::nullopt;
+    return offer.settings.most_channels();
+}
+
 milliseconds until(Clock::time_point deadline) {
     return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
 }
@@ -148,7 +157,8 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
         FrameType::kAccept,
         transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
                                             std::string(destination_.memory->description()),
-                                            devices_.on_channels(), config_.io_timeout})));
+                                            devices_.on_channels(), most_channels(offer),
+                                            config_.io_timeout})));
     // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
@@ -170,33 +180,50 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
 
 Result<std::vector<transport::Socket>> Reception::await_channels(transport::Listener& listener,
                                                                  const transport::Offer& offer) {
-    const std::uint16_t channels = offer.settings.channels();
+    return collect_channels(listener, offer, {0, offer.settings.channels()},
+                            config_.handshake_timeout);
+}
+
+Result<std::vector<transport::Socket>> Reception::take_channels(transport::Listener& listener,
+                                                                const transport::Offer& offer,
+                                                                std::uint16_t first,
+                                                                std::uint16_t end) {
+    return collect_channels(listener, offer, {first, end},
+                            std::min(config_.handshake_timeout, kTakeLimit));
+}
+
+Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Listener& listener,
+                                                                   const transport::Offer& offer,
+                                                                   const ChannelRange& range,
+                                                                   milliseconds timeout) {
+    const auto wanted = static_cast<std::uint16_t>(range.end - range.first);
     const auto buffer = offer.settings.get<"multifd-socket-buffer">();
-    const Clock::time_point deadline = Clock::now() + config_.handshake_timeout;
-    std::vector<std::optional<transport::Socket>> connected(channels);
-    for (std::uint16_t count = 0; count < channels; ++count) {
+    const Clock::time_point deadline = Clock::now() + timeout;
+    std::vector<std::optional<transport::Socket>> connected(wanted);
+    for (std::uint16_t count = 0; count < wanted; ++count) {
         Result<transport::NewConnection> connection = next_channel(listener, until(deadline));
         if (!connection) {
             if (connection.error().kind() != ErrorKind::kTimeout)
                 return std::move(connection).error();
             return make_error(ErrorKind::kTimeout,
                               "{} of {} channels connected within {} ms (handshake-timeout)", count,
-                              channels, config_.handshake_timeout.count());
+                              wanted, timeout.count());
         }
         const std::uint16_t id = index_of(connection->hello.channel);
-        if (id >= channels) {
+        if (id >= range.end) {
             return make_error(ErrorKind::kProtocol,
                               "the sender connected channel {}; it announced {} channels", id,
-                              channels);
+                              range.end);
         }
-        if (connected[id]) {
+        if (id < range.first || connected[id - range.first]) {
             return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
         }
-        connected[id] = std::move(connection->socket);
-        MIGRATE_TRY(connected[id]->set_limits(agreement_.times.data));
+        transport::Socket& socket =
+            connected[id - range.first].emplace(std::move(connection->socket));
+        MIGRATE_TRY(socket.set_limits(agreement_.times.data));
         MIGRATE_TRY(buffer == kAutoSocketBuffer
-                        ? connected[id]->share_path(channels)
-                        : connected[id]->use_buffer(transport::BufferSide::kReceives, buffer));
+                        ? socket.share_path(range.end)
+                        : socket.use_buffer(transport::BufferSide::kReceives, buffer));
     }
     std::vector<transport::Socket> sockets;
     for (auto& socket : connected) sockets.push_back(*std::move(socket));

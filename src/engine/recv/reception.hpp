@@ -50,12 +50,25 @@ class Reception {
     // handshake-timeout.
     Result<std::vector<transport::Socket>> await_channels(transport::Listener& listener,
                                                           const transport::Offer& offer);
+    // Takes a connection for each of the channels first … end − 1, which are connected already.
+    // kTimeout if one is missing nevertheless.
+    Result<std::vector<transport::Socket>> take_channels(transport::Listener& listener,
+                                                         const transport::Offer& offer,
+                                                         std::uint16_t first, std::uint16_t end);
 
   private:
     Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);
     Result<transport::Offer> examine(const std::string& body);
     Status prepare(const transport::Offer& offer);
     Status check_journey(const transport::Journey& journey) const;
+    struct ChannelRange {
+        std::uint16_t first = 0;
+        std::uint16_t end = 0;
+    };
+    Result<std::vector<transport::Socket>> collect_channels(transport::Listener& listener,
+                                                            const transport::Offer& offer,
+                                                            const ChannelRange& range,
+                                                            std::chrono::milliseconds timeout);
     Result<transport::NewConnection> next_channel(transport::Listener& listener,
                                                   std::chrono::milliseconds timeout);
 

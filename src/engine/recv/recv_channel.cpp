@@ -30,7 +30,7 @@ std::string RecvChannel::where() const {
 Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
     if (shared.placer.needs_buffer()) fresh_.resize(shared.limits.packet_bytes);
     std::uint32_t done = 0;
-    while (const auto round = shared.gate.next_round(done, stop)) {
+    while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
         Status status = receive_round(shared, *round, stop);
         if (!status) return std::move(status).error().with_context(where());
         done = *round;

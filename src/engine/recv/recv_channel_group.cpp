@@ -1,5 +1,8 @@
 #include "engine/recv/recv_channel_group.hpp"
 
+#include <algorithm>
+
+#include "base/catching.hpp"
 #include "engine/report/session_report.hpp"
 
 namespace migrate::engine {
@@ -20,27 +23,50 @@ Result<std::unique_ptr<RecvChannelGroup>> RecvChannelGroup::create(
     std::unique_ptr<RecvChannelGroup> group(
         new RecvChannelGroup(needs, static_cast<unsigned>(sockets.size())));
     for (transport::Socket& socket : sockets) {
-        const ChannelId id{static_cast<std::uint16_t>(group->channels_.size())};
+        const ChannelId id{group->count()};
         MIGRATE_ASSIGN(auto channel, RecvChannel::create(id, std::move(socket), needs.limits));
-        group->channels_.push_back(std::move(channel));
+        group->channels_.add(std::move(channel));
     }
+    group->workers_.reserve(std::max<std::size_t>(sockets.size(), needs.most_channels));
     return group;
 }
 
 Status RecvChannelGroup::start() {
-    workers_.reserve(channels_.size());
-    for (const auto& channel : channels_) {
-        const auto work = [this, worker = channel.get()]() -> Status {
-            const std::stop_token stop = cancellation_.token();
-            const std::stop_callback wake(stop, [worker] { worker->shutdown(); });
-            return worker->run(shared_, stop);
-        };
-        MIGRATE_ASSIGN(SessionThread worker,
-                       SessionThread::start(fmt::format("multifdrecv_{}", index_of(channel->id())),
-                                            times_, cancellation_, work));
-        workers_.push_back(std::move(worker));
-    }
+    std::vector<RecvChannel*> channels;
+    channels_.each([&](RecvChannel& channel) { channels.push_back(&channel); });
+    for (RecvChannel* channel : channels) MIGRATE_TRY(start_worker(*channel));
     return {};
+}
+
+Status RecvChannelGroup::start_worker(RecvChannel& channel) {
+    const auto work = [this, &channel]() -> Status {
+        const std::stop_token stop = cancellation_.token();
+        const std::stop_callback wake(stop, [&channel] { channel.shutdown(); });
+        return channel.run(shared_, stop);
+    };
+    MIGRATE_ASSIGN(SessionThread worker,
+                   SessionThread::start(fmt::format("multifdrecv_{}", index_of(channel.id())),
+                                        times_, cancellation_, work));
+    workers_.push_back(std::move(worker));
+    return {};
+}
+
+Status RecvChannelGroup::add(std::vector<transport::Socket> sockets) {
+    Status status;
+    for (transport::Socket& socket : sockets) {
+        status = catching("a channel", [&]() -> Status {
+            const ChannelId id{count()};
+            MIGRATE_ASSIGN(auto channel,
+                           RecvChannel::create(id, std::move(socket), shared_.limits));
+            // The thread waits until the gate admits it.
+            MIGRATE_TRY(start_worker(*channel));
+            channels_.add(std::move(channel));
+            return {};
+        });
+        if (!status) break;
+    }
+    gate_.admit(count());
+    return status;
 }
 
 Status RecvChannelGroup::finish_round(std::uint32_t round) {

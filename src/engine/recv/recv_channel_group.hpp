@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "base/cancellation.hpp"
+#include "base/limits.hpp"
 #include "base/thread.hpp"
+#include "engine/channel_list.hpp"
 #include "engine/recv/recv_channel.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
@@ -28,6 +30,8 @@ class RecvChannelGroup {
         DeviceReceiver* devices = nullptr;  // set if limits.device_state
         ThreadTimes& times;
         Cancellation& session;
+        // The largest number of channels, those that are added included.
+        std::uint16_t most_channels = kMaxChannels;
     };
     // One socket for each channel, in the order of their ids.
     static Result<std::unique_ptr<RecvChannelGroup>> create(std::vector<transport::Socket> sockets,
@@ -38,6 +42,12 @@ class RecvChannelGroup {
 
     // Starts the threads. Call once.
     Status start();
+    // Makes further channels of these sockets, whose ids continue those of the present ones; they
+    // take part in the round that runs. Called by the session's thread. An Error is about the first
+    // channel that could not be added: count() has those that were.
+    Status add(std::vector<transport::Socket> sockets);
+    // Number of channels.
+    std::uint16_t count() const { return static_cast<std::uint16_t>(channels_.size()); }
     // ROUND_START came: the channels read the packets of this round.
     void begin_round(std::uint32_t round) { gate_.open(round); }
     // ROUND_END came: waits until the channels have read all of the round. kCancelled after a stop
@@ -56,12 +66,13 @@ class RecvChannelGroup {
 
   private:
     RecvChannelGroup(const Needs& needs, unsigned channels);
+    Status start_worker(RecvChannel& channel);
 
     ThreadTimes& times_;
     Cancellation cancellation_;
     RoundGate gate_;
     RecvShared shared_;
-    std::vector<std::unique_ptr<RecvChannel>> channels_;
+    ChannelList<RecvChannel> channels_;
     std::vector<SessionThread> workers_;
 };
 

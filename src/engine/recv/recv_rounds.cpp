@@ -55,9 +55,7 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
     parts_.channels.begin_round(round_);
-    MIGRATE_ASSIGN(const transport::Frame frame,
-                   parts_.link.expect({FrameType::kRoundEnd}, std::nullopt));
-    MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+    MIGRATE_ASSIGN(const transport::RoundMark mark, await_round_end());
     if (mark.round != round_) {
         return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
                           round_);
@@ -67,6 +65,20 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                             : parts_.placer.finish_round(mark.pages));
     if (switches_over_) parts_.devices.end_of_channels();
     return parts_.offer.guest.empty() ? Status() : confirm(mark);
+}
+
+// Returns ROUND_END's mark. Channels that the sender adds before it take part in the round.
+Result<transport::RoundMark> RecvRounds::await_round_end() {
+    while (true) {
+        MIGRATE_ASSIGN(
+            const transport::Frame frame,
+            parts_.link.expect({FrameType::kRoundEnd, FrameType::kAddChannels}, std::nullopt));
+        if (frame.type == FrameType::kRoundEnd) return transport::decode_round_mark(frame.body);
+        MIGRATE_ASSIGN(const transport::ChannelCount wanted,
+                       transport::decode_channel_count(frame.body));
+        MIGRATE_ASSIGN(const transport::ChannelCount added, parts_.add_channels(wanted.channels));
+        MIGRATE_TRY(parts_.link.send(FrameType::kChannelsAdded, transport::encode(added)));
+    }
 }
 
 Status RecvRounds::confirm(const transport::RoundMark& mark) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ struct RecvParts {
     RecvDevices& devices;
     GuestArrival& arrival;
     const transport::Offer& offer;
+    // Takes further channels, up to this number; returns how many there are then.
+    std::function<Result<transport::ChannelCount>(std::uint16_t)> add_channels;
 };
 
 class RecvRounds {
@@ -42,6 +45,7 @@ class RecvRounds {
 
   private:
     Status receive_round(const transport::RoundMark& start);
+    Result<transport::RoundMark> await_round_end();
     Status confirm(const transport::RoundMark& mark);
     Status compare(const transport::Completion& completion);
     Status compute_digests();

@@ -61,8 +61,11 @@ Status RecvSession::migrate() {
     core_.enter(Stage::kPagesMayMove);
     MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
     core_.activate();
-    const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
-                          devices_, arrival_,   offer_};
+    const RecvParts parts{core_,    published_,
+                          *link_,   *channels_,
+                          *placer_, *destination_.memory,
+                          devices_, arrival_,
+                          offer_,   [this](std::uint16_t wanted) { return add_channels(wanted); }};
     MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
     return complete(completion);
 }
@@ -101,9 +104,32 @@ Status RecvSession::open_channels() {
                         .discards = destination_.memory->discards(),
                         .devices = devices_.for_channels(),
                         .times = core_.times(),
-                        .session = core_.cancellation()}));
+                        .session = core_.cancellation(),
+                        .most_channels = offer_.settings.most_channels()}));
     published_.lock()->channels = channels_.get();
     return channels_->start();
+}
+
+// ADD_CHANNELS came: takes the channels that the sender has connected. Those that cannot be used
+// leave the session as it is.
+Result<transport::ChannelCount> RecvSession::add_channels(std::uint16_t wanted) {
+    const std::uint16_t present = channels_->count();
+    const std::uint16_t most = offer_.settings.most_channels();
+    if (wanted <= present || wanted > most) {
+        return make_error(
+            ErrorKind::kProtocol,
+            "the sender adds channels up to {}; {} are connected, and at most {} were "
+            "agreed on (multifd-channels)",
+            wanted, present, most);
+    }
+    auto sockets = reception_.take_channels(*listener_, offer_, present, wanted);
+    Status added =
+        sockets ? channels_->add(*std::move(sockets)) : Status(std::move(sockets).error());
+    if (added) return transport::ChannelCount{wanted};
+    const ErrorKind kind = added.error().kind();
+    if (core_.stopped() || kind == ErrorKind::kProtocol) return std::move(added).error();
+    log::warning("a further channel is not used: {}", added.error().message());
+    return transport::ChannelCount{channels_->count(), added.error().message()};
 }
 
 // All pages are in place: waits for the devices, commits, and with a guest takes it over.

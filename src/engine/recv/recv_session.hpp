@@ -70,6 +70,7 @@ class RecvSession {
     Status migrate();
     Status accept(Reception::Sender sender);
     Status open_channels();
+    Result<transport::ChannelCount> add_channels(std::uint16_t wanted);
     Status complete(const transport::Completion& completion);
     void end_threads();
     Status settle(Status result);

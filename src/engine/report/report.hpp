@@ -32,6 +32,14 @@ struct ChannelReport {
     transport::PageCounts pages;
 };
 
+// The number of data channels, and with multifd-channels=auto at the sender the reason why there
+// are not more.
+struct MultifdReport {
+    std::uint16_t channels = 0;
+    std::string limited_by{};  // name of a ChannelLimit; empty: the number was given
+    std::string reason{};
+};
+
 // The guest's downtime by cause, on the sender's clock; the parts add up to the total. The transit
 // of DONE back to the sender, half a round trip, is not a part: the guest runs by then. The
 // receiver knows only devices, load, resume and total.
@@ -81,6 +89,7 @@ struct Report {
     std::uint64_t transferred = 0;  // bytes, sender → receiver, over all channels, headers included
     std::uint64_t payload_bytes = 0;      // page content in transferred
     std::vector<ChannelReport> channels;  // the main channel first
+    MultifdReport multifd;
     std::vector<ThreadTime> threads;
     std::vector<std::string> digests;  // one per region, if verified
     std::vector<DeviceReport> devices;

@@ -153,6 +153,14 @@ Json channels_json(const Report& report) {
     return channels;
 }
 
+Json multifd_json(const MultifdReport& report) {
+    Json multifd = {{"channels", report.channels}};
+    if (report.limited_by.empty()) return multifd;
+    multifd["limited-by"] = report.limited_by;
+    multifd["reason"] = report.reason;
+    return multifd;
+}
+
 Json threads_json(const Report& report) {
     Json threads = Json::array();
     for (const ThreadTime& thread : report.threads) {
@@ -205,6 +213,7 @@ Json document(const Report& report) {
                  {"setup-time-us", report.setup_time.count()},
                  {"ram", ram_json(report)},
                  {"channels", channels_json(report)},
+                 {"multifd", multifd_json(report.multifd)},
                  {"threads", threads_json(report)},
                  {"memory", report.memory}};
     add_downtime(json, report);

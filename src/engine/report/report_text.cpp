@@ -73,6 +73,14 @@ void add_ram(Lines& lines, const Report& report) {
     lines.add("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
 }
 
+void add_multifd(Lines& lines, const MultifdReport& report) {
+    if (report.channels == 0) return;
+    lines.add("multifd channels", report.limited_by.empty()
+                                      ? std::to_string(report.channels)
+                                      : fmt::format("{} (auto; limited by {}: {})", report.channels,
+                                                    report.limited_by, report.reason));
+}
+
 void add_devices(Lines& lines, const Report& report) {
     const bool sends = report.side == "send";
     for (const DeviceReport& device : report.devices) {
@@ -114,6 +122,7 @@ std::string to_text(const Report& report) {
     add_downtime(lines, report);
     add_guest(lines, report);
     add_ram(lines, report);
+    add_multifd(lines, report.multifd);
     add_devices(lines, report);
     if (report.accel) add_accel(lines, *report.accel);
     for (std::size_t i = 0; i < report.digests.size(); ++i) {

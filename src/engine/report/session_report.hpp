@@ -1,9 +1,7 @@
 // Functions that both sides use to fill in a report.
 #pragma once
 
-#include <memory>
-#include <vector>
-
+#include "engine/channel_list.hpp"
 #include "engine/report/counters.hpp"
 #include "engine/report/report.hpp"
 #include "engine/report/session_figures.hpp"
@@ -20,18 +18,19 @@ void add_channel(Report& report, ChannelReport channel);
 
 // Pages of all channels of one connection; SendChannel or RecvChannel.
 template <typename Channel>
-transport::PageCounts pages_of(const std::vector<std::unique_ptr<Channel>>& channels) {
+transport::PageCounts pages_of(const ChannelList<Channel>& channels) {
     transport::PageCounts pages;
-    for (const auto& channel : channels) pages += channel->counters().pages.get();
+    channels.each([&](const Channel& channel) { pages += channel.counters().pages.get(); });
     return pages;
 }
 // Appends them all, and adds their bytes and pages to the totals.
 template <typename Channel>
-void add_channels(Report& report, const std::vector<std::unique_ptr<Channel>>& channels) {
-    for (const auto& channel : channels) {
-        add_channel(report, channel_report(channel->id(), channel->bytes(), channel->counters()));
-    }
-    report.pages += pages_of(channels);
+void add_channels(Report& report, const ChannelList<Channel>& channels) {
+    channels.each([&](const Channel& channel) {
+        add_channel(report, channel_report(channel.id(), channel.bytes(), channel.counters()));
+        report.pages += channel.counters().pages.get();
+        ++report.multifd.channels;
+    });
 }
 
 }  // namespace migrate::engine

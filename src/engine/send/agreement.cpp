@@ -67,16 +67,16 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
 Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
                                                         const SendConfig& config,
                                                         const LinkTimes& times,
+                                                        const ChannelCounts& channels,
                                                         const std::stop_token& stop) {
-    const std::uint16_t channels = config.negotiated.channels();
     MIGRATE_ASSIGN(const transport::Endpoint peer, link.peer());
     MIGRATE_ASSIGN(
         std::vector<transport::Socket> sockets,
-        transport::connect_alike(peer, channels, {config.connect_timeout, times.data, stop}));
+        transport::connect_alike(peer, channels.count, {config.connect_timeout, times.data, stop}));
     const auto buffer = config.negotiated.get<"multifd-socket-buffer">();
     for (transport::Socket& socket : sockets) {
         MIGRATE_TRY(buffer == kAutoSocketBuffer
-                        ? socket.share_path(channels)
+                        ? socket.share_path(channels.all)
                         : socket.use_buffer(transport::BufferSide::kSends, buffer));
     }
     return sockets;

@@ -32,10 +32,17 @@ struct Agreement {
 // accepted. kRefused with the receiver's reason.
 Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest,
                             SendDevices& devices);
-// Connects one socket for each channel, to where the main channel goes.
+// Sockets to connect, and the number of channels that share the path with them, themselves
+// included.
+struct ChannelCounts {
+    std::uint16_t count = 0;
+    std::uint16_t all = 0;
+};
+// Connects one socket for each of these channels, to where the main channel goes.
 Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
                                                         const SendConfig& config,
                                                         const LinkTimes& times,
+                                                        const ChannelCounts& channels,
                                                         const std::stop_token& stop);
 
 }  // namespace migrate::engine

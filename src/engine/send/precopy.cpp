@@ -29,10 +29,10 @@ Result<Precopy::Converged> Precopy::run() {
 // Sends a round, and collects the pages that the guest wrote meanwhile.
 Result<RoundFigures> Precopy::send_round(std::uint32_t round) {
     parts_.control.say(fmt::format("in round {}", round));
+    RoundPlan plan = round == 1 ? parts_.all_pages()
+                                : live_.dirty_plan(parts_.config.negotiated.most_channels());
     MIGRATE_ASSIGN(const SentRound sent,
-                   parts_.rounds.send(
-                       round, round == 1 ? parts_.all_pages()
-                                         : live_.dirty_plan(parts_.config.negotiated.channels())));
+                   parts_.rounds.send(round, std::move(plan), RoundSender::Watched::kYes));
     MIGRATE_ASSIGN(RoundFigures figures, parts_.rounds.await_done(sent));
     MIGRATE_TRY(live_.collect());
     MIGRATE_TRY(live_.check_alive());

@@ -22,14 +22,15 @@ Microseconds since(Clock::time_point begin) {
 
 }  // namespace
 
-Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan) {
+Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched watched) {
     SentRound sent{
         .figures = {.round = round, .pages = plan.pages()}, .began = Clock::now(), .sent = {}};
     const std::string mark = transport::encode(transport::RoundMark{round, plan.pages()});
     core_.enter(Stage::kPagesMove);
     MIGRATE_TRY(link_.send(FrameType::kRoundStart, mark));
     announce(round, plan.pages());
-    MIGRATE_ASSIGN(const auto moved, channels_.run(round, std::move(plan)));
+    MIGRATE_ASSIGN(const auto moved, channels_.run(round, std::move(plan),
+                                                   watched == Watched::kYes ? watch_ : nullptr));
     published_.lock()->planned_pages += sent.figures.pages;
     MIGRATE_TRY(link_.send(FrameType::kRoundEnd, mark));
     sent.sent = Clock::now();

@@ -31,8 +31,11 @@ class RoundSender {
                 SendChannelGroup& channels)
         : core_(core), published_(published), control_(control), link_(link), channels_(channels) {}
 
+    // Looks at the rounds that send() is told to watch. It outlives the last of them.
+    void watch_by(RoundWatch& watch) { watch_ = &watch; }
+    enum class Watched { kYes, kNo };
     // From ROUND_START to ROUND_END.
-    Result<SentRound> send(std::uint32_t round, RoundPlan plan);
+    Result<SentRound> send(std::uint32_t round, RoundPlan plan, Watched watched);
     // With a guest: waits for ROUND_DONE, so that the duration contains all of the round's time.
     Result<RoundFigures> await_done(const SentRound& sent);
     // Waits for a frame of one of these types. kNotConverged names the first of them if for
@@ -54,6 +57,7 @@ class RoundSender {
     LiveControl& control_;
     PeerLink& link_;
     SendChannelGroup& channels_;
+    RoundWatch* watch_ = nullptr;
     RoundTripMeter round_trip_;
     bool acked_ = false;
     Microseconds load_time_{};

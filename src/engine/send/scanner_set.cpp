@@ -8,17 +8,16 @@ namespace migrate::engine {
 
 Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                                                        const memory::PageSource& source) {
-    std::unique_ptr<ScannerSet> set(new ScannerSet);
     const SpanScanner::Options options{.skip_unpopulated = config.skip_unpopulated,
                                        .normal_page_ratio = config.normal_page_ratio,
                                        .batch_pages = config.negotiated.packet_bytes() / kPageSize};
-    const accel::ZeroKernel* kernel = nullptr;
+    std::unique_ptr<ScannerSet> set(new ScannerSet(source, options));
     if (config.detection != ZeroPageDetection::kNone) {
         const auto found = accel::find_zero_kernel(config.zero_kernel);
         // The option accepts known names only, so this CPU cannot run the kernel.
         if (!found) return Error(found.error()).as(ErrorKind::kRefused);
-        kernel = *found;
-        set->kernel_name_ = kernel->name;
+        set->kernel_ = *found;
+        set->kernel_name_ = set->kernel_->name;
     }
     if (config.detection == ZeroPageDetection::kDsaAccel) {
         accel::DsaAccelerator::Options accel = config.accel;
@@ -29,24 +28,36 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
     const bool legacy = config.detection == ZeroPageDetection::kLegacy;
     // A device needs no copy. In legacy mode packets are handed over, and the scanner cannot know
     // when the memory that they point to was sent. So neither stages.
-    const bool staged = kernel != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
+    if (set->kernel_ != nullptr && !set->accelerator_ && !legacy && source.prefers_read()) {
+        set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
+    }
     for (unsigned i = 0; i < (legacy ? 1U : config.negotiated.channels()); ++i) {
-        std::unique_ptr<accel::PageScanner> scanner;
-        if (set->accelerator_) {
-            MIGRATE_ASSIGN(scanner, set->accelerator_->make_scanner(i, *kernel));
-        } else if (kernel != nullptr) {
-            scanner = std::make_unique<accel::CpuPageScanner>(*kernel);
-        }
-        auto& made = set->scanners_.emplace_back(
-            std::make_unique<SpanScanner>(source, std::move(scanner), options));
-        if (staged) {
-            MIGRATE_ASSIGN(Mapping staging,
-                           memory::map_anonymous(2 * config.negotiated.packet_bytes(),
-                                                 memory::HugePages::kOff, "what a channel reads"));
-            made->stage(std::move(staging));
-        }
+        MIGRATE_TRY(set->add());
     }
     return set;
+}
+
+Status ScannerSet::add() {
+    std::unique_ptr<accel::PageScanner> scanner;
+    if (accelerator_) {
+        MIGRATE_ASSIGN(scanner, accelerator_->make_scanner(scanners_.size(), *kernel_));
+    } else if (kernel_ != nullptr) {
+        scanner = std::make_unique<accel::CpuPageScanner>(*kernel_);
+    }
+    auto made = std::make_unique<SpanScanner>(source_, std::move(scanner), options_);
+    if (staging_bytes_ != 0) {
+        MIGRATE_ASSIGN(
+            Mapping staging,
+            memory::map_anonymous(staging_bytes_, memory::HugePages::kOff, "what a channel reads"));
+        made->stage(std::move(staging));
+    }
+    scanners_.push_back(std::move(made));
+    return {};
+}
+
+Result<SpanScanner*> ScannerSet::scanner(std::size_t channel) {
+    if (channel == scanners_.size()) MIGRATE_TRY(add());
+    return scanners_[channel].get();
 }
 
 Status ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {

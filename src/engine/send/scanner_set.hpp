@@ -17,11 +17,14 @@ namespace migrate::engine {
 
 class ScannerSet {
   public:
-    // Makes one scanner per channel, or a single one in legacy mode, where one thread scans.
+    // Makes one scanner for each channel of the start, or a single one in legacy mode, where one
+    // thread scans. `source` outlives the set.
     static Result<std::unique_ptr<ScannerSet>> create(const SendConfig& config,
                                                       const memory::PageSource& source);
 
-    SpanScanner& scanner(std::size_t channel) { return *scanners_[channel]; }
+    // The scanner of a channel; makes it if the channel is the next one that has none. Called by
+    // the session's thread.
+    Result<SpanScanner*> scanner(std::size_t channel);
     // Name of the zero page kernel; "none" if zero pages are not looked for.
     const std::string& kernel_name() const { return kernel_name_; }
 
@@ -35,8 +38,14 @@ class ScannerSet {
     std::optional<accel::AccelReport> accel_report() const;
 
   private:
-    ScannerSet() = default;
+    ScannerSet(const memory::PageSource& source, const SpanScanner::Options& options)
+        : source_(source), options_(options) {}
+    Status add();
 
+    const memory::PageSource& source_;
+    const SpanScanner::Options options_;
+    const accel::ZeroKernel* kernel_ = nullptr;  // null: zero pages are not looked for
+    std::uint64_t staging_bytes_ = 0;            // 0: pages are checked in place
     std::string kernel_name_ = "none";
     std::unique_ptr<accel::DsaAccelerator> accelerator_;
     std::vector<std::unique_ptr<SpanScanner>> scanners_;

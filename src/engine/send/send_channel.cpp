@@ -160,7 +160,7 @@ Status SendChannel::send_hello(const transport::SessionId& session) {
 Status SendChannel::run(SendShared& shared, SpanScanner* scanner, const std::stop_token& stop) {
     const std::stop_callback wake(stop, [this] { shutdown(); });
     std::uint32_t done = 0;
-    while (const auto round = shared.gate.next_round(done, stop)) {
+    while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
         MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, *round, stop)
                                        : send_filled_packets(*shared.legacy, *round, stop));
         if (stop.stop_requested()) break;

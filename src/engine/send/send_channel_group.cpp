@@ -38,40 +38,77 @@ Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
     const Needs& needs) {
     std::unique_ptr<SendChannelGroup> group(new SendChannelGroup(needs));
     for (transport::Socket& socket : sockets) {
-        MIGRATE_TRY(group->add_channel(std::move(socket), session));
+        MIGRATE_ASSIGN(auto channel,
+                       group->make_channel(group->channels_.size(), std::move(socket), session));
+        group->channels_.add(std::move(channel));
     }
     return group;
 }
 
-Status SendChannelGroup::add_channel(transport::Socket socket,
-                                     const transport::SessionId& session) {
+Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
+    std::size_t id, transport::Socket socket, const transport::SessionId& session) {
     MIGRATE_ASSIGN(auto compressor, make_compressor(needs_.config));
-    const ChannelId id{static_cast<std::uint16_t>(channels_.size())};
     SentPages* copies =
         needs_.sent != nullptr && needs_.sent->wants_copies() ? needs_.sent : nullptr;
-    channels_.push_back(std::make_unique<SendChannel>(id, std::move(socket), std::move(compressor),
-                                                      needs_.pacer, copies));
-    return channels_.back()->send_hello(session);
+    auto channel =
+        std::make_unique<SendChannel>(ChannelId{static_cast<std::uint16_t>(id)}, std::move(socket),
+                                      std::move(compressor), needs_.pacer, copies);
+    if (shared_.devices != nullptr) MIGRATE_TRY(channel->expect_back_pressure());
+    MIGRATE_TRY(channel->send_hello(session));
+    return channel;
 }
 
 Status SendChannelGroup::start() {
-    workers_.reserve(channels_.size());
-    if (legacy_) MIGRATE_TRY(needs_.scanners.scanner(0).restart());
-    for (std::size_t i = 0; i < channels_.size(); ++i) {
-        SpanScanner* scanner = legacy_ ? nullptr : &needs_.scanners.scanner(i);
-        if (scanner != nullptr) MIGRATE_TRY(scanner->restart());
-        const auto work = [this, channel = channels_[i].get(), scanner] {
-            return channel->run(shared_, scanner, cancellation_.token());
-        };
-        MIGRATE_ASSIGN(SessionThread worker,
-                       SessionThread::start(fmt::format("multifdsend_{}", i), needs_.times,
-                                            cancellation_, work));
-        workers_.push_back(std::move(worker));
+    workers_.reserve(needs_.config.negotiated.most_channels());
+    std::vector<SendChannel*> channels;
+    channels_.each([&](SendChannel& channel) { channels.push_back(&channel); });
+    if (legacy_) {
+        MIGRATE_ASSIGN(SpanScanner* const scanner, needs_.scanners.scanner(0));
+        MIGRATE_TRY(scanner->restart());
+    }
+    for (SendChannel* channel : channels) MIGRATE_TRY(start_worker(*channel));
+    return {};
+}
+
+Status SendChannelGroup::start_worker(SendChannel& channel) {
+    SpanScanner* scanner = nullptr;
+    if (!legacy_) {
+        MIGRATE_ASSIGN(scanner, needs_.scanners.scanner(index_of(channel.id())));
+        MIGRATE_TRY(scanner->restart());
+    }
+    const auto work = [this, &channel, scanner] {
+        return channel.run(shared_, scanner, cancellation_.token());
+    };
+    MIGRATE_ASSIGN(SessionThread worker,
+                   SessionThread::start(fmt::format("multifdsend_{}", index_of(channel.id())),
+                                        needs_.times, cancellation_, work));
+    workers_.push_back(std::move(worker));
+    return {};
+}
+
+Status SendChannelGroup::prepare(std::vector<transport::Socket> sockets,
+                                 const transport::SessionId& session) {
+    for (transport::Socket& socket : sockets) {
+        MIGRATE_ASSIGN(auto channel, make_channel(channels_.size() + prepared_.size(),
+                                                  std::move(socket), session));
+        prepared_.push_back(std::move(channel));
+        MIGRATE_TRY(start_worker(*prepared_.back()));
     }
     return {};
 }
 
-Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, RoundPlan plan) {
+void SendChannelGroup::admit(std::uint16_t channels) {
+    auto next = prepared_.begin();
+    while (next != prepared_.end() && channels_.size() < channels)
+        channels_.add(std::move(*next++));
+    prepared_.erase(prepared_.begin(), next);
+    // The receiver has closed the others.
+    for (const auto& channel : prepared_) channel->shutdown();
+    gate_.admit(count());
+}
+
+Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, RoundPlan plan,
+                                                          RoundWatch* watch) {
     const transport::PageCounts pages_before = pages();
     const std::uint64_t bytes_before = bytes();
     const std::uint64_t planned = plan.pages();
@@ -79,11 +116,10 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, R
     if (legacy_) legacy_->begin_round();
     gate_.open(round);
     if (legacy_) {
-        MIGRATE_TRY(feed_legacy_round(shared_, needs_.scanners.scanner(0), cancellation_.token()));
+        MIGRATE_ASSIGN(SpanScanner* const scanner, needs_.scanners.scanner(0));
+        MIGRATE_TRY(feed_legacy_round(shared_, *scanner, cancellation_.token()));
     }
-    if (!gate_.wait_for_all(cancellation_.token())) {
-        return Error(ErrorKind::kCancelled, "cancelled");
-    }
+    MIGRATE_TRY(await_round_end(watch));
     const transport::PageCounts now = pages();
     if (const std::uint64_t sent = now.total() - pages_before.total(); sent != planned) {
         return make_error("round {} was to send {} pages and sent {}", round, planned, sent);
@@ -91,8 +127,24 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, R
     return RoundSent{now.normal - pages_before.normal, bytes() - bytes_before};
 }
 
+Status SendChannelGroup::await_round_end(RoundWatch* watch) {
+    const std::stop_token stop = cancellation_.token();
+    if (watch != nullptr) watch->begin();
+    while (true) {
+        const auto next = watch != nullptr ? watch->next_look() : std::nullopt;
+        const bool ended = next ? gate_.wait_for_all_until(stop, *next) : gate_.wait_for_all(stop);
+        if (ended) return {};
+        if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+        if (next) MIGRATE_TRY(watch->look());
+    }
+}
+
 Status SendChannelGroup::carry(DeviceSender& devices) {
-    for (const auto& channel : channels_) MIGRATE_TRY(channel->expect_back_pressure());
+    Status status;
+    channels_.each([&](SendChannel& channel) {
+        if (status) status = channel.expect_back_pressure();
+    });
+    MIGRATE_TRY(std::move(status));
     // The channels' threads read this from the next round on, which the gate opens.
     shared_.devices = &devices;
     return {};
@@ -112,13 +164,13 @@ transport::PageCounts SendChannelGroup::pages() const { return pages_of(channels
 
 std::uint64_t SendChannelGroup::bytes() const {
     std::uint64_t bytes = 0;
-    for (const auto& channel : channels_) bytes += channel->bytes();
+    channels_.each([&](const SendChannel& channel) { bytes += channel.bytes(); });
     return bytes;
 }
 
 std::uint64_t SendChannelGroup::bytes_under_way() const {
     std::uint64_t bytes = 0;
-    for (const auto& channel : channels_) bytes += channel->bytes_under_way();
+    channels_.each([&](const SendChannel& channel) { bytes += channel.bytes_under_way(); });
     return bytes;
 }
 

@@ -1,4 +1,5 @@
 // The data channels of one connection: N sockets, a thread for each, and the gate between rounds.
+// Channels may be added while a round runs.
 // A group can be shut down while its session goes on, and a new one made for the same session.
 // Invariant: run() returns only when every channel has sent its part and its SYNC.
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
+#include "engine/channel_list.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
 #include "engine/send/legacy_feed.hpp"
@@ -23,6 +25,22 @@
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
+
+// Looks at a round from time to time while it runs. Called by the session's thread.
+class RoundWatch {
+  public:
+    RoundWatch() = default;
+    RoundWatch(const RoundWatch&) = delete;
+    RoundWatch& operator=(const RoundWatch&) = delete;
+    virtual ~RoundWatch() = default;
+
+    // The round begins.
+    virtual void begin() = 0;
+    // The time of the next look(); nothing: never.
+    virtual std::optional<RoundGate::Clock::time_point> next_look() const = 0;
+    // An Error ends the round.
+    virtual Status look() = 0;
+};
 
 class SendChannelGroup {
   public:
@@ -51,13 +69,23 @@ class SendChannelGroup {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;
     };
-    // Sends the plan's pages in this round, which is later than every round before. Called by the
-    // session's thread. kCancelled after a stop of the session or of this group; an Error if
-    // another number of pages was sent than planned.
-    Result<RoundSent> run(std::uint32_t round, RoundPlan plan);
+    // Sends the plan's pages in this round, which is later than every round before; `watch` may be
+    // null. Called by the session's thread. kCancelled after a stop of the session or of this
+    // group; an Error if another number of pages was sent than planned.
+    Result<RoundSent> run(std::uint32_t round, RoundPlan plan, RoundWatch* watch = nullptr);
     // The rounds from now on carry the state of these devices, which outlive the group. The
     // receiver may stop reading for any time then; the main channel shows whether it is alive.
     Status carry(DeviceSender& devices);
+
+    // Makes further channels of these sockets, whose ids continue those of the present ones. Their
+    // threads wait for admit(). Called by the session's thread, also while a round runs. After an
+    // Error none of them can be admitted.
+    Status prepare(std::vector<transport::Socket> sockets, const transport::SessionId& session);
+    // From now on, and in the round that runs, there are `channels`: the present ones and the first
+    // of those that were prepared. The other ones stay unused.
+    void admit(std::uint16_t channels);
+    // Number of channels that take part.
+    std::uint16_t count() const { return static_cast<std::uint16_t>(channels_.size()); }
 
     // Ends the threads after the last round, or after a stop. Idempotent.
     void finish();
@@ -74,14 +102,18 @@ class SendChannelGroup {
 
   private:
     explicit SendChannelGroup(const Needs& needs);
-    Status add_channel(transport::Socket socket, const transport::SessionId& session);
+    Status await_round_end(RoundWatch* watch);
+    Result<std::unique_ptr<SendChannel>> make_channel(std::size_t id, transport::Socket socket,
+                                                      const transport::SessionId& session);
+    Status start_worker(SendChannel& channel);
 
     Needs needs_;
     Cancellation cancellation_;
     RoundGate gate_;
     std::unique_ptr<LegacyFeed> legacy_;  // only with zero-page-detection=legacy
     SendShared shared_;
-    std::vector<std::unique_ptr<SendChannel>> channels_;
+    ChannelList<SendChannel> channels_;
+    std::vector<std::unique_ptr<SendChannel>> prepared_;  // and not admitted
     std::vector<SessionThread> workers_;
 };
 

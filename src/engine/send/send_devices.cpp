@@ -68,7 +68,7 @@ std::vector<DeviceSender::Entry> SendDevices::take_entries() {
 
 Status SendDevices::start(SendChannelGroup& channels, SessionCore& core, PublishedSend& published) {
     if (!any()) return {};
-    sender_ = std::make_unique<DeviceSender>(take_entries(), config_.negotiated.channels());
+    sender_ = std::make_unique<DeviceSender>(take_entries(), channels.count());
     published.lock()->devices = sender_.get();
     if (!on_channels_) return {};
     MIGRATE_TRY(channels.carry(*sender_));

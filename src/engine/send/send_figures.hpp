@@ -1,6 +1,7 @@
 // The figures of a sending session while it runs: one lock guards all that report() reads.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "engine/report/report.hpp"
 #include "engine/report/round_history.hpp"
 #include "engine/report/session_figures.hpp"
+#include "engine/send/channel_limit.hpp"
 #include "guest/guest.hpp"
 
 namespace migrate::engine {
@@ -26,6 +28,9 @@ struct SendFigures {
     const PeerLink* link = nullptr;
     const SendChannelGroup* channels = nullptr;
     const DeviceSender* devices = nullptr;
+    // multifd-channels=auto: the reason why no further channel is added; empty before READY.
+    std::optional<ChannelLimit> channel_limit;
+    std::string channel_reason;
     std::string sink;           // its description by the receiver; empty before ACCEPT
     bool device_state = false;  // device state goes on the data channels
     std::vector<std::string> digests;

@@ -26,7 +26,7 @@ struct SendParts {
     RoundSender& rounds;
 
     RoundPlan all_pages() const {
-        return RoundPlan::all(source.regions(), config.negotiated.channels());
+        return RoundPlan::all(source.regions(), config.negotiated.most_channels());
     }
 };
 

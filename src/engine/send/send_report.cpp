@@ -59,6 +59,10 @@ Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
         add_channel(report, main_channel_report(figures.link->bytes_sent()));
     }
     if (figures.channels != nullptr) figures.channels->fill(report);
+    if (figures.channel_limit) {
+        report.multifd.limited_by = migrate::name_of(*figures.channel_limit);
+        report.multifd.reason = figures.channel_reason;
+    }
     if (figures.devices != nullptr) report.devices = figures.devices->report();
     report.digests = figures.digests;
     report.downtime = figures.downtime;

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "base/log.hpp"
+#include "engine/send/channel_growth.hpp"
 #include "engine/send/precopy.hpp"
 #include "engine/send/send_report.hpp"
 #include "engine/send/switchover.hpp"
@@ -76,6 +77,13 @@ Status SendSession::migrate() {
     MIGRATE_ASSIGN(const Microseconds answer, open_channels(agreement));
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
     rounds.note_answer(answer);
+    std::optional<ChannelGrowth> growth;
+    if (config_.negotiated.adds_channels()) {
+        growth.emplace(ChannelGrowth::Needs{config_, agreement, *link_, *channels_, core_,
+                                            published_, *control_},
+                       answer);
+        rounds.watch_by(*growth);
+    }
     const SendParts parts{config_,   source_,   core_,  published_, *control_,
                           *custody_, *devices_, *link_, *channels_, rounds};
     core_.activate();
@@ -96,7 +104,10 @@ Result<Agreement> SendSession::agree() {
 
 // Connects the channels and starts their threads; returns the time that the receiver's READY took.
 Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
-    MIGRATE_ASSIGN(auto sockets, connect_channels(*link_, config_, agreement.times, core_.token()));
+    MIGRATE_ASSIGN(auto sockets,
+                   connect_channels(*link_, config_, agreement.times,
+                                    {config_.negotiated.channels(), config_.negotiated.channels()},
+                                    core_.token()));
     MIGRATE_ASSIGN(channels_,
                    SendChannelGroup::create(std::move(sockets), agreement.accepted.session,
                                             {config_, *scanners_, pacer_, live_.get(),
@@ -107,8 +118,7 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
     MIGRATE_TRY(channels_->start());
     MIGRATE_TRY(link_->expect({FrameType::kReady}, config_.handshake_timeout));
     const auto answer = std::chrono::ceil<Microseconds>(std::chrono::steady_clock::now() - asked);
-    core_.events().emit("MULTIFD_CONNECTED",
-                        {{"channels", std::uint64_t{config_.negotiated.channels()}}});
+    core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{channels_->count()}}});
     return answer;
 }
 

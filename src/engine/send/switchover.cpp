@@ -78,7 +78,9 @@ Status Switchover::pause_guest() {
 Result<SentRound> Switchover::send_last_round() {
     MIGRATE_TRY(live_.collect_more());
     parts_.control.say(fmt::format("in round {}", round_));
-    return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.channels()));
+    // The guest is paused: no time for further connections.
+    return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.most_channels()),
+                              RoundSender::Watched::kNo);
 }
 
 // check_still() is safe here: no other thread uses the guest. With state on the channels, the
