@@ -36,7 +36,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 // The step at which the helper ended, for the message.
-enum class Step : int { kDone, kSeize, kStop, kCall, kRefused, kFetch, kClose };
+enum class Step : int { kDone, kSeize, kStop, kFilter, kCall, kRefused, kFetch, kClose };
 
 // The helper's answer: a datagram, with the descriptor attached.
 struct Answer {
@@ -84,21 +84,36 @@ std::vector<int> leftovers(pid_t pid) {
     return found;
 }
 
+// What the helper needs to know of the process.
+struct Target {
+    pid_t pid = 0;
+    int pidfd = -1;
+    std::uint64_t gate = 0;
+    bool filtered = false;      // by seccomp
+    std::span<const int> left;  // descriptors to close
+};
+
 // Runs in the helper, which is a fork of a process that may have threads: system calls only.
-Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> left, int& faults) {
-    RemoteCall call(pid, gate);
+Answer attach(const Target& target, int& faults) {
+    RemoteCall call(target.pid, target.gate);
     if (const int code = call.seize(); code != 0) return {Step::kSeize, code};
     const auto stopped_at = Clock::now();
     if (const int code = call.stop(kPatience); code != 0) return {Step::kStop, code};
     Answer answer;
-    for (const int fd : left) (void)call.run(SYS_close, static_cast<std::uint64_t>(fd));
+    // A filter may end the process for a call that it does not know.
+    if (const int code = target.filtered ? call.suspend_filter() : 0; code != 0) {
+        call.let_go();
+        return {Step::kFilter, code};
+    }
+    for (const int fd : target.left) (void)call.run(SYS_close, static_cast<std::uint64_t>(fd));
     const auto made = call.run(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     if (!made) {
         answer = {Step::kCall, call.error()};
     } else if (*made < 0) {
         answer = {Step::kRefused, static_cast<int>(-*made)};
     } else {
-        faults = static_cast<int>(raw_syscall(SYS_pidfd_getfd, pidfd, static_cast<int>(*made), 0U));
+        faults = static_cast<int>(
+            raw_syscall(SYS_pidfd_getfd, target.pidfd, static_cast<int>(*made), 0U));
         if (faults < 0 || ::fcntl(faults, F_SETFL, kMark) != 0) answer = {Step::kFetch, errno};
         const auto closed = call.run(SYS_close, static_cast<std::uint64_t>(*made));
         if (!closed && answer.step == Step::kDone) answer = {Step::kClose, call.error()};
@@ -109,8 +124,7 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
 }
 
 // The child is noexcept: an exception ends it instead of continuing in the parent's functions.
-[[noreturn]] void help(int socket, pid_t pid, int pidfd, std::uint64_t gate,
-                       std::span<const int> left) noexcept {
+[[noreturn]] void help(int socket, Target target) noexcept {
     // The helper ends by itself; a terminal's Ctrl-C must not end it half-way.
     sigset_t all;
     ::sigfillset(&all);
@@ -119,11 +133,11 @@ Answer attach(pid_t pid, int pidfd, std::uint64_t gate, std::span<const int> lef
     ::signal(SIGCHLD, SIG_DFL);
     (void)::setsid();
     // The helper may stay for long, so it closes everything else of the main process.
-    keep_only(std::array{socket, pidfd});
+    keep_only(std::array{socket, target.pidfd});
     socket = kFirstKept;
-    pidfd = kFirstKept + 1;
+    target.pidfd = kFirstKept + 1;
     int faults = -1;
-    const Answer answer = attach(pid, pidfd, gate, left, faults);
+    const Answer answer = attach(target, faults);
     (void)!send_with_fd(socket, std::as_bytes(std::span(&answer, 1)), faults, 0);
     ::_exit(0);
 }
@@ -141,6 +155,13 @@ Error explain(const Answer& answer, pid_t pid) {
         }
         case Step::kStop:
             return Error::system("stop a thread of " + who, answer.code);
+        case Step::kFilter:
+            return make_error(
+                "{} runs under a seccomp filter, which may end it for a userfaultfd call, and "
+                "which "
+                "cannot be suspended for that call ({}): this takes root (CAP_SYS_ADMIN) and a "
+                "kernel with CONFIG_CHECKPOINT_RESTORE",
+                who, std::strerror(answer.code));
         case Step::kRefused:
             if (answer.code == EPERM) {
                 return make_error("{} may not make a userfaultfd: a seccomp filter of it forbids",
@@ -181,27 +202,26 @@ std::optional<Received> receive(int socket) {
     return received;
 }
 
-// A seccomp filter may end the process for an unknown call, so the call is not tried.
-Status check_no_filter(pid_t pid) {
+// True for both modes of seccomp, and if the process cannot be examined. A kernel without seccomp
+// shows no such line.
+bool is_filtered(pid_t pid) {
     std::ifstream status(fmt::format("/proc/{}/status", pid));
+    bool examined = false;
     for (std::string line; std::getline(status, line);) {
-        if (line.starts_with("Seccomp:") && line.find('2') != std::string::npos) {
-            return make_error(
-                "process {} runs under a seccomp filter, which may end it for a userfaultfd call",
-                pid);
-        }
+        if (line.starts_with("Seccomp:")) return line.find_first_not_of("0 \t", 8) != line.npos;
+        examined = true;
     }
-    return {};
+    return !examined;
 }
 
 }  // namespace
 
 Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
-    MIGRATE_TRY(check_no_filter(pid));
     MIGRATE_ASSIGN(const std::uint64_t gate, find_syscall_instruction(pid));
     const UniqueFd pidfd(static_cast<int>(raw_syscall(SYS_pidfd_open, pid, 0U)));
     if (!pidfd) return Error::system(fmt::format("open process {}", pid), errno);
     const std::vector<int> left = leftovers(pid);
+    const Target target{pid, pidfd.get(), gate, is_filtered(pid), left};
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
         return Error::system("make a socket pair", errno);
@@ -210,7 +230,7 @@ Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid) {
     UniqueFd theirs(pair[1]);
     const pid_t helper = ::fork();
     if (helper < 0) return start_error("the helper that attaches", errno);
-    if (helper == 0) help(theirs.get(), pid, pidfd.get(), gate, left);
+    if (helper == 0) help(theirs.get(), target);
     theirs.reset();
     std::optional<Received> received = receive(ours.get());
     if (!received) {

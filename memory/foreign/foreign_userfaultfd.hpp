@@ -21,8 +21,9 @@ struct ForeignUserfaultfd {
 };
 
 // An Error says what prevents it: another user's process, ptrace_scope, an attached debugger, a
-// seccomp filter of the process, a CPU other than x86-64. Takes under a second, or four if the
-// thread does not return from a system call; a helper then stays with that thread.
+// seccomp filter of the process that may not be suspended, a CPU other than x86-64. Takes under a
+// second, or four if the thread does not return from a system call; a helper then stays with that
+// thread.
 Result<ForeignUserfaultfd> open_foreign_userfaultfd(pid_t pid);
 
 // Checks that this program may do so to processes of its own user; an Error says why not.

@@ -160,6 +160,12 @@ int RemoteCall::stop(milliseconds patience) {
     return 0;
 }
 
+int RemoteCall::suspend_filter() {
+    constexpr std::uintptr_t kSuspendSeccomp = 1U << 21;  // PTRACE_O_SUSPEND_SECCOMP
+    const std::uintptr_t options = PTRACE_O_TRACESYSGOOD | kSuspendSeccomp;
+    return ::ptrace(PTRACE_SETOPTIONS, pid_, nullptr, options) == 0 ? 0 : errno;
+}
+
 // Runs the thread to the next entry or exit of a system call. A SIGSTOP on the way is delivered: it
 // stops the other threads now, and this one when it is let go, unless a SIGCONT came meanwhile.
 bool RemoteCall::resume_until_border() {
@@ -233,6 +239,7 @@ Result<std::uint64_t> find_syscall_instruction(pid_t) {
 }
 int RemoteCall::seize() { return ENOSYS; }
 int RemoteCall::stop(milliseconds) { return ENOSYS; }
+int RemoteCall::suspend_filter() { return ENOSYS; }
 std::optional<std::int64_t> RemoteCall::run(long, std::uint64_t, std::uint64_t) {
     return std::nullopt;
 }

@@ -33,6 +33,9 @@ class RemoteCall {
     int seize();
     // Waits until the thread is stopped. Returns 0 or an errno, including ETIMEDOUT.
     int stop(std::chrono::milliseconds patience);
+    // After stop(): a seccomp filter of the thread does not apply until let_go(). Returns 0 or an
+    // errno: EPERM without CAP_SYS_ADMIN, EINVAL if the kernel cannot do this.
+    int suspend_filter();
     // Returns the call's result (-errno for a failure). Returns nothing if the call could not be
     // run (see error()) or did not return within a second (ETIMEDOUT); no other call can be run
     // after that.

@@ -13,7 +13,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -275,18 +277,42 @@ TEST_CASE("a userfaultfd made in another process has the mark that shows it to t
     CHECK((::fcntl(made.faults.get(), F_GETFL) & O_APPEND) != 0);
 }
 
-TEST_CASE("a process under a seccomp filter is left alone, and hashed") {
-    Other other([] {
-        sock_filter allow{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
-        const sock_fprog program{1, &allow};
-        ::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
-        ::prctl(PR_SET_SECCOMP, static_cast<unsigned long>(SECCOMP_MODE_FILTER), &program);
-    });
+// Ends this process if it makes a userfaultfd.
+void forbid_userfaultfd() {
+    std::array<sock_filter, 4> rules{
+        sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+        sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_userfaultfd},
+        sock_filter{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS},
+        sock_filter{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+    const sock_fprog program{rules.size(), rules.data()};
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
+    ::prctl(PR_SET_SECCOMP, static_cast<unsigned long>(SECCOMP_MODE_FILTER), &program);
+}
+
+TEST_CASE("a seccomp filter is suspended for the attaching, or the process is left alone") {
+    Other other(forbid_userfaultfd);
     const auto opened = open_foreign_userfaultfd(other.pid());
-    CHECK_THAT(message_of(opened), Catch::Contains("seccomp"));
     const auto source = source_of(other);
-    CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
+    if (opened) {
+        CHECK(other.userfaultfds() == 0);
+        CHECK(must(make_dirty_tracker("auto", *source))->name() == "uffd-wp");
+    } else {
+        CHECK_THAT(message_of(opened), Catch::Contains("seccomp"));
+        CHECK(must(make_dirty_tracker("auto", *source))->name() == "hash");
+    }
     CHECK(other.ask(1) == 0);
+}
+
+TEST_CASE("a seccomp filter applies again after the attaching") {
+    if (!can_attach()) return;
+    const OtherProcess other(forbid_userfaultfd);
+    if (!open_foreign_userfaultfd(other.pid())) return;
+    std::ifstream status(fmt::format("/proc/{}/status", other.pid()));
+    bool filtered = false;
+    for (std::string line; std::getline(status, line);) {
+        filtered = filtered || (line.starts_with("Seccomp:") && line.ends_with("2"));
+    }
+    CHECK(filtered);
 }
 
 TEST_CASE("memory that a third process comes to write is no longer tracked by uffd-wp") {
