@@ -36,15 +36,18 @@ Digest& Digest::operator+=(const Digest& other) {
 
 std::string Digest::hex() const { return fmt::format("{:016x}{:016x}", high, low); }
 
-Digest digest_pages(std::span<const std::byte> memory, PageRange pages) {
+Digest digest_content(const std::byte* content, PageRange pages) {
     Digest sum;
-    for (std::uint64_t page = pages.first; page < pages.end(); ++page) {
-        const std::byte* content = memory.data() + page * kPageSize;
+    for (std::uint64_t page = pages.first; page < pages.end(); ++page, content += kPageSize) {
         if (is_zero_page(content)) continue;
         const XXH128_hash_t hash = XXH3_128bits_withSeed(content, kPageSize, page);
         sum += Digest{hash.low64, hash.high64};
     }
     return sum;
+}
+
+Digest digest_pages(std::span<const std::byte> memory, PageRange pages) {
+    return digest_content(memory.data() + pages.offset_bytes(), pages);
 }
 
 }  // namespace migrate::memory

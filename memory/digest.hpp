@@ -24,7 +24,9 @@ struct Digest {
     std::string hex() const;
 };
 
-// The digest of `pages` of a region mapped at `memory`. The pages must be present or readable
+// The digest of `pages` of a region, whose content begins at `content`.
+Digest digest_content(const std::byte* content, PageRange pages);
+// The same for pages of a region mapped at `memory`. The pages must be present or readable
 // without fault.
 Digest digest_pages(std::span<const std::byte> memory, PageRange pages);
 

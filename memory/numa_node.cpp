@@ -16,6 +16,7 @@ int numa_node_of(const PageSource& source) {
     constexpr std::uint64_t kSamplesPerRegion = 64;
     std::vector<void*> pages;
     for (std::size_t i = 0; i < source.regions().size(); ++i) {
+        // Empty for memory that is not mapped here: its node does not matter to a copy of it.
         const auto memory = source.memory(RegionId{static_cast<std::uint16_t>(i)});
         const std::uint64_t count = memory.size() / kPageSize;
         const std::uint64_t step = std::max<std::uint64_t>(count / kSamplesPerRegion, 1);

@@ -8,6 +8,7 @@
 #include "base/mutex.hpp"
 #include "base/thread.hpp"
 #include "memory/fault_guard.hpp"
+#include "memory/source/page_content.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -26,15 +27,26 @@ class SourceMemory {
                       std::vector<PopulationExtent>& extents) const {
         return source_.population(region, range, extents);
     }
-    Result<Digest> digest(RegionId region, PageRange range) const {
-        MIGRATE_TRY(source_.prefault(region, range));
-        Digest sum;
-        // The file may be truncated between the two calls. A guard is allowed because
-        // digest_pages() holds nothing.
-        MIGRATE_TRY(guard_reads(source_.description(),
-                                [&] { sum = digest_pages(source_.memory(region), range); }));
-        return sum;
-    }
+
+    // One per thread.
+    class Reader {
+      public:
+        explicit Reader(const SourceMemory& memory)
+            : source_(memory.source_), content_(memory.source_) {}
+        Result<Digest> digest(RegionId region, PageRange range) {
+            MIGRATE_ASSIGN(const std::byte* const content, content_.of(region, range));
+            Digest sum;
+            // The file may be truncated meanwhile. A guard is allowed because digest_content()
+            // holds nothing.
+            MIGRATE_TRY(
+                guard_reads(source_.description(), [&] { sum = digest_content(content, range); }));
+            return sum;
+        }
+
+      private:
+        const PageSource& source_;
+        PageContent content_;
+    };
 
   private:
     const PageSource& source_;
@@ -49,12 +61,27 @@ class SinkMemory {
                       std::vector<PopulationExtent>& extents) const {
         return sink_.population(region, range, extents);
     }
-    Result<Digest> digest(RegionId region, PageRange range) const {
-        Digest sum;
-        MIGRATE_TRY(guard_reads(sink_.description(),
-                                [&] { sum = digest_pages(sink_.memory(region), range); }));
-        return sum;
-    }
+
+    // One per thread.
+    class Reader {
+      public:
+        explicit Reader(const SinkMemory& memory) : sink_(memory.sink_) {}
+        Result<Digest> digest(RegionId region, PageRange range) {
+            Digest sum;
+            if (!sink_.is_mapped(region)) {
+                copy_.resize(range.size_bytes());
+                MIGRATE_TRY(sink_.read(region, range, copy_));
+                return digest_content(copy_.data(), range);
+            }
+            MIGRATE_TRY(guard_reads(sink_.description(),
+                                    [&] { sum = digest_pages(sink_.memory(region), range); }));
+            return sum;
+        }
+
+      private:
+        const PageSink& sink_;
+        std::vector<std::byte> copy_;
+    };
 
   private:
     const PageSink& sink_;
@@ -97,6 +124,7 @@ class DigestJob {
 
   private:
     Status digest_chunks(std::vector<Digest>& sums) {
+        typename Memory::Reader reader(memory_);
         std::vector<PopulationExtent> extents;
         for (;;) {
             const std::uint64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
@@ -110,18 +138,20 @@ class DigestJob {
             const auto region = static_cast<RegionId>(index);
             MIGRATE_TRY(memory_.population(region, range, extents));
             for (const PopulationExtent& extent : extents) {
-                if (extent.populated) MIGRATE_TRY(digest_extent(region, extent.pages, sums[index]));
+                if (!extent.populated) continue;
+                MIGRATE_TRY(digest_extent(reader, region, extent.pages, sums[index]));
             }
             if (stop_.stop_requested()) return cancelled();
         }
     }
 
-    Status digest_extent(RegionId region, PageRange extent, Digest& sum) const {
+    Status digest_extent(typename Memory::Reader& reader, RegionId region, PageRange extent,
+                         Digest& sum) const {
         for (std::uint64_t page = extent.first; page < extent.end(); page += kReadPages) {
             if (stop_.stop_requested()) return cancelled();
             MIGRATE_ASSIGN(
                 const Digest part,
-                memory_.digest(region, {page, std::min(kReadPages, extent.end() - page)}));
+                reader.digest(region, {page, std::min(kReadPages, extent.end() - page)}));
             sum += part;
         }
         return {};

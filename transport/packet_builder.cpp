@@ -29,6 +29,7 @@ PacketBuilder::PacketBuilder(std::uint64_t packet_bytes)
     : max_normal_pages_(packet_bytes / kPageSize) {
     // Alternating pages give half as many extents as pages.
     payload_.reserve(max_normal_pages_ / 2 + 1);
+    normal_pages_.reserve(max_normal_pages_ / 2 + 1);
 }
 
 std::uint64_t PacketBuilder::add(RegionId region, const PageRun& run, const std::byte* content) {
@@ -49,6 +50,11 @@ std::uint64_t PacketBuilder::add(RegionId region, const PageRun& run, const std:
         // iovec has no const; the payload is only read.
         auto* data = const_cast<std::byte*>(content);
         const std::uint64_t size = taken.pages.size_bytes();
+        if (!normal_pages_.empty() && normal_pages_.back().end() == taken.pages.first) {
+            normal_pages_.back().count += taken.pages.count;
+        } else {
+            normal_pages_.push_back(taken.pages);
+        }
         if (!payload_.empty() &&
             static_cast<std::byte*>(payload_.back().iov_base) + payload_.back().iov_len == data) {
             payload_.back().iov_len += size;
@@ -63,6 +69,7 @@ void PacketBuilder::clear() {
     runs_.restart(0);
     counts_ = {};
     payload_.clear();
+    normal_pages_.clear();
 }
 
 }  // namespace migrate::transport

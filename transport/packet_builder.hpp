@@ -45,6 +45,8 @@ class PacketBuilder {
     std::uint64_t first_page() const { return runs_.first_page(); }
     const PageCounts& counts() const { return counts_; }
     std::span<const iovec> payload() const { return payload_; }
+    // The pages whose content the payload holds, in its order.
+    std::span<const PageRange> normal_pages() const { return normal_pages_; }
     // Returns the encoded runs; no add() until clear().
     std::span<const std::byte> finish_runs() { return runs_.finish(); }
 
@@ -56,6 +58,7 @@ class PacketBuilder {
     RunListEncoder runs_;
     PageCounts counts_;
     std::vector<iovec> payload_;
+    std::vector<PageRange> normal_pages_;  // neighbours are one
 };
 
 }  // namespace migrate::transport

@@ -9,12 +9,14 @@
 #include "base/fd.hpp"
 #include "memory/fault_guard.hpp"
 #include "memory/pieces.hpp"
+#include "memory/source/page_content.hpp"
 
 namespace migrate::memory {
 namespace {
 
 // The amount that a worker takes at a time.
 constexpr std::uint64_t kHashChunkPages = 8 * kMiB / kPageSize;
+constexpr std::uint64_t kCopiedPages = 512 * kKiB / kPageSize;
 
 XXH128_hash_t hash_page(const std::byte* page) { return XXH3_128bits(page, kPageSize); }
 
@@ -117,15 +119,29 @@ class Comparison {
 
     Status compare_content(std::size_t index, PageRange pages) {
         const auto region = static_cast<RegionId>(index);
+        if (!source_.is_mapped(region)) return compare_copies(index, pages);
         if (!source_.populated_is_present()) MIGRATE_TRY(source_.prefault(region, pages));
-        const std::byte* memory = source_.memory(region).data();
-        return guard_reads(source_.description(), [&] {
-            for (std::uint64_t page = pages.first; page < pages.end(); ++page) {
-                if (!sent_[index].holds(page, hash_page(memory + page * kPageSize))) {
-                    dirty_[index].set({page, 1});
-                }
-            }
-        });
+        const std::byte* memory = source_.memory(region).data() + pages.offset_bytes();
+        return guard_reads(source_.description(), [&] { compare_at(index, pages, memory); });
+    }
+
+    void compare_at(std::size_t index, PageRange pages, const std::byte* content) {
+        for (std::uint64_t page = pages.first; page < pages.end(); ++page, content += kPageSize) {
+            if (!sent_[index].holds(page, hash_page(content))) dirty_[index].set({page, 1});
+        }
+    }
+
+    // Copies and compares in steps that fit into the CPU's cache.
+    Status compare_copies(std::size_t index, PageRange pages) {
+        PageContent content(source_);
+        for (PageRange rest = pages; rest.count != 0;) {
+            const PageRange step{rest.first, std::min(rest.count, kCopiedPages)};
+            MIGRATE_ASSIGN(const std::byte* const at,
+                           content.of(static_cast<RegionId>(index), step));
+            compare_at(index, step, at);
+            rest = {step.end(), rest.count - step.count};
+        }
+        return {};
     }
 
     // Does not read unpopulated memory: the pages that are not zero at the destination are dirty.

@@ -42,9 +42,13 @@ struct MemoryOwner {
     // Why writes past the owner's page tables are possible, by its own answer, as a clause; empty:
     // they are not. Unset: the owner cannot be asked.
     std::optional<std::string> outside_writer;
-    std::vector<FileIdentity> files;                   // file behind each region
+    // The file behind each region; FileIdentity() for memory that is private to the process.
+    std::vector<FileIdentity> files;
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
     std::vector<FileMemory> kinds{};  // kind of each region's file; the source sets it
+
+    // True if no other process can have this region mapped.
+    bool is_private(std::size_t region) const { return files[region] == FileIdentity(); }
 };
 
 // Returns all shared file mappings of the process, by address. An Error if the process is gone or

@@ -164,6 +164,7 @@ UnseenWrites unseen_writes(const MemoryOwner& owner, const std::optional<std::st
     UnseenWrites unseen{unseen_own_writes(owner, said), {}};
     if (!unseen.reason.empty()) return unseen;
     for (std::size_t i = 0; i < owner.files.size(); ++i) {
+        if (owner.is_private(i)) continue;
         std::uint64_t bytes = 0;
         for (const ForeignMapping& mapping : owner.regions[i]) bytes += mapping.size;
         OtherWriters others = find_other_writers(owner.files[i], bytes, owner.kinds[i], owner.pid);

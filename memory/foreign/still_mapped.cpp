@@ -18,6 +18,7 @@ Status check_still_mapped(const MemoryOwner& owner, std::span<const RegionInfo> 
     if (owner.pid == 0) return {};
     MIGRATE_ASSIGN(const auto mappings, shared_file_mappings(owner.pid));
     for (std::size_t i = 0; i < regions.size(); ++i) {
+        if (owner.is_private(i)) continue;
         const std::vector<ForeignMapping>& then = owner.regions[i];
         const std::vector<ForeignMapping> now = mappings_of(mappings, owner.files[i]);
         if (std::equal(then.begin(), then.end(), now.begin(), now.end(), same_place)) continue;

@@ -33,6 +33,14 @@ void append_fresh(PageRange pages, std::span<std::byte> content, Destinations& t
     to.fresh.push_back({pages, content});
 }
 
+// Has the pages received into the buffer, from where fill() takes them.
+void stage(PageRange pages, std::span<std::byte>& buffer, Destinations& to) {
+    const std::span<std::byte> content = buffer.first(pages.size_bytes());
+    buffer = buffer.subspan(pages.size_bytes());
+    append_part(content, to.parts);
+    append_fresh(pages, content, to);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
@@ -74,6 +82,7 @@ Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, WrittenBy 
     MIGRATE_TRY(sink_.check_sole_use());
     to.clear();
     Region& region = regions_[index_of(id)];
+    const bool written = !sink_.discards() && !sink_.is_mapped(id);
     const bool staged = plan_.regions[index_of(id)].placement == Placement::kUffdCopy;
     const bool may_fault = writer == WrittenBy::kSystemCall && !prefaulter_->has_helpers();
     const std::uint64_t worth = may_fault ? kWorthPopulatingPages : 1;
@@ -88,6 +97,9 @@ Status PagePlacer::accept(RegionId id, std::span<const PageRun> runs, WrittenBy 
         }
         if (run.kind != PageKind::kNormal) {
             MIGRATE_TRY(place_zero(id, region, run.pages));
+        } else if (written) {
+            region.placed.set(run.pages);
+            stage(run.pages, buffer, to);
         } else if (staged) {
             place_staged(id, region, run.pages, buffer, to);
         } else if (place_directly(id, region, run.pages, to) && run.pages.count >= worth) {
@@ -116,10 +128,7 @@ void PagePlacer::place_staged(RegionId id, Region& region, PageRange pages,
             append_part(sink_.memory(id).subspan(part.offset_bytes(), part.size_bytes()), to.parts);
             continue;
         }
-        const std::span<std::byte> content = buffer.first(part.size_bytes());
-        buffer = buffer.subspan(part.size_bytes());
-        append_part(content, to.parts);
-        append_fresh(part, content, to);
+        stage(part, buffer, to);
     }
     region.placed.set(pages);
 }
@@ -127,6 +136,7 @@ void PagePlacer::place_staged(RegionId id, Region& region, PageRange pages,
 Status PagePlacer::fill_part(RegionId id, const Destinations::Fresh& fresh, PageRange pages) const {
     const auto content =
         fresh.content.subspan((pages.first - fresh.pages.first) * kPageSize, pages.size_bytes());
+    if (!sink_.is_mapped(id)) return sink_.write(id, pages, content);
     const auto memory = sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes());
     const int code = plan_.filler->fill(memory, content);
     return code == 0 ? Status() : sink_.explain(id, pages, code);

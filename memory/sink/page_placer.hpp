@@ -26,7 +26,7 @@ enum class WrittenBy { kSystemCall, kProgram };
 
 // Where the normal pages of one packet go. A channel uses it again for each packet.
 struct Destinations {
-    // Pages that PagePlacer::fill() allocates and fills after the packet has arrived.
+    // Pages that PagePlacer::fill() allocates and fills, or writes, after the packet has arrived.
     struct Fresh {
         PageRange pages;
         std::span<const std::byte> content;  // in the channel's buffer
@@ -64,7 +64,7 @@ class PagePlacer {
     // How each region is filled and why, in the order of RegionId.
     std::span<const PlacementChoice> placements() const { return plan_.regions; }
     // True if channels need a buffer for fresh pages.
-    bool needs_buffer() const { return plan_.filler != nullptr; }
+    bool needs_buffer() const { return plan_.filler != nullptr || plan_.writes; }
 
     // Takes a packet's runs, which lie within the region. Clears zero and unpopulated pages that
     // were placed before, prefaults fresh normal pages that are received in place, and sets `to` to
@@ -74,7 +74,8 @@ class PagePlacer {
     // this round. Thread-safe.
     Status accept(RegionId region, std::span<const PageRun> runs, WrittenBy writer,
                   std::span<std::byte> buffer, Destinations& to);
-    // Allocates and fills the fresh pages of a packet whose content has arrived. Thread-safe.
+    // Allocates and fills, or writes, the pages of a packet whose content has arrived in the
+    // buffer. Thread-safe.
     Status fill(RegionId region, const Destinations& to);
     // Returns why the kernel could not write a packet's normal pages (EFAULT): the error of
     // prefaulting them, or `fault` if that succeeds.

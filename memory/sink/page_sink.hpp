@@ -41,6 +41,22 @@ class PageSink {
     virtual bool discards() const = 0;
     // True if a guest can continue in this memory, in this process, once the memory is complete.
     virtual bool hosts_guest() const { return false; }
+    // False if the region's memory is not mapped in this process: memory() is then empty, and only
+    // write() and read() reach it.
+    virtual bool is_mapped(RegionId region) const {
+        static_cast<void>(region);
+        return true;
+    }
+    // Only for regions that are not mapped: sets the content of pages, and reads it. Thread-safe.
+    virtual Status write(RegionId region, PageRange range,
+                         std::span<const std::byte> content) const {
+        static_cast<void>(region), static_cast<void>(range), static_cast<void>(content);
+        return make_error("the memory of {} is mapped", description());
+    }
+    virtual Status read(RegionId region, PageRange range, std::span<std::byte> to) const {
+        static_cast<void>(region), static_cast<void>(range), static_cast<void>(to);
+        return make_error("the memory of {} is mapped", description());
+    }
     // The region's memory, page-aligned and writable.
     virtual std::span<std::byte> memory(RegionId region) const = 0;
     virtual BackingKind kind(RegionId region) const {

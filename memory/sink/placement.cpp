@@ -144,6 +144,13 @@ Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions, 
             plan.regions.emplace_back(Placement::kInPlace, "its pages are discarded");
             continue;
         }
+        if (!sink.is_mapped(static_cast<RegionId>(i))) {
+            constexpr std::string_view kWhy = "its pages are written into another process's memory";
+            if (wanted == Placement::kUffdCopy) return refuse(sink, kWhy);
+            plan.regions.emplace_back(Placement::kInPlace, kWhy);
+            plan.writes = true;
+            continue;
+        }
         MIGRATE_ASSIGN(PlacementChoice choice,
                        choose(sink, static_cast<RegionId>(i), wanted, plan));
         plan.regions.push_back(std::move(choice));

@@ -5,6 +5,8 @@
 // - uffd-copy: they are received into a channel's buffer, which stays in the CPU's cache, and the
 //   kernel allocates and fills each missing page in one step (UFFDIO_COPY). Nothing is cleared and
 //   no lock of the file is taken, which halves the CPU time for 4 KiB pages.
+// Memory of another process that is not mapped here has no choice: its pages are received into a
+// channel's buffer and written from there.
 #pragma once
 
 #include <linux/userfaultfd.h>
@@ -67,6 +69,7 @@ class PageFiller {
 struct PlacementPlan {
     std::vector<PlacementChoice> regions;  // in the order of RegionId
     std::unique_ptr<PageFiller> filler;    // set if a region is filled by uffd-copy
+    bool writes = false;  // a region is not mapped here: its pages go through PageSink::write()
 };
 
 // Chooses for each of the `regions` regions of a prepared sink. kRefused if `wanted` is a

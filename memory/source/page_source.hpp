@@ -1,6 +1,6 @@
-// Guest memory on the sending side: regions mapped in this process, and the set of their pages that
-// were ever written. Invariant: memory that population() calls unpopulated reads as zeros, and the
-// sender never touches it.
+// Guest memory on the sending side: regions, mostly mapped in this process, and the set of their
+// pages that were ever written. Invariant: memory that population() calls unpopulated reads as
+// zeros, and the sender never touches it.
 #pragma once
 
 #include <array>
@@ -30,6 +30,12 @@ class PageSource {
     // The URI that the source was made from, for reports.
     virtual std::string_view description() const = 0;
     virtual std::span<const RegionInfo> regions() const = 0;
+    // False if the region's memory is not mapped in this process: memory() is then empty,
+    // prefault() does nothing, and only read() gives the content.
+    virtual bool is_mapped(RegionId region) const {
+        static_cast<void>(region);
+        return true;
+    }
     // The region's memory; page-aligned and readable for the life of the source.
     virtual std::span<const std::byte> memory(RegionId region) const = 0;
     // Appends to `extents` the pages of `range`, in order and without a gap, split at each border

@@ -22,7 +22,7 @@ struct Sent {
         must(live->start());
         live->note_sent(RegionId{}, {{0, pages()}, PageKind::kNormal});
         const auto memory = machine.memory->memory(RegionId{});
-        live->note_copy(RegionId{}, memory.data(), memory);
+        live->note_copy(RegionId{}, {0, memory.size() / kPageSize}, memory);
         must(live->collect());
     }
     std::uint64_t pages() const { return machine.memory->regions()[0].pages(); }

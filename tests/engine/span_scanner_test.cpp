@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <random>
 
@@ -14,21 +15,29 @@
 namespace migrate::engine {
 namespace {
 
+// Why a source's pages are staged.
+enum class Staged { kNo, kPrefersRead, kNotMapped };
+
 // One region whose pages' kinds the test chooses.
 class FakeSource : public memory::PageSource {
   public:
-    explicit FakeSource(std::vector<PageKind> kinds) : kinds_(std::move(kinds)) {
+    explicit FakeSource(std::vector<PageKind> kinds, Staged staged = Staged::kNo)
+        : kinds_(std::move(kinds)), staged_(staged) {
         region_ = {"ram", kinds_.size() * kPageSize};
         bytes_ = must(Mapping::create({.size = region_.size_bytes,
                                        .protection = PROT_READ | PROT_WRITE,
                                        .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                        .what = "a fake source"}));
         for (std::size_t i = 0; i < kinds_.size(); ++i) {
-            if (kinds_[i] == PageKind::kNormal)
-                bytes_.data()[i * kPageSize + kPageSize - 1] = std::byte{1};
+            if (kinds_[i] != PageKind::kNormal) continue;
+            std::byte* const page = bytes_.data() + i * kPageSize;
+            page[kPageSize - 1] = std::byte{1};
+            std::memcpy(page, &i, sizeof i);
         }
     }
     std::string_view description() const override { return "fake:"; }
+    bool prefers_read() const override { return staged_ == Staged::kPrefersRead; }
+    bool is_mapped(RegionId) const override { return staged_ != Staged::kNotMapped; }
     std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
     std::span<const std::byte> memory(RegionId) const override { return bytes_.bytes(); }
     Status population(RegionId, PageRange range,
@@ -54,6 +63,7 @@ class FakeSource : public memory::PageSource {
 
   private:
     std::vector<PageKind> kinds_;
+    Staged staged_;
     RegionInfo region_;
     Mapping bytes_;
     std::uint64_t fails_from_ = UINT64_MAX;
@@ -238,7 +248,8 @@ TEST_CASE("every page is emitted once, in order, by its kind, at any depth and b
 }
 
 TEST_CASE("what is staged stays as it was read until it is released") {
-    const FakeSource source(random_kinds(3000));
+    const Staged why = GENERATE(Staged::kPrefersRead, Staged::kNotMapped);
+    const FakeSource source(random_kinds(3000), why);
     for (const std::size_t depth : {1U, 4U}) {
         for (const std::uint64_t span : {1U, 100U, 3000U}) {
             constexpr std::uint64_t kBatch = 64;
@@ -291,7 +302,7 @@ TEST_CASE("what is staged stays as it was read until it is released") {
 TEST_CASE("zeros that were staged leave their room to the next pages") {
     std::vector<PageKind> kinds(320, PageKind::kZero);
     kinds[3] = PageKind::kNormal;
-    const FakeSource source(kinds);
+    const FakeSource source(kinds, GENERATE(Staged::kPrefersRead, Staged::kNotMapped));
     ScannerLog log;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
                         {.normal_page_ratio = {}, .batch_pages = 128});
@@ -312,7 +323,7 @@ TEST_CASE("zeros that were staged leave their room to the next pages") {
 }
 
 TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {
-    const FakeSource source(std::vector<PageKind>(64, PageKind::kNormal));
+    const FakeSource source(std::vector<PageKind>(64, PageKind::kNormal), Staged::kPrefersRead);
     ScannerLog log;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
                         {.normal_page_ratio = {}, .batch_pages = 8});
@@ -361,6 +372,38 @@ TEST_CASE("with skip-unpopulated=off all is looked at") {
     std::replace(expected.begin(), expected.end(), PageKind::kUnpopulated, PageKind::kZero);
     CHECK(scan(scanner, source, {0, 500}) == expected);
     CHECK(log.pages.size() == 500);
+}
+
+TEST_CASE("without a scanner, pages that are not mapped are read and sent as they were read") {
+    const FakeSource source(random_kinds(1000), Staged::kNotMapped);
+    SpanScanner scanner(source, nullptr, {.normal_page_ratio = {}, .batch_pages = 64});
+    scanner.stage(must(Mapping::create({.size = 128 * kPageSize,
+                                        .protection = PROT_READ | PROT_WRITE,
+                                        .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                        .what = "staging"})));
+    std::vector<std::pair<std::uint64_t, const std::byte*>> held;
+    std::uint64_t pages = 0;
+    const auto release = [&] {
+        for (const auto& [page, content] : held) {
+            const auto* original = source.memory(kRam).data() + page * kPageSize;
+            REQUIRE(std::equal(content, content + kPageSize, original));
+        }
+        held.clear();
+        return Status();
+    };
+    FunctionSink sink(
+        [&](RegionId, const PageRun& run, const std::byte* content) -> Status {
+            pages += run.pages.count;
+            if (run.kind != PageKind::kNormal) return {};
+            for (std::uint64_t i = 0; i < run.pages.count; ++i)
+                held.emplace_back(run.pages.first + i, content + i * kPageSize);
+            return {};
+        },
+        release);
+    must(scanner.scan({kRam, {0, 1000}}, {}, sink));
+    must(scanner.finish(sink));
+    must(release());
+    CHECK(pages == 1000);
 }
 
 TEST_CASE("without a scanner every populated page is normal") {

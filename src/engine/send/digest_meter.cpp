@@ -30,8 +30,12 @@ class SampledSource final : public memory::PageSource {
 
     std::string_view description() const override { return source_.description(); }
     std::span<const RegionInfo> regions() const override { return source_.regions(); }
+    bool is_mapped(RegionId region) const override { return source_.is_mapped(region); }
     std::span<const std::byte> memory(RegionId region) const override {
         return source_.memory(region);
+    }
+    Status read(RegionId region, PageRange range, std::byte* to) const override {
+        return source_.read(region, range, to);
     }
     Status population(RegionId region, PageRange range,
                       std::vector<memory::PopulationExtent>& extents) const override {

@@ -7,6 +7,7 @@
 #include "base/catching.hpp"
 #include "base/log.hpp"
 #include "memory/fault_guard.hpp"
+#include "memory/source/page_content.hpp"
 
 namespace migrate::engine {
 
@@ -68,9 +69,8 @@ void LiveSource::note_sent(RegionId region, const PageRun& run) {
     }
 }
 
-void LiveSource::note_copy(RegionId region, const std::byte* at, std::span<const std::byte> copy) {
-    const auto first = static_cast<std::uint64_t>(at - memory_.memory(region).data()) / kPageSize;
-    tracker_->sent(region, {first, copy.size() / kPageSize}, copy);
+void LiveSource::note_copy(RegionId region, PageRange pages, std::span<const std::byte> copy) {
+    tracker_->sent(region, pages, copy);
 }
 
 Status LiveSource::content(RegionId region, PageRange range,
@@ -93,11 +93,17 @@ std::uint64_t LiveSource::content_pages() const {
 Status LiveSource::check_read(RegionId region, PageRange range) {
     const accel::ZeroKernel* kernel = accel::runnable_zero_kernels().front();
     const memory::PageBitmap& content = content_[index_of(region)];
-    const std::byte* memory = memory_.memory(region).data();
+    memory::PageContent copy(memory_);
+    const std::byte* memory = nullptr;
+    if (memory_.is_mapped(region)) {
+        memory = memory_.memory(region).data() + range.offset_bytes();
+    } else {
+        MIGRATE_ASSIGN(memory, copy.of(region, range));
+    }
     bool filled = false;
     MIGRATE_TRY(memory::guard_reads(memory_.description(), [&] {
-        for (std::uint64_t page = range.first; page < range.end() && !filled; ++page) {
-            filled = content.test(page) && kernel->is_zero(memory + page * kPageSize);
+        for (std::uint64_t i = 0; i < range.count && !filled; ++i) {
+            filled = content.test(range.first + i) && kernel->is_zero(memory + i * kPageSize);
         }
     }));
     if (!filled) return {};

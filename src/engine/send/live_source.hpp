@@ -56,7 +56,7 @@ class LiveSource final : public SentPages {
     Status check_read(RegionId region, PageRange range);
     void note_sent(RegionId region, const PageRun& run) override;
     bool wants_copies() const override { return tracker_->needs_sent(); }
-    void note_copy(RegionId region, const std::byte* at, std::span<const std::byte> copy) override;
+    void note_copy(RegionId region, PageRange pages, std::span<const std::byte> copy) override;
 
     // Starts tracking: no write is missed from now on.
     Status start();

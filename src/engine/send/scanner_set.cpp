@@ -5,6 +5,16 @@
 #include "memory/numa_node.hpp"
 
 namespace migrate::engine {
+namespace {
+
+bool all_mapped(const memory::PageSource& source) {
+    for (std::size_t i = 0; i < source.regions().size(); ++i) {
+        if (!source.is_mapped(static_cast<RegionId>(i))) return false;
+    }
+    return true;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                                                        const memory::PageSource& source) {
@@ -26,11 +36,18 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
         MIGRATE_ASSIGN(set->accelerator_, accel::DsaAccelerator::open(accel));
     }
     const bool legacy = config.detection == ZeroPageDetection::kLegacy;
-    // A device needs no copy. In legacy mode packets are handed over, and the scanner cannot know
-    // when the memory that they point to was sent. So neither stages.
-    if (set->kernel_ != nullptr && !set->accelerator_ && !legacy && source.prefers_read()) {
-        set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
+    // In legacy mode packets are handed over, and the scanner cannot know when the memory that they
+    // point to was sent. So it cannot stage.
+    const bool copies = !all_mapped(source);
+    if (legacy && copies) {
+        return make_error(ErrorKind::kRefused,
+                          "zero-page-detection=legacy sends memory that is mapped in this process, "
+                          "and private memory of another process is not: use multifd");
     }
+    // A device needs no copy of mapped memory.
+    const bool prefers_copies =
+        set->kernel_ != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
+    if (copies || prefers_copies) set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
     for (unsigned i = 0; i < (legacy ? 1U : config.negotiated.channels()); ++i) {
         MIGRATE_TRY(set->add());
     }

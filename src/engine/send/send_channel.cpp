@@ -261,10 +261,9 @@ Result<std::span<const std::byte>> SendChannel::copy_payload(const PacketBuilder
         }
     }));
     const std::byte* at = copy_.data();
-    for (const iovec& part : packet.payload()) {
-        copies_->note_copy(packet.region(), static_cast<const std::byte*>(part.iov_base),
-                           {at, part.iov_len});
-        at += part.iov_len;
+    for (const PageRange& pages : packet.normal_pages()) {
+        copies_->note_copy(packet.region(), pages, {at, pages.size_bytes()});
+        at += pages.size_bytes();
     }
     return std::span<const std::byte>(copy_);
 }

@@ -20,9 +20,8 @@ class SentPages {
     virtual void note_sent(RegionId region, const PageRun& run) = 0;
     // True if normal pages have to be sent from a copy, which note_copy() then gets.
     virtual bool wants_copies() const = 0;
-    // The content of pages that lie at `at` in the source, as it is sent.
-    virtual void note_copy(RegionId region, const std::byte* at,
-                           std::span<const std::byte> copy) = 0;
+    // The content of normal pages, as it is sent.
+    virtual void note_copy(RegionId region, PageRange pages, std::span<const std::byte> copy) = 0;
 };
 
 }  // namespace migrate::engine

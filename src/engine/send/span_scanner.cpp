@@ -11,7 +11,7 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
     : source_(source),
       scanner_(std::move(scanner)),
       options_(options),
-      prefaults_(!options.skip_unpopulated || !source.populated_is_present()),
+      may_be_absent_(!options.skip_unpopulated || !source.populated_is_present()),
       ratio_(options.normal_page_ratio) {
     if (!scanner_) return;
     in_flight_.resize(scanner_->depth());
@@ -20,9 +20,15 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
 
 void SpanScanner::stage(Mapping staging) {
     staging_ = std::move(staging);
-    prefaults_ = false;
-    options_.batch_pages = std::min(options_.batch_pages, kStagedPages);
-    in_flight_.resize(1);
+    if (scanner_ && source_.prefers_read()) in_flight_.resize(1);
+}
+
+bool SpanScanner::reads(RegionId region) const {
+    return staging_ && (source_.prefers_read() || !source_.is_mapped(region));
+}
+
+std::uint64_t SpanScanner::batch_pages(RegionId region) const {
+    return reads(region) ? std::min(options_.batch_pages, kStagedPages) : options_.batch_pages;
 }
 
 Status SpanScanner::scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink) {
@@ -67,17 +73,25 @@ Status SpanScanner::add_populated(const WorkSpan& span, const PlannedPages& plan
 }
 
 Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
+    const bool staged = reads(region);
+    const std::uint64_t step = batch_pages(region);
     for (const memory::PopulationExtent& extent : extents_) {
         PageRange rest = extent.pages;
         while (rest.count != 0) {
-            const PageRange part{rest.first, extent.populated
-                                                 ? std::min(options_.batch_pages, rest.count)
-                                                 : rest.count};
+            const PageRange part{rest.first,
+                                 extent.populated ? std::min(step, rest.count) : rest.count};
             rest = {part.end(), rest.count - part.count};
-            if (extent.populated && prefaults_) MIGRATE_TRY(source_.prefault(region, part));
+            const std::byte* content = nullptr;
+            if (extent.populated && staged) {
+                MIGRATE_TRY(make_room(part.count, sink));
+                content = staging_.data() + staged_bytes_;
+                MIGRATE_TRY(read_staged(region, part));
+            } else if (extent.populated) {
+                if (may_be_absent_) MIGRATE_TRY(source_.prefault(region, part));
+                content = source_.memory(region).data() + part.offset_bytes();
+            }
             const PageKind kind = extent.populated ? PageKind::kNormal : PageKind::kUnpopulated;
-            MIGRATE_TRY(sink.add(region, {part, kind},
-                                 source_.memory(region).data() + part.offset_bytes()));
+            MIGRATE_TRY(sink.add(region, {part, kind}, content));
         }
     }
     return {};
@@ -85,6 +99,8 @@ Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
 
 // Scans in batches of up to batch_pages pages, with as many in flight as the scanner takes.
 Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
+    const bool prefaults = may_be_absent_ && !reads(region);
+    const std::uint64_t batch = batch_pages(region);
     for (const memory::PopulationExtent& extent : extents_) {
         if (!extent.populated) {
             filling_.push_back(extent);
@@ -92,13 +108,12 @@ Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
         }
         PageRange rest = extent.pages;
         while (rest.count != 0) {
-            const PageRange part{rest.first,
-                                 std::min(options_.batch_pages - to_check_, rest.count)};
+            const PageRange part{rest.first, std::min(batch - to_check_, rest.count)};
             rest = {part.end(), rest.count - part.count};
-            if (prefaults_) MIGRATE_TRY(source_.prefault(region, part));
+            if (prefaults) MIGRATE_TRY(source_.prefault(region, part));
             filling_.push_back({part, true});
             to_check_ += part.count;
-            if (to_check_ == options_.batch_pages) MIGRATE_TRY(flush(region, sink));
+            if (to_check_ == batch) MIGRATE_TRY(flush(region, sink));
         }
     }
     return flush(region, sink);
@@ -115,13 +130,19 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
         return {};
     }
     if (outstanding_ == in_flight_.size()) MIGRATE_TRY(collect(sink));
-    if (staging_) MIGRATE_TRY(make_room(sink));
+    const bool staged = reads(region);
+    if (staged) {
+        // One staged batch at a time: collect() takes back the room of the zeros at its end.
+        MIGRATE_TRY(finish(sink));
+        MIGRATE_TRY(make_room(to_check_, sink));
+    }
     Batch& batch = in_flight_[(oldest_ + outstanding_) % in_flight_.size()];
     batch.region = region;
     batch.extents.swap(filling_);
+    batch.staged = nullptr;
     filling_.clear();
     submitted_.clear();
-    if (staging_) {
+    if (staged) {
         MIGRATE_TRY(read_batch(region, batch));
         submitted_.push_back({batch.staged, static_cast<std::uint32_t>(to_check_)});
     } else {
@@ -137,21 +158,25 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
     return {};
 }
 
-// Makes room to stage the batch that is being filled in.
-Status SpanScanner::make_room(RunSink& sink) {
-    if (staged_bytes_ + to_check_ * kPageSize <= staging_.size()) return {};
+// Makes room to stage so many pages.
+Status SpanScanner::make_room(std::uint64_t pages, RunSink& sink) {
+    if (staged_bytes_ + pages * kPageSize <= staging_.size()) return {};
     MIGRATE_TRY(finish(sink));
     MIGRATE_TRY(sink.release());
     staged_bytes_ = 0;
     return {};
 }
 
+Status SpanScanner::read_staged(RegionId region, PageRange pages) {
+    MIGRATE_TRY(source_.read(region, pages, staging_.data() + staged_bytes_));
+    staged_bytes_ += pages.size_bytes();
+    return {};
+}
+
 Status SpanScanner::read_batch(RegionId region, Batch& batch) {
     std::byte* const begin = staging_.data() + staged_bytes_;
     for (const memory::PopulationExtent& extent : batch.extents) {
-        if (!extent.populated) continue;
-        MIGRATE_TRY(source_.read(region, extent.pages, staging_.data() + staged_bytes_));
-        staged_bytes_ += extent.pages.size_bytes();
+        if (extent.populated) MIGRATE_TRY(read_staged(region, extent.pages));
     }
     batch.staged = begin;
     return {};

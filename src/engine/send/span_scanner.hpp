@@ -45,10 +45,10 @@ class SpanScanner {
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
-    // From now on pages are not mapped but read into `staging` (at least two batches long), where
-    // the scanner checks them and the consumer sends them. They are read in steps of at most
-    // kStagedPages, so that they are checked while they are in the CPU's nearest caches. Only with
-    // a scanner.
+    // Before the first scan: pages of regions that are not mapped, and all pages if the source
+    // prefers it, are read into `staging` (at least two batches long), where the scanner checks
+    // them and the consumer sends them. They are read in steps of at most kStagedPages, so that
+    // they are checked while they are in the CPU's nearest caches.
     void stage(Mapping staging);
     static constexpr std::uint64_t kStagedPages = 16;
 
@@ -78,7 +78,11 @@ class SpanScanner {
     Status send_unscanned(RegionId region, RunSink& sink);
     Status scan_extents(RegionId region, RunSink& sink);
     Status flush(RegionId region, RunSink& sink);
-    Status make_room(RunSink& sink);
+    // True if the region's pages are staged.
+    bool reads(RegionId region) const;
+    std::uint64_t batch_pages(RegionId region) const;
+    Status make_room(std::uint64_t pages, RunSink& sink);
+    Status read_staged(RegionId region, PageRange pages);
     Status read_batch(RegionId region, Batch& batch);
     Status take_answer();
     Status collect(RunSink& sink);
@@ -86,13 +90,13 @@ class SpanScanner {
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
     Options options_;
-    bool prefaults_;  // true if pages may be absent when they are read
+    bool may_be_absent_;  // true if mapped pages may be absent when they are read
     RatioKnob ratio_;
     std::vector<memory::PopulationExtent> extents_;  // extents of the span
     std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
     std::uint64_t to_check_ = 0;                     // number of its pages that are checked
     std::vector<accel::PageExtent> submitted_;
-    Mapping staging_;                 // empty: pages are checked in place
+    Mapping staging_;                 // empty: all pages are checked in place
     std::uint64_t staged_bytes_ = 0;  // its part that the consumer may still read
     std::vector<Batch> in_flight_;    // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
