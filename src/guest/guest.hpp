@@ -52,6 +52,9 @@ class Guest {
     // The kind that the receiving host must be able to run, as in the handshake: "workload".
     virtual std::string_view kind() const = 0;
     virtual bool running() const = 0;
+    // The way in which this kind of guest is moved, for reports, if there are several:
+    // "ram-blocks", "shared-files".
+    virtual std::string_view method() const { return {}; }
     // False if pause() does not stop the guest: its memory is then not a snapshot of one moment.
     virtual bool can_stand_still() const { return true; }
     // Returns when no vCPU runs. Idempotent. If another client has paused the guest meanwhile, it

@@ -334,15 +334,21 @@ TEST_CASE("a source that is a QEMU or a process is refused where its words are w
 }
 
 TEST_CASE("a QEMU's state is taken whole or not at all") {
-    const std::string state = encode_qemu_state(false, "stream");
-    const QemuState decoded = must(decode_qemu_state(state));
-    CHECK_FALSE(decoded.ran);
-    CHECK(decoded.stream == "stream");
+    std::string state;
+    for (const MoveMethod method : {MoveMethod::kRamBlocks, MoveMethod::kSharedFiles}) {
+        for (const bool ran : {true, false}) {
+            state = encode_qemu_state({method, ran, "stream"});
+            const QemuState decoded = must(decode_qemu_state(state));
+            CHECK(decoded.method == method);
+            CHECK(decoded.ran == ran);
+            CHECK(decoded.stream == "stream");
+        }
+    }
     for (std::size_t size = 0; size <= state.size() - 6; ++size) {
         CHECK_FALSE(decode_qemu_state(std::string_view(state).substr(0, size)));
     }
     std::string other = state;
-    other[4] = 2;
+    other[4] = 1;
     CHECK_FALSE(decode_qemu_state(other));
     other = state;
     other[5] = 7;

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -79,6 +82,14 @@ class FakeQemu {
         return fence_;
     }
 
+    // The devices that it saves, in QEMU's format.
+    static constexpr std::string_view kDevices{"QEVM\0\0\0\3\1devices\0", 17};
+    // The note of its descriptor set; empty if it has none.
+    std::string note() const {
+        const std::scoped_lock lock(mutex_);
+        return note_;
+    }
+
     static std::string line(const qmp::Json& json) { return json.dump() + "\r\n"; }
     static std::string event(std::string_view name, qmp::Json data = qmp::Json::object()) {
         return line({{"event", name}, {"data", std::move(data)}, {"timestamp", {{"seconds", 1}}}});
@@ -110,7 +121,7 @@ class FakeQemu {
         std::string text;
         std::array<char, 4096> bytes{};
         while (true) {
-            const ssize_t size = ::recv(client_.get(), bytes.data(), bytes.size(), 0);
+            const ssize_t size = receive(bytes);
             if (size <= 0) return;
             text.append(bytes.data(), static_cast<std::size_t>(size));
             for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
@@ -119,6 +130,53 @@ class FakeQemu {
                 if (!obey(request)) return;
             }
         }
+    }
+
+    // Like recv(); keeps a descriptor that comes along.
+    ssize_t receive(std::span<char> bytes) {
+        iovec part{bytes.data(), bytes.size()};
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+        msghdr message{};
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        const ssize_t size = ::recvmsg(client_.get(), &message, MSG_CMSG_CLOEXEC);
+        const cmsghdr* header = size > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+            int fd = -1;
+            std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+            const std::scoped_lock lock(mutex_);
+            came_.reset(fd);
+        }
+        return size;
+    }
+
+    // What QEMU does with descriptor sets; it has one at most.
+    std::optional<std::string> carry_out_with_file(const std::string& command,
+                                                   const qmp::Json& request) {
+        const qmp::Json& id = request["id"];
+        if (command == "qom-get") return answer(id, "pc-q35-10.0-machine");
+        if (command == "add-fd") {
+            note_ = request["arguments"].value("opaque", "");
+            passed_ = std::move(came_);
+            return answer(id, {{"fdset-id", 3}, {"fd", 9}});
+        }
+        if (command == "query-fdsets") {
+            qmp::Json sets = qmp::Json::array();
+            if (!note_.empty()) sets.push_back({{"fdset-id", 3}, {"fds", {{{"opaque", note_}}}}});
+            return answer(id, sets);
+        }
+        if (command == "remove-fd") {
+            if (note_.empty()) return refusal(id);
+            note_.clear();
+            passed_.reset();
+            return answer(id, qmp::Json::object());
+        }
+        if (command != "xen-save-devices-state") return std::nullopt;
+        if (request["arguments"]["filename"] != "/dev/fdset/3" || !passed_) return refusal(id);
+        (void)!::write(passed_.get(), kDevices.data(), kDevices.size());
+        return answer(id, qmp::Json::object());
     }
 
     // False: it hangs up.
@@ -135,6 +193,7 @@ class FakeQemu {
         const std::scoped_lock lock(mutex_);
         if (scripted == kHangUp) return false;
         write(scripted ? *scripted : carry_out(command, request));
+        came_.reset();
         return true;
     }
 
@@ -147,6 +206,7 @@ class FakeQemu {
         if (command == "query-status") {
             return answer(id, {{"status", state_}, {"running", state_ == "running"}});
         }
+        if (auto done = carry_out_with_file(command, request)) return *std::move(done);
         if (command == "query-migrate") return answer(id, migration_);
         if (command == "query-migrate-capabilities") {
             return answer(id, qmp::Json::array(
@@ -191,6 +251,9 @@ class FakeQemu {
         R"({"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": []}})"
         "\r\n";
     std::vector<std::string> commands_;
+    std::string note_;  // of the descriptor set; empty: there is none
+    UniqueFd passed_;   // in the descriptor set
+    UniqueFd came_;     // with the command that is carried out
     bool ended_ = false;
     UniqueFd client_;
     const Script script_;

@@ -194,6 +194,151 @@ TEST_CASE(
     CHECK(qemu.count("cont") == 0);
 }
 
+// A guest whose devices are saved alone, as with QEMU 10.
+std::unique_ptr<QemuGuest> block_guest_of(const FakeQemu& qemu, bool running = true) {
+    auto monitor = must(Monitor::connect(qemu.path(), must(Monitor::dial(qemu.path()))));
+    auto saver = must(DeviceSaver::prepare(*monitor));
+    auto guardian = must(Guardian::start({}, monitor->address()));
+    auto throttle = Throttle::create(*guardian, 0, 1);
+    return std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
+                                       OpenedMemory{}, running, std::move(saver));
+}
+
+TEST_CASE("devices that are saved alone leave the guest paused, with no setting changed") {
+    FakeQemu qemu;
+    const auto guest = block_guest_of(qemu);
+    CHECK(guest->method() == "ram-blocks");
+    must(guest->pause());
+    const std::string state = must(guest->save_state());
+    must(guest->check_still());
+    CHECK(qemu.state() == "paused");
+    CHECK(qemu.count("migrate") == 0);
+    CHECK(qemu.count("migrate-set-parameters") == 0);
+    const QemuState saved = must(decode_qemu_state(state));
+    CHECK(saved.method == MoveMethod::kRamBlocks);
+    CHECK(saved.ran);
+    CHECK(must(machine_of(saved.stream)) == "pc-q35-10.0");
+    must(guest->resume());
+    CHECK(qemu.state() == "running");
+    CHECK(qemu.note().empty());
+}
+
+TEST_CASE("a guest that was handed over is marked, until it is taken back") {
+    FakeQemu qemu;
+    {
+        const auto guest = block_guest_of(qemu);
+        must(guest->pause());
+        must(guest->save_state());
+        guest->give_away();
+        must(guest->resume());
+    }
+    CHECK(qemu.state() == "paused");
+    CHECK_FALSE(qemu.note().empty());
+    FakeQemu other;
+    const auto guest = block_guest_of(other);
+    must(guest->pause());
+    must(guest->save_state());
+    guest->give_away();
+    guest->take_back();
+    must(guest->resume());
+    CHECK(other.state() == "running");
+    CHECK(other.note().empty());
+}
+
+TEST_CASE("a guest that another client paused stays paused, and its disks are taken back") {
+    FakeQemu qemu("paused");
+    const auto guest = block_guest_of(qemu, false);
+    must(guest->pause());
+    CHECK_FALSE(must(decode_qemu_state(must(guest->save_state()))).ran);
+    must(guest->resume());
+    CHECK(qemu.state() == "paused");
+    CHECK(qemu.count("cont") == 0);
+    CHECK(qemu.count("blockdev-set-active") == 1);
+    CHECK(qemu.note().empty());
+}
+
+TEST_CASE("the disks of a guest that another client has handed over are left to the other side") {
+    FakeQemu qemu("paused");
+    const auto guest = block_guest_of(qemu, false);
+    must(guest->pause());
+    must(guest->save_state());
+    qemu.set_state("postmigrate");
+    qemu.set_migration({{"status", "completed"}, {"total-time", 7}});
+    CHECK_FALSE(guest->resume());
+    CHECK(qemu.count("blockdev-set-active") == 0);
+    CHECK(qemu.count("cont") == 0);
+}
+
+TEST_CASE("inactive disks that an earlier QEMU cannot take back are left with the mark") {
+    FakeQemu qemu(
+        "paused",
+        [](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+            if (command == "blockdev-set-active") return FakeQemu::refusal(id);
+            return std::nullopt;
+        });
+    {
+        const auto guest = block_guest_of(qemu, false);
+        must(guest->pause());
+        must(guest->save_state());
+        must(guest->resume());
+    }
+    CHECK_FALSE(qemu.note().empty());
+}
+
+TEST_CASE("what saving the devices alone would lose is refused before the guest is paused") {
+    struct Answer {
+        const char* command;
+        Json answer;
+        const char* words;
+    };
+    const Json bitmap = {{"node-name", "disk0"}, {"dirty-bitmaps", {{{"name", "b0"}}}}};
+    for (const Answer& given :
+         {Answer{"query-migrate", {{"blocked-reasons", {"a device says no"}}}, "a device says no"},
+          Answer{"query-named-block-nodes", Json::array({bitmap}), "'b0' of the node 'disk0'"},
+          Answer{"qom-list", Json::array({{{"name", "fs"}, {"type", "child<vhost-user-fs-pci>"}}}),
+                 "vhost-user-fs-pci"}}) {
+        INFO(given.words);
+        FakeQemu qemu(
+            "running",
+            [&](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+                if (command == given.command) return FakeQemu::answer(id, given.answer);
+                return std::nullopt;
+            });
+        const auto guest = block_guest_of(qemu);
+        CHECK_THAT(message_of(guest->pause()), Contains(given.words));
+        CHECK(qemu.count("stop") == 0);
+        must(guest->resume());
+        CHECK(qemu.state() == "running");
+    }
+}
+
+TEST_CASE("a stop ends a switchover that saves the devices alone, whatever QEMU was asked") {
+    for (const char* question : {"query-migrate", "query-named-block-nodes", "query-status", "stop",
+                                 "xen-save-devices-state"}) {
+        INFO(question);
+        std::stop_source stop;
+        FakeQemu* fake = nullptr;
+        FakeQemu qemu(
+            "running",
+            [&](const std::string& command, int time, const Json&) -> std::optional<std::string> {
+                if (command != question || time != 1) return std::nullopt;
+                if (command == "stop") fake->set_state("paused");
+                stop.request_stop();
+                return std::string();
+            });
+        fake = &qemu;
+        auto guest = block_guest_of(qemu);
+        guest->obey(stop.get_token());
+        const Status ended = switch_over(*guest);
+        REQUIRE_FALSE(ended);
+        CHECK(ended.error().kind() == ErrorKind::kCancelled);
+        must(guest->resume());
+        CHECK(qemu.state() == "running");
+        guest.reset();
+        CHECK(qemu.note().empty());
+    }
+}
+
 TEST_CASE("a QEMU is claimed by one at a time, and free again when that has ended") {
     const FakeQemu qemu;
     const std::string path = qemu.path();

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,19 @@ def find_qemu():
     return next((qemu for qemu in candidates if (is_version(qemu, version) if version else shutil.which(qemu))), None)
 
 
+def version_of(qemu):
+    """(10, 0) of "QEMU emulator version 10.0.2"."""
+    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 QEMU = find_qemu()
+# Whether QEMU tells the addresses of its memory: `migrate` then sends all its RAM blocks, and QEMU saves its devices
+# alone. Otherwise QEMU's own migration saves them (x-ignore-shared).
+MOVES_BLOCKS = QEMU is not None and version_of(QEMU) >= (8, 0)
+# The state of the source's QEMU once its guest was handed over.
+HANDED_OVER_STATE = "paused" if MOVES_BLOCKS else "postmigrate"
 
 
 def require_guest():

@@ -11,8 +11,11 @@ from runner import each
 
 KINDS = ("destination QEMU killed", "network cut", "sender killed", "receiver killed", "QMP error at the source",
          "QMP error at the destination")
-SOURCE_COMMANDS = ("stop", "migrate-set-capabilities", "migrate-set-parameters", "getfd", "migrate", "query-status")
-DESTINATION_COMMANDS = ("getfd", "migrate-incoming", "query-status", "cont")
+SOURCE_COMMANDS = ("stop", "query-status", *(
+    ("xen-save-devices-state", "query-migrate", "human-monitor-command") if vm.MOVES_BLOCKS else
+    ("migrate-set-capabilities", "migrate-set-parameters", "getfd", "migrate")))
+DESTINATION_COMMANDS = ("migrate-incoming", "query-status", "cont",
+                        *(("add-fd", "migrate-set-capabilities") if vm.MOVES_BLOCKS else ("getfd",)))
 LINK = "150M/s"
 
 

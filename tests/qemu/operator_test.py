@@ -4,7 +4,7 @@ migration: never two guests, never a torn copy, never none without a message."""
 
 import runner
 import vm
-from ownership_case import Case, ask
+from ownership_case import LOADS, SAVES, Case, ask
 
 DISTURBED = "did not stand still"
 
@@ -12,8 +12,8 @@ DISTURBED = "did not stand still"
 class Disturbed(Case):
     """Another client that touches a guest while it is paused for its last round ends the migration."""
 
-    MOMENTS = (("source", "migrate-set-capabilities"), ("source", "getfd"), ("source", "migrate"),
-               ("destination", "getfd"), ("destination", "migrate-incoming"))
+    MOMENTS = (*(("source", moment) for moment in SAVES if moment != "query-migrate-parameters"),
+               *(("destination", moment) for moment in LOADS))
 
     def disturb(self, *commands, options=(), words=(DISTURBED,)):
         source, destination = self.both()
@@ -63,7 +63,7 @@ class Disturbed(Case):
                     qmp.ask("stop")
                     qmp.ask("cont")
                 qmp.ask("stop")
-        self.start(source, destination, destination_at=self.proxy(destination, strikes={"getfd": strike}))
+        self.start(source, destination, destination_at=self.proxy(destination, strikes={LOADS[0]: strike}))
         self.check_fails(DISTURBED, "RESUME")
         self.check_never_ran(destination)
         self.assertTrue(source.is_silent())
@@ -123,7 +123,7 @@ class Operator(Case):
             else:
                 destination.process.kill()
         self.start(source, destination, "--max-bandwidth", "25M/s",
-                   destination_at=self.proxy(destination, strikes={"getfd": strike}))
+                   destination_at=self.proxy(destination, strikes={LOADS[0]: strike}))
         self.migration.sender.await_words("connected to")
         ask(source, "stop")
         self.assertNotEqual(self.migration.sender.wait(), 0)

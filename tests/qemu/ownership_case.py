@@ -5,6 +5,10 @@ import vm
 from faults import FaultyQmp
 
 PROGRAM = "exec:cat >/dev/null"  # a migration into a program, which takes a moment
+# Commands that each side of `migrate` sends while the guest is paused, to save its devices and to load them.
+SAVES = ("xen-save-devices-state",) if vm.MOVES_BLOCKS else ("getfd", "migrate-set-capabilities",
+                                                             "query-migrate-parameters", "migrate")
+LOADS = ("migrate-incoming",) if vm.MOVES_BLOCKS else ("getfd", "migrate-incoming")
 
 
 class Case(runner.Case):
@@ -43,6 +47,11 @@ class Case(runner.Case):
         """It is the other client's, and does not run here."""
         self.assertEqual(source.state(), "postmigrate", self.migration.words())
         self.assertTrue(source.is_silent())
+
+    def require_own_migration(self):
+        """Skips where QEMU saves its devices without a migration, and no setting is changed for it."""
+        if vm.MOVES_BLOCKS:
+            self.skipTest("this QEMU's devices are saved without a migration")
 
 
 def ask(qemu, *commands):

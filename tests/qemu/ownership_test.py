@@ -9,7 +9,7 @@ import time
 import runner
 import vm
 from faults import CuttableRoute
-from ownership_case import PROGRAM, Case, ask, hand_over, migrate_away
+from ownership_case import LOADS, PROGRAM, SAVES, Case, ask, hand_over, migrate_away
 
 SETTINGS = (set(), 128 << 20)  # QEMU's own: no capability, max-bandwidth
 UNKNOWN = "run on one side only"
@@ -22,7 +22,7 @@ class SplitBrain(Case):
     def test_a_guest_handed_over_while_it_was_paused_stays_with_the_other_client(self):
         source, destination = self.both()
         # The guest is paused, and its devices are about to be saved.
-        moment = self.chance.choice(("getfd", "migrate-set-capabilities", "query-migrate-parameters"))
+        moment = self.chance.choice(SAVES[:3])
         at = self.proxy(source, strikes={moment: lambda: hand_over(source)})
         self.start(source, destination, source_at=at)
         self.check_fails()
@@ -32,6 +32,7 @@ class SplitBrain(Case):
 
     def test_a_migration_that_begins_under_our_settings_is_cancelled(self):
         """It would carry no memory, as the sender's own of the devices does not."""
+        self.require_own_migration()
         source, destination = self.both()
 
         def strike():
@@ -49,6 +50,7 @@ class SplitBrain(Case):
 
     def test_a_cancel_that_qemu_misses_is_completed(self):
         """QEMU 7.2 misses some of those that come just before its migration waits in pre-switchover."""
+        self.require_own_migration()
         source, destination = self.both()
 
         def migrate():
@@ -98,7 +100,7 @@ class SplitBrain(Case):
             hand_over(source)
             self.migration.sender.process.kill()
             return True
-        at = self.proxy(source, strikes={self.chance.choice(("getfd", "query-migrate-parameters")): strike})
+        at = self.proxy(source, strikes={self.chance.choice(SAVES[::2]): strike})
         self.start(source, destination, source_at=at)
         self.assertEqual(self.migration.sender.wait(), -signal.SIGKILL)
         self.migration.sender.await_words("another client of QEMU has handed it over", 20)
@@ -112,7 +114,7 @@ class SplitBrain(Case):
         def kill():
             self.migration.sender.process.kill()
             return self.chance.random() < 0.5
-        moment = self.chance.choice(("getfd", "migrate") if where == "source" else ("getfd", "migrate-incoming"))
+        moment = self.chance.choice(SAVES[::3] if where == "source" else LOADS)
         at = self.proxy(source if where == "source" else destination, strikes={moment: kill})
         self.start(source, destination, **{f"{where}_at": at})
         self.assertEqual(self.migration.sender.wait(), -signal.SIGKILL)
@@ -131,7 +133,7 @@ class SplitBrain(Case):
             other.append(source.operator())
             other[0].ask("migrate-set-parameters", max_bandwidth=1 << 20)
             other[0].ask("migrate", uri=PROGRAM)
-        at = self.proxy(source, strikes={"getfd": strike})
+        at = self.proxy(source, strikes={SAVES[0]: strike})
         self.start(source, destination, source_at=at)
         self.check_fails(HANDED_OVER)
         with other[0] as qmp:
@@ -149,7 +151,7 @@ class SplitBrain(Case):
 
         def migrate():
             status.append(migrate_away(source, ("pre-switchover", "completed")))
-        at = self.proxy(source, command="getfd", strikes={"cont": migrate})
+        at = self.proxy(source, command=SAVES[0], strikes={"cont": migrate})
         self.start(source, destination, source_at=at)
         self.check_fails()
         self.assertIn(status[-1], ("pre-switchover", "failed"), status)
@@ -197,7 +199,7 @@ class OneAtATime(Case):
             at.deaf_until = time.monotonic() + 5
             self.migration.sender.process.kill()
             return True
-        at = self.proxy(source, strikes={"getfd": strike})
+        at = self.proxy(source, strikes={SAVES[0]: strike})
         self.start(source, destination, source_at=at)
         # Its output ends with the guardian only.
         self.assertEqual(self.migration.sender.process.wait(vm.WAIT_S), -signal.SIGKILL)
@@ -244,7 +246,7 @@ class DestinationEnds(Case):
         codes = self.migration.wait()
         if codes == (0, 0):
             # It had answered first: the guest arrived, and ended with its QEMU.
-            self.assertEqual(source.state(), "postmigrate")
+            self.assertEqual(source.state(), vm.HANDED_OVER_STATE)
             return
         self.finish(source, destination)
 
@@ -307,7 +309,7 @@ class GivenBackAtOnce(Case):
             # The sender sees that before QEMU's answer.
             vm.ends_within(self.migration.sender.process, 0.05)
         self.start(source, destination, "--qmp", f"unix:{self.folder}/control.qmp", route=route.to,
-                   source_at=self.proxy(source, strikes={"getfd": strike}))
+                   source_at=self.proxy(source, strikes={SAVES[0]: strike}))
         self.assertNotEqual(self.migration.sender.wait(), 0)
         stopped, resumed = (vm.time_of(source.control.await_event(name, seen)) for name in ("STOP", "RESUME"))
         self.assertLess(resumed - stopped, 0.6, self.migration.words())

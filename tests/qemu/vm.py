@@ -13,7 +13,8 @@ import threading
 import time
 from pathlib import Path
 
-from environment import QEMU, build_initramfs, find_kernel, has_kvm, require_guest  # noqa: F401 (for measure-qemu)
+from environment import (HANDED_OVER_STATE, MOVES_BLOCKS, QEMU, build_initramfs, find_kernel,  # noqa: F401
+                         has_kvm, require_guest)
 from monitor import Qmp
 from waiting import WAIT_S, Reader, Trouble, appears_in, ends_within, eventually, poll_until, read_text  # noqa: F401
 
@@ -51,12 +52,17 @@ class Qemu:
             "file": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path={self.memory},share=on"],
             "memfd": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=on"],
             "folder": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path=/dev/shm,share=on"],
+            "plain": [],
+            "hugetlb": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=on,hugetlb=on"],
+            "mixed": ["-object", f"memory-backend-ram,id=m0,size={memory_mib // 2}M", "-numa", "node,memdev=m0",
+                      "-object", f"memory-backend-file,id=m1,size={memory_mib // 2}M,mem-path={self.memory}1,share=on",
+                      "-numa", "node,memdev=m1"],
             "private": ["-object", f"memory-backend-ram,id=m,size={memory_mib}M"],
             "numa": [word for node in range(2) for word in (
                 "-object", f"memory-backend-file,id=m{node},size={memory_mib // 2}M,mem-path={self.memory}{node},"
                 "share=on", "-numa", f"node,memdev=m{node}")],
         }[backend]
-        machine += "" if backend == "numa" else ",memory-backend=m"
+        machine += "" if backend in ("plain", "numa", "mixed") else ",memory-backend=m"
         self.arguments = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m",
             f"{memory_mib}M" + (f",slots={slots},maxmem=4G" if slots else ""), *objects, "-smp", str(smp),
@@ -233,7 +239,9 @@ class BootedGuests:
         extra = options.get("extra", ())
         devices = [words[1] for words in zip(extra, extra[1:]) if words[0] == "-device"]
         shape = [(name, options[name]) for name in self.SHAPE if name in options]
-        name = re.sub(r"[^\w.,=-]+", "_", json.dumps([shape, options.get("backend", "") == "numa", devices]))
+        # The names of QEMU's memory: m0 and m1, or pc.ram, or m.
+        memory = {"numa": "numa", "mixed": "numa", "plain": "plain"}.get(options.get("backend"), "")
+        name = re.sub(r"[^\w.,=-]+", "_", json.dumps([shape, memory, devices]))
         path = self.folder / f"{name}.guest"
         with open(self.folder / f"{name}.lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

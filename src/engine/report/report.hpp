@@ -60,6 +60,7 @@ struct GuestReport {
     std::string kind{};
     // QEMU's RunState: running, paused, finish-migrate, postmigrate, inmigrate
     std::string state{};
+    std::string method{};         // guest::Guest::method(); sender only, empty if there is one way
     std::string dirty_tracker{};  // sender only
     // Time for which a thread of the memory's owner was stopped to attach to it; 0 if none was.
     Microseconds stood_still{};

@@ -125,6 +125,7 @@ void add_guest(Json& json, const Report& report) {
         json["rounds-left-out"] = left_out_json(report.rounds.left_out());
     }
     Json& fields = json["guest"] = {{"kind", guest.kind}, {"state", guest.state}};
+    if (!guest.method.empty()) fields["method"] = guest.method;
     if (!guest.dirty_tracker.empty()) fields["dirty-tracker"] = guest.dirty_tracker;
     if (guest.stood_still.count() != 0) fields["attach-us"] = guest.stood_still.count();
     const auto rate = [&](const char* name, double value) {

@@ -38,6 +38,7 @@ class LiveSource final : public SentPages {
 
     const memory::DirtyTracker& tracker() const { return *tracker_; }
     std::string_view guest_kind() const { return guest_.kind(); }
+    std::string_view guest_method() const { return guest_.method(); }
     bool guest_runs() const { return guest_.running(); }
 
     // Called before start() if both memories are to be compared. Memory that the guest gives back

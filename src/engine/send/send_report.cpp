@@ -33,6 +33,7 @@ GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
     const bool paused = figures.paused.run_time.count() != 0;
     GuestReport guest{.kind = std::string(live.guest_kind()),
                       .state = figures.guest_state,
+                      .method = std::string(live.guest_method()),
                       .dirty_tracker = std::string(live.tracker().name()),
                       .stood_still = live.tracker().stood_still(),
                       .cpu_throttle = figures.cpu_throttle};

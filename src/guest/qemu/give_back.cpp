@@ -218,6 +218,11 @@ Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token
     const Json ram = member != answer.end() ? *member : Json::object();
     migration.pages = number_of(ram, "normal") + number_of(ram, "duplicate");
     migration.page_size = number_of(ram, "page-size");
+    const auto reasons = answer.find("blocked-reasons");
+    if (reasons != answer.end() && reasons->is_array() && !reasons->empty()) {
+        const Json& first = reasons->front();
+        migration.blocked = first.is_string() ? first.get<std::string>() : "?";
+    }
     migration.description =
         fmt::format("{} {} {} {} {} {}", migration.status, number_of(answer, "total-time"),
                     number_of(answer, "setup-time"), number_of(ram, "normal"),

@@ -29,6 +29,7 @@ struct QemuMigration {
     std::string description;  // its figures; they stay the same until another migration begins
     std::uint64_t pages = 0;  // pages of memory that it sent
     std::uint64_t page_size = 0;
+    std::string blocked{};  // the first reason why QEMU would refuse to migrate; empty if none
 
     bool in_progress() const;
 };

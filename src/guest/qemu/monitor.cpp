@@ -39,8 +39,9 @@ bool is_harmless(std::string_view capability) {
     return capability == "events" || capability == "late-block-activate" ||
            capability == "dirty-bitmaps" || capability == "validate-uuid";
 }
-bool is_wanted(std::string_view capability) {
-    return capability == "x-ignore-shared" || capability == "events" ||
+bool is_wanted(std::string_view capability, Monitor::SharedMemory shared) {
+    if (capability == "x-ignore-shared") return shared == Monitor::SharedMemory::kLeftOut;
+    return capability == "events" ||
            // The destination takes over the disks when its guest runs, not when it is loaded.
            capability == "late-block-activate";
 }
@@ -116,9 +117,13 @@ Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     return client->execute(command, arguments, kQmpPatience, stop_);
 }
 
-Status Monitor::give_descriptor(std::string_view name, int fd) {
+Result<Json> Monitor::ask_with_descriptor(std::string_view command, const Json& arguments, int fd) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    MIGRATE_TRY(client->execute_with_fd("getfd", {{"fdname", name}}, fd, kQmpPatience, stop_));
+    return client->execute_with_fd(command, arguments, fd, kQmpPatience, stop_);
+}
+
+Status Monitor::give_descriptor(std::string_view name, int fd) {
+    MIGRATE_TRY(ask_with_descriptor("getfd", {{"fdname", name}}, fd));
     return {};
 }
 
@@ -152,13 +157,6 @@ Status Monitor::plan_fence() {
         undo_.insert(undo_.begin(), lower);
     }
     return {};
-}
-
-Result<std::string> Monitor::blocked_by() {
-    MIGRATE_ASSIGN(const Json answer, ask("query-migrate"));
-    const auto reasons = answer.find("blocked-reasons");
-    if (reasons == answer.end() || !reasons->is_array() || reasons->empty()) return std::string();
-    return reasons->front().is_string() ? reasons->front().get<std::string>() : std::string("?");
 }
 
 Result<std::size_t> Monitor::cpu_count() {
@@ -207,13 +205,13 @@ Result<std::string> Monitor::networks() {
     return answer.is_string() ? answer.get<std::string>() : std::string();
 }
 
-Status Monitor::plan_settings() {
+Status Monitor::plan_settings(SharedMemory shared) {
     changes_.clear();
-    MIGRATE_TRY(plan_capabilities());
+    MIGRATE_TRY(plan_capabilities(shared));
     return plan_parameters();
 }
 
-Status Monitor::plan_capabilities() {
+Status Monitor::plan_capabilities(SharedMemory shared) {
     MIGRATE_ASSIGN(const Json known, ask("query-migrate-capabilities"));
     Json changes = Json::array();
     Json undo = Json::array();
@@ -221,13 +219,13 @@ Status Monitor::plan_capabilities() {
     for (const Json& entry : known) {
         const std::string name = text_of(entry, "capability");
         const bool on = flag_of(entry, "state");
-        const bool wanted = is_wanted(name) || (on && is_harmless(name));
+        const bool wanted = is_wanted(name, shared) || (on && is_harmless(name));
         can_ignore_shared = can_ignore_shared || name == "x-ignore-shared";
         if (on == wanted) continue;
         changes.push_back({{"capability", name}, {"state", wanted}});
         undo.push_back({{"capability", name}, {"state", on}});
     }
-    if (!can_ignore_shared) {
+    if (!can_ignore_shared && shared == SharedMemory::kLeftOut) {
         return make_error("QEMU {} does not know x-ignore-shared, by which its devices travel",
                           version());
     }
@@ -354,6 +352,14 @@ Status Monitor::load_state(std::string_view state) {
     }
     // `socket` stays open until QEMU has read everything: QEMU's main loop treats the end of the
     // stream as an error.
+    return await_migration();
+}
+
+Status Monitor::load_file(const std::string& path) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    // These are events of earlier migrations.
+    client->forget_events("MIGRATION");
+    MIGRATE_TRY(ask("migrate-incoming", {{"uri", "file:" + path}}));
     return await_migration();
 }
 

@@ -57,6 +57,9 @@ class Monitor {
 
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
+    // The same for a command that takes a descriptor, which still belongs to the caller.
+    Result<qmp::Json> ask_with_descriptor(std::string_view command, const qmp::Json& arguments,
+                                          int fd);
     // Runs "getfd": QEMU keeps a copy of the descriptor under that name until "closefd".
     Status give_descriptor(std::string_view name, int fd);
     // Does the same as run_undo_command().
@@ -84,18 +87,21 @@ class Monitor {
     Result<std::vector<std::string>> device_types();
     // The network back ends, in QEMU's own format ("info network").
     Result<std::string> networks();
-    // The first reason why this guest cannot be migrated at all; empty if none.
-    Result<std::string> blocked_by();
     Result<std::size_t> cpu_count();
 
-    // The settings that QEMU needs while its device state goes through a socket: x-ignore-shared,
-    // and nothing else that would change the stream. plan_settings() determines the changes and
-    // adds their reversal to undo(); change_settings() makes them, and clears `changed` if QEMU
-    // refused before anything was changed. kPeer while a migration is in progress.
-    Status plan_settings();
+    // The settings that QEMU needs while it sends or loads its devices, and nothing else that would
+    // change the stream: x-ignore-shared, if the stream is that of a migration that leaves memory
+    // in shared files out. plan_settings() determines the changes and adds their reversal to
+    // undo(); change_settings() makes them, and clears `changed` if QEMU refused before anything
+    // was changed. kPeer while a migration is in progress.
+    enum class SharedMemory { kLeftOut, kNotConcerned };
+    Status plan_settings(SharedMemory shared = SharedMemory::kLeftOut);
     Status change_settings(bool& changed);
     // The commands that restore QEMU's settings; put_back() runs them from last to first.
     const std::vector<std::string>& undo() const { return undo_; }
+    // Adds a command to undo(), or removes it from there.
+    void plan_undo(std::string command) { undo_.push_back(std::move(command)); }
+    void forget_undo(const std::string& command) { std::erase(undo_, command); }
     // Runs undo(), last command first. A command that QEMU refuses is dropped; a command that did
     // not reach QEMU stays in undo().
     Status put_back();
@@ -110,6 +116,8 @@ class Monitor {
     // Loads such a state into a QEMU that waits for it. kLostConnection if QEMU ended while
     // loading, as it does when it cannot load.
     Status load_state(std::string_view state);
+    // The same for a state in a file, which QEMU 8.2 and later load from a path.
+    Status load_file(const std::string& path);
 
     // Makes a new connection after an Error broke the old one, if QEMU still exists.
     Status reconnect();
@@ -122,7 +130,7 @@ class Monitor {
     Monitor(std::string address, std::unique_ptr<qmp::Client> client);
     Result<qmp::Client*> connected();
     std::uint64_t version_part(const char* part) const;
-    Status plan_capabilities();
+    Status plan_capabilities(SharedMemory shared);
     Status plan_parameters();
     Result<UniqueFd> give_socket();
     Result<std::string> read_state(int socket, std::size_t limit);

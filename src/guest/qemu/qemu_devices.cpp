@@ -110,6 +110,50 @@ Status check_no_host_device(Monitor& monitor, pid_t pid) {
         device);
 }
 
+Error cannot_be_migrated(std::string_view why) {
+    return make_error("QEMU says that its guest cannot be migrated: {}", why);
+}
+
+std::string dirty_bitmap_of(const qmp::Json& nodes) {
+    for (const qmp::Json& node : nodes) {
+        const auto bitmaps = node.is_object() ? node.find("dirty-bitmaps") : node.end();
+        if (!node.is_object() || bitmaps == node.end() || !bitmaps->is_array()) continue;
+        for (const qmp::Json& bitmap : *bitmaps) {
+            // One without a name belongs to a job of QEMU's own.
+            const std::string name = text_of(bitmap, "name");
+            if (!name.empty()) {
+                return fmt::format("'{}' of the node '{}'", name, text_of(node, "node-name"));
+            }
+        }
+    }
+    return {};
+}
+
+Status check_devices_are_whole(Monitor& monitor) {
+    // The processes of these keep no state that a move would lose.
+    constexpr std::array<std::string_view, 3> kStateless{"vhost-user-blk", "vhost-user-scsi",
+                                                         "vhost-user-net"};
+    MIGRATE_ASSIGN(const std::vector<std::string> types, monitor.device_types());
+    for (const std::string& type : types) {
+        if (type.find("vhost-user-") == std::string::npos) continue;
+        const bool stateless = std::any_of(
+            kStateless.begin(), kStateless.end(),
+            [&](std::string_view known) { return type.find(known) != std::string::npos; });
+        if (stateless) continue;
+        return make_error(
+            "it has {}, whose process has state of its own that would stay behind; unplug it first "
+            "(device_del)",
+            type);
+    }
+    MIGRATE_ASSIGN(const qmp::Json nodes, monitor.ask("query-named-block-nodes", {{"flat", true}}));
+    const std::string bitmap = dirty_bitmap_of(nodes);
+    if (bitmap.empty()) return {};
+    return make_error(
+        "it has the dirty bitmap {}, which would stay behind; remove it first "
+        "(block-dirty-bitmap-remove) and begin with a full backup at the destination",
+        bitmap);
+}
+
 Result<std::string> outside_writer(Monitor& monitor) {
     constexpr std::array<std::string_view, 3> kProcesses{"vhost-user", "x-pci-proxy-dev",
                                                          "ivshmem-"};

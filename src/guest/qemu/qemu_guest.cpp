@@ -3,9 +3,7 @@
 #include <utility>
 
 #include "base/log.hpp"
-#include "base/outcome.hpp"
 #include "guest/clock.hpp"
-#include "guest/qemu/claimed_monitor.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_memory.hpp"
 
@@ -13,35 +11,14 @@ namespace migrate::guest {
 namespace {
 
 constexpr std::string_view kStateMagic = "MQMU";
-constexpr char kStateVersion = 1;
-constexpr std::size_t kStateHeader = 6;  // magic, version, flag: the guest ran
+constexpr char kStateVersion = 2;
+constexpr std::size_t kStateHeader = 6;  // magic, version, flags
+constexpr unsigned kRanFlag = 1;
+constexpr unsigned kBlocksFlag = 2;
 
 // Time that our own migration of the devices may take to end after its socket was closed.
 constexpr std::chrono::milliseconds kEndPatience{3'000};
 constexpr std::chrono::milliseconds kLookAgain{1};
-
-// QEMU leaves the state postmigrate only by running.
-constexpr std::string_view kHowToRetry =
-    "if it runs nowhere else, QMP's `cont`, and `stop` if it is to stay paused, make it ready for "
-    "another migration";
-
-Status check_state(Monitor& monitor, std::string& state) {
-    MIGRATE_ASSIGN(state, monitor.run_state());
-    if (state == "postmigrate") {
-        return make_error("its guest was migrated before, and QEMU would refuse it later; {}",
-                          kHowToRetry);
-    }
-    if (state != "running" && state != "paused") {
-        return make_error("its guest is in the state '{}'; it must be running or paused", state);
-    }
-    MIGRATE_ASSIGN(const QemuMigration migration, monitor.migration());
-    if (migration.in_progress()) {
-        return make_error("it is being migrated already (its migration is '{}')", migration.status);
-    }
-    MIGRATE_ASSIGN(const std::string blocked, monitor.blocked_by());
-    if (blocked.empty()) return {};
-    return make_error("QEMU says that its guest cannot be migrated: {}", blocked);
-}
 
 // Explains why a guest's state does not allow the last round.
 Error unfit(const std::string& state) {
@@ -69,42 +46,16 @@ Error migrated_by_another(const std::string& status) {
         status);
 }
 
-Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address) {
-    MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
-    auto monitor = std::move(claimed.monitor);
-    std::string state;
-    MIGRATE_TRY(check_state(*monitor, state));
-    MIGRATE_ASSIGN(QemuMemory found, find_qemu_memory(*monitor, address.pid, FileAccess::kRead));
-    const pid_t pid = found.owner.pid;
-    MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
-    log::info("QEMU {}, {}: {} with {} vCPUs", monitor->version(), found.owner.description, state,
-              cpus);
-    MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
-    auto throttle = Throttle::create(*guardian, pid, cpus);
-    MIGRATE_ASSIGN(auto memory, memory::open_shared_source(uri, std::move(found.regions),
-                                                           std::move(found.owner)));
-    return Machine{
-        std::move(memory),
-        std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
-                                    std::move(found.opened), state == "running"),
-        {}};
-}
-
 }  // namespace
 
-Result<Machine> open_qemu_machine(std::string_view uri, const ParsedForm& parsed) {
-    const QemuAddress address = qemu_source_address(parsed);
-    auto machine = open_machine_at(uri, address);
-    if (!machine) return as_refusal(std::move(machine).error().with_context(uri));
-    return machine;
-}
-
 QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
-                     std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running)
+                     std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
+                     std::optional<DeviceSaver> saver)
     : monitor_(std::move(monitor)),
       guardian_(std::move(guardian)),
       throttle_(std::move(throttle)),
       memory_(std::move(memory)),
+      saver_(std::move(saver)),
       running_(running) {}
 
 QemuGuest::~QemuGuest() {
@@ -133,6 +84,7 @@ Status QemuGuest::pause() {
     MIGRATE_TRY(throttle_->hold());
     MIGRATE_TRY(monitor_->plan_fence());
     MIGRATE_ASSIGN(const QemuMigration migration, monitor_->migration());
+    MIGRATE_TRY(check_can_be_saved(migration));
     // begin() precedes the query of the state: from that answer on the guest must stay in it.
     monitor_->watch().begin();
     MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
@@ -144,6 +96,13 @@ Status QemuGuest::pause() {
     hold_ = Hold::kAnother;
     running_ = false;
     return check_state();
+}
+
+// Saving the devices alone checks nothing of this. Called while the guest runs.
+Status QemuGuest::check_can_be_saved(const QemuMigration& migration) {
+    if (!saver_) return {};
+    if (!migration.blocked.empty()) return cannot_be_migrated(migration.blocked);
+    return check_devices_are_whole(*monitor_);
 }
 
 Status QemuGuest::stop() {
@@ -253,6 +212,9 @@ Status QemuGuest::settle(const GiveBackResult& given) {
     if (late) {
         log::warning("the guest stays paused, in QEMU's state 'postmigrate'; {}", kHowToRetry);
     }
+    // The disks of a guest that was handed over belong to the other side.
+    const bool stays = given.guest == GivenBack::kLeft && given.state == "paused";
+    if (std::exchange(saved_alone_, false) && stays) activate_disks();
     hold_ = Hold::kNobody;
     held_ = {};
     running_ = given.guest == GivenBack::kRuns;
@@ -262,6 +224,19 @@ Status QemuGuest::settle(const GiveBackResult& given) {
     MIGRATE_TRY(throttle_->release());
     if (given.guest == GivenBack::kElsewhere && !late) return unfit(given.state);
     return {};
+}
+
+// `cont` does this for a guest that runs again. For a guest that stays paused QEMU 10 has a
+// command. An earlier QEMU might not survive to save inactive disks again, so the sign is left
+// there.
+void QemuGuest::activate_disks() {
+    const auto done = monitor_->ask("blockdev-set-active", {{"active", true}});
+    if (done) return;
+    saver_->give_away(*monitor_);
+    log::warning(
+        "the guest stays paused, and its disks stay inactive until QMP's `cont` ({}): before "
+        "another migration it needs `cont`, and `stop` if it is to stay paused, and `remove-fd`",
+        done.error().message());
 }
 
 Status QemuGuest::leave_to_guardian(const Error& why) {
@@ -281,7 +256,22 @@ Status QemuGuest::throttle(unsigned percent) {
     return throttle_->set(percent);
 }
 
-Result<std::string> QemuGuest::save_state() {
+Result<std::string> QemuGuest::save_state() { return saver_ ? save_alone() : save_by_migration(); }
+
+Result<std::string> QemuGuest::save_alone() {
+    // The state is checked again since QEMU before 10.0 might not survive to save a guest whose
+    // disks another client has just handed over.
+    if (!monitor_->is_at_least(10, 0)) {
+        MIGRATE_ASSIGN(const std::string now, monitor_->run_state());
+        if (now != "paused") return make_error("the guest is '{}', and not paused", now);
+    }
+    saved_alone_ = true;
+    MIGRATE_ASSIGN(const std::string stream,
+                   saver_->save(*monitor_, kMaxStateBytes - kStateHeader));
+    return encode_qemu_state({MoveMethod::kRamBlocks, held_.stopped, stream});
+}
+
+Result<std::string> QemuGuest::save_by_migration() {
     MIGRATE_TRY(monitor_->plan_settings());
     // Entrust first: whatever happens in save_state(), the guardian must expect it.
     Held done = held_;
@@ -291,7 +281,7 @@ Result<std::string> QemuGuest::save_state() {
     MIGRATE_ASSIGN(const std::string stream,
                    monitor_->save_state(kMaxStateBytes - kStateHeader, held_));
     MIGRATE_TRY(entrust());
-    return encode_qemu_state(held_.stopped, stream);
+    return encode_qemu_state({MoveMethod::kSharedFiles, held_.stopped, stream});
 }
 
 Activity QemuGuest::activity() const {
@@ -308,12 +298,14 @@ Result<std::optional<std::string>> QemuGuest::outside_writer() {
 void QemuGuest::give_away() {
     given_away_ = true;
     monitor_->obey({});
+    if (saver_) saver_->give_away(*monitor_);
     const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }
 
 void QemuGuest::take_back() {
     given_away_ = false;
+    if (saver_) saver_->take_back(*monitor_);
     const Status told = entrust();
     if (!told) log::error("{}", told.error().message());
 }
@@ -326,23 +318,27 @@ Status QemuGuest::quit() {
     return guardian_->entrust({});
 }
 
-std::string encode_qemu_state(bool ran, const std::string& stream) {
-    std::string state;
-    state.reserve(kStateHeader + stream.size());
-    state += kStateMagic;
-    state += kStateVersion;
-    state += static_cast<char>(ran ? 1 : 0);
-    state += stream;
-    return state;
+std::string encode_qemu_state(const QemuState& state) {
+    std::string encoded;
+    encoded.reserve(kStateHeader + state.stream.size());
+    encoded += kStateMagic;
+    encoded += kStateVersion;
+    const unsigned flags =
+        (state.ran ? kRanFlag : 0) | (state.method == MoveMethod::kRamBlocks ? kBlocksFlag : 0);
+    encoded += static_cast<char>(flags);
+    encoded += state.stream;
+    return encoded;
 }
 
 Result<QemuState> decode_qemu_state(std::string_view state) {
+    const auto flags = state.size() > 5 ? static_cast<unsigned char>(state[5]) : 0xFFU;
     if (state.size() <= kStateHeader || !state.starts_with(kStateMagic) ||
-        state[4] != kStateVersion || (state[5] != 0 && state[5] != 1)) {
+        state[4] != kStateVersion || (flags & ~(kRanFlag | kBlocksFlag)) != 0) {
         return make_error(ErrorKind::kProtocol,
                           "the saved state of {} bytes does not belong to a QEMU", state.size());
     }
-    return QemuState{state[5] == 1, state.substr(kStateHeader)};
+    return QemuState{method_of((flags & kBlocksFlag) != 0), (flags & kRanFlag) != 0,
+                     state.substr(kStateHeader)};
 }
 
 }  // namespace migrate::guest

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,29 +14,37 @@
 #include "guest/external/guardian.hpp"
 #include "guest/external/throttle.hpp"
 #include "guest/guest.hpp"
+#include "guest/qemu/device_stream.hpp"
 #include "guest/qemu/monitor.hpp"
+#include "guest/qemu/move_method.hpp"
 #include "guest/qemu/qemu_memory.hpp"
 
 namespace migrate::guest {
 
 inline constexpr std::string_view kQemuKind = "qemu";
+// QEMU leaves the state postmigrate only by running.
+inline constexpr std::string_view kHowToRetry =
+    "if it runs nowhere else, QMP's `cont`, and `stop` if it is to stay paused, make it ready for "
+    "another migration";
 
 // Parses "SOCKET[,pid=PID]". SOCKET is the path of a QMP socket of QEMU to which nobody else is
 // connected; PID is QEMU's process, if another process listens on the socket. Refuses, with the
-// reason: memory that is not shared, a guest that cannot be migrated, and a QEMU that itself waits
-// for a guest.
+// reason: memory that cannot be reached, a guest that cannot be migrated or was moved already, and
+// a QEMU that itself waits for a guest.
 Result<Machine> open_qemu_machine(std::string_view uri, const ParsedForm& parsed);
 
 class QemuGuest final : public Guest {
   public:
     QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
-              std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running);
+              std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
+              std::optional<DeviceSaver> saver = std::nullopt);
     ~QemuGuest() override;
 
     void obey(std::stop_token stop) override { monitor_->obey(std::move(stop)); }
     std::string_view kind() const override { return kQemuKind; }
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
+    std::string_view method() const override { return name_of(method_of(saver_.has_value())); }
     Status pause() override;
     Status resume() override;
     Status check_still() override;
@@ -56,6 +65,10 @@ class QemuGuest final : public Guest {
     enum class Hold { kNobody, kWe, kAnother };
 
     Status entrust();
+    Status check_can_be_saved(const QemuMigration& migration);
+    Result<std::string> save_alone();
+    Result<std::string> save_by_migration();
+    void activate_disks();
     Status stop();
     Status settle(const GiveBackResult& given);
     Status leave_to_guardian(const Error& why);
@@ -67,6 +80,9 @@ class QemuGuest final : public Guest {
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     OpenedMemory memory_;
+    // Set if the devices are saved alone; otherwise QEMU's own migration saves them.
+    std::optional<DeviceSaver> saver_;
+    bool saved_alone_ = false;   // QEMU may have inactivated its disks
     std::atomic<bool> running_;  // the last known state
     Hold hold_ = Hold::kNobody;
     Held held_;
@@ -77,13 +93,14 @@ class QemuGuest final : public Guest {
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};
 };
 
-// The saved state of a QEMU guest: a header that says whether the guest ran, then QEMU's own
-// stream.
+// The saved state of a QEMU guest: a header that says how it was moved and whether it ran, then
+// QEMU's own stream.
 struct QemuState {
+    MoveMethod method = MoveMethod::kSharedFiles;
     bool ran = true;
     std::string_view stream;
 };
-std::string encode_qemu_state(bool ran, const std::string& stream);
+std::string encode_qemu_state(const QemuState& state);
 // kProtocol if `state` is not such a state.
 Result<QemuState> decode_qemu_state(std::string_view state);
 

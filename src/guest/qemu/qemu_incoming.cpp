@@ -2,15 +2,21 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "guest/external/guardian.hpp"
+#include "guest/qemu/block_memory.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
+#include "guest/qemu/device_stream.hpp"
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "memory/sink/block_sink.hpp"
 #include "memory/sink/shared_sink.hpp"
 
 namespace migrate::guest {
@@ -23,8 +29,8 @@ constexpr std::chrono::milliseconds kEndPatience{2'000};
 // The connection to the QEMU and its guardian, shared by the loader and the guest.
 struct Incoming {
     Incoming() = default;
-    Incoming(Incoming&&) = default;
-    Incoming& operator=(Incoming&&) = delete;
+    Incoming(const Incoming&) = delete;
+    Incoming& operator=(const Incoming&) = delete;
     // If no guest arrived, QEMU continues to wait with its former settings.
     ~Incoming() {
         if (!monitor) return;
@@ -32,10 +38,28 @@ struct Incoming {
         static_cast<void>(monitor->put_back());
     }
 
+    // Makes QEMU ready for a guest that is moved in this way, before its memory changes.
+    Status expect(MoveMethod chosen);
+
     std::unique_ptr<Monitor> monitor;
     std::unique_ptr<Guardian> guardian;
     OpenedMemory memory;
+    std::optional<MoveMethod> method;    // set once a sender was accepted
+    std::optional<DeviceLoader> loader;  // with kRamBlocks
 };
+
+Status Incoming::expect(MoveMethod chosen) {
+    method = chosen;
+    const bool blocks = chosen == MoveMethod::kRamBlocks;
+    if (blocks) {
+        MIGRATE_ASSIGN(loader, DeviceLoader::prepare(*monitor));
+    }
+    MIGRATE_TRY(monitor->plan_settings(blocks ? Monitor::SharedMemory::kNotConcerned
+                                              : Monitor::SharedMemory::kLeftOut));
+    MIGRATE_TRY(guardian->entrust({.commands = monitor->undo()}));
+    bool changed = true;
+    return monitor->change_settings(changed);
+}
 
 // Invariant: a guest that did not start here never will: its QEMU is ended, unless it is not known
 // whether the guest runs.
@@ -169,14 +193,17 @@ class ArrivedGuest final : public Guest {
 
 class QemuLoader final : public GuestLoader {
   public:
-    explicit QemuLoader(Incoming incoming)
-        : incoming_(std::make_shared<Incoming>(std::move(incoming))) {}
+    explicit QemuLoader(std::shared_ptr<Incoming> incoming) : incoming_(std::move(incoming)) {}
 
     std::string_view kind() const override { return kQemuKind; }
 
     Result<std::unique_ptr<Guest>> load(std::string_view state,
                                         const std::stop_token& stop) override {
         MIGRATE_ASSIGN(const QemuState saved, decode_qemu_state(state));
+        if (saved.method != incoming_->method) {
+            return Error(ErrorKind::kProtocol,
+                         "the sender's devices were not saved in the way in which it sent memory");
+        }
         Monitor& monitor = *incoming_->monitor;
         monitor.obey(stop);
         // Check before QEMU gets the guest: the pages that arrived are in the memory that was
@@ -185,7 +212,8 @@ class QemuLoader final : public GuestLoader {
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
-        Status loaded = monitor.load_state(saved.stream);
+        Status loaded = incoming_->loader ? incoming_->loader->load(monitor, saved.stream)
+                                          : monitor.load_state(saved.stream);
         if (!loaded) {
             return std::move(loaded).error().with_context(
                 "QEMU did not load the guest's devices (its own messages say why; are both started "
@@ -224,23 +252,73 @@ Status check_waits(Monitor& monitor) {
     return {};
 }
 
+// Earlier QEMUs move only memory backends with a file's name by their files.
+bool is_moved_by_file(const Monitor& monitor, const MemoryBackend& backend) {
+    return backend.shared && (backend.type != "memory-backend-memfd" || !monitor.is_at_least(8, 1));
+}
+
+// A RAM block has the id of its backend, or its path, as its name (see could_be() in
+// qemu_memory.cpp).
+std::string backend_of(const Monitor& monitor, const MemoryLayout& layout,
+                       const memory::MemoryBlock& block) {
+    if (!block.file) return {};
+    for (const MemoryBackend& backend : layout.backends) {
+        const bool same = block.name == backend.id || block.name == "/objects/" + backend.id;
+        if (same && is_moved_by_file(monitor, backend)) return backend.id;
+    }
+    return {};
+}
+
+Result<std::unique_ptr<memory::PageSink>> take_blocks(std::string_view uri, QemuBlocks found,
+                                                      memory::UnseenProcesses unseen,
+                                                      const std::shared_ptr<Incoming>& incoming) {
+    std::vector<memory::SinkBlock> blocks;
+    for (memory::MemoryBlock& block : found.blocks) {
+        std::string name = backend_of(*incoming->monitor, found.opened.layout, block);
+        blocks.push_back({std::move(block), std::move(name)});
+    }
+    incoming->memory = std::move(found.opened);
+    const auto accept = [incoming](memory::OfferedBlocks offered) {
+        return incoming->expect(method_of(offered == memory::OfferedBlocks::kAll));
+    };
+    return memory::make_block_sink(uri, std::move(blocks), std::move(found.process), unseen,
+                                   accept);
+}
+
+Result<std::unique_ptr<memory::PageSink>> take_files(std::string_view uri,
+                                                     const QemuAddress& address,
+                                                     const std::shared_ptr<Incoming>& incoming) {
+    MIGRATE_ASSIGN(QemuMemory memory,
+                   find_qemu_memory(*incoming->monitor, address.pid, FileAccess::kWrite));
+    incoming->memory = std::move(memory.opened);
+    return memory::make_shared_sink(uri, std::move(memory.regions), memory.owner.pid,
+                                    address.unseen);
+}
+
 Result<Destination> open_destination_at(std::string_view uri, const QemuAddress& address) {
     MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
-    Incoming incoming;
-    incoming.monitor = std::move(claimed.monitor);
-    Monitor& monitor = *incoming.monitor;
+    auto incoming = std::make_shared<Incoming>();
+    incoming->monitor = std::move(claimed.monitor);
+    Monitor& monitor = *incoming->monitor;
     MIGRATE_TRY(check_waits(monitor));
-    MIGRATE_ASSIGN(QemuMemory memory, find_qemu_memory(monitor, address.pid, FileAccess::kWrite));
-    MIGRATE_ASSIGN(incoming.guardian, Guardian::start(std::move(claimed.claim), monitor.address()));
-    MIGRATE_TRY(monitor.plan_settings());
-    MIGRATE_TRY(incoming.guardian->entrust({.commands = monitor.undo()}));
-    bool changed = true;
-    MIGRATE_TRY(monitor.change_settings(changed));
-    incoming.memory = std::move(memory.opened);
-    log::info("QEMU {}, {}, waits for a guest", monitor.version(), memory.owner.description);
-    return Destination{
-        memory::make_shared_sink(uri, std::move(memory.regions), memory.owner.pid, address.unseen),
-        std::make_unique<QemuLoader>(std::move(incoming))};
+    auto blocks = find_qemu_blocks(monitor, address.pid, FileAccess::kWrite);
+    const bool may_have_files =
+        (blocks && !*blocks) || (!blocks && blocks.error().kind() == ErrorKind::kRefused);
+    std::unique_ptr<memory::PageSink> sink;
+    if (blocks && *blocks) {
+        MIGRATE_ASSIGN(sink, take_blocks(uri, **std::move(blocks), address.unseen, incoming));
+    } else if (may_have_files) {
+        MIGRATE_ASSIGN(sink, take_files(uri, address, incoming));
+    } else {
+        return std::move(blocks).error();
+    }
+    MIGRATE_ASSIGN(incoming->guardian,
+                   Guardian::start(std::move(claimed.claim), monitor.address()));
+    // Blocks may be offered as a whole, or only those in files: that is known when a sender comes.
+    if (!incoming->memory.blocks) MIGRATE_TRY(incoming->expect(MoveMethod::kSharedFiles));
+    log::info("QEMU {}, {}, waits for a guest", monitor.version(),
+              incoming->memory.owner.description);
+    return Destination{std::move(sink), std::make_unique<QemuLoader>(std::move(incoming))};
 }
 
 }  // namespace

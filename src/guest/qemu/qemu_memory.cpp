@@ -25,8 +25,9 @@ using memory::ForeignMapping;
 using memory::SharedFileMapping;
 
 constexpr std::string_view kHowTo =
-    "start QEMU with -object memory-backend-file,id=ID,size=SIZE,mem-path=/dev/shm/NAME,share=on "
-    "(or memory-backend-memfd) and -machine memory-backend=ID, or a -numa node,memdev=ID each";
+    "QEMU 8.0 and later move with any memory, if their process can be accessed; otherwise start "
+    "QEMU with -object memory-backend-file,id=ID,size=SIZE,mem-path=/dev/shm/NAME,share=on (or "
+    "memory-backend-memfd) and -machine memory-backend=ID, or a -numa node,memdev=ID each";
 
 Status check_backends(const std::vector<MemoryBackend>& backends, std::uint64_t memory_bytes) {
     if (backends.empty()) return make_error("its memory is no memory backend; {}", kHowTo);
@@ -142,7 +143,7 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
 }
 
 Result<OpenedMemory> remember(const QemuMemory& memory, MemoryLayout layout) {
-    OpenedMemory opened{std::move(layout), memory.owner, {}, {}};
+    OpenedMemory opened{std::move(layout), memory.owner, {}, {}, {}};
     for (const memory::SharedRegion& region : memory.regions) {
         opened.regions.push_back({region.name, region.size_bytes});
         UniqueFd copy(::fcntl(region.file.get(), F_DUPFD_CLOEXEC, 0));
@@ -153,6 +154,7 @@ Result<OpenedMemory> remember(const QemuMemory& memory, MemoryLayout layout) {
 }
 
 Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
+    if (!file) return {};
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) {
         return Error::system(fmt::format("examine the file of '{}'", region.name), errno);
@@ -168,6 +170,11 @@ Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
                                                ? query_memory_layout(monitor)
                                                : query_memory_layout_again(monitor, opened.layout));
     MIGRATE_TRY(check_same_layout(opened.layout, now));
+    if (opened.blocks) {
+        MIGRATE_ASSIGN(const auto blocks, query_ram_blocks(monitor));
+        if (!blocks) return Error("QEMU no longer lists its RAM blocks");
+        MIGRATE_TRY(check_same_blocks(*opened.blocks, *blocks));
+    }
     for (std::size_t i = 0; i < opened.files.size(); ++i) {
         MIGRATE_TRY(check_file_size(opened.files[i], opened.regions[i]));
     }

@@ -4,7 +4,8 @@
 
 #include <sys/types.h>
 
-#include <string_view>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "base/error.hpp"
 #include "guest/qemu/memory_layout.hpp"
 #include "guest/qemu/monitor.hpp"
+#include "guest/qemu/ram_blocks.hpp"
 #include "memory/foreign/foreign_mapping.hpp"
 #include "memory/foreign/sole_use.hpp"
 #include "memory/source/shared_source.hpp"
@@ -25,7 +27,8 @@ struct OpenedMemory {
     MemoryLayout layout;
     memory::MemoryOwner owner;
     std::vector<RegionInfo> regions;
-    std::vector<UniqueFd> files;  // one per region
+    std::vector<UniqueFd> files;                  // one per region; empty for private memory
+    std::optional<std::vector<RamBlock>> blocks;  // if the regions are QEMU's RAM blocks
 };
 
 struct QemuMemory {
@@ -34,12 +37,13 @@ struct QemuMemory {
     OpenedMemory opened;
 };
 
-// `pid` 0: the process that listens on the socket. The Error says how QEMU must be started.
+// For a QEMU that block_memory.hpp cannot serve. `pid` 0: the process that listens on the socket.
+// The Error says how QEMU must be started.
 Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess access);
 
 // Checks that QEMU has exactly the memory that was opened: the same backends, sizes, memory
-// devices, files and addresses. An Error names the backend that differs. Takes three queries to
-// QEMU, under a millisecond if its main loop is idle.
+// devices, files, RAM blocks and addresses. An Error names the one that differs. Takes three or
+// four queries to QEMU, under a millisecond if its main loop is idle.
 Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
 
 struct QemuAddress {
