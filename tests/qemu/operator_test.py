@@ -6,7 +6,7 @@ import runner
 import vm
 from ownership_case import LOADS, SAVES, Case, ask
 
-DISTURBED = "did not stand still"
+DISTURBED = "did not stay paused"
 
 
 class Disturbed(Case):

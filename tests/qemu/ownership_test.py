@@ -103,7 +103,7 @@ class SplitBrain(Case):
         at = self.proxy(source, strikes={self.chance.choice(SAVES[::2]): strike})
         self.start(source, destination, source_at=at)
         self.assertEqual(self.migration.sender.wait(), -signal.SIGKILL)
-        self.migration.sender.await_words("another client of QEMU has handed it over", 20)
+        self.migration.sender.await_words("another client of QEMU has handed over the guest", 20)
         self.check_handed_over(source)
         self.check_never_ran(destination)
 
