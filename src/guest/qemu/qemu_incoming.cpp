@@ -105,7 +105,8 @@ class ArrivedGuest final : public Guest {
         MIGRATE_ASSIGN(const std::string state, incoming_->monitor->run_state());
         const std::string& sign = incoming_->monitor->watch().sign();
         if (!sign.empty()) {
-            return make_error("the guest changed at the destination before it was resumed: {}", sign);
+            return make_error("the guest changed at the destination before it was resumed: {}",
+                              sign);
         }
         if (state == "paused") return {};
         return make_error("QEMU's guest is '{}' after it was loaded, and not paused", state);
