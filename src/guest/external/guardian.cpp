@@ -189,10 +189,11 @@ Guardian::~Guardian() {
 }
 
 void Guardian::end_child() {
-    socket_.reset();
+    // The child carries out the last Undo when the socket closes, so it must be gone by then.
     ::kill(child_, SIGKILL);
     while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
     }
+    socket_.reset();
 }
 
 Status Guardian::entrust(const Undo& undo) {
