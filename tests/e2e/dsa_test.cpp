@@ -69,7 +69,8 @@ const std::string& small_image() {
 
 }  // namespace
 
-TEST_CASE("a device in the process finds the CPU's zero pages, in every arrangement", "[dsa]") {
+TEST_CASE("a device in the process finds the CPU's zero pages, in every arrangement",
+          "[dsa][part-1]") {
     const Comparison comparison(small_image());
     INFO("seed " << kDsaSeed);
     for (const char* mode : {"shared", "dedicated"}) {
@@ -207,7 +208,7 @@ bool has_namespaces() {
 
 }  // namespace
 
-TEST_CASE("by ENQCMD, MOVDIR64B and write() the same pages are found", "[dsa]") {
+TEST_CASE("by ENQCMD, MOVDIR64B and write() the same pages are found", "[dsa][part-2]") {
     if (!has_namespaces()) return;
     const Comparison comparison(full_image());
     const std::string both = "dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq0.1";
@@ -228,7 +229,7 @@ TEST_CASE("by ENQCMD, MOVDIR64B and write() the same pages are found", "[dsa]") 
     }
 }
 
-TEST_CASE("one to sixteen channels share one to eight queues of several devices", "[dsa]") {
+TEST_CASE("one to sixteen channels share one to eight queues of several devices", "[dsa][part-2]") {
     if (!has_namespaces()) return;
     const Comparison comparison(small_image());
     for (const char* channels : {"1", "16"}) {

@@ -48,6 +48,12 @@ class LimitedProgram {
     int users_ = 0;
 };
 
+bool may_limit() {
+    if (::geteuid() == 0) return true;
+    WARN("skipped: only root may become the users that are limited");
+    return false;
+}
+
 struct Work {
     std::string source;
     std::vector<std::string> options;
@@ -127,24 +133,55 @@ void try_limit(LimitedProgram& program, const std::string& limit, bool at_sender
     }
 }
 
-TEST_CASE("a limit on threads or memory ends a migration with a reason and never hangs it",
-          "[limits]") {
-    if (::geteuid() != 0) {
-        WARN("skipped: only root may become the users that are limited");
-        return;
-    }
+// Tries every number of threads from `first` to `last` as the limit of one side.
+void try_thread_limits(int first, int last, bool at_sender) {
+    if (!may_limit()) return;
     LimitedProgram program;
-    for (const bool at_sender : {true, false}) {
-        for (int threads = 1; threads <= 20; ++threads) {
-            try_limit(program, "--nproc=" + std::to_string(threads), at_sender);
-        }
-        for (const int megabytes : {110, 130, 150, 170, 200, 260, 400}) {
-            try_limit(program, "--as=" + std::to_string(megabytes) + "000000", at_sender);
-        }
-        for (const int megabytes : {24, 32, 48, 64, 90}) {
-            try_limit(program, "--data=" + std::to_string(megabytes) + "000000", at_sender);
-        }
+    for (int threads = first; threads <= last; ++threads) {
+        try_limit(program, "--nproc=" + std::to_string(threads), at_sender);
     }
+}
+
+void try_memory_limits(bool at_sender) {
+    if (!may_limit()) return;
+    LimitedProgram program;
+    for (const int megabytes : {110, 130, 150, 170, 200, 260, 400}) {
+        try_limit(program, "--as=" + std::to_string(megabytes) + "000000", at_sender);
+    }
+    for (const int megabytes : {24, 32, 48, 64, 90}) {
+        try_limit(program, "--data=" + std::to_string(megabytes) + "000000", at_sender);
+    }
+}
+
+TEST_CASE("a limit of 1 to 10 threads at the sender ends a migration with a reason",
+          "[limits][part-1]") {
+    try_thread_limits(1, 10, true);
+}
+
+TEST_CASE("a limit of 11 to 20 threads at the sender ends a migration with a reason, or is enough",
+          "[limits][part-2]") {
+    try_thread_limits(11, 20, true);
+}
+
+TEST_CASE("a limit of 1 to 10 threads at the receiver ends a migration with a reason",
+          "[limits][part-3]") {
+    try_thread_limits(1, 10, false);
+}
+
+TEST_CASE(
+    "a limit of 11 to 20 threads at the receiver ends a migration with a reason, or is enough",
+    "[limits][part-4]") {
+    try_thread_limits(11, 20, false);
+}
+
+TEST_CASE("a limit on the sender's memory ends a migration with a reason and never hangs it",
+          "[limits][part-1]") {
+    try_memory_limits(true);
+}
+
+TEST_CASE("a limit on the receiver's memory ends a migration with a reason and never hangs it",
+          "[limits][part-3]") {
+    try_memory_limits(false);
 }
 #endif
 

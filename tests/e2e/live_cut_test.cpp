@@ -104,7 +104,7 @@ TEST_CASE("cutting any connection at any moment leaves one guest, and every page
                  << stayed << " guests stayed, " << nowhere << " were between the two");
 }
 
-TEST_CASE("cutting a connection around the handover never makes a second guest", "[live]") {
+TEST_CASE("cutting a connection around the handover never makes a second guest", "[live][part-1]") {
     for (const std::size_t connection : {std::size_t{0}, std::size_t{1}}) {
         for (const CutBy by : {CutBy::kFin, CutBy::kReset}) {
             for (const FrameType frame :

@@ -91,7 +91,7 @@ struct HeldRun {
     Process sender;
 };
 
-TEST_CASE("a deadline that cancels ends every wait for the receiver", "[live]") {
+TEST_CASE("a deadline that cancels ends every wait for the receiver", "[live][part-1]") {
     const TemporaryFolder folder;
     for (const char* device_state : {"auto", "off"}) {
         HeldRun round(FrameType::kRoundDone,
@@ -154,7 +154,7 @@ TEST_CASE("stall-limit ends the wait for a receiver that says nothing", "[live]"
 }
 
 TEST_CASE("a limit that fixed costs exceed is no flood, and the limit that is named works",
-          "[live]") {
+          "[live][part-2]") {
     const TemporaryFolder folder;
     std::string limit;
     {
@@ -180,7 +180,7 @@ TEST_CASE("a limit that fixed costs exceed is no flood, and the limit that is na
 }
 
 TEST_CASE("a digest that exceeds the limit is no flood, and one that fits in the end goes on",
-          "[live]") {
+          "[live][part-2]") {
     const TemporaryFolder folder;
     LiveRun run(folder, "workload:128M,rate=1",
                 {"--verify", "digest", "--downtime-limit", "5ms", "--deadline", "6s"});

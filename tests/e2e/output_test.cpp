@@ -58,18 +58,19 @@ void check_migrates(const Surroundings& outputs) {
     CHECK(read_stats(folder / "recv.json")["guest"]["check"] == "passed");
 }
 
-TEST_CASE("pipes that nobody reads do not stop a migration", "[output]") {
+TEST_CASE("pipes that nobody reads do not stop a migration", "[output][part-1]") {
     const FullPipe out;
     const FullPipe err;
     check_migrates({.out = out.fd(), .err = err.fd()});
 }
 
-TEST_CASE("one pipe for both outputs that nobody reads does not stop a migration", "[output]") {
+TEST_CASE("one pipe for both outputs that nobody reads does not stop a migration",
+          "[output][part-1]") {
     const FullPipe both;
     check_migrates({.out = both.fd(), .err = both.fd()});
 }
 
-TEST_CASE("a full disk as the output does not stop a migration", "[output]") {
+TEST_CASE("a full disk as the output does not stop a migration", "[output][part-1]") {
     const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
     REQUIRE(full);
     check_migrates({.out = full.get(), .err = full.get()});
