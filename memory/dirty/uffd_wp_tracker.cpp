@@ -148,8 +148,8 @@ Result<std::unique_ptr<DirtyTracker>> make_uffd_wp_tracker(const PageSource& sou
         MIGRATE_ASSIGN(ForeignUserfaultfd foreign, open_foreign_userfaultfd(owner->pid));
         MIGRATE_ASSIGN(WriteProtection protection,
                        WriteProtection::create_for(owner->pid, std::move(foreign.faults)));
-        log::info("a thread of {} was stopped for {} us while migrate attached to it", owner->description,
-                  foreign.stood_still.count());
+        log::info("a thread of {} was stopped for {} us while migrate attached to it",
+                  owner->description, foreign.stood_still.count());
         tracker =
             std::make_unique<UffdWpTracker>(source, std::move(protection), foreign.stood_still);
     }

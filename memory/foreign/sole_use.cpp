@@ -96,7 +96,8 @@ Status SoleUse::look() {
     if (std::exchange(told_, true)) return {};
     for (const std::string& what : {users->unseen, users->hidden}) {
         if (what.empty()) continue;
-        log::warning("some processes could not be checked for use of {}: {}", names_of(files_), what);
+        log::warning("some processes could not be checked for use of {}: {}", names_of(files_),
+                     what);
     }
     return {};
 }

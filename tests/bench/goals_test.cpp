@@ -139,8 +139,10 @@ TEST_CASE("a wrong goal is refused with its number and the reason") {
     refuses(R"({"figure": "total-time", "of": [1], "at-most": 1})", "of is no text");
     refuses(R"({"figure": "total-time", "of": "base"})", "a goal needs a limit");
     refuses(R"({"figure": "total-time", "of": "base", "at-mots": 1})", "did you mean 'at-most'?");
-    refuses(R"({"figure": "total-time", "of": "base", "at-most": "1"})", "not a number of 0 or more");
-    refuses(R"({"figure": "total-time", "of": "base", "at-most": -1})", "not a number of 0 or more");
+    refuses(R"({"figure": "total-time", "of": "base", "at-most": "1"})",
+            "not a number of 0 or more");
+    refuses(R"({"figure": "total-time", "of": "base", "at-most": -1})",
+            "not a number of 0 or more");
     refuses(R"({"figure": "total-time", "of": "base", "at-most": 1, "at-least": 2})",
             "is less than");
     refuses(R"({"figure": "total-time", "of": "base", "by": "mean", "at-most": 1})",
