@@ -57,7 +57,7 @@ Result<Destination> open_destination(std::string_view uri) {
 
 Status Destination::check(std::string_view kind) const {
     if (loader) {
-        if (kind == loader->kind()) return {};
+        if (kind == loader->kind()) return loader->check_ready();
         return make_error("{} takes a running guest of the kind '{}' only, and this is {}",
                           memory->description(), loader->kind(),
                           kind.empty() ? "a memory image" : fmt::format("one of '{}'", kind));

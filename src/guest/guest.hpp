@@ -130,6 +130,9 @@ class GuestLoader {
     virtual ~GuestLoader() = default;
 
     virtual std::string_view kind() const = 0;
+    // Checks that a guest can still arrive, long after the destination was opened: called before
+    // any of its memory changes. An Error says why not.
+    virtual Status check_ready() { return {}; }
     // Does the same as load_guest(), in the sink's memory. May be called once. kCancelled after a
     // stop was requested: then the guest does not run here, and never will.
     virtual Result<std::unique_ptr<Guest>> load(std::string_view state,

@@ -159,6 +159,13 @@ Result<std::vector<std::uint64_t>> find_signs(Monitor& monitor) {
     return found;
 }
 
+Status leave_sign(Monitor& monitor) {
+    MIGRATE_ASSIGN(const PassedFile file,
+                   PassedFile::pass(monitor, PassedFile::QemuMay::kWrite, kSign));
+    monitor.forget_undo(file.undo());
+    return {};
+}
+
 Result<DeviceLoader> DeviceLoader::prepare(Monitor& monitor) {
     MIGRATE_ASSIGN(std::string machine, machine_name(monitor));
     if (!monitor.is_at_least(8, 2)) return DeviceLoader(std::nullopt, std::move(machine));

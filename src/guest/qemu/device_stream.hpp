@@ -68,6 +68,10 @@ class DeviceSaver {
 // Returns the numbers of the descriptor sets by which QEMU shows that its guest was handed over.
 Result<std::vector<std::uint64_t>> find_signs(Monitor& monitor);
 
+// Leaves the same sign in a QEMU whose guest arrived paused, before 10.0: it may be moved again
+// only after `cont` has activated its disks.
+Status leave_sign(Monitor& monitor);
+
 // Loads a stream into a QEMU that waits for it.
 class DeviceLoader {
   public:

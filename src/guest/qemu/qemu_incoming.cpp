@@ -71,8 +71,15 @@ class ArrivedGuest final : public Guest {
         if (settled_) return;
         incoming_->monitor->obey({});
         log::warning("the guest did not come to run here; its QEMU is ended");
+        // The sender resumes its guest as soon as it hears of the failure. If another client let
+        // this one run, its vCPUs must have stopped by then.
+        static_cast<void>(incoming_->monitor->ask("stop"));
         const auto quit = incoming_->monitor->ask("quit");
-        if (quit) return;
+        if (quit) {
+            if (incoming_->guardian->ends_within(kEndPatience)) return;
+            log::warning("its QEMU has not ended yet, {} ms after 'quit'", kEndPatience.count());
+            return;
+        }
         log::warning("it may have ended already: {}", quit.error().message());
         incoming_->guardian->act();
     }
@@ -124,9 +131,15 @@ class ArrivedGuest final : public Guest {
   private:
     // The guest was paused at its source.
     Status stay() {
-        const auto state = incoming_->monitor->run_state();
-        if (state) return {};
-        return outcome_without_answer(state.error());
+        Monitor& monitor = *incoming_->monitor;
+        const auto state = monitor.run_state();
+        if (!state) return outcome_without_answer(state.error());
+        // Its disks stay inactive until `cont`. QEMU before 10.0 aborts if it has to save them so.
+        if (incoming_->loader && !monitor.is_at_least(10, 0)) {
+            const Status left = leave_sign(monitor);
+            if (!left) log::warning("{}", left.error().message());
+        }
+        return {};
     }
 
     Status run() {
@@ -192,11 +205,35 @@ class ArrivedGuest final : public Guest {
     std::atomic<bool> running_{false};
 };
 
+Status check_waits(Monitor& monitor) {
+    MIGRATE_ASSIGN(const std::string state, monitor.run_state());
+    if (state != "inmigrate") {
+        return make_error("it does not wait for a guest: it is '{}'; start it with -incoming defer",
+                          state);
+    }
+    MIGRATE_ASSIGN(const QemuMigration migration, monitor.migration());
+    if (migration.status != "none") {
+        return make_error(
+            "it waits for a guest of its own way (its migration is '{}'); start it with -incoming "
+            "defer",
+            migration.status);
+    }
+    // Without -S QEMU would run the guest as soon as it is loaded; `stop` prevents that.
+    MIGRATE_TRY(monitor.ask("stop"));
+    return {};
+}
+
 class QemuLoader final : public GuestLoader {
   public:
     explicit QemuLoader(std::shared_ptr<Incoming> incoming) : incoming_(std::move(incoming)) {}
 
     std::string_view kind() const override { return kQemuKind; }
+
+    // Another client may have given this QEMU a guest since it was opened, or changed its memory.
+    Status check_ready() override {
+        MIGRATE_TRY(check_waits(*incoming_->monitor));
+        return check_same_memory(*incoming_->monitor, incoming_->memory);
+    }
 
     Result<std::unique_ptr<Guest>> load(std::string_view state,
                                         const std::stop_token& stop) override {
@@ -210,6 +247,8 @@ class QemuLoader final : public GuestLoader {
         // Check before QEMU gets the guest: the pages that arrived are in the memory that was
         // opened.
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
+        // A QEMU that has another client's guest by now is not ours to end.
+        MIGRATE_TRY(check_waits(monitor));
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
@@ -234,24 +273,6 @@ class QemuLoader final : public GuestLoader {
   private:
     std::shared_ptr<Incoming> incoming_;
 };
-
-Status check_waits(Monitor& monitor) {
-    MIGRATE_ASSIGN(const std::string state, monitor.run_state());
-    if (state != "inmigrate") {
-        return make_error("it does not wait for a guest: it is '{}'; start it with -incoming defer",
-                          state);
-    }
-    MIGRATE_ASSIGN(const QemuMigration migration, monitor.migration());
-    if (migration.status != "none") {
-        return make_error(
-            "it waits for a guest of its own way (its migration is '{}'); start it with -incoming "
-            "defer",
-            migration.status);
-    }
-    // Without -S QEMU would run the guest as soon as it is loaded; `stop` prevents that.
-    MIGRATE_TRY(monitor.ask("stop"));
-    return {};
-}
 
 // Earlier QEMUs move only memory backends with a file's name by their files.
 bool is_moved_by_file(const Monitor& monitor, const MemoryBackend& backend) {
