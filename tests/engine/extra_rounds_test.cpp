@@ -81,6 +81,47 @@ TEST_CASE("a pause that further rounds cannot shorten comes at once") {
     CHECK(idle.after(0).action == Action::kSwitchOver);
 }
 
+TEST_CASE("an extra round and the switchover after it end before the deadline") {
+    LongRounds rounds;
+    rounds.tunables.deadline = milliseconds(10'500);
+    // 10 s have passed. The round would take 200 ms and the switchover after it a few.
+    CHECK(rounds.after(kPagesPerSecond / 5).action == Action::kNextRound);
+    LongRounds late;
+    late.tunables.deadline = milliseconds(10'300);
+    CHECK(late.after(kPagesPerSecond / 5).action == Action::kSwitchOver);
+}
+
+TEST_CASE("a guest that writes in bursts is switched over the next time that it fits") {
+    LongRounds rounds;
+    CHECK(rounds.after(kPagesPerSecond / 5).action == Action::kNextRound);
+    CHECK(rounds.sent(kPagesPerSecond / 5, kPagesPerSecond).action == Action::kNextRound);
+    CHECK(rounds.sent(kPagesPerSecond, kPagesPerSecond / 5).action == Action::kSwitchOver);
+}
+
+TEST_CASE("rounds that shrink after a burst are no stall, however small an extra round was") {
+    LongRounds rounds;
+    Decision decision = rounds.after(kPagesPerSecond / 5);
+    decision = rounds.sent(kPagesPerSecond / 5, kPagesPerSecond / 50);
+    REQUIRE(decision.action == Action::kNextRound);
+    for (const std::uint64_t left : {20U, 10U, 7U, 5U}) {
+        decision = rounds.sent(kPagesPerSecond, left * kPagesPerSecond);
+        CHECK(decision.action == Action::kNextRound);
+        CHECK_FALSE(decision.stalled);
+    }
+}
+
+TEST_CASE("a round's time counts for its pages with content, not for those without") {
+    LongRounds rounds;
+    rounds.tunables.downtime_limit = seconds(10);
+    RoundFigures figures = rounds.next(kPagesPerSecond / 5);
+    // Nine tenths of the pages were never touched: the next round takes ten times as long.
+    figures.pages = 10 * kPagesPerSecond;
+    figures.duration = seconds(10);
+    figures.bytes = kRate;
+    CHECK(rounds.convergence.decide(figures, rounds.tunables, rounds.costs).action ==
+          Action::kSwitchOver);
+}
+
 TEST_CASE("no extra round begins after the deadline") {
     LongRounds rounds;
     rounds.tunables.deadline = seconds(1);

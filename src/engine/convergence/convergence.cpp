@@ -127,6 +127,7 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
         decision.reason = explain(told, figures, tunables, costs, expected, decision);
     }
     conclude(figures, tunables, may_switch, decision);
+    extra_.note_round(decision.obstacle == Obstacle::kNone);
     shorten_pause(figures, tunables, costs, decision);
     return decision;
 }
@@ -139,6 +140,9 @@ void Convergence::shorten_pause(const RoundFigures& figures, const Tunables& tun
         return;
     }
     if (!extra_.pays(figures, model_, tunables, costs)) return;
+    // What the extra round leaves is no measure for the rounds after a burst of writes.
+    dirty_at_gain_ = UINT64_MAX;
+    rounds_without_gain_ = 0;
     decision.action = Action::kNextRound;
     decision.next_round_helps = true;
 }

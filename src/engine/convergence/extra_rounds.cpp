@@ -14,11 +14,12 @@ constexpr Microseconds::rep kLeastShare = 4;  // and the least share of the paus
 // The largest share of the migration's time that extra rounds may take, a tenth.
 constexpr Microseconds::rep kLargestShare = 10;
 
-// The next round's time, if it sends pages as fast as the last round did.
+// The next round's time, if it sends pages with content as fast as the last round did.
 Microseconds next_duration(const RoundFigures& figures, const FixedCosts& costs) {
+    // Dirty pages have content, so they take the time of pages with content.
     const double share = static_cast<double>(figures.dirty_pages) /
-                         static_cast<double>(std::max<std::uint64_t>(figures.pages, 1));
-    const double sending = static_cast<double>(figures.duration.count()) * std::min(share, 1.0);
+                         static_cast<double>(std::max<std::uint64_t>(figures.normal_pages, 1));
+    const double sending = static_cast<double>(figures.duration.count()) * share;
     return std::max(Microseconds(static_cast<std::int64_t>(sending)), costs.round_trip) +
            figures.collect_time;
 }
@@ -27,7 +28,7 @@ Microseconds next_duration(const RoundFigures& figures, const FixedCosts& costs)
 
 bool ExtraRounds::pays(const RoundFigures& figures, const DowntimeModel& model,
                        const Tunables& tunables, const FixedCosts& costs) {
-    if (figures.dirty_pages > figures.pages / kShrink) return false;
+    if (over_ || figures.dirty_pages > figures.pages / kShrink) return false;
     const Microseconds time = next_duration(figures, costs);
     if (spent_ + time > figures.elapsed / kLargestShare) return false;
     const double left =
@@ -37,8 +38,18 @@ bool ExtraRounds::pays(const RoundFigures& figures, const DowntimeModel& model,
     const Microseconds later =
         model.expect(static_cast<std::uint64_t>(left), tunables, costs).total();
     if (now - later < std::max(kLeastGain, now / kLeastShare)) return false;
+    // The round and the switchover after it must end before the deadline.
+    if (tunables.deadline.count() != 0 && figures.elapsed + 2 * time + later > tunables.deadline) {
+        return false;
+    }
     spent_ += time;
+    put_off_ = true;
     return true;
+}
+
+void ExtraRounds::note_round(bool fits) {
+    if (put_off_ && !fits) over_ = true;
+    put_off_ = false;
 }
 
 }  // namespace migrate::engine

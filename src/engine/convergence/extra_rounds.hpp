@@ -14,7 +14,14 @@ class ExtraRounds {
     bool pays(const RoundFigures& figures, const DowntimeModel& model, const Tunables& tunables,
               const FixedCosts& costs);
 
+    // Called after every round, before pays(). `fits`: the guest could be switched over now. An
+    // extra round after which it could not is the last one: the guest writes in bursts, and the
+    // next time that it fits must be used.
+    void note_round(bool fits);
+
   private:
+    bool put_off_ = false;  // the last round was an extra one
+    bool over_ = false;
     Microseconds spent_{};  // time of the extra rounds so far, as it was expected
 };
 
