@@ -16,6 +16,12 @@ namespace migrate::engine {
 template <typename Channel>
 class ChannelList {
   public:
+    // Makes room, so that add() cannot run out of memory: a channel is added when its thread
+    // already uses it.
+    void reserve(std::size_t channels) {
+        const MutexLock lock(mutex_);
+        channels_.reserve(channels);
+    }
     void add(std::unique_ptr<Channel> channel) {
         const MutexLock lock(mutex_);
         channels_.push_back(std::move(channel));

@@ -22,6 +22,11 @@ bool RoundGate::wait_for_all_until(const std::stop_token& stop, Clock::time_poin
                                [this]() REQUIRES(mutex_) { return arrived_ == workers_; });
 }
 
+bool RoundGate::any_arrived() {
+    const MutexLock lock(mutex_);
+    return arrived_ != 0;
+}
+
 void RoundGate::admit(unsigned workers) {
     {
         const MutexLock lock(mutex_);

@@ -24,6 +24,8 @@ class RoundGate {
     bool wait_for_all(const std::stop_token& stop);
     // Waits until every worker has arrived, at most until `until`; false if none of both has come.
     bool wait_for_all_until(const std::stop_token& stop, Clock::time_point until);
+    // True if a worker has arrived in the open round: it found nothing left to do.
+    bool any_arrived();
     // From now on `workers` take part, at least as many as before. Those that are new take part in
     // the open round too, which cannot end without them. Called by the coordinator.
     void admit(unsigned workers);

@@ -22,12 +22,14 @@ Result<std::unique_ptr<RecvChannelGroup>> RecvChannelGroup::create(
     std::vector<transport::Socket> sockets, const Needs& needs) {
     std::unique_ptr<RecvChannelGroup> group(
         new RecvChannelGroup(needs, static_cast<unsigned>(sockets.size())));
+    const std::size_t most = std::max<std::size_t>(sockets.size(), needs.most_channels);
+    group->channels_.reserve(most);
+    group->workers_.reserve(most);
     for (transport::Socket& socket : sockets) {
         const ChannelId id{group->count()};
         MIGRATE_ASSIGN(auto channel, RecvChannel::create(id, std::move(socket), needs.limits));
         group->channels_.add(std::move(channel));
     }
-    group->workers_.reserve(std::max<std::size_t>(sockets.size(), needs.most_channels));
     return group;
 }
 

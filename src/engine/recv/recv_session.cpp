@@ -4,6 +4,7 @@
 #include <functional>
 #include <thread>
 
+#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "engine/devices/device_counters.hpp"
 #include "engine/recv/recv_report.hpp"
@@ -122,7 +123,9 @@ Result<transport::ChannelCount> RecvSession::add_channels(std::uint16_t wanted) 
             "agreed on (multifd-channels)",
             wanted, present, most);
     }
-    auto sockets = reception_.take_channels(*listener_, offer_, present, wanted);
+    auto sockets = catching("further channels", [&] {
+        return reception_.take_channels(*listener_, offer_, present, wanted);
+    });
     Status added =
         sockets ? channels_->add(*std::move(sockets)) : Status(std::move(sockets).error());
     if (added) return transport::ChannelCount{wanted};

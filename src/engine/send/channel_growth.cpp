@@ -110,10 +110,16 @@ Result<transport::ChannelCount> ChannelGrowth::ask(std::uint16_t wanted) {
     const std::uint16_t present = needs_.channels.count();
     MIGRATE_TRY(needs_.link.send(FrameType::kAddChannels,
                                  transport::encode(transport::ChannelCount{wanted})));
-    MIGRATE_ASSIGN(
-        const transport::Frame frame,
-        needs_.link.expect({FrameType::kChannelsAdded}, needs_.config.handshake_timeout));
-    MIGRATE_ASSIGN(transport::ChannelCount answer, transport::decode_channel_count(frame.body));
+    // The receiver answers within 2 s, and a busy one later. handshake-timeout may be shorter.
+    const std::chrono::milliseconds longest = needs_.agreement.times.data.busy;
+    const Result<transport::Frame> frame = needs_.link.expect({FrameType::kChannelsAdded}, longest);
+    if (!frame && frame.error().kind() == ErrorKind::kTimeout) {
+        return make_error(ErrorKind::kTimeout,
+                          "the receiver did not answer ADD_CHANNELS within {} ms (io-timeout)",
+                          longest.count());
+    }
+    if (!frame) return frame.error();
+    MIGRATE_ASSIGN(transport::ChannelCount answer, transport::decode_channel_count(frame->body));
     if (answer.channels >= present && answer.channels <= wanted) return answer;
     return make_error(ErrorKind::kProtocol,
                       "the receiver has {} channels; {} were connected and up to {} were added",

@@ -1,5 +1,7 @@
 #include "engine/send/send_channel_group.hpp"
 
+#include <algorithm>
+
 #include "engine/report/session_report.hpp"
 #include "transport/compressor.hpp"
 
@@ -37,6 +39,8 @@ Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
     std::vector<transport::Socket> sockets, const transport::SessionId& session,
     const Needs& needs) {
     std::unique_ptr<SendChannelGroup> group(new SendChannelGroup(needs));
+    group->channels_.reserve(
+        std::max<std::size_t>(sockets.size(), needs.config.negotiated.most_channels()));
     for (transport::Socket& socket : sockets) {
         MIGRATE_ASSIGN(auto channel,
                        group->make_channel(group->channels_.size(), std::move(socket), session));
@@ -135,7 +139,13 @@ Status SendChannelGroup::await_round_end(RoundWatch* watch) {
         const bool ended = next ? gate_.wait_for_all_until(stop, *next) : gate_.wait_for_all(stop);
         if (ended) return {};
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-        if (next) MIGRATE_TRY(watch->look());
+        // Once a worker has arrived, no span is left: a further channel would have nothing to send,
+        // and the rate of the last channels says nothing about that of all.
+        if (gate_.any_arrived()) {
+            watch = nullptr;
+        } else if (next) {
+            MIGRATE_TRY(watch->look());
+        }
     }
 }
 
