@@ -134,14 +134,12 @@ class Comparison {
     // Copies and compares in steps that fit into the CPU's cache.
     Status compare_copies(std::size_t index, PageRange pages) {
         PageContent content(source_);
-        for (PageRange rest = pages; rest.count != 0;) {
-            const PageRange step{rest.first, std::min(rest.count, kCopiedPages)};
+        return for_each_step(pages, kCopiedPages, [&](PageRange step) -> Status {
             MIGRATE_ASSIGN(const std::byte* const at,
                            content.of(static_cast<RegionId>(index), step));
             compare_at(index, step, at);
-            rest = {step.end(), rest.count - step.count};
-        }
-        return {};
+            return {};
+        });
     }
 
     // Does not read unpopulated memory: the pages that are not zero at the destination are dirty.

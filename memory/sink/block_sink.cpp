@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "memory/foreign/process_population.hpp"
+#include "memory/pieces.hpp"
 #include "memory/sink/shared_sink.hpp"
 
 namespace migrate::memory {
@@ -65,12 +65,11 @@ Status check_names(std::span<const RegionInfo> offered) {
 
 class BlockSink final : public PageSink {
   public:
-    BlockSink(std::string_view uri, std::vector<SinkBlock> blocks, ProcessMemory process,
-              ProcessPopulation population, UnseenProcesses unseen, AcceptBlocks accept)
+    BlockSink(std::string_view uri, std::vector<SinkBlock> own, ProcessBlocks blocks,
+              UnseenProcesses unseen, AcceptBlocks accept)
         : uri_(uri),
+          own_(std::move(own)),
           blocks_(std::move(blocks)),
-          process_(std::move(process)),
-          population_(std::move(population)),
           unseen_(unseen),
           accept_(std::move(accept)) {}
 
@@ -79,7 +78,7 @@ class BlockSink final : public PageSink {
 
     Result<std::vector<SinkFile>> files() const override {
         std::vector<SinkFile> files;
-        for (const SinkBlock& entry : blocks_) {
+        for (const SinkBlock& entry : own_) {
             if (!entry.block.file) continue;
             MIGRATE_ASSIGN(const FileIdentity identity, identify(entry.block.file->file.get()));
             files.push_back({identity, entry.block.file->path});
@@ -94,150 +93,125 @@ class BlockSink final : public PageSink {
         std::vector<RegionInfo> shared_infos;
         for (const RegionInfo& region : regions) {
             MemoryBlock& block = find(region.name, offered)->block;
-            Part part{.address = block.address, .anonymous = block.anonymous};
-            if (block.file) {
-                part.mapped = static_cast<RegionId>(shared.size());
+            if (std::optional<SharedRegion> file = blocks_.add(block)) {
+                file->name = region.name;
+                shared.push_back(*std::move(file));
                 shared_infos.push_back(region);
-                block.file->name = region.name;
-                shared.push_back(*std::move(block.file));
             }
-            parts_.push_back(part);
         }
         if (!shared.empty()) {
-            files_ = make_shared_sink(uri_, std::move(shared), process_.pid(), unseen_);
+            files_ = make_shared_sink(uri_, std::move(shared), blocks_.process().pid(), unseen_);
             // Refuses files that another process uses, before any byte changes.
             MIGRATE_TRY(files_->prepare(shared_infos));
         }
         for (std::size_t i = 0; i < regions.size(); ++i) {
-            if (parts_[i].mapped) continue;
-            MIGRATE_TRY(make_zero(parts_[i], regions[i]));
+            const RegionId id{static_cast<std::uint16_t>(i)};
+            if (!blocks_.mapped(id)) MIGRATE_TRY(make_zero(id, regions[i].pages()));
         }
         return {};
     }
 
-    bool is_mapped(RegionId region) const override { return part(region).mapped.has_value(); }
+    bool is_mapped(RegionId region) const override { return blocks_.mapped(region).has_value(); }
     std::span<std::byte> memory(RegionId region) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->memory(*mapped) : std::span<std::byte>();
     }
     Status write(RegionId region, PageRange range,
                  std::span<const std::byte> content) const override {
-        return process_.write(part(region).address + range.offset_bytes(), content);
+        return blocks_.write(region, range, content);
     }
     Status read(RegionId region, PageRange range, std::span<std::byte> to) const override {
-        return process_.read(part(region).address + range.offset_bytes(), to);
+        return blocks_.read(region, range, to);
     }
     BackingKind kind(RegionId region) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->kind(*mapped) : BackingKind::kPrivate;
     }
 
     Status check_sole_use() const override { return files_ ? files_->check_sole_use() : Status(); }
     Status prefault(RegionId region, PageRange range) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->prefault(*mapped, range) : Status();
     }
     Error explain(RegionId region, PageRange range, int code) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->explain(*mapped, range, code)
                       : PageSink::explain(region, range, code);
     }
     Status clear(RegionId region, PageRange range) const override {
-        const Part& of = part(region);
-        return of.mapped ? files_->clear(*of.mapped, range) : write_zeros(of, range);
+        const auto mapped = blocks_.mapped(region);
+        return mapped ? files_->clear(*mapped, range) : write_zeros(region, range);
     }
 
     Status population(RegionId region, PageRange range,
                       std::vector<PopulationExtent>& extents) const override {
-        const Part& of = part(region);
-        if (of.mapped) return files_->population(*of.mapped, range, extents);
-        return population_of(of, range, extents);
+        const auto mapped = blocks_.mapped(region);
+        return mapped ? files_->population(*mapped, range, extents)
+                      : blocks_.population(region, range, extents);
     }
 
     Status commit() override {
-        MIGRATE_TRY(process_.check_alive());
+        MIGRATE_TRY(blocks_.process().check_alive());
         return files_ ? files_->commit() : Status();
     }
 
   private:
-    struct Part {
-        std::uint64_t address = 0;
-        bool anonymous = true;
-        std::optional<RegionId> mapped{};  // its region of files_
-    };
-    const Part& part(RegionId region) const { return parts_[index_of(region)]; }
-
-    // By the name that such an offer uses.
+    // Returns the block that such an offer calls by this name; null if there is none.
     SinkBlock* find(const std::string& name, OfferedBlocks offered) {
-        const auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](SinkBlock& block) {
+        const auto found = std::find_if(own_.begin(), own_.end(), [&](SinkBlock& block) {
             return name == (offered == OfferedBlocks::kAll ? block_name(block) : file_name(block));
         });
-        return found == blocks_.end() ? nullptr : &*found;
+        return found == own_.end() ? nullptr : &*found;
     }
 
     Result<OfferedBlocks> compare(std::span<const RegionInfo> regions) const {
         MIGRATE_TRY(check_names(regions));
-        const std::string difference = difference_of(regions, blocks_, block_name);
+        const std::string difference = difference_of(regions, own_, block_name);
         if (difference.empty()) return OfferedBlocks::kAll;
-        if (difference_of(regions, blocks_, file_name).empty()) return OfferedBlocks::kFiles;
+        if (difference_of(regions, own_, file_name).empty()) return OfferedBlocks::kFiles;
         return make_error(ErrorKind::kRefused,
                           "the guest's memory differs: {}; start {} with the sender's machine, "
                           "memory and devices",
-                          difference, process_.description());
+                          difference, blocks_.process().description());
     }
 
-    Status population_of(const Part& of, PageRange range,
-                         std::vector<PopulationExtent>& extents) const {
-        if (of.anonymous) return population_.query(of.address, range, extents);
-        extents.push_back({range, true});
-        return {};
-    }
-
-    Status write_zeros(const Part& of, PageRange range) const {
-        for (PageRange rest = range; rest.count != 0;) {
-            const PageRange step{rest.first, std::min(rest.count, kStepPages)};
-            MIGRATE_TRY(process_.write(of.address + step.offset_bytes(),
-                                       std::span(kZeros).first(step.size_bytes())));
-            rest = {step.end(), rest.count - step.count};
-        }
-        return {};
+    Status write_zeros(RegionId region, PageRange range) const {
+        return for_each_step(range, kStepPages, [&](PageRange step) {
+            return blocks_.write(region, step, std::span(kZeros).first(step.size_bytes()));
+        });
     }
 
     // Clears what the process itself loaded there, such as its firmware. Untouched pages, and pages
     // that are zero, stay as they are.
-    Status make_zero(const Part& of, const RegionInfo& info) const {
+    Status make_zero(RegionId region, std::uint64_t pages) const {
         std::vector<PopulationExtent> extents;
-        MIGRATE_TRY(population_of(of, {0, info.pages()}, extents));
+        MIGRATE_TRY(blocks_.population(region, {0, pages}, extents));
         std::vector<std::byte> content(kStepPages * kPageSize);
         for (const PopulationExtent& extent : extents) {
             if (!extent.populated) continue;
-            for (PageRange rest = extent.pages; rest.count != 0;) {
-                const PageRange step{rest.first, std::min(rest.count, kStepPages)};
-                MIGRATE_TRY(make_step_zero(of, step, content));
-                rest = {step.end(), rest.count - step.count};
-            }
+            MIGRATE_TRY(for_each_step(extent.pages, kStepPages, [&](PageRange step) {
+                return make_step_zero(region, step, content);
+            }));
         }
         return {};
     }
 
-    Status make_step_zero(const Part& of, PageRange step, std::span<std::byte> content) const {
+    Status make_step_zero(RegionId region, PageRange step, std::span<std::byte> content) const {
         const auto bytes = content.first(step.size_bytes());
-        MIGRATE_TRY(process_.read(of.address + step.offset_bytes(), bytes));
+        MIGRATE_TRY(blocks_.read(region, step, bytes));
         for (std::uint64_t page = 0; page < step.count; ++page) {
             const std::byte* const at = bytes.data() + page * kPageSize;
             if (std::memcmp(at, kZeros.data(), kPageSize) == 0) continue;
-            MIGRATE_TRY(write_zeros(of, {step.first + page, 1}));
+            MIGRATE_TRY(write_zeros(region, {step.first + page, 1}));
         }
         return {};
     }
 
     std::string uri_;
-    std::vector<SinkBlock> blocks_;
-    ProcessMemory process_;
-    ProcessPopulation population_;
+    std::vector<SinkBlock> own_;  // in the process's order
+    ProcessBlocks blocks_;        // in the sender's order; added by prepare()
     UnseenProcesses unseen_;
     AcceptBlocks accept_;
-    std::vector<Part> parts_;          // in the sender's order; set by prepare()
     std::unique_ptr<PageSink> files_;  // the blocks in files; null if there are none
 };
 
@@ -247,10 +221,9 @@ Result<std::unique_ptr<PageSink>> make_block_sink(std::string_view uri,
                                                   std::vector<SinkBlock> blocks,
                                                   ProcessMemory process, UnseenProcesses unseen,
                                                   AcceptBlocks accept) {
-    MIGRATE_ASSIGN(ProcessPopulation population, ProcessPopulation::create(process.pid()));
-    return std::unique_ptr<PageSink>(
-        std::make_unique<BlockSink>(uri, std::move(blocks), std::move(process),
-                                    std::move(population), unseen, std::move(accept)));
+    MIGRATE_ASSIGN(ProcessBlocks process_blocks, ProcessBlocks::create(std::move(process)));
+    return std::unique_ptr<PageSink>(std::make_unique<BlockSink>(
+        uri, std::move(blocks), std::move(process_blocks), unseen, std::move(accept)));
 }
 
 }  // namespace migrate::memory

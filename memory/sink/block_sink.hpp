@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "memory/foreign/process_memory.hpp"
+#include "memory/foreign/process_blocks.hpp"
 #include "memory/foreign/sole_use.hpp"
 #include "memory/sink/page_sink.hpp"
-#include "memory/source/block_source.hpp"
 
 namespace migrate::memory {
 

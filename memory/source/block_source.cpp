@@ -2,19 +2,13 @@
 
 #include <utility>
 
-#include "memory/foreign/process_population.hpp"
-
 namespace migrate::memory {
 namespace {
 
 class BlockSource final : public PageSource {
   public:
-    BlockSource(std::string_view uri, ProcessMemory process, ProcessPopulation population,
-                MemoryOwner owner)
-        : uri_(uri),
-          process_(std::move(process)),
-          population_(std::move(population)),
-          owner_(std::move(owner)) {}
+    BlockSource(std::string_view uri, ProcessBlocks blocks, MemoryOwner owner)
+        : uri_(uri), blocks_(std::move(blocks)), owner_(std::move(owner)) {}
 
     Status add(std::vector<MemoryBlock> blocks) {
         std::vector<SharedRegion> shared;
@@ -24,42 +18,37 @@ class BlockSource final : public PageSource {
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             MemoryBlock& block = blocks[i];
             infos_.push_back({block.name, block.size_bytes});
-            Part part{.address = block.address, .anonymous = block.anonymous};
-            if (block.file) {
-                part.mapped = static_cast<RegionId>(shared.size());
-                shared.push_back(*std::move(block.file));
+            if (std::optional<SharedRegion> file = blocks_.add(block)) {
+                shared.push_back(*std::move(file));
                 sharing.files.push_back(owner_.files[i]);
                 sharing.regions.push_back(owner_.regions[i]);
             }
-            parts_.push_back(part);
         }
         if (!shared.empty()) {
             MIGRATE_ASSIGN(files_, open_shared_source(uri_, std::move(shared), std::move(sharing)));
         }
-        owner_.kinds.assign(parts_.size(), FileMemory::kOnDisk);
-        for (std::size_t i = 0; i < parts_.size(); ++i) {
-            if (!parts_[i].mapped) continue;
-            owner_.kinds[i] = files_->owner()->kinds[index_of(*parts_[i].mapped)];
+        owner_.kinds.assign(infos_.size(), FileMemory::kOnDisk);
+        for (std::size_t i = 0; i < infos_.size(); ++i) {
+            const auto mapped = blocks_.mapped(static_cast<RegionId>(i));
+            if (mapped) owner_.kinds[i] = files_->owner()->kinds[index_of(*mapped)];
         }
         return {};
     }
 
     std::string_view description() const override { return uri_; }
     std::span<const RegionInfo> regions() const override { return infos_; }
-    bool is_mapped(RegionId region) const override { return part(region).mapped.has_value(); }
+    bool is_mapped(RegionId region) const override { return blocks_.mapped(region).has_value(); }
 
     std::span<const std::byte> memory(RegionId region) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->memory(*mapped) : std::span<const std::byte>();
     }
 
     Status population(RegionId region, PageRange range,
                       std::vector<PopulationExtent>& extents) const override {
-        const Part& of = part(region);
-        if (of.mapped) return files_->population(*of.mapped, range, extents);
-        if (of.anonymous) return population_.query(of.address, range, extents);
-        if (range.count != 0) extents.push_back({range, true});
-        return {};
+        const auto mapped = blocks_.mapped(region);
+        return mapped ? files_->population(*mapped, range, extents)
+                      : blocks_.population(region, range, extents);
     }
 
     void look_again() const override {
@@ -67,7 +56,7 @@ class BlockSource final : public PageSource {
     }
 
     Status prefault(RegionId region, PageRange range) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->prefault(*mapped, range) : Status();
     }
 
@@ -76,13 +65,13 @@ class BlockSource final : public PageSource {
     }
 
     Status read(RegionId region, PageRange range, std::byte* to) const override {
-        const Part& of = part(region);
-        if (of.mapped) return files_->read(*of.mapped, range, to);
-        return process_.read(of.address + range.offset_bytes(), {to, range.size_bytes()});
+        const auto mapped = blocks_.mapped(region);
+        return mapped ? files_->read(*mapped, range, to)
+                      : blocks_.read(region, range, {to, range.size_bytes()});
     }
 
     std::optional<FileIdentity> file_of(RegionId region) const override {
-        const auto mapped = part(region).mapped;
+        const auto mapped = blocks_.mapped(region);
         return mapped ? files_->file_of(*mapped) : std::nullopt;
     }
 
@@ -92,19 +81,10 @@ class BlockSource final : public PageSource {
     const MemoryOwner* owner() const override { return &owner_; }
 
   private:
-    struct Part {
-        std::uint64_t address = 0;
-        bool anonymous = true;
-        std::optional<RegionId> mapped{};  // its region of files_
-    };
-    const Part& part(RegionId region) const { return parts_[index_of(region)]; }
-
     std::string uri_;
-    ProcessMemory process_;
-    ProcessPopulation population_;
+    ProcessBlocks blocks_;
     MemoryOwner owner_;
     std::vector<RegionInfo> infos_;
-    std::vector<Part> parts_;
     std::unique_ptr<PageSource> files_;  // the blocks in files; null if there are none
 };
 
@@ -113,9 +93,8 @@ class BlockSource final : public PageSource {
 Result<std::unique_ptr<PageSource>> open_block_source(std::string_view uri,
                                                       std::vector<MemoryBlock> blocks,
                                                       ProcessMemory process, MemoryOwner owner) {
-    MIGRATE_ASSIGN(ProcessPopulation population, ProcessPopulation::create(process.pid()));
-    auto source = std::make_unique<BlockSource>(uri, std::move(process), std::move(population),
-                                                std::move(owner));
+    MIGRATE_ASSIGN(ProcessBlocks process_blocks, ProcessBlocks::create(std::move(process)));
+    auto source = std::make_unique<BlockSource>(uri, std::move(process_blocks), std::move(owner));
     MIGRATE_TRY(source->add(std::move(blocks)));
     return std::unique_ptr<PageSource>(std::move(source));
 }
