@@ -63,18 +63,24 @@ Result<std::vector<ProcessMapping>> process_mappings(pid_t pid) {
     return all;
 }
 
+UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
+    std::error_code ignored;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
+        UniqueFd opened = open_if_same(entry.path().string(), file, flags);
+        if (opened) return opened;
+    }
+    return {};
+}
+
 Result<UniqueFd> open_mapped_file(pid_t pid, const ProcessMapping& mapping, int flags) {
     const std::string link =
         fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, mapping.start, mapping.end);
     UniqueFd opened(::open(link.c_str(), flags | O_CLOEXEC));
     if (opened) return opened;
     const int code = errno;
-    std::error_code ignored;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
-        opened = open_if_same(entry.path().string(), mapping.file, flags);
-        if (opened) return opened;
-    }
+    opened = open_by_process(pid, mapping.file, flags);
+    if (opened) return opened;
     opened = open_if_same(mapping.path, mapping.file, flags);
     if (opened) return opened;
     return Error::system(fmt::format("open {}, which process {} has mapped", mapping.path, pid),

@@ -31,6 +31,10 @@ std::optional<ProcessMapping> parse_mapping(const std::string& line);
 // Returns all mappings by address. An Error if the process is gone or may not be examined.
 Result<std::vector<ProcessMapping>> process_mappings(pid_t pid);
 
+// Opens the file through one of the process's own descriptors, which also works for a file without
+// a name; nothing if none of them leads to it or may be used. `flags` as in open(2).
+UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags);
+
 // Opens the file behind a mapping, whether or not it has a name. `flags` as in open(2).
 // /proc/PID/map_files needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. Without it the descriptors of
 // the process and the mapping's path are tried. An Error if none leads to the file.

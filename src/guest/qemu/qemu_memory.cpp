@@ -15,6 +15,7 @@
 #include "base/regular_file.hpp"
 #include "guest/qemu/process_proof.hpp"
 #include "guest/qemu/qemu_devices.hpp"
+#include "memory/foreign/process_maps.hpp"
 #include "memory/foreign/still_mapped.hpp"
 
 namespace migrate::guest {
@@ -46,23 +47,6 @@ Status check_backends(const std::vector<MemoryBackend>& backends, std::uint64_t 
     if (sum >= memory_bytes) return {};
     return make_error("it has {} MiB of memory, and its memory backends {} MiB; {}",
                       memory_bytes / kMiB, sum / kMiB, kHowTo);
-}
-
-// Opens the file that the process has open, through one of the process's own descriptors: this also
-// works for files without a name.
-UniqueFd open_by_process(pid_t pid, const FileIdentity& file, int flags) {
-    std::error_code ignored;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
-        struct stat status {};
-        if (::stat(entry.path().c_str(), &status) != 0) continue;
-        if (!S_ISREG(status.st_mode) || FileIdentity{status.st_dev, status.st_ino} != file) {
-            continue;
-        }
-        UniqueFd opened(::open(entry.path().c_str(), flags));
-        if (opened) return opened;
-    }
-    return {};
 }
 
 // Names that QEMU gives to files without a name: hostmem-memfd.c, and file_ram_open() if the
@@ -123,7 +107,7 @@ Status add_backend(QemuMemory& memory, const std::vector<SharedFileMapping>& map
             backend.id);
     } else {
         MIGRATE_ASSIGN(const FileIdentity identity, find_unnamed(mappings, backend));
-        file = open_by_process(pid, identity, flags);
+        file = memory::open_by_process(pid, identity, flags);
         if (!file) return make_error("the file of its backend '{}' cannot be opened", backend.id);
     }
     MIGRATE_ASSIGN(const FileIdentity identity, memory::identify(file.get()));
