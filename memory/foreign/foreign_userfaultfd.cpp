@@ -84,7 +84,7 @@ std::vector<int> leftovers(pid_t pid) {
     return found;
 }
 
-// What the helper needs to know of the process.
+// The process that the helper attaches to.
 struct Target {
     pid_t pid = 0;
     int pidfd = -1;
@@ -158,9 +158,8 @@ Error explain(const Answer& answer, pid_t pid) {
         case Step::kFilter:
             return make_error(
                 "{} runs under a seccomp filter, which may end it for a userfaultfd call, and "
-                "which "
-                "cannot be suspended for that call ({}): this takes root (CAP_SYS_ADMIN) and a "
-                "kernel with CONFIG_CHECKPOINT_RESTORE",
+                "which cannot be suspended for that call ({}): this takes root (CAP_SYS_ADMIN) and "
+                "a kernel with CONFIG_CHECKPOINT_RESTORE",
                 who, std::strerror(answer.code));
         case Step::kRefused:
             if (answer.code == EPERM) {

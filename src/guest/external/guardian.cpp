@@ -153,6 +153,21 @@ void put_right(const Undo& undo, const std::string& qmp, bool has_process) {
     ::_exit(0);
 }
 
+Status send_to_child(int socket, const std::string& message) {
+    if (message.size() > kMaxMessage) {
+        return make_error(
+            "tell the process that guards the guest: the steps that restore it take {} bytes, and "
+            "at most {} are supported",
+            message.size(), kMaxMessage);
+    }
+    while (::send(socket, message.data(), message.size(), MSG_NOSIGNAL) < 0) {
+        if (errno == EINTR) continue;
+        return Error::system("tell the process that guards the guest",
+                             errno == EAGAIN ? ETIMEDOUT : errno);
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Guardian>> Guardian::start(ProcessClaim claim, const std::string& qmp) {
@@ -197,23 +212,10 @@ void Guardian::end_child() {
 }
 
 Status Guardian::entrust(const Undo& undo) {
-    const std::string message = encode(undo);
-    if (message.size() > kMaxMessage) {
-        // An earlier Undo may be wrong by now, so it must not be carried out.
-        if (socket_) end_child();
-        return make_error(
-            "tell the process that guards the guest: the steps that restore it take {} bytes, and "
-            "at most {} are supported",
-            message.size(), kMaxMessage);
-    }
-    while (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
-        if (errno == EINTR) continue;
-        const int why = errno == EAGAIN ? ETIMEDOUT : errno;
-        // An earlier Undo may be wrong by now, so it must not be carried out.
-        if (socket_) end_child();
-        return Error::system("tell the process that guards the guest", why);
-    }
-    return {};
+    Status told = send_to_child(socket_.get(), encode(undo));
+    // An earlier Undo may be wrong by now, so it must not be carried out.
+    if (!told && socket_) end_child();
+    return told;
 }
 
 Status Guardian::signal(int number) const {

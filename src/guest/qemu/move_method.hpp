@@ -6,9 +6,8 @@
 namespace migrate::guest {
 
 enum class MoveMethod {
-    // Memory backends in shared files are sent; QEMU's own migration saves the devices and all
-    // other
-    // memory (x-ignore-shared).
+    // Memory backends in shared files are sent; QEMU's own migration saves the devices and all the
+    // other memory (x-ignore-shared).
     kSharedFiles,
     // All RAM blocks are sent, wherever they are; QEMU saves its devices alone.
     kRamBlocks,

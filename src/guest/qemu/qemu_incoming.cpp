@@ -75,13 +75,12 @@ class ArrivedGuest final : public Guest {
         // this one run, its vCPUs must have stopped by then.
         static_cast<void>(incoming_->monitor->ask("stop"));
         const auto quit = incoming_->monitor->ask("quit");
-        if (quit) {
-            if (incoming_->guardian->ends_within(kEndPatience)) return;
+        if (!quit) {
+            log::warning("it may have ended already: {}", quit.error().message());
+            incoming_->guardian->act();
+        } else if (!incoming_->guardian->ends_within(kEndPatience)) {
             log::warning("its QEMU has not ended yet, {} ms after 'quit'", kEndPatience.count());
-            return;
         }
-        log::warning("it may have ended already: {}", quit.error().message());
-        incoming_->guardian->act();
     }
 
     std::string_view kind() const override { return kQemuKind; }
@@ -231,8 +230,8 @@ class QemuLoader final : public GuestLoader {
 
     // Another client may have given this QEMU a guest since it was opened, or changed its memory.
     Status check_ready() override {
-        MIGRATE_TRY(check_waits(*incoming_->monitor));
-        return check_same_memory(*incoming_->monitor, incoming_->memory);
+        MIGRATE_TRY(check_same_memory(*incoming_->monitor, incoming_->memory));
+        return check_waits(*incoming_->monitor);
     }
 
     Result<std::unique_ptr<Guest>> load(std::string_view state,
@@ -245,10 +244,8 @@ class QemuLoader final : public GuestLoader {
         Monitor& monitor = *incoming_->monitor;
         monitor.obey(stop);
         // Check before QEMU gets the guest: the pages that arrived are in the memory that was
-        // opened.
-        MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
-        // A QEMU that has another client's guest by now is not ours to end.
-        MIGRATE_TRY(check_waits(monitor));
+        // opened, and a QEMU that has another client's guest by now is not ours to end.
+        MIGRATE_TRY(check_ready());
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
