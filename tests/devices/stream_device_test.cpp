@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 512 * kKiB;
 
-// Of a socket or of a pipe.
+// Returns both ends of a socket or of a pipe.
 Pipe make_ends(bool socket) {
     Pipe ends;
     if (socket) std::tie(ends.reader, ends.writer) = unix_socket_pair();

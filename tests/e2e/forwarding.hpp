@@ -1,4 +1,4 @@
-// What the networks between two processes share: a connection that comes in goes on to another
+// Functions that the networks between two processes share: they pass a connection on to another
 // port.
 #pragma once
 

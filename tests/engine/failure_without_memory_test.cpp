@@ -1,4 +1,5 @@
-// What the peer hears of a session that ends without the memory to encode its reason.
+// A session that ends without the memory to encode its reason still tells the peer who has the
+// guest.
 #include <new>
 
 #include "catch.hpp"

@@ -99,7 +99,7 @@ class FaultyRun {
         return sink_->commit();
     }
 
-    // Whether every page that arrived is right, but for those of a packet that failed.
+    // Returns true if every page that arrived is right, except those of a packet that failed.
     bool memory_is_right() {
         placer_->end_rounds();
         if (shrunk_) return true;

@@ -140,7 +140,7 @@ void Convergence::shorten_pause(const RoundFigures& figures, const Tunables& tun
         return;
     }
     if (!extra_.pays(figures, model_, tunables, costs)) return;
-    // What the extra round leaves is no measure for the rounds after a burst of writes.
+    // An extra round leaves few pages: rounds after a burst of writes are not compared with it.
     dirty_at_gain_ = UINT64_MAX;
     rounds_without_gain_ = 0;
     decision.action = Action::kNextRound;
