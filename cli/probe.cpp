@@ -65,9 +65,10 @@ ProbedItem probe_queue(const accel::dsa::QueueInfo& info) {
     const accel::dsa::QueueLimits& limits = (*portal)->limits();
     item.usable = true;
     item.detail = fmt::format(
-        "{}, {} entries, threshold {}, batches of {}, transfers of {}, NUMA node {}, by {}",
+        "{}, {} entries, threshold {}, batches of {}, transfers of {}, NUMA node {}, by {}{}",
         info.mode, info.size, info.threshold, limits.batch, exact_bytes_text(limits.transfer_bytes),
-        info.numa_node, (*portal)->access());
+        info.numa_node, (*portal)->access(),
+        info.model.empty() ? "" : fmt::format(", in {}", info.model));
     return item;
 }
 

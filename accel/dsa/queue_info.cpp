@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -62,6 +63,28 @@ std::optional<std::string> device_number(std::string_view name) {
     return std::string(numbers.substr(0, dot));
 }
 
+struct Model {
+    std::uint32_t pci_device;
+    std::string_view processors;
+};
+// Source: the kernel's table of PCI devices for idxd.
+constexpr std::array kModels = {
+    Model{0x0b25, "Sapphire, Emerald or Granite Rapids"},
+    Model{0x11fb, "Granite Rapids D"},
+    Model{0x1212, "Diamond Rapids"},
+};
+
+// The obstacle that the queue does not execute COMPVAL, if it says so. BATCH is not looked for:
+// devices of version 0x100 do not list it, and execute it.
+std::optional<Obstacle> find_operation_obstacle(const QueueInfo& info) {
+    if (has_operation(info.operations, Opcode::kCompval).value_or(true)) return std::nullopt;
+    return Obstacle{
+        fmt::format("it does not execute COMPVAL (operations {})", info.operations),
+        fmt::format("allow it with 'accel-config config-wq {}/{} --op-config', or use another "
+                    "device",
+                    info.device, info.name)};
+}
+
 // Returns the obstacle to opening the node, if any.
 std::optional<Obstacle> find_node_obstacle(const QueueInfo& info) {
     if (::access(info.path.c_str(), R_OK | W_OK) == 0) return std::nullopt;
@@ -106,6 +129,11 @@ Result<QueueInfo> read_queue_info(std::string_view name, const Places& places) {
     info.threshold = read_u32(queue / "threshold", 0);
     info.clients = read_u32(queue / "clients", 0);
     info.version = read_u32(device / "version", 0);
+    // The link to the device leads into the folder of its PCI device.
+    if (const auto pci = read_number(device / ".." / "device"); pci && *pci <= 0xffff)
+        info.model = model_of(static_cast<std::uint32_t>(*pci));
+    info.operations = read_text(queue / "op_config");
+    if (info.operations.empty()) info.operations = read_text(device / "op_cap");
     info.shared_virtual_addresses = read_number(device / "pasid_enabled").value_or(0) == 1;
     info.numa_node = static_cast<int>(
         std::clamp<std::int64_t>(read_number(device / "numa_node").value_or(-1), -1, 1 << 20));
@@ -160,6 +188,7 @@ std::optional<Obstacle> find_obstacle(const QueueInfo& info) {
                                     info.limits.transfer_bytes),
                         fmt::format("accel-config config-wq {} -x 2097152", full_name)};
     }
+    if (auto obstacle = find_operation_obstacle(info)) return obstacle;
     if (info.limits.mode == QueueMode::kDedicated && info.clients != 0) {
         return Obstacle{"a dedicated queue serves one process, and one has it open",
                         "end that process, or use a shared queue"};
@@ -167,14 +196,37 @@ std::optional<Obstacle> find_obstacle(const QueueInfo& info) {
     return find_node_obstacle(info);
 }
 
+std::string_view model_of(std::uint32_t pci_device) {
+    const auto model = std::ranges::find(kModels, pci_device, &Model::pci_device);
+    return model == kModels.end() ? std::string_view() : model->processors;
+}
+
+std::optional<bool> has_operation(std::string_view words, Opcode opcode) {
+    // From the end: the last word has the operations 0 to 31.
+    auto skip = static_cast<unsigned>(opcode) / 32;
+    for (; skip != 0; --skip) {
+        const std::size_t comma = words.rfind(',');
+        if (comma == std::string_view::npos) return std::nullopt;
+        words = words.substr(0, comma);
+    }
+    words = words.substr(words.rfind(',') + 1);  // npos + 1 is 0: there is no comma
+    std::uint32_t bits = 0;
+    const char* const end = words.data() + words.size();
+    const auto parsed = std::from_chars(words.data(), end, bits, 16);
+    if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+    return (bits >> (static_cast<unsigned>(opcode) % 32) & 1) != 0;
+}
+
 Obstacle why_no_device(const Places& places) {
     std::error_code error;
     if (!fs::is_directory(places.sysfs, error)) {
         return {"the kernel's driver idxd is not loaded",
-                "modprobe idxd (Linux 5.18 or newer; 'lspci -d 8086:0b25' lists the hardware)"};
+                "modprobe idxd (Linux 5.18 or newer; 'lspci -d 8086:0b25', or with :11fb or :1212 "
+                "for newer processors, lists the hardware)"};
     }
     return {"the kernel's driver idxd found no DSA device",
-            "see 'lspci -d 8086:0b25' and the BIOS; kernel command line: intel_iommu=on,sm_on"};
+            "see 'lspci -d 8086:0b25' (:11fb or :1212 for newer processors) and the BIOS; kernel "
+            "command line: intel_iommu=on,sm_on"};
 }
 
 Result<std::vector<QueueInfo>> discover_queues() {

@@ -33,7 +33,9 @@ struct QueueInfo {
     std::uint32_t size = 0;
     std::uint32_t threshold = 0;
     std::uint32_t clients = 0;
-    std::uint32_t version = 0;              // of the device, such as 0x100
+    std::uint32_t version = 0;  // of the device, such as 0x100
+    std::string model;          // "Granite Rapids D"; empty: not known
+    std::string operations;  // op_config of the queue, else op_cap of the device; empty: not known
     bool shared_virtual_addresses = false;  // pasid_enabled
     int numa_node = -1;
     bool software = false;  // made by scripts/with-softdsa
@@ -50,6 +52,13 @@ struct Obstacle {
 Result<QueueInfo> read_queue_info(std::string_view name, const Places& places = {});
 // Returns the first obstacle, if any; checks last that this user may open the node.
 std::optional<Obstacle> find_obstacle(const QueueInfo& info);
+
+// Returns the processors that have the DSA device with this PCI device number; empty if it is not
+// known.
+std::string_view model_of(std::uint32_t pci_device);
+// Returns whether `words`, as in op_cap and op_config (hexadecimal words of 32 bits with commas
+// between them, the most significant first), have the operation; nothing if they cannot be read.
+std::optional<bool> has_operation(std::string_view words, Opcode opcode);
 
 // Returns all queues of all devices, enabled or not, that libaccel-config lists.
 Result<std::vector<QueueInfo>> discover_queues();

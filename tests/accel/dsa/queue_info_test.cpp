@@ -148,5 +148,43 @@ TEST_CASE("a node that is no portal is found out by the probe, not by a crash") 
                Contains("MOVDIR64B") || Contains("NOOP"));
 }
 
+TEST_CASE("an operation is looked up in the words of op_cap, the last word first") {
+    const std::string words =
+        "00000000,00000000,00000000,00000000,00000000,00000000,00000001,003f027d";
+    CHECK(has_operation(words, Opcode::kCompval) == true);
+    CHECK(has_operation(words, Opcode::kBatch) == false);
+    CHECK(has_operation(words, Opcode::kCacheFlush) == true);
+    CHECK(has_operation("40", Opcode::kCompval) == true);
+    CHECK(has_operation("3f", Opcode::kCompval) == false);
+    CHECK_FALSE(has_operation("40", Opcode::kCacheFlush));
+    for (const char* wrong : {"", "x", "12 34", ",", "1ffffffff"})
+        CHECK_FALSE(has_operation(wrong, Opcode::kCompval));
+}
+
+TEST_CASE("a queue that says that it does not execute COMPVAL is an obstacle") {
+    MadeUpSysfs sysfs;
+    sysfs.device("op_cap", "00000000,0000023d");
+    CHECK_THAT(sysfs.obstacle(),
+               Contains("does not execute COMPVAL (operations 00000000,0000023d)"));
+    // The queue's own setting counts.
+    sysfs.queue("op_config", "00000000,0000027d");
+    CHECK(sysfs.obstacle().empty());
+    sysfs.queue("op_config", "00000000,0000023d");
+    CHECK_THAT(sysfs.obstacle(), Contains("--op-config"));
+}
+
+TEST_CASE("the processor of a device is named by its PCI number") {
+    MadeUpSysfs sysfs;
+    CHECK(sysfs.info().model.empty());
+    const auto model = [&](const char* number) {
+        std::ofstream(sysfs.places.sysfs / "device") << number << '\n';
+        return sysfs.info().model;
+    };
+    CHECK(model("0x0b25") == "Sapphire, Emerald or Granite Rapids");
+    CHECK(model("0x11fb") == "Granite Rapids D");
+    CHECK(model("0x1212") == "Diamond Rapids");
+    CHECK(model("0x1213").empty());
+}
+
 }  // namespace
 }  // namespace migrate::accel::dsa
