@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "accel/accel_path.hpp"
 #include "accel/dsa/device_portal.hpp"
@@ -26,6 +27,7 @@ Result<Portals> open_all() {
         if (portal) {
             portals.push_back(*std::move(portal));
         } else {
+            log::info("a work queue is not used: {}", portal.error().message());
             reasons += fmt::format("\n  {}", portal.error().message());
         }
     }
@@ -70,10 +72,44 @@ AccelCounts counts_of(const dsa::QueueCounters& counters) {
             .record_faults = get(counters.record_faults),
             .bad_statuses = get(counters.bad_statuses),
             .timeouts = get(counters.timeouts),
+            .late_pages = get(counters.late_pages),
+            .times_left = get(counters.times_left),
             .cpu_pages = get(counters.cpu_pages),
+            .looked_at = get(counters.looked_at),
+            .prefiltered = get(counters.prefiltered),
             .verified = get(counters.verified),
             .device_time = std::chrono::nanoseconds(get(counters.device_ns)),
             .wait_time = std::chrono::nanoseconds(get(counters.wait_ns))};
+}
+
+double quotient(std::uint64_t time_ns, std::uint64_t pages) {
+    return pages == 0 ? 0 : static_cast<double>(time_ns) / static_cast<double>(pages);
+}
+
+AccelShareReport share_of(const std::vector<std::unique_ptr<dsa::ShareFigures>>& channels) {
+    std::uint64_t cpu_pages = 0;
+    std::uint64_t cpu_ns = 0;
+    std::uint64_t device_pages = 0;
+    std::uint64_t device_ns = 0;
+    std::uint64_t overhead_ns = 0;
+    std::map<dsa::ShareReason, unsigned> reasons;
+    for (const auto& channel : channels) {
+        cpu_pages += channel->cpu_pages.load(std::memory_order_relaxed);
+        cpu_ns += channel->cpu_ns.load(std::memory_order_relaxed);
+        device_pages += channel->device_pages.load(std::memory_order_relaxed);
+        device_ns += channel->device_ns.load(std::memory_order_relaxed);
+        overhead_ns += channel->overhead_ns.load(std::memory_order_relaxed);
+        ++reasons[channel->reason.load(std::memory_order_relaxed)];
+    }
+    AccelShareReport report{.device_part = quotient(device_pages, device_pages + cpu_pages),
+                            .cpu_ns = quotient(cpu_ns, cpu_pages),
+                            .device_ns = quotient(device_ns, device_pages),
+                            .overhead_ns = quotient(overhead_ns, device_pages),
+                            .reason = {}};
+    const auto most =
+        std::ranges::max_element(reasons, {}, [](const auto& each) { return each.second; });
+    if (most != reasons.end()) report.reason = dsa::text_of(most->first);
+    return report;
 }
 
 }  // namespace
@@ -88,7 +124,11 @@ AccelCounts& AccelCounts::operator+=(const AccelCounts& other) {
     record_faults += other.record_faults;
     bad_statuses += other.bad_statuses;
     timeouts += other.timeouts;
+    late_pages += other.late_pages;
+    times_left += other.times_left;
     cpu_pages += other.cpu_pages;
+    looked_at += other.looked_at;
+    prefiltered += other.prefiltered;
     verified += other.verified;
     device_time += other.device_time;
     wait_time += other.wait_time;
@@ -136,11 +176,17 @@ Result<std::unique_ptr<PageScanner>> DsaAccelerator::make_scanner(std::size_t ch
     for (std::size_t i = 0; i < queues_.size(); ++i)
         order.push_back(queues_[(channel + i) % queues_.size()].get());
     dsa::Completion& completion = threaded_ ? static_cast<dsa::Completion&>(*threaded_) : inline_;
+    auto figures = std::make_unique<dsa::ShareFigures>();
     MIGRATE_ASSIGN(std::unique_ptr<PageScanner> scanner,
                    dsa::DsaPageScanner::create(std::move(order), completion, kernel,
                                                {.batch_pages = options_.batch_pages,
                                                 .verify_every = options_.verify_every,
-                                                .timeout = options_.timeout}));
+                                                .timeout = options_.timeout,
+                                                .share = options_.share,
+                                                .prefilter = options_.prefilter,
+                                                .figures = figures.get()}));
+    const MutexLock lock(mutex_);
+    figures_.push_back(std::move(figures));
     return scanner;
 }
 
@@ -149,6 +195,10 @@ void DsaAccelerator::run_completion(const std::stop_token& stop) { threaded_->ru
 AccelReport DsaAccelerator::report() const {
     AccelReport report;
     report.completion = options_.completion;
+    {
+        const MutexLock lock(mutex_);
+        report.share = share_of(figures_);
+    }
     for (const auto& queue : queues_) {
         const dsa::Portal& portal = queue->portal();
         report.software = report.software || portal.is_software();
@@ -157,6 +207,8 @@ AccelReport DsaAccelerator::report() const {
                                  .numa_node = portal.numa_node(),
                                  .software = portal.is_software(),
                                  .disabled = !queue->alive(),
+                                 .left = queue->left(),
+                                 .trouble = queue->trouble(),
                                  .counts = counts_of(queue->counters())});
     }
     return report;

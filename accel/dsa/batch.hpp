@@ -1,6 +1,5 @@
-// The pages of one packet as descriptors, and the device's answers about them.
-// Invariant: memory that a device may still write is neither reused nor freed: it is kept until the
-// process ends.
+// The pages of one packet, and the answers about them: from a first look, from a device, or from
+// the CPU. Invariant: after collect() every page has an answer.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "accel/dsa/completion.hpp"
-#include "accel/dsa/descriptor.hpp"
-#include "accel/dsa/work_queue.hpp"
+#include "accel/dsa/submission.hpp"
 #include "accel/page_scanner.hpp"
 #include "base/fd.hpp"
 
@@ -19,85 +16,67 @@ namespace migrate::accel::dsa {
 // One thread uses it.
 class Batch {
   public:
-    // For up to `max_pages` pages. Every `verify_every`-th page that passes through is copied, and
+    // For up to `max_pages` pages. Every `verify_every`-th page that a device checks is copied, and
     // the device checks the copy (0: none).
     static Result<std::unique_ptr<Batch>> create(std::size_t max_pages, std::size_t verify_every);
 
-    // Sets the pages to check; nothing of the previous batch is outstanding. A disabled queue gets
-    // no descriptors, and its counters count the pages that the CPU checks.
-    void fill(std::span<const PageExtent> extents, WorkQueue& queue);
-    // Gives the queue the descriptors that it has not taken yet, in one attempt. Returns true once
-    // all are taken.
-    bool submit(Completion& completion, std::chrono::nanoseconds timeout);
-    // Leaves the pages that the queue has not taken to the CPU.
-    void give_up_submitting();
-    // Takes the answers that are there, without waiting. Returns true if there were any.
-    bool advance(Completion& completion);
-    // Waits for the answers to all descriptors taken. If lost() is then true, renew() or abandon()
-    // must follow before the next use or the destruction.
-    void await(Completion& completion);
-    // True if the device may still write an answer that no thread waits for any more.
-    bool lost() const { return lost_; }
-    // renew() leaves the memory to the device and allocates new memory; abandon() only leaves it.
-    Status renew();
-    void abandon();
+    // Sets the pages to check. Bit i % 64 of not_zero[i / 64] is set if page i is known not to be
+    // zero; `not_zero` may be empty. The counters of `queue` count the pages that the CPU checks.
+    void fill(std::span<const PageExtent> extents, WorkQueue& queue,
+              std::span<const std::uint64_t> not_zero);
+    // Number of pages without an answer.
+    std::uint32_t unanswered() const { return unanswered_; }
+    // Makes descriptors for the first `count` pages without an answer. At most once after fill(),
+    // and only if nothing is outstanding. The CPU checks the other pages in collect().
+    void assign(std::uint32_t count);
+    // Notes that the CPU checks the pages that the device has not answered for.
+    void overtake();
+    // The descriptors; those of earlier pages if the CPU has overtaken them.
+    Submission& submission() { return *submission_; }
+    const Submission& submission() const { return *submission_; }
+    // True between assign() and the answers or overtake().
+    bool awaits_device() const { return awaits_device_; }
+    // Copies the device's answers. Called when all have come, or by overtake().
+    void take_answers();
 
     std::uint64_t pages() const { return pages_.size(); }
     WorkQueue& queue() const { return *queue_; }
-    // True if a descriptor was taken and its answer has not been awaited yet.
-    bool outstanding() const { return awaited_ < taken_; }
-    // After await(): sets the bit of every zero page, as PageScanner::collect() does. Reads pages
-    // without an answer on the CPU. Returns the first page whose answer is wrong, or pages() if
-    // none is.
+    // Sets the bit of every zero page, as PageScanner::collect() does. Reads pages without an
+    // answer on the CPU. Returns the first page whose answer is wrong, or pages() if none is.
     std::uint64_t collect(bool (*is_zero)(const std::byte* page),
                           std::span<std::uint64_t> zero_map);
-    // After await(): an Error if the device answered for a page that had to be verified but could
-    // not be copied, so that the answer is unchecked.
+    // An Error if the device answered for a page that had to be verified but could not be copied,
+    // so that the answer is unchecked.
     Status check_verified() const;
 
   private:
-    enum class Answer : std::uint8_t { kNone, kZero, kNotZero };
-    // The pages that one descriptor of the queue covers.
-    struct Unit {
-        std::uint32_t first = 0;
-        std::uint32_t count = 0;
-    };
-
-    Batch(std::size_t max_pages, std::size_t verify_every);
-    Status make_memory();
-    void add_copies();
-    void make_units();
-    const CompletionRecord& record_of(const Unit& unit, std::size_t index) const;
-    void take_answer(std::size_t index, bool answered);
-    void harvest(const Unit& unit, std::size_t index);
-    void harvest_page(std::uint32_t page);
-
-    std::size_t max_pages_;
-    Mapping mapping_;  // holds the memory of the four spans, and the copies
-    std::span<Descriptor> children_;
-    std::span<Descriptor> submitted_;  // one per unit: a BATCH, or a child itself
-    std::span<CompletionRecord> records_;
-    std::span<CompletionRecord> batch_records_;
-
-    WorkQueue* queue_ = nullptr;
-    std::vector<const std::byte*> pages_;
-    std::vector<Answer> answers_;
-    std::vector<Unit> units_;
-    std::unique_ptr<Watch[]> watches_;  // NOLINT(*-avoid-c-arrays): a Watch does not move
-    std::size_t taken_ = 0;             // number of units taken, from the first on
-    std::size_t awaited_ = 0;           // number of those whose answer was awaited
-    bool lost_ = false;
-
-    std::size_t verify_every_;
-    std::size_t until_copy_ = 0;
     struct Copy {
         std::uint32_t page = 0;
         std::byte* data = nullptr;
     };
-    std::vector<Copy> copies_;
-    std::vector<std::uint32_t> uncopied_;  // pages that had to be copied but could not be
-    int copy_error_ = 0;                   // errno of the last failed copy
-    std::uint64_t copies_at_ = 0;          // offset of the copies in the mapping
+    // Pages whose answer is verified.
+    struct Verification {
+        std::size_t every = 0;
+        std::size_t until_copy = 0;
+        Mapping memory;
+        std::vector<Copy> copies;
+        std::vector<std::uint32_t> uncopied;  // pages that had to be copied but could not be
+        int error = 0;                        // errno of the last failed copy
+    };
+
+    Batch() = default;
+    // The address that the device checks: the page, or a copy of it.
+    const std::byte* source_of(std::uint32_t page);
+
+    std::unique_ptr<Submission> submission_;
+    WorkQueue* queue_ = nullptr;
+    std::vector<const std::byte*> pages_;
+    std::vector<Answer> answers_;
+    std::uint32_t unanswered_ = 0;
+    bool awaits_device_ = false;
+    std::vector<std::uint32_t> targets_;  // the page of each child
+    std::vector<const std::byte*> sources_;
+    Verification verification_;
 };
 
 }  // namespace migrate::accel::dsa

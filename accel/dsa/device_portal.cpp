@@ -13,6 +13,8 @@
 
 #include "accel/dsa/instructions.hpp"
 #include "base/fd.hpp"
+#include "base/log.hpp"
+#include "base/units.hpp"
 
 namespace migrate::accel::dsa {
 
@@ -35,8 +37,7 @@ class DevicePortal : public Portal {
     int numa_node() const override { return numa_node_; }
     bool is_software() const override { return software_; }
 
-  protected:
-    QueueLimits& limits() { return limits_; }
+    void forbid_batches() { limits_.batch = 1; }
 
   private:
     std::string name_;
@@ -52,11 +53,11 @@ class MappedPortal final : public DevicePortal {
         : DevicePortal(info), page_(std::move(page)) {}
 
     std::string_view access() const override {
-        return DevicePortal::limits().mode == QueueMode::kShared ? "ENQCMD" : "MOVDIR64B";
+        return limits().mode == QueueMode::kShared ? "ENQCMD" : "MOVDIR64B";
     }
 
     std::size_t submit(std::span<const Descriptor> descriptors) override {
-        const bool shared = DevicePortal::limits().mode == QueueMode::kShared;
+        const bool shared = limits().mode == QueueMode::kShared;
         std::size_t taken = 0;
         for (const Descriptor& descriptor : descriptors) {
             const std::uint64_t offset =
@@ -85,21 +86,22 @@ class WritePortal final : public DevicePortal {
     std::string_view access() const override { return "write()"; }
 
     std::size_t submit(std::span<const Descriptor> descriptors) override {
+        order_stores();
         const ssize_t written = ::write(fd_.get(), descriptors.data(), descriptors.size_bytes());
         return written < 0 ? 0 : static_cast<std::size_t>(written) / sizeof(Descriptor);
-    }
-    // The kernel refuses batches on devices that could be misused by them.
-    void allow_batches(bool allowed) {
-        if (!allowed) limits().batch = 1;
     }
 
   private:
     UniqueFd fd_;
 };
 
+using Clock = std::chrono::steady_clock;
+
 // Memory for a probe. If the device does not answer in time, it may write at any later time, so the
 // memory is then never freed.
 struct Probe {
+    alignas(kPageSize) std::array<std::byte, kPageSize> zero{};
+    alignas(kPageSize) std::array<std::byte, kPageSize> other{};
     std::array<Descriptor, 2> children;
     std::array<CompletionRecord, 2> child_records;
     Descriptor descriptor;
@@ -111,18 +113,29 @@ struct ProbeOutcome {
     bool taken = false;
     bool answered = false;
     std::uint8_t status = 0;
+
+    CompletionStatus masked() const { return static_cast<CompletionStatus>(status & kStatusMask); }
 };
 
-Descriptor noop(CompletionRecord& record) {
+Descriptor make_descriptor(Opcode opcode, CompletionRecord& record) {
+    record.status.store(0, std::memory_order_relaxed);
     Descriptor descriptor;
-    descriptor.set(Opcode::kNoop, kFlagCompletionAddressValid | kFlagRequestCompletion);
+    descriptor.set(opcode, kFlagCompletionAddressValid | kFlagRequestCompletion);
     descriptor.completion_address = address_of(&record);
     return descriptor;
 }
 
-// Offers the descriptor until it is taken, and waits for its answer; both end at the deadline.
-ProbeOutcome run_probe(Portal& portal, Probe& probe,
-                       std::chrono::steady_clock::time_point deadline) {
+Descriptor compval(const std::array<std::byte, kPageSize>& page, CompletionRecord& record) {
+    Descriptor descriptor = make_descriptor(Opcode::kCompval, record);
+    descriptor.source = address_of(page.data());
+    descriptor.size = kPageSize;
+    return descriptor;
+}
+
+// Offers the descriptor until it is taken or `offer_until`, and waits for its answer until
+// `answer_until`.
+ProbeOutcome run_probe(Portal& portal, Probe& probe, Clock::time_point offer_until,
+                       Clock::time_point answer_until) {
     struct Context {
         Portal& portal;
         Probe& probe;
@@ -138,8 +151,8 @@ ProbeOutcome run_probe(Portal& portal, Probe& probe,
         outcome.taken = context.taken;
         if (outcome.signal != 0) return outcome;
         if (!outcome.taken) std::this_thread::yield();
-    } while (!outcome.taken && std::chrono::steady_clock::now() < deadline);
-    while (outcome.taken && !outcome.answered && std::chrono::steady_clock::now() < deadline) {
+    } while (!outcome.taken && Clock::now() < offer_until);
+    while (outcome.taken && !outcome.answered && Clock::now() < answer_until) {
         outcome.status = probe.record.status.load(std::memory_order_acquire);
         outcome.answered = outcome.status != 0;
         if (!outcome.answered) std::this_thread::yield();
@@ -179,9 +192,67 @@ Status judge(const QueueInfo& info, const ProbeOutcome& outcome,
             "disable-device {}' and 'enable-device' reset it",
             info.path, probe_time.count(), info.device);
     }
-    if (static_cast<CompletionStatus>(outcome.status & kStatusMask) != CompletionStatus::kSuccess) {
+    if (outcome.masked() != CompletionStatus::kSuccess) {
         return make_error("{}: a NOOP was answered with status {:#04x}", info.path, outcome.status);
     }
+    return {};
+}
+
+// Number of refusals that a probe takes for a device's answer.
+constexpr int kMaxRefusedProbes = 3;
+
+// Lets the device check a page whose content is known. A page fault is no refusal.
+Status probe_page(Portal& portal, std::unique_ptr<Probe>& probe, bool zero,
+                  Clock::time_point deadline) {
+    ProbeOutcome outcome;
+    for (int i = 0; i < kMaxRefusedProbes; ++i) {
+        probe->descriptor = compval(zero ? probe->zero : probe->other, probe->record);
+        outcome = run_probe(portal, *probe, deadline, deadline);
+        if (!outcome.taken || !outcome.answered) {
+            if (outcome.taken) static_cast<void>(probe.release());
+            return make_error("{}: a COMPVAL was not {} in time", portal.name(),
+                              outcome.taken ? "answered" : "accepted");
+        }
+        const CompletionStatus status = outcome.masked();
+        if (status == CompletionStatus::kPageFault) return {};
+        if (status != CompletionStatus::kSuccess) continue;
+        if (probe->record.result == (zero ? 0 : 1)) return {};
+        return make_error("{}: it reports that a page is {} zero, which is wrong: do not use it",
+                          portal.name(), zero ? "not" : "all");
+    }
+    return make_error(
+        "{}: it answers COMPVAL with status {:#04x}, so it cannot check pages; use another queue",
+        portal.name(), outcome.status);
+}
+
+// Returns true if the queue takes a batch of two page checks and answers both. `one_offer`: the
+// kernel refuses batches on some devices, and then each one.
+bool probe_batch(Portal& portal, std::unique_ptr<Probe>& probe, bool one_offer,
+                 Clock::time_point deadline) {
+    Probe& own = *probe;
+    own.children[0] = compval(own.zero, own.child_records[0]);
+    own.children[1] = compval(own.other, own.child_records[1]);
+    own.descriptor = make_descriptor(Opcode::kBatch, own.record);
+    own.descriptor.source = address_of(own.children.data());
+    own.descriptor.size = 2;
+    const ProbeOutcome outcome =
+        run_probe(portal, own, one_offer ? Clock::now() : deadline, deadline);
+    if (outcome.taken && !outcome.answered) static_cast<void>(probe.release());
+    // A child may have had a fault; its record does not matter then.
+    return outcome.answered && (outcome.masked() == CompletionStatus::kSuccess ||
+                                outcome.masked() == CompletionStatus::kBatchFailed);
+}
+
+// Checks that the queue answers what a scanner will ask. A queue without batches gets one page at a
+// time.
+Status probe_checks(DevicePortal& portal, std::unique_ptr<Probe>& probe, bool by_write,
+                    Clock::time_point deadline) {
+    probe->other.back() = std::byte{1};
+    MIGRATE_TRY(probe_page(portal, probe, true, deadline));
+    MIGRATE_TRY(probe_page(portal, probe, false, deadline));
+    if (portal.limits().batch < 2 || probe_batch(portal, probe, by_write, deadline)) return {};
+    log::info("{} takes no batches of page checks, so each page is submitted alone", portal.name());
+    portal.forbid_batches();
     return {};
 }
 
@@ -210,45 +281,33 @@ Result<std::unique_ptr<Portal>> open_device_portal(const QueueInfo& info,
     UniqueFd fd(::open(info.path.c_str(), O_RDWR | O_CLOEXEC));
     if (!fd) return open_error(info, errno);
 
-    std::unique_ptr<Portal> portal;
-    WritePortal* by_write = nullptr;
+    std::unique_ptr<DevicePortal> portal;
     std::string no_mapping;
     auto page = Mapping::create({.size = kPortalBytes,
                                  .protection = PROT_WRITE,
                                  .flags = MAP_SHARED | MAP_POPULATE,
                                  .fd = fd.get(),
                                  .what = info.path});
-    if (page) {
-        portal = std::make_unique<MappedPortal>(info, *std::move(page));
-    } else {
+    const bool by_write = !page;
+    if (by_write) {
         no_mapping = page.error().message();
-        auto written = std::make_unique<WritePortal>(info, std::move(fd));
-        by_write = written.get();
-        portal = std::move(written);
+        portal = std::make_unique<WritePortal>(info, std::move(fd));
+    } else {
+        portal = std::make_unique<MappedPortal>(info, *std::move(page));
     }
 
-    const auto deadline = std::chrono::steady_clock::now() + probe_time;
+    const auto deadline = Clock::now() + probe_time;
     auto probe = std::make_unique<Probe>();
-    probe->descriptor = noop(probe->record);
-    const ProbeOutcome outcome = run_probe(*portal, *probe, deadline);
+    probe->descriptor = make_descriptor(Opcode::kNoop, probe->record);
+    const ProbeOutcome outcome = run_probe(*portal, *probe, deadline, deadline);
     if (outcome.taken && !outcome.answered) static_cast<void>(probe.release());
     if (Status judged = judge(info, outcome, probe_time); !judged) {
-        if (by_write == nullptr) return std::move(judged).error();
+        if (!by_write) return std::move(judged).error();
         return std::move(judged).error().with_context(
             fmt::format("{}; so write() was tried", no_mapping));
     }
-    if (by_write == nullptr || info.limits.batch < 2) return portal;
-
-    for (std::size_t i = 0; i < 2; ++i) probe->children[i] = noop(probe->child_records[i]);
-    probe->record.status.store(0, std::memory_order_relaxed);
-    probe->descriptor.set(Opcode::kBatch, kFlagCompletionAddressValid | kFlagRequestCompletion);
-    probe->descriptor.source = address_of(probe->children.data());
-    probe->descriptor.size = 2;
-    // One attempt suffices: a kernel that refuses batches refuses each one.
-    const ProbeOutcome batch = run_probe(*portal, *probe, std::chrono::steady_clock::now());
-    by_write->allow_batches(batch.taken);
-    if (batch.taken) static_cast<void>(probe.release());  // nobody reads its answer
-    return portal;
+    MIGRATE_TRY(probe_checks(*portal, probe, by_write, deadline));
+    return std::unique_ptr<Portal>(std::move(portal));
 }
 
 }  // namespace migrate::accel::dsa

@@ -13,9 +13,9 @@ namespace migrate::accel::dsa {
 namespace {
 
 constexpr std::array kTrapped = {SIGILL, SIGSEGV, SIGBUS};
-// Limit of one UMWAIT, in cycles of the time-stamp counter: some tens of microseconds, the same as
-// the kernel's own limit, umwait_control/max_time.
-constexpr std::uint64_t kUserWaitCycles = 100'000;
+// Limit of one UMWAIT, in cycles of the time-stamp counter: some microseconds, because the wait may
+// also have a limit in time.
+constexpr std::uint64_t kUserWaitCycles = 10'000;
 
 constinit thread_local sigjmp_buf* way_out = nullptr;
 std::array<struct sigaction, kTrapped.size()> previous_actions;
@@ -59,6 +59,8 @@ void on_trap(int signal, siginfo_t* info, void* context) {
     _mm_sfence();
     _movdir64b(portal, &descriptor);
 }
+
+void order_stores() { _mm_sfence(); }
 
 bool has_user_wait() {
     static const bool present = [] {

@@ -20,6 +20,10 @@ bool enqueue_command(void* portal, const Descriptor& descriptor);
 // MOVDIR64B. The CPU does not report whether the queue took it.
 void move_direct(void* portal, const Descriptor& descriptor);
 
+// Orders all earlier stores before a submission that the kernel makes: write() itself promises no
+// order towards a device.
+void order_stores();
+
 // Returns true if this CPU has UMONITOR and UMWAIT.
 bool has_user_wait();
 // Returns when the cache line of `status` is written, after some microseconds, or immediately.

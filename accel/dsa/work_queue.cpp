@@ -1,6 +1,7 @@
 #include "accel/dsa/work_queue.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.hpp"
 
@@ -17,9 +18,61 @@ WorkQueue::WorkQueue(std::unique_ptr<Portal> portal)
     : portal_(std::move(portal)), room_(portal_->limits().entries) {}
 
 void WorkQueue::disable(std::string_view reason) {
-    if (alive_.exchange(false, std::memory_order_acq_rel)) {
-        log::warning("{} {}; it is not used any more", name(), reason);
+    if (!alive_.exchange(false, std::memory_order_acq_rel)) return;
+    log::warning("{} {}; it is not used any more", name(), reason);
+    const MutexLock lock(mutex_);
+    trouble_ = reason;
+}
+
+bool WorkQueue::take_trial(Point now) {
+    if (!alive() || !left()) return false;
+    Point::rep due = trial_at_.load(std::memory_order_acquire);
+    if (now.time_since_epoch().count() < due) return false;
+    const Point next = now + kTrialInterval;
+    return trial_at_.compare_exchange_strong(due, next.time_since_epoch().count());
+}
+
+void WorkQueue::refused(std::uint8_t status, std::uint32_t count, Point now) {
+    const std::uint32_t before = refusals_.fetch_add(count, std::memory_order_relaxed);
+    if (before >= kMaxRefusals || before + count < kMaxRefusals) return;
+    leave(fmt::format("refuses its work with status {:#04x}", status), now);
+}
+
+void WorkQueue::stayed_full(Point now, bool for_long) {
+    const std::uint32_t times = times_full_.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (left() || (times < kMaxFull && !for_long)) return;
+    leave("stays full: other programs fill it, or it was disabled", now);
+}
+
+void WorkQueue::leave(std::string reason, Point now) {
+    trial_at_.store((now + kTrialInterval).time_since_epoch().count(), std::memory_order_release);
+    if (left_.exchange(true, std::memory_order_acq_rel)) return;
+    // Only the first time is worth a warning: a queue may be left and used again many times.
+    if (counters_.times_left.fetch_add(1, std::memory_order_relaxed) == 0) {
+        log::warning("{} {}; its channels use other queues or the CPU until it answers again",
+                     name(), reason);
     }
+    const MutexLock lock(mutex_);
+    trouble_ = std::move(reason);
+}
+
+void WorkQueue::answered_well() {
+    // Reads first: all channels come here for each answer.
+    if (refusals_.load(std::memory_order_relaxed) != 0) {
+        refusals_.store(0, std::memory_order_relaxed);
+    }
+    if (times_full_.load(std::memory_order_relaxed) != 0) {
+        times_full_.store(0, std::memory_order_relaxed);
+    }
+    if (!left() || !left_.exchange(false, std::memory_order_acq_rel)) return;
+    if (counters_.times_left.load(std::memory_order_relaxed) == 1) {
+        log::info("{} answers again; its channels use it again", name());
+    }
+}
+
+std::string WorkQueue::trouble() const {
+    const MutexLock lock(mutex_);
+    return trouble_;
 }
 
 std::size_t WorkQueue::submit(std::span<const Descriptor> descriptors) {

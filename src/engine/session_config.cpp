@@ -49,6 +49,8 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.zero_kernel = settings.get<"zero-kernel">();
     config.accel.path = settings.get<"accel-path">();
     config.accel.completion = settings.get<"accel-completion", CompletionModel>();
+    config.accel.share = settings.get<"accel-share", AccelShare>();
+    config.accel.prefilter = settings.get<"accel-prefilter">();
     config.accel.verify_every = settings.get<"accel-verify">();
     config.accel.timeout = settings.get<"accel-timeout", milliseconds>();
     if (const auto ratio = settings.get<"multifd-normal-page-ratio", unsigned>();

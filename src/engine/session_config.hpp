@@ -26,7 +26,8 @@ struct SendConfig {
     ChannelTuning channel_tuning;   // for multifd-channels=auto
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
     std::string zero_kernel = "auto";
-    accel::DsaAccelerator::Options accel;  // for kDsaAccel: path, completion, verify_every, timeout
+    // For kDsaAccel: path, completion, share, prefilter, verify_every, timeout.
+    accel::DsaAccelerator::Options accel;
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
     int compression_level = 1;
     Tunables tunables;  // initial values

@@ -13,8 +13,10 @@ constexpr std::uint64_t kDsaSeed = 4711;
 
 using Options = std::vector<std::string>;
 
-Options accel_options(const std::string& path, Options more = {}) {
-    Options options{"--zero-page-detection", "dsa-accel", "--accel-path", path};
+// All pages go to the device, however slow it is, unless `share` says otherwise.
+Options accel_options(const std::string& path, Options more = {}, const char* share = "all") {
+    Options options{"--zero-page-detection", "dsa-accel", "--accel-path", path,
+                    "--accel-share",         share};
     options.insert(options.end(), more.begin(), more.end());
     return options;
 }
@@ -114,6 +116,57 @@ TEST_CASE("a device that fails in mid-migration loses nothing, and the figures s
     CHECK(faulty.at("retries") > 0);
 }
 
+TEST_CASE("by default device and CPU share the pages, and the report says how and why", "[dsa]") {
+    const Comparison comparison(full_image());
+    for (const char* path : {"softdsa:2", "softdsa:1,mode=dedicated,size=4", "softdsa:1,batch=1",
+                             "softdsa:1,latency=10000000"}) {
+        for (const char* completion : {"inline", "thread"}) {
+            CAPTURE(path, completion);
+            const auto accel = comparison.check(
+                accel_options(path,
+                              {"--accel-completion", completion, "--multifd-channels", "4",
+                               "--accel-timeout", "60s"},
+                              "auto"));
+            const auto& share = accel.at("share");
+            CHECK(share.at("cpu-ns-per-page") > 0);
+            CHECK_FALSE(share.at("reason").get<std::string>().empty());
+            CHECK(share.at("device-percent") < 100);
+            CHECK(accel.at("prefiltered") > 0);
+            CHECK(accel.at("prefiltered") <= accel.at("cpu-pages"));
+            CHECK(accel.at("timeouts") == 0);
+        }
+    }
+    const auto halted = comparison.check(
+        accel_options("softdsa:2,faults=halt-after=300", {"--accel-timeout", "50ms"}, "auto"));
+    CHECK(halted.at("late-pages") > 0);
+    const auto unfiltered =
+        comparison.check(accel_options("softdsa:2", {"--accel-prefilter", "off"}, "auto"));
+    CHECK(unfiltered.at("looked-at") == 0);
+}
+
+TEST_CASE("a queue that refuses its work is left for another, and log and report say so", "[dsa]") {
+    const Comparison comparison(small_image());
+    for (const char* faults : {"wq0.status=0x10", "wq0.full=ever"}) {
+        CAPTURE(faults);
+        const auto accel =
+            comparison.check(accel_options(std::string("softdsa:2,faults=") + faults));
+        const auto& left = accel.at("queues").at(0);
+        CHECK(left.at("times-left") == 1);
+        CHECK_FALSE(left.at("trouble").get<std::string>().empty());
+        CHECK(accel.at("queues").at(1).at("descriptors") > 0);
+        CHECK_FALSE(accel.at("queues").at(1).contains("trouble"));
+    }
+    Receiver receiver({"--sink", "null:"});
+    Process sender(send_arguments(
+        receiver, "file:" + small_image(),
+        accel_options("softdsa:2,faults=wq0.status=0x10", {"--multifd-channels", "4"})));
+    CHECK(sender.wait() == 0);
+    const std::string log = sender.err();
+    const std::string line = "softdsa:0.0 refuses its work with status 0x10";
+    CHECK_THAT(log, Catch::Contains(line));
+    CHECK(log.find(line) == log.rfind(line));
+}
+
 TEST_CASE("a device that lies ends the migration where answers are verified", "[dsa]") {
     const TemporaryFolder folder(scratch_parent());
     Receiver receiver({"--sink", "null:"});
@@ -130,7 +183,8 @@ TEST_CASE("a live guest's zero pages are found by a device", "[dsa]") {
     const TransferStats stats =
         run_transfer(folder, {.source = "workload:32M,rate=50,working-set=8M,warm-up=0",
                               .sink = "anon:",
-                              .send_options = accel_options("softdsa:2", {"--accel-verify", "7"}),
+                              .send_options = accel_options(
+                                  "softdsa:2", {"--accel-verify", "7", "--accel-prefilter", "off"}),
                               .recv_options = {"--run-for", "100ms"}});
     CHECK(stats.receiver.at("guest").at("check") == "passed");
     CHECK(stats.sender.at("accel").at("verified") > 0);
@@ -257,14 +311,31 @@ TEST_CASE("a device that is trapped and fails loses nothing either", "[dsa]") {
         CAPTURE(faults);
         comparison.check(options, with_softdsa({"--faults", faults}));
     }
-    Receiver receiver({"--sink", "null:"});
-    Options refused = with_softdsa({"--faults", "open=EBUSY"});
-    const Options send = send_arguments(receiver, "anon:1M", options);
-    refused.emplace_back(MIGRATE_BINARY);
-    refused.insert(refused.end(), send.begin(), send.end());
-    Process sender(refused.front(), {refused.begin() + 1, refused.end()});
-    CHECK(sender.wait() == 3);
-    CHECK_THAT(sender.err(), Catch::Contains("dedicated queue"));
+    const auto refusal = [&](const char* faults) {
+        Receiver receiver({"--sink", "null:"});
+        Options refused = with_softdsa({"--faults", faults});
+        const Options send = send_arguments(receiver, "anon:1M", options);
+        refused.emplace_back(MIGRATE_BINARY);
+        refused.insert(refused.end(), send.begin(), send.end());
+        Process sender(refused.front(), {refused.begin() + 1, refused.end()});
+        CHECK(sender.wait() == 3);
+        return sender.err();
+    };
+    CHECK_THAT(refusal("open=EBUSY"), Catch::Contains("dedicated queue"));
+    // The first descriptor is the NOOP.
+    CHECK_THAT(refusal("status=0x10@1+"),
+               Catch::Contains("wq0.0: it answers COMPVAL with status 0x10"));
+    CHECK_THAT(refusal("wrong@1+"), Catch::Contains("which is wrong: do not use it"));
+}
+
+TEST_CASE("a queue that refuses batches gets each page alone", "[dsa]") {
+    if (!has_namespaces()) return;
+    const Comparison comparison(small_image());
+    const auto accel = comparison.check(accel_options("dsa:/dev/dsa/wq0.0"),
+                                        with_softdsa({"--faults", "batch-status=0x14"}));
+    CHECK(accel.at("batches") == 0);
+    CHECK(accel.at("descriptors") > 0);
+    CHECK(accel.at("bad-statuses") == 0);
 }
 
 #endif

@@ -87,7 +87,8 @@ class MadeUpDevice final : public Portal, public Time {
     }
 
     Point now() override { return now_; }
-    void pass(const std::atomic<std::uint8_t>&, std::uint32_t) override {
+    void pass(const std::atomic<std::uint8_t>* status, std::uint32_t) override {
+        watched.push_back(status);
         pass_time(under_way_.empty() ? Nanoseconds(100'000)
                                      : Nanoseconds(under_way_.front().done_at - now_));
     }
@@ -108,9 +109,10 @@ class MadeUpDevice final : public Portal, public Time {
     std::function<Nanoseconds(const Descriptor&)> service_time = [](const Descriptor&) {
         return Nanoseconds(1000);
     };
-    std::size_t refusals = 0;  // submissions that find it full
-    bool mute = false;         // takes descriptors and never answers
-    std::size_t lost = 0;      // submissions beyond its entries
+    std::size_t refusals = 0;                               // submissions that find it full
+    bool mute = false;                                      // takes descriptors and never answers
+    std::size_t lost = 0;                                   // submissions beyond its entries
+    std::vector<const std::atomic<std::uint8_t>*> watched;  // the records of each step of a wait
 
   private:
     struct UnderWay {

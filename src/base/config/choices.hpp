@@ -46,6 +46,15 @@ constexpr auto enum_names(CompletionModel) {
         {{CompletionModel::kInline, "inline"}, {CompletionModel::kThread, "thread"}});
 }
 
+// Values of accel-share: the pages that DSA devices check.
+enum class AccelShare {
+    kAuto,  // as many as they check in time
+    kAll,
+};
+constexpr auto enum_names(AccelShare) {
+    return names_of_enum<AccelShare>({{AccelShare::kAuto, "auto"}, {AccelShare::kAll, "all"}});
+}
+
 // Values of zero-kernel.
 enum class ZeroKernelName { kAuto, kScalar, kAvx2, kAvx512 };
 constexpr auto enum_names(ZeroKernelName) {

@@ -201,6 +201,21 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .choices = kNames<CompletionModel>,
      .help = "The thread that waits for the devices. inline: each channel's own thread; thread: "
              "one thread, dsa_completion, for all channels, as in the published design."},
+    {.key = "accel-prefilter",
+     .type = OptionType::kOnOff,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "on",
+     .help = "Let the CPU look at the first 64 bytes of a page before a device checks it, while "
+             "that recognizes enough pages."},
+    {.key = "accel-share",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kZeroPages,
+     .default_text = "auto",
+     .choices = kNames<AccelShare>,
+     .help = "The pages that the devices check. auto: as many as they check in time, none if they "
+             "do not pay off; all: all of them, as in the published design."},
     {.key = "accel-timeout",
      .type = OptionType::kDurationMs,
      .side = OptionSide::kSend,

@@ -1,4 +1,5 @@
 // Makes the JSON that --stats writes.
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/report/report.hpp"
@@ -182,7 +183,11 @@ Json accel_counts_json(const accel::AccelCounts& counts) {
             {"record-faults", counts.record_faults},
             {"bad-statuses", counts.bad_statuses},
             {"timeouts", counts.timeouts},
+            {"late-pages", counts.late_pages},
+            {"times-left", counts.times_left},
             {"cpu-pages", counts.cpu_pages},
+            {"looked-at", counts.looked_at},
+            {"prefiltered", counts.prefiltered},
             {"verified", counts.verified},
             {"device-time-us", whole_us(counts.device_time)},
             {"wait-time-us", whole_us(counts.wait_time)}};
@@ -192,13 +197,18 @@ Json accel_json(const accel::AccelReport& report) {
     Json accel = {{"device", report.software ? "software DSA" : "DSA"},
                   {"completion", name_of(report.completion)}};
     accel.update(accel_counts_json(report.total()));
+    const auto tenths = [](double value) { return std::round(value * 10) / 10; };
+    accel["share"] = {{"device-percent", tenths(report.share.device_part * 100)},
+                      {"cpu-ns-per-page", tenths(report.share.cpu_ns)},
+                      {"device-ns-per-page", tenths(report.share.device_ns)},
+                      {"overhead-ns-per-page", tenths(report.share.overhead_ns)},
+                      {"reason", report.share.reason}};
     accel["queues"] = Json::array();
     for (const accel::AccelQueueReport& queue : report.queues) {
-        Json fields = {{"name", queue.name},
-                       {"mode", queue.mode},
-                       {"numa-node", queue.numa_node},
-                       {"software", queue.software},
-                       {"disabled", queue.disabled}};
+        Json fields = {{"name", queue.name},           {"mode", queue.mode},
+                       {"numa-node", queue.numa_node}, {"software", queue.software},
+                       {"disabled", queue.disabled},   {"left", queue.left}};
+        if (!queue.trouble.empty()) fields["trouble"] = queue.trouble;
         fields.update(accel_counts_json(queue.counts));
         accel["queues"].push_back(std::move(fields));
     }

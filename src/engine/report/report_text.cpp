@@ -100,11 +100,19 @@ void add_accel(Lines& lines, const accel::AccelReport& accel) {
         accel.software ? "software DSA" : "DSA",
         fmt::format("{} pages in {} batches on {} queues, {} pages finished on the CPU",
                     counts.descriptors, counts.batches, accel.queues.size(), counts.cpu_pages));
+    lines.add("DSA share",
+              fmt::format("{:.1f} % of the pages checked whole; per page: device {:.0f} ns, CPU "
+                          "{:.0f} ns; {}",
+                          accel.share.device_part * 100, accel.share.device_ns, accel.share.cpu_ns,
+                          accel.share.reason));
     lines.add("DSA troubles",
               fmt::format("{} retries, {} times full, faults: {} of pages, {} of lists, {} of "
                           "records, {} bad statuses, {} timeouts",
                           counts.retries, counts.full, counts.page_faults, counts.list_faults,
                           counts.record_faults, counts.bad_statuses, counts.timeouts));
+    for (const accel::AccelQueueReport& queue : accel.queues) {
+        if (!queue.trouble.empty()) lines.add(queue.name, queue.trouble);
+    }
 }
 
 }  // namespace

@@ -25,6 +25,12 @@ struct Awaited {
     }
 };
 
+// Waits without a limit; returns true if an answer came.
+bool await_answer(Completion& completion, Watch& watch) {
+    CHECK(completion.await(watch, Time::Point::max()));
+    return watch.answered();
+}
+
 // A ThreadCompletion with its thread.
 struct Threaded {
     Threaded() : thread([this](const std::stop_token& stop) { completion.run(stop); }) {}
@@ -38,14 +44,14 @@ TEST_CASE("a channel that polls sees an answer, and the deadline without one") {
     InlineCompletion completion(time);
     Awaited awaited;
     awaited.begin(completion, std::chrono::hours(1));
-    CHECK_FALSE(completion.ready(awaited.watch));
+    CHECK_FALSE(completion.settled(awaited.watch));
     std::jthread device([&] { awaited.status = 1; });
-    CHECK(completion.await(awaited.watch));
-    CHECK(completion.ready(awaited.watch));
+    CHECK(await_answer(completion, awaited.watch));
+    CHECK(completion.settled(awaited.watch));
     CHECK(awaited.watch.seen >= awaited.watch.submitted);
 
     awaited.begin(completion, milliseconds(1));
-    CHECK_FALSE(completion.await(awaited.watch));
+    CHECK_FALSE(await_answer(completion, awaited.watch));
     CHECK(awaited.watch.seen >= awaited.watch.deadline);
 }
 
@@ -63,7 +69,7 @@ TEST_CASE("one thread brings all channels their answers, and ends when it is tol
             channels.emplace_back([&, c] {
                 for (int turn = 0; turn < 300; ++turn) {
                     awaited[c].begin(threaded.completion, std::chrono::hours(1));
-                    unanswered += threaded.completion.await(awaited[c].watch) ? 0 : 1;
+                    unanswered += await_answer(threaded.completion, awaited[c].watch) ? 0 : 1;
                     ++turns;
                 }
             });
@@ -83,9 +89,9 @@ TEST_CASE("the thread gives up on what is not answered, and nobody waits for eve
     Awaited prompt;
     silent.begin(threaded.completion, milliseconds(2));
     prompt.begin(threaded.completion, std::chrono::hours(1));
-    CHECK_FALSE(threaded.completion.await(silent.watch));
+    CHECK_FALSE(await_answer(threaded.completion, silent.watch));
     prompt.status = 1;
-    CHECK(threaded.completion.await(prompt.watch));
+    CHECK(await_answer(threaded.completion, prompt.watch));
 }
 
 TEST_CASE("the thread does not end before what is outstanding has been settled") {
@@ -93,7 +99,61 @@ TEST_CASE("the thread does not end before what is outstanding has been settled")
     Awaited late;
     late.begin(threaded.completion, milliseconds(5));
     threaded.thread.request_stop();
-    CHECK_FALSE(threaded.completion.await(late.watch));
+    CHECK_FALSE(await_answer(threaded.completion, late.watch));
+}
+
+TEST_CASE("a wait ends at its limit, and the answer is still taken later") {
+    RealTime time;
+    InlineCompletion inline_completion(time);
+    Threaded threaded;
+    for (Completion* completion : {static_cast<Completion*>(&inline_completion),
+                                   static_cast<Completion*>(&threaded.completion)}) {
+        Awaited awaited;
+        awaited.begin(*completion, std::chrono::hours(1));
+        CHECK_FALSE(completion->await(awaited.watch, steady_clock::now() - milliseconds(1)));
+        for (int i = 0; i < 3; ++i) {
+            const auto limit = steady_clock::now() + milliseconds(1);
+            CHECK_FALSE(completion->await(awaited.watch, limit));
+            CHECK(steady_clock::now() >= limit);
+        }
+        CHECK_FALSE(completion->settled(awaited.watch));
+        awaited.status = 1;
+        CHECK(await_answer(*completion, awaited.watch));
+    }
+    CHECK(threaded.completion.waiter_cost().busy >= milliseconds(3));
+    CHECK(inline_completion.waiter_cost().busy == std::chrono::nanoseconds(0));
+}
+
+// Notes what it is asked to watch, and answers the record that was submitted first last.
+class NotedTime final : public Time {
+  public:
+    Point now() override { return Point(); }
+    void pass(const std::atomic<std::uint8_t>* status, std::uint32_t) override {
+        watched.push_back(status);
+        if (!to_answer.empty()) {
+            to_answer.back()->store(1);
+            to_answer.pop_back();
+        }
+    }
+    std::vector<const std::atomic<std::uint8_t>*> watched;
+    std::vector<std::atomic<std::uint8_t>*> to_answer;
+};
+
+TEST_CASE("the thread sleeps on a record only if it is the only one outstanding") {
+    NotedTime time;
+    ThreadCompletion completion(time);
+    std::array<Awaited, 3> awaited;
+    for (Awaited& each : awaited) {
+        each.watch.status = &each.status;
+        each.watch.deadline = Time::Point::max();
+        completion.watch(each.watch);
+        time.to_answer.push_back(&each.status);
+    }
+    std::stop_source stop;
+    stop.request_stop();
+    completion.run(stop.get_token());
+    CHECK(time.watched ==
+          std::vector<const std::atomic<std::uint8_t>*>{nullptr, nullptr, &awaited[0].status});
 }
 
 }  // namespace

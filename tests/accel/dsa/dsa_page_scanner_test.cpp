@@ -181,8 +181,11 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
         rig.submit();
         CHECK(rig.wrong_answers() == 0);
         CHECK(rig.count(&QueueCounters::retries) < tries + 10);
-        // And it is used again as soon as it takes something.
+        CHECK(rig.queue->left());
+        CHECK_THAT(rig.queue->trouble(), Catch::Contains("stays full"));
+        // And it is used again as soon as it takes something when its trial is due.
         rig.device->refusals = 0;
+        rig.device->pass_time(WorkQueue::kTrialInterval);
         rig.submit();
         CHECK(rig.wrong_answers() == 0);
         CHECK(rig.count(&QueueCounters::cpu_pages) == std::uint64_t{2} * kScanPages);
@@ -311,6 +314,113 @@ TEST_CASE("a scanner that ends early leaves no descriptor behind that could stil
     for (int i = 0; i < 4; ++i) rig.submit();
     rig.scanner.reset();
     CHECK(rig.device->elapsed() == std::chrono::microseconds(16));
+}
+
+TEST_CASE("while a queue is full, the wait watches the oldest outstanding record") {
+    Rig rig({}, {.entries = 2, .batch = 32, .transfer_bytes = 1U << 21U});
+    rig.submit();
+    REQUIRE(rig.device->taken().size() == 2);
+    REQUIRE(rig.scanner->await());
+    REQUIRE(rig.device->taken().size() == 4);
+    // One step of the wait for each descriptor: it ends when that one is answered.
+    REQUIRE(rig.device->watched.size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) {
+        const Descriptor& descriptor = rig.device->taken()[i];
+        CHECK(rig.device->watched[i] == &record_at(descriptor.completion_address).status);
+    }
+    CHECK(rig.wrong_answers() == 0);
+}
+
+TEST_CASE("a queue that refuses its work is left for another one, and used again when it answers") {
+    Rig refusing;
+    Rig other;
+    other.scanner = must(DsaPageScanner::create({refusing.queue.get(), other.queue.get()},
+                                                refusing.completion, scalar(), {}));
+    refusing.device->on_descriptor = [](const Descriptor& batch) {
+        for (const Descriptor& child : children_of(batch))
+            answer(child, CompletionStatus::kBadOpcode);
+        answer(batch, CompletionStatus::kBatchFailed, 1, batch.size);
+    };
+    other.submit();
+    CHECK(other.wrong_answers() == 0);
+    CHECK(refusing.queue->left());
+    CHECK(refusing.queue->alive());
+    CHECK(refusing.queue->trouble() == "refuses its work with status 0x10");
+    const std::size_t asked = refusing.device->taken().size();
+    for (int i = 0; i < 10; ++i) {
+        other.submit();
+        other.device->pass_time(std::chrono::milliseconds(1));
+        CHECK(other.wrong_answers() == 0);
+    }
+    CHECK(refusing.device->taken().size() == asked);
+    CHECK(other.device->taken().size() == 40);
+    // The trial fails, so the next one has to wait.
+    refusing.device->pass_time(WorkQueue::kTrialInterval);
+    other.submit();
+    CHECK(other.wrong_answers() == 0);
+    CHECK(refusing.device->taken().size() == asked + 4);
+    CHECK(refusing.queue->left());
+    refusing.device->on_descriptor = answer_rightly;
+    refusing.device->pass_time(WorkQueue::kTrialInterval);
+    for (int i = 0; i < 2; ++i) {
+        other.submit();
+        CHECK(other.wrong_answers() == 0);
+    }
+    CHECK_FALSE(refusing.queue->left());
+    CHECK(refusing.device->taken().size() == asked + 12);
+    CHECK(refusing.queue->counters().times_left == 1);
+}
+
+TEST_CASE("the CPU overtakes a device that is late, and its late answers harm nothing") {
+    Rig rig({.share = AccelShare::kAuto});
+    rig.device->service_time = [](const Descriptor&) { return std::chrono::milliseconds(10); };
+    for (int i = 0; i < 20; ++i) {
+        rig.submit();
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+    }
+    // The made-up CPU checks a page in no time, so the channel never waits for long.
+    CHECK(rig.device->elapsed() < std::chrono::milliseconds(100));
+    CHECK(rig.count(&QueueCounters::late_pages) > 0);
+    CHECK(rig.count(&QueueCounters::timeouts) == 0);
+    const std::size_t taken = rig.device->taken().size();
+    rig.device->pass_time(std::chrono::milliseconds(500));
+    rig.device->service_time = [](const Descriptor&) { return std::chrono::nanoseconds(1); };
+    for (int i = 0; i < 20; ++i) {
+        rig.submit();
+        rig.device->pass_time(std::chrono::milliseconds(50));
+        CHECK(rig.wrong_answers() == 0);
+    }
+    CHECK(rig.device->taken().size() > taken);
+    CHECK(rig.queue->alive());
+}
+
+TEST_CASE(
+    "a descriptor that the CPU overtook and that is never answered ends the use of the queue") {
+    Rig rig({.timeout = std::chrono::milliseconds(5), .share = AccelShare::kAuto});
+    rig.device->mute = true;
+    for (int i = 0; i < 100; ++i) {
+        rig.submit();
+        CHECK(rig.wrong_answers() == 0);
+        rig.device->pass_time(std::chrono::milliseconds(20));
+    }
+    CHECK(rig.count(&QueueCounters::timeouts) > 0);
+    CHECK_FALSE(rig.queue->alive());
+}
+
+TEST_CASE("pages that a first look recognizes are not given to the device") {
+    Rig rig({.prefilter = true});
+    std::size_t recognized = 0;
+    for (std::size_t page = 0; page < kScanPages; page += 3)
+        recognized += page * 31 % kPageSize < 64 ? 1 : 0;
+    REQUIRE(recognized > 0);
+    const PageExtent extent{rig.memory.data(), kScanPages};
+    rig.scanner->look_first({&extent, 1});
+    rig.submit();
+    CHECK(rig.wrong_answers() == 0);
+    CHECK(rig.count(&QueueCounters::prefiltered) == recognized);
+    CHECK(rig.count(&QueueCounters::descriptors) == kScanPages - recognized);
+    CHECK(rig.count(&QueueCounters::cpu_pages) == recognized);
 }
 
 }  // namespace

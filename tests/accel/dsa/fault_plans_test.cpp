@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <thread>
@@ -50,6 +51,7 @@ std::size_t wrong_answers(PageScanner& scanner, const Pages& pages) {
         for (; submitted < kBatches && submitted - collected < scanner.depth(); ++submitted) {
             const PageExtent extent{pages.memory.data() + submitted * kBatchPages * kPageSize,
                                     kBatchPages};
+            scanner.look_first({&extent, 1});
             scanner.submit({&extent, 1});
         }
         std::array<std::uint64_t, kBatchPages / 64> map{};
@@ -67,10 +69,13 @@ std::size_t wrong_answers(PageScanner& scanner, const Pages& pages) {
 AccelCounts scan_under(const std::string& faults, const Pages& pages,
                        CompletionModel completion = CompletionModel::kInline,
                        const std::string& words = "2,batch=32",
-                       std::chrono::milliseconds timeout = kLong) {
+                       std::chrono::milliseconds timeout = kLong,
+                       AccelShare share = AccelShare::kAll) {
     const auto accelerator = must(DsaAccelerator::open(
         {.path = "softdsa:" + words + (faults.empty() ? "" : ",faults=" + faults),
          .completion = completion,
+         .share = share,
+         .prefilter = share == AccelShare::kAuto,
          .batch_pages = kBatchPages,
          .timeout = timeout}));
     const std::stop_source stop;
@@ -171,6 +176,52 @@ TEST_CASE("pages that are not there are finished by the CPU, whose touch brings 
     CHECK(scan_under("", pages).page_faults > 0);
 }
 
+TEST_CASE("a queue that refuses its work or stays full is left, and the report says so") {
+    const Pages pages(6);
+    struct Case {
+        const char* faults;
+        const char* trouble;  // of queue 0
+        bool other_serves;    // queue 1 is without a fault
+    };
+    const Case made = GENERATE(values<Case>(
+        {{"status=0x10", "refuses its work with status 0x10", false},
+         {"wq0.status=0x11", "refuses its work with status 0x11", true},
+         {"wq0.batch-status=0x14", "refuses its work with status 0x14", true},
+         {"full=ever", "stays full: other programs fill it, or it was disabled", false},
+         {"wq0.full=ever", "stays full: other programs fill it, or it was disabled", true}}));
+    const auto model = GENERATE(CompletionModel::kInline, CompletionModel::kThread);
+    CAPTURE(made.faults, model == CompletionModel::kThread);
+    const auto accelerator =
+        must(DsaAccelerator::open({.path = std::string("softdsa:2,batch=32,faults=") + made.faults,
+                                   .completion = model,
+                                   .batch_pages = kBatchPages}));
+    const std::stop_source stop;
+    std::jthread thread;
+    if (accelerator->needs_thread())
+        thread = std::jthread([&] { accelerator->run_completion(stop.get_token()); });
+    auto scanner = must(accelerator->make_scanner(0, all_zero_kernels().back()));
+    for (int i = 0; i < 5; ++i) CHECK(wrong_answers(*scanner, pages) == 0);
+    scanner.reset();
+    std::stop_source(stop).request_stop();
+    if (thread.joinable()) thread.join();
+    const AccelReport report = accelerator->report();
+    CHECK(report.queues[0].trouble == made.trouble);
+    CHECK(report.queues[0].counts.times_left == 1);
+    CHECK(report.queues[0].left);
+    CHECK_FALSE(report.queues[0].disabled);
+    std::printf("%s: %llu pages given to queue 0, %llu to queue 1, %llu checked by the CPU; %s\n",
+                made.faults, static_cast<unsigned long long>(report.queues[0].counts.descriptors),
+                static_cast<unsigned long long>(report.queues[1].counts.descriptors),
+                static_cast<unsigned long long>(report.total().cpu_pages),
+                report.queues[0].trouble.c_str());
+    if (made.other_serves) {
+        CHECK(report.queues[1].counts.descriptors > 2 * kPlanPages);
+        CHECK(report.queues[1].trouble.empty());
+    } else {
+        CHECK(report.queues[0].counts.descriptors < kPlanPages);
+    }
+}
+
 // MIGRATE_TEST_PLANS=1000 for the long run.
 TEST_CASE("under random mixtures of faults every page is answered rightly and nothing hangs") {
     const char* const asked = std::getenv("MIGRATE_TEST_PLANS");
@@ -182,7 +233,8 @@ TEST_CASE("under random mixtures of faults every page is answered rightly and no
         const Pages pages(seed);
         scan_under("random=" + std::to_string(seed), pages,
                    seed % 2 == 0 ? CompletionModel::kInline : CompletionModel::kThread,
-                   seed % 3 == 0 ? "2,mode=dedicated,size=16" : "2,batch=32", kShort);
+                   seed % 3 == 0 ? "2,mode=dedicated,size=16" : "2,batch=32", kShort,
+                   seed % 4 < 2 ? AccelShare::kAuto : AccelShare::kAll);
     }
 }
 
