@@ -18,10 +18,11 @@ bool all_mapped(const memory::PageSource& source) {
 
 Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                                                        const memory::PageSource& source) {
+    MIGRATE_ASSIGN(PrefaultedPages prefaulted, PrefaultedPages::create(source));
     const SpanScanner::Options options{.skip_unpopulated = config.skip_unpopulated,
                                        .normal_page_ratio = config.normal_page_ratio,
                                        .batch_pages = config.negotiated.packet_bytes() / kPageSize};
-    std::unique_ptr<ScannerSet> set(new ScannerSet(source, options));
+    std::unique_ptr<ScannerSet> set(new ScannerSet(source, options, std::move(prefaulted)));
     if (config.detection != ZeroPageDetection::kNone) {
         const auto found = accel::find_zero_kernel(config.zero_kernel);
         // The option accepts known names only, so this CPU cannot run the kernel.

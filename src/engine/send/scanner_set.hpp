@@ -38,12 +38,16 @@ class ScannerSet {
     std::optional<accel::AccelReport> accel_report() const;
 
   private:
-    ScannerSet(const memory::PageSource& source, const SpanScanner::Options& options)
-        : source_(source), options_(options) {}
+    ScannerSet(const memory::PageSource& source, const SpanScanner::Options& options,
+               PrefaultedPages prefaulted)
+        : source_(source), options_(options), prefaulted_(std::move(prefaulted)) {
+        options_.prefaulted = &prefaulted_;
+    }
     Status add();
 
     const memory::PageSource& source_;
-    const SpanScanner::Options options_;
+    SpanScanner::Options options_;
+    PrefaultedPages prefaulted_;
     const accel::ZeroKernel* kernel_ = nullptr;  // null: zero pages are not looked for
     std::uint64_t staging_bytes_ = 0;            // 0: pages are checked in place
     std::string kernel_name_ = "none";

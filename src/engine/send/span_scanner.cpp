@@ -5,6 +5,15 @@
 #include "memory/fault_guard.hpp"
 
 namespace migrate::engine {
+namespace {
+
+Status prefault(const memory::PageSource& source, PrefaultedPages* known, RegionId region,
+                PageRange range) {
+    if (known == nullptr) return source.prefault(region, range);
+    return known->prefault(source, region, range);
+}
+
+}  // namespace
 
 SpanScanner::SpanScanner(const memory::PageSource& source,
                          std::unique_ptr<accel::PageScanner> scanner, const Options& options)
@@ -33,6 +42,9 @@ std::uint64_t SpanScanner::batch_pages(RegionId region) const {
 
 Status SpanScanner::scan(const WorkSpan& span, const PlannedPages& planned, RunSink& sink) {
     extents_.clear();
+    // Pages that the guest has written in this process are present.
+    const bool known_present = planned.written != nullptr && source_.populated_is_present();
+    prefaults_ = may_be_absent_ && !known_present;
     if (planned.written != nullptr) {
         add_written(span, planned);
     } else {
@@ -52,6 +64,8 @@ void SpanScanner::add_written(const WorkSpan& span, const PlannedPages& planned)
             next = planned.given_back->find(page, next, populated);
         }
         extents_.push_back({{page, next - page}, populated});
+        if (!populated && options_.prefaulted != nullptr)
+            options_.prefaulted->forget(span.region, {page, next - page});
         page = planned.next_planned(next, end);
     }
 }
@@ -87,7 +101,7 @@ Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
                 content = staging_.data() + staged_bytes_;
                 MIGRATE_TRY(read_staged(region, part));
             } else if (extent.populated) {
-                if (may_be_absent_) MIGRATE_TRY(source_.prefault(region, part));
+                if (prefaults_) MIGRATE_TRY(prefault(source_, options_.prefaulted, region, part));
                 content = source_.memory(region).data() + part.offset_bytes();
             }
             const PageKind kind = extent.populated ? PageKind::kNormal : PageKind::kUnpopulated;
@@ -99,7 +113,7 @@ Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
 
 // Scans in batches of up to batch_pages pages, with as many in flight as the scanner takes.
 Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
-    const bool prefaults = may_be_absent_ && !reads(region);
+    const bool prefaults = prefaults_ && !reads(region);
     const std::uint64_t batch = batch_pages(region);
     for (const memory::PopulationExtent& extent : extents_) {
         if (!extent.populated) {
@@ -110,7 +124,7 @@ Status SpanScanner::scan_extents(RegionId region, RunSink& sink) {
         while (rest.count != 0) {
             const PageRange part{rest.first, std::min(batch - to_check_, rest.count)};
             rest = {part.end(), rest.count - part.count};
-            if (prefaults) MIGRATE_TRY(source_.prefault(region, part));
+            if (prefaults) MIGRATE_TRY(prefault(source_, options_.prefaulted, region, part));
             filling_.push_back({part, true});
             to_check_ += part.count;
             if (to_check_ == batch) MIGRATE_TRY(flush(region, sink));
@@ -152,6 +166,8 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
                                   static_cast<std::uint32_t>(extent.pages.count)});
         }
     }
+    MIGRATE_TRY(
+        memory::guard_reads(source_.description(), [&] { scanner_->look_first(submitted_); }));
     scanner_->submit(submitted_);
     to_check_ = 0;
     ++outstanding_;

@@ -11,6 +11,7 @@
 #include "accel/page_scanner.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "engine/send/prefaulted_pages.hpp"
 #include "engine/send/ratio_knob.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/work_cursor.hpp"
@@ -41,6 +42,9 @@ class SpanScanner {
         bool skip_unpopulated = true;
         std::optional<unsigned> normal_page_ratio;
         std::uint64_t batch_pages = 128;  // pages that are checked at a time
+        // Shared by the scanners of a session, and outlives them. Null: pages are prefaulted each
+        // time that they are scanned.
+        PrefaultedPages* prefaulted = nullptr;
     };
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
@@ -90,7 +94,8 @@ class SpanScanner {
     const memory::PageSource& source_;
     std::unique_ptr<accel::PageScanner> scanner_;
     Options options_;
-    bool may_be_absent_;  // true if mapped pages may be absent when they are read
+    bool may_be_absent_;      // true if mapped pages may be absent when they are read
+    bool prefaults_ = false;  // true if those of the span may be
     RatioKnob ratio_;
     std::vector<memory::PopulationExtent> extents_;  // extents of the span
     std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
