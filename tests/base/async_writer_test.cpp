@@ -45,7 +45,7 @@ TEST_CASE("a reader gets every message in order") {
     CHECK(writer.unwritten() == 0);
 }
 
-TEST_CASE("a pipe that nobody reads holds up no caller, and flush() for its limit only") {
+TEST_CASE("a pipe without a reader delays no caller, and flush() up to its limit only") {
     Pipe pipe;
     AsyncWriter writer(std::move(pipe.writer), counted());
     const auto start = Clock::now();

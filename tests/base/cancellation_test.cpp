@@ -101,7 +101,7 @@ TEST_CASE("confirming a loss that never was changes nothing") {
     CHECK_FALSE(cancellation.stopped());
 }
 
-TEST_CASE("of errors that come at the same time one wins and everybody wakes") {
+TEST_CASE("one of several simultaneous errors wins, and every thread wakes") {
     constexpr std::ptrdiff_t kThreads = 8;
     Cancellation cancellation;
     std::latch start(kThreads);

@@ -27,7 +27,7 @@ TEST_CASE("the first allocation that fails gets the reserve, a second one fails"
     keep_memory_reserve();
 }
 
-TEST_CASE("of threads that run out of memory at once each tries again once") {
+TEST_CASE("each of several threads that run out of memory at once tries again once") {
     for (int round = 0; round < 200; ++round) {
         keep_memory_reserve();
         const std::new_handler handler = std::get_new_handler();

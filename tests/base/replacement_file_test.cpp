@@ -76,7 +76,7 @@ TEST_CASE("a file of /proc or /sys is no file that can be replaced") {
     CHECK(read_file("/proc/self/oom_score_adj") == before);
 }
 
-TEST_CASE("what a name has become meanwhile is not replaced") {
+TEST_CASE("a file that took the name meanwhile is not replaced") {
     const TemporaryFolder folder;
     auto file = must(ReplacementFile::create(folder / "file"));
     const UniqueFd temporary = must(file.open_temporary());

@@ -126,7 +126,7 @@ TEST_CASE("joining a session thread twice is harmless") {
     CHECK(times.all().size() == 1);
 }
 
-TEST_CASE("whatever a session thread throws becomes the session's error") {
+TEST_CASE("any object that a session thread throws becomes the session's error") {
     const auto error_of = [](std::function<Status()> body) {
         ThreadTimes times;
         Cancellation cancellation;
@@ -170,7 +170,7 @@ TEST_CASE("a thread that cannot be started is an error that names it, and nothin
     CHECK(times.all().size() == 1);
 }
 
-TEST_CASE("as many helpers start as the system has room for, and their errors are told") {
+TEST_CASE("as many helpers start as the system has room for, and their errors are reported") {
     std::atomic<int> left = 2;
     const ThreadStartHook refuse([&](std::string_view name) {
         CHECK(name.substr(0, 5) == "help_");

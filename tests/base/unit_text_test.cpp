@@ -50,7 +50,7 @@ TEST_CASE("a size may have a fraction that comes to whole bytes") {
     CHECK_FALSE(parse_bytes("1.0000000000000000000000001G"));
 }
 
-TEST_CASE("what is not a size is refused with its text and what is allowed") {
+TEST_CASE("a text that is not a size is refused with the allowed form") {
     for (const std::string_view text : {"", "K", "-1", "+1", " 1", "1 ", "1KB", "1Ki", "1.K", ".5K",
                                         "0x10", "1e3", "1..5K", "1K1"}) {
         const auto parsed = parse_bytes(text);
@@ -79,7 +79,7 @@ TEST_CASE("durations are milliseconds unless a unit says otherwise") {
     CHECK(duration("24h") == 86'400'000);
 }
 
-TEST_CASE("what is not a duration is refused with its text and what is allowed") {
+TEST_CASE("a text that is not a duration is refused with the allowed form") {
     for (const std::string_view text : {"", "s", "-1s", "1.5s", "1m", "1 s", "1d", "1sec"}) {
         const auto parsed = parse_duration_ms(text);
         INFO(text);

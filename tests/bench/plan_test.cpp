@@ -41,7 +41,7 @@ TEST_CASE("sizes follow the mode and the scale, in whole huge pages") {
     CHECK(scaled_guest(100 * kMiB, 0.33) == 32 * kMiB);
 }
 
-TEST_CASE("what does not fit is discarded and said, or skipped with the reason") {
+TEST_CASE("a run that does not fit is discarded or skipped, with the reason") {
     const Plan fits = plan_of(kHalf, {}, {.memory = 17 * kGiB, .dsa = false, .peer_missing = ""});
     CHECK(fits.variants[0].sink == "anon:");
     // Every huge page of the receiver takes some of the scattered pages.

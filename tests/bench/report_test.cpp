@@ -55,7 +55,7 @@ TEST_CASE("published and measured figures are in tables of their own") {
     CHECK(row(tables[1], "total (whole ms)")[1] == "120");
     CHECK(row(tables[1], "guest memory")[1] == "touched zeros, read");
     CHECK(row(tables[2], "base")[1] == "10343");
-    const auto& measured = row(tables[3], "base <CPU>");
+    const auto measured = row(tables[3], "base <CPU>");
     CHECK(measured[1] == "1.00 GiB");
     CHECK(measured[4] == "3 (2 … 4)");
     for (const Table& table : tables) {
@@ -66,12 +66,12 @@ TEST_CASE("published and measured figures are in tables of their own") {
 TEST_CASE("savings are quoted of hardware and never of the software device") {
     CHECK(row(tables_of(scenario("DSA"))[1], "saving, of the totals")[2] == "50.0 %");
     const std::vector<Table> tables = tables_of(scenario("software DSA"));
-    const auto& software = row(tables[1], "saving, of the totals");
+    const auto software = row(tables[1], "saving, of the totals");
     CHECK(software[2].find('%') == std::string::npos);
     CHECK(software[2].find("software device") != std::string::npos);
 }
 
-TEST_CASE("what was skipped and what failed is said") {
+TEST_CASE("the report names skipped and failed runs") {
     std::string all;
     for (const std::string& note : notes_of(scenario())) all += note + '\n';
     CHECK(all.find("large: skipped: too large") != std::string::npos);

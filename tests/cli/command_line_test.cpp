@@ -95,7 +95,7 @@ TEST_CASE("--json stands for on where no value follows") {
     CHECK(help->command == Command::kHelp);
 }
 
-TEST_CASE("of a wrong command line it is known all the same whether it asks for JSON") {
+TEST_CASE("a wrong command line still shows whether it asks for JSON") {
     const auto asks = [](std::initializer_list<const char*> words) {
         CHECK_FALSE(parse(words));
         const auto settings =
@@ -225,7 +225,7 @@ TEST_CASE("a flag wins over the configuration file and the file over the default
     CHECK(parsed->settings.get<"multifd-compression">() == "none");
 }
 
-TEST_CASE("what the file says is enough for a command") {
+TEST_CASE("a command can take all its options from a file") {
     const TemporaryFile file(R"({"connect": "a:1", "source": "anon:1G"})");
     const auto parsed = parse({"send", "--config", file.path().c_str()});
     REQUIRE(parsed);

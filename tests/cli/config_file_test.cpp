@@ -177,7 +177,7 @@ TEST_CASE("a number that is not allowed is refused as it stands in the file") {
     CHECK(contains(error_of(Side::kSend, R"({"stats": "a\u0000b"})"), "NUL"));
 }
 
-TEST_CASE("what is not JSON is refused with line and column") {
+TEST_CASE("a file that is not JSON is refused with line and column") {
     CHECK(contains(error_of(Side::kSend, "{\n  \"stats\": \"a\",\n  \"events\" \"b\"\n}"),
                    "not valid JSON: parse error at line 3, column"));
     CHECK(contains(error_of(Side::kSend, ""), "not valid JSON: parse error at line 1"));

@@ -61,7 +61,7 @@ TEST_CASE("a temporary name that is taken is left alone") {
     CHECK(read_file(folder / "victim") == "untouched");
 }
 
-TEST_CASE("what is no regular file is refused by name and left alone") {
+TEST_CASE("a path that is not a regular file is refused by name and left alone") {
     const TemporaryFolder folder;
     write_file(folder / "victim", "untouched");
     REQUIRE(::symlink((folder / "victim").c_str(), (folder / "link").c_str()) == 0);

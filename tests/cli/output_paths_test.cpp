@@ -78,7 +78,7 @@ TEST_CASE("an output is a regular file of its own, or not there yet") {
     }
 }
 
-TEST_CASE("whoever gives events a FIFO is told what follows a migration") {
+TEST_CASE("the refusal of a FIFO for events names the way to follow a migration") {
     const Things things;
     CHECK(message_of(check(Side::kSend, sender({{"events", things / "fifo"}}))) ==
           "--events: " + things / "fifo" +

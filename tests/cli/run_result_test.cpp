@@ -144,7 +144,7 @@ TEST_CASE("a guest whose memory is wrong fails a run that moved it") {
     CHECK(json::parse(read_file(folder / "stats"))["status"] == "failed");
 }
 
-TEST_CASE("what fails after a migration is noted in the line and changes no outcome") {
+TEST_CASE("a failure after a migration is noted in the line and changes no outcome") {
     Run run;
     RunResult& result = run.begin();
     result.add(ended_report(Status(), GuestOwner::kDestination));
@@ -194,7 +194,7 @@ TEST_CASE("a journey that ends between two legs reports the leg that did not beg
     CHECK(legs[1]["leg"] == 2);
 }
 
-TEST_CASE("whoever leaves at once learns whether the guest's owner is known") {
+TEST_CASE("a second signal reports whether the guest's owner is known") {
     const auto leave = [](GuestOwner owner) {
         const test::CapturedConsole output;
         const Settings settings(Side::kSend);

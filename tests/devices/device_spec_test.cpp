@@ -59,7 +59,7 @@ TEST_CASE("a stream that the receiver was told nothing of has no sink, and the e
     must(check_places(announced, own));
 }
 
-TEST_CASE("a device that the receiver waits for and nobody sends is named") {
+TEST_CASE("a device that the receiver expects and the sender does not send is named") {
     const auto own = must(parse_devices("file:net=/dev/null file:gpu=/dev/null"));
     const auto error = [&](std::string_view announced) {
         return message_of(check_places(must(parse_devices(announced)), own));

@@ -74,7 +74,7 @@ TEST_CASE("a sink writes everything in order into a descriptor that blocks") {
     }
 }
 
-TEST_CASE("a FIFO that nobody writes to is opened at once, and the wait for its writer can end") {
+TEST_CASE("a FIFO without a writer is opened at once, and the wait for its writer can end") {
     const TemporaryFolder folder;
     const std::string path = folder / "fifo";
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);

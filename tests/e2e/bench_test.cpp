@@ -122,7 +122,7 @@ TEST_CASE("a scenario leaves raw results and reports that agree with them", "[be
     CHECK(again.err().find("--resume") != std::string::npos);
 }
 
-TEST_CASE("what was finished before an interruption is kept, and resumed", "[bench]") {
+TEST_CASE("runs that ended before an interruption are kept, and the rest is resumed", "[bench]") {
     const Bench bench;
     Process process(bench.arguments({"--scale", "0.02"}));
     REQUIRE(process.await_text("2/6 "));
@@ -143,7 +143,7 @@ TEST_CASE("what was finished before an interruption is kept, and resumed", "[ben
     for (std::size_t i = 0; i < kept.size(); ++i) CHECK(all[i] == kept[i]);
 }
 
-TEST_CASE("a scenario whose runs fail says so and fails", "[bench]") {
+TEST_CASE("a scenario whose runs fail reports it and fails", "[bench]") {
     const Bench bench;
     std::string text = kScenario;
     const std::string_view fill = "fill=zero";

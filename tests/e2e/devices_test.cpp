@@ -121,7 +121,7 @@ TEST_CASE("a receiver whose guest went home does not wait for ever for it to com
     CHECK(receiver->err().find("no sender came within 1000 ms") != std::string::npos);
 }
 
-TEST_CASE("what the receiver says of device state holds for its own leg, too", "[devices]") {
+TEST_CASE("the receiver's options for device state hold for the way back, too", "[devices]") {
     const TemporaryFolder folder;
     for (const char* mode : {"on", "off"}) {
         INFO(mode);

@@ -262,7 +262,7 @@ bool has_namespaces() {
 
 }  // namespace
 
-TEST_CASE("by ENQCMD, MOVDIR64B and write() the same pages are found", "[dsa][part-2]") {
+TEST_CASE("ENQCMD, MOVDIR64B and write() find the same pages", "[dsa][part-2]") {
     if (!has_namespaces()) return;
     const Comparison comparison(full_image());
     const std::string both = "dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq0.1";

@@ -208,7 +208,7 @@ TEST_CASE("an almost idle guest arrives with the defaults at a round trip of 100
     CHECK(sent["rounds"].size() <= 4);
 }
 
-TEST_CASE("a limit below the round trips says so, and one that is raised then is used at once",
+TEST_CASE("a limit below the round trips is reported, and a raised limit is used at once",
           "[live]") {
     const TemporaryFolder folder;
     const std::string path = folder / "qmp";

@@ -87,7 +87,7 @@ TEST_CASE("a guest arrives through compression, the legacy scan and with acknowl
     }
 }
 
-TEST_CASE("a guest that dirties faster than the link carries stays, and the reason is said",
+TEST_CASE("a guest that dirties faster than the link carries stays, and the reason is reported",
           "[live]") {
     const TemporaryFolder folder;
     LiveRun run(folder, "workload:64M,rate=150",

@@ -87,13 +87,13 @@ struct Run {
         CHECK(stats["outcome"] == expected.outcome);
         CHECK(stats["guest-owner"] == expected.owner);
         CHECK(stats["status"] == line["status"]);
-        CHECK(stats.value("error-desc", "") == line["reason"]);
+        CHECK(stats.value("error-desc", "") == line["reason"].get<std::string>());
         const json last = events(name).back();
         CHECK(last["event"] == "MIGRATION");
         CHECK(last["data"]["outcome"] == expected.outcome);
         CHECK(last["data"]["guest-owner"] == expected.owner);
         CHECK(last["data"]["status"] == line["status"]);
-        CHECK(last["data"].value("reason", "") == line["reason"]);
+        CHECK(last["data"].value("reason", "") == line["reason"].get<std::string>());
     }
     std::vector<json> events(const std::string& name) const {
         std::vector<json> events;

@@ -58,13 +58,13 @@ void check_migrates(const Surroundings& outputs) {
     CHECK(read_stats(folder / "recv.json")["guest"]["check"] == "passed");
 }
 
-TEST_CASE("pipes that nobody reads do not stop a migration", "[output][part-1]") {
+TEST_CASE("pipes without a reader do not stop a migration", "[output][part-1]") {
     const FullPipe out;
     const FullPipe err;
     check_migrates({.out = out.fd(), .err = err.fd()});
 }
 
-TEST_CASE("one pipe for both outputs that nobody reads does not stop a migration",
+TEST_CASE("one pipe without a reader for both outputs does not stop a migration",
           "[output][part-1]") {
     const FullPipe both;
     check_migrates({.out = both.fd(), .err = both.fd()});
@@ -82,13 +82,13 @@ TEST_CASE("pipes whose reader went away do not stop a migration", "[output]") {
     check_migrates({.out = pipe.writer.get(), .err = pipe.writer.get()});
 }
 
-TEST_CASE("a non-blocking pipe that nobody reads does not stop a migration", "[output]") {
+TEST_CASE("a non-blocking pipe without a reader does not stop a migration", "[output]") {
     const FullPipe err;
     REQUIRE(::fcntl(err.fd(), F_SETFL, O_NONBLOCK) == 0);
     check_migrates({.out = err.fd(), .err = err.fd()});
 }
 
-TEST_CASE("lines about strangers that nobody reads do not stop the listener", "[output]") {
+TEST_CASE("unread lines about unknown peers do not stop the listener", "[output]") {
     const TemporaryFolder folder;
     FullPipe err;
     Process receiver(
@@ -134,7 +134,7 @@ TEST_CASE("a QMP client that asks and does not read stops neither side", "[outpu
     CHECK(receiver->wait() == 0);
 }
 
-TEST_CASE("a program whose output nobody reads ends within its second", "[output]") {
+TEST_CASE("a program whose output is not read ends within a second", "[output]") {
     const FullPipe out;
     const FullPipe err;
     const auto start = std::chrono::steady_clock::now();
@@ -144,7 +144,7 @@ TEST_CASE("a program whose output nobody reads ends within its second", "[output
     CHECK(std::chrono::steady_clock::now() - start < seconds(10));
 }
 
-TEST_CASE("what a program says last reaches a reader that comes late", "[output]") {
+TEST_CASE("a program's last line reaches a reader that comes late", "[output]") {
     FullPipe out;
     Process sender({"send", "--connect", "127.0.0.1:1", "--source", "anon:64K"}, {.out = out.fd()});
     REQUIRE(sender.await_text("cannot connect"));

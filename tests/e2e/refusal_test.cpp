@@ -119,7 +119,7 @@ TEST_CASE("a sink that cannot be written is refused by name before a sender come
     check_ends(recv("tape:0"), 2, "tape");
 }
 
-TEST_CASE("nobody listening is said with the address", "[refusal]") {
+TEST_CASE("a connection to a port without a listener fails with the address", "[refusal]") {
     std::string endpoint;
     {
         // A port that was free a moment ago.
@@ -130,14 +130,14 @@ TEST_CASE("nobody listening is said with the address", "[refusal]") {
     check_ends({"send", "--connect", endpoint, "--source", "anon:1M"}, 1, "refused");
 }
 
-TEST_CASE("a host name that does not exist is said by name", "[refusal]") {
+TEST_CASE("a host name that does not exist is named", "[refusal]") {
     check_ends({"send", "--connect", "no-such-host.invalid:4444", "--source", "anon:1M"}, 1,
                "no-such-host.invalid");
     check_ends({"recv", "--listen", "no-such-host.invalid:0", "--sink", "null:"}, 1,
                "no-such-host.invalid");
 }
 
-TEST_CASE("a receiver nobody comes to gives up after its listen-timeout", "[refusal]") {
+TEST_CASE("a receiver without a sender gives up after its listen-timeout", "[refusal]") {
     Receiver receiver({"--sink", "null:", "--listen-timeout", "200ms"});
     CHECK(receiver->wait() == 1);
     CHECK_THAT(receiver->err(), Contains("listen-timeout"));

@@ -253,7 +253,7 @@ TEST_CASE("a FIFO as a source is refused and not waited for", "[signals]") {
     CHECK_THAT(sender.err(), Contains("a FIFO, not a regular file"));
 }
 
-TEST_CASE("a signal cancels a side whose device stream is a FIFO that nobody uses", "[signals]") {
+TEST_CASE("a signal cancels a side whose device stream is a FIFO without a peer", "[signals]") {
     const NamedSignal signal = each_signal();
     const TemporaryFolder folder;
     REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);

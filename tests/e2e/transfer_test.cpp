@@ -291,7 +291,7 @@ TEST_CASE("a synthetic guest arrives with the counts its fill implies", "[transf
     CHECK(std::filesystem::file_size(copy) == kPages * kPageSize);
 }
 
-TEST_CASE("a 100 GiB guest nobody touched costs next to nothing on the wire", "[transfer]") {
+TEST_CASE("an untouched guest of 100 GiB costs next to nothing on the wire", "[transfer]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string sink = GENERATE(std::string("null:"), std::string("anon:"));
     const TransferStats stats =

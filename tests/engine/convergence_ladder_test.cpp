@@ -92,7 +92,7 @@ TEST_CASE("with auto-converge the limit is raised only after the throttle is at 
     CHECK(rounds.stuck_for(3).downtime_limit == milliseconds(900));
 }
 
-TEST_CASE("where there is nothing to throttle auto-converge keeps no other rung from its turn") {
+TEST_CASE("auto-converge lets the other rungs take their turn if there is nothing to throttle") {
     // An idle guest, whose fixed costs are too high for the limit.
     Rounds rounds;
     rounds.tunables.auto_converge = true;
@@ -147,7 +147,7 @@ TEST_CASE("a deadline switches nothing over to a receiver that cannot run the gu
     CHECK(has(decision.reason, "deadline"));
 }
 
-TEST_CASE("what fits when the deadline passes is switched over, not given up") {
+TEST_CASE("a migration whose rest fits when the deadline passes is switched over") {
     Rounds rounds;
     rounds.tunables.deadline = seconds(1);
     CHECK(rounds.after(10).action == Action::kSwitchOver);

@@ -49,7 +49,7 @@ TEST_CASE("an expectation that fits the limit only without its margin goes on") 
     CHECK(rounds.after(kPagesPerSecond * 20 / 100).action == Action::kSwitchOver);
 }
 
-TEST_CASE("where an acknowledgement is needed nothing switches over before it") {
+TEST_CASE("no switchover begins before an acknowledgement that is needed") {
     Rounds rounds(true);
     for (int i = 0; i < 5; ++i) CHECK(rounds.after(0, false).action == Action::kNextRound);
     CHECK(rounds.after(0, true).action == Action::kSwitchOver);
@@ -100,7 +100,7 @@ TEST_CASE("a collect that was short by chance switches nothing over") {
     CHECK(rounds.after(0).action == Action::kSwitchOver);
 }
 
-TEST_CASE("what the guest writes while pages are collected does not add to its rate") {
+TEST_CASE("writes of the guest while pages are collected do not add to its rate") {
     RoundFigures figures{
         .duration = milliseconds(40), .collect_time = milliseconds(160), .dirty_pages = 10'000};
     CHECK(figures.dirty_pages_per_second() == 50'000);
@@ -126,7 +126,7 @@ TEST_CASE("a small round does not spoil the measured bandwidth") {
     CHECK(decision.bandwidth == static_cast<double>(kRate));
 }
 
-TEST_CASE("what is written during a long collect is expected in the last round, too") {
+TEST_CASE("writes during a long collect are expected in the last round, too") {
     const auto expected = [](Microseconds collect_time) {
         Rounds rounds;
         rounds.figures.collect_time = collect_time;
@@ -159,7 +159,7 @@ TEST_CASE("two rounds without gain are a stall, one is not") {
     CHECK(rounds.after(kStuck / 2).stalled);
 }
 
-TEST_CASE("what dirties ever less is no stall, be it by 6 % a round") {
+TEST_CASE("a guest that dirties 6 % less each round does not stall") {
     for (const unsigned percent : {88U, 91U, 94U}) {
         Rounds rounds;
         rounds.tunables.stall_limit = seconds(1);
@@ -175,7 +175,7 @@ TEST_CASE("what dirties ever less is no stall, be it by 6 % a round") {
     }
 }
 
-TEST_CASE("what gains less than a tenth in two rounds together is a stall") {
+TEST_CASE("a gain below a tenth in two rounds is a stall") {
     Rounds rounds;
     CHECK_FALSE(rounds.after(1000 * kStuck).stalled);
     CHECK_FALSE(rounds.after(960 * kStuck).stalled);
@@ -229,7 +229,7 @@ TEST_CASE("the largest fixed cost above the limit is named, and neither rates no
     check({}, much, Obstacle::kCollect, "collect", "asking what the guest wrote");
 }
 
-TEST_CASE("auto-converge throttles nobody for what no page can change") {
+TEST_CASE("auto-converge does not throttle the guest if fewer dirty pages would not help") {
     Rounds rounds;
     rounds.tunables.auto_converge = true;
     rounds.costs.digest = seconds(1);

@@ -64,7 +64,8 @@ TEST_CASE("a thread waits for a gap to be filled, and nothing comes out before t
     buffer.open();
 }
 
-TEST_CASE("what comes twice, or behind the configuration, is an error that names the device") {
+TEST_CASE(
+    "a part that comes twice, or behind the configuration, is an error that names the device") {
     DeviceBuffer buffer = make_buffer();
     put(buffer, 1, 0);
     CHECK_THAT(refusal(buffer, 1, 0), Contains("device b#1: chunk 0 came twice"));
@@ -85,7 +86,7 @@ TEST_CASE("an unknown device, and a known one of another instance, are errors") 
     CHECK_THAT(message_of(buffer.find({"c", 0})), Contains("device c "));
 }
 
-TEST_CASE("what is missing at the end of the round is an error") {
+TEST_CASE("a part that is missing at the end of the round is an error") {
     DeviceBuffer buffer = make_buffer();
     put(buffer, 0, 0);
     put(buffer, 0, 2, true);
@@ -128,7 +129,7 @@ TEST_CASE("a full buffer that is opened in time makes channels wait, and loses n
     for (std::uint32_t index = 0; index < 3; ++index) CHECK(take(buffer, 0) == index);
 }
 
-TEST_CASE("a full buffer that nobody opens is an error, after patience") {
+TEST_CASE("a full buffer that is not opened in time is an error") {
     DeviceBuffer buffer = make_buffer();
     put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
     put(buffer, 0, 2, false, kMaxDeviceChunkBytes);

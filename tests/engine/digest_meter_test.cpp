@@ -74,7 +74,7 @@ TEST_CASE("a failed sample and a stop are errors, and nothing to read is none") 
     CHECK_FALSE(meter.measure(meter.next_sample(), everything, stop.get_token()));
 }
 
-TEST_CASE("the first sample, of memory that nobody had read, counts only until there is a second") {
+TEST_CASE("the first sample, of memory that was never read, counts only until there is a second") {
     const auto source = must(memory::open_page_source("anon:4M"));
     DigestMeter meter(*source, 1);
     meter.add(kMiB, milliseconds(100));

@@ -54,7 +54,7 @@ TEST_CASE("every packet handed over is taken once, and the round ends for all") 
     }
 }
 
-TEST_CASE("what was handed over before the end of the round still comes") {
+TEST_CASE("pages that were handed over before the end of the round still come") {
     LegacyFeed feed(1, kPageSize);
     const std::stop_source stop;
     feed.hand_over(feed.take_empty(stop.get_token()));

@@ -26,7 +26,7 @@ TEST_CASE("a link sends heartbeats, and none after its last frame") {
     CHECK(both.peer_hears()->body == "last");
 }
 
-TEST_CASE("a silent peer is given up, and told so") {
+TEST_CASE("a silent peer fails the session and gets FAILURE") {
     Linked both(milliseconds(40));
     const auto frame = both.link->expect({FrameType::kAccept}, std::nullopt);
     REQUIRE_FALSE(frame);
@@ -101,7 +101,7 @@ TEST_CASE("a peer that prepares is not judged before the two have agreed") {
     CHECK(judged.error().message().find("silent for 40 ms (io-timeout)") != std::string::npos);
 }
 
-TEST_CASE("a peer that has said its last word owes no heartbeat, however busy this side is") {
+TEST_CASE("no heartbeat is expected after the peer's last frame") {
     auto [near, far] = transport::make_socket_pair();
     const auto peer = must(ControlChannel::create(std::move(far)));
     ThreadTimes times;

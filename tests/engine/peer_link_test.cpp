@@ -243,7 +243,7 @@ TEST_CASE("a broken data channel without a reason is the error itself") {
     CHECK(both.cancellation.error()->message() == "channel 3 closed");
 }
 
-TEST_CASE("the peer's word on the guest is true, false or missing") {
+TEST_CASE("guest-runs is true, false or absent") {
     const auto word = [](std::optional<bool> said) {
         Linked both;
         must(both.peer->send(FrameType::kFailure,
@@ -272,7 +272,7 @@ TEST_CASE("a peer that closes the main channel is lost; after DONE it may") {
     CHECK_FALSE(both.cancellation.error());
 }
 
-TEST_CASE("a flood of frames nobody asked for ends the session") {
+TEST_CASE("a flood of unrequested frames ends the session") {
     Linked both;
     for (int i = 0; i < 20 && both.peer->send(FrameType::kReady, ""); ++i) {
     }

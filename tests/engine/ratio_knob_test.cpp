@@ -5,9 +5,7 @@
 namespace migrate::engine {
 namespace {
 
-TEST_CASE(
-    "of every running group of 100 pages the first `ratio` are forced, whatever the calls' "
-    "grouping") {
+TEST_CASE("the first `ratio` pages of every 100 are forced, however the calls group them") {
     for (unsigned ratio = 0; ratio <= 100; ++ratio) {
         RatioKnob knob(ratio);
         CHECK(knob.active() == (ratio != 0));

@@ -88,7 +88,7 @@ TEST_CASE("the JSON has QEMU's fields") {
     CHECK(document.at("threads").at(0).at("run-time") == 1.5);
 }
 
-TEST_CASE("what is left is shown while the migration runs, and its error when it failed") {
+TEST_CASE("the remaining data is shown while the migration runs, and its error when it failed") {
     Report report = some_report();
     report.status = MigrationStatus::kActive;
     report.pages = {100, 50, 6};
@@ -105,7 +105,7 @@ TEST_CASE("a migration that was never active has no rates") {
     report.total_time = report.setup_time;
     CHECK(report.mbps() == 0);
     CHECK(report.pages_per_second() == 0);
-    CHECK_NOTHROW(json::parse(to_json(Report{})));
+    CHECK(json::accept(to_json(Report{})));
 }
 
 TEST_CASE("times that have not come are counted up to now, or left out") {

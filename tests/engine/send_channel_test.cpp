@@ -123,7 +123,7 @@ TEST_CASE("a hello says which channel of which session it is, and is no packet")
     CHECK(s.channel->counters().packets == 0);
 }
 
-TEST_CASE("what shrinks is sent and counted compressed, what does not is sent as it is") {
+TEST_CASE("a payload that shrinks is sent and counted compressed, any other is sent as it is") {
     const auto method = GENERATE(Compression::kLz4, Compression::kZstd);
     INFO(transport::name_of(method));
     Sending s(method);

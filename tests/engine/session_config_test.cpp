@@ -205,7 +205,7 @@ TEST_CASE("the way back goes by every option of the sender that may change") {
     CHECK(back.stall_limit == milliseconds(5000));
 }
 
-TEST_CASE("of the way back, only a value that is not allowed is an error") {
+TEST_CASE("only a value that is not allowed is an error in the options for the way back") {
     const Tunables back =
         must(tunables_for_way_back({{"source", "file:/etc/passwd"}, {"telepathy", "on"}}));
     CHECK(back.stall_limit == milliseconds(60'000));

@@ -290,7 +290,7 @@ TEST_CASE("sessions that never run end with their owner") {
     sessions.receiver.reset();
 }
 
-TEST_CASE("nobody comes, or nobody is there") {
+TEST_CASE("a session fails if its peer never connects or does not listen") {
     RecvConfig impatient = patient_receiver();
     impatient.listen_timeout = milliseconds(1);
     EventLog events;
@@ -313,7 +313,7 @@ TEST_CASE("a stranger before the sender does not stop the migration") {
     check_success(sessions.run(), 2 * kMiB);
 }
 
-TEST_CASE("what this host cannot do is said before anything is connected") {
+TEST_CASE("an option that this host does not support is refused before anything is connected") {
     EventLog events;
     const auto source = must(memory::open_page_source("anon:1M"));
     SendConfig config = patient_sender();

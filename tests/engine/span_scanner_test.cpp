@@ -247,7 +247,7 @@ TEST_CASE("every page is emitted once, in order, by its kind, at any depth and b
     CHECK_FALSE(source.prefaulted_unpopulated());
 }
 
-TEST_CASE("what is staged stays as it was read until it is released") {
+TEST_CASE("staged pages stay as they were read until they are released") {
     const Staged why = GENERATE(Staged::kPrefersRead, Staged::kNotMapped);
     const FakeSource source(random_kinds(3000), why);
     for (const std::size_t depth : {1U, 4U}) {

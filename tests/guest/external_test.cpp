@@ -85,7 +85,7 @@ TEST_CASE("a process that was stopped goes on when the one that stopped it is ki
     CHECK(sleeper.becomes(false));
 }
 
-TEST_CASE("what was entrusted is not done when all ends as it should") {
+TEST_CASE("the guardian does nothing after a normal end") {
     const Sleeper sleeper;
     {
         const auto guardian =
@@ -120,8 +120,7 @@ TEST_CASE("a guardian writes into a file whose name is not UTF-8") {
     CHECK(content == "after!");
 }
 
-TEST_CASE(
-    "an undo that is longer than a guardian can receive is refused, and none is carried out") {
+TEST_CASE("an undo that is too long for a guardian is refused, and none is carried out") {
     const TemporaryFolder folder;
     const std::string knob = folder / "cpu.max";
     std::ofstream(knob) << "before";
@@ -204,7 +203,7 @@ TEST_CASE("a throttle by quota takes from what the process has, and never gives 
     CHECK(old("-1", 0, 50) == "?");
 }
 
-TEST_CASE("a cgroup is a process's own only with all its threads and nobody else") {
+TEST_CASE("a cgroup is a process's own only if it has all its threads and no other") {
     const std::string root = "/sys/fs/cgroup/cpu/migrate-test-" + std::to_string(::getpid());
     std::error_code failed;
     if (!std::filesystem::create_directory(root, failed)) {

@@ -222,7 +222,8 @@ class FakeQemu {
         }
         if (command == "migrate-continue") {
             // QEMU 7.2 does this with a cancel that came while it was about to wait.
-            if (migration_.value("status", "none") != request["arguments"]["state"]) {
+            if (migration_.value("status", "none") !=
+                request["arguments"]["state"].get<std::string>()) {
                 return refusal(id);
             }
             if (request["arguments"]["state"] == "cancelling") {

@@ -203,7 +203,7 @@ TEST_CASE(
     CHECK(qemu.count("cont") == 0);
 }
 
-TEST_CASE("what was not stopped by us, or ran since, stays as it is") {
+TEST_CASE("a guest that another client stopped, or that ran since, stays as it is") {
     FakeQemu qemu("paused");
     Given not_ours(qemu);
     not_ours.held.stopped = false;

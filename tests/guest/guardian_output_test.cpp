@@ -34,13 +34,13 @@ bool guard_ends(int err) {
     return exit_code_of_fork([err] { return run_guard_with(err); }) == 0;
 }
 
-TEST_CASE("a guard says what became of the guest") {
+TEST_CASE("the guardian reports the result on standard error") {
     Pipe pipe;
     CHECK(guard_ends(pipe.writer.get()));
     CHECK(pipe.read_all().find("the guest cannot be restored") != std::string::npos);
 }
 
-TEST_CASE("a guard whose standard error nobody reads ends all the same") {
+TEST_CASE("the guardian ends even if its standard error blocks") {
     const Pipe pipe;
     pipe.fill();
     CHECK(guard_ends(pipe.writer.get()));

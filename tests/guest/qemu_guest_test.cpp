@@ -285,7 +285,7 @@ TEST_CASE("inactive disks that an earlier QEMU cannot take back are left with th
     CHECK_FALSE(qemu.note().empty());
 }
 
-TEST_CASE("what saving the devices alone would lose is refused before the guest is paused") {
+TEST_CASE("state that saving the devices alone would lose is refused before the guest is paused") {
     struct Answer {
         const char* command;
         Json answer;

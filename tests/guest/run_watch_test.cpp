@@ -69,7 +69,7 @@ TEST_CASE("the first sign is kept, and a new beginning forgets it") {
     CHECK_FALSE(watch.was_reset());
 }
 
-TEST_CASE("what comes before our own stop is no sign, and what follows is") {
+TEST_CASE("events before our own stop are no sign that the guest ran, events after it are") {
     RunWatch watch;
     watch.begin_at_stop();
     watch.see(event("RESUME"));

@@ -45,7 +45,7 @@ TEST_CASE("a state that ends early or late is refused") {
     CHECK_THAT(message_of(decode_state(bytes + '\0')), Catch::Contains("saved state"));
 }
 
-TEST_CASE("what a state claims beyond its limits is refused by name") {
+TEST_CASE("a state with values beyond their limits is refused by name") {
     struct Bad {
         std::size_t offset;
         std::uint64_t value;
@@ -91,7 +91,7 @@ TEST_CASE(
     CHECK(accepted > 0);
 }
 
-TEST_CASE("states of random bytes harm nobody") {
+TEST_CASE("a state of random bytes is refused without side effects") {
     constexpr unsigned kSeed = 20;
     CAPTURE(kSeed);
     std::mt19937_64 random(kSeed);

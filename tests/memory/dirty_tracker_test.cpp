@@ -86,7 +86,7 @@ TEST_CASE("the first write to memory never touched before is collected") {
         });
 }
 
-TEST_CASE("what was given back is collected, and again when it is written again") {
+TEST_CASE("pages that were given back are collected, and again when they are written again") {
     on_every_tracker_and_memory(
         [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
             if (kind == GuestMemoryKind::kHugetlb) return;
@@ -113,7 +113,7 @@ TEST_CASE("what was given back is collected, and again when it is written again"
         });
 }
 
-TEST_CASE("what was written, sent and given back between two collects is collected") {
+TEST_CASE("pages that were written, sent and given back between two collects are collected") {
     on_every_tracker_and_memory(
         [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
             if (kind == GuestMemoryKind::kHugetlb) return;
@@ -128,7 +128,7 @@ TEST_CASE("what was written, sent and given back between two collects is collect
         });
 }
 
-TEST_CASE("what was written is collected though its page table entries went away since") {
+TEST_CASE("written pages are collected even if their page table entries are gone") {
     on_every_tracker_and_memory(
         [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
             if (kind == GuestMemoryKind::kHugetlb) return;
@@ -143,7 +143,7 @@ TEST_CASE("what was written is collected though its page table entries went away
         });
 }
 
-TEST_CASE("what a system call writes is collected") {
+TEST_CASE("pages that a system call writes are collected") {
     const TemporaryFolder folder;
     write_file(folder / "file", std::string(kPageSize, 'x'));
     const UniqueFd file(::open((folder / "file").c_str(), O_RDONLY | O_CLOEXEC));

@@ -86,7 +86,7 @@ TEST_CASE("the new file has the mode of the one it replaces, or that of any new 
     CHECK((status_of(folder / "new").st_mode & 07777U) == 0640U);
 }
 
-TEST_CASE("what cannot become a file is a usage error before any sender comes") {
+TEST_CASE("a path that cannot become a file is a usage error before any sender comes") {
     const TemporaryFolder folder;
     std::filesystem::create_directory(folder / "folder");
     write_file(folder / "image", "old");
@@ -160,7 +160,7 @@ TEST_CASE("holes stay holes, and cleared runs become zeros") {
     }
 }
 
-TEST_CASE("a full disk is an error of prefault that says so, and leaves nothing") {
+TEST_CASE("prefault reports a full disk, and leaves nothing") {
     const TemporaryMount small("tmpfs", "size=1m");
     if (!small) {
         WARN("skipped: mounting a tmpfs needs root");

@@ -36,7 +36,7 @@ TEST_CASE("a file is one region that reads as the file does") {
     CHECK(extents.size() == 5);
 }
 
-TEST_CASE("what is not a usable image is a usage error that says why") {
+TEST_CASE("a file that is not a usable image is a usage error with the reason") {
     const TemporaryFolder folder;
     write_file(folder / "odd", std::string(5000, 'x'));
     write_file(folder / "empty", "");

@@ -249,7 +249,7 @@ TEST_CASE("a thread that does not come back from a call is waited for and put ba
     CHECK(other.ask(1) == 0);
 }
 
-TEST_CASE("what an interrupted attempt left in the process is closed by the next") {
+TEST_CASE("the next attempt closes what an interrupted one left in the process") {
     if (!can_attach()) return;
     Other other([] {
         const auto left = static_cast<int>(raw_syscall(SYS_userfaultfd, O_CLOEXEC | 1));

@@ -89,7 +89,7 @@ TEST_CASE("absurd sizes are errors of a sink in memory") {
     }
 }
 
-TEST_CASE("the null sink takes any region, keeps nothing and says so") {
+TEST_CASE("the null sink takes any region, keeps nothing and reports that") {
     const auto sink = must(open_page_sink("null:"));
     const RegionInfo region{"ram", std::uint64_t{1} << 60U};
     must(sink->prepare({&region, 1}));

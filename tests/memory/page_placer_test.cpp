@@ -78,7 +78,7 @@ TEST_CASE("fresh zero and unpopulated pages are left untouched") {
     CHECK(test.sink.take_cleared().empty());
 }
 
-TEST_CASE("of a zero run exactly the pages that were placed before are cleared, and only once") {
+TEST_CASE("a zero run clears only the pages that were placed before, and only once") {
     Fixture test;
     must(test.accept(kRam, {{{10, 5}, PageKind::kNormal}, {{70, 1}, PageKind::kNormal}}));
     test.end_round();
@@ -142,7 +142,7 @@ TEST_CASE("a round in which a page did not come is refused by region and number"
     CHECK(status.error().kind() == ErrorKind::kProtocol);
 }
 
-TEST_CASE("a round of so many pages takes any of them, whatever their kind and region") {
+TEST_CASE("a round accepts any pages of the right number, of every kind and region") {
     Fixture test;
     must(test.accept(kRam, {{{3, 2}, PageKind::kNormal}, {{200, 10}, PageKind::kZero}}));
     must(test.accept(kVideo, {{{kRegionPages - 1, 1}, PageKind::kUnpopulated}}));

@@ -20,7 +20,7 @@ TEST_CASE("every page is in exactly one piece") {
     }
 }
 
-TEST_CASE("of several errors the one of the lowest pages is reported") {
+TEST_CASE("the error of the lowest pages is reported") {
     for (int repeat = 0; repeat < 100; ++repeat) {
         const Status status = for_each_piece("test", 100, 1, [](PageRange piece) -> Status {
             if (piece.first < 13) return {};

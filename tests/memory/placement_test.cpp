@@ -208,7 +208,7 @@ TEST_CASE("a placement that a kind of memory does not allow is refused with the 
     CHECK_THAT(message_of(placer), Contains("leave --placement at auto"));
 }
 
-TEST_CASE("memory is free for others after the last round") {
+TEST_CASE("the end of the rounds frees the memory for other users of userfaultfd") {
     Receiver receiver("anon:huge=off");
     must(receiver.receive({0, 1}, PageKind::kNormal, 'x'));
     receiver.placer().end_rounds();

@@ -34,7 +34,7 @@ std::size_t present(const Mapping& mapping) {
     return count;
 }
 
-TEST_CASE("memory that may be accessed is populated, and none is no error") {
+TEST_CASE("accessible memory is populated, and an empty range is not an error") {
     const Mapping mapping = map(PROT_READ | PROT_WRITE);
     CHECK(populate(mapping.bytes().first(0), PopulateFor::kWriting) == 0);
     CHECK(populate(mapping.bytes(), PopulateFor::kWriting) == 0);
@@ -61,7 +61,7 @@ TEST_CASE("addresses without memory, and a file's end, have errors of their own"
     CHECK(populate(beyond.bytes(), PopulateFor::kWriting) == EFAULT);
 }
 
-TEST_CASE("a kernel that lacks the advice leaves the pages to whoever touches them") {
+TEST_CASE("without the kernel's advice the pages are populated by the first access") {
     const Mapping mapping = map(PROT_READ | PROT_WRITE);
     Status filtered;
     int reading = -1;

@@ -115,7 +115,7 @@ bool can_tell_markers() {
     return true;
 }
 
-TEST_CASE("what nobody touched stays unpopulated while uffd-wp tracks it, by either method") {
+TEST_CASE("untouched memory stays unpopulated while uffd-wp tracks it, by either method") {
     if (!can_tell_markers()) return;
     // More than mincore() is asked for at a time.
     constexpr std::uint64_t kPages = 20 * kPagesPerHugePage;
@@ -214,7 +214,7 @@ TEST_CASE("data that was found once is data, until its holes are to be looked fo
     CHECK(found({0, 8}) == "####..##");
 }
 
-TEST_CASE("a tmpfs file with a block for each page has no holes, unless nobody wrote to them") {
+TEST_CASE("a tmpfs file with a block for each page has no holes but those of unwritten blocks") {
     const TemporaryFolder folder("/dev/shm");
     const std::string path = folder / "image";
     write_sparse_file(path, 16, {0, 1, 2, 3, 10});

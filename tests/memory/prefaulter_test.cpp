@@ -52,7 +52,7 @@ TEST_CASE("the ranges of a fragmented packet are shared too, and each is prefaul
     }
 }
 
-TEST_CASE("a helper is run by whoever keeps its time, under its name") {
+TEST_CASE("a helper's run time is recorded under its name") {
     std::vector<std::string> names;
     const RecordingSink sink;
     {

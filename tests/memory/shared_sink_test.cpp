@@ -211,7 +211,7 @@ TEST_CASE("a process that only reads the memory later is no reason to end") {
     must(sink->commit());
 }
 
-TEST_CASE("where the kernel does not tell who opens a file, processes are looked at by time") {
+TEST_CASE("without inotify, processes are examined at intervals") {
     const Owned owned;
     std::string failure;
     // The filter is for good, and this thread's own.

@@ -121,7 +121,7 @@ TEST_CASE("events between a command and its answer are kept in order") {
     CHECK(kind_of(fake.wait_event("A", kNow)) == ErrorKind::kTimeout);
 }
 
-TEST_CASE("of too many events the oldest are forgotten") {
+TEST_CASE("the oldest of too many events are dropped") {
     std::string script;
     for (std::size_t i = 0; i < kMaxKeptEvents + 5; ++i)
         script += R"({"event": "A", "data": )" + std::to_string(i) + "}\r\n";
@@ -240,7 +240,7 @@ TEST_CASE("a command that was cancelled before it began is not sent") {
     CHECK(fake.peer().message()["execute"] == "query-status");
 }
 
-TEST_CASE("who does not greet as QMP does is no peer") {
+TEST_CASE("a peer without QMP's greeting is refused") {
     CHECK(adopt_error("SSH-2.0-OpenSSH\r\n").kind() == ErrorKind::kProtocol);
     CHECK(adopt_error("{}").kind() == ErrorKind::kProtocol);
     CHECK(adopt_error(R"({"QMP": {}})").kind() == ErrorKind::kProtocol);
@@ -253,7 +253,7 @@ TEST_CASE("who does not greet as QMP does is no peer") {
     CHECK(adopt_error(kGreeting, kNow).kind() == ErrorKind::kTimeout);
 }
 
-TEST_CASE("where nobody listens the client says so at once") {
+TEST_CASE("a connection attempt fails at once where no server listens") {
     const TemporaryFolder folder;
     const std::string address = "unix:" + folder / "qmp";
     const auto client = Client::connect(address, kLong, {});
@@ -265,7 +265,7 @@ TEST_CASE("where nobody listens the client says so at once") {
     CHECK(wrong.error().kind() == ErrorKind::kUsage);
 }
 
-TEST_CASE("a server that accepts nobody is given up") {
+TEST_CASE("a connection attempt to a server that does not accept ends at its timeout") {
     const TemporaryFolder folder;
     const std::string address = "unix:" + folder / "qmp";
     const SocketFile file = must(SocketFile::create(address));

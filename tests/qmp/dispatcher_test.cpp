@@ -115,7 +115,7 @@ TEST_CASE("an unknown command is CommandNotFound and named") {
           "The command no-such has not been found");
 }
 
-TEST_CASE("what could not be read is answered without an id") {
+TEST_CASE("an unreadable request is answered without an id") {
     Peer peer;
     const Json answer =
         peer.dispatcher().answer(Error(ErrorKind::kProtocol, "unreadable"), peer.session());

@@ -44,7 +44,7 @@ TEST_CASE("messages come out alike however the stream was cut") {
 
 TEST_CASE("a message needs no newline behind it") { CHECK(read(kHello) == std::vector{kHello}); }
 
-TEST_CASE("a message that is not complete says so") {
+TEST_CASE("an incomplete message is reported as such") {
     MessageStream stream(kLimits);
     stream.feed(" \n");
     CHECK_FALSE(stream.next());
@@ -73,7 +73,7 @@ TEST_CASE("after an error the stream is read again from the next line on") {
     }
 }
 
-TEST_CASE("what is balanced but no JSON spoils only itself") {
+TEST_CASE("a balanced text that is not JSON fails alone") {
     for (const char* wrong : {"{x}", "{\"a\" 1}", "{\"a\":1,}", "[1 2]", "{\"a\":\"\\x\"}",
                               "{\"a\":\"\xC3(\"}", "{\"a\":1e999}", "{\"a\":%s}"}) {
         INFO(wrong);

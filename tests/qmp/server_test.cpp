@@ -105,7 +105,7 @@ TEST_CASE("a client that closes its half only gets its answers") {
     CHECK(lines_until_closed(client) == 3);
 }
 
-TEST_CASE("a client that vanishes takes nobody with it") {
+TEST_CASE("a client that vanishes harms no other client") {
     const Served served;
     RawQmp stays = served.client();
     for (int i = 0; i < 50; ++i) {
@@ -115,7 +115,7 @@ TEST_CASE("a client that vanishes takes nobody with it") {
     CHECK(stays.ask(kEcho) == kEchoed);
 }
 
-TEST_CASE("events reach those who have left negotiation, and nobody else") {
+TEST_CASE("events reach only clients that have left negotiation") {
     Served served;
     RawQmp listens = served.client();
     RawQmp negotiates = RawQmp::connect(served.address());
@@ -190,7 +190,7 @@ TEST_CASE("events that pile up behind a slow command end the connections that mi
     CHECK(served.client().ask(kEcho) == kEchoed);
 }
 
-TEST_CASE("one client too many is told so, and served once another has gone") {
+TEST_CASE("a client beyond the limit is refused, and served once another has gone") {
     const Served served;
     std::vector<RawQmp> clients;
     for (std::size_t i = 0; i < kMaxClients; ++i) clients.push_back(served.client());
@@ -203,7 +203,7 @@ TEST_CASE("one client too many is told so, and served once another has gone") {
     CHECK(clients.front().ask(kEcho) == kEchoed);
 }
 
-TEST_CASE("what was broadcast just before the end still arrives") {
+TEST_CASE("an event that is sent just before the end arrives") {
     for (int i = 0; i < 20; ++i) {
         Served served;
         RawQmp client = served.client();

@@ -12,7 +12,7 @@ TEST_CASE("unix:PATH names a path") {
     CHECK(must(parse_unix_address("unix:" + longest)).sun_path == longest);
 }
 
-TEST_CASE("what is no unix:PATH is refused with what to write") {
+TEST_CASE("a text that is not unix:PATH is refused with the right form") {
     for (const char* text : {"", "unix:", "/tmp/q", "tcp:localhost:4444", "stdio", "UNIX:/x"}) {
         const auto address = parse_unix_address(text);
         REQUIRE_FALSE(address);

@@ -19,7 +19,7 @@ TEST_CASE("addresses are read and written alike") {
     check("[fe80::1%eth0]:1", "fe80::1%eth0", 1);
 }
 
-TEST_CASE("what is no address is a usage error") {
+TEST_CASE("a text that is not an address is a usage error") {
     for (const char* text :
          {"", ":", "host", "host:", ":4444", "[]:1", "host:65536", "host:-1", "host:+1", "host: 1",
           "host:1x", "::1:4444", "fe80::1", "host:99999999999999999999"}) {

@@ -34,7 +34,7 @@ const std::vector<Method> kMethods{{Compression::kLz4, 1},  {Compression::kLz4, 
                                    {Compression::kLz4, 12}, {Compression::kZstd, 0},
                                    {Compression::kZstd, 1}, {Compression::kZstd, 9}};
 
-TEST_CASE("what compresses comes back, with every method and level") {
+TEST_CASE("a compressed payload is restored, with every method and level") {
     for (const auto& [compression, level] : kMethods) {
         const auto compressor = must(Compressor::create(compression, level, kPacket));
         const auto decompressor = must(Decompressor::create(compression));
@@ -62,7 +62,7 @@ TEST_CASE("parts are gathered in order") {
     CHECK(std::memcmp(whole.data() + second.size(), first.data(), first.size()) == 0);
 }
 
-TEST_CASE("what does not compress is not used") {
+TEST_CASE("a payload that does not shrink is sent uncompressed") {
     for (const auto& [compression, level] : kMethods) {
         const auto compressor = must(Compressor::create(compression, level, kPacket));
         auto content = noise(kPacket, 3);

@@ -68,7 +68,7 @@ TEST_CASE("a refused connection says where and what to check") {
     CHECK(fd.error().message().find("refused") != std::string::npos);
 }
 
-TEST_CASE("a receiver that went away refuses further connections: none is kept") {
+TEST_CASE("further connections to a receiver that is gone fail, and none is kept") {
     UniqueFd listener = loopback_socket(0, true);
     const Socket first = must(connect_to({"127.0.0.1", port_of(listener.get())}, options()));
     const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -54,7 +54,7 @@ TEST_CASE("an offer names the host and the files of its regions, or leaves both 
     CHECK(must(decode_offer(encode(offer))).files == offer.files);
 }
 
-TEST_CASE("a host or a file that is none is refused by its key") {
+TEST_CASE("an invalid host or file is refused by its key") {
     Offer offer = some_offer();
     offer.boot_id = "0a1b2c3d-0000-4fff-8888-0123456789ab";
     offer.files = {FileIdentity{26, 2}, FileIdentity{26, 3}};
@@ -370,7 +370,7 @@ TEST_CASE("an offer names at most the regions allowed") {
     CHECK(names(message_of(decode_offer(encode(offer))), "regions"));
 }
 
-TEST_CASE("keys nobody knows are ignored") {
+TEST_CASE("unknown keys are ignored") {
     Json json = offer_json();
     json["colour"] = "blue";
     json["regions"][0]["numa"] = {{"node", 1}};
@@ -379,7 +379,7 @@ TEST_CASE("keys nobody knows are ignored") {
     CHECK(decode_round_mark(mark.dump()));
 }
 
-TEST_CASE("a feature nobody knows is refused by name") {
+TEST_CASE("an unknown feature is refused by name") {
     Json json = offer_json();
     json["features"].push_back("postcopy");
     CHECK(names(message_of(decode_offer(json.dump())), "'postcopy'"));
@@ -447,7 +447,7 @@ TEST_CASE("digests are a bounded list of strings") {
     CHECK_FALSE(decode(Json(std::vector<std::string>(kMaxRegions + 1, "ab"))));
 }
 
-TEST_CASE("what a peer says is made safe to print") {
+TEST_CASE("a peer's text is made safe to print") {
     const std::string reason =
         std::string("a\x1B[2J\r\n\t\x7F") + "\xC3\xA9" + std::string(1, '\0') + "z";
     const Failure failure = decode_failure(encode(Failure{false, reason}));

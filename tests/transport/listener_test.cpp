@@ -137,7 +137,7 @@ TEST_CASE("strangers that say nothing, half of it or nonsense do not keep a send
     CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{3});
 }
 
-TEST_CASE("more strangers than can wait do not keep a sender out, whoever came first") {
+TEST_CASE("more unknown peers than can wait do not keep a sender out, in any order") {
     const auto listener = make_listener();
     const Socket early = connect_data(*listener, 1);
     std::vector<Socket> strangers;
@@ -190,7 +190,7 @@ TEST_CASE("several connections that came at once are given out one by one") {
     CHECK(seen == std::vector<bool>(20, true));
 }
 
-TEST_CASE("a peer of another version is told so") {
+TEST_CASE("a peer of another version gets an answer that names it") {
     const std::uint16_t version = GENERATE(std::uint16_t{1}, std::uint16_t{77});
     const auto listener = make_listener();
     Socket other = connect(*listener);
@@ -223,7 +223,7 @@ TEST_CASE("a stranger that says nothing in time is closed") {
     CHECK(must(std::move(arrival)) == Arrival::kClosed);
 }
 
-TEST_CASE("nobody comes in time") {
+TEST_CASE("a wait for a connection ends at its timeout") {
     const auto listener = make_listener();
     for (const milliseconds timeout : {milliseconds(0), milliseconds(1)}) {
         const auto connection = listener->next(timeout, {});

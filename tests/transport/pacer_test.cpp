@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t kHuge = std::uint64_t{1} << 50;
 
-TEST_CASE("without a limit nobody waits") {
+TEST_CASE("no thread waits without a limit") {
     Pacer pacer(0);
     const std::stop_source stop;
     for (int i = 0; i < 1000; ++i) REQUIRE(pacer.acquire(kHuge, stop.get_token()));

@@ -123,7 +123,7 @@ TEST_CASE("COMPLETE may come before the last ROUND_DONE, device frames may not")
     CHECK(frames.allowed(Party::kSender).names() == "DEVICE_STATE");
 }
 
-TEST_CASE("no round begins before the one before it is confirmed, and none is confirmed twice") {
+TEST_CASE("no round begins before its predecessor is confirmed, and no round is confirmed twice") {
     Sequence sequence;
     sequence.agree(SessionKind::kGuest);
     for (const Passed& step :

@@ -26,7 +26,7 @@ void pass(Socket& near, Socket& far, From from, To to) {
     must(sent);
 }
 
-TEST_CASE("what is sent arrives whole and is counted, however large") {
+TEST_CASE("a message of any size arrives whole and is counted") {
     auto [near, far] = make_socket_pair();
     const auto content = noise(8 * kMiB + 3, 11);
     std::vector<std::byte> back(content.size());
@@ -217,7 +217,7 @@ TEST_CASE("shutdown from another thread ends a blocked receive and a blocked sen
     if (!received) CHECK(received.error().kind() == ErrorKind::kLostConnection);
 }
 
-TEST_CASE("a socket knows its peer, and a descriptor that is none is refused") {
+TEST_CASE("a socket knows its peer, and a descriptor that is not a socket is refused") {
     TcpPair pair = make_tcp_pair();
     const std::uint16_t port = port_of(pair.near.get());
     const Socket far = adopt(std::move(pair.far));

@@ -83,7 +83,7 @@ TEST_CASE("one thread brings all channels their answers, and ends when it is tol
     CHECK(unanswered == 0);
 }
 
-TEST_CASE("the thread gives up on what is not answered, and nobody waits for ever") {
+TEST_CASE("the thread gives up on descriptors without an answer, and no wait is endless") {
     Threaded threaded;
     Awaited silent;
     Awaited prompt;

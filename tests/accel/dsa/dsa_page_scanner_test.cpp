@@ -117,7 +117,7 @@ TEST_CASE("pages the device could not read are finished by the CPU") {
     CHECK(rig.queue->alive());
 }
 
-TEST_CASE("what a fault of the descriptor list left undone is finished by the CPU") {
+TEST_CASE("the CPU finishes the descriptors that a fault of the list left undone") {
     Rig rig;
     rig.device->on_descriptor = [](const Descriptor& batch) {
         for (const Descriptor& child : children_of(batch).first(10)) answer_page(child);
@@ -151,7 +151,7 @@ TEST_CASE("every other status of a batch or a page is counted and finished by th
     if (!of_batch || masked != CompletionStatus::kBatchFailed) CHECK(troubles == 1);
 }
 
-TEST_CASE("a result that is none is finished by the CPU") {
+TEST_CASE("the CPU finishes a page whose result is not a valid value") {
     Rig rig;
     rig.device->on_descriptor = [](const Descriptor& page) {
         answer(page, CompletionStatus::kSuccess, 77);
@@ -192,7 +192,7 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
     }
 }
 
-TEST_CASE("what a silent device writes late harms nothing") {
+TEST_CASE("late writes of a silent device change no answer") {
     Rig rig({.timeout = std::chrono::milliseconds(5)});
     rig.device->mute = true;
     rig.submit();
@@ -230,7 +230,7 @@ TEST_CASE("a device that does not write its records is given up after some of th
     CHECK(rig.device->taken().size() == 64);
 }
 
-TEST_CASE("where a queue fails the next one serves") {
+TEST_CASE("the next queue takes over from a queue that fails") {
     Rig dead({.timeout = std::chrono::milliseconds(1)});
     Rig rig;
     dead.device->mute = true;
@@ -245,7 +245,7 @@ TEST_CASE("where a queue fails the next one serves") {
     CHECK(rig.wrong_answers() == 0);
 }
 
-TEST_CASE("what another channel has given up is not asked again") {
+TEST_CASE("a queue that another channel has given up is not asked again") {
     Rig rig;
     rig.device->refusals = 1;
     rig.submit();

@@ -122,7 +122,7 @@ TEST_CASE("every obstacle is named with what removes it") {
     CHECK_THAT(message_of(open_device_portal(sysfs.info())), Contains(sysfs.obstacle()));
 }
 
-TEST_CASE("what is no queue, and what is not there, is said") {
+TEST_CASE("a path that is not a queue or does not exist is refused by name") {
     MadeUpSysfs sysfs;
     for (const char* name : {"", "wq", "wq0", "wq0.", "wq.1", "wq0.1x", "../wq0.1", "wq0.1/..",
                              "wq9999999999999.1", "dsa0"}) {
