@@ -181,7 +181,17 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     }
     Outcome outcome;
     std::uint32_t done = 0;
-    for (const std::size_t i : order(task, readable)) {
+    const bool plain = !task.shuffles && state_.faults.empty();
+    const std::vector<std::size_t> sequence = order(task, readable);
+    for (std::size_t at = 0; at < sequence.size(); ++at) {
+        const std::size_t i = sequence[at];
+        if (const std::size_t checked = plain ? check_pages(task, i, readable, outcome) : 0;
+            checked != 0) {
+            if (ended()) return outcome;
+            done += static_cast<std::uint32_t>(checked);
+            at += checked - 1;
+            continue;
+        }
         const Descriptor& child = list_[i];
         // A fence after a failure ends the batch: the rest is not executed.
         if ((child.flags() & dsa::kFlagFence) != 0 && outcome.failed()) break;
@@ -199,6 +209,50 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     }
     outcome.bytes_completed = done;
     return outcome;
+}
+
+std::size_t Engine::check_pages(Task& task, std::size_t first, std::size_t readable,
+                                Outcome& batch) {
+    const std::size_t queue = task.answer.queue;
+    const std::span<const Outcome> outcomes = page_checks_.execute(
+        std::span(list_).subspan(first, readable - first), state_.config.queues[queue]);
+    std::uint64_t bytes = 0;
+    writes_.clear();
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        const Descriptor& child = list_[first + i];
+        bytes += outcomes[i].transferred;
+        task.service += service_ns(state_.config.timing, outcomes[i].transferred);
+        // A check that succeeds is answered on request only; check() found the address then.
+        if ((child.flags() & dsa::kFlagRequestCompletion) == 0) continue;
+        const CompletionWrite record{child.completion_address, encode(outcomes[i], child.opcode())};
+        if (record.address % record.record.size() != 0) {
+            count(state_.counts[queue].unwritten);
+            batch = outcome_of(CompletionStatus::kBatchFailed);
+        } else if (task.holds) {
+            task.answer.writes.push_back(record);
+        } else {
+            writes_.push_back(record);
+        }
+    }
+    count(state_.counts[queue].work, outcomes.size());
+    count(state_.counts[queue].bytes, bytes);
+    if (!write_all(queue)) batch = outcome_of(CompletionStatus::kBatchFailed);
+    return outcomes.size();
+}
+
+// Writes the collected records; returns false if one could not be written.
+bool Engine::write_all(std::size_t queue) {
+    QueueCounts& counts = state_.counts[queue];
+    bool all = true;
+    std::span<const CompletionWrite> rest = writes_;
+    while (!rest.empty()) {
+        if (ended()) return false;
+        const std::size_t written = user_memory::write_records(rest);
+        count(written == 0 ? counts.unwritten : counts.records, std::max<std::size_t>(written, 1));
+        all = all && written != 0;
+        rest = rest.subspan(std::max<std::size_t>(written, 1));
+    }
+    return all;
 }
 
 // Returns the order in which the children run: no child passes a fence.

@@ -13,6 +13,7 @@
 #include "accel/softdsa/fault_injector.hpp"
 #include "accel/softdsa/held_answers.hpp"
 #include "accel/softdsa/operations.hpp"
+#include "accel/softdsa/page_checks.hpp"
 #include "accel/softdsa/work_queue.hpp"
 
 namespace migrate::accel::softdsa {
@@ -72,6 +73,9 @@ class Engine {
     void finish(Task& task);
     void batch(Task& task);
     Outcome children(Task& task, std::size_t readable);
+    // Executes and answers page checks of the batch from child `first` on; returns their number.
+    std::size_t check_pages(Task& task, std::size_t first, std::size_t readable, Outcome& batch);
+    bool write_all(std::size_t queue);
     std::vector<std::size_t> order(const Task& task, std::size_t readable) const;
     Outcome work(Task& task, const dsa::Descriptor& descriptor, Place place,
                  std::uint8_t forced_status);
@@ -85,7 +89,9 @@ class Engine {
     Wiring& wiring_;
     std::size_t next_;
     Operator operator_;
-    std::vector<dsa::Descriptor> list_;  // descriptor list of a batch
+    PageChecks page_checks_;
+    std::vector<CompletionWrite> writes_;  // records of children that are written together
+    std::vector<dsa::Descriptor> list_;    // descriptor list of a batch
 };
 
 }  // namespace migrate::accel::softdsa

@@ -22,6 +22,9 @@ class FaultInjector {
   public:
     explicit FaultInjector(const FaultPlan& plan);
 
+    // True if nothing ever fails.
+    bool empty() const noexcept { return count_ == 0; }
+
     // Counts the next event of this kind in this queue; returns its fault, if any.
     std::optional<Fault> next(FaultKind kind, std::size_t queue) noexcept;
     bool happens(FaultKind kind, std::size_t queue) noexcept {

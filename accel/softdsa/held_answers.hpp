@@ -2,21 +2,16 @@
 // also held until all earlier answers of its queue have been given.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "accel/softdsa/completion_write.hpp"
 #include "accel/softdsa/work_queue.hpp"
 #include "base/mutex.hpp"
 
 namespace migrate::accel::softdsa {
-
-struct CompletionWrite {
-    std::uint64_t address = 0;
-    std::array<std::byte, 32> record{};
-};
 
 // The records for one descriptor of a queue; those of a batch's children come first.
 struct Answer {

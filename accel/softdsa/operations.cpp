@@ -44,7 +44,8 @@ class Transfer {
         return copied;
     }
     std::size_t store(std::uint64_t address, const std::byte* from, std::size_t bytes) {
-        const std::size_t present = accessible(address, bytes);
+        std::size_t present = accessible(address, bytes);
+        if (!blocks_on_fault_) present = user_memory::writable(address, present);
         const std::size_t copied = user_memory::write(address, from, present);
         if (copied < bytes) fault(address + copied, true);
         return copied;

@@ -167,6 +167,48 @@ TEST_CASE("shared memory and files are read and written, holes included") {
     CHECK(record.bytes_completed == kPageSize);
 }
 
+TEST_CASE("a page of a file that this process never touched is absent, as on hardware") {
+    auto device = started({});
+    const UniqueFd file(::memfd_create("device", MFD_CLOEXEC));
+    REQUIRE(file);
+    const std::vector<char> content(kSize, 'x');
+    REQUIRE(::pwrite(file.get(), content.data(), kSize, 0) == static_cast<ssize_t>(kSize));
+    Mapping pages = *Mapping::create({.size = kSize,
+                                      .protection = PROT_READ | PROT_WRITE,
+                                      .flags = MAP_SHARED,
+                                      .fd = file.get(),
+                                      .what = "a memfd"});
+    const std::uint64_t at = address_of(pages.data());
+    CompletionRecord record;
+    // The page cache has it, the page table does not.
+    CHECK(run(*device, make(Opcode::kCompval, at, 0, kSize), record) == 3);
+    CHECK(record.fault_address == at);
+    static_cast<void>(*static_cast<volatile std::byte*>(pages.data()));
+    CHECK(run(*device, make(Opcode::kCompval, at, 0, 64), record) == 1);
+}
+
+TEST_CASE("the kernel's zero page is read, and refuses a write that may not wait for a page") {
+    auto device = started({});
+    Mapping pages = map_pages(2);
+    // Reading maps the zero page.
+    REQUIRE(::madvise(pages.data(), 2 * kPageSize, MADV_POPULATE_READ) == 0);
+    const std::uint64_t at = address_of(pages.data());
+    if (user_memory::writable(at, kPageSize) != 0) {
+        WARN("not run: this kernel does not tell the zero page apart (Linux 6.7 does)");
+        return;
+    }
+    CompletionRecord record;
+    CHECK(run(*device, make(Opcode::kCompval, at, 0, 2 * kPageSize), record) == 1);
+    CHECK(record.result == 0);
+    CHECK(run(*device, make(Opcode::kFill, 0x11, at, 2 * kPageSize), record) == 0x83);
+    CHECK(record.fault_address == at);
+    pages.data()[1] = std::byte{0};
+    CHECK(run(*device, make(Opcode::kFill, 0x11, at, 2 * kPageSize), record) == 0x83);
+    CHECK(record.bytes_completed == kPageSize);
+    CHECK(record.fault_address == at + kPageSize);
+    CHECK(user_memory::writable(at, kPageSize) == kPageSize);
+}
+
 TEST_CASE("huge pages are read and written where the host has any") {
     const int fd = ::memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
     void* memory =

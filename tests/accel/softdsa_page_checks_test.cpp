@@ -1,0 +1,106 @@
+// The checks that are executed together, against the same descriptors executed one by one.
+#include "accel/softdsa/page_checks.hpp"
+
+#include <random>
+
+#include "softdsa_client.hpp"
+
+namespace migrate::accel::softdsa {
+namespace {
+
+constexpr std::size_t kPages = 64;
+
+bool same(const Outcome& one, const Outcome& other) {
+    return one.status == other.status && one.result == other.result &&
+           one.bytes_completed == other.bytes_completed && one.transferred == other.transferred;
+}
+
+TEST_CASE("page checks that are executed together have the outcomes of single ones") {
+    constexpr unsigned kSeed = 17;
+    INFO("seed " << kSeed);
+    REQUIRE(user_memory::probe() == 0);
+    std::mt19937 numbers(kSeed);
+    const auto random = [&] { return static_cast<std::uint32_t>(numbers()); };
+    Mapping pages = map_pages(kPages, MAP_POPULATE);
+    const std::uint64_t at = address_of(pages.data());
+    for (int turn = 0; turn < 300; ++turn) {
+        std::vector<Descriptor> list;
+        for (std::size_t i = 0; i < 40; ++i) {
+            // Neighbours, strangers, pieces of pages; now and then across two pages.
+            const std::uint32_t offset = random() % 2 == 0 ? 0 : random() % 4096;
+            const std::uint32_t size = offset == 0 ? 4096 : 1 + random() % (4200 - offset);
+            const std::uint64_t page = random() % 3 == 0 ? random() % (kPages - 1) : i;
+            Descriptor each = make(Opcode::kCompval, at + page * kPageSize + offset, 0, size);
+            if (random() % 3 == 0) each.destination = 0x0101'0101'0101'0101 * (random() % 3);
+            list.push_back(each);
+        }
+        std::byte& changed = pages.data()[random() % (kPages * kPageSize)];
+        changed = static_cast<std::byte>(random() % 3);
+        PageChecks checks;
+        Operator one_by_one;
+        const std::span<const Outcome> outcomes = checks.execute(list, {});
+        for (std::size_t i = 0; i < outcomes.size(); ++i)
+            REQUIRE(same(outcomes[i], one_by_one.execute(list[i])));
+        if (outcomes.size() < user_memory::kMostPieces) {
+            // It stopped at a descriptor that is not within one page.
+            const Descriptor& next = list[outcomes.size()];
+            CHECK(next.source % kPageSize + next.size > kPageSize);
+        }
+    }
+}
+
+TEST_CASE("page checks stop at a page that is absent, and at any other descriptor") {
+    REQUIRE(user_memory::probe() == 0);
+    Mapping pages = map_pages(kPages, MAP_POPULATE);
+    const std::uint64_t at = address_of(pages.data());
+    std::vector<Descriptor> list;
+    for (std::size_t i = 0; i < 20; ++i)
+        list.push_back(make(Opcode::kCompval, at + i * kPageSize, 0, kPageSize));
+    PageChecks checks;
+    CHECK(checks.execute(list, {}).size() == 20);
+    REQUIRE(::madvise(pages.data() + 7 * kPageSize, kPageSize, MADV_DONTNEED) == 0);
+    CHECK(checks.execute(list, {}).size() == 7);
+    CHECK(checks.execute(std::span(list).subspan(7), {}).empty());
+    REQUIRE(::mprotect(pages.data() + 5 * kPageSize, kPageSize, PROT_NONE) == 0);
+    CHECK(checks.execute(list, {}).size() == 5);
+    for (const std::uint32_t flag :
+         {dsa::kFlagFence, dsa::kFlagBlockOnFault, dsa::kFlagCheckResult, 0x10'0000U}) {
+        list[2] = make(Opcode::kCompval, at, 0, kPageSize, flag);
+        CHECK(checks.execute(list, {}).size() == 2);
+    }
+    list[1] = make(Opcode::kCompare, at, at, kPageSize);
+    CHECK(checks.execute(list, {}).size() == 1);
+}
+
+TEST_CASE("records that lie side by side are written together, up to one that cannot be") {
+    REQUIRE(user_memory::probe() == 0);
+    Mapping memory = map_pages(2, MAP_POPULATE);
+    const auto record_at = [&](std::size_t index) {
+        return address_of(memory.data() + kPageSize - 4 * 32 + index * 32);
+    };
+    std::vector<CompletionWrite> records(10);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        records[i].address = record_at(i);
+        records[i].record.fill(static_cast<std::byte>(i + 1));
+    }
+    const auto written = [&](std::size_t index) {
+        return memory.data()[kPageSize - 4 * 32 + index * 32] == static_cast<std::byte>(index + 1);
+    };
+    CHECK(user_memory::write_records(records) == 10);
+    for (std::size_t i = 0; i < 10; ++i) CHECK(written(i));
+    std::fill_n(memory.data(), 2 * kPageSize, std::byte{0});
+    REQUIRE(::mprotect(memory.data() + kPageSize, kPageSize, PROT_READ) == 0);
+    // One at a time then: the first four are on the page that can be written.
+    std::span<const CompletionWrite> rest = records;
+    for (std::size_t i = 0; i < 4; ++i, rest = rest.subspan(1)) {
+        CHECK(user_memory::write_records(rest) == 1);
+        CHECK(written(i));
+    }
+    CHECK(user_memory::write_records(rest) == 0);
+    // A gap between two records.
+    records[1].address = record_at(2);
+    CHECK(user_memory::write_records(records) == 1);
+}
+
+}  // namespace
+}  // namespace migrate::accel::softdsa
