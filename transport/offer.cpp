@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "base/log.hpp"
+#include "transport/control_frame.hpp"
 #include "transport/features.hpp"
+#include "transport/machine_json.hpp"
 #include "transport/message_json.hpp"
 #include "transport/protocol_error.hpp"
 
@@ -187,6 +190,7 @@ std::string encode(const Offer& message) {
                         {"devices", to_json(message.devices)},
                         {"multifd-device-state", name_of(message.device_state)}};
     if (!message.files.empty()) json["boot-id"] = message.boot_id;
+    if (!message.machine.empty()) json["machine"] = machine_json(message.machine);
     if (message.journey.leg != 0) {
         json["journey"] = {{"leg", message.journey.leg},
                            {"legs", message.journey.legs},
@@ -194,7 +198,14 @@ std::string encode(const Offer& message) {
                            {"options", message.journey.options}};
     }
     write_io_timeout(json, message.io_timeout);
-    return dump(json);
+    std::string body = dump(json);
+    if (body.size() > kMaxFrameBody && json.erase("machine") != 0) {
+        log::warning(
+            "the guest's machine is too large to be described to the receiver: its devices are not "
+            "compared before memory moves");
+        body = dump(json);
+    }
+    return body;
 }
 
 Result<Offer> decode_offer(std::string_view body) {
@@ -210,6 +221,7 @@ Result<Offer> decode_offer(std::string_view body) {
     MIGRATE_ASSIGN(offer.journey, journey_from(json));
     MIGRATE_ASSIGN(offer.io_timeout, read_io_timeout(json));
     MIGRATE_TRY(files_from(json, offer));
+    MIGRATE_ASSIGN(offer.machine, machine_from(json));
     return offer;
 }
 

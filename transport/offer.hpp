@@ -16,6 +16,7 @@
 #include "base/error.hpp"
 #include "base/file_identity.hpp"
 #include "base/limits.hpp"
+#include "base/machine_part.hpp"
 #include "base/units.hpp"
 
 namespace migrate::transport {
@@ -59,6 +60,8 @@ struct Offer {
     // does not report them.
     std::string boot_id{};
     std::vector<std::optional<FileIdentity>> files{};
+    // The guest's machine, for the receiver to compare with its own; empty: not described.
+    std::vector<MachinePart> machine{};
 };
 
 std::string encode(const Offer& message);
