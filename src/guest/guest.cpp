@@ -55,9 +55,9 @@ Result<Destination> open_destination(std::string_view uri) {
     return Destination{std::move(sink), nullptr};
 }
 
-Status Destination::check(std::string_view kind) const {
+Status Destination::check(std::string_view kind, const std::vector<MachinePart>& machine) const {
     if (loader) {
-        if (kind == loader->kind()) return loader->check_ready();
+        if (kind == loader->kind()) return loader->check_ready(machine);
         return make_error("{} takes a running guest of the kind '{}' only, and this is {}",
                           memory->description(), loader->kind(),
                           kind.empty() ? "a memory image" : fmt::format("one of '{}'", kind));

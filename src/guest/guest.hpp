@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/machine_part.hpp"
 #include "memory/sink/page_sink.hpp"
 #include "memory/source/page_source.hpp"
 
@@ -55,6 +56,9 @@ class Guest {
     // The way in which this kind of guest is moved, for reports, if there are several:
     // "ram-blocks", "shared-files".
     virtual std::string_view method() const { return {}; }
+    // The machine that the guest needs at the receiver, as it was when the guest was opened; empty
+    // if this kind of guest needs none.
+    virtual std::vector<MachinePart> machine() const { return {}; }
     // False if pause() does not stop the guest: its memory is then not a snapshot of one moment.
     virtual bool can_stand_still() const { return true; }
     // Returns when no vCPU runs. Idempotent. If another client has paused the guest meanwhile, it
@@ -72,8 +76,12 @@ class Guest {
     // The disturbance that check_still() found, or would find from what is known so far; empty if
     // none. Sends no query.
     virtual std::string disturbance() const { return {}; }
-    // While the guest runs: an Error if it has ended. Does not wait.
+    // An Error if the guest has ended, or while it runs, if it can no longer be moved: it was shut
+    // down or reset, or it panicked. Waits only if something happened.
     virtual Status check_alive() { return {}; }
+    // A descriptor that is readable when check_alive() should be called; -1: none. It belongs to
+    // the guest.
+    virtual int alarm() const { return -1; }
     // Takes `percent` of each vCPU's time, 0 … 99 (QEMU's cpu-throttle-percentage); a higher value
     // is an Error.
     virtual Status throttle(unsigned percent) = 0;
@@ -94,6 +102,9 @@ class Guest {
     virtual Result<std::optional<std::string>> outside_writer() {
         return std::optional<std::string>();
     }
+    // Called while the receiver loads the guest: does what need not wait for give_away(), so that
+    // this takes no time of the paused guest's.
+    virtual Status prepare_give_away() { return {}; }
     // give_away(): from now on the guest belongs to another host, whatever happens to this process.
     // take_back() undoes that.
     virtual void give_away() {}
@@ -121,6 +132,12 @@ struct Machine {
 // returns.
 Result<Machine> open_machine(std::string_view uri);
 
+// The process that a guest arrives in, if it is not this one.
+struct GuestProcess {
+    int descriptor = -1;  // a pidfd, which belongs to the loader; -1: there is none
+    std::string name;     // for messages
+};
+
 // Loads guests of one kind into memory that does not belong to this process.
 class GuestLoader {
   public:
@@ -130,9 +147,14 @@ class GuestLoader {
     virtual ~GuestLoader() = default;
 
     virtual std::string_view kind() const = 0;
-    // Checks that a guest can still arrive, long after the destination was opened: called before
-    // any of its memory changes. An Error says why not.
-    virtual Status check_ready() { return {}; }
+    virtual GuestProcess process() const { return {}; }
+    // Checks that a guest of such a machine (empty: not described) can still arrive, long after the
+    // destination was opened: called before any of its memory changes. An Error says why not. The
+    // machine comes from the peer.
+    virtual Status check_ready(const std::vector<MachinePart>& machine) {
+        static_cast<void>(machine);
+        return {};
+    }
     // Does the same as load_guest(), in the sink's memory. May be called once. kCancelled after a
     // stop was requested: then the guest does not run here, and never will.
     virtual Result<std::unique_ptr<Guest>> load(std::string_view state,
@@ -144,8 +166,9 @@ struct Destination {
     std::unique_ptr<memory::PageSink> memory;
     std::unique_ptr<GuestLoader> loader;  // null: this process runs the guest; outlives the guest
 
-    // Checks that a guest of that kind (empty: an image) can arrive here; an Error says why not.
-    Status check(std::string_view kind) const;
+    // Checks that a guest of that kind (empty: an image), in such a machine (empty: not described),
+    // can arrive here; an Error says why not.
+    Status check(std::string_view kind, const std::vector<MachinePart>& machine) const;
     // Does the same as load_guest().
     Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
                                         std::vector<std::span<std::byte>> regions,

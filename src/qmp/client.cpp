@@ -64,8 +64,19 @@ class Client::Wait {
         const bool over = Clock::now() >= deadline_;
         if (over && std::exchange(expired_, true)) return timed_out();
         const auto until = longest ? std::min(deadline_, after(*longest)) : deadline_;
+        if (notice_ && notice_at_ < until) {
+            MIGRATE_ASSIGN(const bool in_time, wait_.wait_until(socket, events, notice_at_));
+            if (in_time) return {};
+            std::exchange(notice_, nullptr)();
+        }
         MIGRATE_ASSIGN(const bool is_ready, wait_.wait_until(socket, events, until));
         return is_ready || until < deadline_ ? Status() : timed_out();
+    }
+
+    // Calls `notice` once, after `time` of waiting.
+    void notify(milliseconds time, std::function<void()> notice) {
+        notice_at_ = after(time);
+        notice_ = std::move(notice);
     }
 
   private:
@@ -77,6 +88,8 @@ class Client::Wait {
     Clock::time_point deadline_;
     bool expired_ = false;  // the deadline has passed, and the socket was checked once since
     StopWait wait_;
+    Clock::time_point notice_at_{};
+    std::function<void()> notice_;  // empty: none, or it was called
 };
 
 Result<UniqueFd> Client::dial(std::string_view address, milliseconds timeout,
@@ -151,6 +164,7 @@ Result<Json> Client::execute(std::string_view command, const Json& arguments, Wa
     if (!arguments.empty()) request["arguments"] = arguments;
     request["id"] = id;
     const std::string what = fmt::format("QMP command {}", command);
+    if (slow_) wait.notify(slow_after_, [this, command] { slow_(command); });
     if (Status sent = send(to_line(request), wait, fd); !sent)
         return std::move(sent).error().with_context(what);
     while (true) {

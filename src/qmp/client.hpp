@@ -62,6 +62,13 @@ class Client {
     // answer that follows it; no event is left out. It must not call the client.
     void observe(std::function<void(const Json&)> observer) { observer_ = std::move(observer); }
 
+    // Sets a function that is called once for each command that has no answer after `time`; the
+    // wait for the answer goes on. It must not call the client.
+    void notice_slow(std::chrono::milliseconds time, std::function<void(std::string_view)> slow) {
+        slow_after_ = time;
+        slow_ = std::move(slow);
+    }
+
     // Returns the oldest event of that name which was not returned yet, whole: {"event", "data",
     // "timestamp"}. Events of other names are kept for later calls, at most kMaxKeptEvents. If
     // there are more, the oldest event of the most frequent name is dropped, so that other names
@@ -78,6 +85,8 @@ class Client {
 
     // Drops the events of that name that have arrived and were not returned yet.
     void forget_events(std::string_view name);
+    // The socket, for a wait until something arrives. It belongs to the client.
+    int descriptor() const { return socket_.get(); }
     // The process that listened on the socket; 0 if it is in a PID namespace that cannot be seen.
     pid_t peer_pid() const;
 
@@ -103,6 +112,8 @@ class Client {
     MessageStream stream_{kAnswerLimits};
     Json version_;
     std::function<void(const Json&)> observer_;
+    std::chrono::milliseconds slow_after_{};
+    std::function<void(std::string_view)> slow_;  // empty: nobody is told
     std::deque<Json> events_;
     std::uint64_t last_id_ = 0;
     std::optional<Error> broken_;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -84,10 +85,23 @@ class FakeQemu {
 
     // The devices that it saves, in QEMU's format.
     static constexpr std::string_view kDevices{"QEVM\0\0\0\3\1devices\0", 17};
-    // The note of its descriptor set; empty if it has none.
-    std::string note() const {
+    // The number of its descriptor sets.
+    std::size_t sets() const {
         const std::scoped_lock lock(mutex_);
-        return note_;
+        return sets_.size();
+    }
+    // True if one of them says that its guest was handed over.
+    bool is_marked() const {
+        const std::scoped_lock lock(mutex_);
+        return std::any_of(sets_.begin(), sets_.end(), [](const auto& set) {
+            return set.second.note.find("handed over") != std::string::npos;
+        });
+    }
+
+    // Sends an event now, to the client that is connected.
+    void send_event(std::string_view name) {
+        const std::scoped_lock lock(mutex_);
+        write(event(name));
     }
 
     static std::string line(const qmp::Json& json) { return json.dump() + "\r\n"; }
@@ -152,30 +166,38 @@ class FakeQemu {
         return size;
     }
 
-    // What QEMU does with descriptor sets; it has one at most.
+    struct PassedSet {
+        std::string note;
+        UniqueFd file;
+    };
+
+    // What QEMU does with descriptor sets.
     std::optional<std::string> carry_out_with_file(const std::string& command,
                                                    const qmp::Json& request) {
         const qmp::Json& id = request["id"];
         if (command == "qom-get") return answer(id, "pc-q35-10.0-machine");
         if (command == "add-fd") {
-            note_ = request["arguments"].value("opaque", "");
-            passed_ = std::move(came_);
-            return answer(id, {{"fdset-id", 3}, {"fd", 9}});
+            const int set = next_set_++;
+            sets_[set] = {request["arguments"].value("opaque", ""), std::move(came_)};
+            return answer(id, {{"fdset-id", set}, {"fd", 9}});
         }
         if (command == "query-fdsets") {
             qmp::Json sets = qmp::Json::array();
-            if (!note_.empty()) sets.push_back({{"fdset-id", 3}, {"fds", {{{"opaque", note_}}}}});
+            for (const auto& [set, passed] : sets_) {
+                sets.push_back({{"fdset-id", set}, {"fds", {{{"opaque", passed.note}}}}});
+            }
             return answer(id, sets);
         }
         if (command == "remove-fd") {
-            if (note_.empty()) return refusal(id);
-            note_.clear();
-            passed_.reset();
+            if (sets_.erase(request["arguments"].value("fdset-id", 0)) == 0) return refusal(id);
             return answer(id, qmp::Json::object());
         }
         if (command != "xen-save-devices-state") return std::nullopt;
-        if (request["arguments"]["filename"] != "/dev/fdset/3" || !passed_) return refusal(id);
-        (void)!::write(passed_.get(), kDevices.data(), kDevices.size());
+        const auto set = sets_.find(kFirstSet);
+        if (request["arguments"]["filename"] != "/dev/fdset/3" || set == sets_.end()) {
+            return refusal(id);
+        }
+        (void)!::write(set->second.file.get(), kDevices.data(), kDevices.size());
         return answer(id, qmp::Json::object());
     }
 
@@ -252,9 +274,10 @@ class FakeQemu {
         R"({"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}}, "capabilities": []}})"
         "\r\n";
     std::vector<std::string> commands_;
-    std::string note_;  // of the descriptor set; empty: there is none
-    UniqueFd passed_;   // in the descriptor set
-    UniqueFd came_;     // with the command that is carried out
+    static constexpr int kFirstSet = 3;
+    int next_set_ = kFirstSet;
+    std::map<int, PassedSet> sets_;
+    UniqueFd came_;  // with the command that is carried out
     bool ended_ = false;
     UniqueFd client_;
     const Script script_;

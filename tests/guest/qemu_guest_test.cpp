@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "base/wait.hpp"
 #include "guest/fake_qemu.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
 
@@ -220,29 +221,34 @@ TEST_CASE("devices that are saved alone leave the guest paused, with no setting 
     CHECK(must(machine_of(saved.stream)) == "pc-q35-10.0");
     must(guest->resume());
     CHECK(qemu.state() == "running");
-    CHECK(qemu.note().empty());
+    CHECK(qemu.sets() == 0);
 }
 
-TEST_CASE("a guest that was handed over is marked, until it is taken back") {
+TEST_CASE("a guest is marked when it is handed over, not before, until it is taken back") {
     FakeQemu qemu;
     {
         const auto guest = block_guest_of(qemu);
         must(guest->pause());
         must(guest->save_state());
+        // Whatever kills this process up to here, nothing says that the guest was handed over.
+        CHECK_FALSE(qemu.is_marked());
+        must(guest->prepare_give_away());
         guest->give_away();
         must(guest->resume());
     }
     CHECK(qemu.state() == "paused");
-    CHECK_FALSE(qemu.note().empty());
+    CHECK(qemu.is_marked());
+    CHECK(qemu.sets() == 1);
     FakeQemu other;
     const auto guest = block_guest_of(other);
     must(guest->pause());
     must(guest->save_state());
+    must(guest->prepare_give_away());
     guest->give_away();
     guest->take_back();
     must(guest->resume());
     CHECK(other.state() == "running");
-    CHECK(other.note().empty());
+    CHECK(other.sets() == 0);
 }
 
 TEST_CASE("a guest that another client paused stays paused, and its disks are taken back") {
@@ -254,7 +260,7 @@ TEST_CASE("a guest that another client paused stays paused, and its disks are ta
     CHECK(qemu.state() == "paused");
     CHECK(qemu.count("cont") == 0);
     CHECK(qemu.count("blockdev-set-active") == 1);
-    CHECK(qemu.note().empty());
+    CHECK(qemu.sets() == 0);
 }
 
 TEST_CASE("the disks of a guest that another client has handed over are left to the other side") {
@@ -282,7 +288,39 @@ TEST_CASE("inactive disks that an earlier QEMU cannot take back are left with th
         must(guest->save_state());
         must(guest->resume());
     }
-    CHECK_FALSE(qemu.note().empty());
+    CHECK(qemu.is_marked());
+}
+
+TEST_CASE("an event that upsets a running guest is its end as a guest that can be moved") {
+    for (const char* name : {"RESET", "SHUTDOWN", "GUEST_PANICKED", "WATCHDOG"}) {
+        INFO(name);
+        FakeQemu qemu(
+            "running",
+            [&](const std::string& command, int, const Json& id) -> std::optional<std::string> {
+                if (command != "query-memdev") return std::nullopt;
+                return FakeQemu::event(name) + FakeQemu::answer(id, Json::array());
+            });
+        const auto guest = block_guest_of(qemu);
+        must(guest->check_alive());
+        static_cast<void>(guest->check_unchanged());
+        pollfd alarm{guest->alarm(), POLLIN, 0};
+        CHECK(wait_for_any(std::span(&alarm, 1), WaitClock::now()) == 0);
+        const std::string words = message_of(guest->check_alive());
+        CHECK_THAT(words, Contains(std::string("event ") + name));
+        CHECK_THAT(words, Contains("stays at the source"));
+        CHECK(guest->disturbance() == words.substr(0, guest->disturbance().size()));
+    }
+}
+
+TEST_CASE("an event of a guest rings its alarm") {
+    FakeQemu qemu;
+    const auto guest = block_guest_of(qemu);
+    pollfd alarm{guest->alarm(), POLLIN, 0};
+    CHECK(wait_for_any(std::span(&alarm, 1), WaitClock::now()) == 0);
+    qemu.send_event("RESET");
+    REQUIRE(wait_for_any(std::span(&alarm, 1), after(std::chrono::seconds(20))) == 1);
+    CHECK_THAT(message_of(guest->check_alive()), Contains("it was reset"));
+    CHECK(wait_for_any(std::span(&alarm, 1), WaitClock::now()) == 0);
 }
 
 TEST_CASE("state that saving the devices alone would lose is refused before the guest is paused") {
@@ -335,7 +373,7 @@ TEST_CASE("a stop ends a switchover that saves the devices alone, whatever QEMU 
         must(guest->resume());
         CHECK(qemu.state() == "running");
         guest.reset();
-        CHECK(qemu.note().empty());
+        CHECK(qemu.sets() == 0);
     }
 }
 

@@ -25,7 +25,22 @@ TEST_CASE("every event after which a paused guest is another one is a sign, by i
         CHECK_THAT(watch.sign(), Contains(std::string("event ") + name));
         CHECK(watch.ran() == (std::string(name) == "RESUME"));
         CHECK(watch.was_reset() == (std::string(name) == "RESET"));
-        CHECK(watch.shut_down() == (std::string(name) == "SHUTDOWN"));
+        CHECK(watch.take_unplugged() == (std::string(name) == "DEVICE_DELETED"));
+        CHECK_FALSE(watch.take_unplugged());
+    }
+}
+
+TEST_CASE("an event after which a running guest cannot be moved is kept, and the others are none") {
+    for (const char* name : {"RESET", "SHUTDOWN", "GUEST_PANICKED", "GUEST_CRASHLOADED",
+                             "GUEST_PVSHUTDOWN", "WATCHDOG", "MEMORY_FAILURE"}) {
+        INFO(name);
+        RunWatch watch;
+        watch.see(event("POWERDOWN"));
+        watch.see(event("RESUME"));
+        CHECK(watch.upset().empty());
+        watch.see(event(name));
+        watch.see(event("SUSPEND"));
+        CHECK_THAT(watch.upset(), Contains(std::string("event ") + name));
     }
 }
 
@@ -58,7 +73,7 @@ TEST_CASE("the first sign is kept, and a new beginning forgets it") {
     watch.begin();
     CHECK(watch.sign().empty());
     // begin() does not forget that the guest was shut down.
-    CHECK(watch.shut_down());
+    CHECK_THAT(watch.upset(), Contains("SHUTDOWN"));
     watch.see(event("RESET"));
     watch.see(event("RESUME"));
     CHECK_THAT(watch.sign(), Contains("RESET"));

@@ -9,7 +9,17 @@ namespace migrate::engine {
 
 using transport::FrameType;
 
+Status GuestArrival::watch(const guest::Destination& destination) {
+    if (!destination.loader) return {};
+    MIGRATE_ASSIGN(watcher_,
+                   GuestWatcher::start_for(destination.loader->process(), core_,
+                                           [this](Error ended) { cancel(std::move(ended)); }));
+    return {};
+}
+
 Status GuestArrival::load(const guest::Destination& destination, const transport::Offer& offer) {
+    // A guest that cannot be loaded may end its process: loading itself gives the reason.
+    watcher_.reset();
     const Clock::time_point began = Clock::now();
     std::vector<std::span<std::byte>> memory;
     for (std::size_t i = 0; i < offer.regions.size(); ++i) {

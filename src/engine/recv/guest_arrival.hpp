@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/guest_watcher.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/recv/recv_devices.hpp"
 #include "engine/recv/recv_figures.hpp"
@@ -23,6 +24,10 @@ class GuestArrival {
     GuestArrival(SessionCore& core, PublishedRecv& published, RecvDevices& devices)
         : core_(core), published_(published), devices_(devices) {}
 
+    // Watches the process that the guest arrives in, if there is one, until the guest is loaded.
+    // Its end ends the session. Another destination that is opened for another sender has the same
+    // one.
+    Status watch(const guest::Destination& destination);
     // SWITCHOVER_START came: the guest is paused at its source.
     void begin_switchover() { switchover_began_ = Clock::now(); }
     // Loads the guest, paused, into the memory that arrived.
@@ -53,6 +58,7 @@ class GuestArrival {
     RecvDevices& devices_;
     std::optional<Clock::time_point> switchover_began_;
     std::unique_ptr<guest::Guest> guest_;  // lives in the sink's memory
+    std::unique_ptr<GuestWatcher> watcher_;
 };
 
 // The side that has the guest, as the receiver knows it.

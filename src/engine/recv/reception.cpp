@@ -84,6 +84,9 @@ Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnec
     if (!offer) {
         log::warning("{}: refused: {}", connection.peer, offer.error().message());
         transport::refuse(std::move(connection.socket), offer.error().message());
+        log::info(
+            "the receiver waits for another sender; a signal ends it{}",
+            config_.listen_timeout ? ", or listen-timeout" : " (listen-timeout sets a limit)");
         return served;
     }
     served = *std::move(offer);
@@ -106,7 +109,7 @@ Result<transport::Offer> Reception::examine(const std::string& body) {
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
             sink.description());
     }
-    MIGRATE_TRY(destination_.check(offer.guest));
+    MIGRATE_TRY(destination_.check(offer.guest, offer.machine));
     MIGRATE_TRY(check_not_the_source(offer, sink));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_TRY(prepare(offer));

@@ -56,6 +56,7 @@ Status RecvSession::fail(Error reason) {
 }
 
 Status RecvSession::migrate() {
+    MIGRATE_TRY(arrival_.watch(destination_));
     MIGRATE_ASSIGN(Reception::Sender sender, reception_.await_sender(*listener_));
     MIGRATE_TRY(accept(std::move(sender)));
     MIGRATE_TRY(open_channels());

@@ -11,16 +11,17 @@ namespace migrate::engine {
 using transport::FrameType;
 
 transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
-                            std::string_view guest, const SendDevices& devices) {
+                            const LiveSource* live, const SendDevices& devices) {
     transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
                            .regions = {source.regions().begin(), source.regions().end()},
                            .settings = config.negotiated,
-                           .guest = std::string(guest),
+                           .guest = live ? std::string(live->guest_kind()) : std::string(),
                            .devices = devices.offered(),
                            .device_state = devices.offered_mode(),
                            .journey = config.journey,
                            .io_timeout = config.io_timeout,
                            .boot_id = boot_id()};
+    if (live) offer.machine = live->machine();
     for (std::size_t i = 0; i < offer.regions.size(); ++i) {
         offer.files.push_back(source.file_of(RegionId{static_cast<std::uint16_t>(i)}));
     }

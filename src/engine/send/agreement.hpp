@@ -7,6 +7,7 @@
 
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/send/live_source.hpp"
 #include "engine/send/send_devices.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
@@ -16,9 +17,9 @@
 
 namespace migrate::engine {
 
-// `guest`: kind of the guest; empty for an image.
+// `live`: null for an image.
 transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
-                            std::string_view guest, const SendDevices& devices);
+                            const LiveSource* live, const SendDevices& devices);
 // Connects to the receiver and sends hello and OFFER. The link's thread runs from now on.
 Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
                                                const transport::Offer& offer, SessionCore& core);

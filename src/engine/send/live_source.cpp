@@ -135,14 +135,25 @@ Status LiveSource::check() {
 
 Status LiveSource::check_writers(memory::Writers writers) {
     if (!tracker_->relies_on_marks()) return {};
-    MIGRATE_ASSIGN(const std::optional<std::string> said, guest_.outside_writer());
+    std::optional<std::string> said;
+    {
+        const MutexLock lock(guest_mutex_);
+        MIGRATE_ASSIGN(said, guest_.outside_writer());
+    }
     return tracker_->check(writers, said);
+}
+
+// The memory of a guest that has ended cannot be examined: its end is the reason.
+Status LiveSource::collect_written() {
+    Status collected = tracker_->collect(dirty_, stop_);
+    if (!collected) MIGRATE_TRY(check_alive());
+    return collected;
 }
 
 Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
     for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
-    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    MIGRATE_TRY(collect_written());
     add_filled();
     collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
     count_dirty();
@@ -150,14 +161,14 @@ Status LiveSource::collect() {
 }
 
 Status LiveSource::collect_again() {
-    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    MIGRATE_TRY(collect_written());
     add_filled();
     count_dirty();
     return {};
 }
 
 Status LiveSource::collect_more() {
-    MIGRATE_TRY(tracker_->collect(dirty_, stop_));
+    MIGRATE_TRY(collect_written());
     add_filled();
     if (!content_.empty()) MIGRATE_TRY(collect_given_back());
     count_dirty();
@@ -200,14 +211,62 @@ void LiveSource::count_dirty() {
 
 Status LiveSource::throttle(unsigned percent) {
     if (percent == throttle_) return {};
-    MIGRATE_TRY(guest_.throttle(percent));
+    {
+        const MutexLock lock(guest_mutex_);
+        MIGRATE_TRY(guest_.throttle(percent));
+    }
     throttle_ = percent;
     return {};
 }
 
 Status LiveSource::pause() {
-    MIGRATE_TRY(guest_.pause());
+    {
+        const MutexLock lock(guest_mutex_);
+        MIGRATE_TRY(guest_.pause());
+    }
     return check_unchanged();
+}
+
+Status LiveSource::check_unchanged() {
+    const MutexLock lock(guest_mutex_);
+    return guest_.check_unchanged();
+}
+
+Status LiveSource::check_still() {
+    const MutexLock lock(guest_mutex_);
+    return guest_.check_still();
+}
+
+std::string LiveSource::disturbance() const {
+    const MutexLock lock(guest_mutex_);
+    return guest_.disturbance();
+}
+
+Status LiveSource::check_alive() {
+    const MutexLock lock(guest_mutex_);
+    return guest_.check_alive();
+}
+
+Result<std::string> LiveSource::save_state() {
+    const MutexLock lock(guest_mutex_);
+    return guest_.save_state();
+}
+
+Status LiveSource::prepare_give_away() {
+    const MutexLock lock(guest_mutex_);
+    return guest_.prepare_give_away();
+}
+
+void LiveSource::hand_over() {
+    const MutexLock lock(guest_mutex_);
+    guest_.give_away();
+    handed_over_ = true;
+}
+
+void LiveSource::take_back() {
+    const MutexLock lock(guest_mutex_);
+    guest_.take_back();
+    handed_over_ = false;
 }
 
 Status LiveSource::give_back() noexcept {
@@ -218,8 +277,10 @@ Status LiveSource::give_back() noexcept {
         return status;
     };
     // Resume first, so that the guest does not wait for the rest.
-    Status resumed =
-        handed_over_ ? Status() : put_back("resume", [this] { return guest_.resume(); });
+    Status resumed = handed_over_ ? Status() : put_back("resume", [this] {
+        const MutexLock lock(guest_mutex_);
+        return guest_.resume();
+    });
     static_cast<void>(put_back("stop tracking", [this]() -> Status {
         tracker_->stop();
         return {};

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "guest/guest.hpp"
@@ -39,6 +40,7 @@ class LiveSource final : public SentPages {
     const memory::DirtyTracker& tracker() const { return *tracker_; }
     std::string_view guest_kind() const { return guest_.kind(); }
     std::string_view guest_method() const { return guest_.method(); }
+    std::vector<MachinePart> machine() const { return guest_.machine(); }
     bool guest_runs() const { return guest_.running(); }
 
     // Called before start() if both memories are to be compared. Memory that the guest gives back
@@ -65,7 +67,7 @@ class LiveSource final : public SentPages {
     // memory is no longer the memory that was opened.
     Status check();
     // An Error if the guest's memory is no longer the memory that was opened.
-    Status check_unchanged() { return guest_.check_unchanged(); }
+    Status check_unchanged();
     // Sets dirty() to the pages written since start() or the last collect(). An Error if the
     // memory's owner may have written pages that no tracker saw.
     Status collect();
@@ -90,32 +92,30 @@ class LiveSource final : public SentPages {
     Status throttle(unsigned percent);
     // Also an Error if the paused guest's memory is no longer the memory that was opened.
     Status pause();
-    // The next three call the guest's functions of the same name.
-    Status check_still() { return guest_.check_still(); }
-    std::string disturbance() const { return guest_.disturbance(); }
-    Status check_alive() { return guest_.check_alive(); }
+    // The next ones call the guest's functions of the same name.
+    Status check_still();
+    std::string disturbance() const;
+    Status prepare_give_away();
+    // Any thread.
+    Status check_alive();
+    int alarm() const { return guest_.alarm(); }
     // Called once the guest is paused, by one thread: this object's or that of the guest's device.
-    Result<std::string> save_state() { return guest_.save_state(); }
+    Result<std::string> save_state();
     // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
     // The guest belongs to the receiver now and is not resumed here.
-    void hand_over() {
-        guest_.give_away();
-        handed_over_ = true;
-    }
+    void hand_over();
     bool handed_over() const { return handed_over_; }
     // Undoes hand_over(), since the receiver said that it will never run the guest.
-    void take_back() {
-        guest_.take_back();
-        handed_over_ = false;
-    }
+    void take_back();
     // Does now what the destructor does: resumes, stops tracking, unthrottles. Only the first call
     // has an effect. Failures are logged, and the Error says what became of the guest.
     Status give_back() noexcept;
 
   private:
     Status check_writers(memory::Writers writers);
+    Status collect_written();
     void count_dirty();
     Status collect_given_back();
     void add_content(std::size_t region, PageRange pages);
@@ -125,6 +125,8 @@ class LiveSource final : public SentPages {
                std::stop_token stop);
 
     guest::Guest& guest_;
+    // One thread at a time uses the guest, apart from what any thread may call.
+    mutable Mutex guest_mutex_;  // guards no data, but the use of guest_
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;

@@ -73,6 +73,7 @@ Status SendSession::fail(Error reason) {
 }
 
 Status SendSession::migrate() {
+    if (live_) MIGRATE_TRY(watch_guest());
     MIGRATE_ASSIGN(const Agreement agreement, agree());
     MIGRATE_ASSIGN(const Microseconds answer, open_channels(agreement));
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
@@ -90,10 +91,19 @@ Status SendSession::migrate() {
     return live_ ? migrate_live(parts) : migrate_image(parts);
 }
 
+Status SendSession::watch_guest() {
+    MIGRATE_ASSIGN(
+        watcher_,
+        GuestWatcher::start({.alarm = live_->alarm(),
+                             .check = [this] { return live_->check_alive(); },
+                             .fail = [this](Error ended) { custody_->cancel(std::move(ended)); }},
+                            core_.times(), core_.cancellation()));
+    return {};
+}
+
 Result<Agreement> SendSession::agree() {
-    const std::string_view guest = live_ ? live_->guest_kind() : "";
-    MIGRATE_ASSIGN(link_,
-                   connect_link(config_, make_offer(config_, source_, guest, *devices_), core_));
+    MIGRATE_ASSIGN(
+        link_, connect_link(config_, make_offer(config_, source_, live_.get(), *devices_), core_));
     published_.lock()->link = link_.get();
     MIGRATE_ASSIGN(Agreement agreement, negotiate(*link_, config_, live_ != nullptr, *devices_));
     const auto published = published_.lock();
@@ -130,6 +140,7 @@ Status SendSession::migrate_live(const SendParts& parts) {
 
 // After a failure the stop wakes the threads, after success they wait at the gate.
 void SendSession::end_threads() {
+    watcher_.reset();
     if (control_) control_->stop_timer();
     if (channels_) channels_->finish();
     if (devices_) devices_->join();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/guest_watcher.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
@@ -64,6 +65,7 @@ class SendSession {
     SendSession(SendConfig config, const memory::PageSource& source, EventLog& events);
     Status prepare(guest::Guest* guest);
     Status migrate();
+    Status watch_guest();
     Result<Agreement> agree();
     Result<Microseconds> open_channels(const Agreement& agreement);
     Status migrate_live(const SendParts& parts);
@@ -84,6 +86,7 @@ class SendSession {
     // The connection.
     std::unique_ptr<PeerLink> link_;
     std::unique_ptr<SendChannelGroup> channels_;
+    std::unique_ptr<GuestWatcher> watcher_;  // of live_
 };
 
 }  // namespace migrate::engine

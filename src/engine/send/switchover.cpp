@@ -35,6 +35,7 @@ Status Switchover::run() {
     // Checked while the receiver loads: no memory may be plugged into a guest whose devices were
     // saved.
     MIGRATE_TRY(live_.check_unchanged());
+    MIGRATE_TRY(live_.prepare_give_away());
     if (overlaps) {
         MIGRATE_ASSIGN(figures, parts_.rounds.await_done(last));
         figures.duration -= std::min(figures.duration, digest);

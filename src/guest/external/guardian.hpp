@@ -49,6 +49,8 @@ class Guardian {
     // Sends the signal to exactly this process, even if its number now belongs to another one. An
     // Error if the process is gone.
     Status signal(int number) const;
+    // A pidfd of the guarded process; -1 if there is no process to watch.
+    int process() const { return claim_.process(); }
     // True if the guarded process exists; also true if there is no process to watch.
     bool alive() const;
     // Waits for the process to end; false if it did not end within `time`.

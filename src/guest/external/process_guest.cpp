@@ -209,6 +209,7 @@ class ProcessGuest final : public Guest {
             "not consistent; keep other tools away from it and try again");
     }
 
+    int alarm() const override { return guardian_->process(); }
     Status check_alive() override {
         return guardian_->alive() ? Status() : make_error("process {} has ended", pid_);
     }

@@ -27,7 +27,7 @@ constexpr std::size_t kLengthBytes = 4;
 
 constexpr std::string_view kMachineSuffix = "-machine";
 constexpr std::string_view kSign = "migrate: the guest was handed over";
-constexpr std::string_view kArrival = "migrate: the guest's devices";
+constexpr std::string_view kDevices = "migrate: the guest's devices";
 
 std::string length_of(std::size_t length) {
     std::string bytes;
@@ -133,7 +133,8 @@ Result<PassedFile> PassedFile::pass(Monitor& monitor, QemuMay access, std::strin
 
 Result<DeviceSaver> DeviceSaver::prepare(Monitor& monitor) {
     MIGRATE_ASSIGN(std::string machine, machine_name(monitor));
-    MIGRATE_ASSIGN(PassedFile file, PassedFile::pass(monitor, PassedFile::QemuMay::kWrite, kSign));
+    MIGRATE_ASSIGN(PassedFile file,
+                   PassedFile::pass(monitor, PassedFile::QemuMay::kWrite, kDevices));
     return DeviceSaver(std::move(file), std::move(machine));
 }
 
@@ -144,6 +145,11 @@ Result<std::string> DeviceSaver::save(Monitor& monitor, std::size_t limit) const
     // QEMU may keep the file for long: its memory is not needed any more.
     static_cast<void>(::ftruncate(file_.fd(), 0));
     return complete_device_stream(saved, machine_);
+}
+
+Status DeviceSaver::prepare_sign(Monitor& monitor) {
+    MIGRATE_ASSIGN(sign_, PassedFile::pass(monitor, PassedFile::QemuMay::kWrite, kSign));
+    return {};
 }
 
 Result<std::vector<std::uint64_t>> find_signs(Monitor& monitor) {
@@ -170,7 +176,7 @@ Result<DeviceLoader> DeviceLoader::prepare(Monitor& monitor) {
     MIGRATE_ASSIGN(std::string machine, machine_name(monitor));
     if (!monitor.is_at_least(8, 2)) return DeviceLoader(std::nullopt, std::move(machine));
     MIGRATE_ASSIGN(PassedFile file,
-                   PassedFile::pass(monitor, PassedFile::QemuMay::kRead, kArrival));
+                   PassedFile::pass(monitor, PassedFile::QemuMay::kRead, kDevices));
     return DeviceLoader(std::move(file), std::move(machine));
 }
 

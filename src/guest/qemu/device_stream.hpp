@@ -52,10 +52,16 @@ class DeviceSaver {
     // Returns the stream, of at most `limit` bytes. The guest is paused. QEMU inactivates its
     // disks, so that another QEMU can use them; `cont` takes them back.
     Result<std::string> save(Monitor& monitor, std::size_t limit) const;
-    // From give_away() on, the file stays in QEMU as the sign that its guest was handed over
-    // (find_sign()), even after this process has ended. take_back() undoes that.
-    void give_away(Monitor& monitor) const { monitor.forget_undo(file_.undo()); }
-    void take_back(Monitor& monitor) const { monitor.plan_undo(file_.undo()); }
+    // Leaves the sign in QEMU that its guest was handed over (find_signs()). Until give_away(),
+    // Monitor::undo() removes it; from then on it stays, even after this process has ended.
+    // take_back() undoes that.
+    Status prepare_sign(Monitor& monitor);
+    void give_away(Monitor& monitor) const {
+        if (sign_) monitor.forget_undo(sign_->undo());
+    }
+    void take_back(Monitor& monitor) const {
+        if (sign_) monitor.plan_undo(sign_->undo());
+    }
 
   private:
     DeviceSaver(PassedFile file, std::string machine)
@@ -63,6 +69,7 @@ class DeviceSaver {
 
     PassedFile file_;
     std::string machine_;
+    std::optional<PassedFile> sign_;  // set by prepare_sign()
 };
 
 // Returns the numbers of the descriptor sets by which QEMU shows that its guest was handed over.

@@ -21,6 +21,8 @@ using std::chrono::milliseconds;
 constexpr std::string_view kFdName = "migrate-state";
 // Practically no limit for a local socket; QEMU's default is 128 MiB/s.
 constexpr std::uint64_t kStateBandwidth = std::uint64_t{1} << 40;
+// A command without an answer is reported after this time.
+constexpr milliseconds kSlowAnswer{2'000};
 constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
 
 std::string command_line(std::string_view command, const Json& arguments) {
@@ -71,7 +73,17 @@ Monitor::Monitor(std::string address, std::unique_ptr<qmp::Client> client)
       peer_pid_(client->peer_pid()),
       version_(client->version()),
       client_(std::move(client)) {
+    follow();
+}
+
+void Monitor::follow() {
     client_->observe([this](const Json& event) { watch_.see(event); });
+    client_->notice_slow(kSlowAnswer, [](std::string_view command) {
+        log::warning(
+            "QEMU has not answered '{}' for {} ms: its storage may hang, or it has no CPU time; "
+            "after {} ms this counts as a failure",
+            command, kSlowAnswer.count(), kQmpPatience.count());
+    });
 }
 
 Status Monitor::reconnect() {
@@ -79,7 +91,7 @@ Status Monitor::reconnect() {
     // Close the old connection first: QEMU serves one client at a time.
     client_.reset();
     MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, stop_));
-    client_->observe([this](const Json& event) { watch_.see(event); });
+    follow();
     return {};
 }
 
@@ -114,7 +126,9 @@ bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
 
 Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return client->execute(command, arguments, kQmpPatience, stop_);
+    auto answer = client->execute(command, arguments, kQmpPatience, stop_);
+    hangs_ = !answer && answer.error().kind() == ErrorKind::kTimeout;
+    return answer;
 }
 
 Result<Json> Monitor::ask_with_descriptor(std::string_view command, const Json& arguments, int fd) {
@@ -334,9 +348,17 @@ Result<std::string> Monitor::read_state(int socket, std::size_t limit) {
     }
 }
 
+// QEMU 9.1 and later can stay alive if they cannot load the stream, and then say why.
+Status Monitor::begin_incoming(const std::string& uri) {
+    Json arguments = {{"uri", uri}};
+    if (is_at_least(9, 1)) arguments["exit-on-error"] = false;
+    MIGRATE_TRY(ask("migrate-incoming", arguments));
+    return {};
+}
+
 Status Monitor::load_state(std::string_view state) {
     MIGRATE_ASSIGN(UniqueFd socket, give_socket());
-    MIGRATE_TRY(ask("migrate-incoming", {{"uri", fmt::format("fd:{}", kFdName)}}));
+    MIGRATE_TRY(begin_incoming(fmt::format("fd:{}", kFdName)));
     const StopWait wait(stop_);
     while (!state.empty()) {
         MIGRATE_TRY(await_ready(wait, socket.get(), POLLOUT));
@@ -359,7 +381,7 @@ Status Monitor::load_file(const std::string& path) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
     // These are events of earlier migrations.
     client->forget_events("MIGRATION");
-    MIGRATE_TRY(ask("migrate-incoming", {{"uri", "file:" + path}}));
+    MIGRATE_TRY(begin_incoming("file:" + path));
     return await_migration();
 }
 

@@ -68,6 +68,8 @@ class Monitor {
     Status await_input(std::chrono::milliseconds longest);
     // Reads the events that have arrived, without waiting.
     Status read_events();
+    // Readable when events have arrived; -1 without a connection. Changes with reconnect().
+    int descriptor() const { return client_ ? client_->descriptor() : -1; }
     // The state according to the events. Every event is seen as long as the connection lasts;
     // reconnect() notes that some may have been missed.
     RunWatch& watch() { return watch_; }
@@ -119,6 +121,8 @@ class Monitor {
     // The same for a state in a file, which QEMU 8.2 and later load from a path.
     Status load_file(const std::string& path);
 
+    // True if QEMU did not answer the last ask() in time.
+    bool hangs() const { return hangs_; }
     // Makes a new connection after an Error broke the old one, if QEMU still exists.
     Status reconnect();
 
@@ -128,11 +132,13 @@ class Monitor {
         qmp::Json arguments;
     };
     Monitor(std::string address, std::unique_ptr<qmp::Client> client);
+    void follow();
     Result<qmp::Client*> connected();
     std::uint64_t version_part(const char* part) const;
     Status plan_capabilities(SharedMemory shared);
     Status plan_parameters();
     Result<UniqueFd> give_socket();
+    Status begin_incoming(const std::string& uri);
     Result<std::string> read_state(int socket, std::size_t limit);
     Status await_migration();
 
@@ -140,6 +146,7 @@ class Monitor {
     pid_t peer_pid_;
     qmp::Json version_;
     RunWatch watch_;
+    bool hangs_ = false;
     std::stop_token stop_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;

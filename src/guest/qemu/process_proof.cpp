@@ -20,6 +20,12 @@ constexpr std::string_view kProofName = "migrate-proof";
 Result<bool> has_open(pid_t pid, const FileIdentity& file) {
     std::error_code failed;
     const std::filesystem::directory_iterator descriptors(fmt::format("/proc/{}/fd", pid), failed);
+    if (failed.value() == EACCES) {
+        return make_error(ErrorKind::kRefused,
+                          "the process of {} may not be examined: it belongs to another user; run "
+                          "migrate as root or as QEMU's user",
+                          memory::process_name(pid));
+    }
     if (failed) {
         return Error::system(fmt::format("examine {}", memory::process_name(pid)), failed.value());
     }

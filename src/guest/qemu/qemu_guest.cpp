@@ -1,9 +1,13 @@
 #include "guest/qemu/qemu_guest.hpp"
 
+#include <sys/epoll.h>
+
 #include <utility>
 
 #include "base/log.hpp"
 #include "guest/clock.hpp"
+#include "guest/qemu/machine_comparison.hpp"
+#include "guest/qemu/machine_parts.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_memory.hpp"
 
@@ -19,6 +23,8 @@ constexpr unsigned kBlocksFlag = 2;
 // Time that our own migration of the devices may take to end after its socket was closed.
 constexpr std::chrono::milliseconds kEndPatience{3'000};
 constexpr std::chrono::milliseconds kLookAgain{1};
+// Time that a QEMU that closed its connection may take to end: it may write a core file.
+constexpr std::chrono::milliseconds kDeathPatience{2'000};
 
 // Explains why a guest's state does not allow the last round.
 Error unfit(const std::string& state) {
@@ -46,17 +52,33 @@ Error migrated_by_another(const std::string& status) {
         status);
 }
 
+// Returns a descriptor that is readable when one of these is; nothing if it cannot be made: then
+// the guest's end is noticed when the guest is asked for something.
+UniqueFd make_alarm(int process, int events) {
+    UniqueFd alarm(::epoll_create1(EPOLL_CLOEXEC));
+    for (const int descriptor : {process, events}) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        if (alarm && descriptor >= 0) {
+            static_cast<void>(::epoll_ctl(alarm.get(), EPOLL_CTL_ADD, descriptor, &event));
+        }
+    }
+    return alarm;
+}
+
 }  // namespace
 
 QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
                      std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
-                     std::optional<DeviceSaver> saver)
+                     std::optional<DeviceSaver> saver, std::vector<MachinePart> machine)
     : monitor_(std::move(monitor)),
       guardian_(std::move(guardian)),
       throttle_(std::move(throttle)),
       memory_(std::move(memory)),
+      machine_(std::move(machine)),
       saver_(std::move(saver)),
-      running_(running) {}
+      running_(running),
+      alarm_(make_alarm(guardian_->process(), monitor_->descriptor())) {}
 
 QemuGuest::~QemuGuest() {
     if (!given_away_ && hold_ != Hold::kNobody) {
@@ -113,7 +135,9 @@ Status QemuGuest::stop() {
     held_.stopped = true;
     MIGRATE_TRY(entrust());
     monitor_->watch().begin_at_stop();
-    MIGRATE_TRY(monitor_->ask("stop"));
+    if (auto stopped = monitor_->ask("stop"); !stopped) {
+        return std::move(stopped).error().with_context("cannot pause the guest");
+    }
     paused_at_ = Clock::now().time_since_epoch().count();
     return check_state();
 }
@@ -152,28 +176,62 @@ Status QemuGuest::check_migration() {
 
 std::string QemuGuest::disturbance() const {
     if (!disturbance_.empty()) return disturbance_;
-    if (hold_ == Hold::kNobody || !monitor_ || monitor_->watch().sign().empty()) return {};
+    if (!monitor_) return {};
+    if (hold_ == Hold::kNobody) {
+        const std::string& upset = monitor_->watch().upset();
+        if (upset.empty()) return {};
+        return fmt::format(
+            "the guest changed while it was moved: {}; it stays at the source as it "
+            "is, and can be moved again while it runs",
+            upset);
+    }
+    if (monitor_->watch().sign().empty()) return {};
     return fmt::format(
         "the guest did not stay paused during the switchover: {}; so the copy is not consistent, "
         "and the guest stays at the source",
         monitor_->watch().sign());
 }
 
+// Devices are compared while the guest still runs: that takes several queries.
+Status QemuGuest::check_unchanged() {
+    MIGRATE_TRY(check_same_memory(*monitor_, memory_));
+    if (hold_ != Hold::kNobody || machine_.empty()) return {};
+    const auto& blocks = memory_.blocks;
+    MIGRATE_ASSIGN(const auto now, query_machine(*monitor_, blocks ? &*blocks : nullptr));
+    return check_same_machine(machine_, now);
+}
+
 Status QemuGuest::check_alive() {
-    MIGRATE_TRY(monitor_->read_events());
-    if (!monitor_->watch().shut_down()) return {};
-    const Result<std::string> state = monitor_->run_state();
-    if (!state) return state.error();
-    // A guest that restarts also sends SHUTDOWN.
-    return *state == "shutdown" ? Status(unfit(*state)) : Status();
+    if (!monitor_) return {};
+    const Status read = monitor_->read_events();
+    RunWatch& watch = monitor_->watch();
+    // QEMU closes its connections just before it ends.
+    const bool ended = read ? !guardian_->alive() : guardian_->ends_within(kDeathPatience);
+    if (ended) {
+        return make_error("the QEMU of the guest has ended{}{}", watch.upset().empty() ? "" : ": ",
+                          watch.upset());
+    }
+    MIGRATE_TRY(read);
+    if (hold_ != Hold::kNobody) return {};
+    if (!watch.upset().empty()) {
+        const auto state = monitor_->run_state();
+        return make_error("{} (QEMU's state is '{}')", disturbance(), state ? *state : "unknown");
+    }
+    return watch.take_unplugged() ? check_unchanged() : Status();
 }
 
 Status QemuGuest::resume() {
     if (!monitor_ || given_away_) return {};
     monitor_->obey({});
-    if (hold_ == Hold::kNobody) return check_is_here();
+    // One timeout is enough: the guardian resumes the guest as soon as QEMU answers.
+    if (monitor_->hangs()) {
+        return hold_ == Hold::kNobody
+                   ? Status()
+                   : leave_to_guardian(Error(ErrorKind::kTimeout, "QEMU does not answer"));
+    }
     // Record the disturbance now: the RESUME of our own `cont` is not one.
     static_cast<void>(monitor_->read_events());
+    if (hold_ == Hold::kNobody) return check_is_here();
     disturbance_ = disturbance();
     Result<GiveBackResult> given = monitor_->give_back(held_, kEndPatience);
     if (!given) {
@@ -232,7 +290,8 @@ Status QemuGuest::settle(const GiveBackResult& given) {
 void QemuGuest::activate_disks() {
     const auto done = monitor_->ask("blockdev-set-active", {{"active", true}});
     if (done) return;
-    saver_->give_away(*monitor_);
+    const Status left = leave_sign(*monitor_);
+    if (!left) log::warning("{}", left.error().message());
     log::warning(
         "the guest stays paused, and its disks stay inactive until QMP's `cont` ({}): before "
         "another migration it needs `cont`, and `stop` if it is to stay paused, and `remove-fd`",
@@ -293,6 +352,12 @@ Activity QemuGuest::activity() const {
 Result<std::optional<std::string>> QemuGuest::outside_writer() {
     MIGRATE_ASSIGN(std::string writer, guest::outside_writer(*monitor_));
     return std::optional(std::move(writer));
+}
+
+Status QemuGuest::prepare_give_away() {
+    if (!saver_) return {};
+    MIGRATE_TRY(saver_->prepare_sign(*monitor_));
+    return entrust();
 }
 
 void QemuGuest::give_away() {

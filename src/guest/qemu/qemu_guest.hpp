@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/config/form.hpp"
 #include "guest/external/guardian.hpp"
@@ -37,7 +38,8 @@ class QemuGuest final : public Guest {
   public:
     QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
               std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
-              std::optional<DeviceSaver> saver = std::nullopt);
+              std::optional<DeviceSaver> saver = std::nullopt,
+              std::vector<MachinePart> machine = {});
     ~QemuGuest() override;
 
     void obey(std::stop_token stop) override { monitor_->obey(std::move(stop)); }
@@ -45,16 +47,19 @@ class QemuGuest final : public Guest {
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
     std::string_view method() const override { return name_of(method_of(saver_.has_value())); }
+    std::vector<MachinePart> machine() const override { return machine_; }
     Status pause() override;
     Status resume() override;
     Status check_still() override;
     std::string disturbance() const override;
     Status check_alive() override;
+    int alarm() const override { return alarm_.get(); }
+    Status prepare_give_away() override;
     Status throttle(unsigned percent) override;
     Result<std::string> save_state() override;
     Activity activity() const override;
     Status check() override { return {}; }
-    Status check_unchanged() override { return check_same_memory(*monitor_, memory_); }
+    Status check_unchanged() override;
     Result<std::optional<std::string>> outside_writer() override;
     void give_away() override;
     void take_back() override;
@@ -80,6 +85,7 @@ class QemuGuest final : public Guest {
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     OpenedMemory memory_;
+    std::vector<MachinePart> machine_;  // when it was opened; empty: not known
     // Set if the devices are saved alone; otherwise QEMU's own migration saves them.
     std::optional<DeviceSaver> saver_;
     bool saved_alone_ = false;   // QEMU may have inactivated its disks
@@ -88,6 +94,7 @@ class QemuGuest final : public Guest {
     Held held_;
     std::string disturbance_;  // set when the guest was given back
     bool given_away_ = false;
+    UniqueFd alarm_;  // an epoll descriptor: QEMU's end, and its events; empty if it has none
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     // Time since the clock's epoch, 0 while not paused; relaxed, because it is a single number.
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};

@@ -1,6 +1,7 @@
 #include "guest/qemu/qemu_incoming.hpp"
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 #include "guest/qemu/block_memory.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
 #include "guest/qemu/device_stream.hpp"
+#include "guest/qemu/machine_comparison.hpp"
+#include "guest/qemu/machine_parts.hpp"
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
@@ -222,16 +225,43 @@ Status check_waits(Monitor& monitor) {
     return {};
 }
 
+// QEMU before 8.0 does not report that it waits for a guest by itself: only its command line tells.
+Status check_deferred(pid_t pid) {
+    if (pid == 0) return {};
+    std::ifstream arguments(fmt::format("/proc/{}/cmdline", pid));
+    std::string word;
+    while (std::getline(arguments, word, '\0')) {
+        if (word != "-incoming" && word != "--incoming") continue;
+        if (!std::getline(arguments, word, '\0') || word == "defer") continue;
+        return make_error(
+            "it was started with '-incoming {}', and waits for a guest by itself; start it with "
+            "-incoming defer",
+            word);
+    }
+    return {};
+}
+
 class QemuLoader final : public GuestLoader {
   public:
     explicit QemuLoader(std::shared_ptr<Incoming> incoming) : incoming_(std::move(incoming)) {}
 
     std::string_view kind() const override { return kQemuKind; }
+    GuestProcess process() const override {
+        return {incoming_->guardian->process(), incoming_->memory.owner.description};
+    }
 
-    // Another client may have given this QEMU a guest since it was opened, or changed its memory.
-    Status check_ready() override {
-        MIGRATE_TRY(check_same_memory(*incoming_->monitor, incoming_->memory));
-        return check_waits(*incoming_->monitor);
+    Status check_ready(const std::vector<MachinePart>& machine) override {
+        MIGRATE_TRY(check_still_waits());
+        if (machine.empty()) {
+            log::warning(
+                "the sender does not describe its machine: it is not compared with this "
+                "QEMU's");
+            return {};
+        }
+        const auto& blocks = incoming_->memory.blocks;
+        MIGRATE_ASSIGN(const auto own,
+                       query_machine(*incoming_->monitor, blocks ? &*blocks : nullptr));
+        return compare_machines(machine, own, incoming_->memory.owner.description);
     }
 
     Result<std::unique_ptr<Guest>> load(std::string_view state,
@@ -245,7 +275,7 @@ class QemuLoader final : public GuestLoader {
         monitor.obey(stop);
         // Check before QEMU gets the guest: the pages that arrived are in the memory that was
         // opened, and a QEMU that has another client's guest by now is not ours to end.
-        MIGRATE_TRY(check_ready());
+        MIGRATE_TRY(check_still_waits());
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
@@ -268,6 +298,12 @@ class QemuLoader final : public GuestLoader {
     }
 
   private:
+    // Another client may have given this QEMU a guest since it was opened, or changed its memory.
+    Status check_still_waits() {
+        MIGRATE_TRY(check_same_memory(*incoming_->monitor, incoming_->memory));
+        return check_waits(*incoming_->monitor);
+    }
+
     std::shared_ptr<Incoming> incoming_;
 };
 
@@ -320,6 +356,7 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     incoming->monitor = std::move(claimed.monitor);
     Monitor& monitor = *incoming->monitor;
     MIGRATE_TRY(check_waits(monitor));
+    MIGRATE_TRY(check_deferred(address.pid != 0 ? address.pid : monitor.peer_pid()));
     auto blocks = find_qemu_blocks(monitor, address.pid, FileAccess::kWrite);
     const bool may_have_files =
         (blocks && !*blocks) || (!blocks && blocks.error().kind() == ErrorKind::kRefused);

@@ -5,6 +5,7 @@
 #include "base/outcome.hpp"
 #include "guest/qemu/block_memory.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
+#include "guest/qemu/machine_parts.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
@@ -88,14 +89,16 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_TRY(check_state(*monitor, state));
     MIGRATE_ASSIGN(Reached reached, reach_memory(uri, *monitor, address.pid));
     const memory::MemoryOwner& owner = reached.opened.owner;
+    const auto& blocks = reached.opened.blocks;
+    MIGRATE_ASSIGN(auto machine, query_machine(*monitor, blocks ? &*blocks : nullptr));
     MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
     log::info("QEMU {}, {}: {} with {} vCPUs, moved by {}", monitor->version(), owner.description,
               state, cpus, name_of(method_of(reached.saver.has_value())));
     MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
     auto throttle = Throttle::create(*guardian, owner.pid, cpus);
-    auto guest = std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian),
-                                             std::move(throttle), std::move(reached.opened),
-                                             state == "running", std::move(reached.saver));
+    auto guest = std::make_unique<QemuGuest>(
+        std::move(monitor), std::move(guardian), std::move(throttle), std::move(reached.opened),
+        state == "running", std::move(reached.saver), std::move(machine));
     return Machine{std::move(reached.source), std::move(guest), {}};
 }
 

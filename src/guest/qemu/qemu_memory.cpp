@@ -60,6 +60,9 @@ bool could_be(const SharedFileMapping& mapping, const MemoryBackend& backend) {
         return mapping.path.starts_with("/memfd:memory-backend-memfd");
     }
     const std::string file = std::filesystem::path(mapping.path).filename();
+    // The file was removed since QEMU opened it.
+    const std::string name = std::filesystem::path(backend.path).filename();
+    if (!name.empty() && file == name + " (deleted)") return true;
     return file.starts_with("qemu_back_mem." + backend.id + ".") ||
            file.starts_with("qemu_back_mem._objects_" + backend.id + ".");
 }

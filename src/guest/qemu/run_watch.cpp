@@ -30,6 +30,11 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kSigns{{
     {"MEMORY_FAILURE", "its memory failed"},
 }};
 
+// The guest's memory and devices are no longer those of the guest that is moved, or it has ended.
+constexpr std::array<std::string_view, 7> kUpsets{
+    "RESET",    "SHUTDOWN",      "GUEST_PANICKED", "GUEST_CRASHLOADED", "GUEST_PVSHUTDOWN",
+    "WATCHDOG", "MEMORY_FAILURE"};
+
 std::string migration_status(const qmp::Json& event) {
     const auto data = event.find("data");
     if (data == event.end() || !data->is_object()) return {};
@@ -61,8 +66,11 @@ void RunWatch::see(const qmp::Json& event) {
         stopped_by_migration_ = false;
     }
     if (name == "RESET") reset_ = true;
-    if (name == "SHUTDOWN") shut_down_ = true;
-    note(fmt::format("{} (QEMU's event {})", sign->second, name));
+    if (name == "DEVICE_DELETED") unplugged_ = true;
+    std::string text = fmt::format("{} (QEMU's event {})", sign->second, name);
+    const bool upsets = std::find(kUpsets.begin(), kUpsets.end(), name) != kUpsets.end();
+    if (upsets && upset_.empty()) upset_ = text;
+    note(std::move(text));
 }
 
 void RunWatch::begin() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "qmp/message.hpp"
 
@@ -28,8 +29,12 @@ class RunWatch {
     bool was_reset() const { return reset_; }
     // True if the last STOP came from the end of a migration: the guest ran until then.
     bool stopped_by_migration() const { return stopped_by_migration_; }
-    // True if the guest was shut down at any time; begin() does not clear it.
-    bool shut_down() const { return shut_down_; }
+    // The first event at any time after which a guest that runs can no longer be moved (it was shut
+    // down or reset, or it panicked), worded for the user; empty if none. begin() does not clear
+    // it.
+    const std::string& upset() const { return upset_; }
+    // True if a device was unplugged since the last call.
+    bool take_unplugged() { return std::exchange(unplugged_, false); }
 
   private:
     void note(std::string sign);
@@ -40,7 +45,8 @@ class RunWatch {
     bool migrating_ = false;
     bool stopped_by_migration_ = false;
     std::string sign_;
-    bool shut_down_ = false;
+    std::string upset_;
+    bool unplugged_ = false;
 };
 
 }  // namespace migrate::guest
