@@ -35,7 +35,7 @@ std::uint32_t allowed_flags(Opcode opcode) {
         case Opcode::kDrain:
             return kCommonFlags | kFlagAddressClasses | kFlagReadback | kFlagsDrain;
         case Opcode::kNoop:
-            return kCommonFlags | dsa::kFlagBlockOnFault;
+            return kCommonFlags;
         case Opcode::kCompare:
         case Opcode::kCompval:
             return kMemoryFlags | dsa::kFlagCheckResult;

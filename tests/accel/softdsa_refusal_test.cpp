@@ -90,6 +90,15 @@ TEST_CASE("every descriptor that is wrong is refused with its status and touches
     CHECK(std::equal(before.begin(), before.end(), memory.data()));
 }
 
+TEST_CASE("a no-op may not block on a fault, whatever the queue allows") {
+    DeviceConfig config;
+    config.queues[0].block_on_fault = true;
+    auto device = started(config);
+    CompletionRecord record;
+    CHECK(run(*device, make(Opcode::kNoop, 0, 0, 0, dsa::kFlagBlockOnFault), record) == 0x11);
+    CHECK(record.invalid_flags == dsa::kFlagBlockOnFault);
+}
+
 TEST_CASE("a refused flag is named in the record") {
     auto device = started({});
     CompletionRecord record;

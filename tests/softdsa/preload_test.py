@@ -43,6 +43,13 @@ class Client(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 print(done.stdout, end="")
 
+    def test_a_device_of_version_0x100_does_not_list_batch(self):
+        for version, last in (("0x100", "0003027d"), ("0x200", "0003027f")):
+            with self.subTest(version=version):
+                for file in ("op_cap", "wq0.0/op_config"):
+                    done = self.runner.run(["--version", version], ["cat", "/sys/bus/dsa/devices/dsa0/" + file])
+                    self.assertEqual(done.stdout.strip().split(",")[-2:], ["00000001", last])
+
     def test_a_client_without_the_library_faults_on_the_node(self):
         done = self.runner.run([], ["env", "-u", "LD_PRELOAD", self.client, "movdir64b"])
         self.assertIn(done.returncode, (-signal.SIGBUS, -signal.SIGILL))
