@@ -272,6 +272,7 @@ TEST_CASE("several migrations on one device are never slower than without it") {
             for (const unsigned migrations : {4U, 16U}) {
                 Load load;
                 load.migrations = migrations;
+                load.packets = 150;
                 load.main_thread = main_thread;
                 check_never_slower(kZero, *way, load);
             }
