@@ -142,6 +142,23 @@ class Refusals(Case):
         qemu.await_more()
 
 
+class Disks(Case):
+    def test_disks_that_stay_behind_are_named(self):
+        image, shared = self.folder / "image", self.folder / "shared"
+        for path in (image, shared):
+            path.write_bytes(bytes(1 << 20))
+        extra = ("-drive", f"file={image},format=raw,id=temporary,if=none,snapshot=on", "-device",
+                 "virtio-blk-pci,drive=temporary", "-blockdev",
+                 f"driver=raw,node-name=shared,file.driver=file,file.filename={shared},file.locking=off", "-device",
+                 "virtio-blk-pci,drive=shared,share-rw=on")
+        source, destination = self.guest(extra=extra), self.waiting(extra=extra)
+        self.begin(source, destination, "--downtime-limit", "5s")
+        self.check_succeeds()
+        self.assertIn("warning: the disk 'temporary' is a snapshot (-snapshot)", self.migration.sender.words)
+        self.assertIn("'commit temporary' writes it into the image", self.migration.sender.words)
+        self.assertIn(f"must have the same image as 'shared' ({shared} here)", self.migration.sender.words)
+
+
 class Hangs(Case):
     def test_a_stop_without_an_answer_ends_with_that_reason_and_the_guest_runs(self):
         source, destination = self.guest(), self.waiting()

@@ -5,6 +5,7 @@
 #include "base/outcome.hpp"
 #include "guest/qemu/block_memory.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
+#include "guest/qemu/disks.hpp"
 #include "guest/qemu/machine_parts.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_guest.hpp"
@@ -94,6 +95,7 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
     log::info("QEMU {}, {}: {} with {} vCPUs, moved by {}", monitor->version(), owner.description,
               state, cpus, name_of(method_of(reached.saver.has_value())));
+    MIGRATE_TRY(report_disks(*monitor));
     MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
     auto throttle = Throttle::create(*guardian, owner.pid, cpus);
     auto guest = std::make_unique<QemuGuest>(
