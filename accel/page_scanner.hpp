@@ -42,7 +42,7 @@ class PageScanner {
     virtual Status await() = 0;
     // After await(): sets bit i % 64 of zero_map[i / 64] for each page i of that batch that holds
     // only zeros, and clears it for the others. zero_map holds at least (pages + 63) / 64 words.
-    // Holds nothing that must be released, so it may run inside memory::guard_reads().
+    // Holds nothing that must be released, so it may run inside guard_reads().
     virtual Status collect(std::span<std::uint64_t> zero_map) = 0;
 };
 

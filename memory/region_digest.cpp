@@ -5,9 +5,9 @@
 #include <optional>
 
 #include "base/catching.hpp"
+#include "base/fault_guard.hpp"
 #include "base/mutex.hpp"
 #include "base/thread.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/source/page_content.hpp"
 
 namespace migrate::memory {

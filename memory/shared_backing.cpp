@@ -12,7 +12,7 @@
 #include <cstring>
 #include <limits>
 
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 #include "memory/sink/hugetlb_holes.hpp"
 #include "memory/sink/populate.hpp"
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/fault_guard.hpp"
 #include "base/fd.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/pieces.hpp"
 #include "memory/source/page_content.hpp"
 

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 #include "memory/sink/anon_sink.hpp"
 #include "memory/userfaultfd.hpp"
 

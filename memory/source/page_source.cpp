@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "base/config/option_lookup.hpp"
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 #include "memory/source/anon_source.hpp"
 #include "memory/source/file_source.hpp"
 

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/fault_guard.hpp"
 #include "base/fd.hpp"
 #include "guest/workload_page.hpp"
 #include "guest/write_sequence.hpp"
 #include "memory/anon_mapping.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/pieces.hpp"
 
 namespace migrate::guest {
@@ -79,8 +79,8 @@ class Checker {
         // Reads are guarded: memory may belong to a file, or to huge pages that cannot be
         // allocated.
         std::optional<WrongPage> wrong;
-        MIGRATE_TRY(memory::guard_reads("the guest's memory",
-                                        [&] { find_wrong_page(range, populated, wrong); }));
+        MIGRATE_TRY(
+            guard_reads("the guest's memory", [&] { find_wrong_page(range, populated, wrong); }));
         if (!wrong) return {};
         return make_error("page {} {}, {}", wrong->page, what_it_holds(*wrong),
                           what_it_must_hold(wrong->page));

@@ -7,8 +7,8 @@
 #include <stop_token>
 #include <thread>
 
+#include "base/fault_guard.hpp"
 #include "catch.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/region_digest.hpp"
 #include "tests/support/must.hpp"
 #include "tests/support/ram_region.hpp"

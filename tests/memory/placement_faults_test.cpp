@@ -10,9 +10,9 @@
 #include <cstring>
 #include <set>
 
+#include "base/fault_guard.hpp"
 #include "base/splitmix64.hpp"
 #include "catch.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/sink/page_placer.hpp"
 #include "tests/support/must.hpp"
 #include "tests/support/ram_region.hpp"

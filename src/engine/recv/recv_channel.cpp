@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 
 namespace migrate::engine {
 
@@ -147,7 +147,7 @@ Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHea
     const std::uint64_t content_bytes = header.normal_pages * kPageSize;
     if (!shared.discards && to_.parts.size() == 1) {
         Status decompressed;
-        MIGRATE_TRY(memory::guard_writes("the sink", [&] {
+        MIGRATE_TRY(guard_writes("the sink", [&] {
             decompressed = decompressor_->decompress(
                 compressed, {static_cast<std::byte*>(to_.parts.front().iov_base), content_bytes});
         }));
@@ -155,7 +155,7 @@ Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHea
     }
     const std::span<std::byte> content = std::span(decompressed_).first(content_bytes);
     MIGRATE_TRY(decompressor_->decompress(compressed, content));
-    return memory::guard_writes("the sink", [&] {
+    return guard_writes("the sink", [&] {
         const std::byte* from = content.data();
         for (const iovec& part : to_.parts) {
             std::memcpy(part.iov_base, from, part.iov_len);

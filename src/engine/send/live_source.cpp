@@ -5,8 +5,8 @@
 
 #include "accel/zero_kernel.hpp"
 #include "base/catching.hpp"
+#include "base/fault_guard.hpp"
 #include "base/log.hpp"
-#include "memory/fault_guard.hpp"
 #include "memory/source/page_content.hpp"
 
 namespace migrate::engine {
@@ -101,7 +101,7 @@ Status LiveSource::check_read(RegionId region, PageRange range) {
         MIGRATE_ASSIGN(memory, copy.of(region, range));
     }
     bool filled = false;
-    MIGRATE_TRY(memory::guard_reads(memory_.description(), [&] {
+    MIGRATE_TRY(guard_reads(memory_.description(), [&] {
         for (std::uint64_t i = 0; i < range.count && !filled; ++i) {
             filled = content.test(range.first + i) && kernel->is_zero(memory + i * kPageSize);
         }

@@ -3,8 +3,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/fault_guard.hpp"
 #include "engine/devices/device_sender.hpp"
-#include "memory/fault_guard.hpp"
 
 namespace migrate::engine {
 
@@ -237,8 +237,7 @@ Result<Compression> SendChannel::prepare_payload(const PacketBuilder& packet) {
     }
     if (compressor_ && !payload.empty() && compressor_->worth_trying()) {
         std::span<const std::byte> whole;
-        MIGRATE_TRY(
-            memory::guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
+        MIGRATE_TRY(guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
         MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
         // If compression did not pay, the copy is sent instead of the source: it is in the cache.
         const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
@@ -253,7 +252,7 @@ Result<std::span<const std::byte>> SendChannel::copy_payload(const PacketBuilder
     std::size_t size = 0;
     for (const iovec& part : packet.payload()) size += part.iov_len;
     copy_.resize(size);
-    MIGRATE_TRY(memory::guard_reads("the source", [&] {
+    MIGRATE_TRY(guard_reads("the source", [&] {
         std::byte* to = copy_.data();
         for (const iovec& part : packet.payload()) {
             std::memcpy(to, part.iov_base, part.iov_len);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -216,8 +216,8 @@ Status SpanScanner::take_answer() {
     Batch& batch = in_flight_[oldest_];
     MIGRATE_TRY(scanner_->await());
     Status collected;
-    MIGRATE_TRY(memory::guard_reads(source_.description(),
-                                    [&] { collected = scanner_->collect(batch.zero_map); }));
+    MIGRATE_TRY(
+        guard_reads(source_.description(), [&] { collected = scanner_->collect(batch.zero_map); }));
     MIGRATE_TRY(std::move(collected));
     oldest_ = (oldest_ + 1) % in_flight_.size();
     --outstanding_;

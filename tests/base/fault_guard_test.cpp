@@ -1,4 +1,4 @@
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +15,7 @@
 #include "catch.hpp"
 #include "tests/support/must.hpp"
 
-namespace migrate::memory {
+namespace migrate {
 namespace {
 
 // A mapping whose second page lies beyond the end of its file.
@@ -138,4 +138,4 @@ TEST_CASE("a fault outside a guard still ends the process") {
 }
 
 }  // namespace
-}  // namespace migrate::memory
+}  // namespace migrate

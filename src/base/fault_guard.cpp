@@ -1,4 +1,4 @@
-#include "memory/fault_guard.hpp"
+#include "base/fault_guard.hpp"
 
 #include <pthread.h>
 #include <ucontext.h>
@@ -7,7 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 
-namespace migrate::memory::detail {
+namespace migrate::detail {
 namespace {
 
 struct Frame {
@@ -88,4 +88,4 @@ Error write_fault_error(std::string_view what) {
                       what);
 }
 
-}  // namespace migrate::memory::detail
+}  // namespace migrate::detail

@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 
-namespace migrate::memory {
+namespace migrate {
 
 namespace detail {
 // Returns false if a SIGBUS of this thread ended body(context).
@@ -39,4 +39,4 @@ Status guard_writes(std::string_view what, Body&& body) {
     return detail::write_fault_error(what);
 }
 
-}  // namespace migrate::memory
+}  // namespace migrate
