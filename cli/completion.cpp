@@ -73,7 +73,10 @@ bool takes_path(std::string_view value_name) { return value_name == "FILE"; }
 // the colon for a word of its own; after it, there is nothing to complete but a path.
 std::string form_values(const Option& option) {
     std::string names;
-    for (const Form& form : option.forms->forms) names += fmt::format("{}: ", form.name);
+    for (const Form& form : option.forms->forms) {
+        const bool complete = form.alone && form.operand.key.empty();
+        names += fmt::format("{}{} ", form.name, complete ? "" : ":");
+    }
     names.pop_back();
     return fmt::format(
         "        --{})\n"

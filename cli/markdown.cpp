@@ -77,6 +77,7 @@ std::string_view unit_of(OptionType type) {
         case OptionType::kText:
         case OptionType::kForm:
         case OptionType::kForms:
+        case OptionType::kWords:
         case OptionType::kHostPort:
         case OptionType::kChoice:
         case OptionType::kOnOff:

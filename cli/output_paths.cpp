@@ -95,6 +95,26 @@ Status add_devices(const Settings& settings, std::vector<NamedFile>& files) {
     return {};
 }
 
+// The files of certificates and keys, which no output may replace.
+Status add_credentials(const Settings& settings, std::vector<NamedFile>& files) {
+    const std::string& text = settings.get<"tls-creds">();
+    if (text.empty()) return {};
+    MIGRATE_ASSIGN(const ParsedForm creds, parse_form_of<"tls-creds">(text));
+    const std::string name = fmt::format("--tls-creds {}", text);
+    const std::string& operand = creds.operand.value.text;
+    if (creds.is("x509")) {
+        for (const char* file : {"ca-cert.pem", "ca-crl.pem", "server-cert.pem", "server-key.pem",
+                                 "client-cert.pem", "client-key.pem"}) {
+            files.push_back({name, operand + "/" + file, Use::kInput});
+        }
+    }
+    if (!creds.is("psk")) return {};
+    if (creds.operand.given) files.push_back({name, operand, Use::kInput});
+    const Words<kPskWords> words(creds);
+    if (words.has<"new">()) files.push_back({name, words.get<"new">(), Use::kWritten});
+    return {};
+}
+
 Result<std::vector<NamedFile>> named_files(const Settings& settings,
                                            const std::optional<std::string>& config_path) {
     std::vector<NamedFile> files;
@@ -115,6 +135,7 @@ Result<std::vector<NamedFile>> named_files(const Settings& settings,
     constexpr std::string_view kUnix = "unix:";
     if (qmp.starts_with(kUnix)) add("--qmp", qmp.substr(kUnix.size()), Use::kWritten);
     MIGRATE_TRY(add_devices(settings, files));
+    MIGRATE_TRY(add_credentials(settings, files));
     if (config_path) add("--config", *config_path, Use::kInput);
     files.push_back({"standard output", "", Use::kStandardOutput, STDOUT_FILENO});
     files.push_back({"standard error", "", Use::kStandardOutput, STDERR_FILENO});

@@ -51,6 +51,7 @@ Status send(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
+    MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.connect));
     MIGRATE_ASSIGN(const guest::Machine machine,
                    unless_signalled<guest::Machine>(signals, "open the source", [settings] {
                        return guest::open_machine(settings.get<"source">());
@@ -87,6 +88,7 @@ Status recv(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
     const std::string port_file = config.port_file;
     using SessionPointer = std::unique_ptr<engine::RecvSession>;
     MIGRATE_ASSIGN(const SessionPointer session,

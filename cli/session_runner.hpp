@@ -20,6 +20,8 @@
 #include "cli/run_result.hpp"
 #include "cli/signals.hpp"
 #include "engine/report/report.hpp"
+#include "transport/address.hpp"
+#include "transport/security.hpp"
 
 namespace migrate::cli {
 
@@ -35,6 +37,18 @@ inline Status open_files(const Settings& settings, const Signals& signals, RunRe
                                               [settings] { return open_run_files(settings); }));
     result.adopt(std::move(files));
     return {};
+}
+
+// Reads the credentials, unless a signal comes first. `address`: of --connect or --listen.
+inline Result<transport::Security> read_security(const Signals& signals, const Settings& settings,
+                                                 const transport::Address& address) {
+    MIGRATE_ASSIGN(
+        transport::Security security,
+        unless_signalled<transport::Security>(signals, "read the TLS credentials", [settings] {
+            return transport::make_security(settings);
+        }));
+    MIGRATE_TRY(transport::check_reach(security, address));
+    return security;
 }
 
 // Prints the address on which a receiver listens, and writes its port to the requested file.

@@ -140,6 +140,7 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;
     config.io_timeout = here.io_timeout;
+    config.security = here.security;
     config.device_state = here.device_state == transport::DeviceStateMode::kAuto
                               ? offer.device_state
                               : here.device_state;
@@ -189,10 +190,11 @@ Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
 Result<std::unique_ptr<transport::Listener>> open_listener(const Signals& signals,
                                                            const engine::RecvConfig& config) {
     using Pointer = std::unique_ptr<transport::Listener>;
-    return unless_signalled<Pointer>(signals, "open the listener",
-                                     [address = config.listen, timeout = config.handshake_timeout] {
-                                         return transport::Listener::create(address, timeout);
-                                     });
+    return unless_signalled<Pointer>(
+        signals, "open the listener",
+        [address = config.listen, timeout = config.handshake_timeout, security = config.security] {
+            return transport::Listener::create(address, timeout, security);
+        });
 }
 
 }  // namespace
@@ -201,9 +203,11 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
+    MIGRATE_ASSIGN(there.security, read_security(signals, settings, there.connect));
     engine::RecvConfig back;
     MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
     back.sink = "anon:";
+    back.security = there.security;
     // If the receiver of the odd legs cannot come back, it says so; the wait for it has a limit.
     back.listen_timeout = there.handshake_timeout;
     back.handshake_timeout = there.handshake_timeout;
@@ -244,12 +248,14 @@ Status recv_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
+    MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
     config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
     Traveller traveller(settings, signals, result);
     MIGRATE_ASSIGN(traveller.listener, open_listener(signals, config));
     MIGRATE_TRY(announce_listener(result.console(), traveller.listener->endpoint(),
                                   config.port_file, traveller.listener->port()));
     Status status = take_in_and_send_back(traveller, config);
+    config.security.session_ended();
     traveller.leave_guest();
     return status;
 }

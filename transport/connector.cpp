@@ -6,6 +6,7 @@
 #include "base/catching.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
+#include "transport/tls/tls_setup.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -74,6 +75,23 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
         error.message());
 }
 
+// The limit that connect-timeout sets for all steps together.
+SetupLimits limits_of(const ConnectOptions& options) {
+    return {after(options.timeout), options.stop};
+}
+
+// Says with whom the encryption failed.
+Error explain_tls(Error error, std::string_view where, std::chrono::milliseconds timeout) {
+    if (error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kUsage) return error;
+    if (error.kind() == ErrorKind::kTimeout) {
+        return make_error(ErrorKind::kTimeout,
+                          "{}: the TLS handshake was not completed within {} ms "
+                          "(connect-timeout)",
+                          where, timeout.count());
+    }
+    return std::move(error).with_context(fmt::format("TLS with {}", where));
+}
+
 Result<std::vector<Socket>> connect_all(const std::vector<tcp::endpoint>& endpoints,
                                         std::size_t count, std::string_view where,
                                         const ConnectOptions& options) {
@@ -91,20 +109,37 @@ Result<std::vector<Socket>> connect_all(const std::vector<tcp::endpoint>& endpoi
 }  // namespace
 
 Result<Socket> connect_to(const Address& address, const ConnectOptions& options) {
+    const SetupLimits limits = limits_of(options);
     MIGRATE_ASSIGN(const auto endpoints,
                    resolve(address, ResolveFor::kConnecting, "connect-timeout",
                            {options.timeout, options.stop}));
+    MIGRATE_TRY(check_reach(options.security, address, endpoints));
     MIGRATE_ASSIGN(auto connections, connect_all(endpoints, 1, address.text(), options));
-    return std::move(connections.front());
+    Socket& socket = connections.front();
+    if (options.security.tls) {
+        Status encrypted = encrypt_main(*options.security.tls, socket, address.host, limits);
+        if (!encrypted) {
+            return explain_tls(std::move(encrypted).error(), address.text(), options.timeout);
+        }
+    }
+    return std::move(socket);
 }
 
 Result<std::vector<Socket>> connect_alike(const Endpoint& peer, std::size_t count,
                                           const ConnectOptions& options) {
+    const SetupLimits limits = limits_of(options);
     tcp::endpoint endpoint;
     std::memcpy(endpoint.data(), peer.data(),
                 std::min<std::size_t>(peer.size(), endpoint.capacity()));
     endpoint.resize(peer.size());
-    return connect_all({endpoint}, count, peer.text(), options);
+    MIGRATE_ASSIGN(auto connections, connect_all({endpoint}, count, peer.text(), options));
+    if (options.security.tls) {
+        Status encrypted = encrypt_data(*options.security.tls, connections, limits);
+        if (!encrypted) {
+            return explain_tls(std::move(encrypted).error(), peer.text(), options.timeout);
+        }
+    }
+    return connections;
 }
 
 }  // namespace migrate::transport

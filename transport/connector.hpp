@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "transport/address.hpp"
 #include "transport/endpoint.hpp"
+#include "transport/security.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::transport {
@@ -19,9 +20,13 @@ struct ConnectOptions {
     std::chrono::milliseconds timeout{};
     StallLimits limits{};  // of the sockets that are returned
     std::stop_token stop{};
+    Security security{};
 };
 
-// Connects to the first of the host's addresses that answers. kCancelled when a stop is requested.
+// Connects to the first of the host's addresses that answers. With TLS, both sides have accepted
+// each other when this returns, and the connections of connect_alike() belong to its TLS session.
+// kUsage if the connection would be plaintext, is not on this host and security does not allow
+// that; kRefused if one side rejects the other; kCancelled when a stop is requested.
 Result<Socket> connect_to(const Address& address, const ConnectOptions& options);
 
 // Makes `count` connections to `peer`, in parallel. All or none.

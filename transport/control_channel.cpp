@@ -56,6 +56,11 @@ Status ControlChannel::send_last(FrameType type, std::string_view body,
     return {};
 }
 
+void ControlChannel::finish_sending() {
+    const MutexLock lock(send_mutex_);
+    socket_.finish_sending();
+}
+
 Status ControlChannel::read_available() {
     std::array<std::byte, std::size_t{64} * 1024> buffer;
     Result<std::size_t> size = socket_.receive_now(buffer);

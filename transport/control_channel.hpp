@@ -40,6 +40,8 @@ class ControlChannel {
     // Sends this side's last frame, and waits up to `linger` for the peer to close, so that our own
     // close cannot overtake the frame.
     Status send_last(FrameType type, std::string_view body, std::chrono::milliseconds linger);
+    // Tells the peer that no frame follows.
+    void finish_sending();
     // Returns the next frame; nothing if `timeout` passed or wake() was called; kLostConnection
     // when the peer closed.
     Result<std::optional<Frame>> receive(std::chrono::milliseconds timeout);
@@ -60,6 +62,7 @@ class ControlChannel {
     std::uint64_t bytes_received() const { return socket_.bytes_received(); }
     std::string peer_name() const { return socket_.peer_name(); }
     Result<Endpoint> peer() const { return socket_.peer(); }
+    const SecurityInfo& security() const { return socket_.security(); }
 
   private:
     ControlChannel(Socket socket, Wakeup wakeup)

@@ -8,6 +8,7 @@
 #include "base/outcome.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
+#include "transport/pending_connection.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
 
@@ -18,145 +19,23 @@ using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 
-// A connection whose hello, and offer, are not complete yet. It reads through its Socket and uses
-// asio only to learn when there is more to read. Anything that must come before the hello, such as
-// the handshake of an encrypted connection, is a further step in front of on_hello().
-class Pending : public std::enable_shared_from_this<Pending> {
-  public:
-    using Finished = std::function<void(const std::shared_ptr<Pending>&, const Status&)>;
-
-    Pending(asio::io_context& context, Socket socket, Finished finished)
-        : socket_(std::move(socket)),
-          input_(context),
-          timer_(context),
-          peer_(socket_.peer_name()),
-          finished_(std::move(finished)) {}
-    Pending(const Pending&) = delete;
-    Pending& operator=(const Pending&) = delete;
-    ~Pending() { forget_descriptor(); }
-
-    void start(std::chrono::milliseconds timeout) {
-        asio::error_code failed;
-        input_.assign(SocketDescriptor::of(socket_), failed);
-        if (failed) return finish(make_error("cannot watch it: {}", failed.message()));
-        timer_.expires_after(timeout);
-        timer_.async_wait([self = shared_from_this(), timeout](const asio::error_code& error) {
-            if (!error) {
-                self->finish(make_error(ErrorKind::kTimeout,
-                                        "it sent no complete hello within {} ms "
-                                        "(handshake-timeout)",
-                                        timeout.count()));
-            }
-        });
-        read(hello_bytes_, &Pending::on_hello);
-    }
-
-    void give_way() {
-        finish(make_error("it sent no complete hello before {} other connections came",
-                          Listener::kMaxPending));
-    }
-
-    void close() {
-        timer_.cancel();
-        forget_descriptor();
-        socket_.shutdown();
-    }
-
-    Result<NewConnection> release() {
-        forget_descriptor();
-        MIGRATE_TRY(make_blocking(SocketDescriptor::of(socket_)));
-        return NewConnection{std::move(socket_), hello_, std::move(offer_), peer_};
-    }
-
-    const ConnectionHello& hello() const { return hello_; }
-    const std::string& peer() const { return peer_; }
-
-  private:
-    using Step = void (Pending::*)();
-
-    // Fills `buffer`, and then calls `next`.
-    void read(std::span<std::byte> buffer, Step next) {
-        missing_ = buffer;
-        next_ = next;
-        read_more();
-    }
-
-    void read_more() {
-        while (!missing_.empty()) {
-            const Result<std::size_t> size = socket_.receive_now(missing_);
-            if (!size) return finish(size.error());
-            if (*size == 0) return await_input();
-            missing_ = missing_.subspan(*size);
-        }
-        (this->*next_)();
-    }
-
-    void await_input() {
-        input_.async_wait(asio::posix::stream_descriptor::wait_read,
-                          [self = shared_from_this()](const asio::error_code& error) {
-                              if (!error && self->finished_) self->read_more();
-                          });
-    }
-
-    void on_hello() {
-        Result<ConnectionHello> hello = decode_hello(hello_bytes_);
-        if (!hello) return finish(std::move(hello).error());
-        hello_ = *hello;
-        const bool wants_offer =
-            hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
-        if (!wants_offer) return finish({});
-        read(frame_header_, &Pending::on_frame_header);
-    }
-
-    void on_frame_header() {
-        Result<FrameHeader> header = decode_frame_header(frame_header_);
-        if (!header) return finish(std::move(header).error());
-        if (header->type != FrameType::kOffer) {
-            return finish(make_error(ErrorKind::kProtocol, "expected OFFER after the hello, got {}",
-                                     name_of(header->type)));
-        }
-        offer_.resize(header->body_bytes);
-        read(std::as_writable_bytes(std::span(offer_)), &Pending::on_offer);
-    }
-
-    void on_offer() { finish({}); }
-
-    void finish(const Status& status) {
-        timer_.cancel();
-        if (auto finished = std::exchange(finished_, nullptr)) finished(shared_from_this(), status);
-    }
-
-    // Leaves the descriptor to socket_.
-    void forget_descriptor() {
-        if (input_.is_open()) input_.release();
-    }
-
-    Socket socket_;
-    asio::posix::stream_descriptor input_;  // socket_'s descriptor, not owned
-    asio::steady_timer timer_;
-    std::string peer_;
-    Finished finished_;
-    std::span<std::byte> missing_;  // the part of the present step's buffer that is not filled
-    Step next_ = nullptr;
-    HelloBytes hello_bytes_{};
-    std::array<std::byte, kFrameHeaderSize> frame_header_{};
-    ConnectionHello hello_;
-    std::string offer_;
-};
-
 }  // namespace
 
 struct Listener::Impl {
-    explicit Impl(std::chrono::milliseconds timeout)
-        : acceptor(context), retry(context), handshake_timeout(timeout) {}
+    Impl(std::chrono::milliseconds timeout, Security protection)
+        : acceptor(context),
+          retry(context),
+          handshake_timeout(timeout),
+          security(std::move(protection)) {}
     ~Impl() {
         for (const auto& one : pending) one->close();
     }
 
-    Status bind(const Address& address, const std::stop_token& stop) {
+    Status bind(const Address& address) {
         MIGRATE_ASSIGN(const auto resolved,
                        resolve(address, ResolveFor::kListening, "handshake-timeout",
                                {handshake_timeout, stop}));
+        MIGRATE_TRY(check_reach(security, address, resolved));
         asio::error_code error;
         const tcp::endpoint endpoint = resolved.front();
         acceptor.open(endpoint.protocol(), error);
@@ -189,7 +68,7 @@ struct Listener::Impl {
         });
     }
 
-    // Begins to read the hello of a new connection.
+    // Begins to learn who made a new connection.
     void take(tcp::socket accepted) {
         Result<UniqueFd> fd = release_blocking(accepted);
         Result<Socket> socket =
@@ -199,9 +78,9 @@ struct Listener::Impl {
             log::warning("cannot use a connection: {}", socket.error().message());
             return;
         }
-        auto one = std::make_shared<Pending>(
-            context, *std::move(socket),
-            [this](const std::shared_ptr<Pending>& self, const Status& status) {
+        auto one = std::make_shared<PendingConnection>(
+            context, *std::move(socket), security.tls.get(), stop,
+            [this](const std::shared_ptr<PendingConnection>& self, const Status& status) {
                 std::erase(pending, self);
                 finished(*self, status);
             });
@@ -212,9 +91,11 @@ struct Listener::Impl {
         one->start(handshake_timeout);
     }
 
-    void finished(Pending& one, const Status& status) {
+    void finished(PendingConnection& one, const Status& status) {
         if (!status) {
-            log::warning("{}: closed, not a sender: {}", one.peer(), status.error().message());
+            const bool refused = status.error().kind() == ErrorKind::kRefused;
+            log::warning("{}: {}: {}", one.peer(), refused ? "refused" : "closed, not a sender",
+                         status.error().message());
             one.close();
             return;
         }
@@ -240,7 +121,9 @@ struct Listener::Impl {
     tcp::acceptor acceptor;
     asio::steady_timer retry;  // delays accepting after an error
     std::chrono::milliseconds handshake_timeout;
-    std::deque<std::shared_ptr<Pending>> pending;  // oldest first
+    Security security;
+    std::stop_token stop;                                    // of the present call
+    std::deque<std::shared_ptr<PendingConnection>> pending;  // oldest first
     std::deque<NewConnection> arrived;
 };
 
@@ -249,11 +132,13 @@ Listener::~Listener() = default;
 
 Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
                                                    std::chrono::milliseconds handshake_timeout,
+                                                   const Security& security,
                                                    const std::stop_token& stop) {
     const std::string where = "cannot listen on " + address.text();
     try {
-        auto impl = std::make_unique<Impl>(handshake_timeout);
-        MIGRATE_TRY(impl->bind(address, stop));
+        auto impl = std::make_unique<Impl>(handshake_timeout, security);
+        impl->stop = stop;
+        MIGRATE_TRY(impl->bind(address));
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
     } catch (...) {
@@ -275,6 +160,7 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
                                      const std::stop_token& stop) {
     try {
         Impl& impl = *impl_;
+        impl.stop = stop;
         asio::steady_timer timer(impl.context);
         // Shared, because a timer that expired just when a connection arrived calls its handler
         // during the next call.

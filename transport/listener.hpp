@@ -1,6 +1,7 @@
 // Accepts connections at the receiver and tells senders from strangers. Invariant: no connection
-// can delay another one: hellos are read in parallel, each under the handshake timeout. At most
-// kMaxPending are read at a time; a further connection closes the oldest.
+// can delay another one: TLS handshakes and hellos are read in parallel, each connection under the
+// handshake timeout. At most kMaxPending are read at a time; a further connection closes the
+// oldest. With TLS, a connection that is given out is encrypted and its peer authenticated.
 #pragma once
 
 #include <chrono>
@@ -12,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "transport/address.hpp"
+#include "transport/security.hpp"
 #include "transport/socket.hpp"
 #include "transport/wire.hpp"
 
@@ -31,9 +33,11 @@ class Listener {
     static constexpr std::size_t kMaxPending = 384;
 
     // Binds and listens. Port 0 lets the kernel choose. A host name is resolved within the
-    // handshake timeout; kCancelled when stop is requested meanwhile.
+    // handshake timeout; kCancelled when stop is requested meanwhile. kUsage if other hosts could
+    // connect, and `security` is plaintext that does not leave this host.
     static Result<std::unique_ptr<Listener>> create(const Address& address,
                                                     std::chrono::milliseconds handshake_timeout,
+                                                    const Security& security = {},
                                                     const std::stop_token& stop = {});
     ~Listener();
     Listener(const Listener&) = delete;

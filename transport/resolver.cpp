@@ -33,7 +33,34 @@ Result<Endpoints> look_up(const Address& address, ResolveFor purpose) {
                       error == 0 ? "it has no address" : ::gai_strerror(error));
 }
 
+bool is_loopback(const asio::ip::address& address) {
+    if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+        return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+    }
+    return address.is_loopback();
+}
+
 }  // namespace
+
+Status check_reach(const Security& security, const Address& address, const Endpoints& endpoints) {
+    if (security.tls || security.plaintext_to_any_host) return {};
+    for (const tcp::endpoint& endpoint : endpoints) {
+        if (is_loopback(endpoint.address())) continue;
+        return make_error(
+            ErrorKind::kUsage,
+            "{} is an address beyond this host, and the channels would not be encrypted: give "
+            "--tls-creds x509:DIR or psk:FILE on both sides, or --tls-creds none for plaintext",
+            address.text());
+    }
+    return {};
+}
+
+Status check_reach(const Security& security, const Address& address) {
+    asio::error_code error;
+    const auto numeric = asio::ip::make_address(address.host, error);
+    if (error) return {};
+    return check_reach(security, address, {tcp::endpoint(numeric, address.port)});
+}
 
 Result<Endpoints> resolve(const Address& address, ResolveFor purpose, std::string_view option,
                           const CallLimits& limits) {

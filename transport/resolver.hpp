@@ -8,6 +8,7 @@
 #include "base/blocking_call.hpp"
 #include "base/error.hpp"
 #include "transport/address.hpp"
+#include "transport/security.hpp"
 
 namespace migrate::transport {
 
@@ -18,5 +19,9 @@ enum class ResolveFor { kConnecting, kListening };
 Result<std::vector<asio::ip::tcp::endpoint>> resolve(const Address& address, ResolveFor purpose,
                                                      std::string_view option,
                                                      const CallLimits& limits);
+
+// Does what check_reach() of security.hpp does, for the endpoints of an address.
+Status check_reach(const Security& security, const Address& address,
+                   const std::vector<asio::ip::tcp::endpoint>& endpoints);
 
 }  // namespace migrate::transport

@@ -126,8 +126,20 @@ Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
     const int on = 1;
     MIGRATE_TRY(set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, on, "TCP_NODELAY"));
     Socket socket(std::move(fd), std::move(stream));
+    const Result<Endpoint> peer = Endpoint::peer_of(socket.fd_.get());
+    if (peer) socket.peer_ = *peer;
     MIGRATE_TRY(socket.set_limits(limits));
     return socket;
+}
+
+void Socket::encrypt(std::unique_ptr<Stream> stream, SecurityInfo info) {
+    stream_ = std::move(stream);
+    security_ = std::move(info);
+}
+
+Result<Endpoint> Socket::peer() const {
+    if (peer_) return *peer_;
+    return Error(ErrorKind::kLostConnection, "the address of the peer is not known");
 }
 
 Status Socket::set_limits(const StallLimits& limits) {

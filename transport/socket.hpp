@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -20,6 +21,7 @@
 #include "base/fd.hpp"
 #include "base/wait.hpp"
 #include "transport/endpoint.hpp"
+#include "transport/security_info.hpp"
 #include "transport/stream.hpp"
 
 namespace migrate::transport {
@@ -64,6 +66,12 @@ class Socket {
     // The same for a stream that uses this descriptor.
     static Result<Socket> adopt(UniqueFd fd, const StallLimits& limits,
                                 std::unique_ptr<Stream> stream);
+
+    // From now on the bytes travel through `stream`, which uses this socket's descriptor. Call it
+    // before data flows.
+    void encrypt(std::unique_ptr<Stream> stream, SecurityInfo info);
+    // The protection of this connection; see SecurityInfo.
+    const SecurityInfo& security() const { return security_; }
 
     // Changes the limits. Call it before another thread uses the socket, and before
     // expect_back_pressure() and wait_for_room_while().
@@ -121,10 +129,11 @@ class Socket {
     // Ends both directions now; blocked calls on other threads return kLostConnection.
     void shutdown() const;
 
-    // kLostConnection if the connection has ended.
-    Result<Endpoint> peer() const { return Endpoint::peer_of(fd_.get()); }
-    // "ADDRESS:PORT" of the peer; "?" if the connection has ended.
-    std::string peer_name() const { return transport::peer_name(fd_.get()); }
+    // The peer's address; known after the connection has ended, too. kLostConnection if it had
+    // ended before adopt().
+    Result<Endpoint> peer() const;
+    // "ADDRESS:PORT" of the peer; "?" if that is not known.
+    std::string peer_name() const { return peer_ ? peer_->text() : "?"; }
 
     // Returns the bytes sent that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel
     // does not know. Any thread may call it.
@@ -156,6 +165,8 @@ class Socket {
 
     UniqueFd fd_;
     std::unique_ptr<Stream> stream_;
+    std::optional<Endpoint> peer_;
+    SecurityInfo security_;
     StallLimits limits_;
     std::function<bool()> room_goes_on_;
     bool expects_back_pressure_ = false;

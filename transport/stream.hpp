@@ -31,7 +31,9 @@ class Stream {
     Stream& operator=(const Stream&) = delete;
     virtual ~Stream() = default;
 
-    // Both accept at most IOV_MAX parts, of together at least one byte.
+    // Both accept at most IOV_MAX parts, of together at least one byte. A stream may have taken
+    // bytes that it does not count yet: after a send() that moved fewer bytes than it was given,
+    // the next one continues with the rest of them.
     virtual Moved send(std::span<const iovec> parts, Mode mode) = 0;
     virtual Moved receive(std::span<const iovec> parts, Mode mode) = 0;
     // Receives up to `bytes` bytes, at least 1, in mode kWait, and drops them.

@@ -126,6 +126,8 @@ Status PeerLink::run() {
     }
     const std::optional<Error> error = cancellation_.error();
     if (error && !peer_gave_up_) say_goodbye(*error);
+    // A regular end, which the peer can tell from a connection that was cut off.
+    if (!error && done_passed_.load(std::memory_order_acquire)) channel_->finish_sending();
     // A peer that has sent its last frame waits until this side closes the connection.
     if (peer_gave_up_) channel_->shutdown();
     return {};

@@ -101,6 +101,7 @@ class PeerLink {
     std::uint64_t bytes_received() const { return channel_->bytes_received(); }
     Result<transport::Endpoint> peer() const { return channel_->peer(); }
     std::string peer_name() const { return channel_->peer_name(); }
+    const transport::SecurityInfo& security() const { return channel_->security(); }
 
   private:
     enum class PeerGuest : std::uint8_t { kUnknown, kRuns, kNeverRuns };

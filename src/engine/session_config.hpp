@@ -17,6 +17,7 @@
 #include "engine/send/channel_limit.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
+#include "transport/security.hpp"
 
 namespace migrate::engine {
 
@@ -38,6 +39,7 @@ struct SendConfig {
     std::vector<devices::DeviceSpec> devices;
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
     transport::Journey journey;  // this leg, and the number of legs
+    transport::Security security;
     std::chrono::milliseconds connect_timeout{};
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
@@ -50,14 +52,16 @@ Tunables make_tunables(const Settings& settings);
 // that may not change; kUsage names an option whose value is not allowed.
 std::map<std::string, std::string> options_for_way_back(const Settings& settings);
 Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>& options);
-// Reads settings of Side::kSend that passed validate().
+// Reads settings of Side::kSend that passed validate(), but for the security: make_security() reads
+// its files, which may wait.
 Result<SendConfig> make_send_config(const Settings& settings);
 
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
     Placement placement = Placement::kAuto;
-    std::string port_file;                     // empty: none
+    std::string port_file;  // empty: none
+    transport::Security security;
     std::vector<devices::DeviceSpec> devices;  // targets of streams
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;
     std::uint64_t device_state_buffer = 128 * kMiB;
@@ -69,7 +73,7 @@ struct RecvConfig {
     std::chrono::milliseconds io_timeout{};
 };
 
-// Reads settings of Side::kRecv that passed validate().
+// The same for Side::kRecv.
 Result<RecvConfig> make_recv_config(const Settings& settings);
 
 }  // namespace migrate::engine

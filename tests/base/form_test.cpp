@@ -166,3 +166,25 @@ TEST_CASE("a form's mistakes are found, whatever they are") {
           "option devices: 'b:c': there is no kind 'b:'; write file:NAME=PATH, fd:NAME=NUMBER or "
           "sim:NAME");
 }
+
+TEST_CASE("a form that needs no operand may be its name alone") {
+    const auto creds = [](std::string_view text) {
+        auto parsed = parse_form_of<"tls-creds">(text);
+        INFO(text);
+        REQUIRE(parsed);
+        return *std::move(parsed);
+    };
+    for (const char* text : {"none", "none:"}) CHECK(creds(text).is("none"));
+    for (const char* text : {"x509", "x509:"}) {
+        CHECK(creds(text).operand.value.text == "/etc/pki/qemu");
+    }
+    CHECK(creds("x509:/etc/pki/migrate,1").operand.value.text == "/etc/pki/migrate,1");
+    const ParsedForm psk = creds("psk:keys.psk,identity=guest-1");
+    CHECK(psk.operand.value.text == "keys.psk");
+    CHECK(Words<kPskWords>(psk).get<"identity">() == "guest-1");
+    CHECK(Words<kPskWords>(creds("psk:new=/run/key")).get<"new">() == "/run/key");
+    for (const char* text : {"psk", "tls", "none:x", "x509/dir"}) {
+        INFO(text);
+        CHECK_FALSE(parse_form_of<"tls-creds">(text));
+    }
+}

@@ -75,6 +75,9 @@ TEST_CASE("an option of several words may be a list in a configuration file") {
         CHECK(settings.get<"accel-path">() == "dsa:/dev/dsa/wq0.0 dsa:/dev/dsa/wq1.0");
     }
     CHECK(loaded(Side::kSend, R"({"accel-path": []})").get<"accel-path">().empty());
+    CHECK(
+        loaded(Side::kRecv, R"({"tls-authz": ["CN=a?b,*", "spiffe://x/*"]})").get<"tls-authz">() ==
+        "CN=a?b,* spiffe://x/*");
     for (const char* value : {R"([1])", R"(["a b"])", R"([["a"]])"}) {
         CHECK(error_of(Side::kSend, std::string(R"({"accel-path": )") + value + "}") ==
               "option accel-path: the list may hold strings without blanks only");

@@ -146,6 +146,19 @@ TEST_CASE("two options that name one file are refused by both names") {
     }
 }
 
+TEST_CASE("no output may take the place of a certificate or a key") {
+    const TemporaryFolder folder;
+    const std::string key = folder / "server-key.pem";
+    const auto refused = [](const Options& options) {
+        return message_of(check(Side::kRecv, receiver(options)));
+    };
+    CHECK_THAT(refused({{"stats", key}, {"tls-creds", "x509:" + folder.path()}}),
+               Contains("--tls-creds"));
+    CHECK_THAT(refused({{"events", key}, {"tls-creds", "psk:" + key}}), Contains("--tls-creds"));
+    CHECK_THAT(refused({{"port-file", key}, {"tls-creds", "psk:new=" + key}}),
+               Contains("--tls-creds"));
+}
+
 TEST_CASE("files that are only read may be one, and streams may share the null device") {
     const Things things;
     const std::string file = things / "file";

@@ -16,6 +16,7 @@
 
 #include "base/raw_syscall.hpp"
 #include "catch.hpp"
+#include "e2e/test_tls.hpp"
 #include "tests/support/file_size_limit.hpp"
 #include "tests/support/ignored_signal.hpp"
 #include "tests/support/pipe.hpp"
@@ -97,6 +98,7 @@ Process::Process(const std::string& program, const std::vector<std::string>& arg
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     std::vector<std::string> words{program};
     words.insert(words.end(), arguments.begin(), arguments.end());
+    words = with_test_tls(std::move(words));
     std::vector<std::string> variables = surroundings.environment;
     for (char** variable = environ; *variable != nullptr; ++variable) {
         variables.emplace_back(*variable);

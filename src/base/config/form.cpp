@@ -11,7 +11,8 @@ namespace {
 std::string all_syntaxes(const FormTable& table) {
     std::vector<std::string> syntaxes;
     for (const Form& form : table.forms) {
-        syntaxes.push_back(fmt::format("{}:{}", form.name, form.operand.key));
+        syntaxes.push_back(form.alone ? form_syntax(form)
+                                      : fmt::format("{}:{}", form.name, form.operand.key));
     }
     return join_words(syntaxes, "or");
 }
@@ -42,6 +43,10 @@ Result<NamedText> find_named(const FormTable& table, std::string_view text) {
     const bool has_name = colon != std::string_view::npos && colon < text.find('/');
     if (!has_name && table.bare_path && !text.empty()) {
         return NamedText{find_form(table, "file"), text};
+    }
+    if (!has_name) {
+        const Form* alone = find_form(table, text);
+        if (alone != nullptr && alone->alone) return NamedText{alone, ""};
     }
     const Form* form = has_name ? find_form(table, text.substr(0, colon)) : nullptr;
     if (form == nullptr) return unknown_form(table, text, has_name);
@@ -134,6 +139,7 @@ Result<ParsedForm> parse_words(const Form& form, std::string_view text) {
     MIGRATE_ASSIGN(ParsedForm parsed, defaults_of(form, text));
     const bool has_operand = !form.operand.key.empty();
     if (has_operand && form.words.empty()) {
+        if (!form.operand.required && text.empty()) return parsed;
         MIGRATE_TRY(read_operand(form, text, parsed));
         return parsed;
     }
@@ -188,6 +194,10 @@ std::vector<std::string_view> split_values(std::string_view text) {
 }
 
 std::string form_syntax(const Form& form) {
+    if (form.alone) {
+        return form.operand.key.empty() ? std::string(form.name)
+                                        : fmt::format("{}[:{}]", form.name, form.operand.key);
+    }
     const bool optional = !form.operand.key.empty() && !form.operand.required;
     std::string syntax = fmt::format("{}:{}{}{}", form.name, optional ? "[" : "", form.operand.key,
                                      optional ? "]" : "");

@@ -21,6 +21,8 @@ struct Form {
     std::string_view help;  // one sentence or two
     Option operand{};       // `key` is its placeholder: "SIZE"; empty: the form has none
     std::span<const Option> words{};
+    // The name may stand alone, without a colon. Such a form needs no operand.
+    bool alone = false;
 };
 
 struct FormTable {

@@ -1,4 +1,4 @@
-// The forms of --source, --sink, --devices and --accel-path, with a row for each word.
+// The forms of --source, --sink, --devices, --accel-path and --tls-creds, with a row for each word.
 #pragma once
 
 #include <array>
@@ -318,5 +318,34 @@ inline constexpr auto kAccelForms = std::to_array<Form>({
      .words = kSoftDsaWords},
 });
 inline constexpr FormTable kAccelPaths{.forms = kAccelForms};
+
+// --tls-creds
+
+inline constexpr auto kPskWords = std::to_array<Option>({
+    {.key = "identity",
+     .value_name = "NAME",
+     .help = "The line of the file to use. Without it: the only line, or the line 'qemu'. A "
+             "receiver accepts every line, or only this one."},
+    {.key = "new",
+     .value_name = "FILE",
+     .help = "Only at the receiver, in place of FILE: make a random key for one session, write it "
+             "to this new file, and remove the file when the session ends."},
+});
+
+inline constexpr auto kTlsForms = std::to_array<Form>({
+    {.name = "none",
+     .help = "Neither encryption nor authentication: plaintext, to any host.",
+     .alone = true},
+    {.name = "x509",
+     .help = "Certificates in a folder, with QEMU's names: ca-cert.pem, ca-crl.pem (if there is "
+             "one), server-cert.pem, server-key.pem, client-cert.pem and client-key.pem.",
+     .operand = {.key = "DIR", .default_text = "/etc/pki/qemu"},
+     .alone = true},
+    {.name = "psk",
+     .help = "Keys that both sides have, in a file with lines IDENTITY:HEX.",
+     .operand = {.key = "FILE"},
+     .words = kPskWords},
+});
+inline constexpr FormTable kTlsCreds{.forms = kTlsForms};
 
 }  // namespace migrate

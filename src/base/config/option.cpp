@@ -143,6 +143,8 @@ std::string_view section_title(OptionSection section) {
     switch (section) {
         case OptionSection::kConnection:
             return "Connection";
+        case OptionSection::kSecurity:
+            return "Security";
         case OptionSection::kMemory:
             return "Memory";
         case OptionSection::kChannels:
@@ -162,10 +164,10 @@ std::string_view section_title(OptionSection section) {
 }
 
 std::span<const OptionSection> all_sections() {
-    static constexpr std::array kSections{OptionSection::kConnection,  OptionSection::kMemory,
-                                          OptionSection::kChannels,    OptionSection::kZeroPages,
-                                          OptionSection::kCompression, OptionSection::kDevices,
-                                          OptionSection::kLive,        OptionSection::kReports};
+    static constexpr std::array kSections{
+        OptionSection::kConnection, OptionSection::kSecurity,  OptionSection::kMemory,
+        OptionSection::kChannels,   OptionSection::kZeroPages, OptionSection::kCompression,
+        OptionSection::kDevices,    OptionSection::kLive,      OptionSection::kReports};
     return kSections;
 }
 
@@ -178,6 +180,7 @@ Result<OptionValue> parse_option(const Option& option, std::string_view text) {
 Result<OptionValue> parse_value(const Option& option, std::string_view text) {
     switch (option.type) {
         case OptionType::kText:
+        case OptionType::kWords:
             return parse_plain_text(text);
         case OptionType::kForm:
         case OptionType::kForms:
@@ -219,6 +222,7 @@ std::string value_name_of(const Option& option) {
         case OptionType::kText:
         case OptionType::kForm:
         case OptionType::kForms:
+        case OptionType::kWords:
             return "TEXT";
         case OptionType::kHostPort:
             return "HOST:PORT";

@@ -25,6 +25,7 @@ enum class OptionType {
     kText,            // any text; empty is "not set"
     kForm,            // text in one of the forms of `forms`; empty is "not set"
     kForms,           // any number of them, with blanks between them; in JSON also a list
+    kWords,           // any number of words with blanks between them; in JSON also a list
     kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
     kChoice,          // one of `choices`; NAME:N stands for the name and a number, min … max
     kOnOff,           // on or off
@@ -37,6 +38,7 @@ enum class OptionType {
 // Headings of the help, in the order of the help.
 enum class OptionSection {
     kConnection,
+    kSecurity,
     kMemory,
     kChannels,
     kZeroPages,
@@ -85,7 +87,8 @@ constexpr bool option_applies(const Option& option, Side side) {
 // Text of one of these types is kept as it is; the other types become a number.
 constexpr bool is_textual(OptionType type) {
     return type == OptionType::kText || type == OptionType::kForm || type == OptionType::kForms ||
-           type == OptionType::kHostPort || type == OptionType::kChoice;
+           type == OptionType::kWords || type == OptionType::kHostPort ||
+           type == OptionType::kChoice;
 }
 
 // A value of a row, in the member that fits the row's type.

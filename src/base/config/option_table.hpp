@@ -84,6 +84,29 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .help = "Fail if the peer is silent for this long. The two sides may differ; heartbeats "
              "follow the smaller value."},
 
+    {.key = "tls-creds",
+     .type = OptionType::kForm,
+     .section = OptionSection::kSecurity,
+     .forms = &kTlsCreds,
+     .value_name = "CREDS",
+     .help = "Encrypt and authenticate all channels with TLS 1.3; both sides need the option. "
+             "Without it, the channels are plaintext and stay on this host (loopback); none "
+             "allows plaintext to other hosts."},
+    {.key = "tls-hostname",
+     .section = OptionSection::kSecurity,
+     .value_name = "NAME",
+     .help = "With x509: the host name or address that the receiver's certificate must have. "
+             "Without it: the host of --connect. With --repeat it is also the receiver's option, "
+             "for the way back."},
+    {.key = "tls-authz",
+     .type = OptionType::kWords,
+     .section = OptionSection::kSecurity,
+     .value_name = "PATTERNS",
+     .help = "Accept only a peer one of whose names matches a pattern: the subject of its "
+             "certificate (CN=…,O=…), its DNS names and URIs, or its PSK identity. Patterns are "
+             "separated by blanks, in JSON also a list; * stands for any text, and ? for any "
+             "character, a blank too."},
+
     {.key = "source",
      .type = OptionType::kForm,
      .side = OptionSide::kSend,

@@ -35,6 +35,47 @@ Status validate_repeat(const Settings& settings) {
     return {};
 }
 
+Status validate_psk(const Settings& settings, const ParsedForm& creds) {
+    const Words<kPskWords> words(creds);
+    if (words.has<"new">() && settings.side() == Side::kSend) {
+        return Error(ErrorKind::kUsage,
+                     "tls-creds psk:new= makes a key at the receiver: copy its file here, and give "
+                     "psk:FILE");
+    }
+    if (words.has<"new">() == creds.operand.given) {
+        return Error(ErrorKind::kUsage,
+                     settings.side() == Side::kRecv
+                         ? "tls-creds psk: needs either a file of keys, psk:FILE, or psk:new=FILE"
+                         : "tls-creds psk: needs a file of keys: psk:FILE");
+    }
+    return {};
+}
+
+Status validate_tls(const Settings& settings) {
+    const std::string& text = settings.get<"tls-creds">();
+    std::string_view kind = "none";
+    if (!text.empty()) {
+        MIGRATE_ASSIGN(const ParsedForm creds, parse_form_of<"tls-creds">(text));
+        kind = creds.form->name;
+        if (creds.is("psk")) MIGRATE_TRY(validate_psk(settings, creds));
+    }
+    if (kind == "none" && !settings.get<"tls-authz">().empty()) {
+        return Error(ErrorKind::kUsage,
+                     "tls-authz has no effect without TLS: set tls-creds to x509:DIR or psk:FILE");
+    }
+    if (settings.get<"tls-hostname">().empty()) return {};
+    if (kind != "x509") {
+        return Error(ErrorKind::kUsage,
+                     "tls-hostname has no effect without certificates: set tls-creds to x509:DIR");
+    }
+    if (settings.side() == Side::kRecv && settings.get<"repeat">() == 0) {
+        return Error(ErrorKind::kUsage,
+                     "tls-hostname has an effect at the side that connects: give it at the sender "
+                     "(a receiver connects with repeat only)");
+    }
+    return {};
+}
+
 Status validate_send(const Settings& settings) {
     MIGRATE_TRY(validate_repeat(settings));
     if (!settings.get<"accel-path">().empty() &&
@@ -73,6 +114,7 @@ Status Settings::set(std::string_view key, std::string_view text, Origin origin)
 
 Status validate(const Settings& settings) {
     MIGRATE_TRY(check_required(settings));
+    MIGRATE_TRY(validate_tls(settings));
     return settings.side() == Side::kSend ? validate_send(settings) : validate_recv(settings);
 }
 

@@ -175,9 +175,9 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
                                                core_.times(), core_.cancellation()));
     link->agree(agreement_.times,
                 transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels()));
-    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s)", connection.peer,
+    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s), {}", connection.peer,
               offer.program, offer.settings.channels(), total_bytes(offer.regions) / kMiB,
-              offer.regions.size());
+              offer.regions.size(), link->security().text());
     return link;
 }
 

@@ -99,8 +99,9 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     count_packet();
     if (header.kind == PacketKind::kSync) return false;
 
-    const auto writer = header.compression == Compression::kNone ? memory::WrittenBy::kSystemCall
-                                                                 : memory::WrittenBy::kProgram;
+    const bool by_program =
+        header.compression != Compression::kNone || socket_.security().is_encrypted();
+    const auto writer = by_program ? memory::WrittenBy::kProgram : memory::WrittenBy::kSystemCall;
     MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, fresh_, to_));
     Status received = receive_payload(shared, header);
     if (!received && received.error().kind() == ErrorKind::kFault) {

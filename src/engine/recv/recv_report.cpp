@@ -32,8 +32,11 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
     if (figures.link != nullptr) {
         report.settings = offer.settings.report();
         report.settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
+        const auto& security = config.security.options;
+        report.settings.insert(report.settings.end(), security.begin(), security.end());
         report.total_bytes = total_bytes(offer.regions);
         report.peer = figures.link->peer_name();
+        report.security = figures.link->security();
         add_channel(report, main_channel_report(figures.link->bytes_received()));
     }
     if (figures.channels != nullptr) figures.channels->fill(report);

@@ -34,12 +34,12 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(
     RecvConfig config, EventLog& events, std::unique_ptr<transport::Listener> listener) {
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that an error of the sink is reported before a sender comes.
-    MIGRATE_ASSIGN(session->destination_, guest::open_destination(session->config_.sink));
+    const RecvConfig& own = session->config_;
+    MIGRATE_ASSIGN(session->destination_, guest::open_destination(own.sink));
     session->listener_ = std::move(listener);
     if (session->listener_) return session;
-    MIGRATE_ASSIGN(
-        session->listener_,
-        transport::Listener::create(session->config_.listen, session->config_.handshake_timeout));
+    MIGRATE_ASSIGN(session->listener_,
+                   transport::Listener::create(own.listen, own.handshake_timeout, own.security));
     return session;
 }
 
@@ -167,6 +167,7 @@ void RecvSession::end_threads() {
 }
 
 Status RecvSession::settle(Status result) {
+    if (config_.most_legs == 0) config_.security.session_ended();
     if (!result) core_.cancellation().fail_unless_stopped(result.error());
     end_threads();
     if (link_) link_->finish();

@@ -20,6 +20,7 @@
 #include "engine/report/migration_status.hpp"
 #include "engine/report/round_history.hpp"
 #include "transport/packet_builder.hpp"
+#include "transport/security_info.hpp"
 
 namespace migrate::engine {
 
@@ -80,6 +81,7 @@ struct Report {
     std::optional<Outcome> outcome;              // set once the migration has ended
     GuestOwner guest_owner = GuestOwner::kNone;  // as far as this side knows, at any time
     std::string peer;                            // "ADDRESS:PORT"; empty: not connected
+    transport::SecurityInfo security;            // of the main channel; valid with `peer`
     std::string memory;                          // the source's or sink's URI
     // The settings that were negotiated or chosen, by option name.
     std::vector<std::pair<std::string, std::string>> settings;

@@ -215,6 +215,14 @@ Json accel_json(const accel::AccelReport& report) {
     return accel;
 }
 
+Json security_json(const transport::SecurityInfo& security) {
+    if (!security.is_encrypted()) return {{"mode", "plaintext"}};
+    return {{"mode", security.credentials},
+            {"protocol", security.protocol},
+            {"cipher", security.cipher},
+            {"peer", security.peer}};
+}
+
 Json document(const Report& report) {
     Json json = {{"side", report.side},
                  {"status", std::string(name_of(report.status))},
@@ -234,7 +242,10 @@ Json document(const Report& report) {
     if (report.outcome) json["outcome"] = name_of(*report.outcome);
     json["guest-owner"] = name_of(report.guest_owner);
     if (!report.error_desc.empty()) json["error-desc"] = report.error_desc;
-    if (!report.peer.empty()) json["peer"] = report.peer;
+    if (!report.peer.empty()) {
+        json["peer"] = report.peer;
+        json["security"] = security_json(report.security);
+    }
     if (!report.digests.empty()) json["digests"] = report.digests;
     if (report.leg != 0) json["leg"] = report.leg;
     Json settings = Json::object();

@@ -125,6 +125,7 @@ std::string to_text(const Report& report) {
         lines.add("outcome", name_of(*report.outcome));
         lines.add("guest owner", name_of(report.guest_owner));
     }
+    if (!report.peer.empty()) lines.add("security", report.security.text());
     lines.add_ms("total time", report.total_time);
     lines.add_ms("setup", report.setup_time);
     add_downtime(lines, report);

@@ -32,9 +32,9 @@ Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
                                                const transport::Offer& offer, SessionCore& core) {
     MIGRATE_ASSIGN(
         transport::Socket socket,
-        transport::connect_to(config.connect,
-                              {config.connect_timeout,
-                               transport::StallLimits::both(config.io_timeout), core.token()}));
+        transport::connect_to(config.connect, {config.connect_timeout,
+                                               transport::StallLimits::both(config.io_timeout),
+                                               core.token(), config.security}));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
@@ -61,7 +61,8 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     MIGRATE_TRY(devices.take_answer(accepted));
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
-    log::info("connected to {} ({}, sink {})", link.peer_name(), accepted.program, accepted.sink);
+    log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
+              accepted.sink, link.security().text());
     return Agreement{std::move(accepted), times};
 }
 
@@ -73,7 +74,8 @@ Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
     MIGRATE_ASSIGN(const transport::Endpoint peer, link.peer());
     MIGRATE_ASSIGN(
         std::vector<transport::Socket> sockets,
-        transport::connect_alike(peer, channels.count, {config.connect_timeout, times.data, stop}));
+        transport::connect_alike(peer, channels.count,
+                                 {config.connect_timeout, times.data, stop, config.security}));
     const auto buffer = config.negotiated.get<"multifd-socket-buffer">();
     for (transport::Socket& socket : sockets) {
         MIGRATE_TRY(buffer == kAutoSocketBuffer

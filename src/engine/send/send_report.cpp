@@ -20,6 +20,8 @@ Settings settings_of(const SendFixed& fixed, const SendFigures& figures) {
                       config.normal_page_ratio ? std::to_string(*config.normal_page_ratio) : "off"},
                      {"skip-unpopulated", config.skip_unpopulated ? "on" : "off"},
                      {"max-bandwidth", std::to_string(figures.tunables.max_bandwidth)}});
+    const auto& security = config.security.options;
+    settings.insert(settings.end(), security.begin(), security.end());
     if (!figures.sink.empty()) {
         settings.emplace_back("sink", figures.sink);
         settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
@@ -57,6 +59,7 @@ Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
     report.total_bytes = total_bytes(fixed.source.regions());
     if (figures.link != nullptr) {
         report.peer = figures.link->peer_name();
+        report.security = figures.link->security();
         add_channel(report, main_channel_report(figures.link->bytes_sent()));
     }
     if (figures.channels != nullptr) figures.channels->fill(report);

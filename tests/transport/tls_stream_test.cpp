@@ -1,0 +1,273 @@
+// The classes above Stream over TLS, and what a stream of records owes them.
+#include "transport/tls/tls_stream.hpp"
+
+#include <sys/mman.h>
+
+#include <thread>
+
+#include "base/units.hpp"
+#include "catch.hpp"
+#include "tests/support/long_wait.hpp"
+#include "tests/support/noise.hpp"
+#include "tests/transport/tls_pair.hpp"
+#include "transport/control_channel.hpp"
+
+namespace migrate::transport {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Made once: certificates take longer than a test.
+HandshakePair connect_pair() {
+    static const TestPki pki;
+    static const TestHost host(pki);
+    const auto client = x509_endpoint(host.folder.path());
+    const auto server = x509_endpoint(host.folder.path());
+    HandshakePair pair(*client, *server);
+    must(pair.client_status);
+    must(pair.server_status);
+    return pair;
+}
+
+SocketPair make_tls_pair(milliseconds limit = kLong) { return connect_pair().sockets(limit); }
+
+TEST_CASE("gathered parts arrive scattered over TLS, whatever their sizes") {
+    auto [near, far] = make_tls_pair();
+    auto content = noise(3 * kMiB + 7, 21);
+    Status sent;
+    std::jthread sender([&, &from = near] {
+        std::vector<iovec> parts{{content.data(), 100},
+                                 {content.data() + 100, 0},
+                                 {content.data() + 100, kMiB},
+                                 {content.data() + 100 + kMiB, content.size() - 100 - kMiB}};
+        sent = from.send(parts);
+    });
+    std::vector<std::byte> back(content.size());
+    std::vector<iovec> parts{{back.data(), kMiB + 1}, {back.data() + kMiB + 1, 2 * kMiB + 6}};
+    must(far.receive(std::span(parts)));
+    sender.join();
+    must(sent);
+    CHECK(back == content);
+    CHECK(near.bytes_sent() == content.size());
+    CHECK(far.bytes_received() == content.size());
+    CHECK(near.security().is_encrypted());
+}
+
+TEST_CASE("nothing that is sent over TLS is readable on the way") {
+    HandshakePair pair = connect_pair();
+    const UniqueFd wire(::dup(pair.fds.far.get()));
+    auto [near, far] = pair.sockets();
+    const std::string secret(200, 'S');
+    must(near.send(std::as_bytes(std::span(secret))));
+    std::string raw(4096, '\0');
+    const ssize_t size = ::recv(wire.get(), raw.data(), raw.size(), MSG_PEEK);
+    REQUIRE(size > 200);
+    CHECK(raw.find("SSSS") == std::string::npos);
+}
+
+TEST_CASE("bytes that TLS has buffered are input, although the connection has none") {
+    auto [near, far] = make_tls_pair();
+    const auto content = noise(100, 22);
+    must(near.send(content));
+    must(near.send(content));
+    std::vector<std::byte> buffer(10);
+    must(far.receive(buffer));
+    REQUIRE_FALSE(readable_within(SocketDescriptor::of(far), milliseconds(0)));
+    CHECK(far.has_input());
+    const Wakeup wakeup = must(Wakeup::create());
+    REQUIRE(must(far.await_input(kNever, wakeup)) == InputWait::kInput);
+    must(far.discard(180));
+    CHECK(must(far.receive_now(buffer)) == 10);
+    CHECK(must(far.receive_now(buffer)) == 0);
+    CHECK_FALSE(far.has_input());
+}
+
+TEST_CASE("the end of a TLS stream is told from a connection that was cut off") {
+    std::vector<std::byte> buffer(4);
+    SECTION("the peer ended it") {
+        auto [near, far] = make_tls_pair();
+        must(near.send(buffer));
+        near.finish_sending();
+        must(far.receive(buffer));
+        CHECK(must(far.receive_first(buffer)) == Arrival::kClosed);
+        CHECK(must(far.receive_first(buffer)) == Arrival::kClosed);
+        // The other direction still works.
+        must(far.send(buffer));
+        must(near.receive(buffer));
+    }
+    SECTION("the connection was cut off") {
+        auto [near, far] = make_tls_pair();
+        near.shutdown();
+        const auto arrival = far.receive_first(buffer);
+        REQUIRE_FALSE(arrival);
+        CHECK(arrival.error().kind() == ErrorKind::kLostConnection);
+        CHECK(arrival.error().message().find("close_notify") != std::string::npos);
+    }
+}
+
+TEST_CASE("a wait over TLS ends with its limit, or with a shutdown") {
+    std::vector<std::byte> buffer(4);
+    SECTION("idle, or stalled in a packet") {
+        auto [near, far] = make_tls_pair(milliseconds(1));
+        CHECK(must(far.receive_first(buffer)) == Arrival::kIdle);
+        must(near.send(std::span(buffer).first(2)));
+        const auto stalled = far.receive_first(buffer);
+        REQUIRE_FALSE(stalled);
+        CHECK(stalled.error().kind() == ErrorKind::kTimeout);
+    }
+    SECTION("a peer that takes nothing") {
+        auto [near, far] = make_tls_pair(milliseconds(20));
+        const std::vector<std::byte> content(64 * kMiB);
+        const Status sent = near.send(content);
+        REQUIRE_FALSE(sent);
+        CHECK(sent.error().kind() == ErrorKind::kTimeout);
+    }
+    SECTION("shutdown") {
+        auto [near, far] = make_tls_pair();
+        const std::vector<std::byte> content(64 * kMiB);
+        Status sent;
+        std::jthread sender([&, &from = near] { sent = from.send(content); });
+        std::jthread receiver([&, &to = near] { static_cast<void>(to.receive(buffer)); });
+        near.shutdown();
+        sender.join();
+        receiver.join();
+        CHECK_FALSE(sent);
+    }
+}
+
+TEST_CASE("the main channel carries its frames over TLS") {
+    auto [near_socket, far_socket] = make_tls_pair();
+    auto near = must(ControlChannel::create(std::move(near_socket)));
+    const auto far = must(ControlChannel::create(std::move(far_socket)));
+    must(near->send(FrameType::kReady, std::string(kMaxFrameBody, 'a')));
+    for (int i = 0; i < 20; ++i) must(near->send_if_idle(FrameType::kHeartbeat));
+    CHECK(must(far->receive(kLong))->body.size() == kMaxFrameBody);
+    for (int i = 0; i < 20; ++i) CHECK(must(far->receive(kLong))->type == FrameType::kHeartbeat);
+    CHECK_FALSE(must(far->receive(milliseconds(0))));
+    std::jthread closer([&near] {
+        static_cast<void>(near->send_last(FrameType::kFailure, "why", kLong));
+        near.reset();
+    });
+    CHECK(must(far->receive(kLong))->body == "why");
+    const auto after = far->receive(kLong);
+    REQUIRE_FALSE(after);
+    CHECK(after.error().message().find("the peer closed the connection") != std::string::npos);
+    far->shutdown();
+}
+
+// One thread of each side sends and one receives, as on the main channel.
+void exchange(Socket& one, Socket& other, std::size_t bytes, unsigned seed) {
+    const auto there = noise(bytes, seed);
+    const auto back = noise(bytes, seed + 1);
+    std::vector<std::byte> arrived_there(bytes);
+    std::vector<std::byte> arrived_back(bytes);
+    Status status[4];
+    {
+        std::jthread a([&] { status[0] = one.send(there); });
+        std::jthread b([&] { status[1] = other.receive(arrived_there); });
+        std::jthread c([&] { status[2] = other.send(back); });
+        std::jthread d([&] { status[3] = one.receive(arrived_back); });
+    }
+    for (const Status& one_status : status) must(one_status);
+    CHECK((arrived_there == there));
+    CHECK((arrived_back == back));
+}
+
+TEST_CASE("keys are renewed under load in both directions, and nothing is lost") {
+    HandshakePair pair = connect_pair();
+    Socket near = adopt(std::move(pair.fds.near));
+    Socket far = adopt(std::move(pair.fds.far));
+    const std::uint64_t records = GENERATE(std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{64});
+    near.encrypt(pair.client->take_stream(records), {.credentials = "x509"});
+    far.encrypt(pair.server->take_stream(records), {.credentials = "x509"});
+    exchange(near, far, 8 * kMiB + 5, 31);
+}
+
+TEST_CASE("records that were changed, dropped, repeated or swapped on the way are never accepted") {
+    HandshakePair pair = connect_pair();
+    const UniqueFd sender_end(::dup(pair.fds.near.get()));
+    const UniqueFd receiver_end(::dup(pair.fds.far.get()));
+    auto [near, far] = pair.sockets(milliseconds(50));
+    // Captures what the sender sends, and replaces it.
+    const auto first = noise(1000, 41);
+    const auto second = noise(1000, 42);
+    const auto capture = [&] {
+        std::string raw(4096, '\0');
+        const ssize_t size = ::recv(receiver_end.get(), raw.data(), raw.size(), 0);
+        raw.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        return raw;
+    };
+    const auto inject = [&](std::string_view raw) {
+        REQUIRE(::send(sender_end.get(), raw.data(), raw.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(raw.size()));
+    };
+    must(near.send(first));
+    std::string one = capture();
+    must(near.send(second));
+    const std::string two = capture();
+    std::vector<std::byte> back(1000);
+    const auto change = GENERATE(0, 1, 2, 3, 4, 5, 6);
+    CAPTURE(change);
+    switch (change) {
+        case 0:
+            one[one.size() / 2] ^= 1;  // content
+            break;
+        case 1:
+            one[one.size() - 1] ^= 1;  // tag
+            break;
+        case 2:
+            one[0] ^= 1;  // type
+            break;
+        case 3:
+            one[4] ^= 1;  // length: one byte more or less
+            break;
+        case 4:
+            one = two;  // the first is missing
+            break;
+        case 5:
+            one = two + one;  // swapped
+            break;
+        case 6:
+            inject(one);
+            must(far.receive(back));
+            CHECK(back == first);  // and then the first again
+            break;
+        default:
+            break;
+    }
+    inject(one + two);
+    const Status received = far.receive(back);
+    REQUIRE_FALSE(received);
+    CHECK(received.error().kind() == ErrorKind::kProtocol);
+    CHECK(received.error().message().find("damaged or changed on the way") != std::string::npos);
+    CHECK_FALSE(far.receive(back));
+}
+
+TEST_CASE("memory that vanished is an error of a TLS stream, not a signal") {
+    auto [near, far] = make_tls_pair();
+    const UniqueFd file(::memfd_create("short", MFD_CLOEXEC));
+    REQUIRE(::ftruncate(file.get(), 2 * kPageSize) == 0);
+    const Mapping memory = must(Mapping::create({.size = 2 * kPageSize,
+                                                 .protection = PROT_READ | PROT_WRITE,
+                                                 .flags = MAP_SHARED,
+                                                 .fd = file.get(),
+                                                 .what = "a file"}));
+    REQUIRE(::ftruncate(file.get(), kPageSize) == 0);
+    const std::span<std::byte> bytes(memory.data(), 2 * kPageSize);
+    SECTION("to send") {
+        CHECK(message_of(near.send(bytes)).find("guest memory") != std::string::npos);
+    }
+    SECTION("to receive into") {
+        const auto content = noise(2 * kPageSize, 51);
+        must(near.send(content));
+        const Status received = far.receive(bytes);
+        REQUIRE_FALSE(received);
+        CHECK(received.error().kind() == ErrorKind::kFault);
+        // The stream cannot continue, but can be ended.
+        CHECK_FALSE(far.receive(bytes.first(10)));
+        far.finish_sending();
+    }
+}
+
+}  // namespace
+}  // namespace migrate::transport
