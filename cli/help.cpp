@@ -162,10 +162,11 @@ std::string overview_text() {
         "\nOn one machine, in two terminals:\n"
         "  migrate recv --listen 127.0.0.1:4444 --sink anon:\n"
         "  migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50\n"
-        "\nFrom one host to another, over 8 channels, with a check at the end:\n"
-        "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem\n"
+        "\nFrom one host to another, encrypted, over 8 channels, with a check at the end:\n"
+        "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem \\\n"
+        "      --tls-creds x509\n"
         "  migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\\n"
-        "      --multifd-channels 8 --verify digest\n\n";
+        "      --tls-creds x509 --multifd-channels 8 --verify digest\n\n";
     return text + exit_status_text();
 }
 
