@@ -157,7 +157,8 @@ std::string examples() {
     return heading("EXAMPLES") + "On one machine, in two terminals:\n" +
            example({"migrate recv --listen 127.0.0.1:4444 --sink anon:",
                     "migrate send --connect 127.0.0.1:4444 --source anon:1G,fill=mixed:50"}) +
-           roff_paragraph("From one host to another, encrypted, over 8 channels, with a check at the end:") +
+           roff_paragraph(
+               "From one host to another, encrypted, over 8 channels, with a check at the end:") +
            example({"migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem \\",
                     "    --tls-creds x509",
                     "migrate send --connect HOST:4444 --source file:/dev/shm/guest.mem \\",

@@ -30,8 +30,7 @@ Result<std::shared_ptr<TlsEndpoint>> make_endpoint(const ParsedForm& creds,
         spec.identity = words.get<"identity">();
         if (words.has<"new">()) {
             if (spec.identity.empty()) spec.identity = kOneTimeIdentity;
-            MIGRATE_ASSIGN(OneTimeKey made,
-                           OneTimeKey::create(words.get<"new">(), spec.identity));
+            MIGRATE_ASSIGN(OneTimeKey made, OneTimeKey::create(words.get<"new">(), spec.identity));
             one_time.emplace(std::move(made));
         }
     }

@@ -1,7 +1,8 @@
 // The only option table, with one row per option. Flags, JSON keys, --help, --print-config,
 // validation, the handshake, the man page, the completion and docs/options.md are all read from it.
 // Invariant: an option is one row here and the get<"key">() that uses it; there is no other list of
-// options. The words of the options that have forms are rows of form_tables.hpp.
+// options. The words of the options that have forms are rows of form_tables.hpp; the rows of the
+// security's options are written in security_rows.hpp.
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include "base/config/choices.hpp"
 #include "base/config/form_tables.hpp"
 #include "base/config/option.hpp"
+#include "base/config/security_rows.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
@@ -84,28 +86,9 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .help = "Fail if the peer is silent for this long. The two sides may differ; heartbeats "
              "follow the smaller value."},
 
-    {.key = "tls-creds",
-     .type = OptionType::kForm,
-     .section = OptionSection::kSecurity,
-     .forms = &kTlsCreds,
-     .value_name = "CREDS",
-     .help = "Encrypt and authenticate all channels with TLS 1.3; both sides need the option. "
-             "Without it, the channels are plaintext and stay on this host (loopback); none "
-             "allows plaintext to other hosts."},
-    {.key = "tls-hostname",
-     .section = OptionSection::kSecurity,
-     .value_name = "NAME",
-     .help = "With x509: the host name or address that the receiver's certificate must have. "
-             "Without it: the host of --connect. With --repeat it is also the receiver's option, "
-             "for the way back."},
-    {.key = "tls-authz",
-     .type = OptionType::kWords,
-     .section = OptionSection::kSecurity,
-     .value_name = "PATTERNS",
-     .help = "Accept only a peer one of whose names matches a pattern: the subject of its "
-             "certificate (CN=…,O=…), its DNS names and URIs, or its PSK identity. Patterns are "
-             "separated by blanks, in JSON also a list; * stands for any text, and ? for any "
-             "character, a blank too."},
+    kTlsCredsRow,
+    kTlsHostnameRow,
+    kTlsAuthzRow,
 
     {.key = "source",
      .type = OptionType::kForm,
