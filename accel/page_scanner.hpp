@@ -32,7 +32,7 @@ class PageScanner {
     // Number of batches that may be submitted before the first must be collected; at least 1.
     virtual std::size_t depth() const = 0;
     // Before submit() of the same batch: looks at the pages' first bytes, if that spares a device
-    // work. Holds nothing that must be released, so it may run inside memory::guard_reads(). May be
+    // work. Holds nothing that must be released, so it may run inside guard_reads(). May be
     // left out.
     virtual void look_first(std::span<const PageExtent> batch) { static_cast<void>(batch); }
     // Starts to check a batch. The extents are copied; the pages stay mapped until the batch is

@@ -21,7 +21,7 @@ class FirstLook {
     // Returns true if look() should see the next batch.
     bool is_due();
     // Reads the first 64 bytes of every page. Holds nothing that must be released, so it may run
-    // inside memory::guard_reads().
+    // inside guard_reads().
     void look(std::span<const PageExtent> batch);
     // Bit i % 64 of word i / 64 is set if page i of the last batch seen is not zero.
     std::span<const std::uint64_t> not_zero() const { return not_zero_; }

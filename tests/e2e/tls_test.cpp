@@ -252,6 +252,7 @@ TEST_CASE("options of TLS that have no effect are refused", "[tls]") {
     check({"--tls-creds", files.psk(), "--tls-hostname", "x"}, "tls-hostname has no effect");
     check({"--tls-creds", files.x509(), "--tls-hostname", "x"}, "give it at the sender");
     check({"--tls-creds", files.psk() + ",new=/x"}, "needs either");
+    check({"--tls-creds", files.psk(), "--tls-authz", "  "}, "tls-authz has no pattern");
 }
 
 TEST_CASE("plaintext to other hosts must be asked for", "[tls]") {

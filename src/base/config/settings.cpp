@@ -59,7 +59,12 @@ Status validate_tls(const Settings& settings) {
         kind = creds.form->name;
         if (creds.is("psk")) MIGRATE_TRY(validate_psk(settings, creds));
     }
-    if (kind == "none" && !settings.get<"tls-authz">().empty()) {
+    const std::string& allowed = settings.get<"tls-authz">();
+    // Without a pattern, every peer with valid credentials is allowed.
+    if (!allowed.empty() && allowed.find_first_not_of(' ') == std::string::npos) {
+        return Error(ErrorKind::kUsage, "tls-authz has no pattern: name a peer, or leave it out");
+    }
+    if (kind == "none" && !allowed.empty()) {
         return Error(ErrorKind::kUsage,
                      "tls-authz has no effect without TLS: set tls-creds to x509:DIR or psk:FILE");
     }

@@ -166,8 +166,7 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
                                   static_cast<std::uint32_t>(extent.pages.count)});
         }
     }
-    MIGRATE_TRY(
-        memory::guard_reads(source_.description(), [&] { scanner_->look_first(submitted_); }));
+    MIGRATE_TRY(guard_reads(source_.description(), [&] { scanner_->look_first(submitted_); }));
     scanner_->submit(submitted_);
     to_check_ = 0;
     ++outstanding_;
