@@ -105,8 +105,11 @@ Status recv(const Settings& settings, RunResult& result) {
                               .continue_switchover = {},
                               .change = {}},
                              result.events()));
-    return run_to_end(*session, settings, signals, result, "incoming",
-                      [&] { return session->guest(); });
+    return run_to_end(*session, settings, signals, result, "incoming", [&] {
+        // The session is over: a one-time key serves no other one.
+        config.security.session_ended();
+        return session->guest();
+    });
 }
 
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {

@@ -167,7 +167,6 @@ void RecvSession::end_threads() {
 }
 
 Status RecvSession::settle(Status result) {
-    if (config_.most_legs == 0) config_.security.session_ended();
     if (!result) core_.cancellation().fail_unless_stopped(result.error());
     end_threads();
     if (link_) link_->finish();
