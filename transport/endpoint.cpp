@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace migrate::transport {
 
@@ -20,6 +21,28 @@ Result<Endpoint> Endpoint::own_of(int fd) {
     if (::getsockname(fd, reinterpret_cast<sockaddr*>(&end.address_), &end.size_) == 0) return end;
     return Error::system("get the address of a socket", errno).as(ErrorKind::kLostConnection);
 }
+
+std::array<unsigned char, 16> Endpoint::bytes() const {
+    std::array<unsigned char, 16> bytes{};
+    if (address_.ss_family == AF_INET) {
+        bytes[10] = bytes[11] = 0xFF;
+        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address_);
+        std::memcpy(&bytes[12], &v4->sin_addr, 4);
+    } else if (address_.ss_family == AF_INET6) {
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address_);
+        std::memcpy(bytes.data(), &v6->sin6_addr, bytes.size());
+    }
+    return bytes;
+}
+
+bool Endpoint::is_loopback() const {
+    const auto address = bytes();
+    in6_addr v6{};
+    std::memcpy(&v6, address.data(), address.size());
+    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && address[12] == 127);
+}
+
+bool Endpoint::same_host(const Endpoint& other) const { return bytes() == other.bytes(); }
 
 std::string Endpoint::text() const {
     std::array<char, INET6_ADDRSTRLEN> text{};

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <string>
 
 #include "base/error.hpp"
@@ -17,10 +18,17 @@ class Endpoint {
 
     // "ADDRESS:PORT", or "[ADDRESS]:PORT" for IPv6.
     std::string text() const;
+    // True for 127.0.0.0/8, ::1 and the IPv4 addresses in IPv6 form.
+    bool is_loopback() const;
+    // True if both have the same address, whatever their ports are.
+    bool same_host(const Endpoint& other) const;
     const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&address_); }
     socklen_t size() const { return size_; }
 
   private:
+    // The address as IPv6 has it, in network byte order; zeros for any other family.
+    std::array<unsigned char, 16> bytes() const;
+
     sockaddr_storage address_{};
     socklen_t size_ = sizeof(sockaddr_storage);
 };

@@ -36,6 +36,10 @@ constexpr std::uint64_t kLeastInFlight = 2 * kMiB;
 constexpr std::uint64_t kLeastOfOne = 256 * kKiB;
 constexpr std::uint64_t kMostOfOne = 4 * kMiB;
 
+// Time that the kernel gets to report the completion of a send whose bytes were acknowledged. A
+// network card's driver may free its buffers late.
+constexpr std::chrono::milliseconds kCompletionLimit{1000};
+
 // drain() takes this much without a look at the time: the kernel's buffer holds about as much.
 constexpr std::uint64_t kDrainedAtOnce = 8 * kMiB;
 
@@ -212,11 +216,13 @@ Status Socket::expect_back_pressure() {
     return {};
 }
 
-Status Socket::send(std::span<iovec> parts) {
+// Sends everything by `call`, which sends as much as it can of the parts that it gets.
+template <typename Call>
+Status Socket::send_all(std::span<iovec> parts, Call call) {
     Stillness still{std::chrono::steady_clock::now(), UINT64_MAX};
     parts = skip(parts, 0);
     while (!parts.empty()) {
-        MIGRATE_ASSIGN(const auto moved, stream_->send(one_call(parts), Stream::Mode::kWait));
+        MIGRATE_ASSIGN(const auto moved, call(one_call(parts)));
         if (!moved) {
             MIGRATE_TRY(keep_waiting(still));
             continue;
@@ -226,6 +232,81 @@ Status Socket::send(std::span<iovec> parts) {
         if (!parts.empty()) still = {std::chrono::steady_clock::now(), UINT64_MAX};
     }
     return {};
+}
+
+Status Socket::send(std::span<iovec> parts) {
+    return send_all(parts, [&](std::span<const iovec> some) {
+        return stream_->send(some, Stream::Mode::kWait);
+    });
+}
+
+Status Socket::send_in_place(std::span<iovec> parts, std::size_t first) {
+    if (zero_copy_ == nullptr) return send(parts);
+    if (!zero_copy_->avoids_copies()) {
+        zero_copy_->note_copy();
+        return send(parts);
+    }
+    MIGRATE_TRY(send_all(parts.first(first), [&](std::span<const iovec> some) {
+        return stream_->send(some, Stream::Mode::kMore);
+    }));
+    return send_all(parts.subspan(first),
+                    [&](std::span<const iovec> some) { return zero_copy_->send(some); });
+}
+
+Status Socket::finish_in_place() {
+    if (zero_copy_ == nullptr) return {};
+    MIGRATE_TRY(zero_copy_->take_completions());
+    Stillness still{WaitClock::now(), UINT64_MAX};
+    auto acknowledged = kNever;  // since when all has been
+    while (zero_copy_->pending() != 0) {
+        const auto now = WaitClock::now();
+        if (unacknowledged_bytes() != 0) {
+            acknowledged = kNever;
+        } else if (acknowledged == kNever) {
+            acknowledged = now;
+        } else if (now - acknowledged >= kCompletionLimit) {
+            zero_copy_->fall_back(
+                fmt::format("the kernel did not report the end of {} sends within {} ms",
+                            zero_copy_->pending(), kCompletionLimit.count()));
+            break;
+        }
+        const auto slice =
+            std::clamp(limits_.silent / 4, std::chrono::milliseconds(1), kCompletionLimit);
+        MIGRATE_ASSIGN(const auto waited, zero_copy_->await_completions(now + slice));
+        // Whoever sends next finds that the connection has ended.
+        if (waited == ZeroCopyCalls::Waited::kEnded) return {};
+        if (waited == ZeroCopyCalls::Waited::kCompletion) {
+            still = {WaitClock::now(), UINT64_MAX};
+        } else if (acknowledged == kNever) {
+            MIGRATE_TRY(keep_waiting(still));
+        }
+    }
+    zero_copy_->end_round();
+    return {};
+}
+
+Status Socket::use_zero_copy() {
+    ZeroCopySender* const sender = stream_->zero_copy();
+    if (sender == nullptr) {
+        return Error(ErrorKind::kRefused, "this kind of connection copies what it sends");
+    }
+    MIGRATE_TRY(sender->allow());
+    zero_copy_ = sender;
+    return {};
+}
+
+ZeroCopyFigures Socket::zero_copy_figures() const {
+    return zero_copy_ != nullptr ? zero_copy_->figures() : ZeroCopyFigures();
+}
+
+std::string Socket::zero_copy_fallback() const {
+    return zero_copy_ != nullptr ? zero_copy_->fallback() : std::string();
+}
+
+bool Socket::peer_is_local() const {
+    const auto peer = Endpoint::peer_of(fd_.get());
+    const auto own = Endpoint::own_of(fd_.get());
+    return peer && own && (peer->is_loopback() || peer->same_host(*own));
 }
 
 Status Socket::send(std::span<const std::byte> bytes) {

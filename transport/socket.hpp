@@ -92,6 +92,23 @@ class Socket {
     // Neither this nor receive() needs a copy of its own on a plain connection.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
+    // Allows send_in_place(). kRefused if the stream has to copy or the kernel does not allow it.
+    // Call it before data flows.
+    Status use_zero_copy();
+    // Like send(), but the kernel need not copy the parts from `first` on: it may read their memory
+    // until finish_in_place(), so that the peer gets what is in it by then. The parts before
+    // `first` are copied. Copies all of them where zero-copy send is not possible.
+    Status send_in_place(std::span<iovec> parts, std::size_t first);
+    // Waits until the kernel reads no memory of send_in_place() any more. If it does not report
+    // that although the peer's host has acknowledged everything, the connection copies from then
+    // on. Ends a round for the figures.
+    Status finish_in_place();
+    // The figures of send_in_place(). Any thread.
+    ZeroCopyFigures zero_copy_figures() const;
+    // Why send_in_place() copies; empty if it does not. Any thread.
+    std::string zero_copy_fallback() const;
+    // True if the peer has an address of this host, where the kernel copies in any case.
+    bool peer_is_local() const;
     // From now on send() waits for a peer without room for as long as the peer's host acknowledges
     // probes, which shows that the path is intact. The caller must detect by other means that the
     // peer itself has died, and then call shutdown(). Must not run concurrently with a send().
@@ -161,12 +178,15 @@ class Socket {
         std::uint64_t unacknowledged;
     };
     Status keep_waiting(Stillness& still) const;
+    template <typename Call>
+    Status send_all(std::span<iovec> parts, Call call);
     Result<std::size_t> received(Stream::Moved moved) const;
 
     UniqueFd fd_;
     std::unique_ptr<Stream> stream_;
     std::optional<Endpoint> peer_;
     SecurityInfo security_;
+    ZeroCopySender* zero_copy_ = nullptr;  // part of stream_; null: not used
     StallLimits limits_;
     std::function<bool()> room_goes_on_;
     bool expects_back_pressure_ = false;

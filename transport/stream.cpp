@@ -4,48 +4,25 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/raw_syscall.hpp"
+#include "transport/socket_calls.hpp"
 
 namespace migrate::transport {
 namespace {
 
-msghdr message_of(std::span<const iovec> parts) {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(parts.data());
-    message.msg_iovlen = parts.size();
-    return message;
-}
-
-// Calls again after a signal.
-template <typename Call>
-ssize_t uninterrupted(Call call) {
-    ssize_t moved = -1;
-    do {
-        moved = call();
-    } while (moved < 0 && errno == EINTR);
-    return moved;
-}
-
-// `moved` is the result of a system call.
-Stream::Moved result_of(ssize_t moved, std::string_view what) {
-    if (moved >= 0) return std::optional(static_cast<std::size_t>(moved));
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return std::optional<std::size_t>();
-    return Error::system(what, errno).as(ErrorKind::kLostConnection);
-}
-
 class PlainStream final : public Stream {
   public:
-    explicit PlainStream(int fd) : fd_(fd) {}
+    PlainStream(int fd, std::unique_ptr<ZeroCopyCalls> calls)
+        : fd_(fd), zero_copy_(std::move(calls)) {}
 
     Moved send(std::span<const iovec> parts, Mode mode) override {
         const msghdr message = message_of(parts);
-        const int flags = MSG_NOSIGNAL | (mode == Mode::kNow ? MSG_DONTWAIT : 0);
-        const ssize_t moved = uninterrupted([&] { return ::sendmsg(fd_, &message, flags); });
-        if (moved < 0 && errno == EFAULT) {
-            return Error::system("read the guest memory to send", errno);
-        }
-        return result_of(moved, "send to the peer");
+        const int flags = MSG_NOSIGNAL | (mode == Mode::kNow    ? MSG_DONTWAIT
+                                          : mode == Mode::kMore ? MSG_MORE
+                                                                : 0);
+        return result_of_send(uninterrupted([&] { return ::sendmsg(fd_, &message, flags); }));
     }
 
     Moved receive(std::span<const iovec> parts, Mode mode) override {
@@ -70,13 +47,21 @@ class PlainStream final : public Stream {
 
     bool has_buffered_input() const override { return false; }
     void finish_sending() override { ::shutdown(fd_, SHUT_WR); }
+    ZeroCopySender* zero_copy() override { return &zero_copy_; }
 
   private:
     int fd_;
+    ZeroCopySender zero_copy_;
 };
 
 }  // namespace
 
-std::unique_ptr<Stream> make_plain_stream(int fd) { return std::make_unique<PlainStream>(fd); }
+std::unique_ptr<Stream> make_plain_stream(int fd) {
+    return make_plain_stream(fd, make_zero_copy_calls(fd));
+}
+
+std::unique_ptr<Stream> make_plain_stream(int fd, std::unique_ptr<ZeroCopyCalls> calls) {
+    return std::make_unique<PlainStream>(fd, std::move(calls));
+}
 
 }  // namespace migrate::transport

@@ -13,14 +13,16 @@
 #include <span>
 
 #include "base/error.hpp"
+#include "transport/zero_copy.hpp"
 
 namespace migrate::transport {
 
 class Stream {
   public:
     // kWait: waits up to SO_SNDTIMEO for room, or up to SO_RCVTIMEO for each byte that is missing.
-    // kNow: moves what is possible without waiting.
-    enum class Mode { kWait, kNow };
+    // kNow: moves what is possible without waiting. kMore: like kWait, for a send that another one
+    // follows at once, so that the end of these bytes may wait for it.
+    enum class Mode { kWait, kNow, kMore };
     // The bytes that were moved, which may be fewer than asked for; nothing if there was no room or
     // no byte in that time. Received 0: the peer ended its direction of the stream. Errors:
     // kLostConnection, kFault if memory in `parts` cannot be written.
@@ -43,11 +45,16 @@ class Stream {
     virtual bool has_buffered_input() const = 0;
     // Tells the peer that nothing follows. Does not wait.
     virtual void finish_sending() = 0;
+    // Sends memory as it is without copying it; null if this stream changes or copies what it
+    // sends. It lives as long as the stream.
+    virtual ZeroCopySender* zero_copy() { return nullptr; }
 };
 
 // Returns a stream that leaves the bytes as they are. `fd` is a connected, blocking socket that
 // outlives it. The kernel moves the bytes directly between `parts` and its own buffers, with one
 // system call for each call.
 std::unique_ptr<Stream> make_plain_stream(int fd);
+// The same with these calls for zero-copy send.
+std::unique_ptr<Stream> make_plain_stream(int fd, std::unique_ptr<ZeroCopyCalls> calls);
 
 }  // namespace migrate::transport

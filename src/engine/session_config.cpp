@@ -60,6 +60,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.compression_level = config.negotiated.compression() == Compression::kLz4
                                    ? settings.get<"multifd-lz4-level", int>()
                                    : settings.get<"multifd-zstd-level", int>();
+    config.zero_copy = settings.get<"zero-copy-send", AutoOnOff>();
     config.tunables = make_tunables(settings);
     config.dirty_tracker = settings.get<"dirty-tracker">();
     config.pause_before_switchover = settings.get<"pause-before-switchover">();

@@ -31,6 +31,7 @@ struct SendConfig {
     accel::DsaAccelerator::Options accel;
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
     int compression_level = 1;
+    AutoOnOff zero_copy = AutoOnOff::kOff;
     Tunables tunables;  // initial values
     std::string dirty_tracker = "auto";
     bool pause_before_switchover = false;

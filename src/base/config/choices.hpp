@@ -71,7 +71,7 @@ constexpr auto enum_names(Compression) {
         {{Compression::kNone, "none"}, {Compression::kLz4, "lz4"}, {Compression::kZstd, "zstd"}});
 }
 
-// Values of multifd-device-state and progress.
+// Values of multifd-device-state, zero-copy-send and progress.
 enum class AutoOnOff { kAuto, kOn, kOff };
 constexpr auto enum_names(AutoOnOff) {
     return names_of_enum<AutoOnOff>(

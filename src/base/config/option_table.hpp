@@ -173,6 +173,16 @@ inline constexpr auto kOptions = std::to_array<Option>({
              "sender and net.core.rmem_max at the receiver must allow it. auto: from the path's "
              "round-trip time, or sized by the kernel.",
      .negotiated = true},
+    {.key = "zero-copy-send",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "auto",
+     .choices = kNames<AutoOnOff>,
+     .help = "Send guest memory without copying it into the socket (MSG_ZEROCOPY). A channel on "
+             "which the kernel copies anyway, or refuses for lack of RLIMIT_MEMLOCK, copies from "
+             "then on; compressed packets are always copied. auto: on, except to an address of "
+             "this host, and for a file, which is read into a buffer."},
     {.key = "max-bandwidth",
      .type = OptionType::kBytesPerSecond,
      .side = OptionSide::kSend,

@@ -21,6 +21,7 @@
 #include "engine/report/round_history.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/security_info.hpp"
+#include "transport/zero_copy.hpp"
 
 namespace migrate::engine {
 
@@ -39,6 +40,13 @@ struct MultifdReport {
     std::uint16_t channels = 0;
     std::string limited_by{};  // name of a ChannelLimit; empty: the number was given
     std::string reason{};
+};
+
+// Zero-copy send of all channels together; sender only.
+struct ZeroCopyReport {
+    bool used = false;  // it was tried
+    transport::ZeroCopyFigures figures{};
+    std::string reason{};  // why it was not used, or why channels copied after all; may be empty
 };
 
 // The guest's downtime by cause, on the sender's clock; the parts add up to the total. The transit
@@ -93,6 +101,7 @@ struct Report {
     std::uint64_t payload_bytes = 0;      // page content in transferred
     std::vector<ChannelReport> channels;  // the main channel first
     MultifdReport multifd;
+    std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
     std::vector<ThreadTime> threads;
     std::vector<std::string> digests;  // one per region, if verified
     std::vector<DeviceReport> devices;

@@ -24,6 +24,10 @@ Json ram_json(const Report& report) {
         {"payload-bytes", report.payload_bytes},
         {"header-bytes", report.transferred - report.payload_bytes},
     };
+    if (report.side == "send") {
+        ram["dirty-sync-missed-zero-copy"] =
+            report.zero_copy ? report.zero_copy->figures.missed_rounds : 0;
+    }
     if (report.guest) {
         ram["dirty-sync-count"] = report.rounds.size();
         ram["planned-pages"] = report.planned_pages;
@@ -163,6 +167,16 @@ Json multifd_json(const MultifdReport& report) {
     return multifd;
 }
 
+Json zero_copy_json(const ZeroCopyReport& report) {
+    Json zero_copy = {{"used", report.used},
+                      {"sends", report.figures.sends},
+                      {"completed", report.figures.completed},
+                      {"copied", report.figures.copied},
+                      {"refused", report.figures.refused}};
+    if (!report.reason.empty()) zero_copy["reason"] = report.reason;
+    return zero_copy;
+}
+
 Json threads_json(const Report& report) {
     Json threads = Json::array();
     for (const ThreadTime& thread : report.threads) {
@@ -235,6 +249,7 @@ Json document(const Report& report) {
                  {"multifd", multifd_json(report.multifd)},
                  {"threads", threads_json(report)},
                  {"memory", report.memory}};
+    if (report.zero_copy) json["zero-copy"] = zero_copy_json(*report.zero_copy);
     add_downtime(json, report);
     add_guest(json, report);
     add_devices(json, report);

@@ -81,6 +81,15 @@ void add_multifd(Lines& lines, const MultifdReport& report) {
                                                     report.limited_by, report.reason));
 }
 
+void add_zero_copy(Lines& lines, const ZeroCopyReport& report) {
+    if (!report.used) return;
+    const transport::ZeroCopyFigures& figures = report.figures;
+    lines.add("zero copy",
+              fmt::format("{} sends, {} copied by the kernel, {} refused, {} rounds missed{}{}",
+                          figures.sends, figures.copied, figures.refused, figures.missed_rounds,
+                          report.reason.empty() ? "" : "; ", report.reason));
+}
+
 void add_devices(Lines& lines, const Report& report) {
     const bool sends = report.side == "send";
     for (const DeviceReport& device : report.devices) {
@@ -132,6 +141,7 @@ std::string to_text(const Report& report) {
     add_guest(lines, report);
     add_ram(lines, report);
     add_multifd(lines, report.multifd);
+    if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
     add_devices(lines, report);
     if (report.accel) add_accel(lines, *report.accel);
     for (std::size_t i = 0; i < report.digests.size(); ++i) {

@@ -45,9 +45,9 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                           "zero-page-detection=legacy sends memory that is mapped in this process, "
                           "and private memory of another process is not: use multifd");
     }
-    // A device needs no copy of mapped memory.
-    const bool prefers_copies =
-        set->kernel_ != nullptr && !set->accelerator_ && !legacy && source.prefers_read();
+    // Neither a device nor zero-copy send needs a copy of mapped memory.
+    const bool prefers_copies = set->kernel_ != nullptr && !set->accelerator_ && !legacy &&
+                                source.prefers_read() && config.zero_copy != AutoOnOff::kOn;
     if (copies || prefers_copies) set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
     for (unsigned i = 0; i < (legacy ? 1U : config.negotiated.channels()); ++i) {
         MIGRATE_TRY(set->add());
@@ -76,6 +76,16 @@ Status ScannerSet::add() {
 Result<SpanScanner*> ScannerSet::scanner(std::size_t channel) {
     if (channel == scanners_.size()) MIGRATE_TRY(add());
     return scanners_[channel].get();
+}
+
+std::vector<bool> ScannerSet::regions_in_place() const {
+    std::vector<bool> in_place(source_.regions().size(), staging_bytes_ == 0);
+    for (std::size_t i = 0; i < in_place.size(); ++i) {
+        // As SpanScanner decides.
+        if (staging_bytes_ != 0 && !source_.prefers_read())
+            in_place[i] = source_.is_mapped(static_cast<RegionId>(i));
+    }
+    return in_place;
 }
 
 Status ScannerSet::start(ThreadTimes& times, Cancellation& cancellation) {

@@ -28,6 +28,10 @@ class ScannerSet {
     // Name of the zero page kernel; "none" if zero pages are not looked for.
     const std::string& kernel_name() const { return kernel_name_; }
 
+    // For each region: true if its pages are sent from where they are, false if they are read into
+    // a channel's buffer first.
+    std::vector<bool> regions_in_place() const;
+
     // Called before the first scan. `times` and `cancellation` outlive the set. Fails if the thread
     // that takes the devices' answers cannot be started.
     Status start(ThreadTimes& times, Cancellation& cancellation);

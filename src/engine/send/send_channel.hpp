@@ -48,6 +48,9 @@ class SendChannel {
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
                 SentPages* copies = nullptr);
 
+    // From now on pages of the regions for which `regions` is true are sent without copying them.
+    // kRefused if the connection cannot. Call it before the first packet.
+    Status send_in_place(std::vector<bool> regions);
     Status send_hello(const transport::SessionId& session);
     // Sends round after round, as the gate opens them, until it closes. `scanner` is this thread's
     // own; null with zero-page-detection=legacy.
@@ -73,12 +76,24 @@ class SendChannel {
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
     // Bytes sent and not yet acknowledged by the peer's host. Any thread.
     std::uint64_t bytes_under_way() const { return socket_.unacknowledged_bytes(); }
+    // The figures of zero-copy send, and why the channel copies after all; empty if it does not.
+    // Any thread.
+    transport::ZeroCopyFigures zero_copy() const { return socket_.zero_copy_figures(); }
+    std::string zero_copy_fallback() const { return socket_.zero_copy_fallback(); }
 
   private:
     Status send_round(const SendShared& shared, SpanScanner& scanner, std::uint32_t round,
                       const std::stop_token& stop);
     Status send_filled_packets(LegacyFeed& feed, std::uint32_t round, const std::stop_token& stop);
-    Result<transport::Compression> prepare_payload(const transport::PacketBuilder& packet);
+    // How the content of a packet's normal pages goes on the wire.
+    struct Payload {
+        transport::Compression compression = transport::Compression::kNone;
+        std::uint64_t bytes = 0;
+        bool in_place = false;  // it is the guest's own memory, and nobody overwrites it
+    };
+    Status finish_in_place();
+    Result<Payload> prepare_payload(const transport::PacketBuilder& packet);
+    bool goes_in_place(const transport::PacketBuilder& packet) const;
     Result<std::span<const std::byte>> copy_payload(const transport::PacketBuilder& packet);
     std::string where(const transport::PacketBuilder& packet) const;
     void count_packet();
@@ -92,6 +107,7 @@ class SendChannel {
     ChannelCounters counters_;
     SentPages* copies_;
     std::vector<std::byte> copy_;  // copy of the payload being sent, if copies_
+    std::vector<bool> in_place_;   // by region: sent without a copy; empty: none is
 };
 
 // zero-page-detection=legacy: the session's own thread scans the whole round and hands packets to

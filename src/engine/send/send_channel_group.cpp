@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.hpp"
 #include "engine/report/session_report.hpp"
 #include "transport/compressor.hpp"
 
@@ -41,6 +42,7 @@ Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
     std::unique_ptr<SendChannelGroup> group(new SendChannelGroup(needs));
     group->channels_.reserve(
         std::max<std::size_t>(sockets.size(), needs.config.negotiated.most_channels()));
+    if (!sockets.empty()) group->zero_copy_ = group->choose_zero_copy_for(sockets.front());
     for (transport::Socket& socket : sockets) {
         MIGRATE_ASSIGN(auto channel,
                        group->make_channel(group->channels_.size(), std::move(socket), session));
@@ -49,15 +51,41 @@ Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
     return group;
 }
 
+// The consumer of copies of what is sent; null if there is none.
+SentPages* SendChannelGroup::copies() const {
+    return needs_.sent != nullptr && needs_.sent->wants_copies() ? needs_.sent : nullptr;
+}
+
+// All connections of a group are alike.
+ZeroCopyChoice SendChannelGroup::choose_zero_copy_for(transport::Socket& socket) const {
+    const AutoOnOff option = needs_.config.zero_copy;
+    ZeroCopyFacts facts{.peer_is_local = socket.peer_is_local(),
+                        .sends_copies = copies() != nullptr,
+                        .in_place = needs_.scanners.regions_in_place(),
+                        .refused = {}};
+    ZeroCopyChoice choice = choose_zero_copy(option, facts);
+    if (choice.used) {
+        if (const Status allowed = socket.use_zero_copy(); !allowed) {
+            facts.refused = allowed.error().message();
+            choice = choose_zero_copy(option, facts);
+        }
+    }
+    if (!choice.used && option == AutoOnOff::kOn) {
+        log::warning("zero-copy-send=on has no effect: {}", choice.reason);
+    }
+    return choice;
+}
+
 Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
     std::size_t id, transport::Socket socket, const transport::SessionId& session) {
     MIGRATE_ASSIGN(auto compressor, make_compressor(needs_.config));
-    SentPages* copies =
-        needs_.sent != nullptr && needs_.sent->wants_copies() ? needs_.sent : nullptr;
     auto channel =
         std::make_unique<SendChannel>(ChannelId{static_cast<std::uint16_t>(id)}, std::move(socket),
-                                      std::move(compressor), needs_.pacer, copies);
+                                      std::move(compressor), needs_.pacer, copies());
     if (shared_.devices != nullptr) MIGRATE_TRY(channel->expect_back_pressure());
+    if (zero_copy_.used) {
+        MIGRATE_TRY(channel->send_in_place(needs_.scanners.regions_in_place()));
+    }
     MIGRATE_TRY(channel->send_hello(session));
     return channel;
 }
@@ -184,6 +212,15 @@ std::uint64_t SendChannelGroup::bytes_under_way() const {
     return bytes;
 }
 
-void SendChannelGroup::fill(Report& report) const { add_channels(report, channels_); }
+void SendChannelGroup::fill(Report& report) const {
+    add_channels(report, channels_);
+    ZeroCopyReport& zero_copy = report.zero_copy.emplace();
+    zero_copy.used = zero_copy_.used;
+    zero_copy.reason = zero_copy_.reason;
+    channels_.each([&](const SendChannel& channel) {
+        zero_copy.figures += channel.zero_copy();
+        if (zero_copy.reason.empty()) zero_copy.reason = channel.zero_copy_fallback();
+    });
+}
 
 }  // namespace migrate::engine

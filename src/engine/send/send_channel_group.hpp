@@ -20,6 +20,7 @@
 #include "engine/send/scanner_set.hpp"
 #include "engine/send/send_channel.hpp"
 #include "engine/send/sent_pages.hpp"
+#include "engine/send/zero_copy_choice.hpp"
 #include "engine/session_config.hpp"
 #include "transport/pacer.hpp"
 #include "transport/socket.hpp"
@@ -102,12 +103,15 @@ class SendChannelGroup {
 
   private:
     explicit SendChannelGroup(const Needs& needs);
+    SentPages* copies() const;
+    ZeroCopyChoice choose_zero_copy_for(transport::Socket& socket) const;
     Status await_round_end(RoundWatch* watch);
     Result<std::unique_ptr<SendChannel>> make_channel(std::size_t id, transport::Socket socket,
                                                       const transport::SessionId& session);
     Status start_worker(SendChannel& channel);
 
     Needs needs_;
+    ZeroCopyChoice zero_copy_;  // set by create()
     Cancellation cancellation_;
     RoundGate gate_;
     std::unique_ptr<LegacyFeed> legacy_;  // only with zero-page-detection=legacy
