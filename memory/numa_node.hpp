@@ -8,5 +8,7 @@ namespace migrate::memory {
 // Returns the node that holds most of a sample of the source's pages; -1 if none of them is present
 // or the kernel does not report it.
 int numa_node_of(const PageSource& source);
+// The same for one region.
+int numa_node_of(const PageSource& source, RegionId region);
 
 }  // namespace migrate::memory

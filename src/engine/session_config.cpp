@@ -61,6 +61,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
                                    ? settings.get<"multifd-lz4-level", int>()
                                    : settings.get<"multifd-zstd-level", int>();
     config.zero_copy = settings.get<"zero-copy-send", AutoOnOff>();
+    MIGRATE_ASSIGN(config.cpu, make_cpu_config(settings));
     config.tunables = make_tunables(settings);
     config.dirty_tracker = settings.get<"dirty-tracker">();
     config.pause_before_switchover = settings.get<"pause-before-switchover">();
@@ -79,6 +80,7 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
     config.sink = settings.get<"sink">();
     config.placement = settings.get<"placement", Placement>();
+    MIGRATE_ASSIGN(config.cpu, make_cpu_config(settings));
     config.port_file = settings.get<"port-file">();
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
     for (const devices::DeviceSpec& device : config.devices) {

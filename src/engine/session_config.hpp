@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/convergence/convergence.hpp"
+#include "engine/cpu_config.hpp"
 #include "engine/send/channel_limit.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
@@ -32,6 +33,7 @@ struct SendConfig {
     std::optional<unsigned> normal_page_ratio;  // percent, 0 … 100
     int compression_level = 1;
     AutoOnOff zero_copy = AutoOnOff::kOff;
+    CpuConfig cpu;
     Tunables tunables;  // initial values
     std::string dirty_tracker = "auto";
     bool pause_before_switchover = false;
@@ -61,6 +63,7 @@ struct RecvConfig {
     transport::Address listen;
     std::string sink;
     Placement placement = Placement::kAuto;
+    CpuConfig cpu;
     std::string port_file;  // empty: none
     transport::Security security;
     std::vector<devices::DeviceSpec> devices;  // targets of streams

@@ -25,10 +25,13 @@ Status SessionCore::run(const std::function<Status()>& migrate,
                         const std::function<GuestOwner()>& owner) noexcept {
     keep_memory_reserve();
     Presence presence(cancellation_);
-    Status status = catching("the migration", [&] {
+    Status status = catching("the migration", [&]() -> Status {
         set_status(MigrationStatus::kSetup);
+        // The threads of the session inherit this.
+        const OnCpus placed(cpu_.cpus);
         return migrate();
     });
+    budget_.lift();
     bool returned = false;
     Status settled;
     for (int turn = 0; turn < 2 && !returned; ++turn) {
@@ -48,6 +51,7 @@ void SessionCore::start_clock() { figures_.lock()->started = Clock::now(); }
 void SessionCore::activate() {
     figures_.lock()->active = Clock::now();
     set_status(MigrationStatus::kActive);
+    budget_.begin();
 }
 
 std::chrono::microseconds SessionCore::active_time() const {
@@ -89,6 +93,10 @@ void SessionCore::fill(Report& report, const SessionFigures& figures) const {
     report.outcome = figures.outcome;
     fill_times(report, figures);
     report.threads = times_.all();
+    report.cpu = {.affinity = cpu_.affinity,
+                  .budget_percent = cpu_.budget_percent,
+                  .host_cpus = host_cpus(),
+                  .use = budget_.figures()};
 }
 
 }  // namespace migrate::engine

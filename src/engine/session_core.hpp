@@ -8,9 +8,11 @@
 #include <string>
 
 #include "base/cancellation.hpp"
+#include "base/cpu_budget.hpp"
 #include "base/error.hpp"
 #include "base/outcome.hpp"
 #include "base/thread.hpp"
+#include "engine/cpu_config.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
@@ -23,8 +25,11 @@ namespace migrate::engine {
 class SessionCore {
   public:
     // `events` and `figures` outlive this object.
-    SessionCore(EventLog& events, PublishedPart<SessionFigures> figures)
-        : events_(events), figures_(figures) {}
+    SessionCore(EventLog& events, PublishedPart<SessionFigures> figures, const CpuConfig& cpu = {})
+        : events_(events),
+          figures_(figures),
+          cpu_(cpu),
+          budget_(cpus_allowed(cpu.budget_percent)) {}
 
     // Runs a whole session on the calling thread: `migrate`, then `settle` with its result, then
     // the last state, which says who has the guest. Returns what `settle` returned. Any exception
@@ -37,6 +42,8 @@ class SessionCore {
     std::stop_token token() const { return cancellation_.token(); }
     ThreadTimes& times() { return times_; }
     EventLog& events() { return events_; }
+    // Holds from activate() until it is lifted, or the session ends.
+    CpuBudget& budget() { return budget_; }
     MigrationStatus status() const { return status_.get(); }
 
     // Called by the session's main thread.
@@ -69,6 +76,8 @@ class SessionCore {
 
     EventLog& events_;
     const PublishedPart<SessionFigures> figures_;
+    const CpuConfig cpu_;
+    CpuBudget budget_;
     Cancellation cancellation_;
     ThreadTimes times_;
     StatusCell status_;

@@ -90,6 +90,9 @@ class Guest {
     virtual Result<std::string> save_state() = 0;
     // Any thread may call it.
     virtual Activity activity() const = 0;
+    // CPU time of its vCPUs, as far as it can be seen from outside; nothing if it cannot. Any
+    // thread may call it.
+    virtual std::optional<std::chrono::microseconds> cpu_time() const { return std::nullopt; }
     // Checks that memory holds what the guest's own state requires; an Error names the first page
     // that differs. Succeeds too if the guest cannot check. Only while paused.
     virtual Status check() = 0;

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/log.hpp"
+#include "base/own_cpu_time.hpp"
 #include "guest/workload_check.hpp"
 #include "guest/workload_page.hpp"
 #include "memory/pieces.hpp"
@@ -46,6 +47,7 @@ Status Workload::start_threads() {
     threads_.reserve(spec_.threads);
     for (unsigned i = 0; i < spec_.threads; ++i) {
         const auto run = [vcpu = vcpus_[i].get()](const std::stop_token&) -> Status {
+            const GuestThread counts_as_guest;
             vcpu->run();
             return {};
         };

@@ -55,8 +55,9 @@ TEST_CASE("every row of the option table is complete and allows its own default"
         CHECK((option.type == OptionType::kChoice) == !option.choices.empty());
         CHECK(option.min <= option.max);
         CHECK(option.min % option.multiple_of == 0);
-        // A required option has no default; an option with a unit or a range has one.
-        if (option.required || option.type == OptionType::kText) CHECK(option.default_text.empty());
+        // A required option has no default; an option with a unit or a range has one. A text may
+        // have one: without it, the option is not set.
+        if (option.required) CHECK(option.default_text.empty());
         if (!is_textual(option.type)) CHECK_FALSE(option.default_text.empty());
         // The word of a number is not a number in range, or the two could not be told apart.
         if (!option.word.empty())

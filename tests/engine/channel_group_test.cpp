@@ -43,7 +43,8 @@ struct Groups {
             far.push_back(std::move(pair.far));
         }
         sending = must(SendChannelGroup::create(
-            std::move(near), {}, {config, *scanners, pacer, nullptr, times, sender_session}));
+            std::move(near), {},
+            {config, *scanners, pacer, nullptr, times, sender_session, budget}));
         std::array<std::byte, transport::kHelloSize> hello{};
         for (transport::Socket& socket : far) must(socket.receive(hello));
         receiving = must(RecvChannelGroup::create(
@@ -51,7 +52,8 @@ struct Groups {
                                         config.negotiated.compression(), regions, false},
                              .placer = *placer,
                              .times = times,
-                             .session = receiver_session}));
+                             .session = receiver_session,
+                             .budget = budget}));
         must(sending->start());
         must(receiving->start());
     }
@@ -72,6 +74,7 @@ struct Groups {
     std::unique_ptr<memory::PageSink> sink;
     std::unique_ptr<memory::PagePlacer> placer;
     transport::Pacer pacer{0};
+    CpuBudget budget{0};
     ThreadTimes times;
     Cancellation sender_session;
     Cancellation receiver_session;

@@ -38,7 +38,7 @@ struct Receiving {
         memory::PageSink& chosen = discards ? static_cast<memory::PageSink&>(nowhere) : sink;
         placer = must(memory::PagePlacer::create(chosen, regions, 0));
         shared.reset(new RecvShared{transport::PacketLimits{kRecvPacketBytes, method, regions},
-                                    *placer, discards, gate});
+                                    *placer, discards, gate, budget});
         transport::TcpPair pair = transport::make_tcp_pair();
         peer.emplace(transport::adopt(std::move(pair.near), std::chrono::seconds(60)));
         channel = must(RecvChannel::create(
@@ -101,6 +101,7 @@ struct Receiving {
     memory::NullSink nowhere;
     std::unique_ptr<memory::PagePlacer> placer;
     RoundGate gate{1};
+    CpuBudget budget{0};
     std::unique_ptr<RecvShared> shared;
     std::stop_source stop;
     transport::Pacer pacer{0};

@@ -24,7 +24,7 @@ struct RoundSending {
         peer.emplace(std::move(far));
         if (legacy) shared.legacy = &feed;
         thread = std::jthread([this, own = legacy ? nullptr : &scanner] {
-            status = channel->run(shared, own, stop.get_token());
+            status = channel->run(shared, own, 0, stop.get_token());
         });
     }
     ~RoundSending() {
@@ -56,7 +56,8 @@ struct RoundSending {
     transport::Pacer pacer{0};
     RoundGate gate{1};
     LegacyFeed feed{2, kRoundPacketBytes};
-    SendShared shared{.packet_bytes = kRoundPacketBytes, .gate = gate};
+    CpuBudget budget{0};
+    SendShared shared{.packet_bytes = kRoundPacketBytes, .gate = gate, .budget = budget};
     std::optional<SendChannel> channel;
     std::optional<transport::Socket> peer;
     std::stop_source stop;

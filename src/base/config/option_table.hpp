@@ -191,6 +191,21 @@ inline constexpr auto kOptions = std::to_array<Option>({
      .max = 1024 * kGiB,
      .help = "Bandwidth limit for all channels together; 0 is no limit.",
      .live = true},
+    {.key = "cpu-affinity",
+     .section = OptionSection::kChannels,
+     .default_text = "auto",
+     .value_name = "auto|off|LIST",
+     .help = "The CPUs of this side's threads, but not of a built-in guest. LIST: only these, like "
+             "0-3,8. auto, and a LIST too: on a host with several NUMA nodes each of the sender's "
+             "channels runs on the node whose memory it reads. off: no placement."},
+    {.key = "cpu-budget",
+     .type = OptionType::kInteger,
+     .section = OptionSection::kChannels,
+     .default_text = "0",
+     .max = 100,
+     .help = "Percentage of the host's CPU time that all threads of this side may use together "
+             "while the guest runs, without those of a built-in guest; 0 is no limit. The limit "
+             "does not hold once the guest is paused, nor after a deadline that switches over."},
 
     {.key = "zero-page-detection",
      .type = OptionType::kChoice,

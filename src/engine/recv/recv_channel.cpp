@@ -44,6 +44,7 @@ Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
     while (true) {
         MIGRATE_ASSIGN(const bool more, receive_packet(shared, round, stop));
         if (!more) return {};
+        if (!shared.budget.pace(stop)) return Error(ErrorKind::kCancelled, "cancelled");
     }
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_budget.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/devices/device_receiver.hpp"
@@ -26,6 +27,7 @@ struct RecvShared {
     memory::PagePlacer& placer;
     bool discards = false;  // the sink keeps nothing
     RoundGate& gate;
+    CpuBudget& budget;
     // The last round for which ROUND_END has arrived.
     std::atomic<std::uint32_t> ended_round{0};
     DeviceReceiver* devices = nullptr;  // set if limits.device_state

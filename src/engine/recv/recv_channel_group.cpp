@@ -15,6 +15,7 @@ RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
               .placer = needs.placer,
               .discards = needs.discards,
               .gate = gate_,
+              .budget = needs.budget,
               .ended_round = {},
               .devices = needs.devices} {}
 

@@ -30,6 +30,7 @@ class RecvChannelGroup {
         DeviceReceiver* devices = nullptr;  // set if limits.device_state
         ThreadTimes& times;
         Cancellation& session;
+        CpuBudget& budget;
         // The largest number of channels, those that are added included.
         std::uint16_t most_channels = kMaxChannels;
     };

@@ -28,6 +28,8 @@ Result<transport::Completion> RecvRounds::run() {
             }
             case FrameType::kSwitchoverStart:
                 switches_over_ = true;
+                // The guest is paused. Without one, the whole transfer is the switchover.
+                if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
                 parts_.arrival.begin_switchover();
                 MIGRATE_TRY(parts_.devices.begin_loading());
                 break;

@@ -32,6 +32,7 @@ RecvSession::~RecvSession() {
 
 Result<std::unique_ptr<RecvSession>> RecvSession::create(
     RecvConfig config, EventLog& events, std::unique_ptr<transport::Listener> listener) {
+    MIGRATE_TRY(check_cpus(config.cpu));
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that an error of the sink is reported before a sender comes.
     const RecvConfig& own = session->config_;
@@ -109,6 +110,7 @@ Status RecvSession::open_channels() {
                         .session = core_.cancellation(),
                         .most_channels = offer_.settings.most_channels()}));
     published_.lock()->channels = channels_.get();
+                        .budget = core_.budget(),
     return channels_->start();
 }
 

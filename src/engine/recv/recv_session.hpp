@@ -66,7 +66,8 @@ class RecvSession {
 
   private:
     RecvSession(RecvConfig config, EventLog& events)
-        : config_(std::move(config)), core_(events, published_.part(&RecvFigures::session)) {}
+        : config_(std::move(config)),
+          core_(events, published_.part(&RecvFigures::session), config_.cpu) {}
     Status migrate();
     Status accept(Reception::Sender sender);
     Status open_channels();

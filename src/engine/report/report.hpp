@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "accel/dsa_accelerator.hpp"
+#include "base/cpu_budget.hpp"
 #include "base/outcome.hpp"
 #include "base/thread.hpp"
 #include "base/units.hpp"
@@ -49,6 +50,19 @@ struct ZeroCopyReport {
     std::string reason{};  // why it was not used, or why channels copied after all; may be empty
 };
 
+// The CPUs of this side.
+struct CpuReport {
+    std::string affinity{};       // value of cpu-affinity
+    unsigned numa_groups = 1;     // sender: groups of channels, each near memory of its own
+    unsigned budget_percent = 0;  // 0: no limit
+    unsigned host_cpus = 1;
+    // From the first page on, until the budget was lifted.
+    CpuBudget::Figures use{};
+
+    // CPU time used, as a percentage of the host's.
+    double used_percent() const { return 100 * use.cpus_used / host_cpus; }
+};
+
 // The guest's downtime by cause, on the sender's clock; the parts add up to the total. The transit
 // of DONE back to the sender, half a round trip, is not a part: the guest runs by then. The
 // receiver knows only devices, load, resume and total.
@@ -76,7 +90,11 @@ struct GuestReport {
     unsigned cpu_throttle = 0;  // percent
     double rate_before = 0;     // bytes written per second before the migration; 0: unknown
     double rate_during = 0;     // bytes written per second while tracked
-    double rate_after = 0;      // bytes written per second at the receiver
+    // CPU time of a foreign guest's vCPUs before and during the migration, in percent of one CPU;
+    // 0: unknown. Sender only.
+    double cpu_before = 0;
+    double cpu_during = 0;
+    double rate_after = 0;  // bytes written per second at the receiver
     Microseconds longest_gap{};
     std::string check{};  // "passed" or the error; empty: not checked
 };
@@ -103,6 +121,7 @@ struct Report {
     MultifdReport multifd;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
     std::vector<ThreadTime> threads;
+    CpuReport cpu;
     std::vector<std::string> digests;  // one per region, if verified
     std::vector<DeviceReport> devices;
     std::uint64_t device_buffer_peak = 0;  // receiver: most bytes of chunks that waited at once

@@ -139,6 +139,8 @@ void add_guest(Json& json, const Report& report) {
     rate("bytes-per-second-before", guest.rate_before);
     rate("bytes-per-second-during", guest.rate_during);
     rate("bytes-per-second-after", guest.rate_after);
+    if (guest.cpu_before > 0) fields["vcpu-percent-before"] = guest.cpu_before;
+    if (guest.cpu_during > 0) fields["vcpu-percent-during"] = guest.cpu_during;
     fields["longest-gap-us"] = guest.longest_gap.count();
     if (!guest.check.empty()) fields["check"] = guest.check;
 }
@@ -184,6 +186,17 @@ Json threads_json(const Report& report) {
             {{"name", thread.name}, {"run-time", static_cast<double>(thread.run_time_ns) / 1e6}});
     }
     return threads;
+}
+
+Json cpu_json(const CpuReport& cpu) {
+    Json json = {{"affinity", cpu.affinity},
+                 {"numa-groups", cpu.numa_groups},
+                 {"host-cpus", cpu.host_cpus},
+                 {"used-percent", cpu.used_percent()}};
+    if (cpu.budget_percent == 0) return json;
+    json["budget-percent"] = cpu.budget_percent;
+    json["waited-us"] = cpu.use.waited.count();
+    return json;
 }
 
 Json accel_counts_json(const accel::AccelCounts& counts) {
@@ -248,6 +261,7 @@ Json document(const Report& report) {
                  {"channels", channels_json(report)},
                  {"multifd", multifd_json(report.multifd)},
                  {"threads", threads_json(report)},
+                 {"cpu", cpu_json(report.cpu)},
                  {"memory", report.memory}};
     if (report.zero_copy) json["zero-copy"] = zero_copy_json(*report.zero_copy);
     add_downtime(json, report);

@@ -43,6 +43,19 @@ void add_downtime(Lines& lines, const Report& report) {
     }
 }
 
+void add_guest_speed(Lines& lines, const GuestReport& guest) {
+    constexpr double kMiBBytes = static_cast<double>(kMiB);
+    if (guest.rate_before > 0 && guest.rate_during > 0) {
+        lines.add("guest speed",
+                  fmt::format("{:.0f} MiB/s written before, {:.0f} MiB/s during",
+                              guest.rate_before / kMiBBytes, guest.rate_during / kMiBBytes));
+    }
+    if (guest.cpu_before > 0 && guest.cpu_during > 0) {
+        lines.add("guest speed", fmt::format("vCPUs used {:.0f} % of a CPU before, {:.0f} % during",
+                                             guest.cpu_before, guest.cpu_during));
+    }
+}
+
 void add_guest(Lines& lines, const Report& report) {
     if (!report.guest) return;
     const GuestReport& guest = *report.guest;
@@ -52,6 +65,7 @@ void add_guest(Lines& lines, const Report& report) {
         lines.add("attached within", fmt::format("{} us", guest.stood_still.count()));
     }
     if (report.side == "send") {
+        add_guest_speed(lines, guest);
         lines.add("dirty sync count", fmt::format("{}", report.rounds.size()));
         lines.add("cpu throttle percentage", fmt::format("{}", guest.cpu_throttle));
     }
@@ -88,6 +102,15 @@ void add_zero_copy(Lines& lines, const ZeroCopyReport& report) {
               fmt::format("{} sends, {} copied by the kernel, {} refused, {} rounds missed{}{}",
                           figures.sends, figures.copied, figures.refused, figures.missed_rounds,
                           report.reason.empty() ? "" : "; ", report.reason));
+}
+
+void add_cpu(Lines& lines, const CpuReport& cpu) {
+    const std::string budget = cpu.budget_percent == 0
+                                   ? ""
+                                   : fmt::format(" (cpu-budget {} %, waited {} ms)",
+                                                 cpu.budget_percent, whole_ms(cpu.use.waited));
+    lines.add("cpu used",
+              fmt::format("{:.1f} % of {} CPUs{}", cpu.used_percent(), cpu.host_cpus, budget));
 }
 
 void add_devices(Lines& lines, const Report& report) {
@@ -142,6 +165,7 @@ std::string to_text(const Report& report) {
     add_ram(lines, report);
     add_multifd(lines, report.multifd);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
+    add_cpu(lines, report.cpu);
     add_devices(lines, report);
     if (report.accel) add_accel(lines, *report.accel);
     for (std::size_t i = 0; i < report.digests.size(); ++i) {

@@ -1,5 +1,5 @@
-// Ends a live migration at a set time, whatever its threads wait for. Invariant: a moment that was
-// set triggers once, unless it is cleared before it comes.
+// Acts at set times while a live migration runs, whatever its threads wait for: ends it, or lifts
+// its limits. Invariant: a moment that was set triggers once, unless it is cleared before it comes.
 #pragma once
 
 #include <array>
@@ -16,7 +16,11 @@ namespace migrate::engine {
 class GiveUpTimer {
   public:
     using Clock = std::chrono::steady_clock;
-    enum class Reason { kDeadline, kStallLimit };
+    enum class Reason {
+        kDeadline,  // on-deadline=cancel
+        kStallLimit,
+        kSwitchOver,  // on-deadline=switch: the present round is the last one before the switchover
+    };
 
     // Calls `give_up` on the timer's thread when a moment has come. The timer also ends when
     // `cancellation` stops. `cancellation` and everything that `give_up` uses outlive this object.
@@ -38,7 +42,7 @@ class GiveUpTimer {
     std::function<void(Reason)> give_up_;
     Mutex mutex_;
     StopCondition changed_;
-    std::array<std::optional<Clock::time_point>, 2> moments_ GUARDED_BY(mutex_);
+    std::array<std::optional<Clock::time_point>, 3> moments_ GUARDED_BY(mutex_);
     bool any_change_ GUARDED_BY(mutex_) = false;
     bool ended_ GUARDED_BY(mutex_) = false;
     std::optional<SessionThread> thread_;

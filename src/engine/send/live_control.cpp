@@ -105,10 +105,13 @@ void LiveControl::set_timer() {
     if (!timer_) return;
     const Tunables now = tunables();
     const bool cancels = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kCancel;
+    const bool switches = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kSwitch;
     const bool ends_stall = out_of_rungs_at_ && now.stall_limit.count() != 0;
     using Moment = std::optional<Clock::time_point>;
     timer_->set(GiveUpTimer::Reason::kDeadline,
                 cancels ? Moment(active_since() + now.deadline) : std::nullopt);
+    timer_->set(GiveUpTimer::Reason::kSwitchOver,
+                switches ? Moment(active_since() + now.deadline) : std::nullopt);
     timer_->set(
         GiveUpTimer::Reason::kStallLimit,
         ends_stall ? Moment(active_since() + *out_of_rungs_at_ + now.stall_limit) : std::nullopt);
@@ -116,6 +119,10 @@ void LiveControl::set_timer() {
 
 // Called on the timer's thread.
 void LiveControl::give_up(GiveUpTimer::Reason reason) {
+    if (reason == GiveUpTimer::Reason::kSwitchOver) {
+        core_.budget().lift();
+        return;
+    }
     custody_.cancel(reason_to_give_up(reason));
 }
 

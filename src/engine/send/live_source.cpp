@@ -289,4 +289,8 @@ Status LiveSource::give_back() noexcept {
     return resumed;
 }
 
+GuestCpuSample sample_guest_cpu(const LiveSource& live) {
+    return {std::chrono::steady_clock::now(), live.guest_cpu_time()};
+}
+
 }  // namespace migrate::engine

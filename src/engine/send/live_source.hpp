@@ -16,6 +16,7 @@
 #include "base/error.hpp"
 #include "base/mutex.hpp"
 #include "engine/send/round_plan.hpp"
+#include "engine/send/send_figures.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "guest/guest.hpp"
 #include "memory/dirty/dirty_tracker.hpp"
@@ -104,6 +105,8 @@ class LiveSource final : public SentPages {
     // Any thread.
     guest::Activity activity() const { return guest_.activity(); }
 
+    std::optional<std::chrono::microseconds> guest_cpu_time() const { return guest_.cpu_time(); }
+
     // The guest belongs to the receiver now and is not resumed here.
     void hand_over();
     bool handed_over() const { return handed_over_; }
@@ -141,5 +144,8 @@ class LiveSource final : public SentPages {
     bool handed_over_ = false;
     unsigned throttle_ = 0;
 };
+
+// The CPU time of the guest's vCPUs now.
+GuestCpuSample sample_guest_cpu(const LiveSource& live);
 
 }  // namespace migrate::engine

@@ -9,7 +9,7 @@ using Clock = std::chrono::steady_clock;
 Result<Precopy::Converged> Precopy::run() {
     MIGRATE_TRY(digest_.measure_first());
     MIGRATE_TRY(live_.start());
-    parts_.published.lock()->before = live_.activity();
+    note_speed();
     for (std::uint32_t round = 1;; ++round) {
         MIGRATE_ASSIGN(const RoundFigures figures, send_round(round));
         const Decision decision = decide(figures);
@@ -19,11 +19,21 @@ Result<Precopy::Converged> Precopy::run() {
         }
         if (decision.action == Action::kSwitchOver) {
             MIGRATE_TRY(live_.check());
+            // Before the pause, which this must not prolong.
+            parts_.published.lock()->cpu_during = sample_guest_cpu(live_);
             return Converged{round + 1, decision.expected_downtime};
         }
         MIGRATE_TRY(live_.throttle(decision.cpu_throttle));
         MIGRATE_TRY(await_next_round(figures, decision));
     }
+}
+
+// The guest's speed before it is disturbed ends here.
+void Precopy::note_speed() {
+    const GuestCpuSample sample = sample_guest_cpu(live_);
+    const auto published = parts_.published.lock();
+    published->before = live_.activity();
+    published->cpu_before = sample;
 }
 
 // Sends a round, and collects the pages that the guest wrote meanwhile.

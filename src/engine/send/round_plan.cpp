@@ -25,8 +25,25 @@ RoundPlan::RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitm
       written_(written),
       given_back_(given_back),
       arrived_(arrived),
-      pages_(count()),
-      cursor_(std::make_unique<WorkCursor>(regions, workers)) {}
+      pages_(count()) {
+    cursors_.push_back(std::make_unique<WorkCursor>(regions, workers));
+}
+
+void RoundPlan::divide(std::span<const unsigned> group_of, unsigned groups) {
+    cursors_.clear();
+    for (unsigned group = 0; group < groups; ++group) {
+        std::vector<bool> wanted;
+        for (const unsigned of : group_of) wanted.push_back(of == group);
+        cursors_.push_back(std::make_unique<WorkCursor>(regions_, workers_, wanted));
+    }
+}
+
+std::optional<WorkSpan> RoundPlan::claim(unsigned group) const {
+    for (std::size_t i = 0; i < cursors_.size(); ++i) {
+        if (auto span = cursors_[(group + i) % cursors_.size()]->claim()) return span;
+    }
+    return std::nullopt;
+}
 
 RoundPlan RoundPlan::all(std::span<const RegionInfo> regions, unsigned workers) {
     return {regions, workers, {}, {}, {}};

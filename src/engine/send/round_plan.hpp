@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/units.hpp"
 #include "engine/send/work_cursor.hpp"
@@ -41,9 +42,12 @@ class RoundPlan {
 
     // Number of pages in the plan.
     std::uint64_t pages() const { return pages_; }
-    // Claims the next span: the caller has to send its planned pages. Returns nothing when all
-    // spans are claimed. Any thread.
-    std::optional<WorkSpan> claim() const { return cursor_->claim(); }
+    // Divides the regions into groups: `group_of` has the group of each region, less than `groups`.
+    // Called before the first claim.
+    void divide(std::span<const unsigned> group_of, unsigned groups);
+    // Claims the next span, of the given group as long as it has one: the caller has to send its
+    // planned pages. Returns nothing when all spans are claimed. Any thread.
+    std::optional<WorkSpan> claim(unsigned group = 0) const;
     // Any thread.
     PlannedPages pages_of(RegionId region) const;
 
@@ -58,7 +62,7 @@ class RoundPlan {
     Bitmaps given_back_;
     Bitmaps arrived_;
     std::uint64_t pages_;
-    std::unique_ptr<WorkCursor> cursor_;
+    std::vector<std::unique_ptr<WorkCursor>> cursors_;  // one for each group
 };
 
 }  // namespace migrate::engine

@@ -62,10 +62,11 @@ class PackedRuns : public RunSink {
 // For multifd, dsa-accel and none: the thread that scans also sends.
 class ChannelRuns final : public PackedRuns {
   public:
-    ChannelRuns(SendChannel& channel, const SendShared& shared, std::uint32_t round,
+    ChannelRuns(SendChannel& channel, SendShared& shared, std::uint32_t round,
                 const std::stop_token& stop)
         : PackedRuns(shared.sent, stop),
           channel_(channel),
+          budget_(shared.budget),
           devices_(shared.devices),
           round_(round),
           packet_(shared.packet_bytes) {}
@@ -85,11 +86,13 @@ class ChannelRuns final : public PackedRuns {
     PacketBuilder& packet() override { return packet_; }
     Status pass_on() override {
         MIGRATE_TRY(channel_.send(packet_, round_, stop()));
+        if (!budget_.pace(stop())) return cancelled();
         // One chunk follows each packet, so neither memory nor devices wait for the other to end.
         return devices_ != nullptr ? devices_->send_one(channel_, round_, stop()) : Status();
     }
 
     SendChannel& channel_;
+    CpuBudget& budget_;
     DeviceSender* devices_;
     std::uint32_t round_;
     PacketBuilder packet_;
@@ -136,9 +139,13 @@ class HandedRuns final : public PackedRuns {
 };
 
 // Scans every span that this thread claims.
-Status scan_spans(const RoundPlan& plan, SpanScanner& scanner, RunSink& runs) {
-    while (const auto span = plan.claim()) {
+Status scan_spans(SendShared& shared, unsigned group, SpanScanner& scanner, RunSink& runs,
+                  const std::stop_token& stop) {
+    const RoundPlan& plan = *shared.plan;
+    while (const auto span = plan.claim(group)) {
         MIGRATE_TRY(scanner.scan(*span, plan.pages_of(span->region), runs));
+        // A span may have only zeros, of which no packet is sent.
+        if (!shared.budget.pace(stop)) return cancelled();
     }
     return scanner.finish(runs);
 }
@@ -163,12 +170,13 @@ Status SendChannel::send_hello(const transport::SessionId& session) {
     return {};
 }
 
-Status SendChannel::run(SendShared& shared, SpanScanner* scanner, const std::stop_token& stop) {
+Status SendChannel::run(SendShared& shared, SpanScanner* scanner, unsigned group,
+                        const std::stop_token& stop) {
     const std::stop_callback wake(stop, [this] { shutdown(); });
     std::uint32_t done = 0;
     while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
-        MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, *round, stop)
-                                       : send_filled_packets(*shared.legacy, *round, stop));
+        MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, *round, group, stop)
+                                       : send_filled_packets(shared, *round, stop));
         if (stop.stop_requested()) break;
         MIGRATE_TRY(send_sync(*round));
         done = *round;
@@ -187,26 +195,28 @@ Status SendChannel::finish_in_place() {
         fmt::format("channel {}, zero-copy send", index_of(id_)));
 }
 
-Status SendChannel::send_round(const SendShared& shared, SpanScanner& scanner, std::uint32_t round,
-                               const std::stop_token& stop) {
+Status SendChannel::send_round(SendShared& shared, SpanScanner& scanner, std::uint32_t round,
+                               unsigned group, const std::stop_token& stop) {
     ChannelRuns runs(*this, shared, round, stop);
-    MIGRATE_TRY(scan_spans(*shared.plan, scanner, runs));
+    MIGRATE_TRY(scan_spans(shared, group, scanner, runs, stop));
     return runs.finish();
 }
 
-Status SendChannel::send_filled_packets(LegacyFeed& feed, std::uint32_t round,
+Status SendChannel::send_filled_packets(SendShared& shared, std::uint32_t round,
                                         const std::stop_token& stop) {
+    LegacyFeed& feed = *shared.legacy;
     while (LegacyFeed::Packet packet = feed.take_filled(stop)) {
         count(packet->counts());
         MIGRATE_TRY(send(*packet, round, stop));
         feed.give_back(std::move(packet));
+        if (!shared.budget.pace(stop)) return cancelled();
     }
     return {};
 }
 
 Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::stop_token& stop) {
     MIGRATE_ASSIGN(const auto runs, HandedRuns::create(shared, stop));
-    MIGRATE_TRY(scan_spans(*shared.plan, scanner, *runs));
+    MIGRATE_TRY(scan_spans(shared, 0, scanner, *runs, stop));
     runs->finish();
     return {};
 }

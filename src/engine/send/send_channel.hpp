@@ -11,6 +11,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "base/cpu_budget.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "engine/report/counters.hpp"
@@ -33,7 +34,8 @@ class DeviceSender;
 struct SendShared {
     std::uint64_t packet_bytes = 0;
     RoundGate& gate;
-    SentPages* sent = nullptr;           // notes each run that is sent; null: an image
+    SentPages* sent = nullptr;  // notes each run that is sent; null: an image
+    CpuBudget& budget;
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round
@@ -53,8 +55,10 @@ class SendChannel {
     Status send_in_place(std::vector<bool> regions);
     Status send_hello(const transport::SessionId& session);
     // Sends round after round, as the gate opens them, until it closes. `scanner` is this thread's
-    // own; null with zero-page-detection=legacy.
-    Status run(SendShared& shared, SpanScanner* scanner, const std::stop_token& stop);
+    // own; null with zero-page-detection=legacy. The channel prefers pages of `group`; see
+    // RoundPlan.
+    Status run(SendShared& shared, SpanScanner* scanner, unsigned group,
+               const std::stop_token& stop);
     // Counts pages of this channel once they are found and before they are sent: runs of zeros may
     // wait long in a packet that has room for more.
     void count(const transport::PageCounts& pages) { counters_.pages.add(pages); }
@@ -82,9 +86,10 @@ class SendChannel {
     std::string zero_copy_fallback() const { return socket_.zero_copy_fallback(); }
 
   private:
-    Status send_round(const SendShared& shared, SpanScanner& scanner, std::uint32_t round,
+    Status send_round(SendShared& shared, SpanScanner& scanner, std::uint32_t round, unsigned group,
                       const std::stop_token& stop);
-    Status send_filled_packets(LegacyFeed& feed, std::uint32_t round, const std::stop_token& stop);
+    Status send_filled_packets(SendShared& shared, std::uint32_t round,
+                               const std::stop_token& stop);
     // How the content of a packet's normal pages goes on the wire.
     struct Payload {
         transport::Compression compression = transport::Compression::kNone;

@@ -15,6 +15,7 @@
 #include "engine/channel_list.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
+#include "engine/send/channel_placement.hpp"
 #include "engine/send/legacy_feed.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/scanner_set.hpp"
@@ -53,6 +54,8 @@ class SendChannelGroup {
         SentPages* sent = nullptr;  // null: an image
         ThreadTimes& times;
         Cancellation& session;
+        CpuBudget& budget;
+        ChannelPlacement placement{};
     };
     // One socket for each channel, in the order of their ids; each says its hello.
     static Result<std::unique_ptr<SendChannelGroup>> create(std::vector<transport::Socket> sockets,

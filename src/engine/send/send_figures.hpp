@@ -1,6 +1,7 @@
 // The figures of a sending session while it runs: one lock guards all that report() reads.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@ namespace migrate::engine {
 class DeviceSender;
 class PeerLink;
 class SendChannelGroup;
+
+// The CPU time of the guest's vCPUs at a moment.
+struct GuestCpuSample {
+    std::chrono::steady_clock::time_point at{};
+    std::optional<std::chrono::microseconds> cpu{};
+};
 
 struct SendFigures {
     SessionFigures session;
@@ -42,8 +49,12 @@ struct SendFigures {
     unsigned cpu_throttle = 0;
     GuestOwner owner = GuestOwner::kNone;
     bool handed_over = false;  // the guest belongs to the receiver; only GuestCustody changes this
-    guest::Activity before;    // activity when tracking began
-    guest::Activity paused;    // activity when the guest was paused
+    // When the session was made, when tracking began, and before the guest was paused.
+    GuestCpuSample cpu_opened;
+    GuestCpuSample cpu_before;
+    GuestCpuSample cpu_during;
+    guest::Activity before;  // activity when tracking began
+    guest::Activity paused;  // activity when the guest was paused
 };
 
 using PublishedSend = Published<SendFigures>;

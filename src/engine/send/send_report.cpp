@@ -29,6 +29,13 @@ Settings settings_of(const SendFixed& fixed, const SendFigures& figures) {
     return settings;
 }
 
+// The CPU time of the vCPUs between two samples, in percent of one CPU; 0 if it is not known.
+double cpu_percent(const GuestCpuSample& from, const GuestCpuSample& to) {
+    const double passed = std::chrono::duration<double>(to.at - from.at).count();
+    if (!from.cpu || !to.cpu || passed <= 0) return 0;
+    return 100 * std::chrono::duration<double>(*to.cpu - *from.cpu).count() / passed;
+}
+
 GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
     const guest::Activity now = live.activity();
     const bool tracked = figures.before.run_time.count() != 0;
@@ -43,6 +50,8 @@ GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
     if (tracked) {
         guest.rate_during = bytes_per_second(figures.before, paused ? figures.paused : now);
     }
+    guest.cpu_before = cpu_percent(figures.cpu_opened, figures.cpu_before);
+    guest.cpu_during = cpu_percent(figures.cpu_before, figures.cpu_during);
     guest.longest_gap = now.longest_gap;
     return guest;
 }

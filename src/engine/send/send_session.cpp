@@ -15,7 +15,7 @@ using transport::FrameType;
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
     : config_(std::move(config)),
       source_(source),
-      core_(events, published_.part(&SendFigures::session)),
+      core_(events, published_.part(&SendFigures::session), config_.cpu),
       pacer_(config_.tunables.max_bandwidth) {}
 
 SendSession::~SendSession() {
@@ -31,6 +31,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         buffer != kAutoSocketBuffer) {
         MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kSends, buffer));
     }
+    MIGRATE_TRY(check_cpus(config.cpu));
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
     MIGRATE_TRY(session->prepare(guest));
     return session;
@@ -48,6 +49,7 @@ Status SendSession::prepare(guest::Guest* guest) {
         published_.lock()->owner = GuestOwner::kSource;
         MIGRATE_ASSIGN(live_,
                        LiveSource::create(*guest, source_, config_.dirty_tracker, core_.token()));
+        published_.lock()->cpu_opened = sample_guest_cpu(*live_);
         if (config_.negotiated.verify()) MIGRATE_TRY(live_->watch_given_back());
     }
     custody_ = std::make_unique<GuestCustody>(live_.get(), published_, core_.cancellation());
@@ -121,7 +123,8 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
     MIGRATE_ASSIGN(channels_,
                    SendChannelGroup::create(std::move(sockets), agreement.accepted.session,
                                             {config_, *scanners_, pacer_, live_.get(),
-                                             core_.times(), core_.cancellation()}));
+                                             core_.times(), core_.cancellation(), core_.budget(),
+                                             place_channels(config_.cpu, source_)}));
     published_.lock()->channels = channels_.get();
     const auto asked = std::chrono::steady_clock::now();
     MIGRATE_TRY(scanners_->start(core_.times(), core_.cancellation()));

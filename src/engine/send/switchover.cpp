@@ -56,6 +56,7 @@ Status Switchover::run() {
 Status Switchover::pause_guest() {
     log::debug("switchover, expected to take {} us", expected_.count());
     parts_.control.say("in the switchover");
+    parts_.core.budget().lift();
     MIGRATE_TRY(live_.pause());
     clock_.lap(&DowntimeReport::stop);
     {

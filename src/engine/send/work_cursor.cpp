@@ -10,9 +10,15 @@ constexpr std::uint64_t kMaxUnits = 64 * kMiB / kHugePageSize;
 }  // namespace
 
 WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers)
+    : WorkCursor(regions, workers, std::vector<bool>(regions.size(), true)) {}
+
+WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers,
+                       const std::vector<bool>& wanted)
     : divisor_(2 * std::uint64_t{std::max(workers, 1U)}) {
-    for (const RegionInfo& region : regions) {
-        const std::uint64_t units = (region.pages() + kPagesPerHugePage - 1) / kPagesPerHugePage;
+    for (std::size_t i = 0; i < regions.size(); ++i) {
+        const RegionInfo& region = regions[i];
+        const std::uint64_t units =
+            wanted[i] ? (region.pages() + kPagesPerHugePage - 1) / kPagesPerHugePage : 0;
         parts_.push_back({total_units_, units, region.pages()});
         total_units_ += units;
     }

@@ -22,6 +22,9 @@ struct WorkSpan {
 class WorkCursor {
   public:
     WorkCursor(std::span<const RegionInfo> regions, unsigned workers);
+    // Hands out only the regions for which `wanted` is true; one entry for each region.
+    WorkCursor(std::span<const RegionInfo> regions, unsigned workers,
+               const std::vector<bool>& wanted);
 
     // The next span, or nothing when all are taken. Any thread.
     std::optional<WorkSpan> claim();

@@ -13,6 +13,7 @@
 
 #include "base/config/form.hpp"
 #include "guest/external/guardian.hpp"
+#include "guest/external/thread_clocks.hpp"
 #include "guest/external/throttle.hpp"
 #include "guest/guest.hpp"
 #include "guest/qemu/device_stream.hpp"
@@ -58,6 +59,9 @@ class QemuGuest final : public Guest {
     Status throttle(unsigned percent) override;
     Result<std::string> save_state() override;
     Activity activity() const override;
+    std::optional<std::chrono::microseconds> cpu_time() const override { return vcpus_.cpu_time(); }
+    // The threads of its vCPUs. Called before any other thread uses the guest.
+    void watch_vcpus(ThreadClocks vcpus) { vcpus_ = std::move(vcpus); }
     Status check() override { return {}; }
     Status check_unchanged() override;
     Result<std::optional<std::string>> outside_writer() override;
@@ -95,6 +99,7 @@ class QemuGuest final : public Guest {
     std::string disturbance_;  // set when the guest was given back
     bool given_away_ = false;
     UniqueFd alarm_;  // an epoll descriptor: QEMU's end, and its events; empty if it has none
+    ThreadClocks vcpus_;
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     // Time since the clock's epoch, 0 while not paused; relaxed, because it is a single number.
     std::atomic<std::chrono::steady_clock::rep> paused_at_{0};

@@ -1,8 +1,11 @@
 // Opens the QEMU that a guest leaves.
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
+#include "guest/qemu/answer_fields.hpp"
 #include "guest/qemu/block_memory.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
 #include "guest/qemu/disks.hpp"
@@ -83,6 +86,18 @@ Result<Reached> reach_memory(std::string_view uri, Monitor& monitor, pid_t pid) 
     return files;
 }
 
+// The threads of its vCPUs, for the report only: none if QEMU does not tell.
+ThreadClocks vcpu_clocks(Monitor& monitor, pid_t pid) {
+    const Result<qmp::Json> answer = monitor.ask("query-cpus-fast");
+    if (!answer || !answer->is_array()) return {};
+    std::vector<std::uint64_t> ids;
+    for (const qmp::Json& cpu : *answer) ids.push_back(number_of(cpu, "thread-id"));
+    // With one thread for all vCPUs each of them has the same.
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    return ThreadClocks::find(pid, ids);
+}
+
 Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address) {
     MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
     auto monitor = std::move(claimed.monitor);
@@ -98,9 +113,11 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_TRY(report_disks(*monitor));
     MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
     auto throttle = Throttle::create(*guardian, owner.pid, cpus);
+    ThreadClocks vcpus = vcpu_clocks(*monitor, owner.pid);
     auto guest = std::make_unique<QemuGuest>(
         std::move(monitor), std::move(guardian), std::move(throttle), std::move(reached.opened),
         state == "running", std::move(reached.saver), std::move(machine));
+    guest->watch_vcpus(std::move(vcpus));
     return Machine{std::move(reached.source), std::move(guest), {}};
 }
 
