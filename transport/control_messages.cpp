@@ -48,6 +48,16 @@ Result<LoadTime> decode_load_time(std::string_view body) {
     return time;
 }
 
+std::string encode(const Ready& message) { return dump({{"prepared-us", message.prepared_us}}); }
+
+Result<Ready> decode_ready(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "READY"));
+    Ready ready;
+    if (!json.contains("prepared-us")) return ready;
+    MIGRATE_ASSIGN(ready.prepared_us, read_number(json, "prepared-us", 0, kMaxMicroseconds));
+    return ready;
+}
+
 std::string encode(const ChannelCount& message) {
     MessageJson json = {{"channels", message.channels}};
     if (!message.reason.empty()) json["reason"] = message.reason;

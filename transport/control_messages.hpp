@@ -13,6 +13,13 @@
 
 namespace migrate::transport {
 
+// The body of kReady.
+struct Ready {
+    // Time from the arrival of the last data connection until this frame; 0 if the receiver's
+    // program does not tell.
+    std::uint64_t prepared_us = 0;
+};
+
 // The body of kRoundStart, kRoundEnd and kRoundDone.
 struct RoundMark {
     std::uint32_t round = 0;
@@ -60,6 +67,7 @@ struct Failure {
 
 std::string encode(const RoundMark& message);
 std::string encode(const LoadTime& message);
+std::string encode(const Ready& message);
 std::string encode(const ChannelCount& message);
 std::string encode(const Completion& message);
 std::string encode(const Done& message);
@@ -68,6 +76,7 @@ std::string encode(const Failure& message);
 // All of these but the last fail with kProtocol.
 Result<RoundMark> decode_round_mark(std::string_view body);
 Result<LoadTime> decode_load_time(std::string_view body);
+Result<Ready> decode_ready(std::string_view body);
 Result<ChannelCount> decode_channel_count(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);

@@ -122,6 +122,13 @@ TEST_CASE("a sender that adds more channels than agreed, or wrong ones, fails", 
         sender.connect_channel(1);
         sender.main().send(add_channels(3));
     });
+    check(0, "adds channels again after it was told that no more are taken", [](RawSender& sender) {
+        // Announced, and never connected.
+        sender.main().send(add_channels(3));
+        CHECK(channels_added(sender).channels == 2);
+        sender.connect_channel(2);
+        sender.main().send(add_channels(3));
+    });
     check(0, "'channels'", [](RawSender& sender) {
         sender.main().send(frame_of(FrameType::kAddChannels, R"({"channels": 0})"));
     });

@@ -6,6 +6,7 @@
 #include "base/thread.hpp"
 #include "catch.hpp"
 #include "engine/recv/recv_session.hpp"
+#include "engine/send/agreement.hpp"
 #include "engine/send/send_session.hpp"
 #include "memory/source/page_source.hpp"
 #include "tests/engine/session_configs.hpp"
@@ -23,6 +24,15 @@ SendConfig growing_sender() {
     set_negotiated(config.negotiated, "multifd-channels", "auto");
     config.channel_tuning = {.shortest_interval = milliseconds(1), .always = true};
     return config;
+}
+
+TEST_CASE("the round trip that READY took leaves out what the receiver did meanwhile") {
+    using std::chrono::microseconds;
+    CHECK(round_trip_of(microseconds(40'500), {500}) == microseconds(40'000));
+    CHECK(round_trip_of(microseconds(700), {}) == microseconds(700));
+    // The receiver's clock runs faster, or it does not tell the truth.
+    CHECK(round_trip_of(microseconds(500), {501}) == microseconds(1));
+    CHECK(round_trip_of(microseconds(500), {1ULL << 42}) == microseconds(1));
 }
 
 struct Moved {

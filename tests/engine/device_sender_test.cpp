@@ -1,5 +1,8 @@
 #include "engine/devices/device_sender.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include "catch.hpp"
 #include "tests/support/must.hpp"
 
@@ -54,6 +57,45 @@ TEST_CASE("a connection that is lost while a device is sent stays a lost connect
     const Status status = send_one_that_fails(3, ErrorKind::kFailed, lost);
     REQUIRE_FALSE(status);
     CHECK(status.error().kind() == ErrorKind::kLostConnection);
+}
+
+// A source with so many chunks of one byte.
+class ManyChunks final : public devices::DeviceSource {
+  public:
+    explicit ManyChunks(unsigned chunks) : left_(chunks) {}
+    Status begin(const std::stop_token&) override { return {}; }
+    Result<std::size_t> save(std::span<std::byte>, const std::stop_token&) override {
+        if (left_ == 0) return std::size_t{0};
+        --left_;
+        ++saved;
+        return std::size_t{1};
+    }
+    Result<std::size_t> save_config(std::span<std::byte>, const std::stop_token&) override {
+        return std::size_t{1};
+    }
+
+    std::atomic<unsigned> saved{0};
+
+  private:
+    unsigned left_;
+};
+
+TEST_CASE("more channels let more chunks wait for them") {
+    std::vector<DeviceSender::Entry> entries;
+    auto source = std::make_unique<ManyChunks>(1000);
+    const ManyChunks& chunks = *source;
+    entries.push_back({{"vm", 0}, devices::DeviceKind::kGuest, std::move(source)});
+    ThreadTimes times;
+    Cancellation cancellation;
+    DeviceSender sender(std::move(entries), 2);
+    must(sender.start(times, cancellation));
+    // Two for each channel wait, and one more has been saved.
+    while (chunks.saved < 5) std::this_thread::yield();
+    sender.set_channels(8);
+    while (chunks.saved < 17) std::this_thread::yield();
+    cancellation.end();
+    sender.join();
+    CHECK(chunks.saved == 17);
 }
 
 }  // namespace

@@ -45,6 +45,10 @@ void decode_all(std::string_view body) {
         require(time->microseconds <= kLongestUs);
         require(decode_load_time(encode(*time))->microseconds == time->microseconds);
     }
+    if (const auto ready = decode_ready(body)) {
+        require(ready->prepared_us <= kLongestUs);
+        require(decode_ready(encode(*ready))->prepared_us == ready->prepared_us);
+    }
     if (const auto done = decode_done(body)) {
         require(done->resume_us <= kLongestUs && done->downtime_us <= kLongestUs);
         const auto again = decode_done(encode(*done));

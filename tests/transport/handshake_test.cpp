@@ -189,6 +189,7 @@ TEST_CASE("a message cut at any byte is refused") {
     refused_at_every_byte(encode(Accept{}), decode_accept);
     refused_at_every_byte(encode(RoundMark{1, 77}), decode_round_mark);
     refused_at_every_byte(encode(LoadTime{123}), decode_load_time);
+    refused_at_every_byte(encode(Ready{123}), decode_ready);
     refused_at_every_byte(encode(Completion{{1, 2, 3}, {"ab"}}), decode_completion);
     refused_at_every_byte(encode(Done{{1, 2, 3}, 4, 5}), decode_done);
 }
@@ -217,7 +218,11 @@ TEST_CASE("times have a bound, so that their sums have one") {
     constexpr std::uint64_t kMost = std::uint64_t{1} << 42;
     CHECK(must(decode_load_time(encode(LoadTime{kMost}))).microseconds == kMost);
     CHECK(decode_done(encode(Done{{}, kMost, kMost})));
+    CHECK(must(decode_ready(encode(Ready{kMost}))).prepared_us == kMost);
+    // A program that does not measure it.
+    CHECK(must(decode_ready("{}")).prepared_us == 0);
     for (const std::uint64_t time : {kMost + 1, UINT64_MAX}) {
+        CHECK(names(message_of(decode_ready(encode(Ready{time}))), "prepared-us"));
         CHECK(names(message_of(decode_load_time(encode(LoadTime{time}))), "load-us"));
         CHECK(names(message_of(decode_done(encode(Done{{}, time, 0}))), "resume-us"));
         CHECK(names(message_of(decode_done(encode(Done{{}, 0, time}))), "downtime-us"));

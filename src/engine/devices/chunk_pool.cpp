@@ -39,6 +39,11 @@ Result<ChunkBuffer> ChunkPool::take(std::size_t size) {
     return buffer;
 }
 
+void ChunkPool::set_limit(std::uint64_t limit) {
+    const MutexLock lock(mutex_);
+    limit_ = limit;
+}
+
 void ChunkPool::give_back(ChunkBuffer buffer) {
     if (buffer.capacity() == 0) return;
     const MutexLock lock(mutex_);

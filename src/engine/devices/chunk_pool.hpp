@@ -43,11 +43,12 @@ class ChunkPool {
 
     // `size` is in bytes and above 0.
     Result<ChunkBuffer> take(std::size_t size);
+    void set_limit(std::uint64_t limit);
     void give_back(ChunkBuffer buffer);
 
   private:
-    const std::uint64_t limit_;
     Mutex mutex_;
+    std::uint64_t limit_ GUARDED_BY(mutex_);
     std::vector<ChunkBuffer> free_ GUARDED_BY(mutex_);
     std::uint64_t held_ GUARDED_BY(mutex_) = 0;  // bytes of chunks given out or free
 };

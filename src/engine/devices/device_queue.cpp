@@ -13,6 +13,14 @@ bool DeviceQueue::put(OutgoingChunk chunk, const std::stop_token& stop) {
     return true;
 }
 
+void DeviceQueue::set_capacity(std::size_t capacity) {
+    {
+        const MutexLock lock(mutex_);
+        capacity_ = capacity;
+    }
+    changed_.notify_all();
+}
+
 void DeviceQueue::finish_one() {
     {
         const MutexLock lock(mutex_);

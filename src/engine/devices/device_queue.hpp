@@ -28,6 +28,8 @@ class DeviceQueue {
     DeviceQueue(std::size_t capacity, std::size_t devices)
         : capacity_(capacity), unfinished_(devices) {}
 
+    // From now on at most this many chunks wait. Any thread.
+    void set_capacity(std::size_t capacity);
     // Waits for room. False if a stop was requested.
     bool put(OutgoingChunk chunk, const std::stop_token& stop);
     // One device has put its last chunk.
@@ -42,8 +44,8 @@ class DeviceQueue {
   private:
     std::optional<OutgoingChunk> take_locked() REQUIRES(mutex_);
 
-    const std::size_t capacity_;
     Mutex mutex_;
+    std::size_t capacity_ GUARDED_BY(mutex_);
     StopCondition changed_;
     std::deque<OutgoingChunk> chunks_ GUARDED_BY(mutex_);
     std::size_t unfinished_ GUARDED_BY(mutex_);

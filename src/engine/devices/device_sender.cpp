@@ -11,6 +11,11 @@ using Clock = DeviceCounters::Clock;
 constexpr std::size_t kChunkBytes = std::size_t{512} * 1024;
 constexpr std::size_t kQueuedPerChannel = 2;
 
+// Beside the queue, each device fills one chunk and each channel sends one.
+std::uint64_t pool_bytes(std::size_t devices, unsigned channels) {
+    return (kQueuedPerChannel * channels + devices + channels) * kMaxDeviceChunkBytes;
+}
+
 transport::DeviceChunkHeader header_of(const devices::DeviceId& id, const OutgoingChunk& chunk) {
     return {id.name, id.instance, chunk.index, chunk.config};
 }
@@ -18,13 +23,17 @@ transport::DeviceChunkHeader header_of(const devices::DeviceId& id, const Outgoi
 }  // namespace
 
 DeviceSender::DeviceSender(std::vector<Entry> devices, unsigned channels)
-    // Beside the queue, each device fills one chunk and each channel sends one.
-    : pool_((kQueuedPerChannel * channels + devices.size() + channels) * kMaxDeviceChunkBytes),
+    : pool_(pool_bytes(devices.size(), channels)),
       queue_(kQueuedPerChannel * channels, devices.size()) {
     for (Entry& entry : devices) {
         devices_.push_back(std::make_unique<Device>());
         devices_.back()->entry = std::move(entry);
     }
+}
+
+void DeviceSender::set_channels(unsigned channels) {
+    pool_.set_limit(pool_bytes(devices_.size(), channels));
+    queue_.set_capacity(kQueuedPerChannel * channels);
 }
 
 DeviceSender::~DeviceSender() { join(); }

@@ -43,6 +43,9 @@ class DeviceSender {
     // Called after a stop or once everything is sent. Idempotent.
     void join() { threads_.clear(); }
 
+    // So many channels send from now on. Called by the session's thread.
+    void set_channels(unsigned channels);
+
     // Called by channels between packets of memory. Sends a chunk if one is queued.
     Status send_one(SendChannel& channel, std::uint32_t round, const std::stop_token& stop);
     // Called by channels. Sends chunks until no more will come.

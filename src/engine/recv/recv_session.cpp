@@ -4,9 +4,9 @@
 #include <functional>
 #include <thread>
 
-#include "base/catching.hpp"
 #include "base/log.hpp"
 #include "engine/devices/device_counters.hpp"
+#include "engine/recv/channel_additions.hpp"
 #include "engine/recv/recv_report.hpp"
 #include "engine/recv/recv_rounds.hpp"
 
@@ -60,15 +60,16 @@ Status RecvSession::migrate() {
     MIGRATE_TRY(arrival_.watch(destination_));
     MIGRATE_ASSIGN(Reception::Sender sender, reception_.await_sender(*listener_));
     MIGRATE_TRY(accept(std::move(sender)));
-    MIGRATE_TRY(open_channels());
+    MIGRATE_ASSIGN(transport::Ready ready, open_channels());
     core_.enter(Stage::kPagesMayMove);
-    MIGRATE_TRY(link_->send(FrameType::kReady, "{}"));
+    MIGRATE_TRY(link_->send(FrameType::kReady, transport::encode(ready)));
     core_.activate();
+    ChannelAdditions additions(core_, reception_, *listener_, offer_, *channels_);
     const RecvParts parts{core_,    published_,
                           *link_,   *channels_,
                           *placer_, *destination_.memory,
                           devices_, arrival_,
-                          offer_,   [this](std::uint16_t wanted) { return add_channels(wanted); }};
+                          offer_,   [&](std::uint16_t wanted) { return additions.take(wanted); }};
     MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
     return complete(completion);
 }
@@ -85,8 +86,9 @@ Status RecvSession::accept(Reception::Sender sender) {
 }
 
 // Takes the sender's channels and starts their threads.
-Status RecvSession::open_channels() {
+Result<transport::Ready> RecvSession::open_channels() {
     MIGRATE_ASSIGN(auto sockets, reception_.await_channels(*listener_, offer_));
+    const auto arrived = DeviceCounters::Clock::now();
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
         run_timed(name, core_.times(), work);
     };
@@ -108,34 +110,11 @@ Status RecvSession::open_channels() {
                         .devices = devices_.for_channels(),
                         .times = core_.times(),
                         .session = core_.cancellation(),
+                        .budget = core_.budget(),
                         .most_channels = offer_.settings.most_channels()}));
     published_.lock()->channels = channels_.get();
-                        .budget = core_.budget(),
-    return channels_->start();
-}
-
-// ADD_CHANNELS came: takes the channels that the sender has connected. Those that cannot be used
-// leave the session as it is.
-Result<transport::ChannelCount> RecvSession::add_channels(std::uint16_t wanted) {
-    const std::uint16_t present = channels_->count();
-    const std::uint16_t most = offer_.settings.most_channels();
-    if (wanted <= present || wanted > most) {
-        return make_error(
-            ErrorKind::kProtocol,
-            "the sender adds channels up to {}; {} are connected, and at most {} were "
-            "agreed on (multifd-channels)",
-            wanted, present, most);
-    }
-    auto sockets = catching("further channels", [&] {
-        return reception_.take_channels(*listener_, offer_, present, wanted);
-    });
-    Status added =
-        sockets ? channels_->add(*std::move(sockets)) : Status(std::move(sockets).error());
-    if (added) return transport::ChannelCount{wanted};
-    const ErrorKind kind = added.error().kind();
-    if (core_.stopped() || kind == ErrorKind::kProtocol) return std::move(added).error();
-    log::warning("a further channel is not used: {}", added.error().message());
-    return transport::ChannelCount{channels_->count(), added.error().message()};
+    MIGRATE_TRY(channels_->start());
+    return transport::Ready{DeviceCounters::us_since(arrived)};
 }
 
 // All pages are in place: waits for the devices, commits, and with a guest takes it over.

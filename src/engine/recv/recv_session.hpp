@@ -70,8 +70,7 @@ class RecvSession {
           core_(events, published_.part(&RecvFigures::session), config_.cpu) {}
     Status migrate();
     Status accept(Reception::Sender sender);
-    Status open_channels();
-    Result<transport::ChannelCount> add_channels(std::uint16_t wanted);
+    Result<transport::Ready> open_channels();
     Status complete(const transport::Completion& completion);
     void end_threads();
     Status settle(Status result);

@@ -1,5 +1,7 @@
 #include "engine/send/agreement.hpp"
 
+#include <algorithm>
+
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
 #include "base/version.hpp"
@@ -64,6 +66,11 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
               accepted.sink, link.security().text());
     return Agreement{std::move(accepted), times};
+}
+
+Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready) {
+    const Microseconds prepared(static_cast<std::int64_t>(ready.prepared_us));
+    return std::max(waited - prepared, Microseconds(1));
 }
 
 Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,

@@ -33,6 +33,9 @@ struct Agreement {
 // accepted. kRefused with the receiver's reason.
 Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest,
                             SendDevices& devices);
+// The round trip between the last connection and READY, which came after `waited`: without the time
+// in which the receiver prepared itself. At least 1 µs, since the receiver's clock may be faster.
+Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready);
 // Sockets to connect, and the number of channels that share the path with them, themselves
 // included.
 struct ChannelCounts {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "engine/devices/device_sender.hpp"
 #include "engine/report/session_report.hpp"
 #include "transport/compressor.hpp"
 
@@ -144,6 +145,7 @@ void SendChannelGroup::admit(std::uint16_t channels) {
     prepared_.erase(prepared_.begin(), next);
     // The receiver has closed the others.
     for (const auto& channel : prepared_) channel->shutdown();
+    if (shared_.devices != nullptr) shared_.devices->set_channels(count());
     gate_.admit(count());
 }
 
@@ -153,11 +155,11 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, R
     const std::uint64_t bytes_before = bytes();
     const std::uint64_t planned = plan.pages();
     shared_.plan.emplace(std::move(plan));
-    if (legacy_) legacy_->begin_round();
-    gate_.open(round);
     if (needs_.placement.groups() > 1) {
         shared_.plan->divide(needs_.placement.region_groups(), needs_.placement.groups());
     }
+    if (legacy_) legacy_->begin_round();
+    gate_.open(round);
     if (legacy_) {
         MIGRATE_ASSIGN(SpanScanner* const scanner, needs_.scanners.scanner(0));
         MIGRATE_TRY(feed_legacy_round(shared_, *scanner, cancellation_.token()));
@@ -225,9 +227,9 @@ std::uint64_t SendChannelGroup::bytes_under_way() const {
 
 void SendChannelGroup::fill(Report& report) const {
     add_channels(report, channels_);
+    report.cpu.numa_groups = needs_.placement.groups();
     ZeroCopyReport& zero_copy = report.zero_copy.emplace();
     zero_copy.used = zero_copy_.used;
-    report.cpu.numa_groups = needs_.placement.groups();
     zero_copy.reason = zero_copy_.reason;
     channels_.each([&](const SendChannel& channel) {
         zero_copy.figures += channel.zero_copy();

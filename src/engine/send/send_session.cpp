@@ -114,7 +114,7 @@ Result<Agreement> SendSession::agree() {
     return agreement;
 }
 
-// Connects the channels and starts their threads; returns the time that the receiver's READY took.
+// Connects the channels and starts their threads; returns the round trip that READY took.
 Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
     MIGRATE_ASSIGN(auto sockets,
                    connect_channels(*link_, config_, agreement.times,
@@ -129,8 +129,11 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
     const auto asked = std::chrono::steady_clock::now();
     MIGRATE_TRY(scanners_->start(core_.times(), core_.cancellation()));
     MIGRATE_TRY(channels_->start());
-    MIGRATE_TRY(link_->expect({FrameType::kReady}, config_.handshake_timeout));
-    const auto answer = std::chrono::ceil<Microseconds>(std::chrono::steady_clock::now() - asked);
+    MIGRATE_ASSIGN(const transport::Frame frame,
+                   link_->expect({FrameType::kReady}, config_.handshake_timeout));
+    const auto waited = std::chrono::ceil<Microseconds>(std::chrono::steady_clock::now() - asked);
+    MIGRATE_ASSIGN(const transport::Ready ready, transport::decode_ready(frame.body));
+    const Microseconds answer = round_trip_of(waited, ready);
     core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{channels_->count()}}});
     return answer;
 }
