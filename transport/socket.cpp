@@ -137,6 +137,7 @@ Result<Socket> Socket::adopt(UniqueFd fd, const StallLimits& limits,
 }
 
 void Socket::encrypt(std::unique_ptr<Stream> stream, SecurityInfo info) {
+    zero_copy_ = nullptr;
     stream_ = std::move(stream);
     security_ = std::move(info);
 }
@@ -304,9 +305,8 @@ std::string Socket::zero_copy_fallback() const {
 }
 
 bool Socket::peer_is_local() const {
-    const auto peer = Endpoint::peer_of(fd_.get());
     const auto own = Endpoint::own_of(fd_.get());
-    return peer && own && (peer->is_loopback() || peer->same_host(*own));
+    return peer_ && own && (peer_->is_loopback() || peer_->same_host(*own));
 }
 
 Status Socket::send(std::span<const std::byte> bytes) {
