@@ -2,25 +2,13 @@
 
 #include <xxhash.h>
 
-#include <cstring>
+#include "base/zero_line.hpp"
 
 namespace migrate::memory {
 namespace {
 
-constexpr std::size_t kCacheLine = 64;
-
-bool is_zero_line(const std::byte* line) {
-    std::uint64_t all = 0;
-    for (std::size_t at = 0; at < kCacheLine; at += sizeof all) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, line + at, sizeof word);
-        all |= word;
-    }
-    return all == 0;
-}
-
 bool is_zero_page(const std::byte* page) {
-    for (std::size_t at = 0; at < kPageSize; at += kCacheLine) {
+    for (std::size_t at = 0; at < kPageSize; at += kCacheLineBytes) {
         if (!is_zero_line(page + at)) return false;
     }
     return true;

@@ -1,28 +1,17 @@
 #include "accel/dsa/first_look.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/units.hpp"
+#include "base/zero_line.hpp"
 
 namespace migrate::accel::dsa {
 
 namespace {
 
-constexpr std::size_t kLineBytes = 64;
 // Number of pages between the one that is read and the one that is fetched: the CPU's prefetcher
 // does not cross pages.
 constexpr std::uint32_t kAhead = 8;
-
-bool is_zero_line(const std::byte* line) {
-    std::uint64_t bits = 0;
-    for (std::size_t at = 0; at < kLineBytes; at += sizeof bits) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, line + at, sizeof word);
-        bits |= word;
-    }
-    return bits == 0;
-}
 
 }  // namespace
 

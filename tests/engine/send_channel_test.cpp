@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "tests/support/noise.hpp"
+#include "tests/support/packet_reading.hpp"
 #include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
@@ -18,13 +19,6 @@ using transport::PacketKind;
 
 constexpr std::uint64_t kSendPacketBytes = 8 * kPageSize;
 constexpr std::uint64_t kSendRegionPages = 4096;
-
-// The bytes that the peer finds on the wire.
-struct Received {
-    PacketHeader header;
-    std::vector<PageRun> runs;
-    std::vector<std::byte> payload;
-};
 
 // A channel, and the other end of its connection in the test's hands.
 struct Sending {
@@ -39,18 +33,7 @@ struct Sending {
         peer.emplace(std::move(far));
     }
     Status send(std::uint32_t round = 1) { return channel->send(packet, round, stop.get_token()); }
-    Received receive() {
-        Received received;
-        transport::PacketHeaderBytes bytes{};
-        must(peer->receive(bytes));
-        received.header = must(transport::decode_packet_header(bytes, limits));
-        std::vector<std::byte> runs(received.header.run_bytes);
-        must(peer->receive(runs));
-        must(transport::decode_runs(bytes, received.header, runs, limits, received.runs));
-        received.payload.resize(received.header.payload_bytes);
-        must(peer->receive(received.payload));
-        return received;
-    }
+    transport::ReceivedPacket receive() { return receive_packet(*peer, limits); }
     // A packet of four normal pages with this content, which is read when it is sent.
     void fill(std::span<const std::byte> content) {
         REQUIRE(packet.add(RegionId{}, {{10, 4}, PageKind::kNormal}, content.data()) == 4);
@@ -76,7 +59,7 @@ TEST_CASE("packets go out in sequence, and every byte and page of them is counte
         REQUIRE(s.packet.add(RegionId{}, untouched, nullptr) == 500);
         must(s.send(7));
         CHECK(s.packet.empty());
-        const Received got = s.receive();
+        const transport::ReceivedPacket got = s.receive();
         CHECK(got.header.kind == PacketKind::kPages);
         CHECK(got.header.sequence == i);
         CHECK(got.header.round == 7);
@@ -98,7 +81,7 @@ TEST_CASE("a SYNC has its round and the next number, and is counted as a packet 
     must(s.channel->send_sync(2));
     s.receive();
     for (std::uint32_t i = 1; i <= 2; ++i) {
-        const Received sync = s.receive();
+        const transport::ReceivedPacket sync = s.receive();
         CHECK(sync.header.kind == PacketKind::kSync);
         CHECK(sync.header.sequence == i);
         CHECK(sync.header.round == i);
@@ -130,7 +113,7 @@ TEST_CASE("a payload that shrinks is sent and counted compressed, any other is s
     const std::vector<std::byte> even(4 * kPageSize, std::byte{'x'});
     s.fill(even);
     must(s.send());
-    const Received small = s.receive();
+    const transport::ReceivedPacket small = s.receive();
     CHECK(small.header.compression == method);
     CHECK(small.payload.size() < even.size() / 8);
     CHECK(s.channel->counters().payload_bytes == small.payload.size());
@@ -141,7 +124,7 @@ TEST_CASE("a payload that shrinks is sent and counted compressed, any other is s
     const auto content = noise(4 * kPageSize);
     s.fill(content);
     must(s.send());
-    const Received plain = s.receive();
+    const transport::ReceivedPacket plain = s.receive();
     CHECK(plain.header.compression == Compression::kNone);
     CHECK((plain.payload == content));
     CHECK(s.channel->counters().payload_bytes == small.payload.size() + content.size());

@@ -4,6 +4,7 @@
 #include "engine/send/send_channel.hpp"
 #include "tests/support/late_stream.hpp"
 #include "tests/support/noise.hpp"
+#include "tests/support/packet_reading.hpp"
 #include "tests/support/tcp_pair.hpp"
 
 namespace migrate::engine {
@@ -14,12 +15,6 @@ using transport::PacketBuilder;
 using transport::PacketHeader;
 
 constexpr std::uint64_t kLatePacketBytes = 8 * kPageSize;
-
-struct LateReceived {
-    PacketHeader header;
-    std::vector<PageRun> runs;
-    std::vector<std::byte> payload;
-};
 
 // A channel with a LateKernel, whose region 0 is sent in place and whose region 1 is not.
 struct LateSending {
@@ -45,18 +40,7 @@ struct LateSending {
                 pages);
         must(channel->send(packet, 1, stop.get_token()));
     }
-    LateReceived receive() {
-        LateReceived received;
-        transport::PacketHeaderBytes bytes{};
-        must(peer->receive(bytes));
-        received.header = must(transport::decode_packet_header(bytes, limits));
-        std::vector<std::byte> runs(received.header.run_bytes);
-        must(peer->receive(runs));
-        must(transport::decode_runs(bytes, received.header, runs, limits, received.runs));
-        received.payload.resize(received.header.payload_bytes);
-        must(peer->receive(received.payload));
-        return received;
-    }
+    transport::ReceivedPacket receive() { return receive_packet(*peer, limits); }
 
     transport::Pacer pacer{0};
     std::vector<RegionInfo> regions{{"ram", 64 * kPageSize}, {"staged", 64 * kPageSize}};
@@ -78,7 +62,7 @@ TEST_CASE("a page that the guest writes while it is sent in place leaves header 
     std::fill(memory.begin(), memory.end(), std::byte{9});
     s.kernel->deliver();
     for (std::uint32_t i = 0; i < 2; ++i) {
-        const LateReceived got = s.receive();
+        const transport::ReceivedPacket got = s.receive();
         CHECK(got.header.sequence == i);
         CHECK(got.runs == std::vector<PageRun>{{{10, 8}, PageKind::kNormal}});
         // The round after this one sends these pages again: the guest wrote them.
@@ -99,7 +83,7 @@ TEST_CASE("a compressed packet is never sent in place, whatever the guest writes
     std::fill(even.begin(), even.end(), std::byte{'z'});
     CHECK(s.kernel->in_place == 0);
     for (const auto& content : {first, second}) {
-        const LateReceived got = s.receive();
+        const transport::ReceivedPacket got = s.receive();
         CHECK(got.header.compression == method);
         std::vector<std::byte> back(content.size());
         must(must(transport::Decompressor::create(method))->decompress(got.payload, back));
@@ -114,7 +98,7 @@ TEST_CASE("a packet that is not tried by the compressor may go in place") {
     CHECK(s.kernel->in_place > 0);
     s.kernel->deliver();
     for (int i = 0; i < 20; ++i) {
-        const LateReceived got = s.receive();
+        const transport::ReceivedPacket got = s.receive();
         CHECK(got.header.compression == Compression::kNone);
         CHECK((got.payload == incompressible));
     }

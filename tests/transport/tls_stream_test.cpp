@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "tests/support/long_wait.hpp"
 #include "tests/support/noise.hpp"
+#include "tests/transport/stream_cases.hpp"
 #include "tests/transport/tls_pair.hpp"
 #include "transport/control_channel.hpp"
 
@@ -32,25 +33,9 @@ HandshakePair connect_pair() {
 SocketPair make_tls_pair(milliseconds limit = kLong) { return connect_pair().sockets(limit); }
 
 TEST_CASE("gathered parts arrive scattered over TLS, whatever their sizes") {
-    auto [near, far] = make_tls_pair();
-    auto content = noise(3 * kMiB + 7, 21);
-    Status sent;
-    std::jthread sender([&, &from = near] {
-        std::vector<iovec> parts{{content.data(), 100},
-                                 {content.data() + 100, 0},
-                                 {content.data() + 100, kMiB},
-                                 {content.data() + 100 + kMiB, content.size() - 100 - kMiB}};
-        sent = from.send(parts);
-    });
-    std::vector<std::byte> back(content.size());
-    std::vector<iovec> parts{{back.data(), kMiB + 1}, {back.data() + kMiB + 1, 2 * kMiB + 6}};
-    must(far.receive(std::span(parts)));
-    sender.join();
-    must(sent);
-    CHECK(back == content);
-    CHECK(near.bytes_sent() == content.size());
-    CHECK(far.bytes_received() == content.size());
-    CHECK(near.security().is_encrypted());
+    SocketPair pair = make_tls_pair();
+    CHECK(pair.near.security().is_encrypted());
+    check_scattering(std::move(pair));
 }
 
 TEST_CASE("nothing that is sent over TLS is readable on the way") {
@@ -66,20 +51,7 @@ TEST_CASE("nothing that is sent over TLS is readable on the way") {
 }
 
 TEST_CASE("bytes that TLS has buffered are input, although the connection has none") {
-    auto [near, far] = make_tls_pair();
-    const auto content = noise(100, 22);
-    must(near.send(content));
-    must(near.send(content));
-    std::vector<std::byte> buffer(10);
-    must(far.receive(buffer));
-    REQUIRE_FALSE(readable_within(SocketDescriptor::of(far), milliseconds(0)));
-    CHECK(far.has_input());
-    const Wakeup wakeup = must(Wakeup::create());
-    REQUIRE(must(far.await_input(kNever, wakeup)) == InputWait::kInput);
-    must(far.discard(180));
-    CHECK(must(far.receive_now(buffer)) == 10);
-    CHECK(must(far.receive_now(buffer)) == 0);
-    CHECK_FALSE(far.has_input());
+    check_buffered_input(make_tls_pair());
 }
 
 TEST_CASE("the end of a TLS stream is told from a connection that was cut off") {
@@ -108,12 +80,7 @@ TEST_CASE("the end of a TLS stream is told from a connection that was cut off") 
 TEST_CASE("a wait over TLS ends with its limit, or with a shutdown") {
     std::vector<std::byte> buffer(4);
     SECTION("idle, or stalled in a packet") {
-        auto [near, far] = make_tls_pair(milliseconds(1));
-        CHECK(must(far.receive_first(buffer)) == Arrival::kIdle);
-        must(near.send(std::span(buffer).first(2)));
-        const auto stalled = far.receive_first(buffer);
-        REQUIRE_FALSE(stalled);
-        CHECK(stalled.error().kind() == ErrorKind::kTimeout);
+        check_idle_and_stalled(make_tls_pair(milliseconds(1)));
     }
     SECTION("a peer that takes nothing") {
         auto [near, far] = make_tls_pair(milliseconds(20));
@@ -136,23 +103,8 @@ TEST_CASE("a wait over TLS ends with its limit, or with a shutdown") {
 }
 
 TEST_CASE("the main channel carries its frames over TLS") {
-    auto [near_socket, far_socket] = make_tls_pair();
-    auto near = must(ControlChannel::create(std::move(near_socket)));
-    const auto far = must(ControlChannel::create(std::move(far_socket)));
-    must(near->send(FrameType::kReady, std::string(kMaxFrameBody, 'a')));
-    for (int i = 0; i < 20; ++i) must(near->send_if_idle(FrameType::kHeartbeat));
-    CHECK(must(far->receive(kLong))->body.size() == kMaxFrameBody);
-    for (int i = 0; i < 20; ++i) CHECK(must(far->receive(kLong))->type == FrameType::kHeartbeat);
-    CHECK_FALSE(must(far->receive(milliseconds(0))));
-    std::jthread closer([&near] {
-        static_cast<void>(near->send_last(FrameType::kFailure, "why", kLong));
-        near.reset();
-    });
-    CHECK(must(far->receive(kLong))->body == "why");
-    const auto after = far->receive(kLong);
-    REQUIRE_FALSE(after);
-    CHECK(after.error().message().find("the peer closed the connection") != std::string::npos);
-    far->shutdown();
+    const Error after = check_frames(make_tls_pair());
+    CHECK(after.message().find("the peer closed the connection") != std::string::npos);
 }
 
 // One thread of each side sends and one receives, as on the main channel.
