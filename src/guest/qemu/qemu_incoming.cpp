@@ -356,7 +356,6 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     incoming->monitor = std::move(claimed.monitor);
     Monitor& monitor = *incoming->monitor;
     MIGRATE_TRY(check_waits(monitor));
-    MIGRATE_TRY(check_deferred(address.pid != 0 ? address.pid : monitor.peer_pid()));
     auto blocks = find_qemu_blocks(monitor, address.pid, FileAccess::kWrite);
     const bool may_have_files =
         (blocks && !*blocks) || (!blocks && blocks.error().kind() == ErrorKind::kRefused);
@@ -368,6 +367,8 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     } else {
         return std::move(blocks).error();
     }
+    // Only now it is known that the process is the QEMU that answers.
+    MIGRATE_TRY(check_deferred(incoming->memory.owner.pid));
     MIGRATE_ASSIGN(incoming->guardian,
                    Guardian::start(std::move(claimed.claim), monitor.address()));
     // Blocks may be offered as a whole, or only those in files: that is known when a sender comes.
