@@ -15,7 +15,7 @@ namespace {
 
 const nlohmann::json& zero_copy_of(const nlohmann::json& report) { return report.at("zero-copy"); }
 
-TEST_CASE("auto leaves zero-copy send off on loopback, and says so", "[transfer]") {
+TEST_CASE("auto leaves zero-copy send off on loopback, and says so", "[zero-copy]") {
     const TemporaryFolder folder;
     const TransferStats stats = run_transfer(folder, {.source = "anon:16M,fill=random"});
     CHECK(zero_copy_of(stats.sender)["used"] == false);
@@ -27,7 +27,7 @@ TEST_CASE("auto leaves zero-copy send off on loopback, and says so", "[transfer]
 }
 
 TEST_CASE("with zero-copy-send=on every channel finds that loopback copies, and the image is right",
-          "[transfer]") {
+          "[zero-copy]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string copy = folder / "copy.mem";
     const std::string& image = full_image();
@@ -107,7 +107,7 @@ TEST_CASE("query-migrate has dirty-sync-missed-zero-copy and the figures of zero
     check_arrived(run);
 }
 
-TEST_CASE("a sender that may lock no memory copies, and says which limit to raise", "[transfer]") {
+TEST_CASE("a sender that may lock no memory copies, and says which limit to raise", "[zero-copy]") {
     const TemporaryFolder folder;
     std::vector<std::string> without{"/usr/bin/prlimit", "--memlock=0"};
     // Root may lock memory beyond the limit.
