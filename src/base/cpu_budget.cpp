@@ -11,6 +11,9 @@ using std::chrono::nanoseconds;
 
 // Time whose budget may be used at once after a quiet time.
 constexpr double kBurstSeconds = 0.05;
+// A shorter wait would use up what it waits for: the wake-up of a thread costs tens of
+// microseconds.
+constexpr std::chrono::duration<double> kShortestWait{0.01};
 
 double seconds(nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 
@@ -47,8 +50,9 @@ bool CpuBudget::pace(const std::stop_token& stop) {
         refill(now);
         if (allowance_ >= 0 || now - began >= kLongestWait) break;
         const std::chrono::duration<double> until_even(-allowance_ / cpus_);
+        const auto wanted = std::max(until_even, kShortestWait);
         const std::chrono::duration<double> most(kLongestWait - (now - began));
-        changed_.wait_for(lock, stop, std::min(until_even, most),
+        changed_.wait_for(lock, stop, std::min(wanted, most),
                           [this]() REQUIRES(mutex_) { return !runs_; });
         waited_ += now_() - now;
     }
