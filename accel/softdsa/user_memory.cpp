@@ -1,7 +1,6 @@
 #include "accel/softdsa/user_memory.hpp"
 
 #include <fcntl.h>
-#include <linux/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <span>
 #include <tuple>
 
+#include "base/pagemap_scan.hpp"
 #include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::user_memory {
@@ -24,18 +24,6 @@ std::atomic<int> page_table{-1};
 // files, gets low numbers for them.
 constexpr int kFirstDescriptor = 700;
 constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
-
-// struct pm_scan_arg and its values: include/uapi/linux/fs.h of Linux 6.7, which Debian 12's
-// headers lack.
-struct ScanArgument {
-    std::uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-    std::uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-struct ScannedRange {
-    std::uint64_t start, end, categories;
-};
-constexpr unsigned long kScanPageTable = _IOWR('f', 16, ScanArgument);
-constexpr std::uint64_t kIsZeroPage = std::uint64_t{1} << 5;  // PAGE_IS_PFNZERO
 
 void open_page_table() {
     const long low =
@@ -146,18 +134,18 @@ std::size_t resident(std::uint64_t address, std::size_t bytes) {
 
 std::size_t writable(std::uint64_t address, std::size_t bytes) {
     const std::uint64_t page = address - address % kPageBytes;
-    ScannedRange first{};
-    ScanArgument scan{};
+    PagemapRegion first;
+    PagemapScanArgument scan;
     scan.size = sizeof scan;
     scan.start = page;
     scan.end = (address + bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
     scan.vec = reinterpret_cast<std::uintptr_t>(&first);
     scan.vec_len = 1;
     scan.max_pages = 1;
-    scan.category_mask = kIsZeroPage;
-    scan.return_mask = kIsZeroPage;
+    scan.category_mask = kPageIsZeroPage;
+    scan.return_mask = kPageIsZeroPage;
     const long found =
-        raw_syscall(SYS_ioctl, page_table.load(std::memory_order_relaxed), kScanPageTable, &scan);
+        raw_syscall(SYS_ioctl, page_table.load(std::memory_order_relaxed), kPagemapScan, &scan);
     if (found != 1) return bytes;
     return first.start > address ? std::min<std::uint64_t>(first.start - address, bytes) : 0;
 }

@@ -14,7 +14,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
-#include "memory/dirty/pagemap_scan.hpp"
+#include "base/pagemap_scan.hpp"
 #include "memory/page_bitmap.hpp"
 
 namespace migrate::memory {

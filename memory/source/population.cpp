@@ -14,7 +14,7 @@
 #include <cerrno>
 #include <optional>
 
-#include "memory/dirty/pagemap_scan.hpp"
+#include "base/pagemap_scan.hpp"
 
 namespace migrate::memory {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace migrate::memory {
+namespace migrate {
 
 // Corresponds to struct page_region.
 struct PagemapRegion {
@@ -50,4 +50,4 @@ static_assert(sizeof(PagemapRegion) == 24);
 static_assert(sizeof(PagemapScanArgument) == 96);
 static_assert(kPagemapScan == 0xC0606610UL);
 
-}  // namespace migrate::memory
+}  // namespace migrate
