@@ -169,9 +169,7 @@ bool Submission::await(Completion& completion, Time::Point limit) {
     const Time::Point begin = completion.time().now();
     while (awaited_ < taken_ && completion.await(watches_[awaited_], limit))
         take_answer(awaited_++);
-    const std::uint64_t waited = nanoseconds_between(begin, completion.time().now());
-    figures_.waited += std::chrono::nanoseconds(waited);
-    count(queue_->counters().wait_ns, waited);
+    count(queue_->counters().wait_ns, nanoseconds_between(begin, completion.time().now()));
     return awaited_ == taken_;
 }
 

@@ -61,7 +61,6 @@ class Submission {
         std::uint32_t answered = 0;  // pages that it answered for
         Time::Point submitted;       // time of the first submission
         Time::Point seen;            // time at which the last answer was seen
-        std::chrono::nanoseconds waited{};
     };
     const Figures& figures() const { return figures_; }
     // Pages whose descriptor is outstanding.

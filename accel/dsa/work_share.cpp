@@ -26,7 +26,7 @@ constexpr std::uint32_t kSamplePages = 8;
 // The channel counts as waiting if it does so for more than this part of the time.
 constexpr double kTolerableWait = 1.0 / 64;
 constexpr double kGrowth = 1.0625;
-// Of the balanced share: a device that is always busy answers late.
+// The device gets this part of its balanced share: a device that is always busy answers late.
 constexpr double kMargin = 0.85;
 // Batches after which a device that is much too slow is given up, before the window ends.
 constexpr unsigned kHopelessBatches = 2;

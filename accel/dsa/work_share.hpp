@@ -73,7 +73,7 @@ class WorkShare {
     // Returns until when the channel may wait for the answers of a batch about `pages` pages.
     Point wait_limit(std::uint32_t pages, Point now) const;
 
-    // What became of one batch.
+    // The result of one batch.
     struct Outcome {
         std::uint32_t given = 0;     // pages that the queue took
         std::uint32_t answered = 0;  // pages that the device answered for in time

@@ -1,4 +1,4 @@
-// Whether a cache line has only zeros.
+// Recognizes a cache line that has only zeros.
 #pragma once
 
 #include <cstddef>

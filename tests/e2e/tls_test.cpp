@@ -284,7 +284,7 @@ TEST_CASE("a one-time key serves one session and is gone after it", "[tls]") {
         receiver->signal(SIGTERM);
         CHECK(receiver->wait() == 4);
     } else {
-        // As if it were copied to the other host.
+        // The copy stands for the file on the other host.
         std::filesystem::copy_file(path, folder / "copy");
         REQUIRE(::chmod((folder / "copy").c_str(), 0600) == 0);
         Process sender(

@@ -8,7 +8,7 @@
 
 namespace migrate::engine {
 
-// What is known before the first packet.
+// The facts that are known before the first packet.
 struct ZeroCopyFacts {
     bool peer_is_local = false;  // the receiver has an address of this host
     bool sends_copies = false;   // the dirty tracker needs a copy of what is sent

@@ -224,7 +224,7 @@ class ProcessGuest final : public Guest {
         return {.run_time =
                     std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_)};
     }
-    // Of all its threads.
+    // The sum over all threads of the process.
     std::optional<std::chrono::microseconds> cpu_time() const override {
         return std::chrono::duration_cast<std::chrono::microseconds>(
             std::chrono::nanoseconds(run_time_ns(pid_)));

@@ -1,5 +1,6 @@
-// What a DSA device saves, in virtual time: with the figures of the published measurements, with
-// slower devices, and with a device that several migrations share. Prints the figures.
+// Compares a scan with a DSA device and one without, in virtual time: with the figures of the
+// published measurements, with slower devices, and with a device that several migrations share.
+// Prints the figures.
 #include <cstdio>
 #include <optional>
 
