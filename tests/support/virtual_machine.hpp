@@ -1,5 +1,7 @@
 // Threads that run one at a time in time that is made up: as many CPUs as threads, and a DSA device
-// whose speed a test sets. The figures depend on the design alone and not on the machine.
+// whose speed a test sets. The figures depend on the design alone and not on the machine. The
+// threads are fibers of one real thread: they change places at every step of a wait, which on a
+// busy machine takes milliseconds between real threads.
 #pragma once
 
 #include <chrono>
@@ -7,14 +9,13 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <semaphore>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "accel/dsa/completion.hpp"
 #include "accel/dsa/portal.hpp"
+#include "tests/support/fiber.hpp"
 #include "tests/support/made_up_device.hpp"
 
 namespace migrate::accel::dsa {
@@ -99,24 +100,19 @@ class VirtualMachine final : public Time {
 
     // Runs each body in a thread of its own, and returns the CPU time of each.
     std::vector<Nanoseconds> run(const std::vector<std::function<void()>>& bodies) {
-        std::vector<std::jthread> threads;
+        Fiber outside;
         for (std::size_t i = 0; i < bodies.size(); ++i) {
             actors_.push_back(std::make_unique<Actor>());
+            actors_[i]->fiber = std::make_unique<Fiber>([&, i] {
+                bodies[i]();
+                Fiber& self = *actors_[i]->fiber;
+                if (!order_.empty()) take_turn();
+                self.switch_to(running_ == i ? outside : *actors_[running_]->fiber);
+            });
             order_.insert({now_, i});
         }
-        std::binary_semaphore all_ended{0};
-        for (std::size_t i = 0; i < bodies.size(); ++i) {
-            threads.emplace_back([&, i] {
-                actors_[i]->turn.acquire();
-                bodies[i]();
-                if (order_.empty())
-                    all_ended.release();
-                else
-                    pass_turn();
-            });
-        }
-        pass_turn();
-        all_ended.acquire();
+        take_turn();
+        outside.switch_to(*actors_[running_]->fiber);
         std::vector<Nanoseconds> times;
         for (const auto& actor : actors_) times.push_back(actor->cpu);
         return times;
@@ -128,7 +124,7 @@ class VirtualMachine final : public Time {
 
   private:
     struct Actor {
-        std::binary_semaphore turn{0};
+        std::unique_ptr<Fiber> fiber;
         double charged = 0;  // ns
         Nanoseconds cpu{};
     };
@@ -140,22 +136,14 @@ class VirtualMachine final : public Time {
         const std::size_t self = running_;
         if (busy) actors_[self]->cpu += at - now_;
         order_.insert({at, self});
-        if (order_.begin()->second == self) {
-            take_turn();
-            return;
-        }
-        pass_turn();
-        actors_[self]->turn.acquire();
+        take_turn();
+        if (running_ != self) actors_[self]->fiber->switch_to(*actors_[running_]->fiber);
     }
     void take_turn() {
         now_ = std::max(now_, order_.begin()->first);
         running_ = order_.begin()->second;
         order_.erase(order_.begin());
         device.answer_until(now_);
-    }
-    void pass_turn() {
-        take_turn();
-        actors_[running_]->turn.release();
     }
 
     Point now_{};
