@@ -17,9 +17,15 @@ enum class Opcode : std::uint8_t {
     kFill = 0x04,
     kCompare = 0x05,
     kCompval = 0x06,  // compare with an 8-byte pattern
+    kCreateDelta = 0x07,
+    kApplyDelta = 0x08,
     kDualcast = 0x09,
     kCrcgen = 0x10,
     kCopyCrc = 0x11,
+    kDifCheck = 0x12,
+    kDifInsert = 0x13,
+    kDifStrip = 0x14,
+    kDifUpdate = 0x15,
     kCacheFlush = 0x20,
 };
 
@@ -41,11 +47,15 @@ enum class CompletionStatus : std::uint8_t {
     kPageResponseError = 0x04,
     kBatchFailed = 0x05,     // at least one child did not succeed
     kBatchPageFault = 0x06,  // in the list; descriptors from bytes_completed on were not executed
+    kDeltaOrder = 0x07,      // the record's numbers do not increase
+    kDeltaOffset = 0x08,     // a number in the record is outside of the destination
+    kDifError = 0x09,        // a block's field is wrong; `result` says what
     kBadOpcode = 0x10,
     kInvalidFlags = 0x11,
     kReservedNotZero = 0x12,
     kTransferSize = 0x13,
     kDescriptorCount = 0x14,
+    kDeltaSize = 0x15,
     kOverlap = 0x16,
     kDualcastAddress = 0x17,
     kListAlignment = 0x18,

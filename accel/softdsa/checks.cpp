@@ -1,6 +1,8 @@
 // The reasons for which the device refuses a descriptor, and the layout of its answers in memory.
 #include <cstring>
 
+#include "accel/softdsa/delta.hpp"
+#include "accel/softdsa/dif.hpp"
 #include "accel/softdsa/operations.hpp"
 
 namespace migrate::accel::softdsa {
@@ -17,8 +19,9 @@ constexpr std::uint32_t kFlagAddressClasses = 0xe00;
 constexpr std::uint32_t kFlagRecordClass = 0x1000;
 constexpr std::uint32_t kFlagStrictOrder = 0x2000;
 constexpr std::uint32_t kFlagReadback = 0x4000;
-// Bits 16 to 23 belong to the operation.
-constexpr std::uint32_t kFlagsDrain = 0x0f'0000;
+// Bits 16 to 23 belong to the operation. A drain may suppress implicit readbacks; the device has no
+// readback of an address (bits 16 and 17; bit 9 of gen_cap).
+constexpr std::uint32_t kFlagsDrain = 0x0c'0000;
 constexpr std::uint32_t kFlagsCrc = 0x07'0000;
 
 constexpr std::uint32_t kCommonFlags = dsa::kFlagCompletionAddressValid |
@@ -33,19 +36,27 @@ std::uint32_t allowed_flags(Opcode opcode) {
         case Opcode::kBatch:
             return kCommonFlags | kFlagAddress1Class;
         case Opcode::kDrain:
-            return kCommonFlags | kFlagAddressClasses | kFlagReadback | kFlagsDrain;
+            return kCommonFlags | kFlagAddressClasses | kFlagsDrain;
         case Opcode::kNoop:
             return kCommonFlags;
         case Opcode::kCompare:
         case Opcode::kCompval:
             return kMemoryFlags | dsa::kFlagCheckResult;
+        case Opcode::kCreateDelta:
+            return kWritingFlags | dsa::kFlagCheckResult;
+        case Opcode::kDifCheck:
+            return kMemoryFlags;
         case Opcode::kCrcgen:
             return kMemoryFlags | kFlagsCrc;
         case Opcode::kCopyCrc:
             return kWritingFlags | kFlagsCrc;
         case Opcode::kMemmove:
         case Opcode::kFill:
+        case Opcode::kApplyDelta:
         case Opcode::kDualcast:
+        case Opcode::kDifInsert:
+        case Opcode::kDifStrip:
+        case Opcode::kDifUpdate:
         case Opcode::kCacheFlush:
             return kWritingFlags;
     }
@@ -62,26 +73,41 @@ std::uint32_t invalid_flags(const Descriptor& descriptor, const QueueConfig& que
     return invalid;
 }
 
-// Returns true if the unused fields are zero. From byte 40 on that depends on the opcode; fields
-// that flags select are not checked.
-bool reserved_are_zero(const Descriptor& descriptor) {
-    std::array<std::uint64_t, 3> unused{~0ULL, ~0ULL, ~0ULL};
-    switch (descriptor.opcode()) {
+// Returns the unused bits of the bytes from 40 on, which depend on the operation; fields that flags
+// select count as used.
+std::array<std::uint64_t, 3> unused_bits(Opcode opcode) {
+    constexpr std::uint64_t kAll = ~0ULL;
+    constexpr std::uint64_t kUpper = 0xffff'ffff'0000'0000;
+    // The DIF flags of the source, of the destination, and of both, from byte 40 on.
+    constexpr std::uint64_t kDifCheckFlags = 0x0f'00ff;
+    constexpr std::uint64_t kDifInsertFlags = 0x0f'f800;
+    switch (opcode) {
         case Opcode::kCompare:
         case Opcode::kCompval:
-            unused[0] = ~3ULL;
-            break;  // the expected result
+            return {~3ULL, kAll, kAll};  // the expected result
+        case Opcode::kCreateDelta:
+            return {0, kUpper, ~7ULL};  // address and size of the record, expected results
+        case Opcode::kApplyDelta:
+            return {kUpper, kAll, kAll};  // size of the record
         case Opcode::kCrcgen:
         case Opcode::kCopyCrc:
-            unused[0] = 0xffff'ffff'0000'0000;  // the seed
-            unused[1] = 0;                      // its address
-            break;
+            return {kUpper, 0, kAll};  // the seed, and its address
         case Opcode::kDualcast:
-            unused[0] = 0;
-            break;
+            return {0, kAll, kAll};
+        case Opcode::kDifCheck:
+        case Opcode::kDifStrip:
+            return {~kDifCheckFlags, 0, kAll};
+        case Opcode::kDifInsert:
+            return {~kDifInsertFlags, kAll, 0};
+        case Opcode::kDifUpdate:
+            return {~(kDifCheckFlags | kDifInsertFlags), 0, 0};
         default:
-            break;
+            return {kAll, kAll, kAll};
     }
+}
+
+bool reserved_are_zero(const Descriptor& descriptor) {
+    const std::array<std::uint64_t, 3> unused = unused_bits(descriptor.opcode());
     std::uint64_t found = descriptor.reserved | (descriptor.pasid & 0x7ff0'0000U);
     for (std::size_t i = 0; i < unused.size(); ++i) found |= descriptor.specific[i] & unused[i];
     if (descriptor.opcode() == Opcode::kNoop)
@@ -89,18 +115,52 @@ bool reserved_are_zero(const Descriptor& descriptor) {
     return found == 0;
 }
 
+bool overlap(std::uint64_t a, std::uint64_t a_size, std::uint64_t b, std::uint64_t b_size) {
+    return a < b ? b - a < a_size : a - b < b_size;
+}
 bool overlap(std::uint64_t a, std::uint64_t b, std::uint64_t size) {
-    return a < b ? b - a < size : a - b < size;
+    return overlap(a, size, b, size);
+}
+
+CompletionStatus check_delta(const Descriptor& descriptor) {
+    const bool creates = descriptor.opcode() == Opcode::kCreateDelta;
+    const std::uint64_t third = creates ? descriptor.specific[0] : 0;
+    if ((descriptor.source | descriptor.destination | third) % kDeltaWordBytes != 0)
+        return CompletionStatus::kAddressAlignment;
+    const auto record = static_cast<std::uint32_t>(descriptor.specific[creates ? 1 : 0]);
+    if (creates ? record < kLeastDeltaRecordBytes : record == 0 || record % kDeltaEntryBytes != 0)
+        return CompletionStatus::kDeltaSize;
+    if (!creates && overlap(descriptor.source, record, descriptor.destination, descriptor.size))
+        return CompletionStatus::kOverlap;
+    return CompletionStatus::kSuccess;
+}
+
+CompletionStatus check_dif(const Descriptor& descriptor) {
+    const DifBlocks blocks = dif_blocks(descriptor);
+    const std::uint64_t written =
+        std::uint64_t{descriptor.size} / blocks.source * blocks.destination;
+    if (written != 0 &&
+        overlap(descriptor.source, descriptor.size, descriptor.destination, written))
+        return CompletionStatus::kOverlap;
+    return CompletionStatus::kSuccess;
 }
 
 CompletionStatus check_addresses(const Descriptor& descriptor) {
     const std::uint64_t source = descriptor.source;
     const std::uint64_t destination = descriptor.destination;
+    const std::uint64_t size = descriptor.size;
     switch (descriptor.opcode()) {
+        case Opcode::kCreateDelta:
+        case Opcode::kApplyDelta:
+            return check_delta(descriptor);
+        case Opcode::kDifCheck:
+        case Opcode::kDifInsert:
+        case Opcode::kDifStrip:
+        case Opcode::kDifUpdate:
+            return check_dif(descriptor);
         case Opcode::kDualcast: {
             const std::uint64_t second = descriptor.specific[0];
             if (((destination ^ second) & 0xfff) != 0) return CompletionStatus::kDualcastAddress;
-            const std::uint64_t size = descriptor.size;
             if (overlap(source, destination, size) || overlap(source, second, size) ||
                 overlap(destination, second, size))
                 return CompletionStatus::kOverlap;
@@ -108,8 +168,7 @@ CompletionStatus check_addresses(const Descriptor& descriptor) {
         }
         case Opcode::kCrcgen:
         case Opcode::kCopyCrc:
-            if (descriptor.opcode() == Opcode::kCopyCrc &&
-                overlap(source, destination, descriptor.size))
+            if (descriptor.opcode() == Opcode::kCopyCrc && overlap(source, destination, size))
                 return CompletionStatus::kOverlap;
             if ((descriptor.flags() & kFlagCrcReadSeed) != 0 && descriptor.specific[1] % 4 != 0)
                 return CompletionStatus::kAddressAlignment;
@@ -118,6 +177,22 @@ CompletionStatus check_addresses(const Descriptor& descriptor) {
             break;
     }
     return CompletionStatus::kSuccess;
+}
+
+// Returns true if the operation cannot transfer so many bytes, whatever the queue allows.
+bool is_odd_size(const Descriptor& descriptor) {
+    switch (descriptor.opcode()) {
+        case Opcode::kCreateDelta:
+        case Opcode::kApplyDelta:
+            return descriptor.size % kDeltaWordBytes != 0 || descriptor.size > kMostDeltaBytes;
+        case Opcode::kDifCheck:
+        case Opcode::kDifInsert:
+        case Opcode::kDifStrip:
+        case Opcode::kDifUpdate:
+            return descriptor.size % dif_blocks(descriptor).source != 0;
+        default:
+            return false;
+    }
 }
 
 CompletionStatus check_size(const Descriptor& descriptor, const QueueConfig& queue) {
@@ -132,15 +207,22 @@ CompletionStatus check_size(const Descriptor& descriptor, const QueueConfig& que
                        ? CompletionStatus::kDescriptorCount
                        : CompletionStatus::kSuccess;
         default:
-            return descriptor.size == 0 || descriptor.size > queue.max_transfer
+            return descriptor.size == 0 || descriptor.size > queue.max_transfer ||
+                           is_odd_size(descriptor)
                        ? CompletionStatus::kTransferSize
                        : CompletionStatus::kSuccess;
     }
 }
 
-bool is_operation(Opcode opcode) {
+bool is_operation(Opcode opcode, const QueueConfig& queue) {
     const auto number = static_cast<unsigned>(opcode);
-    return number < 64 && (kOperations >> number & 1U) != 0;
+    return number < 64 && (queue.operations >> number & 1U) != 0;
+}
+
+// True if bytes 16 to 31 of the record belong to the operation.
+bool answers_in_record_end(Opcode opcode) {
+    return opcode == Opcode::kCreateDelta ||
+           (opcode >= Opcode::kCrcgen && opcode <= Opcode::kDifUpdate);
 }
 
 template <typename T>
@@ -158,7 +240,7 @@ Outcome check(const Descriptor& descriptor, const QueueConfig& queue, Place plac
     const Opcode opcode = descriptor.opcode();
     const bool nested =
         place == Place::kBatch && (opcode == Opcode::kBatch || opcode == Opcode::kDrain);
-    if (!is_operation(opcode) || nested) return outcome_of(CompletionStatus::kBadOpcode);
+    if (!is_operation(opcode, queue) || nested) return outcome_of(CompletionStatus::kBadOpcode);
     if (const std::uint32_t invalid = invalid_flags(descriptor, queue, place); invalid != 0) {
         Outcome outcome = outcome_of(CompletionStatus::kInvalidFlags);
         outcome.invalid_flags = invalid;
@@ -180,8 +262,9 @@ std::array<std::byte, 32> encode(const Outcome& outcome, Opcode opcode) {
     store(record, 1, outcome.result);
     store(record, 4, outcome.bytes_completed);
     store(record, 8, outcome.fault_address);
-    const bool has_crc = opcode == Opcode::kCrcgen || opcode == Opcode::kCopyCrc;
-    store(record, 16, has_crc && outcome.invalid_flags == 0 ? outcome.crc : outcome.invalid_flags);
+    store(record, 16, outcome.invalid_flags);
+    if (outcome.invalid_flags == 0 && answers_in_record_end(opcode))
+        store(record, 16, outcome.specific);
     return record;
 }
 

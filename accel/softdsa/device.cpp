@@ -3,11 +3,14 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 
 #include "accel/softdsa/engine.hpp"
+#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/inline_engines.hpp"
 #include "accel/softdsa/user_memory.hpp"
 
 namespace migrate::accel::softdsa {
@@ -21,8 +24,7 @@ void* run_engine(void* argument) {
 }
 
 bool in_range(const DeviceConfig& config) {
-    if (config.queues.empty() || config.engines == 0 || config.timing.bytes_per_second == 0)
-        return false;
+    if (config.queues.empty() || config.timing.bytes_per_second == 0) return false;
     for (const QueueConfig& queue : config.queues) {
         if (queue.size == 0 || queue.size > 4096 || queue.threshold > queue.size ||
             queue.max_transfer == 0)
@@ -42,18 +44,27 @@ struct Device::Implementation {
     DeviceState state;
     // Handles instead of std::thread: in the child of a fork there is nothing to join or to detach.
     std::vector<pthread_t> engines;
+    // Only without engine threads, once started.
+    std::unique_ptr<InlineEngines> in_submitters;
     // A fork may have left their locks held, so they are kept and never used again.
     std::vector<std::unique_ptr<Wiring>> abandoned;
+    std::vector<std::unique_ptr<InlineEngines>> abandoned_engines;
 };
 
 int Device::Implementation::start_engines() {
     if (const int error = user_memory::probe(); error != 0) return error;
+    guarded::enable_by_own_handlers();
     sigset_t all{};
     sigset_t before{};
     ::sigfillset(&all);
+    // A guarded read may raise them.
+    ::sigdelset(&all, SIGSEGV);
+    ::sigdelset(&all, SIGBUS);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
-    for (std::uint32_t i = 0; i < state.config.engines && error == 0; ++i) {
+    // Without engines, one thread gives the answers that are held.
+    const std::uint32_t threads = std::max(state.config.engines, 1U);
+    for (std::uint32_t i = 0; i < threads && error == 0; ++i) {
         auto engine = std::make_unique<Engine>(state, i);
         pthread_t thread{};
         error = ::pthread_create(&thread, nullptr, run_engine, engine.get());
@@ -63,6 +74,8 @@ int Device::Implementation::start_engines() {
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (error != 0) stop_engines();
+    if (error == 0 && state.config.engines == 0)
+        in_submitters = std::make_unique<InlineEngines>(state);
     return error;
 }
 
@@ -86,6 +99,7 @@ int Device::restart_after_fork() {
     Implementation& own = *implementation_;
     own.engines.clear();
     own.abandoned.push_back(std::move(own.state.wiring));
+    own.abandoned_engines.push_back(std::move(own.in_submitters));
     own.state.wiring = std::make_unique<Wiring>(own.state.config);
     return own.start_engines();
 }
@@ -102,6 +116,10 @@ std::uint32_t Device::entries(std::size_t index) const {
     return limited ? config.threshold : config.size;
 }
 
+bool Device::works_in_submitter() const noexcept {
+    return implementation_->state.config.engines == 0;
+}
+
 bool Device::put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept {
     DeviceState& state = implementation_->state;
     QueueCounts& counts = state.counts[queue];
@@ -111,6 +129,13 @@ bool Device::put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept 
         return false;
     }
     const std::uint64_t now = state.config.timing.enabled ? now_ns() : 0;
+    if (works_in_submitter()) {
+        InlineEngines* const engines = implementation_->in_submitters.get();
+        if (engines == nullptr) return false;
+        count(counts.accepted);
+        engines->execute(queue, descriptor, now);
+        return true;
+    }
     if (!state.wiring->queues[queue]->put(descriptor, now, entries(queue))) return false;
     count(counts.accepted);
     state.wiring->doorbell.ring_one();

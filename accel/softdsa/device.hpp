@@ -1,9 +1,10 @@
 // A DSA device in software: work queues that take descriptors, and engine threads that execute them
 // on the memory of this process. Invariants: the submitting functions (enqcmd, movdir64b, write)
-// are async-signal-safe and never wait; the caller's memory is accessed only by system calls that
-// return EFAULT, so no descriptor can crash the process; nothing is written once the destructor has
-// begun to return. Needs only the C++ standard library, because a preloaded library contains this
-// code.
+// are async-signal-safe and never wait, unless the device has no engines: they execute the
+// descriptor then, and no signal handler may interrupt them that submits, too; the caller's memory
+// is accessed only by system calls that return EFAULT, so no descriptor can crash the process;
+// nothing is written once the destructor has begun to return. Needs only the C++ standard library,
+// because a preloaded library contains this code.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,10 @@ namespace migrate::accel::softdsa {
 // Bit n is set if opcode n is supported (the first two words of op_cap).
 inline constexpr std::uint64_t kOperations =
     1ULL << 0x00 | 1ULL << 0x01 | 1ULL << 0x02 | 1ULL << 0x03 | 1ULL << 0x04 | 1ULL << 0x05 |
-    1ULL << 0x06 | 1ULL << 0x09 | 1ULL << 0x10 | 1ULL << 0x11 | 1ULL << 0x20;
+    1ULL << 0x06 | 1ULL << 0x09 | 1ULL << 0x10 | 1ULL << 0x11 | 1ULL << 0x12 | 1ULL << 0x13 |
+    1ULL << 0x14 | 1ULL << 0x15 | 1ULL << 0x20;
+// What devices of version 0x200 add: delta records.
+inline constexpr std::uint64_t kDeltaOperations = 1ULL << 0x07 | 1ULL << 0x08;
 
 // The defaults are those of the Linux driver and of a Sapphire Rapids device.
 struct QueueConfig {
@@ -30,6 +34,7 @@ struct QueueConfig {
     std::uint32_t max_batch = 32;            // descriptors; below 2: no batches
     std::uint32_t max_transfer = 2U << 20U;  // bytes, at least 1
     bool block_on_fault = false;             // the flag is allowed
+    std::uint64_t operations = kOperations;  // others are refused (op_config)
     std::uint32_t write_retries = 32;        // by write() on a full queue (enqcmds_retries)
     bool refuse_batch_by_write = false;      // as the kernel does for devices of version 0x100
 };
@@ -46,7 +51,10 @@ struct Timing {
 
 struct DeviceConfig {
     std::vector<QueueConfig> queues = std::vector<QueueConfig>(1);
-    std::uint32_t engines = 1;  // threads; each serves every queue
+    // Threads; each serves every queue. 0: a submission returns when its descriptor is executed,
+    // and answered unless timing, the fault plan or a drain delays the answer; then a thread gives
+    // it.
+    std::uint32_t engines = 1;
     Timing timing;
     FaultPlan faults;
 };
@@ -75,7 +83,8 @@ class Device {
     ~Device();
 
     // Starts the engines, once. Returns 0, or the errno of the missing resource (a thread, or the
-    // right to process_vm_readv on this process). Not async-signal-safe. Earlier submissions wait.
+    // right to process_vm_readv on this process). Not async-signal-safe. Earlier submissions wait;
+    // without engines they find the queue full.
     int start();
     // Call it in the child of a fork before anything else on this object. Outstanding work stays
     // with the parent; the queues are empty, the engines run again, and the counters continue.
@@ -86,6 +95,9 @@ class Device {
     const QueueConfig& queue(std::size_t index) const;
     // Returns the size of a dedicated queue, or the threshold of a shared one.
     std::uint32_t entries(std::size_t index) const;
+
+    // Returns true if the device has no engines.
+    bool works_in_submitter() const noexcept;
 
     // ENQCMD: returns true if the queue took it (ZF=0). A dedicated queue takes nothing this way.
     bool enqcmd(std::size_t queue, const dsa::Descriptor& descriptor) noexcept;

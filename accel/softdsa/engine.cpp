@@ -50,6 +50,7 @@ Engine::Engine(DeviceState& state, std::size_t first)
     for (const QueueConfig& queue : state.config.queues)
         longest = std::max(longest, queue.max_batch);
     list_.resize(longest);
+    writes_.reserve(user_memory::kMostPieces);
 }
 
 bool Engine::ended() const {
@@ -89,6 +90,13 @@ bool Engine::take_one() {
     return false;
 }
 
+void Engine::execute(const WorkQueue::Entry& entry, std::size_t queue) {
+    process(queue, entry);
+    // A drain waits for what other threads execute; the last of them answers it.
+    while (answer_one()) {
+    }
+}
+
 bool Engine::answer_one() {
     const auto finished = [this](const Answer& answer) {
         return wiring_.queues[answer.queue]->finished_before(answer.position);
@@ -114,10 +122,12 @@ void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
         count(counts.injected);
     }
     task.holds = task.answer.drains || task.delay != 0 || state_.config.timing.enabled;
-    if (entry.descriptor.opcode() == Opcode::kBatch)
+    if (entry.descriptor.opcode() == Opcode::kBatch) {
         batch(task);
-    else
+    } else if (Outcome unused;
+               !state_.faults.empty() || check_pages(task, {&entry.descriptor, 1}, unused) == 0) {
         answer(task, entry.descriptor, work(task, entry.descriptor, Place::kQueue, 0));
+    }
     finish(task);
 }
 
@@ -139,6 +149,7 @@ void Engine::finish(Task& task) {
     }
     task.answer.due_ns = due;
     wiring_.held.hold(std::move(task.answer));
+    if (state_.config.engines == 0) wiring_.doorbell.ring_one();  // for the thread that answers
 }
 
 void Engine::batch(Task& task) {
@@ -182,10 +193,11 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     Outcome outcome;
     std::uint32_t done = 0;
     const bool plain = !task.shuffles && state_.faults.empty();
-    const std::vector<std::size_t> sequence = order(task, readable);
-    for (std::size_t at = 0; at < sequence.size(); ++at) {
-        const std::size_t i = sequence[at];
-        if (const std::size_t checked = plain ? check_pages(task, i, readable, outcome) : 0;
+    if (task.shuffles) shuffle(task, readable);
+    for (std::size_t at = 0; at < readable; ++at) {
+        const std::size_t i = task.shuffles ? order_[at] : at;
+        if (const std::size_t checked =
+                plain ? check_pages(task, std::span(list_).subspan(i, readable - i), outcome) : 0;
             checked != 0) {
             if (ended()) return outcome;
             done += static_cast<std::uint32_t>(checked);
@@ -211,15 +223,14 @@ Outcome Engine::children(Task& task, std::size_t readable) {
     return outcome;
 }
 
-std::size_t Engine::check_pages(Task& task, std::size_t first, std::size_t readable,
-                                Outcome& batch) {
+std::size_t Engine::check_pages(Task& task, std::span<const Descriptor> list, Outcome& batch) {
     const std::size_t queue = task.answer.queue;
-    const std::span<const Outcome> outcomes = page_checks_.execute(
-        std::span(list_).subspan(first, readable - first), state_.config.queues[queue]);
+    const std::span<const Outcome> outcomes =
+        page_checks_.execute(list, state_.config.queues[queue]);
     std::uint64_t bytes = 0;
     writes_.clear();
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
-        const Descriptor& child = list_[first + i];
+        const Descriptor& child = list[i];
         bytes += outcomes[i].transferred;
         task.service += service_ns(state_.config.timing, outcomes[i].transferred);
         // A check that succeeds is answered on request only; check() found the address then.
@@ -255,11 +266,10 @@ bool Engine::write_all(std::size_t queue) {
     return all;
 }
 
-// Returns the order in which the children run: no child passes a fence.
-std::vector<std::size_t> Engine::order(const Task& task, std::size_t readable) const {
-    std::vector<std::size_t> order(readable);
-    std::iota(order.begin(), order.end(), 0);
-    if (!task.shuffles) return order;
+// Sets a random order in which no child passes a fence.
+void Engine::shuffle(const Task& task, std::size_t readable) {
+    order_.resize(readable);
+    std::iota(order_.begin(), order_.end(), 0);
     std::uint64_t random = task.delay ^ task.entry.position;
     std::size_t begin = 0;
     for (std::size_t i = 0; i < readable; ++i) {
@@ -267,9 +277,8 @@ std::vector<std::size_t> Engine::order(const Task& task, std::size_t readable) c
         random = splitmix64(random);
         // The fenced child itself stays the first of its section.
         const std::size_t first = (list_[begin].flags() & dsa::kFlagFence) != 0 ? begin + 1 : begin;
-        if (i > first) std::swap(order[i], order[first + random % (i - first + 1)]);
+        if (i > first) std::swap(order_[i], order_[first + random % (i - first + 1)]);
     }
-    return order;
 }
 
 Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
@@ -281,7 +290,7 @@ Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
         state_.halted.store(true, std::memory_order_release);
         return {};
     }
-    const Outcome outcome = execute(queue, descriptor, place, forced_status);
+    const Outcome outcome = carry_out(queue, descriptor, place, forced_status);
     count(counts.work);
     count(counts.bytes, outcome.transferred);
     if (outcome.failed() &&
@@ -291,8 +300,8 @@ Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
     return outcome;
 }
 
-Outcome Engine::execute(std::size_t queue, const Descriptor& descriptor, Place place,
-                        std::uint8_t forced_status) {
+Outcome Engine::carry_out(std::size_t queue, const Descriptor& descriptor, Place place,
+                          std::uint8_t forced_status) {
     FaultInjector& faults = state_.faults;
     QueueCounts& counts = state_.counts[queue];
     const std::optional<Fault> status = faults.next(FaultKind::kStatus, queue);

@@ -1,11 +1,12 @@
-// An engine thread: takes descriptors, executes them, and answers. Invariant: it writes no record
-// between the stop (or a halt) and the end of the thread.
+// An engine: takes descriptors, executes them, and answers, in a thread of its own or in one that
+// submits. Invariant: it writes no record between the stop (or a halt) and the end of the thread.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "accel/softdsa/device.hpp"
@@ -55,6 +56,8 @@ class Engine {
     // `first` is the queue that the engine checks first.
     Engine(DeviceState& state, std::size_t first);
     void run();
+    // Executes a descriptor that was not in the queue, and gives answers that are due.
+    void execute(const WorkQueue::Entry& entry, std::size_t queue);
 
   private:
     // One descriptor of a queue while it is executed.
@@ -73,14 +76,15 @@ class Engine {
     void finish(Task& task);
     void batch(Task& task);
     Outcome children(Task& task, std::size_t readable);
-    // Executes and answers page checks of the batch from child `first` on; returns their number.
-    std::size_t check_pages(Task& task, std::size_t first, std::size_t readable, Outcome& batch);
+    // Executes and answers the first descriptors of the list if they are page checks; returns their
+    // number. Sets the outcome of their batch if an answer could not be written.
+    std::size_t check_pages(Task& task, std::span<const dsa::Descriptor> list, Outcome& batch);
     bool write_all(std::size_t queue);
-    std::vector<std::size_t> order(const Task& task, std::size_t readable) const;
+    void shuffle(const Task& task, std::size_t readable);
     Outcome work(Task& task, const dsa::Descriptor& descriptor, Place place,
                  std::uint8_t forced_status);
-    Outcome execute(std::size_t queue, const dsa::Descriptor& descriptor, Place place,
-                    std::uint8_t forced_status);
+    Outcome carry_out(std::size_t queue, const dsa::Descriptor& descriptor, Place place,
+                      std::uint8_t forced_status);
     bool answer(Task& task, const dsa::Descriptor& descriptor, const Outcome& outcome);
     bool write(std::size_t queue, const CompletionWrite& record);
     bool ended() const;
@@ -92,6 +96,7 @@ class Engine {
     PageChecks page_checks_;
     std::vector<CompletionWrite> writes_;  // records of children that are written together
     std::vector<dsa::Descriptor> list_;    // descriptor list of a batch
+    std::vector<std::size_t> order_;       // in which its children run, if that is random
 };
 
 }  // namespace migrate::accel::softdsa

@@ -37,7 +37,7 @@ Outcome garbage(std::uint8_t status, std::uint64_t random) {
     outcome.bytes_completed = static_cast<std::uint32_t>(splitmix64(random));
     outcome.fault_address = splitmix64(random + 1);
     outcome.invalid_flags = static_cast<std::uint32_t>(splitmix64(random + 2));
-    outcome.crc = outcome.invalid_flags;
+    outcome.specific[0] = outcome.invalid_flags;
     return outcome;
 }
 
@@ -51,7 +51,7 @@ Outcome with_status(Outcome outcome, std::uint8_t status) {
 Outcome falsified(Outcome outcome, const dsa::Descriptor& descriptor, std::uint64_t random) {
     outcome.status = static_cast<std::uint8_t>(CompletionStatus::kSuccess);
     outcome.fault_address = 0;
-    outcome.crc ^= 1U << random % 32;
+    outcome.specific[0] ^= 1U << random % 32;
     outcome.result ^= 1U;
     outcome.bytes_completed =
         outcome.result == 0 ? 0 : static_cast<std::uint32_t>(random % descriptor.size);

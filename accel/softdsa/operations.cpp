@@ -4,6 +4,9 @@
 #include <cstring>
 
 #include "accel/softdsa/crc32c.hpp"
+#include "accel/softdsa/delta.hpp"
+#include "accel/softdsa/dif.hpp"
+#include "accel/softdsa/transfer.hpp"
 #include "accel/softdsa/user_memory.hpp"
 
 namespace migrate::accel::softdsa {
@@ -12,72 +15,6 @@ namespace {
 using dsa::CompletionStatus;
 using dsa::Descriptor;
 using dsa::Opcode;
-
-constexpr std::size_t kChunkBytes = std::size_t{64} << 10U;
-
-// The progress of one descriptor through memory, a chunk at a time: it stops permanently at the
-// first fault.
-class Transfer {
-  public:
-    Transfer(const Descriptor& descriptor, std::uint64_t fault_at)
-        : descriptor_(descriptor),
-          blocks_on_fault_((descriptor.flags() & dsa::kFlagBlockOnFault) != 0),
-          fault_at_(fault_at) {}
-
-    // Returns the size of the next chunk; 0 if done or stopped. An injected fault at the chunk's
-    // start is reported at `address` + done().
-    std::size_t next(std::uint64_t address, bool is_write) {
-        if (stopped_) return 0;
-        if (done_ == fault_at_ && done_ < descriptor_.size) fault(address + done_, is_write);
-        const std::uint64_t left = std::min<std::uint64_t>(descriptor_.size, fault_at_) - done_;
-        return stopped_ ? 0 : std::min<std::size_t>(left, kChunkBytes);
-    }
-    std::uint64_t done() const { return done_; }
-    bool stopped() const { return stopped_; }
-    void advance(std::size_t bytes) { done_ += bytes; }
-
-    // Returns the bytes copied; if fewer than `bytes`, the transfer stops at the next byte.
-    std::size_t load(std::uint64_t address, std::byte* to, std::size_t bytes) {
-        const std::size_t present = accessible(address, bytes);
-        const std::size_t copied = user_memory::read(address, to, present);
-        if (copied < bytes) fault(address + copied, false);
-        return copied;
-    }
-    std::size_t store(std::uint64_t address, const std::byte* from, std::size_t bytes) {
-        std::size_t present = accessible(address, bytes);
-        if (!blocks_on_fault_) present = user_memory::writable(address, present);
-        const std::size_t copied = user_memory::write(address, from, present);
-        if (copied < bytes) fault(address + copied, true);
-        return copied;
-    }
-
-    Outcome outcome() const {
-        Outcome result = fault_;
-        if (stopped_) result.bytes_completed = static_cast<std::uint32_t>(done_);
-        result.transferred = done_;
-        return result;
-    }
-
-  private:
-    std::size_t accessible(std::uint64_t address, std::size_t bytes) const {
-        return blocks_on_fault_ ? bytes : user_memory::resident(address, bytes);
-    }
-    // The last fault counts: it is the one at the lowest byte, because later bytes are not tried.
-    void fault(std::uint64_t address, bool is_write) {
-        stopped_ = true;
-        fault_ = outcome_of(blocks_on_fault_ ? CompletionStatus::kPageResponseError
-                                             : CompletionStatus::kPageFault);
-        if (is_write) fault_.status |= dsa::kStatusWriteFault;
-        fault_.fault_address = address - address % user_memory::kPageBytes;
-    }
-
-    const Descriptor& descriptor_;
-    bool blocks_on_fault_;
-    std::uint64_t fault_at_;
-    std::uint64_t done_ = 0;
-    bool stopped_ = false;
-    Outcome fault_;
-};
 
 // Compares words itself: a library in the same program that passes memcmp() and memcpy() on to a
 // DSA device would otherwise wait here for this engine.
@@ -209,7 +146,7 @@ Outcome make_crc(const Descriptor& descriptor, Transfer& transfer, std::byte* bu
         transfer.advance(bytes);
     }
     Outcome outcome = transfer.outcome();
-    outcome.crc = crc;
+    outcome.specific[0] = crc;
     return outcome;
 }
 
@@ -243,11 +180,20 @@ Outcome Operator::execute(const Descriptor& descriptor, std::uint64_t fault_at) 
             return compare(descriptor, transfer, first_.get(), second_.get());
         case Opcode::kCompval:
             return compare_pattern(descriptor, transfer, first_.get(), second_.get());
+        case Opcode::kCreateDelta:
+            return create_delta(descriptor, transfer, first_.get(), second_.get());
+        case Opcode::kApplyDelta:
+            return apply_delta(descriptor, transfer, first_.get());
         case Opcode::kDualcast:
             return dualcast(descriptor, transfer, first_.get());
         case Opcode::kCrcgen:
         case Opcode::kCopyCrc:
             return make_crc(descriptor, transfer, first_.get());
+        case Opcode::kDifCheck:
+        case Opcode::kDifInsert:
+        case Opcode::kDifStrip:
+        case Opcode::kDifUpdate:
+            return execute_dif(descriptor, transfer, first_.get(), second_.get());
         case Opcode::kCacheFlush:
             return flush(descriptor, transfer, first_.get());
     }

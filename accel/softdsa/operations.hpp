@@ -26,7 +26,9 @@ struct Outcome {
     std::uint32_t bytes_completed = 0;
     std::uint64_t fault_address = 0;
     std::uint32_t invalid_flags = 0;
-    std::uint32_t crc = 0;
+    // Bytes 16 to 31 of the record for operations that answer there (CRC, DIF, delta); a refusal
+    // for invalid flags has them in their place.
+    std::array<std::uint32_t, 4> specific{};
     std::uint64_t transferred = 0;  // bytes; for counters and timing, not in the record
 
     bool failed() const {

@@ -25,6 +25,9 @@ class PageChecks {
   private:
     std::size_t collect(std::span<const dsa::Descriptor> list, const QueueConfig& queue);
     std::size_t resident(std::size_t count) const;
+    std::size_t compare_in_place(std::span<const dsa::Descriptor> list);
+    std::size_t compare_copies(std::span<const dsa::Descriptor> list);
+    void set_outcome(std::size_t i, std::size_t equal);
 
     std::array<user_memory::Piece, user_memory::kMostPieces> pieces_;
     std::array<Outcome, user_memory::kMostPieces> outcomes_;

@@ -45,9 +45,10 @@ struct Piece {
     std::size_t bytes = 0;
 };
 inline constexpr std::size_t kMostPieces = 32;
-// Reads up to kMostPieces pieces in one call; returns the number of those that were read, from the
-// first on.
+// Read or write up to kMostPieces pieces in one call; they return the number of those that were
+// read or written, from the first on.
 std::size_t read_pieces(std::span<const Piece> pieces);
+std::size_t write_pieces(std::span<const Piece> pieces);
 
 // Writes bytes 1 to 31 first, then the status byte: a reader that sees the status sees the rest.
 // Returns false if the page could not be written.

@@ -3,9 +3,16 @@
 #include <bit>
 
 namespace migrate::accel::softdsa {
+namespace {
+
+constexpr std::size_t kFirstUnfinished = 1024;  // a power of two
+
+}  // namespace
 
 WorkQueue::WorkQueue(std::uint32_t size)
-    : slots_(std::bit_ceil(std::uint64_t{size})), ring_(std::make_unique<Slot[]>(slots_)) {
+    : slots_(std::bit_ceil(std::uint64_t{size})),
+      ring_(std::make_unique<Slot[]>(slots_)),
+      done_(kFirstUnfinished) {
     for (std::uint64_t i = 0; i < slots_; ++i) ring_[i].turn.store(i, std::memory_order_relaxed);
 }
 
@@ -29,21 +36,34 @@ bool WorkQueue::take(Entry& entry) {
     const MutexLock lock(mutex_);
     Slot& slot = ring_[head_ % slots_];
     if (slot.turn.load(std::memory_order_acquire) != head_ + 1) return false;
-    entry = {slot.descriptor, slot.submitted_ns, head_};
-    slot.turn.store(head_ + slots_, std::memory_order_release);
-    ++head_;
-    done_.push_back(false);
+    const std::uint64_t position = begin_next();
+    entry = {slot.descriptor, slot.submitted_ns, position};
+    slot.turn.store(position + slots_, std::memory_order_release);
     occupancy_.fetch_sub(1, std::memory_order_release);
     return true;
 }
 
+std::uint64_t WorkQueue::pass() {
+    const MutexLock lock(mutex_);
+    return begin_next();
+}
+
+std::uint64_t WorkQueue::begin_next() {
+    if (head_ - first_unfinished_ == done_.size()) {
+        std::vector<bool> larger(2 * done_.size());
+        for (std::uint64_t i = first_unfinished_; i < head_; ++i)
+            larger[i % larger.size()] = done_[i % done_.size()];
+        done_.swap(larger);
+    }
+    done_[head_ % done_.size()] = false;
+    return head_++;
+}
+
 void WorkQueue::finish(std::uint64_t position) {
     const MutexLock lock(mutex_);
-    done_[position - first_unfinished_] = true;
-    while (!done_.empty() && done_.front()) {
-        done_.pop_front();
+    done_[position % done_.size()] = true;
+    while (first_unfinished_ < head_ && done_[first_unfinished_ % done_.size()])
         ++first_unfinished_;
-    }
 }
 
 bool WorkQueue::finished_before(std::uint64_t position) const {

@@ -5,8 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <vector>
 
 #include "accel/dsa/descriptor.hpp"
 #include "base/mutex.hpp"
@@ -30,12 +30,16 @@ class WorkQueue {
 
     // For engines. Returns false if there is nothing to take.
     bool take(Entry& entry);
+    // Returns the position of a descriptor that is executed without having been in the queue.
+    std::uint64_t pass();
     // Notes that the descriptor at `position` has been executed, whether or not it was answered.
     void finish(std::uint64_t position);
     // Returns true if everything before `position` has been executed.
     bool finished_before(std::uint64_t position) const;
 
   private:
+    std::uint64_t begin_next() REQUIRES(mutex_);
+
     struct Slot {
         // Value p: free for the descriptor at position p; p + 1: holds it (release and acquire).
         std::atomic<std::uint64_t> turn{0};
@@ -50,8 +54,10 @@ class WorkQueue {
 
     mutable Mutex mutex_;                        // used by engines only
     std::uint64_t head_ GUARDED_BY(mutex_) = 0;  // the next position to take
-    // For each taken position from first_unfinished_ on: true if it is done.
-    std::deque<bool> done_ GUARDED_BY(mutex_);
+    // For each taken position from first_unfinished_ on, at its number modulo the size, which is a
+    // power of two: true if it is done. It grows only while answers are held, so that no memory is
+    // allocated in a signal handler otherwise.
+    std::vector<bool> done_ GUARDED_BY(mutex_);
     std::uint64_t first_unfinished_ GUARDED_BY(mutex_) = 0;
 };
 

@@ -1,8 +1,13 @@
 // The checks that are executed together, against the same descriptors executed one by one.
 #include "accel/softdsa/page_checks.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <random>
 
+#include "accel/softdsa/guarded_read.hpp"
 #include "softdsa_client.hpp"
 
 namespace migrate::accel::softdsa {
@@ -15,10 +20,18 @@ bool same(const Outcome& one, const Outcome& other) {
            one.bytes_completed == other.bytes_completed && one.transferred == other.transferred;
 }
 
+// Prepares the access to this process's memory, with copies or in place. The test framework
+// replaces the handlers of signals before each run of a case.
+bool prepare(bool in_place) {
+    if (in_place) guarded::install_handlers();
+    return user_memory::probe() == 0 && guarded::is_usable() == in_place;
+}
+
 TEST_CASE("page checks that are executed together have the outcomes of single ones") {
     constexpr unsigned kSeed = 17;
-    INFO("seed " << kSeed);
-    REQUIRE(user_memory::probe() == 0);
+    const bool in_place = GENERATE(false, true);
+    INFO("seed " << kSeed << ", in place: " << in_place);
+    REQUIRE(prepare(in_place));
     std::mt19937 numbers(kSeed);
     const auto random = [&] { return static_cast<std::uint32_t>(numbers()); };
     Mapping pages = map_pages(kPages, MAP_POPULATE);
@@ -41,7 +54,7 @@ TEST_CASE("page checks that are executed together have the outcomes of single on
         const std::span<const Outcome> outcomes = checks.execute(list, {});
         for (std::size_t i = 0; i < outcomes.size(); ++i)
             REQUIRE(same(outcomes[i], one_by_one.execute(list[i])));
-        if (outcomes.size() < user_memory::kMostPieces) {
+        if (!in_place && outcomes.size() < user_memory::kMostPieces) {
             // It stopped at a descriptor that is not within one page.
             const Descriptor& next = list[outcomes.size()];
             CHECK(next.source % kPageSize + next.size > kPageSize);
@@ -50,7 +63,9 @@ TEST_CASE("page checks that are executed together have the outcomes of single on
 }
 
 TEST_CASE("page checks stop at a page that is absent, and at any other descriptor") {
-    REQUIRE(user_memory::probe() == 0);
+    const bool in_place = GENERATE(false, true);
+    CAPTURE(in_place);
+    REQUIRE(prepare(in_place));
     Mapping pages = map_pages(kPages, MAP_POPULATE);
     const std::uint64_t at = address_of(pages.data());
     std::vector<Descriptor> list;
@@ -70,6 +85,24 @@ TEST_CASE("page checks stop at a page that is absent, and at any other descripto
     }
     list[1] = make(Opcode::kCompare, at, at, kPageSize);
     CHECK(checks.execute(list, {}).size() == 1);
+}
+
+// Forked, because the test framework ends the process at such a signal.
+TEST_CASE("a fault that no guarded read raised still ends the process") {
+    for (const int signal : {SIGSEGV, SIGBUS}) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::signal(SIGSEGV, SIG_DFL);
+            ::signal(SIGBUS, SIG_DFL);
+            guarded::install_handlers();
+            ::raise(signal);
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == signal);
+    }
 }
 
 TEST_CASE("records that lie side by side are written together, up to one that cannot be") {

@@ -21,7 +21,7 @@ std::vector<Refusal> refusals(std::uint64_t memory) {
     const auto add = [&](const char* what, Status status, const Descriptor& descriptor) {
         all.push_back({what, status, descriptor});
     };
-    for (const int opcode : {0x07, 0x08, 0x0a, 0x12, 0x21, 0x3f, 0x40, 0xff})
+    for (const int opcode : {0x07, 0x08, 0x0a, 0x16, 0x21, 0x3f, 0x40, 0xff})
         add("an opcode there is not", Status::kBadOpcode,
             make(static_cast<Opcode>(opcode), memory, memory, 64));
     add("block on fault where the queue has none", Status::kInvalidFlags,
@@ -36,6 +36,8 @@ std::vector<Refusal> refusals(std::uint64_t memory) {
         make(Opcode::kMemmove, memory, memory + 64, 64, 0x40));
     add("a flag of the CRC elsewhere", Status::kInvalidFlags,
         make(Opcode::kMemmove, memory, memory + 64, 64, 0x10000));
+    add("a drain that reads an address back", Status::kInvalidFlags,
+        make(Opcode::kDrain, memory, 0, 0, 0x10000));
     Descriptor descriptor = make(Opcode::kNoop, 0, 0, 0);
     descriptor.reserved = 1;
     add("a reserved field", Status::kReservedNotZero, descriptor);

@@ -1,10 +1,12 @@
 // Measures how many pages the software DSA device checks in a second, beside the CPU's own scan.
-// Prints one line for each way.
+// Prints one line for each way. Usage: softdsa_speed [ENGINES BATCH], to measure one way only.
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <thread>
 #include <vector>
@@ -53,49 +55,68 @@ struct Batch {
     }
 };
 
-double pages_per_second(std::size_t pages, std::chrono::steady_clock::time_point begin) {
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-    return static_cast<double>(pages) / time.count();
-}
+// Pages of one way, per second and per second of CPU time: other programs slow down the former.
+class Speed {
+  public:
+    void count(std::size_t pages) { pages_ += pages; }
+    bool goes_on() const { return elapsed() < 1; }
+    std::size_t pages() const { return pages_; }
+    void print(const char* what, unsigned engines, std::size_t batch) const {
+        const double done = static_cast<double>(pages_);
+        std::printf("%s, %u engines, batches of %zu: %.0f pages/s, %.0f per second of CPU time\n",
+                    what, engines, batch, done / elapsed(), done / (cpu_seconds() - cpu_begin_));
+    }
 
-double by_device(const std::byte* pages, std::size_t batch) {
+  private:
+    double elapsed() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    }
+    static double cpu_seconds() {
+        timespec time{};
+        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+    }
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+    double cpu_begin_ = cpu_seconds();
+    std::size_t pages_ = 0;
+};
+
+void by_device(const std::byte* pages, std::size_t batch, std::uint32_t engines) {
     softdsa::DeviceConfig config;
+    config.engines = engines;
     config.queues[0].max_batch = kMostBatch;
     softdsa::Device device(config);
-    if (device.start() != 0) return 0;
+    if (device.start() != 0) return;
     std::deque<Batch> batches;
     for (std::size_t page = 0; page < kPages; page += batch)
         batches.emplace_back(pages + page * kPageSize, batch);
     constexpr std::size_t kInFlight = 4;
-    const auto begin = std::chrono::steady_clock::now();
-    std::size_t done = 0;
-    while (std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)) {
+    Speed speed;
+    while (speed.goes_on()) {
         for (std::size_t i = 0; i < batches.size() + kInFlight; ++i) {
             if (i < batches.size()) batches[i].submit(device);
             if (i < kInFlight) continue;
             while (batches[i - kInFlight].status() == 0) std::this_thread::yield();
         }
-        done += kPages;
+        speed.count(kPages);
     }
-    return pages_per_second(done, begin);
+    speed.print("in the process", engines, batch);
 }
 
-double by_cpu(const std::byte* pages) {
+void by_cpu(const std::byte* pages) {
     const ZeroKernel& kernel = *runnable_zero_kernels().front();
-    const auto begin = std::chrono::steady_clock::now();
-    std::size_t done = 0;
+    Speed speed;
     std::size_t zero = 0;
-    while (std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)) {
+    while (speed.goes_on()) {
         for (std::size_t i = 0; i < kPages; ++i) zero += kernel.is_zero(pages + i * kPageSize);
-        done += kPages;
+        speed.count(kPages);
     }
-    if (zero != done) return 0;
-    return pages_per_second(done, begin);
+    if (zero == speed.pages()) speed.print("the CPU's own scan", 0, 1);
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
     auto memory = migrate::Mapping::create({.size = kPages * kPageSize,
                                             .protection = PROT_READ | PROT_WRITE,
                                             .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
@@ -103,10 +124,15 @@ int main() {
     if (!memory) return 1;
     for (std::size_t page = 0; page < kPages; ++page)
         memory->data()[page * kPageSize] = std::byte{0};
-    for (const std::size_t batch : {std::size_t{1}, std::size_t{32}, kMostBatch}) {
-        std::printf("in the process, batches of %zu: %.0f pages/s\n", batch,
-                    by_device(memory->data(), batch));
+    if (argc == 3) {
+        by_device(memory->data(), std::strtoul(argv[2], nullptr, 10),
+                  static_cast<std::uint32_t>(std::strtoul(argv[1], nullptr, 10)));
+        return 0;
     }
-    std::printf("the CPU's own scan: %.0f pages/s\n", by_cpu(memory->data()));
+    for (const std::uint32_t engines : {0U, 1U}) {
+        for (const std::size_t batch : {std::size_t{1}, std::size_t{32}, kMostBatch})
+            by_device(memory->data(), batch, engines);
+    }
+    by_cpu(memory->data());
     return 0;
 }

@@ -12,9 +12,10 @@ from pathlib import Path
 from with_softdsa import SCRIPT, Runner
 
 # Cases of softdsa_client, by the options under which they hold.
+ANY = ("enqcmd", "flags", "movdir64b", "page-fault", "open-twice", "fork", "handlers", "signals", "signal-stack")
 CASES = (
-    ((), ("enqcmd", "flags", "movdir64b", "page-fault", "open-twice", "fork", "handlers", "signals", "signal-stack",
-          "latency")),
+    ((), (*ANY, "latency")),
+    (("--engines", "0"), (*ANY, "threads", "poll-bound")),
     (("--faults", "wq0.full=3"), ("full",)),
     (("--faults", "wq0.write=EAGAIN@2"), ("write-partial",)),
     (("--version", "0x100"), ("write-errors",)),
@@ -35,9 +36,9 @@ class Client(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 print(done.stdout, end="")
 
-    def test_a_device_of_version_0x100_does_not_list_batch(self):
+    def test_a_device_of_version_0x100_lists_neither_batch_nor_delta(self):
         files = ["/sys/bus/dsa/devices/dsa0/op_cap", "/sys/bus/dsa/devices/dsa0/wq0.0/op_config"]
-        for version, last in (("0x100", "0003027d"), ("0x200", "0003027f")):
+        for version, last in (("0x100", "003f027d"), ("0x200", "003f03ff")):
             with self.subTest(version=version):
                 done = self.runner.run(["--version", version], ["cat", *files])
                 for line in done.stdout.splitlines():

@@ -62,9 +62,10 @@ class Folder {
 };
 
 constexpr std::uint64_t kMostSize = 4096;  // limit of QueueConfig::size
+constexpr std::uint64_t kMostEngines = 16;
 constexpr std::uint64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
 
-QueueConfig read_queue(const Folder& folder, bool refuse_batch_by_write) {
+QueueConfig read_queue(const Folder& folder, bool first_version) {
     QueueConfig queue;
     const auto mode = read_value(folder.path("mode"));
     if (mode && *mode == "dedicated") queue.mode = dsa::QueueMode::kDedicated;
@@ -74,7 +75,8 @@ QueueConfig read_queue(const Folder& folder, bool refuse_batch_by_write) {
     queue.max_transfer = folder.number("max_transfer_size", 1, kMost32);
     queue.block_on_fault = folder.number("block_on_fault", 0, 1) != 0;
     queue.write_retries = folder.number("enqcmds_retries", 0, 64);
-    queue.refuse_batch_by_write = refuse_batch_by_write;
+    queue.refuse_batch_by_write = first_version;
+    if (!first_version) queue.operations |= kDeltaOperations;
     return queue;
 }
 
@@ -106,13 +108,7 @@ void read_device(Catalog& catalog, const std::string& base, const std::string& n
     const bool first_version = folder.number("version", 0, kMost32) == 0x100;
     DeviceConfig device;
     device.queues.clear();
-    device.engines = 0;
-    // Configured items come first: engines in a group, queues that are enabled.
-    while (read_value(folder.path("engine" + number + "." + std::to_string(device.engines) +
-                                  "/group_id")) == "0") {
-        ++device.engines;
-    }
-    device.engines = std::max(device.engines, 1U);
+    // Configured queues come first.
     for (;;) {
         const std::string name = "wq" + number + "." + std::to_string(device.queues.size());
         if (read_value(folder.path(name + "/state")) != "enabled") break;
@@ -144,6 +140,9 @@ Catalog read_catalog(const std::string& sysfs, const std::string& nodes) {
             "the timing '" + *timing_text + "' is not LATENCY_NS,DESCRIPTOR_NS,BYTES_PER_SECOND";
         return catalog;
     }
+    const std::uint32_t engines =
+        Folder(sysfs + "/softdsa", catalog.error).number("engines", 0, kMostEngines);
+    if (!catalog.error.empty()) return catalog;
     const ParsedFaultPlan faults = parse_fault_plan(*plan_text);
     if (!faults.error.empty()) {
         catalog.error = "the fault plan '" + *plan_text + "': " + faults.error;
@@ -154,6 +153,7 @@ Catalog read_catalog(const std::string& sysfs, const std::string& nodes) {
         if (!exists(base)) break;
         read_device(catalog, base, nodes);
         if (!catalog.error.empty()) return catalog;
+        catalog.devices.back().engines = engines;
         catalog.devices.back().timing = *timing;
         catalog.devices.back().faults = faults.plan;
         // Different seeds keep the devices from failing at the same time.

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "accel/softdsa/guarded_read.hpp"
 #include "accel/softdsa/preload/instruction.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"
@@ -199,6 +200,7 @@ void handle(int signal, siginfo_t* info, void* raw_context) {
     auto& context = *static_cast<ucontext_t*>(raw_context);
     // Above 0: the CPU raised it, not another process.
     const bool was_sent = info->si_code <= 0;
+    if (!was_sent && guarded::recover(raw_context)) return;
     Verdict verdict = Verdict::kNotOurs;
     if (!was_sent && !is_fetch_fault(*info, context)) verdict = submit(context);
     errno = error;
@@ -253,6 +255,7 @@ void install_fault_handlers() {
     const std::uint64_t trapped = trapped_signals();
     raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &trapped, nullptr, sizeof trapped);
     installed.store(true, std::memory_order_release);
+    guarded::enable();
 }
 
 bool fault_handlers_installed() { return installed.load(std::memory_order_acquire); }

@@ -14,6 +14,7 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "accel/softdsa/preload/faults.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
@@ -121,8 +122,13 @@ std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t byte
     const auto node = world->node_of(fd);
     if (!node) return std::nullopt;
     world->start();
+    Device& device = world->device(*node);
+    // A device without engines must not be interrupted by a handler that submits, too.
+    std::optional<SignalsBlocked> blocked;
+    if (device.works_in_submitter()) blocked.emplace();
     const std::ptrdiff_t written =
-        is_owner(fd) ? world->device(*node).write(world->node(*node).queue, data, bytes) : -EPERM;
+        is_owner(fd) ? device.write(world->node(*node).queue, data, bytes) : -EPERM;
+    blocked.reset();
     if (written >= 0) return written;
     errno = static_cast<int>(-written);
     return -1;

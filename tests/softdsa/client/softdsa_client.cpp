@@ -232,7 +232,7 @@ void test_latency() {
     void* portal = map_path(kShared);
     Task noop;
     noop.run(portal);
-    constexpr int kRounds = 20'000;
+    constexpr int kRounds = 5000;
     timespec begin{};
     timespec end{};
     ::clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -242,6 +242,46 @@ void test_latency() {
                       static_cast<double>(end.tv_nsec - begin.tv_nsec);
     std::printf("an ENQCMD takes %.0f ns\n", ns / kRounds);
     ::usleep(100'000);  // what was accepted is written before the record goes away
+}
+
+// Polls as the published client does: after 12,800 PAUSEs it gives up. All processors are busy
+// meanwhile. Run with: --engines 0
+void test_poll_bound() {
+    void* portal = map_path(kShared);
+    std::atomic<bool> stop{false};
+    std::vector<std::jthread> busy;
+    for (unsigned i = 0; i < 2 * std::thread::hardware_concurrency(); ++i)
+        busy.emplace_back([&] {
+            while (!stop.load(std::memory_order_relaxed)) _mm_pause();
+        });
+    constexpr std::size_t kPages = 128;
+    std::byte* memory = pages(kPages);
+    std::memset(memory, 0, kPages * kPage);
+    std::vector<CompletionRecord> records(kPages);
+    std::vector<Descriptor> list(kPages);
+    Task batch(Opcode::kBatch);
+    batch.descriptor.source = address_of(list.data());
+    batch.descriptor.size = kPages;
+    for (int round = 0; round < 60; ++round) {
+        for (std::size_t i = 0; i < kPages; ++i) {
+            records[i].status = 0;
+            list[i].set(Opcode::kCompval, kFlagCompletionAddressValid | kFlagRequestCompletion);
+            list[i].completion_address = address_of(&records[i]);
+            list[i].source = address_of(memory + i * kPage);
+            list[i].size = kPage;
+        }
+        batch.record.status = 0;
+        while (enqcmd(portal, &batch.descriptor)) _mm_pause();
+        int polls = 0;
+        while (batch.record.status.load(std::memory_order_acquire) == 0 && polls < 12'800) {
+            _mm_pause();
+            ++polls;
+        }
+        EXPECT(polls < 12'800 && batch.record.status == 1);
+        for (const CompletionRecord& record : records)
+            EXPECT(record.status == 1 && record.result == 0);
+    }
+    stop = true;
 }
 
 struct Case {
@@ -265,6 +305,7 @@ constexpr std::array kCases{
     Case{"signal-stack", test_signal_stack},
     Case{"threads", test_threads},
     Case{"latency", test_latency},
+    Case{"poll-bound", test_poll_bound},
 };
 
 }  // namespace
