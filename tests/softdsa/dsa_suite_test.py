@@ -1,46 +1,94 @@
 #!/usr/bin/env python3
-"""Debian's own DSA programs, unmodified, take the software devices for real. Arguments: library, client program."""
+"""Debian's own DSA programs, unmodified, take the software devices for real. Arguments: library, client program
+[--whole-runner: all sizes of dsa_test's own runner, which takes minutes, and nothing else]."""
 
 import itertools
 import json
+import re
 import shutil
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
-from with_softdsa import Runner, skip
+import with_softdsa
+from with_softdsa import skip
 
-DSA_TEST = "/usr/libexec/accel-config/test/dsa_test"
-# NOOP, DRAIN, MEMMOVE, FILL, COMPARE, COMPVAL, DUALCAST: of these dsa_test batches the middle three.
-OPERATIONS = (0, 2, 3, 4, 5, 6, 9)
-BATCHED = (3, 5, 6)
+TEST_FOLDER = "/usr/libexec/accel-config/test/"
+DSA_TEST = TEST_FOLDER + "dsa_test"
+# NOOP, DRAIN, MEMMOVE, FILL, COMPARE, COMPVAL, DUALCAST, CRC, COPY with CRC, DIF check, insert, strip and update, flush.
+OPERATIONS = (0, 2, 3, 4, 5, 6, 9, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20)
+DELTA = (7, 8)
 SHARED, DEDICATED = 1, 0
+# What the runner does to the device itself: drivers and sysfs are not configured here.
+CONFIGURATION = ("_cleanup", "start_dsa", "enable_wqs", "disable_wqs", "stop_dsa")
+
+
+def single(mode, operation, length, *more):
+    return (DSA_TEST, "-w", mode, "-l", length, "-o", operation, "-t", 3000, *more)
+
+
+def batch(mode, operation, count, *more):
+    return (DSA_TEST, "-w", mode, "-l", 4096, "-o", 1, "-b", operation, "-c", count, "-t", 3000, *more)
 
 
 class DsaTest(unittest.TestCase):
     runner = None
 
-    def check(self, options, *arguments):
-        done = self.runner.run(options, [DSA_TEST, *map(str, arguments)])
-        self.assertEqual(done.returncode, 0, f"{arguments}\n{done.stdout}{done.stderr}")
+    def check(self, options, commands):
+        done = self.runner.run_each(options, commands)
+        self.assertEqual(done.returncode, 0, f"{done.stdout[-4000:]}{done.stderr[-4000:]}")
 
     def test_single_operations(self):
-        for mode, operation in itertools.product((SHARED, DEDICATED), OPERATIONS):
-            with self.subTest(mode=mode, operation=operation):
-                self.check([], "-w", mode, "-l", 4096, "-o", operation, "-f", 0, "-t", 3000)
-                self.check([], "-w", mode, "-l", 65536, "-o", operation, "-n", 20, "-f", 1, "-t", 3000)
+        for options in ((), ("--engines", "0")):
+            with self.subTest(options=options):
+                self.check(options, [single(mode, operation, 4096, "-n", 5, "-f", block)
+                                     for mode, operation, block in
+                                     itertools.product((SHARED, DEDICATED), OPERATIONS, (0, 1))])
 
     def test_batches(self):
-        for mode, operation in itertools.product((SHARED, DEDICATED), BATCHED):
-            for count, rounds in ((2, 1), (16, 5), (128, 20)):
-                with self.subTest(mode=mode, operation=operation, count=count):
-                    self.check([], "-w", mode, "-l", 4096, "-o", 1, "-b", operation, "-c", count, "-n", rounds,
-                               "-f", 0, "-t", 3000)
+        self.check((), [batch(mode, operation, count, "-n", 5, "-f", 0)
+                        for mode, operation, count in
+                        itertools.product((SHARED, DEDICATED), set(OPERATIONS) - {2}, (2, 128))])
+
+    def test_delta_records_of_version_2(self):
+        commands = [single(mode, operation, length, "-f", block)
+                    for mode, operation, length, block in
+                    itertools.product((SHARED, DEDICATED), DELTA, (4096, 65536), (0, 1))]
+        self.check(("--version", "0x200"), commands + [batch(SHARED, operation, 16, "-f", 1) for operation in DELTA])
 
     def test_of_one_mode_only_and_with_timing(self):
-        self.check(["--mode", "shared", "--queues", "8"], "-w", SHARED, "-l", 4096, "-o", 3, "-t", 3000)
-        self.check(["--mode", "dedicated", "--queues", "1"], "-w", DEDICATED, "-l", 4096, "-o", 3, "-t", 3000)
-        self.check(["--timing"], "-w", SHARED, "-l", 4096, "-o", 1, "-b", 6, "-c", 32, "-n", 5, "-t", 3000)
+        self.check(("--mode", "shared", "--queues", "8"), [single(SHARED, 3, 4096)])
+        self.check(("--mode", "dedicated", "--queues", "1"), [single(DEDICATED, 3, 4096)])
+        self.check(("--timing",), [batch(SHARED, 6, 32, "-n", 5)])
+
+
+class Runner(unittest.TestCase):
+    """The script that runs dsa_test with all operations, modes and flags, but for the configuration of the device."""
+
+    runner = None
+
+    def run_script(self, sizes):
+        script = Path(TEST_FOLDER, "dsa_user_test_runner.sh").read_text()
+        lines = [line for line in script.splitlines() if line not in CONFIGURATION]
+        text = "\n".join(lines).replace('"$(dirname "$0")/common"', TEST_FOLDER + "common")
+        with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+            file.write(re.sub(r"(?<=for xfer_size in )\$SIZE_1 .*(?=; do)", sizes, text))
+            file.flush()
+            done = self.runner.run([], ["bash", file.name], timeout=500)
+        # The script exits with 0 at its end only; a test program that fails ends it.
+        self.assertEqual(done.returncode, 0, f"{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        return len(re.findall(r"^Testing \d+ bytes$", done.stdout, re.MULTILINE))
+
+
+class ShortRunner(Runner):
+    def test_the_runner_with_pages(self):
+        self.assertEqual(self.run_script("$SIZE_4K"), 76 + 96)
+
+
+class WholeRunner(Runner):
+    def test_the_runner(self):
+        self.assertEqual(self.run_script("$SIZE_1 $SIZE_4K $SIZE_64K $SIZE_1M $SIZE_2M"), 380 + 96)
 
 
 class AccelConfig(unittest.TestCase):
@@ -76,9 +124,12 @@ class AccelConfig(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    sys.argv.pop()
-    DsaTest.runner = AccelConfig.runner = Runner(sys.argv.pop())
+    whole = "--whole-runner" in sys.argv
+    library = [argument for argument in sys.argv[1:] if not argument.startswith("--")][0]
+    DsaTest.runner = AccelConfig.runner = Runner.runner = with_softdsa.Runner(library)
     if not Path(DSA_TEST).exists() or not shutil.which("accel-config"):
         skip("accel-config and accel-config-test are not installed (apt-get install accel-config accel-config-test)")
     DsaTest.runner.skip_without_namespaces()
-    unittest.main()
+    cases = (WholeRunner,) if whole else (DsaTest, ShortRunner, AccelConfig)
+    suite = unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, cases))
+    sys.exit(not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful())
