@@ -20,14 +20,18 @@ bool continues(const SharedFileMapping& before, const SharedFileMapping& next) {
 }  // namespace
 
 Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid) {
-    MIGRATE_ASSIGN(std::vector<ProcessMapping> mappings, process_mappings(pid));
+    MIGRATE_ASSIGN(const std::vector<ProcessMapping> mappings, process_mappings(pid));
+    return shared_file_mappings(mappings);
+}
+
+std::vector<SharedFileMapping> shared_file_mappings(std::span<const ProcessMapping> mappings) {
     std::vector<SharedFileMapping> all;
-    for (ProcessMapping& found : mappings) {
+    for (const ProcessMapping& found : mappings) {
         if (!found.shared || found.file.inode == 0) continue;
         SharedFileMapping mapping{{found.start, found.end - found.start, found.file_offset},
                                   found.file,
                                   found.writable,
-                                  std::move(found.path)};
+                                  found.path};
         if (!all.empty() && continues(all.back(), mapping)) {
             all.back().where.size += mapping.where.size;
         } else {

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/file_identity.hpp"
 #include "memory/file_memory.hpp"
+#include "memory/foreign/private_mapping.hpp"
 
 namespace migrate::memory {
 
@@ -46,6 +48,9 @@ struct MemoryOwner {
     std::vector<FileIdentity> files;
     std::vector<std::vector<ForeignMapping>> regions;  // all mappings of each region
     std::vector<FileMemory> kinds{};  // kind of each region's file; the source sets it
+    // The mappings of private memory when it was opened, one entry per region. Empty: not known, or
+    // the region is shared.
+    std::vector<std::vector<PrivateMapping>> private_mappings{};
 
     // True if no other process can have this region mapped.
     bool is_private(std::size_t region) const { return files[region] == FileIdentity(); }
@@ -54,6 +59,8 @@ struct MemoryOwner {
 // Returns all shared file mappings of the process, by address. An Error if the process is gone or
 // may not be examined.
 Result<std::vector<SharedFileMapping>> shared_file_mappings(pid_t pid);
+// The same among mappings that were listed before.
+std::vector<SharedFileMapping> shared_file_mappings(std::span<const ProcessMapping> mappings);
 // Returns the writable mappings of this file.
 std::vector<ForeignMapping> mappings_of(const std::vector<SharedFileMapping>& all,
                                         const FileIdentity& file);

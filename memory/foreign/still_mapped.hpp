@@ -11,8 +11,8 @@
 namespace migrate::memory {
 
 // An Error names the first of `regions` that the owner has unmapped, moved, or mapped once more for
-// writing; `owner` has one entry per region. Private memory is not checked: its owner knows where
-// it is, and a tracker notices that it was mapped anew. Succeeds if the owner is not known.
+// writing; `owner` has one entry per region. Private memory must be private still, and of the same
+// file if it was of one. Succeeds if the owner is not known.
 Status check_still_mapped(const MemoryOwner& owner, std::span<const RegionInfo> regions);
 
 }  // namespace migrate::memory

@@ -15,6 +15,7 @@ class BlockSource final : public PageSource {
         MemoryOwner sharing = owner_;
         sharing.files.clear();
         sharing.regions.clear();
+        sharing.private_mappings.clear();
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             MemoryBlock& block = blocks[i];
             infos_.push_back({block.name, block.size_bytes});

@@ -140,7 +140,10 @@ Status LiveSource::check_writers(memory::Writers writers) {
         const MutexLock lock(guest_mutex_);
         MIGRATE_ASSIGN(said, guest_.outside_writer());
     }
-    return tracker_->check(writers, said);
+    Status seen = tracker_->check(writers, said);
+    // The memory of a guest that has ended is gone: its end is the reason.
+    if (!seen) MIGRATE_TRY(check_alive());
+    return seen;
 }
 
 // The memory of a guest that has ended cannot be examined: its end is the reason.
