@@ -23,6 +23,7 @@ struct Watched {
     AddressRange addresses;
     std::size_t region = 0;
     std::uint64_t first_page = 0;  // page of the region where the part begins
+    WriteProtection::HugeHoles huge_holes = WriteProtection::HugeHoles::kMarked;
 };
 
 std::vector<Watched> parts_of(const PageSource& source) {
@@ -32,8 +33,12 @@ std::vector<Watched> parts_of(const PageSource& source) {
             parts.push_back({source.memory(static_cast<RegionId>(i)), i, 0});
             continue;
         }
+        // Untouched pages of another process's private memory are found by its page tables.
+        const auto huge_holes = source.owner()->is_private(i) ? WriteProtection::HugeHoles::kNoted
+                                                              : WriteProtection::HugeHoles::kMarked;
         for (const ForeignMapping& mapping : source.owner()->regions[i]) {
-            parts.push_back({{mapping.address, mapping.size}, i, mapping.file_offset / kPageSize});
+            parts.push_back(
+                {{mapping.address, mapping.size}, i, mapping.file_offset / kPageSize, huge_holes});
         }
     }
     return parts;
@@ -54,7 +59,8 @@ class UffdWpTracker final : public DirtyTracker {
     // Registers the memory before start(); an Error if this memory cannot be tracked.
     Status watch() {
         for (; watched_ < parts_.size(); ++watched_) {
-            Status status = protection_.watch(parts_[watched_].addresses);
+            const Watched& part = parts_[watched_];
+            Status status = protection_.watch(part.addresses, part.huge_holes);
             if (status) continue;
             const std::string& name = source_.regions()[parts_[watched_].region].name;
             return std::move(status).error().with_context("region " + name);

@@ -6,7 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "memory/userfaultfd.hpp"
 
@@ -48,6 +50,16 @@ PagemapScanArgument scan_for_written(AddressRange memory) {
     PagemapScanArgument argument = scan_of(memory, kScanAndProtect);
     argument.category_mask = kPageIsWritten;
     argument.return_mask = kPageIsWritten;
+    return argument;
+}
+
+// Pages without a page table entry. A mark, a page on swap and one that the kernel is moving are
+// such entries, too.
+PagemapScanArgument scan_for_holes(AddressRange memory) {
+    PagemapScanArgument argument = scan_of(memory, 0);
+    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
+    argument.category_mask = kPageIsPresent | kPageIsSwapped;
+    argument.return_mask = kPageIsPresent | kPageIsSwapped;
     return argument;
 }
 
@@ -120,14 +132,19 @@ Result<bool> WriteProtection::scan_finds_holes() {
     return found == scratch.size();
 }
 
-Status WriteProtection::watch(AddressRange memory) {
+Status WriteProtection::watch(AddressRange memory, HugeHoles huge_holes) {
     uffdio_register request{};
     request.range = range_of(memory);
     request.mode = UFFDIO_REGISTER_MODE_WP;
     if (::ioctl(faults_.get(), UFFDIO_REGISTER, &request) == 0) {
         // Only hugetlbfs lacks this ioctl, and no kernel's scan reports its holes as written.
         const bool hugetlb = (request.ioctls & (std::uint64_t{1} << _UFFDIO_ZEROPAGE)) == 0;
-        look_for_holes_ = look_for_holes_ || hugetlb;
+        if (hugetlb && huge_holes == HugeHoles::kNoted) {
+            MIGRATE_ASSIGN(PageBitmap holes, PageBitmap::create(memory.size / kPageSize));
+            noted_.push_back({memory, std::move(holes)});
+        } else {
+            look_for_holes_ = look_for_holes_ || hugetlb;
+        }
         return {};
     }
     const int code = errno;
@@ -148,7 +165,8 @@ Status WriteProtection::protect(AddressRange memory) {
         argument.start = argument.walk_end;
     }
     // The scan does not protect the holes of hugetlbfs (seen with Linux 6.18).
-    return protect_holes(memory, nullptr, 0);
+    return find_noted(memory) != nullptr ? note_holes(memory, nullptr, 0)
+                                         : protect_holes(memory, nullptr, 0);
 }
 
 Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
@@ -158,23 +176,66 @@ Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
                      (run.end - run.start) / kPageSize});
         return Status{};
     }));
-    // protect() gave all memory page table entries. If there is none now, a huge page was given
-    // back, or an empty table was freed (CONFIG_PT_RECLAIM) together with its marks.
+    if (find_noted(memory) != nullptr) return note_holes(memory, &written, first_page);
+    // protect() gave all other memory page table entries. If there is none now, a huge page was
+    // given back, or an empty table was freed (CONFIG_PT_RECLAIM) together with its marks.
     return look_for_holes_ ? protect_holes(memory, &written, first_page) : Status{};
+}
+
+WriteProtection::Noted* WriteProtection::find_noted(AddressRange memory) {
+    const auto found = std::find_if(noted_.begin(), noted_.end(), [&](const Noted& candidate) {
+        const std::uint64_t end = candidate.memory.start + candidate.memory.size;
+        return candidate.memory.start <= memory.start && memory.start < end;
+    });
+    return found == noted_.end() ? nullptr : &*found;
 }
 
 Status WriteProtection::protect_holes(AddressRange memory, PageBitmap* holes,
                                       std::uint64_t first_page) {
-    PagemapScanArgument argument = scan_of(memory, 0);
-    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
-    argument.category_mask = kPageIsPresent | kPageIsSwapped;
-    argument.return_mask = kPageIsPresent | kPageIsSwapped;
     // A write between the two steps loses its mark, but the page is reported as a hole.
-    return scan_all(argument, [&](const PagemapRegion& run) {
+    return scan_all(scan_for_holes(memory), [&](const PagemapRegion& run) {
         const std::uint64_t offset = run.start - memory.start;
         const std::uint64_t size = run.end - run.start;
         if (holes != nullptr) holes->set({first_page + offset / kPageSize, size / kPageSize});
         return write_protect(faults_, {memory.start + offset, size});
+    });
+}
+
+// A page that is written between the scan for written pages and this one, or after both, is not
+// protected: the next scan reports it.
+Status WriteProtection::note_holes(AddressRange memory, PageBitmap* written,
+                                   std::uint64_t first_page) {
+    Noted& part = *find_noted(memory);
+    const std::uint64_t base = (memory.start - part.memory.start) / kPageSize;
+    std::uint64_t next = base;
+    MIGRATE_TRY(scan_all(scan_for_holes(memory), [&](const PagemapRegion& run) {
+        const std::uint64_t first = (run.start - part.memory.start) / kPageSize;
+        const std::uint64_t end = (run.end - part.memory.start) / kPageSize;
+        part.holes.clear({next, first - next});
+        next = end;
+        for (std::uint64_t page = part.holes.find(first, end, false); page < end;) {
+            const std::uint64_t stop = part.holes.find(page, end, true);
+            if (written != nullptr) written->set({first_page + page - base, stop - page});
+            page = part.holes.find(stop, end, false);
+        }
+        part.holes.set({first, end - first});
+        return Status{};
+    }));
+    const std::uint64_t end = base + memory.size / kPageSize;
+    part.holes.clear({next, end - next});
+    return written == nullptr ? Status() : take_doubtful(memory, *written, first_page);
+}
+
+// A protected page that was given back keeps a mark, and looks like one that the kernel is moving.
+Status WriteProtection::take_doubtful(AddressRange memory, PageBitmap& written,
+                                      std::uint64_t first_page) {
+    PagemapScanArgument argument = scan_of(memory, 0);
+    argument.category_mask = kPageIsSwapped;
+    argument.return_mask = kPageIsSwapped;
+    return scan_all(argument, [&](const PagemapRegion& run) {
+        written.set({first_page + (run.start - memory.start) / kPageSize,
+                     (run.end - run.start) / kPageSize});
+        return Status{};
     });
 }
 

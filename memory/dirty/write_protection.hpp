@@ -40,11 +40,19 @@ class WriteProtection {
     // Protects memory of another process, from which `faults` comes (foreign_userfaultfd.hpp).
     static Result<WriteProtection> create_for(pid_t pid, UniqueFd faults);
 
+    // What becomes of huge pages of the host's pool that nobody touched. A mark on one looks like a
+    // page that the kernel is moving (ProcessPopulation::query_hugetlb()).
+    enum class HugeHoles {
+        kMarked,
+        // They stay untouched, and reading one later looks like a write. A page that was given back
+        // looks written until it is read.
+        kNoted,
+    };
     // Prepares `memory` to be protected; it must be page-aligned and a writable private anonymous,
     // shmem or hugetlbfs mapping. kUsage for others.
-    Status watch(AddressRange memory);
+    Status watch(AddressRange memory, HugeHoles huge_holes = HugeHoles::kMarked);
     // Protects watched memory, including pages that were never touched (with a page table entry
-    // each: 8 bytes), so that reading them later does not look like a write.
+    // each: 8 bytes), so that reading them later does not look like a write; but for HugeHoles.
     Status protect(AddressRange memory);
     // Sets the bits of the pages of protected `memory` that were written since they were last
     // protected, or whose page table entry was dropped with their content, and protects them. Bit
@@ -65,9 +73,23 @@ class WriteProtection {
     Status scan_all(PagemapScanArgument argument, Found found);
     // Protects pages without a page table entry; sets their bits in `holes`, if not null.
     Status protect_holes(AddressRange memory, PageBitmap* holes, std::uint64_t first_page);
+    // Notes the pages without a page table entry. Sets the bits of those that had one before in
+    // `written`, if not null.
+    Status note_holes(AddressRange memory, PageBitmap* written, std::uint64_t first_page);
+
+    // Sets the bits of pages that may have been given back: reading one settles it.
+    Status take_doubtful(AddressRange memory, PageBitmap& written, std::uint64_t first_page);
+    // Watched memory with HugeHoles::kNoted.
+    struct Noted {
+        AddressRange memory;
+        PageBitmap holes;  // pages without a page table entry at the last look
+    };
+    // `memory` is watched memory or a part of it; null if its holes are not noted.
+    Noted* find_noted(AddressRange memory);
 
     UniqueFd faults_;
     UniqueFd pagemap_;
+    std::vector<Noted> noted_;
     // True if take_written() needs a second scan for pages that lost their page table.
     bool look_for_holes_ = true;
     std::vector<PagemapRegion> found_;  // buffer of scan_all(), kept for reuse

@@ -1,6 +1,17 @@
 #include "memory/foreign/process_blocks.hpp"
 
+#include <sys/stat.h>
+
+#include <algorithm>
+
 namespace migrate::memory {
+
+bool ProcessBlocks::Block::untouched_is_zero() const {
+    return std::all_of(shown.begin(), shown.end(), [](const UniqueFd& file) {
+        struct stat status {};
+        return ::fstat(file.get(), &status) == 0 && status.st_blocks == 0;
+    });
+}
 
 Result<ProcessBlocks> ProcessBlocks::create(ProcessMemory process) {
     MIGRATE_ASSIGN(ProcessPopulation population, ProcessPopulation::create(process.pid()));
@@ -8,13 +19,16 @@ Result<ProcessBlocks> ProcessBlocks::create(ProcessMemory process) {
 }
 
 std::optional<SharedRegion> ProcessBlocks::add(MemoryBlock& block) {
-    Block added{.address = block.address, .anonymous = block.anonymous};
+    Block added{.address = block.address,
+                .kind = block.kind,
+                .shown = std::move(block.shown),
+                .mapped = {}};
     std::optional<SharedRegion> file;
     if (block.file) {
         added.mapped = RegionId{files_++};
         file = *std::move(block.file);
     }
-    blocks_.push_back(added);
+    blocks_.push_back(std::move(added));
     return file;
 }
 
@@ -30,7 +44,11 @@ Status ProcessBlocks::write(RegionId region, PageRange range,
 Status ProcessBlocks::population(RegionId region, PageRange range,
                                  std::vector<PopulationExtent>& extents) const {
     const Block& block = at(region);
-    if (block.anonymous) return population_.query(block.address, range, extents);
+    if (block.kind != PrivateKind::kMixed && block.untouched_is_zero()) {
+        return block.kind == PrivateKind::kHugetlb
+                   ? population_.query_hugetlb(block.address, range, extents)
+                   : population_.query(block.address, range, extents);
+    }
     if (range.count != 0) extents.push_back({range, true});
     return {};
 }

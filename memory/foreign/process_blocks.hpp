@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/fd.hpp"
 #include "base/units.hpp"
 #include "memory/foreign/process_memory.hpp"
 #include "memory/foreign/process_population.hpp"
@@ -18,14 +19,23 @@
 
 namespace migrate::memory {
 
+// How private memory is made, which decides how its untouched pages are found.
+enum class PrivateKind {
+    kAnonymous,  // 4 KiB or transparent huge pages
+    kHugetlb,    // huge pages of the host's pool
+    kMixed,      // several kinds: no page is called untouched
+};
+
 struct MemoryBlock {
     std::string name;
     std::uint64_t size_bytes = 0;
     std::uint64_t address = 0;  // in the process
     // The file that holds it from its first byte on; nothing for private memory.
     std::optional<SharedRegion> file{};
-    // Private memory whose untouched pages are zeros, and not those of a file.
-    bool anonymous = true;
+    PrivateKind kind = PrivateKind::kAnonymous;
+    // The files that private memory shows where the process has not written. Its untouched pages
+    // are zeros only as long as these files have no content.
+    std::vector<UniqueFd> shown{};
 };
 
 class ProcessBlocks {
@@ -34,8 +44,8 @@ class ProcessBlocks {
 
     const ProcessMemory& process() const { return process_; }
 
-    // Adds the block as the next region. Takes and returns its file, if it has one, which the
-    // caller maps as the next region of its files.
+    // Adds the block as the next region, and takes its files. Returns the one that holds it, if
+    // there is one, which the caller maps as the next region of its files.
     std::optional<SharedRegion> add(MemoryBlock& block);
     // The block's region of the caller's files; nothing for private memory.
     std::optional<RegionId> mapped(RegionId region) const { return at(region).mapped; }
@@ -50,8 +60,11 @@ class ProcessBlocks {
   private:
     struct Block {
         std::uint64_t address = 0;
-        bool anonymous = true;
+        PrivateKind kind = PrivateKind::kAnonymous;
+        std::vector<UniqueFd> shown{};
         std::optional<RegionId> mapped{};
+
+        bool untouched_is_zero() const;
     };
     ProcessBlocks(ProcessMemory process, ProcessPopulation population)
         : process_(std::move(process)), population_(std::move(population)) {}

@@ -1,14 +1,17 @@
 #include "memory/foreign/process_population.hpp"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 #include <string>
 
+#include "base/pagemap_scan.hpp"
 #include "memory/dirty/write_protection.hpp"
 
 namespace migrate::memory {
@@ -50,12 +53,34 @@ Result<std::uint64_t> find_marker() {
     return is_marker ? entry & kTypeAndOffset : 0;
 }
 
+// Selects pages without a page table entry.
+PagemapScanArgument untouched_pages(std::uint64_t start, std::uint64_t end,
+                                    std::span<PagemapRegion> found) {
+    PagemapScanArgument argument;
+    argument.size = sizeof argument;
+    argument.start = start;
+    argument.end = end;
+    argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
+    argument.vec_len = found.size();
+    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
+    argument.category_mask = kPageIsPresent | kPageIsSwapped;
+    argument.return_mask = kPageIsPresent | kPageIsSwapped;
+    return argument;
+}
+
+bool kernel_scans(const UniqueFd& pagemap) {
+    std::array<PagemapRegion, 1> found{};
+    PagemapScanArgument argument = untouched_pages(0, kPageSize, found);
+    return ::ioctl(pagemap.get(), kPagemapScan, &argument) >= 0;
+}
+
 }  // namespace
 
 Result<ProcessPopulation> ProcessPopulation::create(pid_t pid) {
     MIGRATE_ASSIGN(UniqueFd pagemap, open_pagemap(fmt::format("/proc/{}/pagemap", pid)));
     MIGRATE_ASSIGN(const std::uint64_t marker, find_marker());
-    return ProcessPopulation(std::move(pagemap), marker);
+    const bool scans = kernel_scans(pagemap);
+    return ProcessPopulation(std::move(pagemap), marker, scans);
 }
 
 bool ProcessPopulation::is_populated(std::uint64_t entry) const {
@@ -83,6 +108,29 @@ Status ProcessPopulation::query(std::uint64_t address, PageRange range,
             builder.extend_to(builder.next() + 1, is_populated(entries[i]));
         }
     }
+    return {};
+}
+
+Status ProcessPopulation::query_hugetlb(std::uint64_t address, PageRange range,
+                                        std::vector<PopulationExtent>& extents) const {
+    PopulationBuilder builder(range, extents);
+    std::array<PagemapRegion, 128> found;
+    const std::uint64_t end = address + range.end() * kPageSize;
+    std::uint64_t at = address + range.offset_bytes();
+    while (scans_ && at < end) {
+        PagemapScanArgument argument = untouched_pages(at, end, found);
+        const int count = ::ioctl(pagemap_.get(), kPagemapScan, &argument);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return Error::system("scan the page tables of the process", errno);
+        for (const PagemapRegion& run : std::span(found).first(static_cast<std::size_t>(count))) {
+            builder.extend_to((run.start - address) / kPageSize, true);
+            builder.extend_to((run.end - address) / kPageSize, false);
+        }
+        // A full vector ends the walk early.
+        builder.extend_to((argument.walk_end - address) / kPageSize, true);
+        at = argument.walk_end;
+    }
+    builder.extend_to(range.end(), true);
     return {};
 }
 

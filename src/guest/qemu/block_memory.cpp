@@ -1,7 +1,6 @@
 #include "guest/qemu/block_memory.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,12 +12,14 @@
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/ram_blocks.hpp"
 #include "memory/foreign/process_maps.hpp"
+#include "memory/sink/hugetlb_holes.hpp"
 
 namespace migrate::guest {
 namespace {
 
 using memory::ForeignMapping;
 using memory::MemoryBlock;
+using memory::PrivateKind;
 using memory::ProcessMapping;
 using memory::SharedFileMapping;
 
@@ -59,25 +60,40 @@ Result<std::span<const ProcessMapping>> mappings_of(const Process& process, cons
     return found;
 }
 
-// True if pages that nobody wrote are zeros: there is no file, or the file holds nothing.
-bool begins_empty(const Process& process, std::span<const ProcessMapping> found) {
-    return std::all_of(found.begin(), found.end(), [&](const ProcessMapping& mapping) {
-        if (mapping.file.inode == 0) return true;
-        const auto file = memory::open_mapped_file(process.pid, mapping, O_RDONLY);
-        struct stat status {};
-        return file && ::fstat(file->get(), &status) == 0 && status.st_blocks == 0;
-    });
+// Determines how untouched pages of a private block can be found. A file that cannot be opened may
+// have any content.
+void examine_private(const Process& process, std::span<const ProcessMapping> found,
+                     MemoryBlock& block) {
+    std::size_t huge = 0;
+    for (const ProcessMapping& mapping : found) {
+        if (mapping.file.inode == 0) continue;
+        auto file = memory::open_mapped_file(process.pid, mapping, O_RDONLY);
+        if (!file) {
+            block.kind = PrivateKind::kMixed;
+            return;
+        }
+        if (memory::hugetlb_page_size(file->get())) ++huge;
+        block.shown.push_back(*std::move(file));
+    }
+    if (huge == 0) return;
+    block.kind = huge == found.size() ? PrivateKind::kHugetlb : PrivateKind::kMixed;
 }
 
 Status add_private(const Process& process, const RamBlock& block,
                    std::span<const ProcessMapping> found, QemuBlocks& blocks) {
     blocks.owner.files.emplace_back();
     blocks.owner.regions.push_back({{block.address, block.used_bytes, 0}});
+    blocks.owner.private_mappings.push_back(memory::private_mappings_in(
+        process.mappings, block.address, block.address + block.used_bytes));
     blocks.opened.files.emplace_back();
-    blocks.blocks.push_back({.name = block.name,
-                             .size_bytes = block.used_bytes,
-                             .address = block.address,
-                             .anonymous = begins_empty(process, found)});
+    MemoryBlock added{.name = block.name,
+                      .size_bytes = block.used_bytes,
+                      .address = block.address,
+                      .file = {},
+                      .kind = PrivateKind::kAnonymous,
+                      .shown = {}};
+    examine_private(process, found, added);
+    blocks.blocks.push_back(std::move(added));
     return {};
 }
 
@@ -99,12 +115,15 @@ Status add_shared(const Process& process, const RamBlock& block, const ProcessMa
     if (!copy) return Error::system("duplicate a file descriptor", errno);
     blocks.owner.files.push_back(identity);
     blocks.owner.regions.push_back(std::move(where));
+    blocks.owner.private_mappings.emplace_back();
     blocks.opened.files.push_back(std::move(copy));
     blocks.blocks.push_back(
         {.name = block.name,
          .size_bytes = block.used_bytes,
          .address = block.address,
-         .file = memory::SharedRegion{block.name, std::move(file), block.used_bytes, found.path}});
+         .file = memory::SharedRegion{block.name, std::move(file), block.used_bytes, found.path},
+         .kind = PrivateKind::kAnonymous,
+         .shown = {}});
     return {};
 }
 
@@ -137,7 +156,7 @@ Result<std::optional<QemuBlocks>> find_qemu_blocks(Monitor& monitor, pid_t given
     MIGRATE_ASSIGN(blocks.opened.layout, query_memory_layout(monitor));
     Process process{.pid = pid, .mappings = {}, .shared = {}, .access = access};
     MIGRATE_ASSIGN(process.mappings, memory::process_mappings(pid));
-    MIGRATE_ASSIGN(process.shared, memory::shared_file_mappings(pid));
+    process.shared = memory::shared_file_mappings(process.mappings);
     for (const RamBlock& block : *listed) MIGRATE_TRY(add_block(process, block, blocks));
     blocks.opened.owner = blocks.owner;
     blocks.opened.blocks = std::move(listed);
