@@ -86,6 +86,8 @@ class BlockSink final : public PageSink {
         return files;
     }
 
+    void obey(std::stop_token stop) override { stop_ = std::move(stop); }
+
     Status prepare(std::span<const RegionInfo> regions) override {
         MIGRATE_ASSIGN(const OfferedBlocks offered, compare(regions));
         MIGRATE_TRY(accept_(offered));
@@ -101,6 +103,7 @@ class BlockSink final : public PageSink {
         }
         if (!shared.empty()) {
             files_ = make_shared_sink(uri_, std::move(shared), blocks_.process().pid(), unseen_);
+            files_->obey(stop_);
             // Refuses files that another process uses, before any byte changes.
             MIGRATE_TRY(files_->prepare(shared_infos));
         }
@@ -197,6 +200,7 @@ class BlockSink final : public PageSink {
     }
 
     Status make_step_zero(RegionId region, PageRange step, std::span<std::byte> content) const {
+        if (stop_.stop_requested()) return cancelled_clearing(uri_);
         const auto bytes = content.first(step.size_bytes());
         MIGRATE_TRY(blocks_.read(region, step, bytes));
         for (std::uint64_t page = 0; page < step.count; ++page) {
@@ -212,6 +216,7 @@ class BlockSink final : public PageSink {
     ProcessBlocks blocks_;        // in the sender's order; added by prepare()
     UnseenProcesses unseen_;
     AcceptBlocks accept_;
+    std::stop_token stop_;
     std::unique_ptr<PageSink> files_;  // the blocks in files; null if there are none
 };
 

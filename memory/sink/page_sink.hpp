@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,9 @@ class PageSink {
     virtual std::string_view description() const = 0;
     // Existing files that the sink will write to or replace. Call it before prepare().
     virtual Result<std::vector<SinkFile>> files() const { return std::vector<SinkFile>(); }
+    // From now on a requested stop ends prepare() with kCancelled soon, also if it clears memory
+    // that another process filled before.
+    virtual void obey(std::stop_token stop) { static_cast<void>(stop); }
     // Makes room for the regions, zero-filled, without touching it: the sizes come from the peer,
     // so they are not assumed to be backed. Called once, before anything else below.
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;

@@ -63,6 +63,8 @@ class SharedSink final : public BackedSink {
         return files;
     }
 
+    void obey(std::stop_token stop) override { stop_ = std::move(stop); }
+
     Status prepare(std::span<const RegionInfo> regions) override {
         std::vector<SharedRegion*> order;
         for (const RegionInfo& region : regions) {
@@ -121,15 +123,34 @@ class SharedSink final : public BackedSink {
     }
 
     // Clears the content that an earlier attempt, or the start of the other process, left there.
-    static Status make_zero(const SharedBacking& backing) {
+    Status make_zero(const SharedBacking& backing) const {
         const PageRange all{0, backing.bytes().size() / kPageSize};
-        if (!backing.on_hugetlbfs()) return backing.clear(all);
+        if (!backing.on_hugetlbfs()) {
+            return in_steps(all, [&](PageRange step) { return backing.clear(step); });
+        }
         // Zeros are written, so that the owner keeps the huge pages that were reserved for it.
         std::vector<PopulationExtent> extents;
         MIGRATE_TRY(backing.population(all, extents));
         for (const PopulationExtent& extent : extents) {
             if (!extent.populated) continue;
-            MIGRATE_TRY(backing.write_zeros(extent.pages));
+            MIGRATE_TRY(
+                in_steps(extent.pages, [&](PageRange step) { return backing.write_zeros(step); }));
+        }
+        return {};
+    }
+
+    // Between two steps the work can be cancelled. The last step is never a short one, for which
+    // clear() would write zeros instead of giving memory back.
+    template <typename Work>
+    Status in_steps(PageRange pages, const Work& work) const {
+        constexpr std::uint64_t kStep = 64 * kMiB / kPageSize;
+        std::uint64_t next = pages.first;
+        while (next < pages.end()) {
+            if (stop_.stop_requested()) return cancelled_clearing(uri_);
+            const std::uint64_t left = pages.end() - next;
+            const std::uint64_t count = left < 2 * kStep ? left : kStep;
+            MIGRATE_TRY(work(PageRange{next, count}));
+            next += count;
         }
         return {};
     }
@@ -138,11 +159,18 @@ class SharedSink final : public BackedSink {
     std::vector<SharedRegion> regions_;
     pid_t owner_;
     UnseenProcesses unseen_;
+    std::stop_token stop_;
     std::vector<UsedFile> used_;         // moved to sole_use_ by prepare()
     std::unique_ptr<SoleUse> sole_use_;  // set by prepare()
 };
 
 }  // namespace
+
+Error cancelled_clearing(std::string_view uri) {
+    return make_error(ErrorKind::kCancelled,
+                      "cancelled while the memory of {} was cleared; a part of it is zero now",
+                      uri);
+}
 
 std::unique_ptr<PageSink> make_shared_sink(std::string_view uri, std::vector<SharedRegion> regions,
                                            pid_t owner, UnseenProcesses unseen) {

@@ -23,4 +23,7 @@ namespace migrate::memory {
 std::unique_ptr<PageSink> make_shared_sink(std::string_view uri, std::vector<SharedRegion> regions,
                                            pid_t owner, UnseenProcesses unseen);
 
+// The error of prepare() if it was cancelled while it cleared memory.
+Error cancelled_clearing(std::string_view uri);
+
 }  // namespace migrate::memory

@@ -70,6 +70,29 @@ TEST_CASE("a sender that is not accepted changes nothing") {
     CHECK(process.byte_of(1) == 9);
 }
 
+TEST_CASE("clearing memory, private or in a file, ends when it is cancelled") {
+    const TemporaryFolder folder;
+    PrivateProcess process(kPages);
+    process.fill(1, 9);
+    SinkBlock file = file_block(folder / "memory");
+    write_file(folder / "memory", std::string(kBytes, 'f'));
+    const bool both = GENERATE(false, true);
+    std::stop_source stop;
+    const auto sink = sink_of(process, both ? std::move(file) : SinkBlock{}, [&](OfferedBlocks) {
+        stop.request_stop();
+        return Status();
+    });
+    sink->obey(stop.get_token());
+    std::vector<RegionInfo> regions = kRam;
+    if (both) regions.insert(regions.begin(), {"pc.ram", kBytes});
+    const Status prepared = sink->prepare(regions);
+    REQUIRE_FALSE(prepared);
+    CHECK(prepared.error().kind() == ErrorKind::kCancelled);
+    CHECK_THAT(prepared.error().message(), Contains("while the memory of qemu:test was cleared"));
+    CHECK(process.byte_of(1) == 9);
+    CHECK(read_file(folder / "memory") == std::string(kBytes, 'f'));
+}
+
 TEST_CASE("private memory is cleared, and untouched pages of it stay untouched") {
     PrivateProcess process(kPages);
     process.fill(1, 9);

@@ -120,6 +120,7 @@ Status Reception::prepare(const transport::Offer& offer) {
     MIGRATE_ASSIGN(const auto devices, devices_.check(offer));
     // An exception only refuses this sender, like any other error.
     Status prepared = catching("the sink", [&] {
+        destination_.memory->obey(core_.token());
         Status memory = destination_.memory->prepare(offer.regions);
         // Opened last, since the process at the other end of a pipe would see that it was opened
         // and closed.
