@@ -324,6 +324,14 @@ TEST_CASE("a source that is a QEMU or a process is refused where its words are w
     CHECK(qemu_sink_address(must(parse_form_of<"sink">(allows))).unseen == UnseenProcesses::kAllow);
     refused(allows, false);
     refused("qemu:vm.qmp,unseen-processes=x", true);
+    CHECK(address.differences == MachineDifferences::kRefuse);
+    const std::string warns = "qemu:vm.qmp,machine-differences=warn";
+    CHECK(qemu_source_address(must(parse_form_of<"source">(warns))).differences ==
+          MachineDifferences::kWarn);
+    CHECK(qemu_sink_address(must(parse_form_of<"sink">(warns))).differences ==
+          MachineDifferences::kWarn);
+    refused("qemu:vm.qmp,machine-differences=maybe", false);
+    refused("qemu:vm.qmp,machine-differences=maybe", true);
     for (const std::string words :
          {"", "x,map=/f", "0,map=/f", "1", "1,pause=none", "1,map=/f,pause=no", "1,file=/f"}) {
         refused("pid:" + words, false);

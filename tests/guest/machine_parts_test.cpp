@@ -272,6 +272,19 @@ TEST_CASE("a change of the machine during a migration is named") {
                         "began"));
 }
 
+TEST_CASE("a difference of the machines is left to QEMU where that is asked for") {
+    auto other = machine();
+    other.push_back({.place = "pcie.0/05.0", .type = "e1000", .name = "net1"});
+    CHECK_THAT(message_of(compare_machines(machine(), other, "QEMU (pid 7)")),
+               Contains("machine-differences=warn in the receiver's --sink"));
+    CHECK_THAT(message_of(check_same_machine(machine(), other)),
+               Contains("machine-differences=warn in --source"));
+    for (const auto differences : {MachineDifferences::kWarn, MachineDifferences::kIgnore}) {
+        CHECK(compare_machines(machine(), other, "QEMU (pid 7)", differences));
+        CHECK(check_same_machine(machine(), other, differences));
+    }
+}
+
 TEST_CASE("a machine that exceeds an offer's limits loses properties first, then everything") {
     std::vector<MachinePart> large;
     for (int i = 0; i < 300; ++i) {

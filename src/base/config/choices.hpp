@@ -156,6 +156,18 @@ constexpr auto enum_names(UnseenProcesses) {
         {{UnseenProcesses::kRefuse, "refuse"}, {UnseenProcesses::kAllow, "allow"}});
 }
 
+// Values of machine-differences in qemu:.
+enum class MachineDifferences {
+    kRefuse,
+    kWarn,
+    kIgnore,  // the machine is neither described nor compared
+};
+constexpr auto enum_names(MachineDifferences) {
+    return names_of_enum<MachineDifferences>({{MachineDifferences::kRefuse, "refuse"},
+                                              {MachineDifferences::kWarn, "warn"},
+                                              {MachineDifferences::kIgnore, "ignore"}});
+}
+
 // Values of preset in sim:.
 enum class SimulatedPreset { kPaper, kIdeal };
 constexpr auto enum_names(SimulatedPreset) {

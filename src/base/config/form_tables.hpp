@@ -96,7 +96,16 @@ inline constexpr Option kPidWord{.key = "pid",
                                  .help =
                                      "QEMU's process. Without it: the process that listens on "
                                      "the socket."};
-inline constexpr auto kQemuSourceWords = std::to_array<Option>({kPidWord});
+inline constexpr Option kMachineWord{
+    .key = "machine-differences",
+    .type = OptionType::kChoice,
+    .default_text = "refuse",
+    .choices = kNames<MachineDifferences>,
+    .help =
+        "What to do if the machines of both QEMUs differ, by their own descriptions. warn: name "
+        "the differences and let QEMU decide whether the guest can be loaded. ignore: compare "
+        "nothing."};
+inline constexpr auto kQemuSourceWords = std::to_array<Option>({kPidWord, kMachineWord});
 
 inline constexpr auto kProcessWords = std::to_array<Option>({
     {.key = "map",
@@ -152,6 +161,7 @@ inline constexpr auto kQemuSinkWords = std::to_array<Option>({
      .default_text = "refuse",
      .choices = kNames<UnseenProcesses>,
      .help = "What to do if this user cannot check whether other processes use QEMU's memory."},
+    kMachineWord,
 });
 
 inline constexpr auto kSinkForms = std::to_array<Form>({

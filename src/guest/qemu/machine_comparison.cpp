@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/log.hpp"
 #include "guest/qemu/machine_parts.hpp"
 
 namespace migrate::guest {
@@ -151,21 +152,33 @@ std::string difference_of(const std::vector<MachinePart>& first,
 }  // namespace
 
 Status compare_machines(const std::vector<MachinePart>& sender,
-                        const std::vector<MachinePart>& here, std::string_view qemu) {
+                        const std::vector<MachinePart>& here, std::string_view qemu,
+                        MachineDifferences differences) {
     const std::string difference = difference_of(sender, here, kHosts);
     if (difference.empty()) return {};
+    if (differences != MachineDifferences::kRefuse) {
+        log::warning("the machines differ: {}; QEMU decides whether the guest can be loaded",
+                     difference);
+        return {};
+    }
     return make_error(ErrorKind::kRefused,
                       "the machines differ: {}; start {} with the sender's -machine, -cpu, -smp, "
-                      "devices and memory",
+                      "devices and memory (or, if the guest can do without the difference, let "
+                      "QEMU decide: machine-differences=warn in the receiver's --sink)",
                       difference, qemu);
 }
 
-Status check_same_machine(const std::vector<MachinePart>& then,
-                          const std::vector<MachinePart>& now) {
+Status check_same_machine(const std::vector<MachinePart>& then, const std::vector<MachinePart>& now,
+                          MachineDifferences differences) {
     const std::string difference = difference_of(then, now, kTimes);
     if (difference.empty()) return {};
+    if (differences != MachineDifferences::kRefuse) {
+        log::warning("QEMU's devices changed during the migration: {}", difference);
+        return {};
+    }
     return make_error(
-        "QEMU's devices must not change until the migration has ended: {}; migrate again",
+        "QEMU's devices must not change until the migration has ended: {}; migrate again (or let "
+        "the destination's QEMU decide: machine-differences=warn in --source)",
         difference);
 }
 

@@ -70,7 +70,7 @@ UniqueFd make_alarm(int process, int events) {
 
 QemuGuest::QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
                      std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
-                     std::optional<DeviceSaver> saver, std::vector<MachinePart> machine)
+                     std::optional<DeviceSaver> saver, KnownMachine machine)
     : monitor_(std::move(monitor)),
       guardian_(std::move(guardian)),
       throttle_(std::move(throttle)),
@@ -195,10 +195,10 @@ std::string QemuGuest::disturbance() const {
 // Devices are compared while the guest still runs: that takes several queries.
 Status QemuGuest::check_unchanged() {
     MIGRATE_TRY(check_same_memory(*monitor_, memory_));
-    if (hold_ != Hold::kNobody || machine_.empty()) return {};
+    if (hold_ != Hold::kNobody || machine_.parts.empty()) return {};
     const auto& blocks = memory_.blocks;
     MIGRATE_ASSIGN(const auto now, query_machine(*monitor_, blocks ? &*blocks : nullptr));
-    return check_same_machine(machine_, now);
+    return check_same_machine(machine_.parts, now, machine_.differences);
 }
 
 Status QemuGuest::check_alive() {

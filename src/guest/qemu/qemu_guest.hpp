@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/config/choices.hpp"
 #include "base/config/form.hpp"
 #include "guest/external/guardian.hpp"
 #include "guest/external/thread_clocks.hpp"
@@ -35,12 +36,17 @@ inline constexpr std::string_view kHowToRetry =
 // a QEMU that itself waits for a guest.
 Result<Machine> open_qemu_machine(std::string_view uri, const ParsedForm& parsed);
 
+// A QEMU's machine when it was opened.
+struct KnownMachine {
+    std::vector<MachinePart> parts{};  // empty: not known, or not compared
+    MachineDifferences differences = MachineDifferences::kRefuse;  // what to do if it changes
+};
+
 class QemuGuest final : public Guest {
   public:
     QemuGuest(std::unique_ptr<Monitor> monitor, std::unique_ptr<Guardian> guardian,
               std::unique_ptr<Throttle> throttle, OpenedMemory memory, bool running,
-              std::optional<DeviceSaver> saver = std::nullopt,
-              std::vector<MachinePart> machine = {});
+              std::optional<DeviceSaver> saver = std::nullopt, KnownMachine machine = {});
     ~QemuGuest() override;
 
     void obey(std::stop_token stop) override { monitor_->obey(std::move(stop)); }
@@ -48,7 +54,7 @@ class QemuGuest final : public Guest {
     bool lives_here() const override { return false; }
     bool running() const override { return running_; }
     std::string_view method() const override { return name_of(method_of(saver_.has_value())); }
-    std::vector<MachinePart> machine() const override { return machine_; }
+    std::vector<MachinePart> machine() const override { return machine_.parts; }
     Status pause() override;
     Status resume() override;
     Status check_still() override;
@@ -89,7 +95,7 @@ class QemuGuest final : public Guest {
     std::unique_ptr<Guardian> guardian_;
     std::unique_ptr<Throttle> throttle_;
     OpenedMemory memory_;
-    std::vector<MachinePart> machine_;  // when it was opened; empty: not known
+    KnownMachine machine_;
     // Set if the devices are saved alone; otherwise QEMU's own migration saves them.
     std::optional<DeviceSaver> saver_;
     bool saved_alone_ = false;   // QEMU may have inactivated its disks

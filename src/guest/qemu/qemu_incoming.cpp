@@ -47,6 +47,7 @@ struct Incoming {
     std::unique_ptr<Monitor> monitor;
     std::unique_ptr<Guardian> guardian;
     OpenedMemory memory;
+    MachineDifferences differences = MachineDifferences::kRefuse;
     std::optional<MoveMethod> method;    // set once a sender was accepted
     std::optional<DeviceLoader> loader;  // with kRamBlocks
 };
@@ -252,6 +253,7 @@ class QemuLoader final : public GuestLoader {
 
     Status check_ready(const std::vector<MachinePart>& machine) override {
         MIGRATE_TRY(check_still_waits());
+        if (incoming_->differences == MachineDifferences::kIgnore) return {};
         if (machine.empty()) {
             log::warning(
                 "the sender does not describe its machine: it is not compared with this "
@@ -261,7 +263,8 @@ class QemuLoader final : public GuestLoader {
         const auto& blocks = incoming_->memory.blocks;
         MIGRATE_ASSIGN(const auto own,
                        query_machine(*incoming_->monitor, blocks ? &*blocks : nullptr));
-        return compare_machines(machine, own, incoming_->memory.owner.description);
+        return compare_machines(machine, own, incoming_->memory.owner.description,
+                                incoming_->differences);
     }
 
     Result<std::unique_ptr<Guest>> load(std::string_view state,
@@ -354,6 +357,7 @@ Result<Destination> open_destination_at(std::string_view uri, const QemuAddress&
     MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
     auto incoming = std::make_shared<Incoming>();
     incoming->monitor = std::move(claimed.monitor);
+    incoming->differences = address.differences;
     Monitor& monitor = *incoming->monitor;
     MIGRATE_TRY(check_waits(monitor));
     auto blocks = find_qemu_blocks(monitor, address.pid, FileAccess::kWrite);

@@ -106,7 +106,10 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_ASSIGN(Reached reached, reach_memory(uri, *monitor, address.pid));
     const memory::MemoryOwner& owner = reached.opened.owner;
     const auto& blocks = reached.opened.blocks;
-    MIGRATE_ASSIGN(auto machine, query_machine(*monitor, blocks ? &*blocks : nullptr));
+    KnownMachine machine{.differences = address.differences};
+    if (address.differences != MachineDifferences::kIgnore) {
+        MIGRATE_ASSIGN(machine.parts, query_machine(*monitor, blocks ? &*blocks : nullptr));
+    }
     MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
     log::info("QEMU {}, {}: {} with {} vCPUs, moved by {}", monitor->version(), owner.description,
               state, cpus, name_of(method_of(reached.saver.has_value())));

@@ -218,14 +218,17 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
 
 QemuAddress qemu_source_address(const ParsedForm& parsed) {
     const Words<kQemuSourceWords> words(parsed);
-    return {.socket = parsed.operand.value.text, .pid = words.get<"pid", pid_t>()};
+    return {.socket = parsed.operand.value.text,
+            .pid = words.get<"pid", pid_t>(),
+            .differences = words.get<"machine-differences", MachineDifferences>()};
 }
 
 QemuAddress qemu_sink_address(const ParsedForm& parsed) {
     const Words<kQemuSinkWords> words(parsed);
     return {.socket = parsed.operand.value.text,
             .pid = words.get<"pid", pid_t>(),
-            .unseen = words.get<"unseen-processes", UnseenProcesses>()};
+            .unseen = words.get<"unseen-processes", UnseenProcesses>(),
+            .differences = words.get<"machine-differences", MachineDifferences>()};
 }
 
 }  // namespace migrate::guest

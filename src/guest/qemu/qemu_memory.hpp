@@ -50,6 +50,7 @@ struct QemuAddress {
     std::string socket;
     pid_t pid = 0;  // 0: not given
     memory::UnseenProcesses unseen = memory::UnseenProcesses::kRefuse;
+    MachineDifferences differences = MachineDifferences::kRefuse;
 };
 // Read the words of qemu: as a source and as a sink.
 QemuAddress qemu_source_address(const ParsedForm& parsed);
