@@ -65,6 +65,9 @@ class Guest {
     // stays paused: resume() does not continue it, and it arrives paused. kOwnerUnknown if another
     // client has handed it over.
     virtual Status pause() = 0;
+    // Called for a guest that arrived, while its source hands it over: does what need not wait for
+    // resume(), so that this takes less time. An Error has the meaning of one of resume().
+    virtual Status prepare_resume() { return {}; }
     // Undoes pause() if that stopped the guest and nobody else has changed its state since;
     // otherwise does nothing and succeeds. Idempotent. Lifts no throttle. kOwnerUnknown if another
     // client has handed the guest over or is doing so, or if it is not known whether a guest that
@@ -158,6 +161,10 @@ class GuestLoader {
         static_cast<void>(machine);
         return {};
     }
+    // Called once the guest is paused at its source, while its last pages arrive: does what need
+    // not wait for its state, so that load() takes less time. load() does it if this was not
+    // called.
+    virtual Status prepare_load(const std::stop_token& /*stop*/) { return {}; }
     // Does the same as load_guest(), in the sink's memory. May be called once. kCancelled after a
     // stop was requested: then the guest does not run here, and never will.
     virtual Result<std::unique_ptr<Guest>> load(std::string_view state,

@@ -87,6 +87,17 @@ TEST_CASE("memory that was plugged, unplugged or resized is named by its backend
           "it had 384 MiB of guest memory, and has 402653185 bytes now");
 }
 
+TEST_CASE("a loaded guest decides how much of a virtio-mem is plugged, and of nothing else") {
+    MemoryLayout now = layout();
+    now.devices.back() =
+        parse_memory_devices(Json::array({virtio_mem(64 * kMiB, 32 * kMiB)})).front();
+    now.bytes += 32 * kMiB;
+    CHECK(check_same_layout(layout(), now, LayoutSince::kLoaded));
+    CHECK_FALSE(check_same_layout(layout(), now));
+    now.devices.front() = parse_memory_devices(Json::array({dimm("d0", "m")})).front();
+    CHECK_FALSE(check_same_layout(layout(), now, LayoutSince::kLoaded));
+}
+
 TEST_CASE("memory devices of an unknown shape are compared all the same") {
     const auto parse = [](const char* text) { return parse_memory_devices(Json::parse(text)); };
     CHECK(parse(R"([7, null, {}, {"type": "new"}])").size() == 4);

@@ -10,11 +10,16 @@ namespace migrate::engine {
 using transport::FrameType;
 
 Status GuestArrival::watch(const guest::Destination& destination) {
-    if (!destination.loader) return {};
+    loader_ = destination.loader.get();
+    if (loader_ == nullptr) return {};
     MIGRATE_ASSIGN(watcher_,
                    GuestWatcher::start_for(destination.loader->process(), core_,
                                            [this](Error ended) { cancel(std::move(ended)); }));
     return {};
+}
+
+Status GuestArrival::prepare_load() {
+    return loader_ == nullptr ? Status() : loader_->prepare_load(core_.token());
 }
 
 Status GuestArrival::load(const guest::Destination& destination, const transport::Offer& offer) {
@@ -37,6 +42,7 @@ Result<transport::Done> GuestArrival::take_over(PeerLink& link, transport::Done 
     const transport::LoadTime load{
         static_cast<std::uint64_t>(published_.lock()->downtime.load.count())};
     MIGRATE_TRY(link.send(FrameType::kLoaded, transport::encode(load)));
+    MIGRATE_TRY(guest_->prepare_resume());
     MIGRATE_TRY(link.expect({FrameType::kHandover}, std::nullopt));
     link.stop_expecting_heartbeats();
     {

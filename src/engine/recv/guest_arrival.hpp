@@ -30,6 +30,8 @@ class GuestArrival {
     Status watch(const guest::Destination& destination);
     // SWITCHOVER_START came: the guest is paused at its source.
     void begin_switchover() { switchover_began_ = Clock::now(); }
+    // Does what need not wait for the guest's state, while its last pages arrive.
+    Status prepare_load();
     // Loads the guest, paused, into the memory that arrived.
     Status load(const guest::Destination& destination, const transport::Offer& offer);
     // Acknowledges with LOADED, and runs the guest once the sender has handed it over. Fills in
@@ -57,7 +59,8 @@ class GuestArrival {
     PublishedRecv& published_;
     RecvDevices& devices_;
     std::optional<Clock::time_point> switchover_began_;
-    std::unique_ptr<guest::Guest> guest_;  // lives in the sink's memory
+    guest::GuestLoader* loader_ = nullptr;  // the destination's; set by watch()
+    std::unique_ptr<guest::Guest> guest_;   // lives in the sink's memory
     std::unique_ptr<GuestWatcher> watcher_;
 };
 

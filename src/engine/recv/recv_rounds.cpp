@@ -57,6 +57,8 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
     parts_.channels.begin_round(round_);
+    // The channels receive the pages meanwhile.
+    if (switches_over_) MIGRATE_TRY(parts_.arrival.prepare_load());
     MIGRATE_ASSIGN(const transport::RoundMark mark, await_round_end());
     if (mark.round != round_) {
         return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,

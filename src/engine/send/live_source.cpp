@@ -223,11 +223,8 @@ Status LiveSource::throttle(unsigned percent) {
 }
 
 Status LiveSource::pause() {
-    {
-        const MutexLock lock(guest_mutex_);
-        MIGRATE_TRY(guest_.pause());
-    }
-    return check_unchanged();
+    const MutexLock lock(guest_mutex_);
+    return guest_.pause();
 }
 
 Status LiveSource::check_unchanged() {

@@ -91,9 +91,8 @@ class LiveSource final : public SentPages {
     std::chrono::microseconds collect_time() const { return collect_time_; }
 
     Status throttle(unsigned percent);
-    // Also an Error if the paused guest's memory is no longer the memory that was opened.
-    Status pause();
     // The next ones call the guest's functions of the same name.
+    Status pause();
     Status check_still();
     std::string disturbance() const;
     Status prepare_give_away();

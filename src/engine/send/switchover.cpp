@@ -32,8 +32,9 @@ Status Switchover::run() {
     MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts_));
     const Microseconds digest = clock_.lap(&DowntimeReport::digest);
     MIGRATE_TRY(parts_.link.send(FrameType::kComplete, transport::encode(completion)));
-    // Checked while the receiver loads: no memory may be plugged into a guest whose devices were
-    // saved.
+    // Checked while the receiver loads, since it takes several queries: memory that was plugged,
+    // removed or mapped anew since check(), or since the devices were saved, is not that which was
+    // sent.
     MIGRATE_TRY(live_.check_unchanged());
     MIGRATE_TRY(live_.prepare_give_away());
     if (overlaps) {

@@ -74,10 +74,19 @@ std::string difference_of(const qmp::Json& then, const qmp::Json& now) {
     return "QEMU tells more of it now";
 }
 
-Status check_device(const MemoryDevice& then, const MemoryDevice* now) {
+// The fields as a set: their order has no meaning.
+nlohmann::json facts_of(const MemoryDevice& device, LayoutSince since) {
+    nlohmann::json facts(device.facts);
+    if (since == LayoutSince::kLoaded && device.resizes && facts.is_object()) {
+        facts.erase("size");
+        facts.erase("requested-size");
+    }
+    return facts;
+}
+
+Status check_device(const MemoryDevice& then, const MemoryDevice* now, LayoutSince since) {
     if (now == nullptr) return make_error("its {} was unplugged", name_of(then));
-    // The fields are compared as a set: their order has no meaning.
-    if (nlohmann::json(then.facts) == nlohmann::json(now->facts)) return {};
+    if (facts_of(then, since) == facts_of(*now, since)) return {};
     return make_error("its {} was changed: {}", name_of(then),
                       difference_of(then.facts, now->facts));
 }
@@ -93,8 +102,9 @@ std::vector<MemoryDevice> parse_memory_devices(const qmp::Json& answer) {
         const std::string path = text_of(device.facts, "memdev");
         device.backend = path.starts_with(kObjects) ? path.substr(kObjects.size()) : path;
         const std::string id = text_of(device.facts, "id");
-        device.name = fmt::format("{} device{}", text_of(entry, "type"),
-                                  id.empty() ? "" : fmt::format(" '{}'", id));
+        const std::string type = text_of(entry, "type");
+        device.resizes = type == "virtio-mem";
+        device.name = fmt::format("{} device{}", type, id.empty() ? "" : fmt::format(" '{}'", id));
         devices.push_back(std::move(device));
     }
     return devices;
@@ -123,7 +133,7 @@ Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLay
     return layout;
 }
 
-Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now) {
+Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now, LayoutSince since) {
     for (const MemoryBackend& backend : opened.backends) {
         MIGRATE_TRY(check_backend(backend, find_backend(now, backend.id)));
     }
@@ -140,9 +150,12 @@ Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now) {
         }
     }
     for (const MemoryDevice& device : opened.devices) {
-        MIGRATE_TRY(check_device(device, find_device(now, device)));
+        MIGRATE_TRY(check_device(device, find_device(now, device), since));
     }
-    if (opened.bytes == now.bytes) return {};
+    const bool resized = since == LayoutSince::kLoaded &&
+                         std::any_of(now.devices.begin(), now.devices.end(),
+                                     [](const MemoryDevice& device) { return device.resizes; });
+    if (opened.bytes == now.bytes || resized) return {};
     return make_error("it had {} of guest memory, and has {} now", in_mib(opened.bytes),
                       in_mib(now.bytes));
 }

@@ -15,9 +15,10 @@ namespace migrate::guest {
 // A pc-dimm, nvdimm, virtio-mem, virtio-pmem … (query-memory-devices). A balloon is not one: it
 // gives memory back and takes it again, which does not change the layout.
 struct MemoryDevice {
-    std::string backend;  // the id of its memory backend; empty if none
-    std::string name;     // "dimm device 'd0'"
-    qmp::Json facts;      // everything that QEMU reports: address, sizes, slot, NUMA node
+    std::string backend;   // the id of its memory backend; empty if none
+    std::string name;      // "dimm device 'd0'"
+    bool resizes = false;  // a virtio-mem: the guest plugs and unplugs parts of it
+    qmp::Json facts;       // everything that QEMU reports: address, sizes, slot, NUMA node
 };
 
 struct MemoryLayout {
@@ -36,8 +37,11 @@ Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLay
 // Parses the answer to query-memory-devices.
 std::vector<MemoryDevice> parse_memory_devices(const qmp::Json& answer);
 
+// kLoaded: a guest's devices were loaded since. They decide how much of a virtio-mem is plugged.
+enum class LayoutSince { kOpened, kLoaded };
 // An Error names the first backend or device that differs between `opened` and `now`, and the
 // difference. The order in which QEMU lists them does not matter.
-Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now);
+Status check_same_layout(const MemoryLayout& opened, const MemoryLayout& now,
+                         LayoutSince since = LayoutSince::kOpened);
 
 }  // namespace migrate::guest

@@ -97,6 +97,13 @@ class ArrivedGuest final : public Guest {
         return {};
     }
 
+    Status prepare_resume() override {
+        Monitor& monitor = *incoming_->monitor;
+        MIGRATE_TRY(check_same_memory(monitor, incoming_->memory, LayoutSince::kLoaded));
+        monitor.put_back_or_warn();
+        return {};
+    }
+
     // From the first call on the guest belongs to this host, unless this returns an Error.
     Status resume() override {
         Guardian& guardian = *incoming_->guardian;
@@ -267,6 +274,13 @@ class QemuLoader final : public GuestLoader {
                                 incoming_->differences);
     }
 
+    Status prepare_load(const std::stop_token& stop) override {
+        incoming_->monitor->obey(stop);
+        MIGRATE_TRY(check_still_waits());
+        prepared_ = true;
+        return {};
+    }
+
     Result<std::unique_ptr<Guest>> load(std::string_view state,
                                         const std::stop_token& stop) override {
         MIGRATE_ASSIGN(const QemuState saved, decode_qemu_state(state));
@@ -276,9 +290,9 @@ class QemuLoader final : public GuestLoader {
         }
         Monitor& monitor = *incoming_->monitor;
         monitor.obey(stop);
-        // Check before QEMU gets the guest: the pages that arrived are in the memory that was
-        // opened, and a QEMU that has another client's guest by now is not ours to end.
-        MIGRATE_TRY(check_still_waits());
+        // Check before QEMU gets the guest: a QEMU that has another client's guest by now is not
+        // ours to end.
+        MIGRATE_TRY(prepared_ ? check_waits(monitor) : check_still_waits());
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
@@ -293,10 +307,8 @@ class QemuLoader final : public GuestLoader {
         // `stop`.
         monitor.watch().begin();
         MIGRATE_TRY(guest->check_still());
-        MIGRATE_TRY(check_same_memory(monitor, incoming_->memory));
         // No stop ends the next steps: they decide which side has the guest.
         monitor.obey({});
-        monitor.put_back_or_warn();
         return std::unique_ptr<Guest>(std::move(guest));
     }
 
@@ -308,6 +320,7 @@ class QemuLoader final : public GuestLoader {
     }
 
     std::shared_ptr<Incoming> incoming_;
+    bool prepared_ = false;  // prepare_load() has succeeded
 };
 
 // Earlier QEMUs move only memory backends with a file's name by their files.

@@ -151,12 +151,12 @@ Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
                       region.size_bytes, status.st_size);
 }
 
-Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
+Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened, LayoutSince since) {
     // If QEMU's mappings cannot be seen, only its own answers are available.
     MIGRATE_ASSIGN(const MemoryLayout now, opened.owner.pid == 0
                                                ? query_memory_layout(monitor)
                                                : query_memory_layout_again(monitor, opened.layout));
-    MIGRATE_TRY(check_same_layout(opened.layout, now));
+    MIGRATE_TRY(check_same_layout(opened.layout, now, since));
     if (opened.blocks) {
         MIGRATE_ASSIGN(const auto blocks, query_ram_blocks(monitor));
         if (!blocks) return Error("QEMU no longer lists its RAM blocks");
@@ -170,8 +170,8 @@ Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened) {
 
 }  // namespace
 
-Status check_same_memory(Monitor& monitor, const OpenedMemory& opened) {
-    Status same = check_all_the_same(monitor, opened);
+Status check_same_memory(Monitor& monitor, const OpenedMemory& opened, LayoutSince since) {
+    Status same = check_all_the_same(monitor, opened, since);
     if (same) return {};
     return std::move(same).error().with_context(
         "QEMU's memory must not change until the migration has ended; migrate again");

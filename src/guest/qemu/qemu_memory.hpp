@@ -44,7 +44,8 @@ Result<QemuMemory> find_qemu_memory(Monitor& monitor, pid_t pid, FileAccess acce
 // Checks that QEMU has exactly the memory that was opened: the same backends, sizes, memory
 // devices, files, RAM blocks and addresses. An Error names the one that differs. Takes three or
 // four queries to QEMU, under a millisecond if its main loop is idle.
-Status check_same_memory(Monitor& monitor, const OpenedMemory& opened);
+Status check_same_memory(Monitor& monitor, const OpenedMemory& opened,
+                         LayoutSince since = LayoutSince::kOpened);
 
 struct QemuAddress {
     std::string socket;
