@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from environment import (HANDED_OVER_STATE, MOVES_BLOCKS, QEMU, build_initramfs, find_kernel,  # noqa: F401
-                         has_kvm, require_guest, version_of)
+                         has_kvm, image_in, require_guest, version_of)
 from monitor import Qmp
 from waiting import WAIT_S, Reader, Trouble, appears_in, ends_within, eventually, poll_until, read_text  # noqa: F401
 
