@@ -26,11 +26,6 @@ KINDS = {
 }
 
 
-def huge_pages_free():
-    return int(next(line for line in Path("/proc/meminfo").read_text().splitlines()
-                    if line.startswith("HugePages_Free")).split()[1])
-
-
 def write_qcow2(path, size):
     """An empty image: its header, one table of reference counts, and a table of clusters."""
     cluster_bits, version = 16, 3
@@ -77,13 +72,6 @@ class Kinds(Case):
     @each(*KINDS)
     def test_a_guest_moves_there_and_back_with(self, kind):
         self.check_moves_back(**KINDS[kind])
-
-    def test_a_guest_in_huge_pages_moves(self):
-        if huge_pages_free() < 2 * 160 // 2:
-            self.skipTest("there are too few huge pages (/proc/sys/vm/nr_hugepages)")
-        source, destination = self.guest(backend="hugetlb"), self.waiting(backend="hugetlb")
-        self.move(source, destination)
-        self.check_runs(destination, 100)
 
     def test_a_private_dimm_that_was_plugged_moves(self):
         source, destination = self.guest(slots=1, backend="private"), self.waiting(slots=1, backend="private", extra=DIMM)

@@ -28,6 +28,22 @@ def find_kernel():
     return next((path for path in candidates if os.access(path, os.R_OK)), None)
 
 
+# In the order in which they are loaded: each needs only those before it.
+MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_balloon",
+           "virtio_mem", "failover", "net_failover", "virtio_net")
+
+
+def kernel_with_modules():
+    """A kernel and the files of its modules that drive virtio devices; None and no file if there is none."""
+    for kernel in sorted(glob.glob("/boot/vmlinuz-*")):
+        folder = Path("/lib/modules") / Path(kernel).name.removeprefix("vmlinuz-")
+        files = {path.name.split(".")[0]: path for part in ("drivers/virtio", "drivers/net", "net/core")
+                 for path in (folder / "kernel" / part).glob("*.ko*")}
+        if os.access(kernel, os.R_OK) and all(name in files for name in MODULES):
+            return kernel, [files[name] for name in MODULES]
+    return None, []
+
+
 def is_version(qemu, version):
     """Returns True if the program runs and is a QEMU of this version: "7.2", "10"."""
     if shutil.which(qemu) is None:
@@ -82,7 +98,8 @@ def image_in(folder):
     return Path(folder) / "guest.img"
 
 
-def build_initramfs(folder):
+def build_initramfs(folder, modules=()):
     image = image_in(folder)
-    subprocess.run([sys.executable, "-B", FOLDER / "make_initramfs.py", FOLDER / "guest_init.c", image], check=True)
+    subprocess.run([sys.executable, "-B", FOLDER / "make_initramfs.py", FOLDER / "guest_init.c", image, *modules],
+                   check=True)
     return image

@@ -4,6 +4,7 @@ guest; and what a user reads if QEMU itself refuses the devices, or if they chan
 
 import runner
 import vm
+from huge_pages import reserve_huge_pages
 from runner import each
 
 USB = ("-device", "qemu-xhci,id=usb")
@@ -62,12 +63,29 @@ class Differences(Case):
     def test_memory_is_refused_whose_pages_have_another_size(self):
         if not vm.MOVES_BLOCKS:
             self.skipTest("this QEMU's memory backends are moved by files")
-        try:
-            destination = self.waiting(backend="hugetlb")
-        except vm.Trouble as trouble:
-            self.skipTest(f"there are too few huge pages: {str(trouble)[:60]}")
-        self.check_is_refused(self.guest(backend="memfd"), destination,
+        reserve_huge_pages(self, self.shape["memory_mib"] // 2)
+        self.check_is_refused(self.guest(backend="memfd"), self.waiting(backend="hugetlb"),
                               "'page size' of RAM block 'm' is '4096' at the sender and '2097152' here")
+
+    def begin_with(self, words, extra):
+        source, destination = self.guest(**SOURCE), self.waiting(**{**SOURCE, "extra": extra})
+        self.begin(source, destination, "--downtime-limit", "5s", destination_at=f"{destination.qmp_path},{words}")
+        return source, destination
+
+    def test_a_difference_that_QEMU_accepts_is_only_named_where_that_is_asked_for(self):
+        source, destination = self.begin_with("machine-differences=warn", (*NET, *USB, "-cpu", "qemu64,-sse3"))
+        self.check_succeeds()
+        self.assertIn("warning: the machines differ: the CPUs lack features here", self.migration.receiver.words)
+        self.check_arrived(source, destination)
+
+    @each("warn", "ignore")
+    def test_a_difference_that_QEMU_refuses_leaves_the_guest_at_the_source(self, differences):
+        source, destination = self.begin_with(f"machine-differences={differences}", NET)
+        self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
+        self.assertIn("QEMU did not load the guest's devices", self.migration.sender.words)
+        self.assertEqual("the machines differ" in self.migration.receiver.words, differences == "warn")
+        self.check_runs(source)
+        destination.process.wait(20)
 
     def test_names_of_devices_do_not_matter(self):
         source = self.guest(**SOURCE)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Usage: make_initramfs.py SOURCE.c OUTPUT
+"""Usage: make_initramfs.py SOURCE.c OUTPUT [MODULE…]
 
 Compiles SOURCE.c statically and makes it the /init of an initramfs: a cpio archive in the "newc" format, which the
-kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
+kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst). The modules become /modules/0, /modules/1 …
 """
 
+import lzma
 import os
 import subprocess
 import sys
@@ -19,19 +20,27 @@ def entry(number, name, mode, content=b""):
     return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
 
 
-def archive(init):
-    return (entry(1, "dev", 0o040755) + entry(2, "init", 0o100755, init) + entry(3, "TRAILER!!!", 0))
+def archive(init, modules):
+    entries = [("dev", 0o040755, b""), ("modules", 0o040755, b""), ("init", 0o100755, init),
+               *((f"modules/{number}", 0o100644, content) for number, content in enumerate(modules)),
+               ("TRAILER!!!", 0, b"")]
+    return b"".join(entry(number, *what) for number, what in enumerate(entries, 1))
+
+
+def module(path):
+    content = Path(path).read_bytes()
+    return lzma.decompress(content) if str(path).endswith(".xz") else content
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    source, output = sys.argv[1:]
+    source, output, *modules = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "init"
         compiler = os.environ.get("CC", "cc")
         subprocess.run([compiler, "-O2", "-static", "-s", "-Wall", "-Wextra", "-o", program, source], check=True)
-        Path(output).write_bytes(archive(program.read_bytes()))
+        Path(output).write_bytes(archive(program.read_bytes(), map(module, modules)))
 
 
 if __name__ == "__main__":

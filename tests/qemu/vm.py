@@ -34,7 +34,7 @@ class Qemu:
     started = []  # all that this process started
 
     def __init__(self, image, incoming=False, memory_mib=256, backend="file", rewrite_mib=96, rate=8, extra=(), smp=1,
-                 append="", machine="q35", slots=0, memory_path=None):
+                 append="", machine="q35", slots=0, memory_path=None, kernel=None):
         Qemu.count += 1
         self.name = f"{os.getpid()}-{Qemu.count}"
         # `memory_path`: another file than its own, which it leaves behind.
@@ -54,6 +54,7 @@ class Qemu:
             "folder": ["-object", f"memory-backend-file,id=m,size={memory_mib}M,mem-path=/dev/shm,share=on"],
             "plain": [],
             "hugetlb": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=on,hugetlb=on"],
+            "hugetlb private": ["-object", f"memory-backend-memfd,id=m,size={memory_mib}M,share=off,hugetlb=on"],
             "mixed": ["-object", f"memory-backend-ram,id=m0,size={memory_mib // 2}M", "-numa", "node,memdev=m0",
                       "-object", f"memory-backend-file,id=m1,size={memory_mib // 2}M,mem-path={self.memory}1,share=on",
                       "-numa", "node,memdev=m1"],
@@ -67,7 +68,7 @@ class Qemu:
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m",
             f"{memory_mib}M" + (f",slots={slots},maxmem=4G" if slots else ""), *objects, "-smp", str(smp),
             *(["-accel", "kvm", "-cpu", "host"] if has_kvm() else ["-accel", "tcg"]),
-            "-kernel", find_kernel(), "-initrd", str(image),
+            "-kernel", kernel or find_kernel(), "-initrd", str(image),
             "-append", f"console=ttyS0 quiet no_timer_check MG_SIZE={rewrite_mib} MG_RATE={rate} MG_TICK={TICK_MS} {append}",
             "-serial", "stdio", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-qmp", f"unix:{self.operator_path},server=on,wait=off",
