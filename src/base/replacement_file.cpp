@@ -95,8 +95,7 @@ Result<std::optional<FileIdentity>> ReplacementFile::target() const {
 }
 
 Result<UniqueFd> ReplacementFile::open_temporary() {
-    constexpr mode_t kNewFile = 0666;  // the kernel applies the umask
-    UniqueFd file(::openat(folder_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kNewFile));
+    UniqueFd file(::openat(folder_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kPrivateFileMode));
     if (!file) {
         // EISDIR and ENOENT come from kernels or file systems that do not know the flag, open(2).
         const bool lacks_unnamed_files = errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT;
@@ -112,8 +111,8 @@ Result<UniqueFd> ReplacementFile::open_temporary() {
 Result<UniqueFd> ReplacementFile::open_hidden() {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         std::string name = hidden_name();
-        UniqueFd file(
-            ::openat(folder_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+        UniqueFd file(::openat(folder_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+                               kPrivateFileMode));
         if (file) {
             hidden_ = std::move(name);
             return file;

@@ -4,6 +4,8 @@
 // destruction leaves nothing in its folder.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +15,11 @@
 #include "base/file_identity.hpp"
 
 namespace migrate {
+
+// The mode of every file that the program creates, because it may hold memory of a guest, a key, or
+// what a guest does. The kernel applies the umask, which may leave less. A file that replaces
+// another one has that one's mode.
+inline constexpr mode_t kPrivateFileMode = S_IRUSR | S_IWUSR;
 
 // Checks that `path` may be given to a new file: nothing has the name, or a regular file that has
 // no other name. kUsage says what is there instead: a link, a file with several names (hard links),
@@ -37,7 +44,7 @@ class ReplacementFile {
     Result<std::optional<FileIdentity>> target() const;
     // Creates an empty file without a name, or with a hidden one if the file system needs a name;
     // open for reading and writing. It has the mode and owner of the file that it replaces, or
-    // those of any new file.
+    // kPrivateFileMode.
     Result<UniqueFd> open_temporary();
     // Moves the file from open_temporary() to the target's place. Checks the target again.
     Status publish(int fd);

@@ -1,12 +1,9 @@
 #include "bench/results.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
-#include <fstream>
 
+#include "base/replacement_file.hpp"
 #include "bench/host.hpp"
 #include "bench/transfer.hpp"
 
@@ -118,15 +115,7 @@ bool has_run(const Json& scenario, std::string_view variant, unsigned turn) {
 }
 
 Status write_file(const std::filesystem::path& path, std::string_view text) {
-    const std::string temporary = fmt::format("{}.{}", path.string(), ::getpid());
-    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    file << text;
-    file.close();
-    if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-        std::remove(temporary.c_str());
-        return make_error("cannot write {}", path.string());
-    }
-    return {};
+    return write_whole_file(path.string(), text);
 }
 
 }  // namespace migrate::bench

@@ -2,8 +2,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <vector>
 
 #include "base/wait.hpp"
@@ -150,6 +153,37 @@ TEST_CASE("a program's last line reaches a reader that comes late", "[output]") 
     REQUIRE(sender.await_text("cannot connect"));
     CHECK_THAT(out.read_all(), Contains("Migration status: failed"));
     CHECK(sender.wait() == 1);
+}
+
+unsigned mode_of(const std::string& path) {
+    struct stat status {};
+    REQUIRE(::lstat(path.c_str(), &status) == 0);
+    return status.st_mode & 07777U;
+}
+
+TEST_CASE("every file and socket that a migration creates is private", "[output]") {
+    const TemporaryFolder folder;
+    const mode_t before = ::umask(0);
+    Receiver receiver({"--sink", "file:" + (folder / "copy"), "--stats", folder / "recv.json",
+                       "--events", folder / "recv.events", "--port-file", folder / "port"});
+    Process sender(
+        send_arguments(receiver, "anon:64K",
+                       {"--stats", folder / "send.json", "--events", folder / "send.events",
+                        "--qmp", "unix:" + (folder / "qmp"), "--max-bandwidth", "20K/s"}));
+    ::umask(before);
+    REQUIRE(sender.await([&] { return std::filesystem::exists(folder / "qmp"); }));
+    CHECK(mode_of(folder / "qmp") == 0600U);
+    CHECK(mode_of(folder / "port") == 0600U);
+    sender.signal(SIGINT);
+    sender.wait();
+    receiver->wait();
+    Receiver next({"--sink", "file:" + (folder / "copy")});
+    CHECK(Process(send_arguments(next, "anon:64K")).wait() == 0);
+    CHECK(next->wait() == 0);
+    for (const char* name : {"copy", "recv.json", "recv.events", "send.json", "send.events"}) {
+        INFO(name);
+        CHECK(mode_of(folder / name) == 0600U);
+    }
 }
 
 }  // namespace

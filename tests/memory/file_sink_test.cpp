@@ -73,17 +73,20 @@ TEST_CASE("a file is replaced in one step: who has the old one open keeps it") {
     CHECK(kept == "old");
 }
 
-TEST_CASE("the new file has the mode of the one it replaces, or that of any new file") {
+TEST_CASE("the new file has the mode of the one it replaces, or is private, or as the umask says") {
     const TemporaryFolder folder;
     write_file(folder / "secret", "old");
     REQUIRE(::chmod((folder / "secret").c_str(), 0640) == 0);
     must(prepared(folder / "secret", 1)->commit());
     CHECK((status_of(folder / "secret").st_mode & 07777U) == 0640U);
 
-    const mode_t before = ::umask(027);
-    must(prepared(folder / "new", 1)->commit());
-    ::umask(before);
-    CHECK((status_of(folder / "new").st_mode & 07777U) == 0640U);
+    for (const auto& [mask, mode] : {std::pair(0U, 0600U), {027U, 0600U}, {0277U, 0400U}}) {
+        const mode_t before = ::umask(mask);
+        must(prepared(folder / "new", 1)->commit());
+        ::umask(before);
+        CHECK((status_of(folder / "new").st_mode & 07777U) == mode);
+        std::filesystem::remove(folder / "new");
+    }
 }
 
 TEST_CASE("a path that cannot become a file is a usage error before any sender comes") {

@@ -98,12 +98,8 @@ Result<UniqueFd> create_hidden(const std::string& path, std::string_view content
     if (!file) {
         return Error::system(fmt::format("create {}", path), errno).as(ErrorKind::kUsage);
     }
-    Status written;
-    // mkostemp() creates with mode 0600; an unusual umask may have left less.
-    if (::fchmod(file.get(), S_IRUSR | S_IWUSR) != 0) {
-        written = Error::system(fmt::format("set the mode of {}", path), errno);
-    }
-    if (written) written = write_all(file.get(), content, path);
+    // mkostemp() creates with mode 0600, of which the umask may leave less.
+    Status written = write_all(file.get(), content, path);
     // Unlike rename(), it fails if something has the name.
     if (written && ::link(hidden.c_str(), path.c_str()) != 0) {
         written = errno == EEXIST ? make_error("{} exists: remove it, or name a new file", path)

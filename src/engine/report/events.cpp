@@ -9,6 +9,7 @@
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
+#include "base/replacement_file.hpp"
 #include "engine/report/migration_status.hpp"
 
 namespace migrate::engine {
@@ -32,7 +33,7 @@ std::string event_line(std::string_view event, Json fields) {
 }  // namespace
 
 Result<std::unique_ptr<EventLog>> EventLog::open(const std::string& path) {
-    UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kPrivateFileMode));
     if (!file) {
         return Error::system(fmt::format("open the events file {}", path), errno)
             .as(ErrorKind::kUsage);
