@@ -11,6 +11,7 @@ std::string encode(const Accept& message) {
                         {"sink", message.sink},
                         {"multifd-device-state", message.device_state ? "on" : "off"}};
     if (message.most_channels) json["most-channels"] = *message.most_channels;
+    if (message.checksums) json["packet-checksum"] = *message.checksums ? "on" : "off";
     write_io_timeout(json, message.io_timeout);
     return dump(json);
 }
@@ -24,6 +25,9 @@ Result<Accept> decode_accept(std::string_view body) {
     if (json.contains("most-channels")) {
         MIGRATE_ASSIGN(const auto most, read_number(json, "most-channels", 1, kMaxChannels));
         accept.most_channels = static_cast<std::uint16_t>(most);
+    }
+    if (json.contains("packet-checksum")) {
+        accept.checksums = text_or_empty(json, "packet-checksum", 32) == "on";
     }
     MIGRATE_ASSIGN(accept.io_timeout, read_io_timeout(json));
     MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));

@@ -21,6 +21,9 @@ struct Accept {
     // multifd-channels=auto: the most data channels that the receiver takes, 1 … kMaxChannels.
     // Nothing from a receiver that takes only those of the offer.
     std::optional<std::uint16_t> most_channels{};
+    // Packets have a checksum of their payload (packet-checksum). Nothing from a receiver that does
+    // not know it.
+    std::optional<bool> checksums{};
     // The receiver's io-timeout; range and default as in the offer.
     std::optional<std::chrono::milliseconds> io_timeout{};
 };

@@ -1,11 +1,37 @@
 #include "transport/device_chunk.hpp"
 
+#include <algorithm>
+
 #include "base/little_endian.hpp"
+#include "transport/payload_checksum.hpp"
 
 namespace migrate::transport {
 namespace {
 
 constexpr std::uint16_t kConfigFlag = 1;
+// In frames only: the checksum follows the header.
+constexpr std::uint16_t kChecksumFlag = 2;
+
+PayloadChecksumBytes frame_checksum(std::span<const std::byte> header,
+                                    std::span<const std::byte> chunk) {
+    PayloadChecksum checksum;
+    checksum.add(header);
+    checksum.add(chunk);
+    return checksum.finish();
+}
+
+// Checks the checksum at the begin of `rest`; returns the chunk after it. `header` is marked.
+Result<std::span<const std::byte>> take_checksum(std::span<const std::byte> header,
+                                                 std::span<const std::byte> rest) {
+    PayloadChecksumBytes expected{};
+    if (rest.size() < expected.size()) {
+        return Error(ErrorKind::kProtocol, "a device's frame ends before its checksum does");
+    }
+    std::copy_n(rest.begin(), expected.size(), expected.begin());
+    rest = rest.subspan(expected.size());
+    MIGRATE_TRY(compare_checksums(expected, frame_checksum(header, rest)));
+    return rest;
+}
 
 }  // namespace
 
@@ -59,6 +85,44 @@ Result<DeviceChunkHeader> decode_device_header(std::span<const std::byte> bytes,
                           describe(header), payload_bytes, kMaxDeviceChunkBytes);
     }
     return header;
+}
+
+std::vector<std::byte> add_frame_checksum(std::span<const std::byte> header,
+                                          std::span<const std::byte> chunk) {
+    std::vector<std::byte> bytes(header.begin(), header.end());
+    bytes[2] |= static_cast<std::byte>(kChecksumFlag);
+    const PayloadChecksumBytes checksum = frame_checksum(bytes, chunk);
+    bytes.insert(bytes.end(), checksum.begin(), checksum.end());
+    return bytes;
+}
+
+Result<DeviceFrame> decode_device_frame(std::string_view body, PayloadChecksums checksums) {
+    const auto bytes = std::as_bytes(std::span(body));
+    if (bytes.size() < kDeviceHeaderFixedBytes) {
+        return make_error(ErrorKind::kProtocol, "a device's frame of {} bytes", bytes.size());
+    }
+    const std::size_t header_bytes = std::min(
+        bytes.size(),
+        kDeviceHeaderFixedBytes + std::to_integer<std::size_t>(bytes[kDeviceHeaderFixedBytes - 1]));
+    std::vector<std::byte> header(bytes.begin(),
+                                  bytes.begin() + static_cast<std::ptrdiff_t>(header_bytes));
+    std::span<const std::byte> chunk = bytes.subspan(header_bytes);
+    const auto mark = static_cast<std::byte>(kChecksumFlag);
+    const bool is_marked = (header[2] & mark) != std::byte{};
+    if (is_marked && checksums == PayloadChecksums::kNone) {
+        return Error(ErrorKind::kProtocol,
+                     "a device's frame has a checksum, but the handshake agreed on none "
+                     "(packet-checksum)");
+    }
+    if (!is_marked && checksums == PayloadChecksums::kAll) {
+        return Error(ErrorKind::kProtocol, "a device's frame has no checksum (packet-checksum=on)");
+    }
+    if (is_marked) {
+        MIGRATE_ASSIGN(chunk, take_checksum(header, chunk));
+        header[2] &= ~mark;
+    }
+    MIGRATE_ASSIGN(DeviceChunkHeader decoded, decode_device_header(header, chunk.size()));
+    return DeviceFrame{std::move(decoded), chunk};
 }
 
 }  // namespace migrate::transport

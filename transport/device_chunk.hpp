@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/device_limits.hpp"
 #include "base/error.hpp"
+#include "transport/wire.hpp"
 
 namespace migrate::transport {
 
@@ -33,6 +35,18 @@ std::vector<std::byte> encode_device_header(const DeviceChunkHeader& header);
 // kMaxDeviceChunkBytes.
 Result<DeviceChunkHeader> decode_device_header(std::span<const std::byte> bytes,
                                                std::uint64_t payload_bytes);
+
+// Returns the bytes that come before the chunk in a frame with a checksum: the header, marked, and
+// the checksum of header and chunk.
+std::vector<std::byte> add_frame_checksum(std::span<const std::byte> header,
+                                          std::span<const std::byte> chunk);
+
+struct DeviceFrame {
+    DeviceChunkHeader header;
+    std::span<const std::byte> chunk;  // in the body
+};
+// Decodes the body of a frame, and checks its checksum if it has one.
+Result<DeviceFrame> decode_device_frame(std::string_view body, PayloadChecksums checksums);
 
 // Returns "device NAME, chunk 4" or "device NAME#2, configuration".
 std::string describe(const DeviceChunkHeader& header);

@@ -1,4 +1,4 @@
-// A position in a list of parts that are sent one after the other.
+// Lists of parts that are sent one after the other, and a position in such a list.
 #pragma once
 
 #include <sys/uio.h>
@@ -9,6 +9,14 @@
 #include <span>
 
 namespace migrate::transport {
+
+// iovec has no const: these bytes are only read.
+inline iovec part_of(std::span<const std::byte> bytes) {
+    return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+inline std::span<const std::byte> bytes_of(const iovec& part) {
+    return {static_cast<const std::byte*>(part.iov_base), part.iov_len};
+}
 
 class PartsCursor {
   public:

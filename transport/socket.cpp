@@ -13,6 +13,7 @@
 #include <climits>
 
 #include "base/units.hpp"
+#include "transport/parts_cursor.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -241,15 +242,19 @@ Status Socket::send(std::span<iovec> parts) {
     });
 }
 
+Status Socket::send_more(std::span<iovec> parts) {
+    return send_all(parts, [&](std::span<const iovec> some) {
+        return stream_->send(some, Stream::Mode::kMore);
+    });
+}
+
 Status Socket::send_in_place(std::span<iovec> parts, std::size_t first) {
     if (zero_copy_ == nullptr) return send(parts);
     if (!zero_copy_->avoids_copies()) {
         zero_copy_->note_copy();
         return send(parts);
     }
-    MIGRATE_TRY(send_all(parts.first(first), [&](std::span<const iovec> some) {
-        return stream_->send(some, Stream::Mode::kMore);
-    }));
+    MIGRATE_TRY(send_more(parts.first(first)));
     return send_all(parts.subspan(first),
                     [&](std::span<const iovec> some) { return zero_copy_->send(some); });
 }
@@ -310,12 +315,12 @@ bool Socket::peer_is_local() const {
 }
 
 Status Socket::send(std::span<const std::byte> bytes) {
-    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    iovec part = part_of(bytes);
     return send(std::span(&part, 1));
 }
 
 Status Socket::send_now(std::span<const std::byte> bytes) {
-    const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    const iovec part = part_of(bytes);
     MIGRATE_ASSIGN(const auto moved, stream_->send(std::span(&part, 1), Stream::Mode::kNow));
     counters_->sent.fetch_add(moved.value_or(0), std::memory_order_relaxed);
     if (moved == bytes.size()) return {};

@@ -92,6 +92,8 @@ class Socket {
     // Neither this nor receive() needs a copy of its own on a plain connection.
     Status send(std::span<iovec> parts);
     Status send(std::span<const std::byte> bytes);
+    // Like send(), for parts that another send() follows at once.
+    Status send_more(std::span<iovec> parts);
     // Allows send_in_place(). kRefused if the stream has to copy or the kernel does not allow it.
     // Call it before data flows.
     Status use_zero_copy();

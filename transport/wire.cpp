@@ -14,6 +14,9 @@ namespace {
 constexpr std::uint32_t kHelloMagic = 0x4F4C484D;   // "MHLO" on the wire
 constexpr std::uint32_t kPacketMagic = 0x544B504D;  // "MPKT"
 
+// A flag of a packet: its payload is followed by the payload's checksum.
+constexpr std::uint16_t kHasChecksum = 1;
+
 constexpr std::uint8_t kSkipCode = 3;
 // A run of 2^62 − 1 pages, the largest, takes ten LEB128 bytes; a skip may come before each run.
 constexpr std::size_t kMaxEncodedRun = 10;
@@ -65,6 +68,7 @@ PacketHeaderBytes encode_packet_header(const PacketHeader& header,
     bytes[5] = static_cast<std::byte>(header.compression);
     store_le(&bytes[6], static_cast<std::uint16_t>(runs.size()));
     store_le(&bytes[8], index_of(header.region));
+    store_le(&bytes[10], header.has_checksum ? kHasChecksum : std::uint16_t{0});
     store_le(&bytes[12], header.round);
     store_le(&bytes[16], header.first_page);
     store_le(&bytes[24], header.sequence);
@@ -108,6 +112,25 @@ Status check_pages_header(const PacketHeader& header, const PacketLimits& limits
     return {};
 }
 
+Status check_flags(std::uint16_t flags, const PacketHeader& header, const PacketLimits& limits) {
+    if ((flags & ~kHasChecksum) != 0) {
+        return protocol_error(fmt::format("the packet has the unknown flags {:#06x}", flags));
+    }
+    if (header.has_checksum && limits.checksums == PayloadChecksums::kNone) {
+        return protocol_error(
+            "the packet's payload has a checksum, but the handshake agreed on none "
+            "(packet-checksum)");
+    }
+    if (header.has_checksum && header.payload_bytes == 0) {
+        return protocol_error("the packet has a checksum of a payload, and no payload");
+    }
+    if (!header.has_checksum && header.payload_bytes != 0 &&
+        limits.checksums == PayloadChecksums::kAll) {
+        return protocol_error("the packet's payload has no checksum (packet-checksum=on)");
+    }
+    return {};
+}
+
 // decode_device_header() checks the payload's size, because its error can name the device.
 Status check_device_header(const PacketHeader& header, const PacketLimits& limits) {
     if (!limits.device_state) {
@@ -143,6 +166,9 @@ Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHead
     header.sequence = load_le<std::uint32_t>(&bytes[24]);
     header.payload_bytes = load_le<std::uint32_t>(&bytes[28]);
     header.normal_pages = load_le<std::uint32_t>(&bytes[32]);
+    const auto flags = load_le<std::uint16_t>(&bytes[10]);
+    header.has_checksum = (flags & kHasChecksum) != 0;
+    MIGRATE_TRY(check_flags(flags, header, limits));
     if (kind == static_cast<std::uint8_t>(PacketKind::kPages)) {
         header.kind = PacketKind::kPages;
         MIGRATE_TRY(check_pages_header(header, limits));

@@ -55,6 +55,7 @@ struct PacketHeader {
     std::uint64_t first_page = 0;     // first page of the first run
     std::uint32_t normal_pages = 0;   // pages whose content the payload holds
     std::uint32_t payload_bytes = 0;  // bytes after the runs; below the pages' size if compressed
+    bool has_checksum = false;        // the payload's checksum follows the payload
 };
 inline constexpr std::size_t kPacketHeaderSize = 40;
 using PacketHeaderBytes = std::array<std::byte, kPacketHeaderSize>;
@@ -62,12 +63,20 @@ using PacketHeaderBytes = std::array<std::byte, kPacketHeaderSize>;
 // A packet's run list is no longer than this, so a reader's buffer has a fixed size.
 inline constexpr std::size_t kMaxRunBytes = 8192;
 
+// The checksums of payloads that the handshake agreed on.
+enum class PayloadChecksums {
+    kNone,
+    kSome,  // packets may come without one: the sender sends memory that changes meanwhile
+    kAll,   // every payload has one
+};
+
 // The results of the handshake, against which packets are checked.
 struct PacketLimits {
     std::uint64_t packet_bytes = 0;
     Compression compression = Compression::kNone;
     std::span<const RegionInfo> regions;
     bool device_state = false;  // device chunks may come
+    PayloadChecksums checksums = PayloadChecksums::kNone;
 };
 
 // The header's checksum covers the header and the run list.

@@ -32,6 +32,10 @@ TEST_CASE("zero-copy send needs memory that is sent from where it is, and a conn
         ZeroCopyFacts copies = mapped_and_remote();
         copies.sends_copies = true;
         CHECK_THAT(choose_zero_copy(option, copies).reason, Catch::Matchers::Contains("hash"));
+        ZeroCopyFacts checked = mapped_and_remote();
+        checked.needs_copies = true;
+        CHECK_THAT(choose_zero_copy(option, checked).reason,
+                   Catch::Matchers::Contains("packet-checksum=on"));
         ZeroCopyFacts staged = mapped_and_remote();
         staged.in_place = {false, false};
         CHECK_THAT(choose_zero_copy(option, staged).reason, Catch::Matchers::Contains("buffer"));

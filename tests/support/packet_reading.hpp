@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/support/must.hpp"
+#include "transport/payload_checksum.hpp"
 #include "transport/socket.hpp"
 #include "transport/wire.hpp"
 
@@ -13,6 +14,7 @@ struct ReceivedPacket {
     PacketHeader header;
     std::vector<PageRun> runs;
     std::vector<std::byte> payload;
+    bool checksum_is_right = false;  // there is one, of this payload
 };
 
 // Fails the test if the packet is not valid under `limits`.
@@ -26,6 +28,12 @@ inline ReceivedPacket receive_packet(Socket& socket, const PacketLimits& limits)
     must(decode_runs(bytes, received.header, runs, limits, received.runs));
     received.payload.resize(received.header.payload_bytes);
     must(socket.receive(received.payload));
+    if (!received.header.has_checksum) return received;
+    PayloadChecksumBytes got{};
+    must(socket.receive(got));
+    PayloadChecksum checksum;
+    checksum.add(received.payload);
+    received.checksum_is_right = checksum.finish(bytes) == got;
     return received;
 }
 

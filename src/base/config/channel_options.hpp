@@ -56,6 +56,17 @@ inline constexpr auto kChannels = std::to_array<Option>({
              "sender and net.core.rmem_max at the receiver must allow it. auto: from the path's "
              "round-trip time, or sized by the kernel.",
      .negotiated = true},
+    {.key = "packet-checksum",
+     .type = OptionType::kChoice,
+     .side = OptionSide::kSend,
+     .section = OptionSection::kChannels,
+     .default_text = "auto",
+     .choices = kNames<AutoOnOff>,
+     .help = "Send a checksum (XXH3) of each packet's content. The receiver checks it before the "
+             "pages count as placed, and a damaged packet ends the migration. auto: on, except "
+             "with TLS, which protects every byte, for a sink that keeps nothing, and for memory "
+             "of a guest that zero-copy-send sends while the guest may write to it. on: always.",
+     .negotiated = true},
     {.key = "zero-copy-send",
      .type = OptionType::kChoice,
      .side = OptionSide::kSend,

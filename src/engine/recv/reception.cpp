@@ -152,6 +152,10 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
     std::function<std::optional<bool>()> guest_runs) {
     MIGRATE_ASSIGN(agreement_.session, transport::make_session_id());
     agreement_.times = make_link_times(config_.io_timeout, offer.io_timeout);
+    agreement_.checksums =
+        choose_checksums(offer.settings.get<"packet-checksum", AutoOnOff>(),
+                         {.encrypted = connection.socket.security().is_encrypted(),
+                          .discards = destination_.memory->discards()});
     MIGRATE_TRY(connection.socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(connection.socket)));
     transport::Sequence sequence;
@@ -162,7 +166,7 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
         transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
                                             std::string(destination_.memory->description()),
                                             devices_.on_channels(), most_channels(offer),
-                                            config_.io_timeout})));
+                                            agreement_.checksums.used, config_.io_timeout})));
     // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),

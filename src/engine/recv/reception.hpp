@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/checksum_choice.hpp"
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/recv/recv_devices.hpp"
@@ -40,6 +41,7 @@ class Reception {
     struct Agreement {
         transport::SessionId session{};
         LinkTimes times;
+        ChecksumChoice checksums;
     };
     // Sends ACCEPT. The link's thread runs from now on; `guest_runs` is called as PeerLink says.
     Result<std::unique_ptr<PeerLink>> accept(transport::NewConnection connection,

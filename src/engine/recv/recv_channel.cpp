@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/fault_guard.hpp"
+#include "transport/parts_cursor.hpp"
 
 namespace migrate::engine {
 
@@ -19,6 +20,7 @@ Result<std::unique_ptr<RecvChannel>> RecvChannel::create(ChannelId id, transport
         channel->compressed_.resize(limits.packet_bytes);
         channel->decompressed_.resize(limits.packet_bytes);
     }
+    if (limits.checksums != transport::PayloadChecksums::kNone) channel->checksum_.emplace();
     return channel;
 }
 
@@ -28,7 +30,10 @@ std::string RecvChannel::where() const {
 }
 
 Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
-    if (shared.placer.needs_buffer()) fresh_.resize(shared.limits.packet_bytes);
+    const bool checks = checksum_.has_value();
+    if (shared.placer.needs_buffer() || (shared.discards && checks)) {
+        fresh_.resize(shared.limits.packet_bytes);
+    }
     std::uint32_t done = 0;
     while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
         Status status = receive_round(shared, *round, stop);
@@ -97,7 +102,7 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     }
     MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));
     MIGRATE_TRY(check_order(header, round));
-    count_packet();
+    count_packet(header);
     if (header.kind == PacketKind::kSync) return false;
 
     const bool by_program =
@@ -123,29 +128,47 @@ Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& heade
     MIGRATE_TRY(transport::check_packet_checksum(header_bytes_, device_header));
     MIGRATE_ASSIGN(const transport::DeviceChunkHeader chunk,
                    transport::decode_device_header(device_header, header.payload_bytes));
-    count_packet();
-    MIGRATE_TRY(shared.devices->receive(
-        chunk, header.payload_bytes,
-        [this](std::span<std::byte> to) { return socket_.receive(to); }, stop));
+    count_packet(header);
+    const auto read = [&](std::span<std::byte> to) {
+        const iovec part{to.data(), to.size()};
+        return receive_checked(header, std::span(&part, 1));
+    };
+    MIGRATE_TRY(shared.devices->receive(chunk, header.payload_bytes, read, stop));
     counters_.device_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
     return {};
 }
 
-void RecvChannel::count_packet() {
+void RecvChannel::count_packet(const PacketHeader& header) {
     ++sequence_;
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    counters_.count_packet(header.payload_bytes != 0, header.has_checksum);
 }
 
 Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader& header) {
     if (header.payload_bytes == 0) return {};
     if (header.compression != Compression::kNone) return receive_compressed(shared, header);
-    if (shared.discards) return socket_.discard(header.payload_bytes);
-    return socket_.receive(to_.parts);
+    if (!shared.discards) return receive_checked(header, to_.parts);
+    if (!header.has_checksum) return socket_.discard(header.payload_bytes);
+    const iovec dropped{fresh_.data(), header.payload_bytes};
+    return receive_checked(header, std::span(&dropped, 1));
+}
+
+Status RecvChannel::receive_checked(const PacketHeader& header, std::span<const iovec> parts) {
+    transport::PayloadChecksumBytes expected{};
+    received_.assign(parts.begin(), parts.end());
+    if (header.has_checksum) received_.push_back({expected.data(), expected.size()});
+    MIGRATE_TRY(socket_.receive(received_));
+    if (!header.has_checksum) return {};
+    checksum_->restart();
+    MIGRATE_TRY(guard_reads("the sink", [&] {
+        for (const iovec& part : parts) checksum_->add(transport::bytes_of(part));
+    }));
+    return transport::compare_checksums(expected, checksum_->finish(header_bytes_));
 }
 
 Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHeader& header) {
     const std::span<std::byte> compressed = std::span(compressed_).first(header.payload_bytes);
-    MIGRATE_TRY(socket_.receive(compressed));
+    const iovec arrived{compressed.data(), compressed.size()};
+    MIGRATE_TRY(receive_checked(header, std::span(&arrived, 1)));
     const std::uint64_t content_bytes = header.normal_pages * kPageSize;
     if (!shared.discards && to_.parts.size() == 1) {
         Status decompressed;

@@ -1,9 +1,12 @@
 // The receiving end of a channel: reads packets, checks them, places their pages and counts them.
-// Invariant: nothing is written for a packet before its whole header and run list were checked.
+// Invariants: nothing is written for a packet before its whole header and run list were checked;
+// its pages count as placed only if the checksum of the payload, if there is one, is right.
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,6 +19,7 @@
 #include "engine/round_gate.hpp"
 #include "memory/sink/page_placer.hpp"
 #include "transport/compressor.hpp"
+#include "transport/payload_checksum.hpp"
 #include "transport/socket.hpp"
 #include "transport/wire.hpp"
 
@@ -60,8 +64,10 @@ class RecvChannel {
                           std::span<const std::byte> device_header, const std::stop_token& stop);
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
     Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
+    // Receives the content of `parts`, and the packet's checksum if it has one.
+    Status receive_checked(const transport::PacketHeader& header, std::span<const iovec> parts);
     std::string where() const;
-    void count_packet();
+    void count_packet(const transport::PacketHeader& header);
 
     ChannelId id_;
     transport::Socket socket_;
@@ -73,6 +79,8 @@ class RecvChannel {
     std::vector<std::byte> fresh_;  // content of the packet's fresh pages, if the placer needs it
     std::vector<std::byte> compressed_;
     std::vector<std::byte> decompressed_;
+    std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
+    std::vector<iovec> received_;  // the parts being received, which the socket consumes
     std::uint32_t sequence_ = 0;
     ChannelCounters counters_;
 };

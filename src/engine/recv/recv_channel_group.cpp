@@ -10,6 +10,7 @@ namespace migrate::engine {
 RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
     : times_(needs.times),
       cancellation_(needs.session),
+      checksums_(needs.checksums),
       gate_(channels),
       shared_{.limits = needs.limits,
               .placer = needs.placer,
@@ -90,6 +91,9 @@ void RecvChannelGroup::shutdown() {
 
 transport::PageCounts RecvChannelGroup::pages() const { return pages_of(channels_); }
 
-void RecvChannelGroup::fill(Report& report) const { add_channels(report, channels_); }
+void RecvChannelGroup::fill(Report& report) const {
+    add_channels(report, channels_);
+    report.checksums = checksum_report(checksums_, channels_);
+}
 
 }  // namespace migrate::engine

@@ -12,6 +12,7 @@
 #include "base/limits.hpp"
 #include "base/thread.hpp"
 #include "engine/channel_list.hpp"
+#include "engine/checksum_choice.hpp"
 #include "engine/recv/recv_channel.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
@@ -25,6 +26,7 @@ class RecvChannelGroup {
     // The parts of the session that its channels use. They outlive the group.
     struct Needs {
         transport::PacketLimits limits;
+        ChecksumChoice checksums{};  // for the report
         memory::PagePlacer& placer;
         bool discards = false;              // the sink keeps nothing
         DeviceReceiver* devices = nullptr;  // set if limits.device_state
@@ -71,6 +73,7 @@ class RecvChannelGroup {
 
     ThreadTimes& times_;
     Cancellation cancellation_;
+    const ChecksumChoice checksums_;
     RoundGate gate_;
     RecvShared shared_;
     ChannelList<RecvChannel> channels_;

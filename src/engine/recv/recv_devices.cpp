@@ -67,7 +67,9 @@ Status RecvDevices::open(const transport::Offer& offer,
     return {};
 }
 
-void RecvDevices::accept(std::chrono::milliseconds patience) {
+void RecvDevices::accept(std::chrono::milliseconds patience,
+                         transport::PayloadChecksums checksums) {
+    checksums_ = checksums;
     if (!entries_.empty()) {
         receiver_ = std::make_unique<DeviceReceiver>(std::exchange(entries_, {}),
                                                      config_.device_state_buffer, patience);
@@ -83,18 +85,9 @@ Status RecvDevices::begin_loading() {
 }
 
 Status RecvDevices::load_frame(std::string_view body) {
-    const auto bytes = std::as_bytes(std::span(body));
-    if (bytes.size() < transport::kDeviceHeaderFixedBytes) {
-        return make_error(ErrorKind::kProtocol, "a device's frame of {} bytes", bytes.size());
-    }
-    const std::size_t header_bytes =
-        std::min(bytes.size(),
-                 transport::kDeviceHeaderFixedBytes +
-                     std::to_integer<std::size_t>(bytes[transport::kDeviceHeaderFixedBytes - 1]));
-    const auto chunk = bytes.subspan(header_bytes);
-    MIGRATE_ASSIGN(const transport::DeviceChunkHeader header,
-                   transport::decode_device_header(bytes.first(header_bytes), chunk.size()));
-    return receiver_->load_in_turn(header, chunk, core_.token());
+    MIGRATE_ASSIGN(const transport::DeviceFrame frame,
+                   transport::decode_device_frame(body, checksums_));
+    return receiver_->load_in_turn(frame.header, frame.chunk, core_.token());
 }
 
 void RecvDevices::end_of_channels() {

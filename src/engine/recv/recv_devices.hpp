@@ -28,8 +28,8 @@ class RecvDevices {
     Result<std::vector<devices::DeviceSpec>> check(const transport::Offer& offer) const;
     // Opens the sinks of devices that passed check().
     Status open(const transport::Offer& offer, std::span<const devices::DeviceSpec> specs);
-    // The offer was accepted. For `patience`, see DeviceBuffer.
-    void accept(std::chrono::milliseconds patience);
+    // The offer was accepted, with these checksums. For `patience`, see DeviceBuffer.
+    void accept(std::chrono::milliseconds patience, transport::PayloadChecksums checksums);
 
     bool any() const { return receiver_ != nullptr; }
     // True if the state comes on the data channels.
@@ -62,6 +62,7 @@ class RecvDevices {
     SessionCore& core_;
     PublishedRecv& published_;
     bool on_channels_ = false;
+    transport::PayloadChecksums checksums_ = transport::PayloadChecksums::kNone;
     std::vector<DeviceReceiver::Entry> entries_;  // of the offer, until it is accepted
     std::shared_ptr<std::string> guest_state_ = std::make_shared<std::string>();
     std::unique_ptr<DeviceReceiver> receiver_;  // null: no devices

@@ -80,7 +80,8 @@ Status RecvSession::accept(Reception::Sender sender) {
     published_.lock()->offer = offer_;
     MIGRATE_ASSIGN(link_, reception_.accept(std::move(sender.connection), offer_,
                                             [this] { return arrival_.settle_fate(); }));
-    devices_.accept(reception_.agreement().times.data.busy);
+    const Reception::Agreement& agreed = reception_.agreement();
+    devices_.accept(agreed.times.data.busy, agreed.checksums.limit());
     published_.lock()->link = link_.get();
     return {};
 }
@@ -104,7 +105,9 @@ Result<transport::Ready> RecvSession::open_channels() {
                    RecvChannelGroup::create(
                        std::move(sockets),
                        {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
-                                   offer_.regions, devices_.on_channels()},
+                                   offer_.regions, devices_.on_channels(),
+                                   reception_.agreement().checksums.limit()},
+                        .checksums = reception_.agreement().checksums,
                         .placer = *placer_,
                         .discards = destination_.memory->discards(),
                         .devices = devices_.for_channels(),

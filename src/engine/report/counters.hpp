@@ -32,8 +32,17 @@ class PageCounters {
 struct alignas(64) ChannelCounters {
     PageCounters pages;
     std::atomic<std::uint64_t> packets{0};
-    std::atomic<std::uint64_t> payload_bytes{0};  // page content on the wire, compressed or not
-    std::atomic<std::uint64_t> device_bytes{0};   // bytes of device chunks
+    std::atomic<std::uint64_t> with_checksum{0};     // packets whose payload has a checksum
+    std::atomic<std::uint64_t> without_checksum{0};  // and those whose payload has none
+    std::atomic<std::uint64_t> payload_bytes{0};     // page content on the wire, compressed or not
+    std::atomic<std::uint64_t> device_bytes{0};      // bytes of device chunks
+
+    // A packet without a payload needs no checksum.
+    void count_packet(bool has_payload, bool has_checksum) {
+        packets.fetch_add(1, std::memory_order_relaxed);
+        if (!has_payload) return;
+        (has_checksum ? with_checksum : without_checksum).fetch_add(1, std::memory_order_relaxed);
+    }
 };
 
 }  // namespace migrate::engine

@@ -50,6 +50,14 @@ struct ZeroCopyReport {
     std::string reason{};  // why it was not used, or why channels copied after all; may be empty
 };
 
+// The checksums of packets (packet-checksum), of all channels together.
+struct ChecksumReport {
+    bool used = false;          // both sides agreed on them
+    std::string reason{};       // why not; empty if they are used
+    std::uint64_t with = 0;     // packets whose content had one
+    std::uint64_t without = 0;  // packets whose content had none
+};
+
 // The CPUs of this side.
 struct CpuReport {
     std::string affinity{};       // value of cpu-affinity
@@ -120,6 +128,7 @@ struct Report {
     std::vector<ChannelReport> channels;  // the main channel first
     MultifdReport multifd;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
+    std::optional<ChecksumReport> checksums;  // the same
     std::vector<ThreadTime> threads;
     CpuReport cpu;
     std::vector<std::string> digests;  // one per region, if verified

@@ -179,6 +179,12 @@ Json zero_copy_json(const ZeroCopyReport& report) {
     return zero_copy;
 }
 
+Json checksums_json(const ChecksumReport& report) {
+    Json checksums = {{"used", report.used}, {"packets", report.with}, {"without", report.without}};
+    if (!report.reason.empty()) checksums["reason"] = report.reason;
+    return checksums;
+}
+
 Json threads_json(const Report& report) {
     Json threads = Json::array();
     for (const ThreadTime& thread : report.threads) {
@@ -264,6 +270,7 @@ Json document(const Report& report) {
                  {"cpu", cpu_json(report.cpu)},
                  {"memory", report.memory}};
     if (report.zero_copy) json["zero-copy"] = zero_copy_json(*report.zero_copy);
+    if (report.checksums) json["packet-checksum"] = checksums_json(*report.checksums);
     add_downtime(json, report);
     add_guest(json, report);
     add_devices(json, report);

@@ -104,6 +104,13 @@ void add_zero_copy(Lines& lines, const ZeroCopyReport& report) {
                           report.reason.empty() ? "" : "; ", report.reason));
 }
 
+void add_checksums(Lines& lines, const ChecksumReport& report) {
+    const std::string without =
+        report.without == 0 ? "" : fmt::format(", {} packets without", report.without);
+    lines.add("packet checksum", report.used ? fmt::format("{} packets{}", report.with, without)
+                                             : "off: " + report.reason);
+}
+
 void add_cpu(Lines& lines, const CpuReport& cpu) {
     const std::string budget = cpu.budget_percent == 0
                                    ? ""
@@ -165,6 +172,7 @@ std::string to_text(const Report& report) {
     add_ram(lines, report);
     add_multifd(lines, report.multifd);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
+    if (report.checksums) add_checksums(lines, *report.checksums);
     add_cpu(lines, report.cpu);
     add_devices(lines, report);
     if (report.accel) add_accel(lines, *report.accel);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/channel_list.hpp"
+#include "engine/checksum_choice.hpp"
 #include "engine/report/counters.hpp"
 #include "engine/report/report.hpp"
 #include "engine/report/session_figures.hpp"
@@ -31,6 +32,16 @@ void add_channels(Report& report, const ChannelList<Channel>& channels) {
         report.pages += channel.counters().pages.get();
         ++report.multifd.channels;
     });
+}
+template <typename Channel>
+ChecksumReport checksum_report(const ChecksumChoice& choice, const ChannelList<Channel>& channels) {
+    ChecksumReport report{.used = choice.used, .reason = choice.reason};
+    channels.each([&](const Channel& channel) {
+        const ChannelCounters& counters = channel.counters();
+        report.with += counters.with_checksum.load(std::memory_order_relaxed);
+        report.without += counters.without_checksum.load(std::memory_order_relaxed);
+    });
+    return report;
 }
 
 }  // namespace migrate::engine

@@ -61,11 +61,14 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
                    link.expect_while_heard({FrameType::kAccept}, config.handshake_timeout));
     MIGRATE_ASSIGN(transport::Accept accepted, transport::decode_accept(frame.body));
     MIGRATE_TRY(devices.take_answer(accepted));
+    MIGRATE_ASSIGN(ChecksumChoice checksums,
+                   take_checksum_answer(config.negotiated.get<"packet-checksum", AutoOnOff>(),
+                                        link.security().is_encrypted(), accepted.checksums));
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
     log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
               accepted.sink, link.security().text());
-    return Agreement{std::move(accepted), times};
+    return Agreement{std::move(accepted), times, std::move(checksums)};
 }
 
 Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready) {

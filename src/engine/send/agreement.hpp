@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/checksum_choice.hpp"
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/send/live_source.hpp"
@@ -28,6 +29,7 @@ Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
 struct Agreement {
     transport::Accept accepted;
     LinkTimes times;
+    ChecksumChoice checksums;
 };
 // Waits for the receiver, which may prepare for long, and tells `devices` and the link what it
 // accepted. kRefused with the receiver's reason.

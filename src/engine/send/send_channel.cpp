@@ -1,23 +1,17 @@
 #include "engine/send/send_channel.hpp"
 
 #include <array>
-#include <cstring>
 
-#include "base/fault_guard.hpp"
 #include "engine/devices/device_sender.hpp"
+#include "transport/parts_cursor.hpp"
 
 namespace migrate::engine {
 
 using transport::Compression;
 using transport::PacketBuilder;
+using transport::part_of;
 
 namespace {
-
-// Index in parts_ of the first part of the payload: the header and the runs come before it.
-constexpr std::size_t kPayloadPart = 2;
-// A shorter payload is copied: that costs less than the completion (the kernel's documentation
-// names about 10 KB).
-constexpr std::uint64_t kLeastInPlace = 16 * kKiB;
 
 // Legacy packets are passed on after 1 GiB of pages.
 constexpr std::uint64_t kLegacyPagesPerPacket = kGiB / kPageSize;
@@ -155,11 +149,7 @@ Status scan_spans(SendShared& shared, unsigned group, SpanScanner& scanner, RunS
 SendChannel::SendChannel(ChannelId id, transport::Socket socket,
                          std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
                          SentPages* copies)
-    : id_(id),
-      socket_(std::move(socket)),
-      compressor_(std::move(compressor)),
-      pacer_(pacer),
-      copies_(copies) {}
+    : id_(id), socket_(std::move(socket)), payload_(std::move(compressor), copies), pacer_(pacer) {}
 
 Status SendChannel::send_hello(const transport::SessionId& session) {
     Status sent = socket_.send(transport::encode_hello(
@@ -222,11 +212,11 @@ Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::st
 }
 
 Status SendChannel::send(PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop) {
-    Result<Payload> payload = prepare_payload(packet);
+    Result<PacketPayload::Form> payload = payload_.prepare(packet);
     if (!payload) return std::move(payload).error().with_context(where(packet));
 
     const std::span<const std::byte> runs = packet.finish_runs();
-    transport::PacketHeaderBytes header = transport::encode_packet_header(
+    const transport::PacketHeaderBytes header = transport::encode_packet_header(
         {.kind = transport::PacketKind::kPages,
          .compression = payload->compression,
          .region = packet.region(),
@@ -234,82 +224,30 @@ Status SendChannel::send(PacketBuilder& packet, std::uint32_t round, const std::
          .sequence = sequence_,
          .first_page = packet.first_page(),
          .normal_pages = static_cast<std::uint32_t>(packet.counts().normal),
-         .payload_bytes = static_cast<std::uint32_t>(payload->bytes)},
+         .payload_bytes = static_cast<std::uint32_t>(payload->bytes),
+         .has_checksum = payload->has_checksum},
         runs);
-    parts_[0] = {header.data(), header.size()};
-    parts_[1] = {const_cast<std::byte*>(runs.data()), runs.size()};
-    if (!pacer_.acquire(header.size() + runs.size() + payload->bytes, stop)) {
+    const std::uint64_t trailer = payload->has_checksum ? transport::kPayloadChecksumSize : 0;
+    if (!pacer_.acquire(header.size() + runs.size() + payload->bytes + trailer, stop)) {
         return Error(ErrorKind::kCancelled, "cancelled");
     }
-    // The header and the runs are overwritten by the next packet, so they are copied.
-    Status sent =
-        payload->in_place ? socket_.send_in_place(parts_, kPayloadPart) : socket_.send(parts_);
+    Status sent = payload_.send(socket_, header, runs);
     if (!sent) return std::move(sent).error().with_context(where(packet));
-    count_packet();
+    count_packet(payload->bytes != 0, payload->has_checksum);
     counters_.payload_bytes.fetch_add(payload->bytes, std::memory_order_relaxed);
     packet.clear();
     return {};
 }
 
-// Fills parts_ from kPayloadPart on with the content of the packet's normal pages, as sent on the
-// wire. Only memory of the guest may be sent in place: a guest that changes it changes the content
-// of that page and nothing else, while a copy and a compressed stream lie in buffers of this
-// channel, which the next packet overwrites.
-Result<SendChannel::Payload> SendChannel::prepare_payload(const PacketBuilder& packet) {
-    parts_.resize(kPayloadPart);
-    Payload prepared;
-    iovec copied{};
-    std::span<const iovec> payload = packet.payload();
-    for (const iovec& part : payload) prepared.bytes += part.iov_len;
-    if (copies_ != nullptr && !payload.empty()) {
-        MIGRATE_ASSIGN(const std::span<const std::byte> copy, copy_payload(packet));
-        copied = {const_cast<std::byte*>(copy.data()), copy.size()};
-        payload = std::span(&copied, 1);
-    }
-    if (compressor_ && !payload.empty() && compressor_->worth_trying()) {
-        std::span<const std::byte> whole;
-        MIGRATE_TRY(guard_reads("the source", [&] { whole = compressor_->gather(payload); }));
-        MIGRATE_ASSIGN(const std::span<const std::byte> compressed, compressor_->compress());
-        // If compression did not pay, the copy is sent instead of the source: it is in the cache.
-        const std::span<const std::byte> chosen = compressed.empty() ? whole : compressed;
-        parts_.push_back({const_cast<std::byte*>(chosen.data()), chosen.size()});
-        if (!compressed.empty()) prepared.compression = compressor_->method();
-        prepared.bytes = chosen.size();
-        return prepared;
-    }
-    parts_.insert(parts_.end(), payload.begin(), payload.end());
-    prepared.in_place = prepared.bytes >= kLeastInPlace && goes_in_place(packet);
-    return prepared;
-}
-
-bool SendChannel::goes_in_place(const PacketBuilder& packet) const {
-    const std::size_t region = index_of(packet.region());
-    return copies_ == nullptr && region < in_place_.size() && in_place_[region];
-}
-
 Status SendChannel::send_in_place(std::vector<bool> regions) {
     MIGRATE_TRY(socket_.use_zero_copy());
-    in_place_ = std::move(regions);
+    payload_.send_in_place(std::move(regions));
     return {};
 }
 
-Result<std::span<const std::byte>> SendChannel::copy_payload(const PacketBuilder& packet) {
-    std::size_t size = 0;
-    for (const iovec& part : packet.payload()) size += part.iov_len;
-    copy_.resize(size);
-    MIGRATE_TRY(guard_reads("the source", [&] {
-        std::byte* to = copy_.data();
-        for (const iovec& part : packet.payload()) {
-            std::memcpy(to, part.iov_base, part.iov_len);
-            to += part.iov_len;
-        }
-    }));
-    const std::byte* at = copy_.data();
-    for (const PageRange& pages : packet.normal_pages()) {
-        copies_->note_copy(packet.region(), pages, {at, pages.size_bytes()});
-        at += pages.size_bytes();
-    }
-    return std::span<const std::byte>(copy_);
+void SendChannel::add_checksums(std::vector<bool> changing, bool all) {
+    payload_.add_checksums(std::move(changing), all);
+    device_checksum_.emplace();
 }
 
 std::string SendChannel::where(const PacketBuilder& packet) const {
@@ -317,9 +255,9 @@ std::string SendChannel::where(const PacketBuilder& packet) const {
                        packet.first_page());
 }
 
-void SendChannel::count_packet() {
+void SendChannel::count_packet(bool has_payload, bool has_checksum) {
     ++sequence_;
-    counters_.packets.fetch_add(1, std::memory_order_relaxed);
+    counters_.count_packet(has_payload, has_checksum);
 }
 
 Status SendChannel::send_sync(std::uint32_t round) {
@@ -328,32 +266,41 @@ Status SendChannel::send_sync(std::uint32_t round) {
     Status sent = socket_.send(header);
     if (!sent)
         return std::move(sent).error().with_context(fmt::format("channel {}, SYNC", index_of(id_)));
-    count_packet();
+    count_packet(false, false);
     return {};
 }
 
 Status SendChannel::send_device(std::span<const std::byte> header, std::span<const std::byte> chunk,
                                 std::uint32_t round, const std::stop_token& stop) {
-    transport::PacketHeaderBytes packet =
+    const bool has_checksum = device_checksum_.has_value();
+    const transport::PacketHeaderBytes packet =
         transport::encode_packet_header({.kind = transport::PacketKind::kDeviceState,
                                          .round = round,
                                          .sequence = sequence_,
-                                         .payload_bytes = static_cast<std::uint32_t>(chunk.size())},
+                                         .payload_bytes = static_cast<std::uint32_t>(chunk.size()),
+                                         .has_checksum = has_checksum},
                                         header);
-    if (!pacer_.acquire(packet.size() + header.size() + chunk.size(), stop)) {
-        return Error(ErrorKind::kCancelled, "cancelled");
+    transport::PayloadChecksumBytes trailer{};
+    if (has_checksum) {
+        device_checksum_->restart();
+        device_checksum_->add(chunk);
+        trailer = device_checksum_->finish(packet);
     }
-    std::array<iovec, 3> parts{
-        iovec{packet.data(), packet.size()},
-        iovec{const_cast<std::byte*>(header.data()), header.size()},
-        iovec{const_cast<std::byte*>(chunk.data()), chunk.size()},
+    std::array<iovec, 4> parts{
+        part_of(packet),
+        part_of(header),
+        part_of(chunk),
+        part_of(std::span(trailer).first(has_checksum ? trailer.size() : 0)),
     };
+    std::uint64_t bytes = 0;
+    for (const iovec& part : parts) bytes += part.iov_len;
+    if (!pacer_.acquire(bytes, stop)) return Error(ErrorKind::kCancelled, "cancelled");
     Status sent = socket_.send(parts);
     if (!sent) {
         return std::move(sent).error().with_context(
             fmt::format("channel {}, packet {}", index_of(id_), sequence_));
     }
-    count_packet();
+    count_packet(true, has_checksum);
     counters_.device_bytes.fetch_add(chunk.size(), std::memory_order_relaxed);
     return {};
 }

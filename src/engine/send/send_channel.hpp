@@ -17,6 +17,7 @@
 #include "engine/report/counters.hpp"
 #include "engine/round_gate.hpp"
 #include "engine/send/legacy_feed.hpp"
+#include "engine/send/packet_payload.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "engine/send/span_scanner.hpp"
@@ -53,6 +54,9 @@ class SendChannel {
     // From now on pages of the regions for which `regions` is true are sent without copying them.
     // kRefused if the connection cannot. Call it before the first packet.
     Status send_in_place(std::vector<bool> regions);
+    // From now on payloads have checksums; see PacketPayload::add_checksums(). Call it before the
+    // first packet.
+    void add_checksums(std::vector<bool> changing, bool all);
     Status send_hello(const transport::SessionId& session);
     // Sends round after round, as the gate opens them, until it closes. `scanner` is this thread's
     // own; null with zero-page-detection=legacy. The channel prefers pages of `group`; see
@@ -90,29 +94,18 @@ class SendChannel {
                       const std::stop_token& stop);
     Status send_filled_packets(SendShared& shared, std::uint32_t round,
                                const std::stop_token& stop);
-    // How the content of a packet's normal pages goes on the wire.
-    struct Payload {
-        transport::Compression compression = transport::Compression::kNone;
-        std::uint64_t bytes = 0;
-        bool in_place = false;  // it is the guest's own memory, and nobody overwrites it
-    };
     Status finish_in_place();
-    Result<Payload> prepare_payload(const transport::PacketBuilder& packet);
-    bool goes_in_place(const transport::PacketBuilder& packet) const;
-    Result<std::span<const std::byte>> copy_payload(const transport::PacketBuilder& packet);
     std::string where(const transport::PacketBuilder& packet) const;
-    void count_packet();
+    void count_packet(bool has_payload, bool has_checksum);
 
     ChannelId id_;
     transport::Socket socket_;
-    std::unique_ptr<transport::Compressor> compressor_;
+    PacketPayload payload_;
+    // Of device chunks; empty: they have none.
+    std::optional<transport::PayloadChecksum> device_checksum_;
     transport::Pacer& pacer_;
     std::uint32_t sequence_ = 0;
-    std::vector<iovec> parts_;  // [header, runs, payload …] of the packet being sent
     ChannelCounters counters_;
-    SentPages* copies_;
-    std::vector<std::byte> copy_;  // copy of the payload being sent, if copies_
-    std::vector<bool> in_place_;   // by region: sent without a copy; empty: none is
 };
 
 // zero-page-detection=legacy: the session's own thread scans the whole round and hands packets to

@@ -63,6 +63,9 @@ ZeroCopyChoice SendChannelGroup::choose_zero_copy_for(transport::Socket& socket)
     const AutoOnOff option = needs_.config.zero_copy;
     ZeroCopyFacts facts{.peer_is_local = socket.peer_is_local(),
                         .sends_copies = copies() != nullptr,
+                        .needs_copies = needs_.checksums.used &&
+                                        needs_.checksums.option == AutoOnOff::kOn &&
+                                        needs_.sent != nullptr,
                         .in_place = needs_.scanners.regions_in_place(),
                         .refused = {}};
     ZeroCopyChoice choice = choose_zero_copy(option, facts);
@@ -85,6 +88,9 @@ Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
         std::make_unique<SendChannel>(ChannelId{static_cast<std::uint16_t>(id)}, std::move(socket),
                                       std::move(compressor), needs_.pacer, copies());
     if (shared_.devices != nullptr) MIGRATE_TRY(channel->expect_back_pressure());
+    if (needs_.checksums.used) {
+        channel->add_checksums(needs_.changing, needs_.checksums.option == AutoOnOff::kOn);
+    }
     if (zero_copy_.used) {
         MIGRATE_TRY(channel->send_in_place(needs_.scanners.regions_in_place()));
     }
@@ -227,6 +233,7 @@ std::uint64_t SendChannelGroup::bytes_under_way() const {
 
 void SendChannelGroup::fill(Report& report) const {
     add_channels(report, channels_);
+    report.checksums = checksum_report(needs_.checksums, channels_);
     report.cpu.numa_groups = needs_.placement.groups();
     ZeroCopyReport& zero_copy = report.zero_copy.emplace();
     zero_copy.used = zero_copy_.used;

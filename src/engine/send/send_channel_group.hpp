@@ -13,6 +13,7 @@
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
 #include "engine/channel_list.hpp"
+#include "engine/checksum_choice.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
 #include "engine/send/channel_placement.hpp"
@@ -56,6 +57,9 @@ class SendChannelGroup {
         Cancellation& session;
         CpuBudget& budget;
         ChannelPlacement placement{};
+        ChecksumChoice checksums{};
+        // By region: its pages may change while they are sent from where they are.
+        std::vector<bool> changing{};
     };
     // One socket for each channel, in the order of their ids; each says its hello.
     static Result<std::unique_ptr<SendChannelGroup>> create(std::vector<transport::Socket> sockets,

@@ -1,6 +1,7 @@
 #include "engine/send/send_devices.hpp"
 
 #include "engine/devices/session_devices.hpp"
+#include "transport/device_chunk.hpp"
 
 namespace migrate::engine {
 
@@ -49,6 +50,7 @@ Status SendDevices::take_answer(const transport::Accept& accepted) {
         return Error(ErrorKind::kProtocol, "the receiver wants device state that was not offered");
     }
     on_channels_ = accepted.device_state;
+    checksums_ = accepted.checksums.value_or(false);
     return {};
 }
 
@@ -77,8 +79,10 @@ Status SendDevices::start(SendChannelGroup& channels, SessionCore& core, Publish
 
 Status SendDevices::send_frames(PeerLink& link, const std::stop_token& stop, DowntimeClock& clock) {
     if (!sender_ || on_channels_) return {};
-    const auto send = [&link](std::span<const std::byte> header, std::span<const std::byte> chunk) {
-        return link.send(transport::FrameType::kDeviceState, header, chunk);
+    const auto send = [&](std::span<const std::byte> header, std::span<const std::byte> chunk) {
+        if (!checksums_) return link.send(transport::FrameType::kDeviceState, header, chunk);
+        return link.send(transport::FrameType::kDeviceState,
+                         transport::add_frame_checksum(header, chunk), chunk);
     };
     const std::size_t others = config_.devices.size();
     for (std::size_t i = 0; i < others; ++i) MIGRATE_TRY(sender_->send_in_turn(i, send, stop));

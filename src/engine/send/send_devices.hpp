@@ -53,6 +53,7 @@ class SendDevices {
     const SendConfig& config_;
     LiveSource* live_;
     bool on_channels_ = false;
+    bool checksums_ = false;                                       // frames have a checksum
     std::vector<std::unique_ptr<devices::DeviceSource>> sources_;  // until start()
     std::unique_ptr<DeviceSender> sender_;                         // from start() on, if any()
 };

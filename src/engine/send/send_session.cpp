@@ -12,6 +12,22 @@ namespace migrate::engine {
 
 using transport::FrameType;
 
+namespace {
+
+// By region: its pages may change while they are sent from where they are. A guest writes to its
+// memory, and other processes may write to a file.
+std::vector<bool> changing_regions(const memory::PageSource& source, const ScannerSet& scanners,
+                                   bool guest) {
+    std::vector<bool> changing = scanners.regions_in_place();
+    for (std::size_t i = 0; i < changing.size(); ++i) {
+        const RegionId region{static_cast<std::uint16_t>(i)};
+        changing[i] = changing[i] && (guest || source.file_of(region).has_value());
+    }
+    return changing;
+}
+
+}  // namespace
+
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
     : config_(std::move(config)),
       source_(source),
@@ -120,11 +136,12 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
                    connect_channels(*link_, config_, agreement.times,
                                     {config_.negotiated.channels(), config_.negotiated.channels()},
                                     core_.token()));
-    MIGRATE_ASSIGN(channels_,
-                   SendChannelGroup::create(std::move(sockets), agreement.accepted.session,
-                                            {config_, *scanners_, pacer_, live_.get(),
-                                             core_.times(), core_.cancellation(), core_.budget(),
-                                             place_channels(config_.cpu, source_)}));
+    MIGRATE_ASSIGN(channels_, SendChannelGroup::create(
+                                  std::move(sockets), agreement.accepted.session,
+                                  {config_, *scanners_, pacer_, live_.get(), core_.times(),
+                                   core_.cancellation(), core_.budget(),
+                                   place_channels(config_.cpu, source_), agreement.checksums,
+                                   changing_regions(source_, *scanners_, live_ != nullptr)}));
     published_.lock()->channels = channels_.get();
     const auto asked = std::chrono::steady_clock::now();
     MIGRATE_TRY(scanners_->start(core_.times(), core_.cancellation()));

@@ -12,6 +12,7 @@ namespace migrate::engine {
 struct ZeroCopyFacts {
     bool peer_is_local = false;  // the receiver has an address of this host
     bool sends_copies = false;   // the dirty tracker needs a copy of what is sent
+    bool needs_copies = false;   // a checksum of what a running guest may change needs a copy
     std::vector<bool> in_place;  // by region: its pages are sent from where they are
     std::string refused;         // why the connection cannot; empty if it can
 };
