@@ -83,8 +83,8 @@ void LiveControl::note(const Decision& decision) {
 }
 
 Status LiveControl::start_timer() {
-    auto timer = std::make_unique<GiveUpTimer>(
-        core_.cancellation(), [this](GiveUpTimer::Reason reason) { give_up(reason); });
+    auto timer = std::make_unique<LimitTimer>(
+        core_.cancellation(), [this](LimitTimer::Limit limit) { on_expiry(limit); });
     MIGRATE_TRY(timer->start(core_.times()));
     const MutexLock lock(mutex_);
     timer_ = std::move(timer);
@@ -93,7 +93,7 @@ Status LiveControl::start_timer() {
 }
 
 void LiveControl::stop_timer() {
-    std::unique_ptr<GiveUpTimer> timer;
+    std::unique_ptr<LimitTimer> timer;
     {
         const MutexLock lock(mutex_);
         timer = std::move(timer_);
@@ -108,31 +108,31 @@ void LiveControl::set_timer() {
     const bool switches = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kSwitch;
     const bool ends_stall = out_of_rungs_at_ && now.stall_limit.count() != 0;
     using Moment = std::optional<Clock::time_point>;
-    timer_->set(GiveUpTimer::Reason::kDeadline,
+    timer_->set(LimitTimer::Limit::kDeadline,
                 cancels ? Moment(active_since() + now.deadline) : std::nullopt);
-    timer_->set(GiveUpTimer::Reason::kSwitchOver,
+    timer_->set(LimitTimer::Limit::kSwitchOver,
                 switches ? Moment(active_since() + now.deadline) : std::nullopt);
     timer_->set(
-        GiveUpTimer::Reason::kStallLimit,
+        LimitTimer::Limit::kStallLimit,
         ends_stall ? Moment(active_since() + *out_of_rungs_at_ + now.stall_limit) : std::nullopt);
 }
 
 // Called on the timer's thread.
-void LiveControl::give_up(GiveUpTimer::Reason reason) {
-    if (reason == GiveUpTimer::Reason::kSwitchOver) {
+void LiveControl::on_expiry(LimitTimer::Limit limit) {
+    if (limit == LimitTimer::Limit::kSwitchOver) {
         core_.budget().lift();
         return;
     }
-    custody_.cancel(reason_to_give_up(reason));
+    custody_.cancel(reason_to_end(limit));
 }
 
-Error LiveControl::reason_to_give_up(GiveUpTimer::Reason reason) const {
+Error LiveControl::reason_to_end(LimitTimer::Limit limit) const {
     const MutexLock lock(mutex_);
     const Tunables now = tunables();
     const std::string why = !last_reason_           ? ": no round has ended yet"
                             : last_reason_->empty() ? ""
                                                     : ": " + *last_reason_;
-    if (reason == GiveUpTimer::Reason::kDeadline) {
+    if (limit == LimitTimer::Limit::kDeadline) {
         return make_error(ErrorKind::kNotConverged, "the deadline of {} ms has passed {}{}",
                           now.deadline.count() / 1000, doing_, why);
     }

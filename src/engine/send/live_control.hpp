@@ -10,8 +10,8 @@
 
 #include "base/mutex.hpp"
 #include "engine/convergence/convergence.hpp"
-#include "engine/send/give_up_timer.hpp"
 #include "engine/send/guest_custody.hpp"
+#include "engine/send/limit_timer.hpp"
 #include "engine/send/send_figures.hpp"
 #include "engine/session_core.hpp"
 #include "transport/pacer.hpp"
@@ -60,8 +60,8 @@ class LiveControl {
   private:
     void set_timer() REQUIRES(mutex_);
     Clock::time_point active_since() const { return Clock::now() - core_.active_time(); }
-    void give_up(GiveUpTimer::Reason reason);
-    Error reason_to_give_up(GiveUpTimer::Reason reason) const;
+    void on_expiry(LimitTimer::Limit limit);
+    Error reason_to_end(LimitTimer::Limit limit) const;
 
     transport::Pacer& pacer_;
     SessionCore& core_;
@@ -78,7 +78,7 @@ class LiveControl {
     std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
     std::optional<Microseconds> out_of_rungs_at_ GUARDED_BY(mutex_);  // of the last decision
     // Set while a live migration is active.
-    std::unique_ptr<GiveUpTimer> timer_ GUARDED_BY(mutex_);
+    std::unique_ptr<LimitTimer> timer_ GUARDED_BY(mutex_);
 };
 
 }  // namespace migrate::engine

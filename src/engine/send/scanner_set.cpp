@@ -35,6 +35,7 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
         accel.batch_pages = options.batch_pages;
         accel.numa_node = memory::numa_node_of(source);
         MIGRATE_ASSIGN(set->accelerator_, accel::DsaAccelerator::open(accel));
+        set->options_.prefaulted = &set->prefaulted_;
     }
     const bool legacy = config.detection == ZeroPageDetection::kLegacy;
     // In legacy mode packets are handed over, and the scanner cannot know when the memory that they

@@ -44,14 +44,12 @@ class ScannerSet {
   private:
     ScannerSet(const memory::PageSource& source, const SpanScanner::Options& options,
                PrefaultedPages prefaulted)
-        : source_(source), options_(options), prefaulted_(std::move(prefaulted)) {
-        options_.prefaulted = &prefaulted_;
-    }
+        : source_(source), options_(options), prefaulted_(std::move(prefaulted)) {}
     Status add();
 
     const memory::PageSource& source_;
     SpanScanner::Options options_;
-    PrefaultedPages prefaulted_;
+    PrefaultedPages prefaulted_;                 // used with an accelerator only
     const accel::ZeroKernel* kernel_ = nullptr;  // null: zero pages are not looked for
     std::uint64_t staging_bytes_ = 0;            // 0: pages are checked in place
     std::string kernel_name_ = "none";

@@ -13,33 +13,34 @@
 
 namespace migrate::engine {
 
-class GiveUpTimer {
+class LimitTimer {
   public:
     using Clock = std::chrono::steady_clock;
-    enum class Reason {
+    enum class Limit {
         kDeadline,  // on-deadline=cancel
         kStallLimit,
         kSwitchOver,  // on-deadline=switch: the present round is the last one before the switchover
     };
 
-    // Calls `give_up` on the timer's thread when a moment has come. The timer also ends when
-    // `cancellation` stops. `cancellation` and everything that `give_up` uses outlive this object.
-    GiveUpTimer(Cancellation& cancellation, std::function<void(Reason)> give_up);
-    ~GiveUpTimer();
-    GiveUpTimer(const GiveUpTimer&) = delete;
-    GiveUpTimer& operator=(const GiveUpTimer&) = delete;
+    // Calls `on_expiry` on the timer's thread when a moment has come. The timer also ends when
+    // `cancellation` stops. `cancellation` and everything that `on_expiry` uses outlive this
+    // object.
+    LimitTimer(Cancellation& cancellation, std::function<void(Limit)> on_expiry);
+    ~LimitTimer();
+    LimitTimer(const LimitTimer&) = delete;
+    LimitTimer& operator=(const LimitTimer&) = delete;
 
-    // Starts the thread give_up_timer. Call once. `times` outlives this object.
+    // Starts the thread limit_timer. Call once. `times` outlives this object.
     Status start(ThreadTimes& times);
-    // Replaces the moment of `reason`; std::nullopt clears it. A moment in the past triggers at
+    // Replaces the moment of `limit`; std::nullopt clears it. A moment in the past triggers at
     // once. Any thread.
-    void set(Reason reason, std::optional<Clock::time_point> moment);
+    void set(Limit limit, std::optional<Clock::time_point> moment);
 
   private:
     Status run();
 
     Cancellation& cancellation_;
-    std::function<void(Reason)> give_up_;
+    std::function<void(Limit)> on_expiry_;
     Mutex mutex_;
     StopCondition changed_;
     std::array<std::optional<Clock::time_point>, 3> moments_ GUARDED_BY(mutex_);

@@ -1,19 +1,19 @@
-#include "engine/send/give_up_timer.hpp"
+#include "engine/send/limit_timer.hpp"
 
 #include <algorithm>
 
 namespace migrate::engine {
 
-GiveUpTimer::GiveUpTimer(Cancellation& cancellation, std::function<void(Reason)> give_up)
-    : cancellation_(cancellation), give_up_(std::move(give_up)) {}
+LimitTimer::LimitTimer(Cancellation& cancellation, std::function<void(Limit)> on_expiry)
+    : cancellation_(cancellation), on_expiry_(std::move(on_expiry)) {}
 
-Status GiveUpTimer::start(ThreadTimes& times) {
-    MIGRATE_ASSIGN(thread_, SessionThread::start("give_up_timer", times, cancellation_,
+Status LimitTimer::start(ThreadTimes& times) {
+    MIGRATE_ASSIGN(thread_, SessionThread::start("limit_timer", times, cancellation_,
                                                  [this] { return run(); }));
     return {};
 }
 
-GiveUpTimer::~GiveUpTimer() {
+LimitTimer::~LimitTimer() {
     {
         const MutexLock lock(mutex_);
         ended_ = true;
@@ -22,16 +22,16 @@ GiveUpTimer::~GiveUpTimer() {
     if (thread_) thread_->join();
 }
 
-void GiveUpTimer::set(Reason reason, std::optional<Clock::time_point> moment) {
+void LimitTimer::set(Limit limit, std::optional<Clock::time_point> moment) {
     {
         const MutexLock lock(mutex_);
-        moments_[static_cast<std::size_t>(reason)] = moment;
+        moments_[static_cast<std::size_t>(limit)] = moment;
         any_change_ = true;
     }
     changed_.notify_all();
 }
 
-Status GiveUpTimer::run() {
+Status LimitTimer::run() {
     const std::stop_token stop = cancellation_.token();
     MutexLock lock(mutex_);
     const auto woken = [this]() REQUIRES(mutex_) { return any_change_ || ended_; };
@@ -45,10 +45,10 @@ Status GiveUpTimer::run() {
         } else if (Clock::now() < **first) {
             changed_.wait_until(lock, stop, **first, woken);
         } else {
-            const auto reason = static_cast<Reason>(first - moments_.begin());
+            const auto limit = static_cast<Limit>(first - moments_.begin());
             first->reset();
             lock.unlock();
-            give_up_(reason);
+            on_expiry_(limit);
             lock.lock();
         }
     }
