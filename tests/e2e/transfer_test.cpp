@@ -225,14 +225,15 @@ TEST_CASE("a small image is counted exactly: 64 channels, zero page detection no
 }
 
 TEST_CASE("a small image is counted exactly: 64 channels, zero page detection legacy",
-          "[matrix][part-7]") {
+          "[matrix][part-8]") {
     copy_under_all("64", "legacy");
 }
 
 TEST_CASE("a small image is counted exactly: 64 channels, zero page detection multifd",
-          "[matrix][part-7]") {
+          "[matrix][part-9]") {
     copy_under_all("64", "multifd");
 }
+
 TEST_CASE("every sink takes the image", "[transfer]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string image = folder / "small.mem";
