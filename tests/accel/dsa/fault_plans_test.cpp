@@ -214,9 +214,13 @@ TEST_CASE("a queue that refuses its work or stays full is left, and the report s
                 static_cast<unsigned long long>(report.queues[1].counts.descriptors),
                 static_cast<unsigned long long>(report.total().cpu_pages),
                 report.queues[0].trouble.c_str());
-    if (made.other_serves) {
-        CHECK(report.queues[1].counts.descriptors > 2 * kPlanPages);
-        CHECK(report.queues[1].trouble.empty());
+    const accel::AccelQueueReport& other = report.queues[1];
+    if (made.other_serves && other.trouble.empty()) {
+        CHECK(other.counts.descriptors > 2 * kPlanPages);
+    } else if (made.other_serves) {
+        // A sound queue is left for a time, too, if its device gets no CPU.
+        CHECK(other.trouble == "stays full: other programs fill it, or it was disabled");
+        CHECK(other.counts.descriptors > 0);
     } else {
         CHECK(report.queues[0].counts.descriptors < kPlanPages);
     }
