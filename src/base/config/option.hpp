@@ -2,6 +2,7 @@
 // accepts only what the row allows, and turns the text of option_text() back into the same value.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -58,8 +59,8 @@ struct Option {
     std::string_view key;  // JSON key and, with "--" before it, the flag
     OptionType type = OptionType::kText;
     OptionSide side = OptionSide::kBoth;
-    OptionSection section = OptionSection::kReports;
-    std::string_view default_text = "";  // as a user writes it
+    OptionSection section = OptionSection::kReports;  // set by in_section()
+    std::string_view default_text = "";               // as a user writes it
     std::uint64_t min = 0;
     std::uint64_t max = kNoMaximum;
     std::uint64_t multiple_of = 1;
@@ -78,6 +79,14 @@ struct Option {
     // has it.
     bool negotiated = false;
 };
+
+// Returns the rows as rows of this section.
+template <std::size_t kRows>
+constexpr std::array<Option, kRows> in_section(OptionSection section,
+                                               std::array<Option, kRows> rows) {
+    for (Option& row : rows) row.section = section;
+    return rows;
+}
 
 constexpr bool option_applies(const Option& option, Side side) {
     return option.side == OptionSide::kBoth ||

@@ -214,7 +214,7 @@ TEST_CASE("a queue that refuses its work or stays full is left, and the report s
                 static_cast<unsigned long long>(report.queues[1].counts.descriptors),
                 static_cast<unsigned long long>(report.total().cpu_pages),
                 report.queues[0].trouble.c_str());
-    const accel::AccelQueueReport& other = report.queues[1];
+    const AccelQueueReport& other = report.queues[1];
     if (made.other_serves && other.trouble.empty()) {
         CHECK(other.counts.descriptors > 2 * kPlanPages);
     } else if (made.other_serves) {

@@ -1,0 +1,72 @@
+// The rows of the option table for the connection.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/config/option.hpp"
+
+namespace migrate {
+
+inline constexpr std::uint64_t kShortestTimeoutMs = 100;
+inline constexpr std::uint64_t kLongestTimeoutMs = 86'400'000;  // a day
+
+namespace option_rows {
+
+inline constexpr auto kConnectionRows = in_section(
+    OptionSection::kConnection,
+    std::to_array<Option>({
+        {.key = "connect",
+         .type = OptionType::kHostPort,
+         .side = OptionSide::kSend,
+         .min = 1,
+         .max = 65535,
+         .help = "The address where 'migrate recv' listens. An IPv6 address goes in brackets: "
+                 "[::1]:4444.",
+         .required = true},
+        {.key = "listen",
+         .type = OptionType::kHostPort,
+         .side = OptionSide::kRecv,
+         .min = 0,
+         .max = 65535,
+         .help =
+             "The address on which to wait for the sender. With port 0 the kernel chooses a port, "
+             "and 'migrate recv' prints it.",
+         .required = true},
+        {.key = "port-file",
+         .side = OptionSide::kRecv,
+         .value_name = "FILE",
+         .help = "Write the port to this file once the receiver accepts connections."},
+        {.key = "connect-timeout",
+         .type = OptionType::kDurationMs,
+         .side = OptionSide::kSend,
+         .default_text = "10s",
+         .min = kShortestTimeoutMs,
+         .max = kLongestTimeoutMs,
+         .help = "Give up connecting to the receiver after this time."},
+        {.key = "listen-timeout",
+         .type = OptionType::kDurationMs,
+         .side = OptionSide::kRecv,
+         .default_text = "0",
+         .max = kLongestTimeoutMs,
+         .help = "Give up waiting for a sender after this time; 0 waits forever."},
+        {.key = "handshake-timeout",
+         .type = OptionType::kDurationMs,
+         .default_text = "10s",
+         .min = kShortestTimeoutMs,
+         .max = kLongestTimeoutMs,
+         .help =
+             "Fail if the peer is silent for this time before the session begins. A receiver that "
+             "prepares its memory is not silent."},
+        {.key = "io-timeout",
+         .type = OptionType::kDurationMs,
+         .default_text = "30s",
+         .min = kShortestTimeoutMs,
+         .max = kLongestTimeoutMs,
+         .help = "Fail if the peer is silent for this long. The two sides may differ; heartbeats "
+                 "follow the smaller value."},
+    }));
+
+}  // namespace option_rows
+
+}  // namespace migrate

@@ -1,0 +1,46 @@
+// The rows of the option table for reports.
+#pragma once
+
+#include <array>
+
+#include "base/config/choices.hpp"
+#include "base/config/option.hpp"
+#include "base/log.hpp"
+
+namespace migrate {
+
+namespace option_rows {
+
+inline constexpr auto kReportsRows = in_section(
+    OptionSection::kReports,
+    std::to_array<Option>({
+        {.key = "progress",
+         .type = OptionType::kChoice,
+         .default_text = "auto",
+         .choices = kNames<AutoOnOff>,
+         .help = "Show progress; auto shows it if standard error is a terminal."},
+        {.key = "json",
+         .type = OptionType::kOnOff,
+         .default_text = "off",
+         .help =
+             "Print one line of JSON on standard output at the end, and nothing else there: the "
+             "outcome, its reason and which side has the guest. Reports for people go to standard "
+             "error. --json without a value is on.",
+         .alone = true},
+        {.key = "stats",
+         .value_name = "FILE",
+         .help = "Write the statistics to this file as JSON with QEMU's field names: at the start "
+                 "with the status setup, and again at the end."},
+        {.key = "events",
+         .value_name = "FILE",
+         .help = "Write each event to this file when it happens, one JSON object per line."},
+        {.key = "log-level",
+         .type = OptionType::kChoice,
+         .default_text = "info",
+         .choices = kNames<log::Level>,
+         .help = "Lowest severity of the messages on standard error."},
+    }));
+
+}  // namespace option_rows
+
+}  // namespace migrate
