@@ -136,7 +136,8 @@ TEST_CASE("by default device and CPU share the pages, and the report says how an
             CHECK(accel.at("timeouts") == 0);
         }
     }
-    // The device halts within its first batch: how much it is given after that depends on its speed.
+    // The device halts within its first batch: how much it is given after that depends on its
+    // speed.
     const auto halted = comparison.check(
         accel_options("softdsa:2,faults=halt-after=1", {"--accel-timeout", "50ms"}, "auto"));
     CHECK(halted.at("late-pages") > 0);
