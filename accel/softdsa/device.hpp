@@ -23,7 +23,7 @@ inline constexpr std::uint64_t kOperations =
     1ULL << 0x00 | 1ULL << 0x01 | 1ULL << 0x02 | 1ULL << 0x03 | 1ULL << 0x04 | 1ULL << 0x05 |
     1ULL << 0x06 | 1ULL << 0x09 | 1ULL << 0x10 | 1ULL << 0x11 | 1ULL << 0x12 | 1ULL << 0x13 |
     1ULL << 0x14 | 1ULL << 0x15 | 1ULL << 0x20;
-// What devices of version 0x200 add: delta records.
+// Devices of version 0x200 add these: they create and apply delta records.
 inline constexpr std::uint64_t kDeltaOperations = 1ULL << 0x07 | 1ULL << 0x08;
 
 // The defaults are those of the Linux driver and of a Sapphire Rapids device.

@@ -130,7 +130,7 @@ void enable() { handlers.store(Handlers::kOfProgram, std::memory_order_release);
 void install_handlers() {
     struct sigaction action {};
     action.sa_sigaction = handle;
-    // As for a program without handlers: no signal is blocked that was not before.
+    // The handler blocks no signal, as if the program had no handlers.
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     ::sigemptyset(&action.sa_mask);
     const bool done = ::sigaction(SIGSEGV, nullptr, &previous[0]) == 0 &&

@@ -68,12 +68,7 @@ std::size_t copy(long call, std::uint64_t address, std::byte* here, std::size_t 
 bool find_pages(std::uint64_t begin, std::uint64_t end, std::uint64_t category,
                 PagemapRegion& region) {
     region = {};
-    PagemapScanArgument scan;
-    scan.size = sizeof scan;
-    scan.start = begin;
-    scan.end = end;
-    scan.vec = reinterpret_cast<std::uintptr_t>(&region);
-    scan.vec_len = 1;
+    PagemapScanArgument scan = pagemap_scan_of(begin, end, {&region, 1});
     scan.category_mask = category;
     scan.return_mask = category;
     return raw_syscall(SYS_ioctl, page_table.load(std::memory_order_relaxed), kPagemapScan,

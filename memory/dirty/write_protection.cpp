@@ -36,11 +36,8 @@ Status enable(const UniqueFd& faults) {
 }
 
 PagemapScanArgument scan_of(AddressRange memory, std::uint64_t flags) {
-    PagemapScanArgument argument;
-    argument.size = sizeof argument;
+    PagemapScanArgument argument = pagemap_scan_of(memory.start, memory.start + memory.size, {});
     argument.flags = flags | kScanOnlyRegistered;
-    argument.start = memory.start;
-    argument.end = memory.start + memory.size;
     return argument;
 }
 
@@ -53,14 +50,15 @@ PagemapScanArgument scan_for_written(AddressRange memory) {
     return argument;
 }
 
-// Pages without a page table entry. A mark, a page on swap and one that the kernel is moving are
-// such entries, too.
 PagemapScanArgument scan_for_holes(AddressRange memory) {
     PagemapScanArgument argument = scan_of(memory, 0);
-    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
-    argument.category_mask = kPageIsPresent | kPageIsSwapped;
-    argument.return_mask = kPageIsPresent | kPageIsSwapped;
+    select_untouched(argument);
     return argument;
+}
+
+// The pages of a run, counted from `first_page`, which is at the start of `memory`.
+PageRange pages_of(const PagemapRegion& run, AddressRange memory, std::uint64_t first_page) {
+    return {first_page + (run.start - memory.start) / kPageSize, (run.end - run.start) / kPageSize};
 }
 
 // Returns the number of runs found, up to argument.walk_end.
@@ -172,8 +170,7 @@ Status WriteProtection::protect(AddressRange memory) {
 Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
                                      std::uint64_t first_page) {
     MIGRATE_TRY(scan_all(scan_for_written(memory), [&](const PagemapRegion& run) {
-        written.set({first_page + (run.start - memory.start) / kPageSize,
-                     (run.end - run.start) / kPageSize});
+        written.set(pages_of(run, memory, first_page));
         return Status{};
     }));
     if (find_noted(memory) != nullptr) return note_holes(memory, &written, first_page);
@@ -194,10 +191,8 @@ Status WriteProtection::protect_holes(AddressRange memory, PageBitmap* holes,
                                       std::uint64_t first_page) {
     // A write between the two steps loses its mark, but the page is reported as a hole.
     return scan_all(scan_for_holes(memory), [&](const PagemapRegion& run) {
-        const std::uint64_t offset = run.start - memory.start;
-        const std::uint64_t size = run.end - run.start;
-        if (holes != nullptr) holes->set({first_page + offset / kPageSize, size / kPageSize});
-        return write_protect(faults_, {memory.start + offset, size});
+        if (holes != nullptr) holes->set(pages_of(run, memory, first_page));
+        return write_protect(faults_, {run.start, run.end - run.start});
     });
 }
 
@@ -233,8 +228,7 @@ Status WriteProtection::take_doubtful(AddressRange memory, PageBitmap& written,
     argument.category_mask = kPageIsSwapped;
     argument.return_mask = kPageIsSwapped;
     return scan_all(argument, [&](const PagemapRegion& run) {
-        written.set({first_page + (run.start - memory.start) / kPageSize,
-                     (run.end - run.start) / kPageSize});
+        written.set(pages_of(run, memory, first_page));
         return Status{};
     });
 }

@@ -40,7 +40,7 @@ class WriteProtection {
     // Protects memory of another process, from which `faults` comes (foreign_userfaultfd.hpp).
     static Result<WriteProtection> create_for(pid_t pid, UniqueFd faults);
 
-    // What becomes of huge pages of the host's pool that nobody touched. A mark on one looks like a
+    // How huge pages of the host's pool that nobody touched are tracked. A mark on one looks like a
     // page that the kernel is moving (ProcessPopulation::query_hugetlb()).
     enum class HugeHoles {
         kMarked,
@@ -76,7 +76,6 @@ class WriteProtection {
     // Notes the pages without a page table entry. Sets the bits of those that had one before in
     // `written`, if not null.
     Status note_holes(AddressRange memory, PageBitmap* written, std::uint64_t first_page);
-
     // Sets the bits of pages that may have been given back: reading one settles it.
     Status take_doubtful(AddressRange memory, PageBitmap& written, std::uint64_t first_page);
     // Watched memory with HugeHoles::kNoted.

@@ -53,18 +53,10 @@ Result<std::uint64_t> find_marker() {
     return is_marker ? entry & kTypeAndOffset : 0;
 }
 
-// Selects pages without a page table entry.
 PagemapScanArgument untouched_pages(std::uint64_t start, std::uint64_t end,
                                     std::span<PagemapRegion> found) {
-    PagemapScanArgument argument;
-    argument.size = sizeof argument;
-    argument.start = start;
-    argument.end = end;
-    argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
-    argument.vec_len = found.size();
-    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
-    argument.category_mask = kPageIsPresent | kPageIsSwapped;
-    argument.return_mask = kPageIsPresent | kPageIsSwapped;
+    PagemapScanArgument argument = pagemap_scan_of(start, end, found);
+    select_untouched(argument);
     return argument;
 }
 

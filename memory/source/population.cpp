@@ -25,12 +25,7 @@ std::uint64_t address_of(std::span<const std::byte> memory) {
 
 PagemapScanArgument written_pages(std::uint64_t start, std::uint64_t end,
                                   std::span<PagemapRegion> found) {
-    PagemapScanArgument argument;
-    argument.size = sizeof argument;
-    argument.start = start;
-    argument.end = end;
-    argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
-    argument.vec_len = found.size();
+    PagemapScanArgument argument = pagemap_scan_of(start, end, found);
     // Selects pages that are (present or swapped) and not the zero page. Only may_be_marker() uses
     // the returned categories.
     argument.category_inverted = kPageIsZeroPage;

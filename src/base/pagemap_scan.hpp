@@ -5,6 +5,7 @@
 #include <linux/ioctl.h>
 
 #include <cstdint>
+#include <span>
 
 namespace migrate {
 
@@ -49,5 +50,26 @@ inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScanArgument
 static_assert(sizeof(PagemapRegion) == 24);
 static_assert(sizeof(PagemapScanArgument) == 96);
 static_assert(kPagemapScan == 0xC0606610UL);
+
+// A scan of [start, end) that puts what it finds into `found` and selects nothing yet. A full
+// `found` ends the walk early, at walk_end.
+inline PagemapScanArgument pagemap_scan_of(std::uint64_t start, std::uint64_t end,
+                                           std::span<PagemapRegion> found) {
+    PagemapScanArgument argument;
+    argument.size = sizeof argument;
+    argument.start = start;
+    argument.end = end;
+    argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
+    argument.vec_len = found.size();
+    return argument;
+}
+
+// Selects pages without a page table entry. A tracker's mark, a page on swap and one that the
+// kernel is moving have such an entry.
+inline void select_untouched(PagemapScanArgument& argument) {
+    argument.category_inverted = kPageIsPresent | kPageIsSwapped;
+    argument.category_mask = kPageIsPresent | kPageIsSwapped;
+    argument.return_mask = kPageIsPresent | kPageIsSwapped;
+}
 
 }  // namespace migrate

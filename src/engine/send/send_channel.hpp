@@ -101,7 +101,7 @@ class SendChannel {
     ChannelId id_;
     transport::Socket socket_;
     PacketPayload payload_;
-    // Of device chunks; empty: they have none.
+    // Makes the checksums of device chunks; empty if they have none.
     std::optional<transport::PayloadChecksum> device_checksum_;
     transport::Pacer& pacer_;
     std::uint32_t sequence_ = 0;

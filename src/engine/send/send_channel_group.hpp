@@ -58,7 +58,7 @@ class SendChannelGroup {
         CpuBudget& budget;
         ChannelPlacement placement{};
         ChecksumChoice checksums{};
-        // By region: its pages may change while they are sent from where they are.
+        // True for a region whose pages may change while they are sent from where they are.
         std::vector<bool> changing{};
     };
     // One socket for each channel, in the order of their ids; each says its hello.

@@ -14,8 +14,8 @@ using transport::FrameType;
 
 namespace {
 
-// By region: its pages may change while they are sent from where they are. A guest writes to its
-// memory, and other processes may write to a file.
+// Says for each region whether its pages may change while they are sent from where they are. A
+// guest writes to its memory, and other processes may write to a file.
 std::vector<bool> changing_regions(const memory::PageSource& source, const ScannerSet& scanners,
                                    bool guest) {
     std::vector<bool> changing = scanners.regions_in_place();
