@@ -70,7 +70,8 @@ class Runner(unittest.TestCase):
 
     def run_script(self, options, sizes):
         script = Path(TEST_FOLDER, "dsa_user_test_runner.sh").read_text()
-        lines = [line for line in script.splitlines() if line not in CONFIGURATION]
+        # Replaced, not left out: Debian 13's script has some of them alone in an if.
+        lines = [":" if line in CONFIGURATION else line for line in script.splitlines()]
         text = "\n".join(lines).replace('"$(dirname "$0")/common"', TEST_FOLDER + "common")
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
             file.write(re.sub(r"(?<=for xfer_size in )\$SIZE_1 .*(?=; do)", sizes, text))
