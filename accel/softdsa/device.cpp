@@ -24,7 +24,9 @@ void* run_engine(void* argument) {
 }
 
 bool in_range(const DeviceConfig& config) {
-    if (config.queues.empty() || config.timing.bytes_per_second == 0) return false;
+    if (config.queues.empty() || config.queues.size() > kMostQueues ||
+        config.timing.bytes_per_second == 0)
+        return false;
     for (const QueueConfig& queue : config.queues) {
         if (queue.size == 0 || queue.size > 4096 || queue.threshold > queue.size ||
             queue.max_transfer == 0)
@@ -36,7 +38,7 @@ bool in_range(const DeviceConfig& config) {
 }  // namespace
 
 struct Device::Implementation {
-    explicit Implementation(const DeviceConfig& config) : state(config) {}
+    Implementation(const DeviceConfig& config, const Sharing& sharing) : state(config, sharing) {}
 
     int start_engines();
     void stop_engines();
@@ -86,17 +88,18 @@ void Device::Implementation::stop_engines() {
     engines.clear();
 }
 
-Device::Device(const DeviceConfig& config) {
+Device::Device(const DeviceConfig& config, const Sharing& sharing) {
     if (!in_range(config)) std::abort();
-    implementation_ = std::make_unique<Implementation>(config);
+    implementation_ = std::make_unique<Implementation>(config, sharing);
 }
 
 Device::~Device() { implementation_->stop_engines(); }
 
 int Device::start() { return implementation_->start_engines(); }
 
-int Device::restart_after_fork() {
+int Device::restart_after_fork(std::size_t place) {
     Implementation& own = *implementation_;
+    own.state.place = place;
     own.engines.clear();
     own.abandoned.push_back(std::move(own.state.wiring));
     own.abandoned_engines.push_back(std::move(own.in_submitters));
@@ -106,14 +109,12 @@ int Device::restart_after_fork() {
 
 std::size_t Device::queue_count() const { return implementation_->state.config.queues.size(); }
 
-const QueueConfig& Device::queue(std::size_t index) const {
-    return implementation_->state.config.queues[index];
+QueueConfig Device::queue(std::size_t index) const {
+    return implementation_->state.shared.queues[index].config();
 }
 
 std::uint32_t Device::entries(std::size_t index) const {
-    const QueueConfig& config = queue(index);
-    const bool limited = config.mode == dsa::QueueMode::kShared && config.threshold != 0;
-    return limited ? config.threshold : config.size;
+    return implementation_->state.shared.queues[index].entries();
 }
 
 bool Device::works_in_submitter() const noexcept {
@@ -123,33 +124,48 @@ bool Device::works_in_submitter() const noexcept {
 bool Device::put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept {
     DeviceState& state = implementation_->state;
     QueueCounts& counts = state.counts[queue];
-    if (state.halted.load(std::memory_order_acquire)) return false;
+    if (state.shared.halted.load(std::memory_order_acquire)) return false;
     if (state.faults.full(queue)) {
         count(counts.injected);
         return false;
     }
+    InlineEngines* const engines = implementation_->in_submitters.get();
+    if (works_in_submitter() && engines == nullptr) return false;
+    SharedQueue& shared = state.shared.queues[queue];
+    if (!shared.begin(state.place)) return false;
+    if (!works_in_submitter() && !take_room(queue)) {
+        shared.end(state.place);
+        return false;
+    }
+    count(counts.accepted);
     const std::uint64_t now = state.config.timing.enabled ? now_ns() : 0;
     if (works_in_submitter()) {
-        InlineEngines* const engines = implementation_->in_submitters.get();
-        if (engines == nullptr) return false;
-        count(counts.accepted);
         engines->execute(queue, descriptor, now);
         return true;
     }
-    if (!state.wiring->queues[queue]->put(descriptor, now, entries(queue))) return false;
-    count(counts.accepted);
+    state.wiring->queues[queue]->put(descriptor, now);
     state.wiring->doorbell.ring_one();
     return true;
 }
 
+bool Device::take_room(std::size_t queue) noexcept {
+    DeviceState& state = implementation_->state;
+    if (state.shared.queues[queue].take_room(state.place)) return true;
+    // A process that has ended may hold the room.
+    if (state.sharing.devices != nullptr) state.sharing.devices->reap();
+    return false;
+}
+
 bool Device::enqcmd(std::size_t queue, const dsa::Descriptor& descriptor) noexcept {
-    if (this->queue(queue).mode == dsa::QueueMode::kShared && put(queue, descriptor)) return true;
+    const dsa::QueueMode mode = implementation_->state.shared.queues[queue].mode();
+    if (mode == dsa::QueueMode::kShared && put(queue, descriptor)) return true;
     count(implementation_->state.counts[queue].refused);
     return false;
 }
 
 void Device::movdir64b(std::size_t queue, const dsa::Descriptor& descriptor) noexcept {
-    if (this->queue(queue).mode == dsa::QueueMode::kDedicated && put(queue, descriptor)) return;
+    const dsa::QueueMode mode = implementation_->state.shared.queues[queue].mode();
+    if (mode == dsa::QueueMode::kDedicated && put(queue, descriptor)) return;
     count(implementation_->state.counts[queue].lost);
 }
 
@@ -158,7 +174,7 @@ int Device::write_one(std::size_t queue, std::uint64_t address) noexcept {
     dsa::Descriptor descriptor;
     if (user_memory::read(address, &descriptor, sizeof descriptor) != sizeof descriptor)
         return EFAULT;
-    const QueueConfig& config = this->queue(queue);
+    const QueueConfig config = this->queue(queue);
     if (const auto fault = implementation_->state.faults.next(FaultKind::kWriteError, queue)) {
         count(implementation_->state.counts[queue].injected);
         return static_cast<int>(fault->value);
@@ -202,10 +218,10 @@ int Device::map_error(std::size_t queue) noexcept {
     return planned_errno(FaultKind::kMapError, queue);
 }
 
-bool Device::halted() const noexcept { return implementation_->state.halted.load(); }
+bool Device::halted() const noexcept { return implementation_->state.shared.halted.load(); }
 
 std::uint32_t Device::occupancy(std::size_t queue) const noexcept {
-    return implementation_->state.wiring->queues[queue]->occupancy();
+    return implementation_->state.shared.queues[queue].occupancy();
 }
 
 QueueCounters Device::counters(std::size_t queue) const {

@@ -1,5 +1,7 @@
 // A DSA device in software: work queues that take descriptors, and engine threads that execute them
-// on the memory of this process. Invariants: the submitting functions (enqcmd, movdir64b, write)
+// on the memory of this process. Several processes may share a device: each executes its own
+// descriptors, and the queues' room and the modelled device's time are divided among all of them.
+// Invariants: the submitting functions (enqcmd, movdir64b, write)
 // are async-signal-safe and never wait, unless the device has no engines: they execute the
 // descriptor then, and no signal handler may interrupt them that submits, too; the caller's memory
 // is accessed only by system calls that return EFAULT, so no descriptor can crash the process;
@@ -10,54 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "accel/dsa/descriptor.hpp"
-#include "accel/dsa/portal.hpp"
-#include "accel/softdsa/fault_plan.hpp"
+#include "accel/softdsa/device_config.hpp"
+#include "accel/softdsa/shared_device.hpp"
 
 namespace migrate::accel::softdsa {
-
-// Bit n is set if opcode n is supported (the first two words of op_cap).
-inline constexpr std::uint64_t kOperations =
-    1ULL << 0x00 | 1ULL << 0x01 | 1ULL << 0x02 | 1ULL << 0x03 | 1ULL << 0x04 | 1ULL << 0x05 |
-    1ULL << 0x06 | 1ULL << 0x09 | 1ULL << 0x10 | 1ULL << 0x11 | 1ULL << 0x12 | 1ULL << 0x13 |
-    1ULL << 0x14 | 1ULL << 0x15 | 1ULL << 0x20;
-// Devices of version 0x200 add these: they create and apply delta records.
-inline constexpr std::uint64_t kDeltaOperations = 1ULL << 0x07 | 1ULL << 0x08;
-
-// The defaults are those of the Linux driver and of a Sapphire Rapids device.
-struct QueueConfig {
-    dsa::QueueMode mode = dsa::QueueMode::kShared;
-    std::uint32_t size = 128;                // descriptors, 1 to 4096
-    std::uint32_t threshold = 0;             // for a shared queue; 0: its size
-    std::uint32_t max_batch = 32;            // descriptors; below 2: no batches
-    std::uint32_t max_transfer = 2U << 20U;  // bytes, at least 1
-    bool block_on_fault = false;             // the flag is allowed
-    std::uint64_t operations = kOperations;  // others are refused (op_config)
-    std::uint32_t write_retries = 32;        // by write() on a full queue (enqcmds_retries)
-    bool refuse_batch_by_write = false;      // as the kernel does for devices of version 0x100
-};
-
-// Determines when a completion becomes visible: `latency_ns` after the device has executed the
-// descriptor. Execution takes the larger of descriptor_ns and the time for its bytes at the given
-// rate; all engines together execute one descriptor at a time.
-struct Timing {
-    bool enabled = false;
-    std::uint64_t latency_ns = 700;
-    std::uint64_t descriptor_ns = 40;
-    std::uint64_t bytes_per_second = 30'000'000'000;
-};
-
-struct DeviceConfig {
-    std::vector<QueueConfig> queues = std::vector<QueueConfig>(1);
-    // Threads; each serves every queue. 0: a submission returns when its descriptor is executed,
-    // and answered unless timing, the fault plan or a drain delays the answer; then a thread gives
-    // it.
-    std::uint32_t engines = 1;
-    Timing timing;
-    FaultPlan faults;
-};
 
 // Counters of one queue since start(); each is exact once nothing is outstanding.
 struct QueueCounters {
@@ -74,10 +34,20 @@ struct QueueCounters {
     std::uint64_t device_time_ns = 0;  // according to Timing; counted even if it is disabled
 };
 
+// The place of this process at a device that several processes share; they have the same
+// DeviceConfig.
+struct Sharing {
+    SharedDevices* devices = nullptr;  // null: the device belongs to this process alone
+    std::size_t index = 0;             // of the device
+    std::size_t place = 0;             // see SharedDevices::join()
+};
+
 class Device {
   public:
-    // The configuration's numbers must be in their ranges; otherwise it aborts.
-    explicit Device(const DeviceConfig& config);
+    // The configuration's numbers must be in their ranges; otherwise it aborts. Without sharing,
+    // all queues are enabled. With it, the shared part says which are and how they are configured,
+    // and config.queues has the largest size and batch that each may get.
+    explicit Device(const DeviceConfig& config, const Sharing& sharing = {});
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
     ~Device();
@@ -86,20 +56,21 @@ class Device {
     // right to process_vm_readv on this process). Not async-signal-safe. Earlier submissions wait;
     // without engines they find the queue full.
     int start();
-    // Call it in the child of a fork before anything else on this object. Outstanding work stays
-    // with the parent; the queues are empty, the engines run again, and the counters continue.
-    // Returns the same as start().
-    int restart_after_fork();
+    // Call it in the child of a fork before anything else on this object, with the child's own
+    // place. Outstanding work stays with the parent; the queues are empty, the engines run again,
+    // and the counters continue. Returns the same as start().
+    int restart_after_fork(std::size_t place = 0);
 
     std::size_t queue_count() const;
-    const QueueConfig& queue(std::size_t index) const;
-    // Returns the size of a dedicated queue, or the threshold of a shared one.
+    // Return the present configuration of a queue, and its size (dedicated) or threshold (shared).
+    QueueConfig queue(std::size_t index) const;
     std::uint32_t entries(std::size_t index) const;
 
     // Returns true if the device has no engines.
     bool works_in_submitter() const noexcept;
 
-    // ENQCMD: returns true if the queue took it (ZF=0). A dedicated queue takes nothing this way.
+    // ENQCMD: returns true if the queue took it (ZF=0). A dedicated queue takes nothing this way,
+    // and a disabled one nothing in any way.
     bool enqcmd(std::size_t queue, const dsa::Descriptor& descriptor) noexcept;
     // MOVDIR64B: a descriptor for a full queue or for a shared one is lost (and counted).
     void movdir64b(std::size_t queue, const dsa::Descriptor& descriptor) noexcept;
@@ -117,13 +88,14 @@ class Device {
     // Returns true if the plan has halted the device: it takes nothing any more (the state in sysfs
     // would be disabled).
     bool halted() const noexcept;
-    // Returns the number of descriptors in the queue that no engine has taken yet.
+    // Returns the number of descriptors in the queue that no engine has begun, of all processes.
     std::uint32_t occupancy(std::size_t queue) const noexcept;
     QueueCounters counters(std::size_t queue) const;
 
   private:
     struct Implementation;
     bool put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept;
+    bool take_room(std::size_t queue) noexcept;
     int write_one(std::size_t queue, std::uint64_t address) noexcept;
     int planned_errno(FaultKind kind, std::size_t queue) noexcept;
 

@@ -38,11 +38,25 @@ Wiring::Wiring(const DeviceConfig& config) {
         queues.push_back(std::make_unique<WorkQueue>(queue.size));
 }
 
-DeviceState::DeviceState(const DeviceConfig& configuration)
+DeviceState::DeviceState(const DeviceConfig& configuration, const Sharing& share)
     : config(configuration),
+      sharing(share),
+      own(share.devices == nullptr ? std::make_unique<SharedDevice>() : nullptr),
+      shared(own ? *own : share.devices->device(share.index)),
+      place(share.place),
       faults(configuration.faults),
       counts(configuration.queues.size()),
-      wiring(std::make_unique<Wiring>(configuration)) {}
+      wiring(std::make_unique<Wiring>(configuration)) {
+    for (std::size_t i = 0; own && i < config.queues.size(); ++i) {
+        own->queues[i].configure(config.queues[i]);
+        own->queues[i].enable();
+    }
+}
+
+void DeviceState::finish(std::size_t queue, std::uint64_t position) {
+    wiring->queues[queue]->finish(position);
+    shared.queues[queue].end(place);
+}
 
 Engine::Engine(DeviceState& state, std::size_t first)
     : state_(state), wiring_(*state.wiring), next_(first % state.config.queues.size()) {
@@ -55,7 +69,7 @@ Engine::Engine(DeviceState& state, std::size_t first)
 
 bool Engine::ended() const {
     return wiring_.stopping.load(std::memory_order_acquire) ||
-           state_.halted.load(std::memory_order_acquire);
+           state_.shared.halted.load(std::memory_order_acquire);
 }
 
 void Engine::run() {
@@ -63,12 +77,14 @@ void Engine::run() {
         // Read the value before checking anything that is signalled by it, including the stop.
         const std::uint32_t seen = wiring_.doorbell.value();
         if (wiring_.stopping.load(std::memory_order_acquire)) return;
-        if (state_.halted.load(std::memory_order_acquire)) {
+        if (state_.shared.halted.load(std::memory_order_acquire)) {
+            drop_all();
             wiring_.doorbell.wait(seen, kNever);
             continue;
         }
+        const bool freed = free_room();
         const bool answered = answer_one();
-        if (take_one() || answered) continue;
+        if (take_one() || answered || freed) continue;
         const std::uint64_t now = now_ns();
         const std::uint64_t due = wiring_.held.next_due(now);
         if (due != kNever && due < now + kSleepSlackNs)
@@ -84,6 +100,8 @@ bool Engine::take_one() {
         next_ = (next_ + 1) % wiring_.queues.size();
         WorkQueue::Entry entry;
         if (!wiring_.queues[queue]->take(entry)) continue;
+        // With timing, a descriptor leaves the queue when the modelled device begins with it.
+        if (!state_.config.timing.enabled) state_.shared.queues[queue].give_room(state_.place);
         process(queue, entry);
         return true;
     }
@@ -104,12 +122,38 @@ bool Engine::answer_one() {
     std::optional<Answer> answer = wiring_.held.take(now_ns(), finished);
     if (!answer) return false;
     for (const CompletionWrite& record : answer->writes) write(answer->queue, record);
-    wiring_.queues[answer->queue]->finish(answer->position);
+    if (answer->begins_ns != 0) state_.shared.queues[answer->queue].give_room(state_.place);
+    state_.finish(answer->queue, answer->position);
     return true;
 }
 
+// A device that is reset after a halt does not go on where it stopped.
+void Engine::drop_all() {
+    for (std::size_t queue = 0; queue < wiring_.queues.size(); ++queue) {
+        WorkQueue::Entry entry;
+        while (wiring_.queues[queue]->take(entry)) {
+            state_.shared.queues[queue].give_room(state_.place);
+            state_.finish(queue, entry.position);
+        }
+    }
+    const auto any = [](const Answer& /*answer*/) { return true; };
+    while (const std::optional<Answer> answer = wiring_.held.take(kNever, any)) {
+        if (answer->begins_ns != 0) state_.shared.queues[answer->queue].give_room(state_.place);
+        state_.finish(answer->queue, answer->position);
+    }
+}
+
+bool Engine::free_room() {
+    const std::optional<std::size_t> queue =
+        state_.config.timing.enabled ? wiring_.held.take_begun(now_ns()) : std::nullopt;
+    if (queue) state_.shared.queues[*queue].give_room(state_.place);
+    return queue.has_value();
+}
+
 void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
-    Task task{.entry = entry, .answer = {.queue = queue, .position = entry.position, .writes = {}}};
+    Task task{.entry = entry,
+              .queue = state_.shared.queues[queue].config(),
+              .answer = {.queue = queue, .position = entry.position, .writes = {}}};
     task.answer.drains = entry.descriptor.opcode() == Opcode::kDrain;
     QueueCounts& counts = state_.counts[queue];
     if (const auto late = state_.faults.next(FaultKind::kLate, queue)) {
@@ -132,24 +176,29 @@ void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
 }
 
 void Engine::finish(Task& task) {
-    const Timing& timing = state_.config.timing;
     count(state_.counts[task.answer.queue].device_time_ns, task.service);
-    if (!task.holds) {
-        wiring_.queues[task.answer.queue]->finish(task.answer.position);
-        return;
-    }
+    if (task.holds)
+        hold(task);
+    else
+        state_.finish(task.answer.queue, task.answer.position);
+}
+
+void Engine::hold(Task& task) {
+    const Timing& timing = state_.config.timing;
+    const bool from_queue = state_.config.engines != 0;
     std::uint64_t due = task.delay == 0 ? 0 : now_ns() + task.delay;
     if (timing.enabled) {
-        std::uint64_t before = wiring_.device_free_ns.load();
-        std::uint64_t after = 0;
+        std::uint64_t before = state_.shared.free_ns.load();
+        std::uint64_t begins = 0;
         do {
-            after = std::max(before, task.entry.submitted_ns) + task.service;
-        } while (!wiring_.device_free_ns.compare_exchange_weak(before, after));
-        due = std::max(due, after + timing.latency_ns + task.delay);
+            begins = std::max(before, task.entry.submitted_ns);
+        } while (!state_.shared.free_ns.compare_exchange_weak(before, begins + task.service));
+        due = std::max(due, begins + task.service + timing.latency_ns + task.delay);
+        if (from_queue) task.answer.begins_ns = begins;
     }
     task.answer.due_ns = due;
     wiring_.held.hold(std::move(task.answer));
-    if (state_.config.engines == 0) wiring_.doorbell.ring_one();  // for the thread that answers
+    if (!from_queue) wiring_.doorbell.ring_one();  // for the thread that answers
 }
 
 void Engine::batch(Task& task) {
@@ -157,7 +206,7 @@ void Engine::batch(Task& task) {
     const Descriptor& descriptor = task.entry.descriptor;
     QueueCounts& counts = state_.counts[queue];
     count(counts.batches);
-    Outcome outcome = check(descriptor, state_.config.queues[queue], Place::kQueue);
+    Outcome outcome = check(descriptor, task.queue, Place::kQueue);
     if (const auto forced = state_.faults.next(FaultKind::kBatchStatus, queue)) {
         outcome = garbage(static_cast<std::uint8_t>(forced->value), forced->random);
         count(counts.injected);
@@ -225,8 +274,7 @@ Outcome Engine::children(Task& task, std::size_t readable) {
 
 std::size_t Engine::check_pages(Task& task, std::span<const Descriptor> list, Outcome& batch) {
     const std::size_t queue = task.answer.queue;
-    const std::span<const Outcome> outcomes =
-        page_checks_.execute(list, state_.config.queues[queue]);
+    const std::span<const Outcome> outcomes = page_checks_.execute(list, task.queue);
     std::uint64_t bytes = 0;
     writes_.clear();
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
@@ -287,10 +335,10 @@ Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
     QueueCounts& counts = state_.counts[queue];
     if (state_.faults.happens(FaultKind::kHaltAfter, queue)) {
         count(counts.injected);
-        state_.halted.store(true, std::memory_order_release);
+        state_.shared.halted.store(true, std::memory_order_release);
         return {};
     }
-    const Outcome outcome = carry_out(queue, descriptor, place, forced_status);
+    const Outcome outcome = carry_out(task, descriptor, place, forced_status);
     count(counts.work);
     count(counts.bytes, outcome.transferred);
     if (outcome.failed() &&
@@ -300,15 +348,16 @@ Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
     return outcome;
 }
 
-Outcome Engine::carry_out(std::size_t queue, const Descriptor& descriptor, Place place,
+Outcome Engine::carry_out(const Task& task, const Descriptor& descriptor, Place place,
                           std::uint8_t forced_status) {
+    const std::size_t queue = task.answer.queue;
     FaultInjector& faults = state_.faults;
     QueueCounts& counts = state_.counts[queue];
     const std::optional<Fault> status = faults.next(FaultKind::kStatus, queue);
     const std::optional<Fault> fault = faults.next(FaultKind::kFaultByte, queue);
     const std::optional<Fault> wrong = faults.next(FaultKind::kWrong, queue);
     if (status && forced_status == 0) forced_status = static_cast<std::uint8_t>(status->value);
-    const Outcome refused = check(descriptor, state_.config.queues[queue], place);
+    const Outcome refused = check(descriptor, task.queue, place);
     if (refused.failed()) return refused;
 
     const std::uint64_t random = status ? status->random : descriptor.source;

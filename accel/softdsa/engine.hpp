@@ -37,17 +37,22 @@ struct Wiring {
     Doorbell doorbell;
     HeldAnswers held;
     std::atomic<bool> stopping{false};
-    std::atomic<std::uint64_t> device_free_ns{0};  // time when the modelled device is idle again
 };
 
 // The state that all engines share. `wiring` is replaced only while no engine runs.
 struct DeviceState {
-    explicit DeviceState(const DeviceConfig& configuration);
+    DeviceState(const DeviceConfig& configuration, const Sharing& share);
+
+    // Notes that a descriptor was answered, or never will be.
+    void finish(std::size_t queue, std::uint64_t position);
 
     const DeviceConfig config;
+    const Sharing sharing;
+    std::unique_ptr<SharedDevice> own;  // without sharing
+    SharedDevice& shared;
+    std::size_t place;  // of this process
     FaultInjector faults;
     std::vector<QueueCounts> counts;  // one per queue
-    std::atomic<bool> halted{false};
     std::unique_ptr<Wiring> wiring;
 };
 
@@ -63,6 +68,7 @@ class Engine {
     // One descriptor of a queue while it is executed.
     struct Task {
         const WorkQueue::Entry& entry;
+        const QueueConfig queue;
         Answer answer;
         bool holds = false;         // its records wait until answer.due_ns
         std::uint64_t service = 0;  // ns of modelled device time so far
@@ -72,8 +78,11 @@ class Engine {
 
     bool take_one();
     bool answer_one();
+    bool free_room();
+    void drop_all();
     void process(std::size_t queue, const WorkQueue::Entry& entry);
     void finish(Task& task);
+    void hold(Task& task);
     void batch(Task& task);
     Outcome children(Task& task, std::size_t readable);
     // Executes and answers the first descriptors of the list if they are page checks; returns their
@@ -83,7 +92,7 @@ class Engine {
     void shuffle(const Task& task, std::size_t readable);
     Outcome work(Task& task, const dsa::Descriptor& descriptor, Place place,
                  std::uint8_t forced_status);
-    Outcome carry_out(std::size_t queue, const dsa::Descriptor& descriptor, Place place,
+    Outcome carry_out(const Task& task, const dsa::Descriptor& descriptor, Place place,
                       std::uint8_t forced_status);
     bool answer(Task& task, const dsa::Descriptor& descriptor, const Outcome& outcome);
     bool write(std::size_t queue, const CompletionWrite& record);

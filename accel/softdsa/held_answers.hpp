@@ -19,6 +19,9 @@ struct Answer {
     std::uint64_t position = 0;
     bool drains = false;       // wait for everything before `position`
     std::uint64_t due_ns = 0;  // 0: immediately
+    // Time at which the modelled device begins with it, so that it leaves its queue; 0: it has
+    // left.
+    std::uint64_t begins_ns = 0;
     std::vector<CompletionWrite> writes;
 };
 
@@ -42,8 +45,10 @@ class HeldAnswers {
         answers_.erase(answers_.begin() + static_cast<std::ptrdiff_t>(best));
         return taken;
     }
-    // Returns the due time of the next answer, ignoring drains that are due already; kNever if
-    // there is none.
+    // Returns the queue of a descriptor that the modelled device has begun by `now`, once for each.
+    std::optional<std::size_t> take_begun(std::uint64_t now);
+    // Returns the time of the next event, ignoring drains that are due already; kNever if there is
+    // none.
     std::uint64_t next_due(std::uint64_t now) const;
 
   private:

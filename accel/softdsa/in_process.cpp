@@ -12,7 +12,7 @@ class SoftwarePortal final : public dsa::Portal {
   public:
     SoftwarePortal(std::shared_ptr<Device> device, std::size_t queue, std::string name)
         : device_(std::move(device)), queue_(queue), name_(std::move(name)) {
-        const QueueConfig& config = device_->queue(queue);
+        const QueueConfig config = device_->queue(queue);
         limits_ = {.mode = config.mode,
                    .entries = device_->entries(queue),
                    .batch = std::max(config.max_batch, 1U),

@@ -16,20 +16,12 @@ WorkQueue::WorkQueue(std::uint32_t size)
     for (std::uint64_t i = 0; i < slots_; ++i) ring_[i].turn.store(i, std::memory_order_relaxed);
 }
 
-bool WorkQueue::put(const dsa::Descriptor& descriptor, std::uint64_t now_ns,
-                    std::uint32_t limit) noexcept {
-    std::uint32_t before = occupancy_.load(std::memory_order_relaxed);
-    do {
-        if (before >= limit) return false;
-        // Acquire: the engine that released this room has freed its slot.
-    } while (!occupancy_.compare_exchange_weak(before, before + 1, std::memory_order_acquire,
-                                               std::memory_order_relaxed));
+void WorkQueue::put(const dsa::Descriptor& descriptor, std::uint64_t now_ns) noexcept {
     const std::uint64_t position = tail_.fetch_add(1, std::memory_order_relaxed);
     Slot& slot = ring_[position % slots_];
     slot.descriptor = descriptor;
     slot.submitted_ns = now_ns;
     slot.turn.store(position + 1, std::memory_order_release);
-    return true;
 }
 
 bool WorkQueue::take(Entry& entry) {
@@ -39,7 +31,6 @@ bool WorkQueue::take(Entry& entry) {
     const std::uint64_t position = begin_next();
     entry = {slot.descriptor, slot.submitted_ns, position};
     slot.turn.store(position + slots_, std::memory_order_release);
-    occupancy_.fetch_sub(1, std::memory_order_release);
     return true;
 }
 

@@ -1,6 +1,6 @@
-// Descriptors between submitters and engines, in order. Invariant: put() is wait-free, whatever it
-// interrupts: it reserves room first, and engines free a slot before they release its room, so that
-// a reserved slot is always free.
+// Descriptors of one process between submitters and engines, in order. Invariant: put() is
+// wait-free, whatever it interrupts: its caller has taken room (SharedQueue::take_room()), and
+// engines free a slot before they give its room back, so that a slot is always free.
 #pragma once
 
 #include <atomic>
@@ -21,12 +21,11 @@ class WorkQueue {
         std::uint64_t position = 0;  // number among all descriptors of the queue
     };
 
-    // `size` is at least 1.
+    // `size` is at least 1: the most descriptors for which there is ever room.
     explicit WorkQueue(std::uint32_t size);
 
-    // For submitters; async-signal-safe. Returns false if `limit` descriptors are in the queue.
-    bool put(const dsa::Descriptor& descriptor, std::uint64_t now_ns, std::uint32_t limit) noexcept;
-    std::uint32_t occupancy() const noexcept { return occupancy_.load(std::memory_order_relaxed); }
+    // For submitters; async-signal-safe.
+    void put(const dsa::Descriptor& descriptor, std::uint64_t now_ns) noexcept;
 
     // For engines. Returns false if there is nothing to take.
     bool take(Entry& entry);
@@ -49,7 +48,6 @@ class WorkQueue {
 
     const std::uint64_t slots_;  // a power of two
     std::unique_ptr<Slot[]> ring_;
-    std::atomic<std::uint32_t> occupancy_{0};
     std::atomic<std::uint64_t> tail_{0};
 
     mutable Mutex mutex_;                        // used by engines only

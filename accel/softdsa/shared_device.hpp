@@ -1,0 +1,114 @@
+// The part of a software device that all its processes share, in memory that each of them maps:
+// which queues are enabled and how they are configured, what each process has in them, and when the
+// modelled device is idle again. Invariants: memory of zeros is a device without enabled queues; a
+// process that ends, in whatever way, takes its work with it, because each has counters of its own
+// (its place) that others clear; the configuration of a queue changes only while it is disabled
+// and nothing of it is outstanding. All functions but await_drained() are async-signal-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "accel/softdsa/device_config.hpp"
+
+namespace migrate::accel::softdsa {
+
+inline constexpr std::size_t kMostDevices = 16;
+inline constexpr std::size_t kMostQueues = 8;
+inline constexpr std::size_t kMostProcesses = 64;
+
+class SharedQueue {
+  public:
+    // Only while the queue is disabled and drained.
+    void configure(const QueueConfig& config) noexcept;
+    QueueConfig config() const noexcept;
+    dsa::QueueMode mode() const noexcept;
+    // Returns the size of a dedicated queue, or the threshold of a shared one.
+    std::uint32_t entries() const noexcept;
+
+    void enable() noexcept { enabled_.store(1); }
+    // New descriptors are refused from now on.
+    void disable() noexcept { enabled_.store(0); }
+    bool enabled() const noexcept { return enabled_.load() != 0; }
+
+    // Counts a descriptor of the process as outstanding; returns false if the queue is disabled.
+    bool begin(std::size_t place) noexcept;
+    // Counts one as answered, or as not accepted after all.
+    void end(std::size_t place) noexcept;
+    // Takes room for a descriptor; returns false if entries() of all processes are in the queue.
+    // Two processes that take the last room at the same time may both be refused.
+    bool take_room(std::size_t place) noexcept;
+    void give_room(std::size_t place) noexcept;
+    // Drops what the process has in the queue.
+    void forget(std::size_t place) noexcept;
+
+    // Descriptors of all processes in the queue.
+    std::uint32_t occupancy() const noexcept;
+    // Descriptors of all processes that are accepted and not answered.
+    std::uint32_t outstanding() const noexcept;
+    // Number of times that something ended while the queue was disabled. A futex.
+    const std::atomic<std::uint32_t>& drain_steps() const noexcept { return drain_steps_; }
+
+  private:
+    std::uint32_t in_queue_of_others(std::size_t place) const noexcept;
+
+    using Counter = std::atomic<std::uint32_t>;
+
+    Counter enabled_{0};
+    Counter drain_steps_{0};
+    Counter mode_{0};
+    Counter size_{0};
+    Counter threshold_{0};
+    Counter max_batch_{0};
+    Counter max_transfer_{0};
+    Counter block_on_fault_{0};
+    Counter write_retries_{0};
+    Counter refuse_batch_by_write_{0};
+    std::atomic<std::uint64_t> operations_{0};
+    std::array<Counter, kMostProcesses> in_queue_{};
+    std::array<Counter, kMostProcesses> outstanding_{};
+};
+
+struct SharedDevice {
+    std::atomic<bool> halted{false};
+    // CLOCK_MONOTONIC in ns at which the modelled device has executed all that it was given.
+    std::atomic<std::uint64_t> free_ns{0};
+    std::array<SharedQueue, kMostQueues> queues{};
+};
+
+// All devices of a namespace, and the processes that use them.
+class SharedDevices {
+  public:
+    SharedDevice& device(std::size_t index) noexcept { return devices_[index]; }
+
+    // Returns the place of this process, which has nothing outstanding yet; kMostProcesses if all
+    // places are taken. Call it again in the child of a fork.
+    std::size_t join() noexcept;
+    // Frees the places of processes that have ended; does nothing if that was done less than 10 ms
+    // ago.
+    void reap() noexcept;
+    // Waits until the disabled queue has nothing outstanding in any process. Returns false if the
+    // device halts or `limit_ns` passes first.
+    bool await_drained(std::size_t device, std::size_t queue, std::uint64_t limit_ns) noexcept;
+
+    // Set by the process that has configured the queues first.
+    std::atomic<bool> ready{false};
+
+  private:
+    bool take_place(std::size_t place, pid_t expected, pid_t own) noexcept;
+    void forget(std::size_t place) noexcept;
+
+    std::atomic<std::uint64_t> reaped_ns_{0};
+    std::array<std::atomic<pid_t>, kMostProcesses> owners_{};  // 0: free
+    std::array<SharedDevice, kMostDevices> devices_{};
+};
+
+static_assert(std::atomic<bool>::is_always_lock_free &&
+              std::atomic<std::uint64_t>::is_always_lock_free &&
+              std::atomic<pid_t>::is_always_lock_free);
+
+}  // namespace migrate::accel::softdsa
