@@ -27,23 +27,17 @@ constexpr std::uint64_t kPortalStep = sizeof(Descriptor);
 
 class DevicePortal : public Portal {
   public:
-    explicit DevicePortal(const QueueInfo& info)
-        : name_(info.path),
-          limits_(info.limits),
-          numa_node_(info.numa_node),
-          software_(info.software) {}
-    const std::string& name() const override { return name_; }
-    const QueueLimits& limits() const override { return limits_; }
-    int numa_node() const override { return numa_node_; }
-    bool is_software() const override { return software_; }
+    explicit DevicePortal(const QueueInfo& info) : info_(info) {}
+    const std::string& name() const override { return info_.path; }
+    const QueueLimits& limits() const override { return info_.limits; }
+    int numa_node() const override { return info_.numa_node; }
+    bool is_software() const override { return info_.software; }
+    std::string why_closed() const override { return what_is_disabled(info_); }
 
-    void forbid_batches() { limits_.batch = 1; }
+    void forbid_batches() { info_.limits.batch = 1; }
 
   private:
-    std::string name_;
-    QueueLimits limits_;
-    int numa_node_;
-    bool software_;
+    QueueInfo info_;
 };
 
 // One instruction moves the descriptor to the page that the driver mapped.

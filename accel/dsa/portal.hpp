@@ -39,6 +39,9 @@ class Portal {
     virtual std::string_view access() const { return "a call in this process"; }
     // True if there is no hardware, so that no saving may be claimed.
     virtual bool is_software() const = 0;
+    // Returns why the queue takes no work at all, such as "the queue is disabled"; empty: nothing
+    // is known. May read files.
+    virtual std::string why_closed() const { return {}; }
     // Makes one attempt without waiting; returns how many of the descriptors, from the first on,
     // the queue took. A dedicated queue reports nothing and loses descriptors for which it has no
     // room, so the caller must count those outstanding.

@@ -196,6 +196,17 @@ std::optional<Obstacle> find_obstacle(const QueueInfo& info) {
     return find_node_obstacle(info);
 }
 
+std::string what_is_disabled(const QueueInfo& info, const Places& places) {
+    const fs::path device = places.sysfs / info.device;
+    const std::string device_state = read_text(device / "state");
+    const std::string state = read_text(device / info.name / "state");
+    // A device that is disabled has disabled its queues first.
+    if (!device_state.empty() && device_state != "enabled")
+        return fmt::format("the device {} is {}", info.device, device_state);
+    if (!state.empty() && state != "enabled") return fmt::format("the queue is {}", state);
+    return {};
+}
+
 std::string_view model_of(std::uint32_t pci_device) {
     const auto model = std::ranges::find(kModels, pci_device, &Model::pci_device);
     return model == kModels.end() ? std::string_view() : model->processors;

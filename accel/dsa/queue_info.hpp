@@ -52,6 +52,9 @@ struct Obstacle {
 Result<QueueInfo> read_queue_info(std::string_view name, const Places& places = {});
 // Returns the first obstacle, if any; checks last that this user may open the node.
 std::optional<Obstacle> find_obstacle(const QueueInfo& info);
+// Returns what was disabled after the queue was opened: "the queue is disabled"; empty: neither it
+// nor its device.
+std::string what_is_disabled(const QueueInfo& info, const Places& places = {});
 
 // Returns the processors that have the DSA device with this PCI device number; empty if it is not
 // known.

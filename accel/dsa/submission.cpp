@@ -188,7 +188,7 @@ void Submission::take_answer(std::size_t index) {
     figures_.seen = watch.seen;
     if (!watch.answered()) {
         count(queue_->counters().timeouts);
-        queue_->disable("did not answer in time (accel-timeout)");
+        queue_->timed_out();
         lost_ = true;
         return;
     }

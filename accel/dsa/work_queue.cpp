@@ -24,6 +24,14 @@ void WorkQueue::disable(std::string_view reason) {
     trouble_ = reason;
 }
 
+void WorkQueue::timed_out() {
+    if (!alive()) return;
+    // A dedicated queue that is disabled loses what it is given.
+    const std::string why = portal_->why_closed();
+    disable(
+        fmt::format("did not answer in time (accel-timeout){}{}", why.empty() ? "" : ": ", why));
+}
+
 bool WorkQueue::take_trial(Point now) {
     if (!alive() || !left()) return false;
     Point::rep due = trial_at_.load(std::memory_order_acquire);
@@ -41,7 +49,10 @@ void WorkQueue::refused(std::uint8_t status, std::uint32_t count, Point now) {
 void WorkQueue::stayed_full(Point now, bool for_long) {
     const std::uint32_t times = times_full_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (left() || (times < kMaxFull && !for_long)) return;
-    leave("stays full: other programs fill it, or it was disabled", now);
+    const std::string why = portal_->why_closed();
+    leave(why.empty() ? "stays full: other programs fill it, or it was disabled"
+                      : fmt::format("takes no work: {}", why),
+          now);
 }
 
 void WorkQueue::leave(std::string reason, Point now) {

@@ -51,6 +51,8 @@ class WorkQueue {
     bool alive() const { return alive_.load(std::memory_order_acquire); }
     // Ends the use of the queue; the first reason is logged.
     void disable(std::string_view reason);
+    // Does so because a descriptor was not answered within accel-timeout.
+    void timed_out();
 
     // False if the queue is disabled, or left and not due for a trial.
     bool usable() const { return alive() && !left(); }

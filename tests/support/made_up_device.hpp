@@ -65,6 +65,7 @@ class MadeUpDevice final : public Portal, public Time {
     const QueueLimits& limits() const override { return limits_; }
     int numa_node() const override { return -1; }
     bool is_software() const override { return true; }
+    std::string why_closed() const override { return closed; }
     std::size_t submit(std::span<const Descriptor> descriptors) override {
         std::size_t taken = 0;
         for (const Descriptor& descriptor : descriptors) {
@@ -110,6 +111,7 @@ class MadeUpDevice final : public Portal, public Time {
         return Nanoseconds(1000);
     };
     std::size_t refusals = 0;                               // submissions that find it full
+    std::string closed;                                     // why_closed()
     bool mute = false;                                      // takes descriptors and never answers
     std::size_t lost = 0;                                   // submissions beyond its entries
     std::vector<const std::atomic<std::uint8_t>*> watched;  // the records of each step of a wait

@@ -192,6 +192,23 @@ TEST_CASE("a queue that is full is offered a batch again, until it is pointless"
     }
 }
 
+TEST_CASE("a queue that was disabled is left at once, and the report says what was disabled") {
+    Rig shared;
+    shared.device->closed = "the queue is disabled";
+    shared.device->refusals = SIZE_MAX;
+    shared.submit();
+    CHECK(shared.wrong_answers() == 0);
+    CHECK(shared.queue->left());
+    CHECK(shared.queue->trouble() == "takes no work: the queue is disabled");
+    Rig dedicated({.timeout = std::chrono::milliseconds(5)});
+    dedicated.device->closed = "the device dsa0 is disabled";
+    dedicated.device->mute = true;
+    dedicated.submit();
+    CHECK(dedicated.wrong_answers() == 0);
+    CHECK(dedicated.queue->trouble() ==
+          "did not answer in time (accel-timeout): the device dsa0 is disabled");
+}
+
 TEST_CASE("late writes of a silent device change no answer") {
     Rig rig({.timeout = std::chrono::milliseconds(5)});
     rig.device->mute = true;

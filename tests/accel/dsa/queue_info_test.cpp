@@ -86,6 +86,18 @@ TEST_CASE("a number that is missing or no number is not taken for a huge one") {
     CHECK(sysfs.info().numa_node >= -1);
 }
 
+TEST_CASE("a queue or device that is disabled later is named") {
+    MadeUpSysfs sysfs;
+    const QueueInfo info = sysfs.info();
+    CHECK(what_is_disabled(info, sysfs.places).empty());
+    sysfs.queue("state", "disabled");
+    CHECK(what_is_disabled(info, sysfs.places) == "the queue is disabled");
+    sysfs.device("state", "halted");
+    CHECK(what_is_disabled(info, sysfs.places) == "the device dsa0 is halted");
+    fs::remove_all(sysfs.places.sysfs);
+    CHECK(what_is_disabled(info, sysfs.places).empty());
+}
+
 TEST_CASE("every obstacle is named with what removes it") {
     MadeUpSysfs sysfs;
     SECTION("the device") {
