@@ -34,6 +34,11 @@ ENCODED(code_narrow, "enqcmd (%esi), %edi");
 ENCODED(code_narrow_relative, "enqcmd 0x20(%eip), %edi");
 ENCODED(code_fs, "enqcmd %fs:0x20(%rax), %rdi");
 ENCODED(code_gs, "movdir64b %gs:(%rax), %rdi");
+ENCODED(code_umonitor, "umonitor %rdi");
+ENCODED(code_umonitor_high, "umonitor %r12");
+ENCODED(code_umwait, "umwait %ebx");
+ENCODED(code_tpause, "tpause %r9d");
+ENCODED(code_clwb, "clwb (%rsi)");           // 66 0F AE /6 with memory
 ENCODED(code_other, "crc32l (%rsi), %edi");  // F2 0F 38 F1
 ENCODED(code_undefined, "ud2");
 ENCODED(code_load, "mov (%rsi), %rdi");
@@ -64,6 +69,31 @@ struct Case {
 #define BYTES(name) #name, name##_begin, name##_end
 
 }  // namespace
+
+TEST_CASE("decoder knows the instructions that wait, and only these") {
+    const auto length = [](const std::uint8_t* begin, const std::uint8_t* end) {
+        return static_cast<std::size_t>(end - begin);
+    };
+    struct Wait {
+        const char* name;
+        const std::uint8_t* begin;
+        const std::uint8_t* end;
+        bool waits;
+    };
+    for (const Wait& each :
+         {Wait{BYTES(code_umonitor), false}, Wait{BYTES(code_umonitor_high), false},
+          Wait{BYTES(code_umwait), true}, Wait{BYTES(code_tpause), true}}) {
+        CAPTURE(each.name);
+        const auto found = decode_user_wait(each.begin);
+        REQUIRE(found);
+        CHECK(found->length == length(each.begin, each.end));
+        CHECK(found->waits == each.waits);
+        CHECK_FALSE(decode(each.begin, test_registers()));
+    }
+    for (const std::uint8_t* other : {code_clwb_begin, code_plain_begin, code_undefined_begin,
+                                      code_load_begin, code_movdir_begin, code_supervisor_begin})
+        CHECK_FALSE(decode_user_wait(other));
+}
 
 TEST_CASE("decoder finds operands and length of every form of address") {
     const Registers r = test_registers();

@@ -148,8 +148,8 @@ constexpr greg_t kSign = 0x80;
 constexpr greg_t kOverflow = 0x800;
 
 enum class Verdict : std::uint8_t {
-    kSubmitted,
-    kRefused,  // hardware would raise a fault, too
+    kSubmitted,  // or skipped
+    kRefused,    // hardware would raise a fault, too
     kNotOurs,
 };
 
@@ -187,6 +187,22 @@ Verdict submit(ucontext_t& context) {
     return Verdict::kSubmitted;
 }
 
+// Skips UMONITOR, UMWAIT and TPAUSE on a CPU that lacks them: a wait may end at any time, without a
+// reason. Returns false for any other instruction.
+bool skip_user_wait(ucontext_t& context) {
+    auto& registers = context.uc_mcontext.gregs;
+    const auto rip = static_cast<std::uint64_t>(registers[REG_RIP]);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address out of a register
+    const auto found = decode_user_wait(reinterpret_cast<const std::uint8_t*>(rip));
+    if (!found) return false;
+    if (found->waits) {
+        registers[REG_EFL] &= ~(kCarry | kParity | kAdjust | kZero | kSign | kOverflow);
+        raw_syscall(SYS_sched_yield);
+    }
+    registers[REG_RIP] += found->length;
+    return true;
+}
+
 // Returns true if the instruction itself could not be fetched, so that it cannot be read here
 // either.
 bool is_fetch_fault(const siginfo_t& info, const ucontext_t& context) {
@@ -202,7 +218,12 @@ void handle(int signal, siginfo_t* info, void* raw_context) {
     const bool was_sent = info->si_code <= 0;
     if (!was_sent && guarded::recover(raw_context)) return;
     Verdict verdict = Verdict::kNotOurs;
-    if (!was_sent && !is_fetch_fault(*info, context)) verdict = submit(context);
+    if (!was_sent && !is_fetch_fault(*info, context)) {
+        if (signal == SIGILL && skip_user_wait(context))
+            verdict = Verdict::kSubmitted;
+        else
+            verdict = submit(context);
+    }
     errno = error;
     if (verdict == Verdict::kSubmitted) return;
     // A CPU that knows the instruction raises #GP; this one raises SIGILL for an undefined

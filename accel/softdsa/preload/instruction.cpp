@@ -153,4 +153,14 @@ std::optional<Instruction> decode(const std::uint8_t* bytes, const Registers& re
     return instruction;
 }
 
+std::optional<UserWait> decode_user_wait(const std::uint8_t* bytes) {
+    Code code(bytes);
+    const auto prefixes = take_prefixes(code);
+    if (!prefixes || (prefixes->repeat == 0 && !prefixes->operand_size)) return std::nullopt;
+    if (code.take() != 0x0f || code.take() != 0xae) return std::nullopt;
+    // /6 with a register: with memory it is another instruction.
+    if ((code.take() & 0xf8) != 0xf0 || code.length() > kLongestInstruction) return std::nullopt;
+    return UserWait{static_cast<std::uint8_t>(code.length()), prefixes->repeat != 0xf3};
+}
+
 }  // namespace migrate::accel::softdsa::preload

@@ -39,4 +39,13 @@ inline constexpr std::size_t kLongestInstruction = 15;
 // instruction.
 std::optional<Instruction> decode(const std::uint8_t* code, const Registers& registers);
 
+// UMONITOR, or one that waits: UMWAIT or TPAUSE. Source: the manual's volume 2.
+struct UserWait {
+    std::uint8_t length = 0;  // bytes
+    bool waits = false;
+};
+
+// Decodes one of these at `code`; nothing for any other instruction.
+std::optional<UserWait> decode_user_wait(const std::uint8_t* code);
+
 }  // namespace migrate::accel::softdsa::preload

@@ -284,6 +284,20 @@ void test_poll_bound() {
     stop = true;
 }
 
+// Also on a CPU that does not have the instructions.
+[[gnu::target("waitpkg")]] void test_user_wait() {
+    void* portal = map_path(kShared);
+    Task noop;
+    noop.record.status = 0;
+    while (enqcmd(portal, &noop.descriptor)) _mm_pause();
+    for (int i = 0; i < 1'000'000 && noop.record.status == 0; ++i) {
+        _umonitor(&noop.record);
+        if (noop.record.status == 0) _umwait(1, __rdtsc() + 10'000);
+        _tpause(1, __rdtsc() + 100);
+    }
+    EXPECT(noop.wait() == 1);
+}
+
 struct Case {
     std::string_view name;
     void (*run)();
@@ -291,6 +305,7 @@ struct Case {
 constexpr std::array kCases{
     Case{"enqcmd", test_enqcmd},
     Case{"flags", test_flags},
+    Case{"user-wait", test_user_wait},
     Case{"movdir64b", test_movdir64b},
     Case{"full", test_full},
     Case{"write-partial", test_write_partial},
