@@ -12,16 +12,14 @@ import unittest
 from pathlib import Path
 
 import with_softdsa
-from with_softdsa import skip
+from with_softdsa import DSA_TEST, TEST_FOLDER, skip
 
-TEST_FOLDER = "/usr/libexec/accel-config/test/"
-DSA_TEST = TEST_FOLDER + "dsa_test"
 # NOOP, DRAIN, MEMMOVE, FILL, COMPARE, COMPVAL, DUALCAST, CRC, copy with CRC, DIF check, insert, strip, update, flush.
 OPERATIONS = (0, 2, 3, 4, 5, 6, 9, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20)
 DELTA = (7, 8)
 SHARED, DEDICATED = 1, 0
-# What the runner does to the device itself: drivers and sysfs are not configured here.
-CONFIGURATION = ("_cleanup", "start_dsa", "enable_wqs", "disable_wqs", "stop_dsa")
+# What the runner does to the kernel's modules, which are not there.
+MODULES = ("_cleanup",)
 
 
 def single(mode, operation, length, *more):
@@ -63,20 +61,40 @@ class DsaTest(unittest.TestCase):
         self.check(("--timing",), [batch(SHARED, 6, 32, "-n", 5)])
 
 
+def script_of(name):
+    """One of Intel's test scripts, without what it does to the kernel's modules."""
+    lines = Path(TEST_FOLDER, name).read_text().splitlines()
+    # Replaced, not left out: Debian 13's scripts have some of them alone in an if.
+    text = "\n".join(":" if line in MODULES else line for line in lines)
+    return text.replace('"$(dirname "$0")/common"', TEST_FOLDER + "common")
+
+
+class ConfigurationRunner(unittest.TestCase):
+    """The script that configures groups, engines and queues in every way, as Debian 13 has it."""
+
+    runner = None
+
+    def test_the_runner_of_configurations(self):
+        name = "dsa_config_test_runner.sh"
+        if not Path(TEST_FOLDER, name).exists():
+            self.skipTest(f"this version of accel-config-test has no {name}")
+        for version in ("0x100", "0x200"):
+            with self.subTest(version=version):
+                done = self.runner.run(["--unconfigured", "--version", version], ["bash", "-c", script_of(name)])
+                self.assertEqual(done.returncode, 0, f"{done.stdout[-4000:]}{done.stderr[-4000:]}")
+
+
 class Runner(unittest.TestCase):
-    """The script that runs dsa_test with all operations, modes and flags, but for the configuration of the device."""
+    """The script that configures a device and runs dsa_test with all operations, modes and flags."""
 
     runner = None
 
     def run_script(self, options, sizes):
-        script = Path(TEST_FOLDER, "dsa_user_test_runner.sh").read_text()
-        # Replaced, not left out: Debian 13's script has some of them alone in an if.
-        lines = [":" if line in CONFIGURATION else line for line in script.splitlines()]
-        text = "\n".join(lines).replace('"$(dirname "$0")/common"', TEST_FOLDER + "common")
+        text = script_of("dsa_user_test_runner.sh")
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
             file.write(re.sub(r"(?<=for xfer_size in )\$SIZE_1 .*(?=; do)", sizes, text))
             file.flush()
-            done = self.runner.run(options, ["bash", file.name], timeout=500)
+            done = self.runner.run([*options, "--unconfigured"], ["bash", file.name], timeout=500)
         # The script exits with 0 at its end only; a test program that fails ends it.
         self.assertEqual(done.returncode, 0, f"{done.stdout[-4000:]}{done.stderr[-4000:]}")
         return len(re.findall(r"^Testing \d+ bytes$", done.stdout, re.MULTILINE))
@@ -128,10 +146,10 @@ class AccelConfig(unittest.TestCase):
 if __name__ == "__main__":
     whole = "--whole-runner" in sys.argv
     library = [argument for argument in sys.argv[1:] if not argument.startswith("--")][0]
-    DsaTest.runner = AccelConfig.runner = Runner.runner = with_softdsa.Runner(library)
+    DsaTest.runner = AccelConfig.runner = Runner.runner = ConfigurationRunner.runner = with_softdsa.Runner(library)
     if not Path(DSA_TEST).exists() or not shutil.which("accel-config"):
         skip("accel-config and accel-config-test are not installed (apt-get install accel-config accel-config-test)")
     DsaTest.runner.skip_without_namespaces()
-    cases = (WholeRunner,) if whole else (DsaTest, ShortRunner, AccelConfig)
+    cases = (WholeRunner,) if whole else (DsaTest, ShortRunner, ConfigurationRunner, AccelConfig)
     suite = unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, cases))
     sys.exit(not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful())

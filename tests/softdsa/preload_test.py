@@ -12,7 +12,7 @@ from pathlib import Path
 from with_softdsa import SCRIPT, Runner
 
 # Cases of softdsa_client, by the options under which they hold.
-ANY = ("enqcmd", "flags", "movdir64b", "page-fault", "open-twice", "fork", "handlers", "signals", "signal-stack")
+ANY = ("enqcmd", "flags", "user-wait", "movdir64b", "page-fault", "open-twice", "fork", "handlers", "signals", "signal-stack")
 CASES = (
     ((), (*ANY, "latency")),
     (("--engines", "0"), (*ANY, "threads", "poll-bound")),
@@ -131,8 +131,8 @@ class Library(unittest.TestCase):
 
     def test_shows_only_its_hooks(self):
         hooks = {"open", "open64", "openat", "openat64", "__open_2", "__open64_2", "__openat_2", "__openat64_2", "mmap",
-                 "mmap64", "munmap", "mremap", "write", "pwrite", "pwrite64", "writev", "sigaction", "signal",
-                 "bsd_signal", "ssignal", "sigprocmask", "pthread_sigmask"}
+                 "mmap64", "munmap", "mremap", "write", "pwrite", "pwrite64", "writev", "fopen", "fopen64", "fflush",
+                 "fclose", "sigaction", "signal", "bsd_signal", "ssignal", "sigprocmask", "pthread_sigmask"}
         listed = subprocess.run(["nm", "-D", "--defined-only", self.library], capture_output=True, text=True,
                                 check=True)
         self.assertEqual({line.split()[-1] for line in listed.stdout.splitlines()}, hooks)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "with-softdsa"
 SKIPPED = 77
+TEST_FOLDER = "/usr/libexec/accel-config/test/"
+DSA_TEST = TEST_FOLDER + "dsa_test"
 
 
 class Runner:

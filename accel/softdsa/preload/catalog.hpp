@@ -1,5 +1,5 @@
-// Reads the sysfs tree that scripts/with-softdsa made: the devices, their queues and nodes. The
-// tree is the only description, so that a client and this library read the same numbers.
+// Reads what scripts/with-softdsa made and what never changes: the devices and the files that stand
+// for their queues. The configuration of the queues is in the shared part (SharedDevices).
 #pragma once
 
 #include <sys/types.h>
@@ -8,17 +8,17 @@
 #include <string>
 #include <vector>
 
-#include "accel/softdsa/device.hpp"
+#include "accel/softdsa/device_config.hpp"
+#include "accel/softdsa/preload/tree.hpp"
 
 namespace migrate::accel::softdsa::preload {
 
-// One file /dev/dsa/wqD.Q.
+// The file that /dev/dsa/wqD.Q is while the queue is enabled; its inode stays the same.
 struct Node {
     dev_t file_system = 0;
     ino_t inode = 0;
     std::size_t device = 0;  // index in Catalog::devices
     std::size_t queue = 0;   // index of the device's queue
-    bool dedicated = false;
 };
 
 struct Catalog {
@@ -27,11 +27,8 @@ struct Catalog {
     std::string error;  // not empty: the tree describes something that no device can do
 };
 
-inline constexpr const char* kSysfsRoot = "/sys/bus/dsa";
-inline constexpr const char* kNodeFolder = "/dev/dsa";
-
 // Returns no devices if there is no such tree; the tree of a kernel with the idxd driver is not
 // one.
-Catalog read_catalog(const std::string& sysfs = kSysfsRoot, const std::string& nodes = kNodeFolder);
+Catalog read_catalog(const Tree& tree);
 
 }  // namespace migrate::accel::softdsa::preload

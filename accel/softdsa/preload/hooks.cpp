@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "accel/softdsa/preload/attribute_files.hpp"
+#include "accel/softdsa/preload/client_count.hpp"
 #include "accel/softdsa/preload/faults.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"
@@ -56,10 +58,13 @@ int refuse_open(int fd, int error) {
 }
 
 // Does what the driver does when a node is opened; `fd` is the descriptor of the file behind it.
-int opened(int fd, int flags) {
+int opened(int fd, int folder, const char* path, int flags) {
     World* const world = World::instance();
-    if (world == nullptr || fd < 0 || (flags & O_PATH) != 0) return fd;
-    const auto node = world->node_of(fd);
+    if (world == nullptr || (flags & O_PATH) != 0) return fd;
+    if (fd < 0) return errno == EROFS ? open_attribute(*world, folder, path, flags) : fd;
+    const World::OpenFile file = world->look_at(fd);
+    if (file.in_tree) refresh_attribute(*world, fd);
+    const auto node = file.node;
     if (!node) return fd;
     world->start();
     if (const int error = world->device(*node).open_error(world->node(*node).queue)) {
@@ -67,10 +72,11 @@ int opened(int fd, int flags) {
     }
     // The lock lives as long as the open file, including its mappings, just as the queue's user
     // does.
-    if (world->node(*node).dedicated && ::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (world->is_dedicated(*node) && ::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         return refuse_open(fd, EBUSY);
     }
     take_ownership(fd);
+    count_as_client(fd);
     return fd;
 }
 
@@ -90,7 +96,7 @@ void* map(void* address, std::size_t bytes, int protection, int flags, int fd, o
     World* const world = World::instance();
     if (world == nullptr) return next_mmap(address, bytes, protection, flags, fd, offset);
     const bool of_file = fd >= 0 && (flags & MAP_ANONYMOUS) == 0;
-    const auto node = of_file ? world->node_of(fd) : std::nullopt;
+    const auto node = of_file ? world->look_at(fd).node : std::nullopt;
     if (node) {
         world->start();
         if (const int error = map_refusal(*world, *node, fd, bytes)) {
@@ -115,11 +121,13 @@ void forget(const void* address, std::size_t bytes) {
     }
 }
 
-// Returns the queue's answer, or nothing if the descriptor is not one of a queue.
+// Returns the answer of the queue or attribute; nothing if the descriptor is not of one.
 std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t bytes) {
     World* const world = World::instance();
     if (world == nullptr) return std::nullopt;
-    const auto node = world->node_of(fd);
+    const World::OpenFile file = world->look_at(fd);
+    if (file.in_tree) return write_attribute(*world, fd, {static_cast<const char*>(data), bytes});
+    const auto node = file.node;
     if (!node) return std::nullopt;
     world->start();
     Device& device = world->device(*node);
@@ -184,7 +192,7 @@ SOFTDSA_HOOK int open(const char* path, int flags, ...) {
     va_start(arguments, flags);
     const mode_t mode = preload::mode_argument(flags, arguments);
     va_end(arguments);
-    return preload::opened(preload::next_open(path, flags, mode), flags);
+    return preload::opened(preload::next_open(path, flags, mode), AT_FDCWD, path, flags);
 }
 
 SOFTDSA_HOOK int open64(const char* path, int flags, ...) {
@@ -192,7 +200,7 @@ SOFTDSA_HOOK int open64(const char* path, int flags, ...) {
     va_start(arguments, flags);
     const mode_t mode = preload::mode_argument(flags, arguments);
     va_end(arguments);
-    return preload::opened(preload::next_open(path, flags, mode), flags);
+    return preload::opened(preload::next_open(path, flags, mode), AT_FDCWD, path, flags);
 }
 
 SOFTDSA_HOOK int openat(int folder, const char* path, int flags, ...) {
@@ -200,7 +208,7 @@ SOFTDSA_HOOK int openat(int folder, const char* path, int flags, ...) {
     va_start(arguments, flags);
     const mode_t mode = preload::mode_argument(flags, arguments);
     va_end(arguments);
-    return preload::opened(preload::next_openat(folder, path, flags, mode), flags);
+    return preload::opened(preload::next_openat(folder, path, flags, mode), folder, path, flags);
 }
 
 SOFTDSA_HOOK int openat64(int folder, const char* path, int flags, ...) {
@@ -208,7 +216,7 @@ SOFTDSA_HOOK int openat64(int folder, const char* path, int flags, ...) {
     va_start(arguments, flags);
     const mode_t mode = preload::mode_argument(flags, arguments);
     va_end(arguments);
-    return preload::opened(preload::next_openat(folder, path, flags, mode), flags);
+    return preload::opened(preload::next_openat(folder, path, flags, mode), folder, path, flags);
 }
 
 // Variants that _FORTIFY_SOURCE uses for open() without a mode.

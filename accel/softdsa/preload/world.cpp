@@ -1,7 +1,9 @@
 #include "accel/softdsa/preload/world.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,7 +19,26 @@
 namespace migrate::accel::softdsa::preload {
 namespace {
 
+constexpr const char* kControlFolder = "/sys/bus/dsa/softdsa/control";
+constexpr const char* kNodeFolder = "/sys/bus/dsa/softdsa/nodes";
+
 std::atomic<World*> world{nullptr};
+
+// Maps the file, of zeros at first, in which the devices have their shared part. Returns null with
+// errno if that fails.
+SharedDevices* map_shared(const std::string& path, struct stat& status) {
+    const int fd =
+        static_cast<int>(raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDWR | O_CLOEXEC, 0));
+    if (fd < 0) return nullptr;
+    constexpr auto kBytes = static_cast<off_t>(sizeof(SharedDevices));
+    void* mapped = MAP_FAILED;
+    if (::fstat(fd, &status) == 0 && (status.st_size >= kBytes || ::ftruncate(fd, kBytes) == 0))
+        mapped = ::mmap(nullptr, sizeof(SharedDevices), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const int error = errno;
+    raw_syscall(SYS_close, fd);
+    errno = error;
+    return mapped == MAP_FAILED ? nullptr : static_cast<SharedDevices*>(mapped);
+}
 
 void after_fork() {
     if (World* const here = World::instance()) here->forked();
@@ -38,35 +59,65 @@ SignalsBlocked::~SignalsBlocked() {
     errno = error;
 }
 
-World::World(Catalog catalog) : catalog_(std::move(catalog)) {
-    for (const DeviceConfig& config : catalog_.devices) devices_.push_back(new Device(config));
+World::World(Tree tree, Catalog catalog, SharedDevices& shared, dev_t tree_device)
+    : tree_(std::move(tree)),
+      catalog_(std::move(catalog)),
+      shared_(shared),
+      configuration_(tree_, shared_),
+      tree_device_(tree_device) {
+    configuration_.adopt();
 }
 
 World* World::instance() { return world.load(std::memory_order_acquire); }
 
 void World::create() {
-    Catalog catalog = read_catalog();
+    Tree tree(kControlFolder, kNodeFolder);
+    Catalog catalog = read_catalog(tree);
     if (!catalog.error.empty()) {
         std::fprintf(stderr, "softdsa: %s\n", catalog.error.c_str());
         std::_Exit(2);
     }
     if (catalog.devices.empty()) return;
-    auto* const created = new World(std::move(catalog));
+    struct stat status {};
+    SharedDevices* const shared = map_shared(tree.file("shared"), status);
+    if (shared == nullptr) {
+        std::fprintf(stderr, "softdsa: cannot map %s: errno %d\n", tree.file("shared").c_str(),
+                     errno);
+        std::_Exit(2);
+    }
+    auto* const created = new World(std::move(tree), std::move(catalog), *shared, status.st_dev);
     ::pthread_atfork(nullptr, nullptr, after_fork);
     world.store(created, std::memory_order_release);
 }
 
-std::optional<std::size_t> World::node_of(int fd) const {
+World::OpenFile World::look_at(int fd) const {
     struct stat status {};
     const int error = errno;
     const bool known = ::fstat(fd, &status) == 0;
     errno = error;
-    if (!known) return std::nullopt;
-    for (std::size_t i = 0; i < catalog_.nodes.size(); ++i) {
+    OpenFile file;
+    if (!known) return file;
+    file.in_tree = status.st_dev == tree_device_;
+    for (std::size_t i = 0; i < catalog_.nodes.size() && !file.node; ++i) {
         const Node& candidate = catalog_.nodes[i];
-        if (candidate.inode == status.st_ino && candidate.file_system == status.st_dev) return i;
+        if (candidate.inode == status.st_ino && candidate.file_system == status.st_dev)
+            file.node = i;
     }
-    return std::nullopt;
+    return file;
+}
+
+bool World::concerns(const char* path) const {
+    struct stat status {};
+    const int error = errno;
+    const bool known = ::stat(path, &status) == 0;
+    errno = error;
+    return known &&
+           (status.st_dev == tree_device_ || status.st_dev == catalog_.nodes.front().file_system);
+}
+
+bool World::is_dedicated(std::size_t index) const {
+    const Node& at = node(index);
+    return shared_.device(at.device).queues[at.queue].mode() == dsa::QueueMode::kDedicated;
 }
 
 void World::start() {
@@ -80,14 +131,30 @@ void World::start() {
 void World::start_devices() {
     const State state = state_.load(std::memory_order_acquire);
     if (state == State::kRunning) return;
+    const std::size_t place = join();
+    for (std::size_t i = devices_.size(); i < catalog_.devices.size(); ++i) {
+        const Sharing sharing{.devices = &shared_, .index = i, .place = place};
+        devices_.push_back(new Device(catalog_.devices[i], sharing));
+    }
     for (Device* const device : devices_) {
-        const int error = state == State::kNew ? device->start() : device->restart_after_fork();
+        const int error =
+            state == State::kNew ? device->start() : device->restart_after_fork(place);
         if (error != 0) {
             std::fprintf(stderr, "softdsa: the devices cannot start: errno %d\n", error);
             std::_Exit(2);
         }
     }
     state_.store(State::kRunning, std::memory_order_release);
+}
+
+std::size_t World::join() {
+    const std::size_t place = shared_.join();
+    if (place == kMostProcesses) {
+        std::fprintf(stderr, "softdsa: %zu processes use the devices, and no more can\n",
+                     kMostProcesses);
+        std::_Exit(2);
+    }
+    return place;
 }
 
 Device& World::device(std::size_t index) const { return *devices_[node(index).device]; }

@@ -1,4 +1,5 @@
-// The software devices of this process. Each process has its own; they start when the first queue
+// The software devices of this process. Each process executes its own descriptors, and shares the
+// queues with all others of the namespace (SharedDevices). The devices start when the first queue
 // is opened or the first descriptor arrives, and again in the child of a fork.
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #include "accel/softdsa/device.hpp"
 #include "accel/softdsa/preload/catalog.hpp"
+#include "accel/softdsa/preload/configuration.hpp"
 #include "accel/softdsa/preload/portal_map.hpp"
 
 namespace migrate::accel::softdsa::preload {
@@ -19,11 +21,20 @@ class World {
     // Returns null before this library's constructor has run, and if with-softdsa made no devices.
     static World* instance();
 
-    // Returns the index of the node on which `fd` is open.
-    std::optional<std::size_t> node_of(int fd) const;
+    // On which file `fd` is open.
+    struct OpenFile {
+        bool in_tree = false;             // the tree of sysfs
+        std::optional<std::size_t> node;  // index of a work queue's node
+    };
+    OpenFile look_at(int fd) const;
     const Node& node(std::size_t index) const { return catalog_.nodes[index]; }
     PortalMap& portals() { return portals_; }
     const Catalog& catalog() const { return catalog_; }
+    const Tree& tree() const { return tree_; }
+    Configuration& configuration() { return configuration_; }
+    // Returns true if the path leads to a file of the tree of sysfs, or to a work queue's node.
+    bool concerns(const char* path) const;
+    bool is_dedicated(std::size_t index) const;
 
     // Ends the process with a message if the devices cannot run. A fault handler may call this,
     // because the faulting instruction was not in a library function.
@@ -36,10 +47,15 @@ class World {
     static void create();
 
   private:
-    explicit World(Catalog catalog);
+    World(Tree tree, Catalog catalog, SharedDevices& shared, dev_t tree_device);
     void start_devices();
+    std::size_t join();
 
+    Tree tree_;
     Catalog catalog_;
+    SharedDevices& shared_;
+    Configuration configuration_;
+    dev_t tree_device_;
     PortalMap portals_;
     std::vector<Device*> devices_;  // never destroyed: threads use them until the process ends
     enum class State : std::uint8_t { kNew, kRunning, kForked };
