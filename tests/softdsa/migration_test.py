@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An administrator disables work queues while `migrate` uses them. Arguments: library, `migrate`. With --inside MODE it
+"""`migrate` on work queues that an administrator disables, and that others use. Arguments: library, `migrate`. With --inside MODE it
 runs a migration, under scripts/with-softdsa."""
 
 import json
@@ -85,23 +85,35 @@ def connected(path):
     return connections[0]
 
 
+class Migration:
+    """A migration that lasts until finish()."""
+
+    def __init__(self, binary, folder, *options):
+        self.receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink", "anon:", "--run-for", "100ms", "--json")
+        port = self.receiver.await_text(r"listening on 127\.0\.0\.1:(\d+)")[1]
+        qmp, self.stats = Path(folder, "qmp"), Path(folder, "stats.json")
+        self.sender = Side(binary, "send", "--connect", f"127.0.0.1:{port}", "--source", GUEST, "--max-bandwidth", SLOW,
+                           "--qmp", f"unix:{qmp}", "--stats", str(self.stats), "--zero-page-detection", "dsa-accel",
+                           "--accel-prefilter", "off", "--multifd-channels", "2", "--multifd-packet-size", "16K", *options)
+        self.sender.await_text("zero pages are found by /dev/dsa/wq0.")
+        self.control = connected(qmp)
+        until(lambda: self.control.ask("query-migrate").get("ram", {}).get("transferred", 0) > 1 << 20,
+              "nothing is sent")
+
+    def finish(self):
+        """Lets the migration complete; returns the sender's statistics."""
+        with self.control:
+            self.control.ask("migrate-set-parameters", max_bandwidth=0)
+            self.sender.wait()
+        self.receiver.wait()
+        return json.loads(self.stats.read_text())
+
+
 def migrate(binary, folder, disturb, *options):
-    """Runs a migration, calls `disturb(sender)` in the middle of it, and returns the sender's statistics."""
-    receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink", "anon:", "--run-for", "100ms", "--json")
-    port = receiver.await_text(r"listening on 127\.0\.0\.1:(\d+)")[1]
-    qmp, stats = Path(folder, "qmp"), Path(folder, "stats.json")
-    sender = Side(binary, "send", "--connect", f"127.0.0.1:{port}", "--source", GUEST, "--max-bandwidth", SLOW,
-                  "--qmp", f"unix:{qmp}", "--stats", str(stats), "--zero-page-detection", "dsa-accel", "--accel-share",
-                  "all", "--accel-prefilter", "off", "--multifd-channels", "2", "--multifd-packet-size", "16K",
-                  *options)
-    sender.await_text("zero pages are found by /dev/dsa/wq0.1")
-    with connected(qmp) as control:
-        until(lambda: control.ask("query-migrate").get("ram", {}).get("transferred", 0) > 1 << 20, "nothing is sent")
-        disturb(sender)
-        control.ask("migrate-set-parameters", max_bandwidth=0)
-        sender.wait()
-    receiver.wait()
-    return json.loads(stats.read_text())
+    """Runs a migration, calls `disturb(sender)` in the middle of it, and returns the figures of its queues."""
+    migration = Migration(binary, folder, "--accel-share", "all", *options)
+    disturb(migration.sender)
+    return migration.finish()["accel"]["queues"]
 
 
 def shared(binary, folder):
@@ -113,7 +125,7 @@ def shared(binary, folder):
         accel_config("disable-device", "-f", "dsa0")
         sender.await_text(f"/dev/dsa/wq0.1 takes no work: {DISABLED}; its channels use other queues or the CPU")
 
-    queues = migrate(binary, folder, disturb, "--accel-timeout", "60s")["accel"]["queues"]
+    queues = migrate(binary, folder, disturb, "--accel-timeout", "60s")
     assert all(re.fullmatch(f"takes no work: {DISABLED}", queue["trouble"]) for queue in queues), queues
     assert all(queue["times-left"] >= times and queue["left"] for queue, times in zip(queues, (2, 1))), queues
     assert all(queue["descriptors"] > 0 and queue["timeouts"] == 0 for queue in queues), queues
@@ -124,7 +136,7 @@ def dedicated(binary, folder):
         accel_config("disable-wq", "-f", "dsa0/wq0.0")
         sender.await_text("/dev/dsa/wq0.0 did not answer in time .*: the queue is disabled; it is not used any more")
 
-    queues = migrate(binary, folder, disturb, "--accel-timeout", "1s")["accel"]["queues"]
+    queues = migrate(binary, folder, disturb, "--accel-timeout", "1s")
     assert queues[0]["disabled"] and queues[0]["timeouts"] > 0, queues
     assert queues[1]["descriptors"] > 0, queues
 
@@ -134,11 +146,23 @@ def by_write(binary, folder):
         accel_config("disable-wq", "-f", "dsa0/wq0.0")
         sender.await_text("/dev/dsa/wq0.0 takes no work: the queue is disabled")
 
-    queues = migrate(binary, folder, disturb, "--accel-timeout", "60s")["accel"]["queues"]
+    queues = migrate(binary, folder, disturb, "--accel-timeout", "60s")
     assert "trouble" not in queues[1] and queues[1]["descriptors"] > 0, queues
 
 
-class Migration(unittest.TestCase):
+def contention(binary, folder):
+    # Run with: --mode shared --queues 1 --timing
+    migrations = []
+    for number in range(4):
+        Path(folder, str(number)).mkdir()
+        migrations.append(Migration(binary, Path(folder, str(number)), "--accel-timeout", "60s"))
+    assert Path("/sys/bus/dsa/devices/dsa0/wq0.0/clients").read_text() == "4\n"
+    for migration in migrations:
+        accel = migration.finish()["accel"]
+        assert accel["timeouts"] == 0 and accel["descriptors"] > 0, accel
+
+
+class Migrations(unittest.TestCase):
     runner = None
     binary = ""
 
@@ -152,6 +176,9 @@ class Migration(unittest.TestCase):
     def test_dedicated_queues_that_lose_descriptors_are_given_up(self):
         self.inside("dedicated", "--mode", "dedicated")
 
+    def test_four_migrations_share_a_queue(self):
+        self.inside("contention", "--mode", "shared", "--queues", "1", "--timing")
+
     def test_queues_that_are_written_to_are_left(self):
         self.inside("by_write", "--mode", "shared", "--no-mmap")
 
@@ -160,10 +187,11 @@ if __name__ == "__main__":
     if "--inside" in sys.argv:
         case, program = sys.argv[2:]
         with tempfile.TemporaryDirectory() as scratch:
-            sys.exit({"shared": shared, "dedicated": dedicated, "by_write": by_write}[case](program, scratch))
-    Migration.binary = sys.argv.pop()
-    Migration.runner = with_softdsa.Runner(sys.argv.pop())
+            cases = {"shared": shared, "dedicated": dedicated, "by_write": by_write, "contention": contention}
+            sys.exit(cases[case](program, scratch))
+    Migrations.binary = sys.argv.pop()
+    Migrations.runner = with_softdsa.Runner(sys.argv.pop())
     if not shutil.which("accel-config"):
         skip("accel-config is not installed (apt-get install accel-config)")
-    Migration.runner.skip_without_namespaces()
+    Migrations.runner.skip_without_namespaces()
     unittest.main(verbosity=2)
