@@ -7,6 +7,7 @@
 #include "base/catching.hpp"
 #include "base/fault_guard.hpp"
 #include "base/mutex.hpp"
+#include "base/page_buffer.hpp"
 #include "base/thread.hpp"
 #include "memory/source/page_content.hpp"
 
@@ -80,7 +81,7 @@ class SinkMemory {
 
       private:
         const PageSink& sink_;
-        std::vector<std::byte> copy_;
+        PageBuffer copy_;
     };
 
   private:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/page_buffer.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::transport {
@@ -45,9 +46,9 @@ class Compressor {
 
     Compression method_;
     int level_;
-    std::vector<std::byte> gathered_;
+    PageBuffer gathered_;
     std::size_t gathered_bytes_ = 0;
-    std::vector<std::byte> compressed_;
+    PageBuffer compressed_;
     std::unique_ptr<Context> context_;
     unsigned failures_in_a_row_ = 0;
     unsigned skip_ = 0;  // packets that will still be sent untried

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/page_buffer.hpp"
 #include "memory/pieces.hpp"
 #include "memory/sink/shared_sink.hpp"
 
@@ -189,7 +190,7 @@ class BlockSink final : public PageSink {
     Status make_zero(RegionId region, std::uint64_t pages) const {
         std::vector<PopulationExtent> extents;
         MIGRATE_TRY(blocks_.population(region, {0, pages}, extents));
-        std::vector<std::byte> content(kStepPages * kPageSize);
+        PageBuffer content(kStepPages * kPageSize);
         for (const PopulationExtent& extent : extents) {
             if (!extent.populated) continue;
             MIGRATE_TRY(for_each_step(extent.pages, kStepPages, [&](PageRange step) {

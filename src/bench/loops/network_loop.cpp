@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/page_buffer.hpp"
 #include "base/units.hpp"
 #include "bench/host.hpp"
 #include "bench/loops/loop_threads.hpp"
@@ -143,7 +144,7 @@ void receive_chunk(int socket, Receiver receiver, std::span<std::byte> target) {
 void receive_channel(int listener, const NetworkLoop& loop, const Mapping& sink) {
     const UniqueFd socket(::accept(listener, nullptr, nullptr));
     if (!socket) die("accept");
-    std::vector<std::byte> buffer(loop.chunk);
+    PageBuffer buffer(loop.chunk);
     Header header;
     while (::recv(socket.get(), &header, sizeof header, MSG_WAITALL) == sizeof header) {
         std::span<std::byte> target =
