@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/little_endian.hpp"
+#include "transport/parts_cursor.hpp"
 #include "transport/protocol_error.hpp"
 
 // Does the same as XXH3_64bits_update(), with the widest vector instructions of this CPU. Declared
@@ -18,8 +19,33 @@ extern "C" __attribute__((weak)) XXH_errorcode XXH3_64bits_update_dispatch(XXH3_
 namespace migrate::transport {
 namespace {
 
-// Copied at a time: the copy is still in the nearest cache when it is hashed.
-constexpr std::size_t kCopiedAtOnce = std::size_t{8} * 1024;
+// Hashed at a time. Two such blocks fit into the nearest cache (32 KiB and more): one that is
+// hashed, or the copy of it, and the next one, which arrives meanwhile.
+constexpr std::size_t kBlock = std::size_t{8} * 1024;
+constexpr std::size_t kCacheLine = 64;
+
+// Asks for all cache lines of the block: the CPU itself looks ahead within a page only. Memory that
+// cannot be read is not fetched.
+void fetch_ahead(std::span<const std::byte> block) {
+    for (std::size_t at = 0; at < block.size(); at += kCacheLine) {
+        __builtin_prefetch(block.data() + at);
+    }
+}
+
+// Calls `use` for all bytes in their order, in blocks. The next block is fetched meanwhile.
+template <typename Use>
+void for_each_block(std::span<const iovec> parts, Use use) {
+    std::span<const std::byte> present;
+    for (const iovec& part : parts) {
+        for (std::size_t at = 0; at < part.iov_len; at += kBlock) {
+            const auto next = bytes_of(part).subspan(at, std::min(part.iov_len - at, kBlock));
+            fetch_ahead(next);
+            if (!present.empty()) use(present);
+            present = next;
+        }
+    }
+    if (!present.empty()) use(present);
+}
 
 void update(XXH3_state_t* state, const void* bytes, std::size_t size) {
     if (XXH3_64bits_update_dispatch != nullptr) {
@@ -50,14 +76,16 @@ void PayloadChecksum::add(std::span<const std::byte> bytes) {
     update(state_.get(), bytes.data(), bytes.size());
 }
 
-void PayloadChecksum::add_copy(std::span<const std::byte> from, std::byte* to) {
-    while (!from.empty()) {
-        const std::size_t size = std::min(from.size(), kCopiedAtOnce);
-        std::memcpy(to, from.data(), size);
-        update(state_.get(), to, size);
-        from = from.subspan(size);
-        to += size;
-    }
+void PayloadChecksum::add(std::span<const iovec> parts) {
+    for_each_block(parts, [this](std::span<const std::byte> block) { add(block); });
+}
+
+void PayloadChecksum::add_copy(std::span<const iovec> parts, std::byte* to) {
+    for_each_block(parts, [this, &to](std::span<const std::byte> block) {
+        std::memcpy(to, block.data(), block.size());
+        update(state_.get(), to, block.size());
+        to += block.size();
+    });
 }
 
 PayloadChecksumBytes PayloadChecksum::finish(const PacketHeaderBytes& header) {

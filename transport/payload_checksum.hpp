@@ -3,6 +3,8 @@
 // packet's header. It detects damage on the way, but not an attacker.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -27,8 +29,9 @@ class PayloadChecksum {
     void restart();
     // Adds the next bytes of the payload.
     void add(std::span<const std::byte> bytes);
-    // Copies the next bytes to `to` and adds the copy. `from` may change meanwhile.
-    void add_copy(std::span<const std::byte> from, std::byte* to);
+    void add(std::span<const iovec> parts);
+    // Copies the next bytes of the payload to `to` and adds the copy. `parts` may change meanwhile.
+    void add_copy(std::span<const iovec> parts, std::byte* to);
     // Returns the checksum as it is on the wire; the packet has this header.
     PayloadChecksumBytes finish(const PacketHeaderBytes& header);
     // Returns the checksum of what was added, for a frame.

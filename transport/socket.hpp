@@ -101,6 +101,8 @@ class Socket {
     // until finish_in_place(), so that the peer gets what is in it by then. The parts before
     // `first` are copied. Copies all of them where zero-copy send is not possible.
     Status send_in_place(std::span<iovec> parts, std::size_t first);
+    // False once send_in_place() copies, from then on for good; and without use_zero_copy().
+    bool avoids_copies() const { return zero_copy_ != nullptr && zero_copy_->avoids_copies(); }
     // Waits until the kernel reads no memory of send_in_place() any more. If it does not report
     // that although the peer's host has acknowledged everything, the connection copies from then
     // on. Ends a round for the figures.

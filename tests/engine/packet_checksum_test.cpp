@@ -22,8 +22,9 @@ constexpr std::uint64_t kCheckedPacketBytes = 16 * kPageSize;
 
 // A sending channel, and what a receiver of its packets has to know.
 struct CheckedSending {
-    explicit CheckedSending(bool changing, Compression method = Compression::kNone)
-        : limits{kCheckedPacketBytes, method, regions, true, PayloadChecksums::kAll} {
+    explicit CheckedSending(bool changing, Compression method = Compression::kNone, bool all = true)
+        : limits{kCheckedPacketBytes, method, regions, true,
+                 all ? PayloadChecksums::kAll : PayloadChecksums::kSome} {
         transport::TcpPair pair = transport::make_tcp_pair();
         std::unique_ptr<transport::Compressor> compressor;
         if (method != Compression::kNone) {
@@ -31,7 +32,7 @@ struct CheckedSending {
         }
         channel.emplace(ChannelId{0}, transport::adopt(std::move(pair.near)), std::move(compressor),
                         pacer);
-        channel->add_checksums({changing}, true);
+        channel->add_checksums({changing}, all);
         peer.emplace(transport::adopt(std::move(pair.far)));
     }
     void send(std::span<const std::byte> content) {
@@ -92,6 +93,28 @@ TEST_CASE("packets of every form have a right checksum") {
     must(s.channel->send_sync(1));
     CHECK(s.channel->counters().with_checksum == 5);
     CHECK(s.channel->counters().without_checksum == 0);
+}
+
+TEST_CASE("packets of a guest have checksums again once zero-copy send copies") {
+    CheckedSending s(true, Compression::kNone, false);
+    must(s.channel->send_in_place({true}));
+    const auto content = noise(kCheckedPacketBytes);
+    int without = 0;
+    // Loopback copies, and says so once the peer has received a packet.
+    for (; s.channel->zero_copy_fallback().empty() && without < 1000; ++without) {
+        s.send(content);
+        CHECK_FALSE(receive_packet(*s.peer, s.limits).header.has_checksum);
+    }
+    REQUIRE_FALSE(s.channel->zero_copy_fallback().empty());
+    for (int i = 0; i < 3; ++i) {
+        s.send(content);
+        const transport::ReceivedPacket got = receive_packet(*s.peer, s.limits);
+        CHECK(got.header.has_checksum);
+        CHECK(got.checksum_is_right);
+        CHECK(got.payload == content);
+    }
+    CHECK(s.channel->counters().without_checksum == static_cast<std::uint64_t>(without));
+    CHECK(s.channel->counters().with_checksum == 3);
 }
 
 // A receiving channel, which gets bytes as a sending one sent them, or damaged.

@@ -2,11 +2,14 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "base/little_endian.hpp"
 #include "catch.hpp"
 #include "tests/support/must.hpp"
 #include "tests/support/noise.hpp"
 #include "transport/device_chunk.hpp"
+#include "transport/parts_cursor.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -32,12 +35,32 @@ TEST_CASE("a payload's checksum is XXH3 of the payload and of its header's check
         const PayloadChecksumBytes bytes = checksum.finish(header);
         CHECK(load_le<std::uint64_t>(bytes.data()) == XXH3_64bits(whole.data(), whole.size()));
     }
-    std::vector<std::byte> copy(content.size());
-    checksum.restart();
-    checksum.add_copy(content, copy.data());
-    const PayloadChecksumBytes of_copy = checksum.finish(header);
-    CHECK(load_le<std::uint64_t>(of_copy.data()) == XXH3_64bits(whole.data(), whole.size()));
-    CHECK(copy == content);
+}
+
+TEST_CASE("parts of any size have the checksum of their bytes in a row, read or copied") {
+    const auto content = noise(20 * kPageSize + 11);
+    const PacketHeaderBytes header = header_bytes(7);
+    PayloadChecksum checksum;
+    const auto finish_of = [&](const auto& add) {
+        checksum.restart();
+        add();
+        return checksum.finish(header);
+    };
+    const PayloadChecksumBytes right =
+        finish_of([&] { checksum.add(std::span<const std::byte>(content)); });
+    for (const std::size_t size : {std::size_t{1000}, kPageSize, 2 * kPageSize, content.size()}) {
+        INFO("parts of " << size << " bytes");
+        std::vector<iovec> parts;
+        for (std::size_t at = 0; at < content.size(); at += size) {
+            parts.push_back(
+                part_of(std::span(content).subspan(at, std::min(size, content.size() - at))));
+            parts.push_back({nullptr, 0});
+        }
+        std::vector<std::byte> copy(content.size());
+        CHECK(finish_of([&] { checksum.add(parts); }) == right);
+        CHECK(finish_of([&] { checksum.add_copy(parts, copy.data()); }) == right);
+        CHECK(copy == content);
+    }
 }
 
 TEST_CASE("a payload with another packet's header, and any changed bit, have another checksum") {

@@ -13,6 +13,7 @@
 
 #include "base/cpu_budget.hpp"
 #include "base/error.hpp"
+#include "base/page_buffer.hpp"
 #include "base/units.hpp"
 #include "engine/devices/device_receiver.hpp"
 #include "engine/report/counters.hpp"
@@ -76,11 +77,12 @@ class RecvChannel {
     std::vector<std::byte> run_bytes_;
     std::vector<PageRun> runs_;
     memory::Destinations to_;
-    std::vector<std::byte> fresh_;  // content of the packet's fresh pages, if the placer needs it
-    std::vector<std::byte> compressed_;
-    std::vector<std::byte> decompressed_;
+    PageBuffer fresh_;  // content of the packet's fresh pages, if the placer needs it
+    PageBuffer compressed_;
+    PageBuffer decompressed_;
     std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
     std::vector<iovec> received_;  // the parts being received, which the socket consumes
+    std::vector<iovec> hashed_;    // the same parts, for the checksum
     std::uint32_t sequence_ = 0;
     ChannelCounters counters_;
 };

@@ -1,6 +1,5 @@
 #include "engine/send/packet_payload.hpp"
 
-#include <cstring>
 #include <utility>
 
 #include "base/fault_guard.hpp"
@@ -8,7 +7,6 @@
 
 namespace migrate::engine {
 
-using transport::bytes_of;
 using transport::PacketBuilder;
 using transport::part_of;
 
@@ -47,7 +45,8 @@ bool PacketPayload::goes_in_place(const PacketBuilder& packet) const {
     return is_set(in_place_, packet.region());
 }
 
-Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet) {
+Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet,
+                                                   bool avoids_copies) {
     parts_.resize(kContentPart);
     form_ = {};
     sent_in_place_ = false;
@@ -65,7 +64,8 @@ Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet) 
     if (copies_ != nullptr) return form_;
     sent_in_place_ = goes_in_place(packet);
     if (form_.has_checksum && may_change(packet.region())) {
-        if (!sent_in_place_) {
+        // A socket that copies anyway sends this copy as soon as the guest's memory.
+        if (!sent_in_place_ || !avoids_copies) {
             MIGRATE_TRY(prepare_copy(packet));
             return form_;
         }
@@ -91,21 +91,17 @@ Status PacketPayload::prepare_compressed(std::span<const iovec> content) {
 
 // The guest may write to the content meanwhile, and the checksum is that of the copy.
 Status PacketPayload::prepare_copy(const PacketBuilder& packet) {
-    copy_.resize(form_.bytes);
+    if (copy_.size() < form_.bytes) copy_.resize(form_.bytes);
     if (checksum_) checksum_->restart();
     MIGRATE_TRY(guard_reads("the source", [&] {
-        std::byte* to = copy_.data();
-        for (const iovec& part : packet.payload()) {
-            if (checksum_) {
-                checksum_->add_copy(bytes_of(part), to);
-            } else {
-                std::memcpy(to, part.iov_base, part.iov_len);
-            }
-            to += part.iov_len;
+        if (checksum_) {
+            checksum_->add_copy(packet.payload(), copy_.data());
+        } else {
+            transport::PartsCursor(packet.payload()).copy_to(copy_);
         }
     }));
     hashed_ = checksum_.has_value();
-    parts_.push_back(part_of(copy_));
+    parts_.push_back(part_of(std::span(copy_).first(form_.bytes)));
     if (copies_ == nullptr) return {};
     const std::byte* at = copy_.data();
     for (const PageRange& pages : packet.normal_pages()) {
@@ -136,11 +132,8 @@ Status PacketPayload::send(transport::Socket& socket, const transport::PacketHea
 // Adds the content, which does not change, to the checksum.
 Status PacketPayload::add_parts() {
     checksum_->restart();
-    return guard_reads("the source", [&] {
-        for (const iovec& part : std::span(parts_).subspan(kContentPart)) {
-            checksum_->add(bytes_of(part));
-        }
-    });
+    return guard_reads("the source",
+                       [&] { checksum_->add(std::span(parts_).subspan(kContentPart)); });
 }
 
 }  // namespace migrate::engine

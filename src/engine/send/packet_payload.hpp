@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/page_buffer.hpp"
 #include "base/units.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "transport/compressor.hpp"
@@ -42,8 +43,9 @@ class PacketPayload {
         std::uint64_t bytes = 0;
         bool has_checksum = false;
     };
-    // Prepares the payload of this packet.
-    Result<Form> prepare(const transport::PacketBuilder& packet);
+    // Prepares the payload of this packet. `avoids_copies`: Socket::avoids_copies() of the socket
+    // that it is for.
+    Result<Form> prepare(const transport::PacketBuilder& packet, bool avoids_copies);
     // Sends the packet that was prepared.
     Status send(transport::Socket& socket, const transport::PacketHeaderBytes& header,
                 std::span<const std::byte> runs);
@@ -64,9 +66,9 @@ class PacketPayload {
     // The packet being sent.
     Form form_;
     bool sent_in_place_ = false;
-    bool hashed_ = false;          // checksum_ has the content
-    std::vector<iovec> parts_;     // [header, runs, content …]
-    std::vector<std::byte> copy_;  // of the content
+    bool hashed_ = false;       // checksum_ has the content
+    std::vector<iovec> parts_;  // [header, runs, content …]
+    PageBuffer copy_;           // of the content, at its begin
     transport::PayloadChecksumBytes trailer_{};
 };
 

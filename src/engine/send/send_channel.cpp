@@ -212,7 +212,7 @@ Status feed_legacy_round(SendShared& shared, SpanScanner& scanner, const std::st
 }
 
 Status SendChannel::send(PacketBuilder& packet, std::uint32_t round, const std::stop_token& stop) {
-    Result<PacketPayload::Form> payload = payload_.prepare(packet);
+    Result<PacketPayload::Form> payload = payload_.prepare(packet, socket_.avoids_copies());
     if (!payload) return std::move(payload).error().with_context(where(packet));
 
     const std::span<const std::byte> runs = packet.finish_runs();
