@@ -121,8 +121,8 @@ void forget(const void* address, std::size_t bytes) {
     }
 }
 
-// Returns the answer of the queue or attribute; nothing if the descriptor is not of one.
-std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t bytes) {
+// Returns the answer of the work queue or attribute that `fd` is open on; nothing for other files.
+std::optional<ssize_t> write_to_device(int fd, const void* data, std::size_t bytes) {
     World* const world = World::instance();
     if (world == nullptr) return std::nullopt;
     const World::OpenFile file = world->look_at(fd);
@@ -145,7 +145,7 @@ std::optional<ssize_t> write_to_queue(int fd, const void* data, std::size_t byte
 ssize_t write_each(int fd, const iovec* pieces, int count) {
     ssize_t total = 0;
     for (int i = 0; i < count; ++i) {
-        const auto written = write_to_queue(fd, pieces[i].iov_base, pieces[i].iov_len);
+        const auto written = write_to_device(fd, pieces[i].iov_base, pieces[i].iov_len);
         if (!written) return next_writev(fd, pieces, count);
         if (*written < 0) return total > 0 ? total : -1;
         total += *written;
@@ -256,11 +256,11 @@ SOFTDSA_HOOK void* mremap(void* address, std::size_t bytes, std::size_t new_byte
 }
 
 SOFTDSA_HOOK ssize_t write(int fd, const void* data, std::size_t bytes) {
-    const auto written = preload::write_to_queue(fd, data, bytes);
+    const auto written = preload::write_to_device(fd, data, bytes);
     return written ? *written : preload::next_write(fd, data, bytes);
 }
 SOFTDSA_HOOK ssize_t pwrite(int fd, const void* data, std::size_t bytes, off_t offset) {
-    const auto written = preload::write_to_queue(fd, data, bytes);
+    const auto written = preload::write_to_device(fd, data, bytes);
     return written ? *written : preload::next_pwrite(fd, data, bytes, offset);
 }
 SOFTDSA_HOOK ssize_t pwrite64(int fd, const void* data, std::size_t bytes, off64_t offset) {
