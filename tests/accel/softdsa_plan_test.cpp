@@ -96,6 +96,19 @@ TEST_CASE("a portal of either mode takes descriptors and its device lives as lon
     }
 }
 
+TEST_CASE("with engines=0, a portal answers before submit() returns") {
+    auto portals = open_in_process("1,engines=0,size=2");
+    REQUIRE(portals);
+    std::vector<CompletionRecord> records(5);
+    std::vector<Descriptor> descriptors;
+    for (const CompletionRecord& record : records) {
+        descriptors.push_back(make(Opcode::kNoop, 0, 0, 0));
+        descriptors.back().completion_address = address_of(&record);
+    }
+    CHECK(portals->front()->submit(descriptors) == records.size());
+    for (const CompletionRecord& record : records) CHECK(record.status == 1);
+}
+
 TEST_CASE("a wrong word of softdsa: is a usage error that names it") {
     for (const std::string word :
          {"devices=0", "devices=9", "mode=mine", "size=5000", "batch=2000", "timing=yes",

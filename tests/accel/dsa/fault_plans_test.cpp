@@ -101,8 +101,9 @@ AccelCounts scan_under(const std::string& faults, const Pages& pages,
 
 TEST_CASE("a device without faults answers for every page, shared and dedicated, either way") {
     const Pages pages(1);
-    for (const char* words : {"1", "2,devices=2", "1,mode=dedicated,size=4", "1,batch=1",
-                              "4,batch=128,engines=2", "1,timing=on"}) {
+    for (const char* words :
+         {"1", "2,devices=2", "1,mode=dedicated,size=4", "1,batch=1", "4,batch=128,engines=2",
+          "2,engines=0", "1,timing=on", "1,timing=on,engines=0"}) {
         for (const auto model : {CompletionModel::kInline, CompletionModel::kThread}) {
             CAPTURE(words, model == CompletionModel::kThread);
             const AccelCounts counts = scan_under("", pages, model, words);
