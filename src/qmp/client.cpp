@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kConnectRetry{10};
 constexpr std::size_t kAnswerReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMaxShownBytes = 1024;
+constexpr std::string_view kOutOfBand = "oob";
 
 // Returns a peer's text, made safe for the operator's terminal.
 std::string shown(const Json& object, const char* key) {
@@ -42,6 +43,14 @@ std::string brief(const Json& message) {
 std::string name_of(const Json& event) {
     const Json& name = event["event"];
     return name.is_string() ? name.get<std::string>() : std::string();
+}
+
+bool offers(const Json& greeting, std::string_view capability) {
+    const auto offered = greeting.find("capabilities");
+    return offered != greeting.end() && offered->is_array() &&
+           std::any_of(offered->begin(), offered->end(), [&](const Json& one) {
+               return one.is_string() && one.get_ref<const std::string&>() == capability;
+           });
 }
 
 bool has_object(const Json& message, const char* key) {
@@ -140,7 +149,12 @@ Status Client::negotiate(Wait& wait) {
     if (!has_object(greeting, "QMP") || !has_object(greeting["QMP"], "version"))
         return broken(make_error(ErrorKind::kProtocol, "no QMP greeting: {}", brief(greeting)));
     version_ = greeting["QMP"]["version"];
-    MIGRATE_TRY(execute("qmp_capabilities", Json::object(), wait));
+    // With out-of-band execution QEMU reads commands while it carries out an earlier one.
+    Json wanted = Json::object();
+    if (offers(greeting["QMP"], kOutOfBand)) {
+        wanted["enable"] = Json::array({std::string(kOutOfBand)});
+    }
+    MIGRATE_TRY(execute("qmp_capabilities", wanted, wait));
     return {};
 }
 
@@ -159,14 +173,55 @@ Result<Json> Client::execute_with_fd(std::string_view command, const Json& argum
 }
 
 Result<Json> Client::execute(std::string_view command, const Json& arguments, Wait& wait, int fd) {
+    if (slow_) wait.notify(slow_after_, [this, command] { slow_(command); });
+    MIGRATE_ASSIGN(const Ticket ticket, post(command, arguments, wait, fd));
+    return await_answer(ticket, command, wait);
+}
+
+Result<Client::Ticket> Client::send_ahead(std::string_view command, const Json& arguments,
+                                          milliseconds timeout, const std::stop_token& stop) {
+    if (stop.stop_requested())
+        return make_error(ErrorKind::kCancelled, "QMP command {}: cancelled", command);
+    Wait wait(timeout, stop);
+    MIGRATE_ASSIGN(const Ticket ticket, post(command, arguments, wait, -1));
+    ahead_.insert(static_cast<std::uint64_t>(ticket));
+    return ticket;
+}
+
+Result<Json> Client::await(Ticket ticket, std::string_view command, milliseconds timeout,
+                           const std::stop_token& stop) {
+    const auto id = static_cast<std::uint64_t>(ticket);
+    ahead_.erase(id);
+    if (auto came = answers_.extract(id); !came.empty()) {
+        Result<Json> result = result_of(std::move(came.mapped()));
+        if (result) return result;
+        return std::move(result).error().with_context(fmt::format("QMP command {}", command));
+    }
+    Wait wait(timeout, stop);
+    if (slow_) wait.notify(slow_after_, [this, command] { slow_(command); });
+    return await_answer(ticket, command, wait);
+}
+
+void Client::forget(Ticket ticket) {
+    ahead_.erase(static_cast<std::uint64_t>(ticket));
+    answers_.erase(static_cast<std::uint64_t>(ticket));
+}
+
+Result<Client::Ticket> Client::post(std::string_view command, const Json& arguments, Wait& wait,
+                                    int fd) {
     const std::uint64_t id = ++last_id_;
     Json request = {{"execute", command}};
     if (!arguments.empty()) request["arguments"] = arguments;
     request["id"] = id;
+    if (Status sent = send(to_line(request), wait, fd); !sent) {
+        return std::move(sent).error().with_context(fmt::format("QMP command {}", command));
+    }
+    return Ticket{id};
+}
+
+Result<Json> Client::await_answer(Ticket ticket, std::string_view command, Wait& wait) {
+    const auto id = static_cast<std::uint64_t>(ticket);
     const std::string what = fmt::format("QMP command {}", command);
-    if (slow_) wait.notify(slow_after_, [this, command] { slow_(command); });
-    if (Status sent = send(to_line(request), wait, fd); !sent)
-        return std::move(sent).error().with_context(what);
     while (true) {
         Result<Json> message = receive(wait);
         if (!message) return std::move(message).error().with_context(what);
@@ -176,11 +231,14 @@ Result<Json> Client::execute(std::string_view command, const Json& arguments, Wa
         }
         const auto answered = message->find("id");
         const bool numbered = answered != message->end() && answered->is_number_unsigned();
-        // This is a late answer to a command that was given up.
-        if (numbered && answered->get<std::uint64_t>() < id) continue;
+        const std::uint64_t number = numbered ? answered->get<std::uint64_t>() : 0;
+        if (numbered && (number < id || ahead_.contains(number))) {
+            keep_answer(*std::move(message));
+            continue;
+        }
         // The peer could not find the id in the request; the error can only belong to this command.
         const bool refused = answered == message->end() && message->contains("error");
-        if (!refused && !(numbered && answered->get<std::uint64_t>() == id)) {
+        if (!refused && !(numbered && number == id)) {
             return broken(make_error(ErrorKind::kProtocol,
                                      "an answer to nothing that was asked: {}", brief(*message)))
                 .with_context(what);
@@ -219,10 +277,13 @@ Result<Json> Client::find_event(std::string_view name, Wait& wait) {
     }
     while (true) {
         MIGRATE_ASSIGN(Json message, receive(wait));
-        // Any other message is a late answer to a command that was given up.
-        if (!message.contains("event")) continue;
-        if (is_wanted(message)) return message;
-        keep_event(std::move(message));
+        if (!message.contains("event")) {
+            keep_answer(std::move(message));
+        } else if (is_wanted(message)) {
+            return message;
+        } else {
+            keep_event(std::move(message));
+        }
     }
 }
 
@@ -252,14 +313,18 @@ Status Client::read_pending() {
             if (message.error().kind() == ErrorKind::kTimeout) return {};
             return std::move(message).error();
         }
-        // Any other message is a late answer to a command that was given up.
-        if (message->contains("event")) keep_event(*std::move(message));
+        message->contains("event") ? keep_event(*std::move(message))
+                                   : keep_answer(*std::move(message));
     }
     return {};
 }
 
-void Client::note(const Json& message) const {
-    if (observer_ && message.contains("event")) observer_(message);
+// An answer to a command that was given up is dropped.
+void Client::keep_answer(Json answer) {
+    const auto id = answer.find("id");
+    if (id == answer.end() || !id->is_number_unsigned()) return;
+    const auto number = id->get<std::uint64_t>();
+    if (ahead_.contains(number)) answers_[number] = std::move(answer);
 }
 
 void Client::keep_event(Json event) {
@@ -308,7 +373,7 @@ Result<Json> Client::receive(Wait& wait) {
         if (auto message = stream_.next()) {
             if (!*message) return broken(std::move(*message).error());
             if ((*message)->is_object()) {
-                note(**message);
+                if (observer_ && (*message)->contains("event")) observer_(**message);
                 return **std::move(message);
             }
             return broken(

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string_view>
 
@@ -58,6 +60,20 @@ class Client {
     Result<Json> execute_with_fd(std::string_view command, const Json& arguments, int fd,
                                  std::chrono::milliseconds timeout, const std::stop_token& stop);
 
+    // A command whose answer was not read yet.
+    enum class Ticket : std::uint64_t {};
+
+    // Sends a command without waiting for its answer: QEMU executes commands in the order in which
+    // they were sent, and need not wait for this side between two of them. Call await() once for
+    // it, or forget(). An Error has the meaning of one of execute().
+    Result<Ticket> send_ahead(std::string_view command, const Json& arguments,
+                              std::chrono::milliseconds timeout, const std::stop_token& stop);
+    // Returns what execute() would have returned. `command` is its name, for messages.
+    Result<Json> await(Ticket ticket, std::string_view command, std::chrono::milliseconds timeout,
+                       const std::stop_token& stop);
+    // Drops the answer, whether or not it has come.
+    void forget(Ticket ticket);
+
     // Sets a function that is called with each event when it is read, in order and before the
     // answer that follows it; no event is left out. It must not call the client.
     void observe(std::function<void(const Json&)> observer) { observer_ = std::move(observer); }
@@ -99,13 +115,15 @@ class Client {
     explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
     Status negotiate(Wait& wait);
     Result<Json> execute(std::string_view command, const Json& arguments, Wait& wait, int fd = -1);
+    Result<Ticket> post(std::string_view command, const Json& arguments, Wait& wait, int fd);
+    Result<Json> await_answer(Ticket ticket, std::string_view command, Wait& wait);
     Result<Json> find_event(std::string_view name, Wait& wait);
     Status send(std::string_view line, Wait& wait, int fd);
     Result<Json> receive(Wait& wait);
     Status receive_more(Wait& wait);
-    void note(const Json& message) const;
     Result<Json> result_of(Json answer);
     void keep_event(Json event);
+    void keep_answer(Json answer);
     Error broken(Error error);
 
     UniqueFd socket_;
@@ -116,6 +134,8 @@ class Client {
     std::function<void(std::string_view)> slow_;  // empty: nobody is told
     std::deque<Json> events_;
     std::uint64_t last_id_ = 0;
+    std::set<std::uint64_t> ahead_;          // commands sent ahead that nobody has awaited yet
+    std::map<std::uint64_t, Json> answers_;  // their answers, as far as they have come
     std::optional<Error> broken_;
 };
 

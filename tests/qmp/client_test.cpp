@@ -105,7 +105,8 @@ TEST_CASE("client and server understand one another") {
 
 TEST_CASE("the client negotiates before anything else, and numbers its commands") {
     Fake fake(R"({"return": {"running": true}, "id": 2})");
-    CHECK(fake.peer().message().dump() == R"({"execute":"qmp_capabilities","id":1})");
+    CHECK(fake.peer().message().dump() ==
+          R"({"execute":"qmp_capabilities","arguments":{"enable":["oob"]},"id":1})");
     CHECK(must(fake.execute())["running"] == true);
     CHECK(fake.peer().message().dump() == R"({"execute":"query-status","id":2})");
     CHECK(fake.client().version()["qemu"]["major"] == 8);
@@ -206,6 +207,60 @@ TEST_CASE("a command that fits only in part leaves a broken connection") {
     CHECK(kind_of(fake.client().execute("big", big, kNow, {})) == ErrorKind::kTimeout);
     fake.peer().write(R"({"return": {}, "id": 3})");
     CHECK(kind_of(fake.execute()) == ErrorKind::kTimeout);
+}
+
+TEST_CASE("commands that were sent ahead are answered, whichever is awaited first") {
+    Fake fake(R"({"return": "three", "id": 3}{"event": "A"}{"return": "two", "id": 2})"
+              R"({"return": "four", "id": 4}{"return": "five", "id": 5})");
+    const auto ahead = [&](const char* command) {
+        return must(fake.client().send_ahead(command, Json::object(), kLong, {}));
+    };
+    const auto two = ahead("query-a");
+    const auto three = ahead("query-b");
+    const auto four = ahead("query-c");
+    CHECK(must(fake.client().await(two, "query-a", kLong, {})) == "two");
+    CHECK(must(fake.client().await(three, "query-b", kLong, {})) == "three");
+    CHECK(must(fake.execute()) == "five");
+    CHECK(must(fake.client().await(four, "query-c", kLong, {})) == "four");
+    must(fake.wait_event("A"));
+    CHECK(fake.peer().message()["execute"] == "qmp_capabilities");
+    CHECK(fake.peer().message()["execute"] == "query-a");
+}
+
+TEST_CASE("an answer to a command sent ahead is kept while an event is awaited") {
+    Fake fake(R"({"error": {"class": "GenericError", "desc": "no"}, "id": 2}{"event": "A"})");
+    const auto ticket = must(fake.client().send_ahead("query-a", Json::object(), kLong, {}));
+    must(fake.wait_event("A"));
+    const auto refused = fake.client().await(ticket, "query-a", kNow, {});
+    CHECK(kind_of(refused) == ErrorKind::kPeer);
+    CHECK(message_of(refused) == "QMP command query-a: GenericError: no");
+}
+
+TEST_CASE("an answer that was forgotten is dropped, before it comes or after") {
+    Fake fake("");
+    const auto ahead = [&] {
+        return must(fake.client().send_ahead("query-a", Json::object(), kLong, {}));
+    };
+    fake.client().forget(ahead());
+    const auto late = ahead();
+    fake.peer().write(R"({"return": "two", "id": 2}{"return": "three", "id": 3})");
+    must(fake.client().await_input(kLong, {}));
+    must(fake.client().read_pending());
+    fake.client().forget(late);
+    fake.peer().write(R"({"return": "right", "id": 4})");
+    CHECK(must(fake.execute()) == "right");
+}
+
+TEST_CASE("a command sent ahead fails as one that is executed") {
+    Fake fake("");
+    std::stop_source stop;
+    const auto ticket = must(fake.client().send_ahead("x", Json::object(), kLong, {}));
+    CHECK(kind_of(fake.client().await(ticket, "x", kNow, {})) == ErrorKind::kTimeout);
+    stop.request_stop();
+    CHECK_FALSE(fake.client().send_ahead("x", Json::object(), kLong, stop.get_token()));
+    const auto second = must(fake.client().send_ahead("x", Json::object(), kLong, {}));
+    fake.peer().close();
+    CHECK(kind_of(fake.client().await(second, "x", kLong, {})) == ErrorKind::kLostConnection);
 }
 
 TEST_CASE("a stop ends every wait, before and during it") {
