@@ -98,8 +98,9 @@ FileAccessPath access_path_of(const OpenFile& file) {
     return reads && pins ? FileAccessPath::kPinned : FileAccessPath::kMarked;
 }
 
-std::string open_file_of(pid_t pid, FileAccessPath kind) {
+std::map<FileAccessPath, std::string> unmarked_files_of(pid_t pid) {
     const std::map<std::string, std::string> mounts = mounts_of(pid);
+    std::map<FileAccessPath, std::string> files;
     std::error_code ignored;
     for (const auto& entry :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid), ignored)) {
@@ -109,9 +110,16 @@ std::string open_file_of(pid_t pid, FileAccessPath kind) {
         const FileInfo info = file_info_of(pid, entry.path().filename().string());
         const auto mount = mounts.find(info.mount);
         const std::string_view type = mount == mounts.end() ? std::string_view() : mount->second;
-        if (access_path_of({link, info.flags, type}) == kind) return link;
+        const FileAccessPath kind = access_path_of({link, info.flags, type});
+        if (kind != FileAccessPath::kMarked) files.emplace(kind, std::move(link));
     }
-    return {};
+    return files;
+}
+
+std::string open_file_of(pid_t pid, FileAccessPath kind) {
+    const auto files = unmarked_files_of(pid);
+    const auto found = files.find(kind);
+    return found == files.end() ? std::string() : found->second;
 }
 
 OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, FileMemory memory,
@@ -143,19 +151,20 @@ OtherWriters find_other_writers(const FileIdentity& file, std::uint64_t bytes, F
 std::string unseen_own_writes(const MemoryOwner& owner, const std::optional<std::string>& said) {
     if (owner.pid == 0) return "the process is not known: " + owner.description;
     if (said && !said->empty()) return *said;
-    if (const std::string file = open_file_of(owner.pid, FileAccessPath::kPinned); !file.empty()) {
+    const auto files = unmarked_files_of(owner.pid);
+    if (const auto pinned = files.find(FileAccessPath::kPinned); pinned != files.end()) {
         return fmt::format(
             "{} has {} open for direct I/O, whose reads go to memory that was marked before",
-            owner.description, file);
+            owner.description, pinned->second);
     }
-    if (!said && !open_file_of(owner.pid, FileAccessPath::kRing).empty()) {
+    if (!said && files.contains(FileAccessPath::kRing)) {
         return fmt::format(
             "{} has an io_uring, through which direct I/O may write memory that was marked before",
             owner.description);
     }
-    if (const std::string file = open_file_of(owner.pid, FileAccessPath::kDevice); !file.empty()) {
+    if (const auto device = files.find(FileAccessPath::kDevice); device != files.end()) {
         return fmt::format("{} has {} open, whose device writes its memory by DMA",
-                           owner.description, file);
+                           owner.description, device->second);
     }
     return {};
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,8 +33,10 @@ struct OpenFile {
 };
 FileAccessPath access_path_of(const OpenFile& file);
 
-// Returns the first open file of the process that is of this kind; empty if there is none, or if
-// the process may not be examined, in which case it may not be attached to either.
+// Returns the first open file of the process for each kind that is not kMarked; empty if there is
+// none, or if the process may not be examined, in which case it may not be attached to either.
+std::map<FileAccessPath, std::string> unmarked_files_of(pid_t pid);
+// Returns that of one kind, or an empty text.
 std::string open_file_of(pid_t pid, FileAccessPath kind);
 
 // The processes other than `owner` and this one that may write a file.
