@@ -10,6 +10,7 @@
 #include "base/limits.hpp"
 #include "guest/qemu/process_proof.hpp"
 #include "guest/qemu/qemu_devices.hpp"
+#include "guest/qemu/questions.hpp"
 #include "guest/qemu/ram_blocks.hpp"
 #include "memory/foreign/process_maps.hpp"
 #include "memory/sink/hugetlb_holes.hpp"
@@ -150,6 +151,9 @@ Result<std::optional<QemuBlocks>> find_qemu_blocks(Monitor& monitor, pid_t given
     QemuBlocks blocks{.blocks = {}, .process = std::move(opened), .owner = {}, .opened = {}};
     blocks.owner.pid = pid;
     blocks.owner.description = blocks.process.description();
+    const Monitor::Moment moment(
+        monitor,
+        joined({device_questions(), memory_questions(monitor), {{"query-memory-size-summary"}}}));
     MIGRATE_TRY(check_no_host_device(monitor, pid));
     MIGRATE_TRY(check_devices_are_whole(monitor));
     MIGRATE_ASSIGN(blocks.owner.outside_writer, outside_writer(monitor));

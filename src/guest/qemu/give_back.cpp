@@ -18,11 +18,10 @@ constexpr milliseconds kRetry{10};
 constexpr const char* kFence = "pause-before-switchover";
 
 Result<Json> ask(qmp::Client& client, std::string_view command,
-                 const Json& arguments = Json::object(), const std::stop_token& stop = {}) {
-    return client.execute(command, arguments, kAnswer, stop);
+                 const Json& arguments = Json::object()) {
+    return client.execute(command, arguments, kAnswer, {});
 }
 
-// A malformed answer is an error: no decision about a guest rests on a guess.
 Error malformed(std::string_view command, const Json& answer) {
     return make_error(ErrorKind::kProtocol, "QEMU's answer to {} is malformed: {}", command,
                       answer.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80));
@@ -109,7 +108,8 @@ class Fence {
     // kPeer while a migration is in progress. If QEMU keeps refusing, the fence counts as up after
     // kMostRefusals attempts: resuming the guest matters more than the fence.
     Status raise() {
-        MIGRATE_ASSIGN(const bool down, fence_is_down(client_));
+        MIGRATE_ASSIGN(const Json known, ask(client_, "query-migrate-capabilities"));
+        MIGRATE_ASSIGN(const bool down, parse_fence_is_down(known));
         Status raised = down ? set(true) : Status();
         if (!raised && (raised.error().kind() != ErrorKind::kPeer || ++refusals_ < kMostRefusals)) {
             return raised;
@@ -204,8 +204,17 @@ bool QemuMigration::in_progress() const {
     return status != "none" && status != "completed" && status != "failed" && status != "cancelled";
 }
 
-Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token& stop) {
-    MIGRATE_ASSIGN(const Json answer, ask(client, "query-migrate", Json::object(), stop));
+Result<QemuMigration> query_migration(qmp::Client& client) {
+    MIGRATE_ASSIGN(const Json answer, ask(client, "query-migrate"));
+    return parse_migration(answer);
+}
+
+Result<std::string> query_run_state(qmp::Client& client) {
+    MIGRATE_ASSIGN(const Json answer, ask(client, "query-status"));
+    return parse_run_state(answer);
+}
+
+Result<QemuMigration> parse_migration(const Json& answer) {
     const auto said = answer.find("status");
     if (!answer.is_object() || (said != answer.end() && !said->is_string())) {
         return malformed("query-migrate", answer);
@@ -230,16 +239,13 @@ Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token
     return migration;
 }
 
-Result<std::string> query_run_state(qmp::Client& client, const std::stop_token& stop) {
-    MIGRATE_ASSIGN(const Json answer, ask(client, "query-status", Json::object(), stop));
+Result<std::string> parse_run_state(const Json& answer) {
     std::string state = text_of(answer, "status");
     if (state.empty()) return malformed("query-status", answer);
     return state;
 }
 
-Result<bool> fence_is_down(qmp::Client& client, const std::stop_token& stop) {
-    MIGRATE_ASSIGN(const Json known,
-                   ask(client, "query-migrate-capabilities", Json::object(), stop));
+Result<bool> parse_fence_is_down(const Json& known) {
     if (!known.is_array()) return malformed("query-migrate-capabilities", known);
     return std::none_of(known.begin(), known.end(), [](const Json& entry) {
         const auto state = entry.find("state");

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <chrono>
-#include <stop_token>
 #include <string>
 #include <string_view>
 
 #include "base/error.hpp"
 #include "guest/qemu/run_watch.hpp"
 #include "qmp/client.hpp"
+#include "qmp/message.hpp"
 
 namespace migrate::guest {
 
@@ -33,10 +33,14 @@ struct QemuMigration {
 
     bool in_progress() const;
 };
-// The stop ends the wait for QEMU's answer, here and below.
-Result<QemuMigration> query_migration(qmp::Client& client, const std::stop_token& stop = {});
-// QEMU's RunState: "running", "paused", "postmigrate", …
-Result<std::string> query_run_state(qmp::Client& client, const std::stop_token& stop = {});
+// Parse the answers to query-migrate and query-status; the latter gives QEMU's RunState: "running",
+// "paused", "postmigrate", … A malformed answer is an Error: no decision about a guest rests on a
+// guess.
+Result<QemuMigration> parse_migration(const qmp::Json& answer);
+Result<std::string> parse_run_state(const qmp::Json& answer);
+// Query QEMU.
+Result<QemuMigration> query_migration(qmp::Client& client);
+Result<std::string> query_run_state(qmp::Client& client);
 
 enum class GivenBack {
     kRuns,       // we or another client resumed it
@@ -62,7 +66,8 @@ Result<GiveBackResult> give_back(qmp::Client& client, const Held& held, const Ru
 inline constexpr std::string_view kLowerFence =
     R"({"execute":"migrate-set-capabilities","arguments":{"capabilities":)"
     R"([{"capability":"pause-before-switchover","state":false}]}})";
-// Returns true if the capability is off now, so that kLowerFence changes no setting of the user's.
-Result<bool> fence_is_down(qmp::Client& client, const std::stop_token& stop = {});
+// Parses the answer to query-migrate-capabilities: true if the capability is off now, so that
+// kLowerFence changes no setting of the user's.
+Result<bool> parse_fence_is_down(const qmp::Json& capabilities);
 
 }  // namespace migrate::guest

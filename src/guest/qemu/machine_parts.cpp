@@ -175,7 +175,37 @@ std::size_t bytes_of(const MachinePart& part, bool with_properties) {
     return bytes;
 }
 
-Result<MachinePart> query_cpus(Monitor& monitor) {
+const MachinePart* find_place(const std::vector<MachinePart>* machine, std::string_view place) {
+    if (machine == nullptr) return nullptr;
+    const auto found = std::find_if(machine->begin(), machine->end(),
+                                    [&](const MachinePart& part) { return part.place == place; });
+    return found == machine->end() ? nullptr : &*found;
+}
+
+// The model and the features of all CPUs, as those of the first one.
+void add_cpu_model(Monitor& monitor, const std::string& first, MachinePart& cpus) {
+    const auto type = monitor.ask("qom-get", {{"path", first}, {"property", "type"}});
+    if (type && type->is_string()) cpus.type = type->get<std::string>();
+    const auto words = monitor.ask("qom-get", {{"path", first}, {"property", "feature-words"}});
+    if (words) add_cpu_features(*words, cpus);
+}
+
+void copy_cpu_model(const MachinePart& known, MachinePart& cpus) {
+    cpus.type = known.type;
+    for (const auto& [name, value] : known.properties) {
+        if (name.starts_with(kCpuidPrefix)) cpus.properties[name] = value;
+    }
+}
+
+Result<std::string> query_machine_type(Monitor& monitor) {
+    MIGRATE_ASSIGN(const Json type,
+                   monitor.ask("qom-get", {{"path", "/machine"}, {"property", "type"}}));
+    std::string name = type.is_string() ? type.get<std::string>() : std::string();
+    if (name.ends_with("-machine")) name.resize(name.size() - std::string_view("-machine").size());
+    return name;
+}
+
+Result<MachinePart> query_cpus(Monitor& monitor, const MachinePart* known) {
     MachinePart cpus{.place = std::string(kCpusPlace), .type = {}, .name = {}};
     // Machines without pluggable CPUs refuse it.
     const auto slots = monitor.ask("query-hotpluggable-cpus");
@@ -186,10 +216,11 @@ Result<MachinePart> query_cpus(Monitor& monitor) {
     const std::string first =
         present.is_array() && !present.empty() ? text_of(present.front(), "qom-path") : "";
     if (first.empty()) return cpus;
-    const auto type = monitor.ask("qom-get", {{"path", first}, {"property", "type"}});
-    if (type && type->is_string()) cpus.type = type->get<std::string>();
-    const auto words = monitor.ask("qom-get", {{"path", first}, {"property", "feature-words"}});
-    if (words) add_cpu_features(*words, cpus);
+    if (known == nullptr) {
+        add_cpu_model(monitor, first, cpus);
+    } else {
+        copy_cpu_model(*known, cpus);
+    }
     return cpus;
 }
 
@@ -315,14 +346,17 @@ std::vector<MachinePart> within_limits(std::vector<MachinePart> machine) {
 }
 
 Result<std::vector<MachinePart>> query_machine(Monitor& monitor,
-                                               const std::vector<RamBlock>* blocks) {
+                                               const std::vector<RamBlock>* blocks,
+                                               const std::vector<MachinePart>* known) {
     std::vector<MachinePart> machine;
-    MIGRATE_ASSIGN(const Json type,
-                   monitor.ask("qom-get", {{"path", "/machine"}, {"property", "type"}}));
-    std::string name = type.is_string() ? type.get<std::string>() : std::string();
-    if (name.ends_with("-machine")) name.resize(name.size() - std::string_view("-machine").size());
-    machine.push_back({.place = std::string(kMachinePlace), .type = name, .name = {}});
-    MIGRATE_ASSIGN(MachinePart cpus, query_cpus(monitor));
+    MachinePart board{.place = std::string(kMachinePlace), .type = {}, .name = {}};
+    if (const MachinePart* const before = find_place(known, kMachinePlace)) {
+        board.type = before->type;
+    } else {
+        MIGRATE_ASSIGN(board.type, query_machine_type(monitor));
+    }
+    machine.push_back(std::move(board));
+    MIGRATE_ASSIGN(MachinePart cpus, query_cpus(monitor, find_place(known, kCpusPlace)));
     machine.push_back(std::move(cpus));
     MIGRATE_ASSIGN(const Json named, monitor.ask("qom-list", {{"path", "/machine/peripheral"}}));
     MIGRATE_ASSIGN(const Json anonymous,

@@ -41,8 +41,10 @@ std::vector<MachinePart> parse_devices(std::string_view tree, const AddedDevices
 // out.
 std::vector<MachinePart> within_limits(std::vector<MachinePart> machine);
 
-// Asks QEMU; `blocks` may be null. About ten queries.
+// Asks QEMU; `blocks` may be null. About ten queries. `known` is the same machine as it was before;
+// the type of the machine and of its CPUs, which never change, are taken from there. Null: asked.
 Result<std::vector<MachinePart>> query_machine(Monitor& monitor,
-                                               const std::vector<RamBlock>* blocks);
+                                               const std::vector<RamBlock>* blocks,
+                                               const std::vector<MachinePart>* known = nullptr);
 
 }  // namespace migrate::guest

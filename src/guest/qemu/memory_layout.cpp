@@ -40,7 +40,6 @@ const MemoryDevice* find_device(const MemoryLayout& layout, const MemoryDevice& 
 Status add_devices(Monitor& monitor, MemoryLayout& layout) {
     MIGRATE_ASSIGN(const qmp::Json devices, monitor.ask("query-memory-devices"));
     layout.devices = parse_memory_devices(devices);
-    MIGRATE_ASSIGN(layout.bytes, monitor.memory_bytes());
     return {};
 }
 
@@ -114,6 +113,7 @@ Result<MemoryLayout> query_memory_layout(Monitor& monitor) {
     MemoryLayout layout;
     MIGRATE_ASSIGN(layout.backends, monitor.memory_backends());
     MIGRATE_TRY(add_devices(monitor, layout));
+    MIGRATE_ASSIGN(layout.bytes, monitor.memory_bytes());
     return layout;
 }
 
@@ -130,6 +130,7 @@ Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLay
         layout.backends.push_back(std::move(backend));
     }
     MIGRATE_TRY(add_devices(monitor, layout));
+    layout.bytes = known.bytes;
     return layout;
 }
 

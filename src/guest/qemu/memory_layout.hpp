@@ -29,9 +29,10 @@ struct MemoryLayout {
 
 // Queries QEMU.
 Result<MemoryLayout> query_memory_layout(Monitor& monitor);
-// Does the same with three queries, for a paused guest: the types and paths of backends in `known`
-// are taken from there. A backend that was replaced by another of the same name and size is
-// detected by memory::check_still_mapped() instead.
+// Does the same with two queries, for a paused guest: the types and paths of backends in `known`
+// are taken from there, and the size of the guest's memory, which changes only with its devices. A
+// backend that was replaced by another of the same name and size is detected by
+// memory::check_still_mapped() instead.
 Result<MemoryLayout> query_memory_layout_again(Monitor& monitor, const MemoryLayout& known);
 
 // Parses the answer to query-memory-devices.

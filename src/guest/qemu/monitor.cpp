@@ -88,6 +88,8 @@ void Monitor::follow() {
 
 Status Monitor::reconnect() {
     watch_.miss();
+    known_.forget(nullptr);
+    ++connection_;
     // Close the old connection first: QEMU serves one client at a time.
     client_.reset();
     MIGRATE_ASSIGN(client_, qmp::Client::connect(address_, kQmpPatience, stop_));
@@ -124,15 +126,43 @@ bool Monitor::is_at_least(std::uint64_t major, std::uint64_t minor) const {
     return std::pair(version_part("major"), version_part("minor")) >= std::pair(major, minor);
 }
 
+Monitor::Moment::Moment(Monitor& monitor, const std::vector<Question>& ahead) : monitor_(monitor) {
+    monitor_.known_.begin();
+    if (const auto client = monitor_.connected()) {
+        monitor_.known_.ask_ahead(**client, ahead, kQmpPatience, monitor_.stop_);
+    }
+}
+
+Monitor::Moment::~Moment() { monitor_.known_.end(monitor_.client_.get()); }
+
 Result<Json> Monitor::ask(std::string_view command, const Json& arguments) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    auto answer = client->execute(command, arguments, kQmpPatience, stop_);
+    auto answer = known_.ask(*client, command, arguments, kQmpPatience, stop_);
+    hangs_ = !answer && answer.error().kind() == ErrorKind::kTimeout;
+    return answer;
+}
+
+Result<Monitor::Sent> Monitor::send_ahead(std::string_view command, const Json& arguments) {
+    MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    known_.forget(client);
+    MIGRATE_ASSIGN(const auto ticket, client->send_ahead(command, arguments, kQmpPatience, stop_));
+    return Sent{std::string(command), ticket, connection_};
+}
+
+Result<Json> Monitor::await(const Sent& sent) {
+    if (!client_ || sent.connection != connection_) {
+        return make_error(ErrorKind::kLostConnection,
+                          "QMP command {}: the connection broke before its answer came",
+                          sent.command);
+    }
+    auto answer = client_->await(sent.ticket, sent.command, kQmpPatience, stop_);
     hangs_ = !answer && answer.error().kind() == ErrorKind::kTimeout;
     return answer;
 }
 
 Result<Json> Monitor::ask_with_descriptor(std::string_view command, const Json& arguments, int fd) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    known_.forget(client);
     return client->execute_with_fd(command, arguments, fd, kQmpPatience, stop_);
 }
 
@@ -143,28 +173,30 @@ Status Monitor::give_descriptor(std::string_view name, int fd) {
 
 Status Monitor::insist(const std::string& command) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    known_.forget(client);
     return run_undo_command(*client, command, stop_);
 }
 
 Result<std::string> Monitor::run_state() {
-    MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return query_run_state(*client, stop_);
+    MIGRATE_ASSIGN(const Json answer, ask("query-status"));
+    return parse_run_state(answer);
 }
 
 Result<QemuMigration> Monitor::migration() {
-    MIGRATE_ASSIGN(qmp::Client* const client, connected());
-    return query_migration(*client, stop_);
+    MIGRATE_ASSIGN(const Json answer, ask("query-migrate"));
+    return parse_migration(answer);
 }
 
 Result<GiveBackResult> Monitor::give_back(const Held& held, milliseconds patience) {
     MIGRATE_ASSIGN(qmp::Client* const client, connected());
+    known_.forget(client);
     return guest::give_back(*client, held, &watch_, patience);
 }
 
 Status Monitor::plan_fence() {
     if (!fence_down_) {
-        MIGRATE_ASSIGN(qmp::Client* const client, connected());
-        MIGRATE_ASSIGN(fence_down_, fence_is_down(*client, stop_));
+        MIGRATE_ASSIGN(const Json capabilities, ask("query-migrate-capabilities"));
+        MIGRATE_ASSIGN(fence_down_, parse_fence_is_down(capabilities));
     }
     const std::string lower(kLowerFence);
     if (*fence_down_ && std::find(undo_.begin(), undo_.end(), lower) == undo_.end()) {
@@ -220,6 +252,7 @@ Result<std::string> Monitor::networks() {
 }
 
 Status Monitor::plan_settings(SharedMemory shared) {
+    const Moment moment(*this, {{"query-migrate-capabilities"}, {"query-migrate-parameters"}});
     changes_.clear();
     MIGRATE_TRY(plan_capabilities(shared));
     return plan_parameters();
@@ -348,11 +381,15 @@ Result<std::string> Monitor::read_state(int socket, std::size_t limit) {
     }
 }
 
-// QEMU 9.1 and later can stay alive if they cannot load the stream, and then say why.
+// QEMU 9.1 and later can stay alive if they cannot load the stream, and then say why. Without -S,
+// or after another client's `cont`, QEMU would run the guest as soon as it is loaded: `stop`
+// prevents that.
 Status Monitor::begin_incoming(const std::string& uri) {
     Json arguments = {{"uri", uri}};
     if (is_at_least(9, 1)) arguments["exit-on-error"] = false;
+    MIGRATE_ASSIGN(const Sent stop, send_ahead("stop"));
     MIGRATE_TRY(ask("migrate-incoming", arguments));
+    MIGRATE_TRY(await(stop));
     return {};
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/error.hpp"
 #include "guest/qemu/give_back.hpp"
+#include "guest/qemu/known_answers.hpp"
 #include "guest/qemu/run_watch.hpp"
 #include "qmp/client.hpp"
 
@@ -55,8 +56,37 @@ class Monitor {
     // Returns true if QEMU has that version or a later one.
     bool is_at_least(std::uint64_t major, std::uint64_t minor) const;
 
+    // A moment in which QEMU is asked several things that belong together (KnownAnswers): while one
+    // exists, the answer to a question is kept, until ask() or one of the calls below sends a
+    // command that may change something.
+    class Moment {
+      public:
+        // Sends `ahead` at once; the answers are read when each question is asked.
+        explicit Moment(Monitor& monitor, const std::vector<Question>& ahead = {});
+        ~Moment();
+        Moment(const Moment&) = delete;
+        Moment& operator=(const Moment&) = delete;
+
+      private:
+        Monitor& monitor_;
+    };
+
     Result<qmp::Json> ask(std::string_view command,
                           const qmp::Json& arguments = qmp::Json::object());
+    // Within a Moment: the next questions are asked anew.
+    void look_again() { known_.forget(client_.get()); }
+
+    // A command whose answer was not read yet.
+    struct Sent {
+        std::string command;
+        qmp::Client::Ticket ticket{};
+        int connection = 0;  // number of the connection; an answer never comes on another one
+    };
+    // Sends a command without waiting for its answer, so that QEMU need not wait for the next one.
+    // await() gives what ask() would have given; it may be left out.
+    Result<Sent> send_ahead(std::string_view command,
+                            const qmp::Json& arguments = qmp::Json::object());
+    Result<qmp::Json> await(const Sent& sent);
     // The same for a command that takes a descriptor, which still belongs to the caller.
     Result<qmp::Json> ask_with_descriptor(std::string_view command, const qmp::Json& arguments,
                                           int fd);
@@ -115,7 +145,8 @@ class Monitor {
     // settings are put back before this returns successfully; a failure to do that is only logged.
     // `held` records what was done, in case of an Error.
     Result<std::string> save_state(std::size_t limit, Held& held);
-    // Loads such a state into a QEMU that waits for it. kLostConnection if QEMU ended while
+    // Loads such a state into a QEMU that waits for it; the guest stays paused. kPeer if QEMU
+    // refused to begin, because it does not wait any more; kLostConnection if it ended while
     // loading, as it does when it cannot load.
     Status load_state(std::string_view state);
     // The same for a state in a file, which QEMU 8.2 and later load from a path.
@@ -150,7 +181,9 @@ class Monitor {
     std::stop_token stop_;
     std::unique_ptr<qmp::Client> client_;  // null after a reconnect() that failed
     std::vector<Change> changes_;
-    std::vector<std::string> undo_;   // JSON commands, as a guardian needs them
+    std::vector<std::string> undo_;  // JSON commands, as a guardian needs them
+    KnownAnswers known_;
+    int connection_ = 0;              // number of client_
     std::optional<bool> fence_down_;  // before any change of ours; empty: not known
 };
 

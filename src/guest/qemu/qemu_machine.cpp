@@ -13,6 +13,7 @@
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/questions.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -36,6 +37,7 @@ Status check_was_not_moved(Monitor& monitor, const std::string& state) {
 }
 
 Status check_state(Monitor& monitor, std::string& state) {
+    const Monitor::Moment moment(monitor, joined({state_questions(), {{"query-fdsets"}}}));
     MIGRATE_ASSIGN(state, monitor.run_state());
     if (state == "postmigrate") {
         return make_error("its guest was migrated before, and QEMU would refuse it later; {}",
@@ -98,6 +100,28 @@ ThreadClocks vcpu_clocks(Monitor& monitor, pid_t pid) {
     return ThreadClocks::find(pid, ids);
 }
 
+// What is known of the guest before it is moved.
+struct Examined {
+    KnownMachine machine;
+    std::size_t cpus = 0;
+    ThreadClocks vcpus;
+};
+
+Result<Examined> examine(Monitor& monitor, const OpenedMemory& memory,
+                         MachineDifferences compared) {
+    const Monitor::Moment moment(
+        monitor, joined({{machine_type_question()}, machine_questions(), {{"query-block"}}}));
+    Examined found{.machine = {.differences = compared}, .cpus = 0, .vcpus = {}};
+    if (compared != MachineDifferences::kIgnore) {
+        const auto& blocks = memory.blocks;
+        MIGRATE_ASSIGN(found.machine.parts, query_machine(monitor, blocks ? &*blocks : nullptr));
+    }
+    MIGRATE_ASSIGN(found.cpus, monitor.cpu_count());
+    found.vcpus = vcpu_clocks(monitor, memory.owner.pid);
+    MIGRATE_TRY(report_disks(monitor));
+    return found;
+}
+
 Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address) {
     MIGRATE_ASSIGN(ClaimedMonitor claimed, claim_monitor(address));
     auto monitor = std::move(claimed.monitor);
@@ -105,22 +129,15 @@ Result<Machine> open_machine_at(std::string_view uri, const QemuAddress& address
     MIGRATE_TRY(check_state(*monitor, state));
     MIGRATE_ASSIGN(Reached reached, reach_memory(uri, *monitor, address.pid));
     const memory::MemoryOwner& owner = reached.opened.owner;
-    const auto& blocks = reached.opened.blocks;
-    KnownMachine machine{.differences = address.differences};
-    if (address.differences != MachineDifferences::kIgnore) {
-        MIGRATE_ASSIGN(machine.parts, query_machine(*monitor, blocks ? &*blocks : nullptr));
-    }
-    MIGRATE_ASSIGN(const std::size_t cpus, monitor->cpu_count());
+    MIGRATE_ASSIGN(Examined found, examine(*monitor, reached.opened, address.differences));
     log::info("QEMU {}, {}: {} with {} vCPUs, moved by {}", monitor->version(), owner.description,
-              state, cpus, name_of(method_of(reached.saver.has_value())));
-    MIGRATE_TRY(report_disks(*monitor));
+              state, found.cpus, name_of(method_of(reached.saver.has_value())));
     MIGRATE_ASSIGN(auto guardian, Guardian::start(std::move(claimed.claim), monitor->address()));
-    auto throttle = Throttle::create(*guardian, owner.pid, cpus);
-    ThreadClocks vcpus = vcpu_clocks(*monitor, owner.pid);
+    auto throttle = Throttle::create(*guardian, owner.pid, found.cpus);
     auto guest = std::make_unique<QemuGuest>(
         std::move(monitor), std::move(guardian), std::move(throttle), std::move(reached.opened),
-        state == "running", std::move(reached.saver), std::move(machine));
-    guest->watch_vcpus(std::move(vcpus));
+        state == "running", std::move(reached.saver), std::move(found.machine));
+    guest->watch_vcpus(std::move(found.vcpus));
     return Machine{std::move(reached.source), std::move(guest), {}};
 }
 

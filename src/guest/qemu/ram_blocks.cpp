@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/units.hpp"
+#include "guest/qemu/answer_fields.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -109,7 +110,15 @@ Result<std::optional<std::vector<RamBlock>>> parse_ram_blocks(std::string_view t
     return std::optional(std::move(blocks));
 }
 
+bool lists_ram_blocks(const Monitor& monitor) { return monitor.is_at_least(8, 0); }
+
 Result<std::optional<std::vector<RamBlock>>> query_ram_blocks(Monitor& monitor) {
+    if (lists_ram_blocks(monitor)) {
+        const auto answer = monitor.ask("x-query-ramblock");
+        const std::string text = answer ? text_of(*answer, "human-readable-text") : std::string();
+        if (!text.empty()) return parse_ram_blocks(text);
+        if (!answer && answer.error().kind() != ErrorKind::kPeer) return answer.error();
+    }
     MIGRATE_ASSIGN(const qmp::Json answer,
                    monitor.ask("human-monitor-command", {{"command-line", "info ramblock"}}));
     if (!answer.is_string()) return malformed(answer.dump());

@@ -24,6 +24,9 @@ struct RamBlock {
 // Parses QEMU's text ("info ramblock"). Nothing if it has no column of host addresses, as in QEMU
 // 7.2. Blocks without a name are left out: no migration of QEMU moves them either.
 Result<std::optional<std::vector<RamBlock>>> parse_ram_blocks(std::string_view text);
+// Returns true if that QEMU lists them with their addresses, and has a short command for it
+// (x-query-ramblock, since 6.2), which may be removed again.
+bool lists_ram_blocks(const Monitor& monitor);
 // Queries QEMU.
 Result<std::optional<std::vector<RamBlock>>> query_ram_blocks(Monitor& monitor);
 
