@@ -35,6 +35,9 @@ struct Activity {
 // not run in between.
 double bytes_per_second(const Activity& from, const Activity& to);
 
+// When save_state() is called after pause().
+enum class Saving { kAtOnce, kLater };
+
 // One thread at a time uses it, except for activity().
 class Guest {
   public:
@@ -61,12 +64,21 @@ class Guest {
     virtual std::vector<MachinePart> machine() const { return {}; }
     // False if pause() does not stop the guest: its memory is then not a snapshot of one moment.
     virtual bool can_stand_still() const { return true; }
+    // Called just before pause(): checks what check_unchanged() and outside_writer() check, and
+    // does what need not wait for the pause, so that the guest is paused for less time. kAtOnce:
+    // the guest's state may be saved as soon as it is paused, before pause() returns. Returns the
+    // answer of outside_writer().
+    virtual Result<std::optional<std::string>> prepare_pause(Saving /*saving*/) {
+        if (Status same = check_unchanged(); !same) return std::move(same).error();
+        return outside_writer();
+    }
     // Returns when no vCPU runs. Idempotent. If another client has paused the guest meanwhile, it
     // stays paused: resume() does not continue it, and it arrives paused. kOwnerUnknown if another
     // client has handed it over.
     virtual Status pause() = 0;
     // Called for a guest that arrived, while its source hands it over: does what need not wait for
-    // resume(), so that this takes less time. An Error has the meaning of one of resume().
+    // resume(), so that this takes less time, and checks what can still be checked. An Error has
+    // the meaning of one of resume().
     virtual Status prepare_resume() { return {}; }
     // Undoes pause() if that stopped the guest and nobody else has changed its state since;
     // otherwise does nothing and succeeds. Idempotent. Lifts no throttle. kOwnerUnknown if another
@@ -161,9 +173,8 @@ class GuestLoader {
         static_cast<void>(machine);
         return {};
     }
-    // Called once the guest is paused at its source, while its last pages arrive: does what need
-    // not wait for its state, so that load() takes less time. load() does it if this was not
-    // called.
+    // Called after each round in which the guest ran at its source: does what need not wait for its
+    // state, so that load() takes less time. load() does it if this was not called.
     virtual Status prepare_load(const std::stop_token& /*stop*/) { return {}; }
     // Does the same as load_guest(), in the sink's memory. May be called once. kCancelled after a
     // stop was requested: then the guest does not run here, and never will.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -83,6 +84,7 @@ class FakeQemu {
         return fence_;
     }
 
+    static constexpr std::uint64_t kMemoryBytes = 1 << 20;
     // The devices that it saves, in QEMU's format.
     static constexpr std::string_view kDevices{"QEVM\0\0\0\3\1devices\0", 17};
     // The number of its descriptor sets.
@@ -236,7 +238,9 @@ class FakeQemu {
                                    {{"capability", "x-ignore-shared"}, {"state", false}}}));
         }
         if (command == "query-migrate-parameters") return answer(id, {{"max-bandwidth", 1000}});
-        if (command == "query-memory-size-summary") return answer(id, {{"base-memory", 1 << 20}});
+        if (command == "query-memory-size-summary") {
+            return answer(id, {{"base-memory", kMemoryBytes}});
+        }
         if (command == "migrate-set-capabilities") {
             for (const qmp::Json& one : request["arguments"]["capabilities"]) {
                 if (one["capability"] == "pause-before-switchover") fence_ = one["state"];
@@ -254,6 +258,7 @@ class FakeQemu {
             }
         }
         if (command == "stop") {
+            if (state_ != "running") return answer(id, qmp::Json::object());
             state_ = "paused";
             return event("STOP") + answer(id, qmp::Json::object());
         }

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/wait.hpp"
+#include "guest/fake_guests.hpp"
 #include "guest/fake_qemu.hpp"
 #include "guest/qemu/claimed_monitor.hpp"
 
@@ -12,14 +13,6 @@ namespace {
 
 using Catch::Matchers::Contains;
 using qmp::Json;
-
-std::unique_ptr<QemuGuest> guest_of(const FakeQemu& qemu) {
-    auto monitor = must(Monitor::connect(qemu.path(), must(Monitor::dial(qemu.path()))));
-    auto guardian = must(Guardian::start({}, monitor->address()));
-    auto throttle = Throttle::create(*guardian, 0, 1);
-    return std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
-                                       OpenedMemory{}, true);
-}
 
 // Plays QEMU saving its devices: the stream ends, as nobody kept its descriptor, and the guest is
 // migrated.
@@ -193,16 +186,6 @@ TEST_CASE(
     CHECK(ended.error().kind() == ErrorKind::kCancelled);
     CHECK_THAT(message_of(guest->resume()), Contains("a process stays behind"));
     CHECK(qemu.count("cont") == 0);
-}
-
-// A guest whose devices are saved alone, as with QEMU 10.
-std::unique_ptr<QemuGuest> block_guest_of(const FakeQemu& qemu, bool running = true) {
-    auto monitor = must(Monitor::connect(qemu.path(), must(Monitor::dial(qemu.path()))));
-    auto saver = must(DeviceSaver::prepare(*monitor));
-    auto guardian = must(Guardian::start({}, monitor->address()));
-    auto throttle = Throttle::create(*guardian, 0, 1);
-    return std::make_unique<QemuGuest>(std::move(monitor), std::move(guardian), std::move(throttle),
-                                       OpenedMemory{}, running, std::move(saver));
 }
 
 TEST_CASE("devices that are saved alone leave the guest paused, with no setting changed") {

@@ -89,7 +89,9 @@ TEST_CASE("events before our own stop are no sign that the guest ran, events aft
     watch.begin_at_stop();
     watch.see(event("RESUME"));
     watch.see(event("RESET"));
+    CHECK_FALSE(watch.has_stopped());
     watch.see(event("STOP"));
+    CHECK(watch.has_stopped());
     CHECK(watch.sign().empty());
     CHECK_FALSE(watch.ran());
     watch.see(event("RESUME"));
@@ -106,6 +108,18 @@ TEST_CASE("a broken connection is a sign, since what happened meanwhile is not k
     // The stop may have been missed, too: nothing waits for it any more.
     watch.see(event("STOP"));
     CHECK_FALSE(watch.sign().empty());
+}
+
+TEST_CASE("a migration is noticed until a new beginning") {
+    RunWatch watch;
+    watch.see(event("MIGRATION", {{"status", "setup"}}));
+    CHECK(watch.migrated());
+    watch.begin();
+    CHECK_FALSE(watch.migrated());
+    watch.see(event("STOP"));
+    CHECK_FALSE(watch.migrated());
+    watch.see(event("MIGRATION", {{"status", "completed"}}));
+    CHECK(watch.migrated());
 }
 
 TEST_CASE("the stop at a migration's end is told from every other") {

@@ -68,6 +68,28 @@ class Case(runner.Case):
         return source
 
 
+class Pause(Case):
+    MEMORY = ["query-memdev", "query-memory-devices", "x-query-ramblock"]
+
+    def test_only_what_must_be_asked_then_is_asked_while_the_guest_is_paused(self):
+        if vm.version_of(vm.QEMU) < (10, 0):
+            self.skipTest("the devices of an earlier QEMU are saved after one more question")
+        source, destination = self.guest(), self.waiting()
+        at = [FaultyQmp(qemu) for qemu in (source, destination)]
+        for proxy in at:
+            self.addCleanup(proxy.close)
+        self.begin(source, destination, "--downtime-limit", "5s", source_at=at[0].at, destination_at=at[1].at)
+        self.check_succeeds()
+        self.check_arrived(source, destination)
+        left, right = (proxy.came for proxy in at)
+        self.assertEqual(left[left.index("stop"):left.index("query-migrate", left.index("stop")) + 2],
+                         ["stop", "query-status", "xen-save-devices-state", *self.MEMORY, "add-fd", "query-migrate",
+                          "query-status"])
+        begun = right.index("migrate-incoming")
+        self.assertEqual(right[begun - 1:right.index("cont") + 1],
+                         ["stop", "migrate-incoming", *self.MEMORY, "query-status", "query-status", "cont"])
+
+
 class Kinds(Case):
     @each(*KINDS)
     def test_a_guest_moves_there_and_back_with(self, kind):

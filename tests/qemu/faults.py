@@ -79,6 +79,7 @@ class FaultyQmp:
         self.at = f"{self.path},pid={qemu.pid}"
         self.qemu_path, self.command, self.hang_up, self.struck = qemu.qmp_path, command, hang_up, False
         self.answer, self.deaf_s, self.strikes, self.deaf_until = answer, deaf_s, dict(strikes or {}), 0
+        self.came = []  # the names of the commands
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
         self.listener.listen()
@@ -142,6 +143,7 @@ class FaultyQmp:
 
     def _strike(self, client, server, request):
         name = self._name(request)
+        self.came.append(name)
         if self.strikes.pop(name, lambda: False)():
             return True
         if name != self.command or (self.struck and self.answer is None):

@@ -84,6 +84,20 @@ class SplitBrain(Case):
         self.assertIn(HANDED_OVER, self.migration.sender.words)
         self.check_never_ran(destination)
 
+    def test_a_destination_that_another_client_gives_a_guest_meanwhile_is_left_to_it(self):
+        """QEMU takes one guest: it refuses ours, which must then not end it."""
+        source, destination = self.both()
+
+        def strike():
+            with destination.operator() as qmp:
+                qmp.ask("migrate-incoming", uri="tcp:127.0.0.1:0")
+        self.start(source, destination, destination_at=self.proxy(destination, strikes={"migrate-incoming": strike}))
+        self.check_fails("refused the guest", "another client")
+        self.assertNotEqual(self.migration.receiver.wait(), 0, self.migration.words())
+        self.assertEqual(destination.state(), "inmigrate", self.migration.words())
+        self.check_runs(source)
+        self.check_never_ran(destination)
+
     def test_a_guest_handed_over_during_the_rounds_stays_with_the_other_client(self):
         source, destination = self.both()
         self.start(source, destination, "--max-bandwidth", "20M/s")

@@ -30,7 +30,7 @@ class GuestArrival {
     Status watch(const guest::Destination& destination);
     // SWITCHOVER_START came: the guest is paused at its source.
     void begin_switchover() { switchover_began_ = Clock::now(); }
-    // Does what need not wait for the guest's state, while its last pages arrive.
+    // Called after each round in which the guest ran: does what need not wait for its state.
     Status prepare_load();
     // Loads the guest, paused, into the memory that arrived.
     Status load(const guest::Destination& destination, const transport::Offer& offer);

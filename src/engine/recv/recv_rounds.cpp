@@ -57,8 +57,6 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
     parts_.channels.begin_round(round_);
-    // The channels receive the pages meanwhile.
-    if (switches_over_) MIGRATE_TRY(parts_.arrival.prepare_load());
     MIGRATE_ASSIGN(const transport::RoundMark mark, await_round_end());
     if (mark.round != round_) {
         return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
@@ -91,9 +89,11 @@ Status RecvRounds::confirm(const transport::RoundMark& mark) {
         MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverAck, transport::encode(expected)));
     }
     MIGRATE_TRY(parts_.link.send(FrameType::kRoundDone, transport::encode(mark)));
-    if (switches_over_) parts_.placer.end_rounds();
+    // The guest still runs, and the sender collects the pages of the next round meanwhile.
+    if (!switches_over_) return parts_.arrival.prepare_load();
+    parts_.placer.end_rounds();
     // The sender computes its digests at the same time.
-    return switches_over_ && parts_.offer.settings.verify() ? compute_digests() : Status();
+    return parts_.offer.settings.verify() ? compute_digests() : Status();
 }
 
 Status RecvRounds::compare(const transport::Completion& completion) {

@@ -125,21 +125,30 @@ void LiveSource::add_filled() {
 // that time is found, even if it is gone before the next collection.
 Status LiveSource::start() {
     MIGRATE_TRY(tracker_->start());
-    return check_writers(memory::Writers::kOwner);
+    return check_writers();
 }
 
-Status LiveSource::check() {
-    MIGRATE_TRY(check_unchanged());
-    return check_writers(memory::Writers::kAll);
+Status LiveSource::check(guest::Saving saving) {
+    std::optional<std::string> said;
+    {
+        const MutexLock lock(guest_mutex_);
+        MIGRATE_ASSIGN(said, guest_.prepare_pause(saving));
+    }
+    return check_writers(memory::Writers::kAll, said);
 }
 
-Status LiveSource::check_writers(memory::Writers writers) {
+Status LiveSource::check_writers() {
     if (!tracker_->relies_on_marks()) return {};
     std::optional<std::string> said;
     {
         const MutexLock lock(guest_mutex_);
         MIGRATE_ASSIGN(said, guest_.outside_writer());
     }
+    return check_writers(memory::Writers::kOwner, said);
+}
+
+Status LiveSource::check_writers(memory::Writers writers, const std::optional<std::string>& said) {
+    if (!tracker_->relies_on_marks()) return {};
     Status seen = tracker_->check(writers, said);
     // The memory of a guest that has ended is gone: its end is the reason.
     if (!seen) MIGRATE_TRY(check_alive());
@@ -160,7 +169,7 @@ Status LiveSource::collect() {
     add_filled();
     collect_time_ = std::chrono::ceil<std::chrono::microseconds>(Clock::now() - began);
     count_dirty();
-    return check_writers(memory::Writers::kOwner);
+    return check_writers();
 }
 
 Status LiveSource::collect_again() {

@@ -64,9 +64,9 @@ class LiveSource final : public SentPages {
 
     // Starts tracking: no write is missed from now on.
     Status start();
-    // Called before the last round. An Error if writes may have been missed, or if the guest's
-    // memory is no longer the memory that was opened.
-    Status check();
+    // Called before pause(), which it prepares. An Error if writes may have been missed, or if the
+    // guest's memory is no longer the memory that was opened.
+    Status check(guest::Saving saving);
     // An Error if the guest's memory is no longer the memory that was opened.
     Status check_unchanged();
     // Sets dirty() to the pages written since start() or the last collect(). An Error if the
@@ -116,7 +116,8 @@ class LiveSource final : public SentPages {
     Status give_back() noexcept;
 
   private:
-    Status check_writers(memory::Writers writers);
+    Status check_writers();
+    Status check_writers(memory::Writers writers, const std::optional<std::string>& said);
     Status collect_written();
     void count_dirty();
     Status collect_given_back();

@@ -18,7 +18,7 @@ Result<Precopy::Converged> Precopy::run() {
             return Error(ErrorKind::kNotConverged, decision.reason);
         }
         if (decision.action == Action::kSwitchOver) {
-            MIGRATE_TRY(live_.check());
+            MIGRATE_TRY(live_.check(saving()));
             // Before the pause, which this must not prolong.
             parts_.published.lock()->cpu_during = sample_guest_cpu(live_);
             return Converged{round + 1, decision.expected_downtime};
@@ -26,6 +26,12 @@ Result<Precopy::Converged> Precopy::run() {
         MIGRATE_TRY(live_.throttle(decision.cpu_throttle));
         MIGRATE_TRY(await_next_round(figures, decision));
     }
+}
+
+// Between the pause and migrate-continue the user may change what belongs to the guest's state.
+guest::Saving Precopy::saving() const {
+    const bool at_once = parts_.devices.on_channels() && !parts_.config.pause_before_switchover;
+    return at_once ? guest::Saving::kAtOnce : guest::Saving::kLater;
 }
 
 // The guest's speed before it is disturbed ends here.

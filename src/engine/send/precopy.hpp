@@ -30,6 +30,7 @@ class Precopy {
     Result<Converged> run();
 
   private:
+    guest::Saving saving() const;
     void note_speed();
     Result<RoundFigures> send_round(std::uint32_t round);
     Decision decide(const RoundFigures& figures);

@@ -138,9 +138,16 @@ Result<DeviceSaver> DeviceSaver::prepare(Monitor& monitor) {
     return DeviceSaver(std::move(file), std::move(machine));
 }
 
-Result<std::string> DeviceSaver::save(Monitor& monitor, std::size_t limit) const {
+Status DeviceSaver::begin(Monitor& monitor) {
     // `live`, the default, is what inactivates the disks.
-    MIGRATE_TRY(monitor.ask("xen-save-devices-state", {{"filename", file_.path()}}));
+    MIGRATE_ASSIGN(begun_,
+                   monitor.send_ahead("xen-save-devices-state", {{"filename", file_.path()}}));
+    return {};
+}
+
+Result<std::string> DeviceSaver::save(Monitor& monitor, std::size_t limit) {
+    if (!begun_) MIGRATE_TRY(begin(monitor));
+    MIGRATE_TRY(monitor.await(*std::exchange(begun_, std::nullopt)));
     MIGRATE_ASSIGN(const std::string saved, read_all(file_.fd(), limit));
     // QEMU may keep the file for long: its memory is not needed any more.
     static_cast<void>(::ftruncate(file_.fd(), 0));

@@ -49,9 +49,12 @@ class DeviceSaver {
     // Does everything that need not wait for the pause.
     static Result<DeviceSaver> prepare(Monitor& monitor);
 
-    // Returns the stream, of at most `limit` bytes. The guest is paused. QEMU inactivates its
-    // disks, so that another QEMU can use them; `cont` takes them back.
-    Result<std::string> save(Monitor& monitor, std::size_t limit) const;
+    // Tells QEMU to save them, without waiting until it has done so. The guest is paused, or a
+    // `stop` was sent before. QEMU inactivates its disks, so that another QEMU can use them; `cont`
+    // takes them back.
+    Status begin(Monitor& monitor);
+    // Returns the stream, of at most `limit` bytes; calls begin() if that was not called.
+    Result<std::string> save(Monitor& monitor, std::size_t limit);
     // Leaves the sign in QEMU that its guest was handed over (find_signs()). Until give_away(),
     // Monitor::undo() removes it; from then on it stays, even after this process has ended.
     // take_back() undoes that.
@@ -69,7 +72,8 @@ class DeviceSaver {
 
     PassedFile file_;
     std::string machine_;
-    std::optional<PassedFile> sign_;  // set by prepare_sign()
+    std::optional<Monitor::Sent> begun_;  // by begin(), until save()
+    std::optional<PassedFile> sign_;      // set by prepare_sign()
 };
 
 // Returns the numbers of the descriptor sets by which QEMU shows that its guest was handed over.

@@ -10,6 +10,7 @@
 #include "guest/qemu/machine_parts.hpp"
 #include "guest/qemu/qemu_devices.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/questions.hpp"
 
 namespace migrate::guest {
 namespace {
@@ -101,19 +102,41 @@ Status QemuGuest::entrust() {
     return guardian_->entrust(undo);
 }
 
-Status QemuGuest::pause() {
-    if (hold_ != Hold::kNobody) return {};
-    MIGRATE_TRY(throttle_->hold());
+Result<std::optional<std::string>> QemuGuest::prepare_pause(Saving saving) {
+    saving_ = saving;
+    const Monitor::Moment moment(
+        *monitor_, joined({memory_questions(*monitor_), machine_questions(), device_questions(),
+                           state_questions()}));
+    MIGRATE_TRY(check_unchanged());
+    MIGRATE_ASSIGN(auto writer, outside_writer());
+    MIGRATE_TRY(prepare());
+    return writer;
+}
+
+// Asks what must be known before `stop`.
+Status QemuGuest::prepare() {
     MIGRATE_TRY(monitor_->plan_fence());
     MIGRATE_ASSIGN(const QemuMigration migration, monitor_->migration());
     MIGRATE_TRY(check_can_be_saved(migration));
-    // begin() precedes the query of the state: from that answer on the guest must stay in it.
+    // From this answer on a guest that is paused must stay so.
     monitor_->watch().begin();
     MIGRATE_ASSIGN(const std::string state, monitor_->run_state());
     if (migration.in_progress()) return migrated_by_another(migration.status);
+    if (state != "running" && state != "paused") return unfit(state);
     held_ = {.before = migration.description};
-    if (state == "running") return stop();
-    if (state != "paused") return unfit(state);
+    prepared_ = state;
+    return {};
+}
+
+Status QemuGuest::pause() {
+    if (hold_ != Hold::kNobody) return {};
+    MIGRATE_TRY(throttle_->hold());
+    if (prepared_.empty()) MIGRATE_TRY(prepare());
+    return std::exchange(prepared_, {}) == "running" ? stop() : keep_paused();
+}
+
+// Another client has paused the guest.
+Status QemuGuest::keep_paused() {
     log::info("the guest was paused by another client of QEMU: it arrives paused");
     hold_ = Hold::kAnother;
     running_ = false;
@@ -135,15 +158,35 @@ Status QemuGuest::stop() {
     held_.stopped = true;
     MIGRATE_TRY(entrust());
     monitor_->watch().begin_at_stop();
-    if (auto stopped = monitor_->ask("stop"); !stopped) {
+    MIGRATE_ASSIGN(const Monitor::Sent stopping, monitor_->send_ahead("stop"));
+    MIGRATE_ASSIGN(const Monitor::Sent asking, monitor_->send_ahead("query-status"));
+    MIGRATE_TRY(save_at_once());
+    if (auto stopped = monitor_->await(stopping); !stopped) {
         return std::move(stopped).error().with_context("cannot pause the guest");
     }
     paused_at_ = Clock::now().time_since_epoch().count();
-    return check_state();
+    MIGRATE_ASSIGN(const qmp::Json answer, monitor_->await(asking));
+    MIGRATE_ASSIGN(const std::string state, parse_run_state(answer));
+    if (monitor_->watch().has_stopped()) return check_state(state);
+    // The guest did not run any more when our `stop` came.
+    monitor_->watch().begin();
+    held_.stopped = false;
+    hold_ = Hold::kAnother;
+    MIGRATE_TRY(entrust());
+    return state == "paused" ? keep_paused() : Status(unfit(state));
+}
+
+// QEMU before 10.0 might not survive to save a guest whose disks another client has just handed
+// over: its state must be known first.
+Status QemuGuest::save_at_once() {
+    if (saving_ != Saving::kAtOnce || !saver_ || !monitor_->is_at_least(10, 0)) return {};
+    saved_alone_ = true;
+    return saver_->begin(*monitor_);
 }
 
 Status QemuGuest::check_still() {
     if (hold_ == Hold::kNobody) return {};
+    const Monitor::Moment moment(*monitor_, state_questions());
     MIGRATE_TRY(check_state());
     return check_migration();
 }
@@ -151,12 +194,17 @@ Status QemuGuest::check_still() {
 // QEMU sends the answer after the events of everything that happened before it.
 Status QemuGuest::check_state() {
     MIGRATE_ASSIGN(std::string state, monitor_->run_state());
+    return check_state(std::move(state));
+}
+
+Status QemuGuest::check_state(std::string state) {
     if (!disturbance().empty()) return Error(disturbance());
     const std::string_view expected = held_.saving ? "postmigrate" : "paused";
     const auto until = Clock::now() + kEndPatience;
     // QEMU reports that its migration is complete before that is so.
     while (held_.saving && state == "finish-migrate" && Clock::now() < until) {
         MIGRATE_TRY(monitor_->await_input(kLookAgain));
+        monitor_->look_again();
         MIGRATE_ASSIGN(state, monitor_->run_state());
     }
     if (state == expected) return {};
@@ -194,10 +242,12 @@ std::string QemuGuest::disturbance() const {
 
 // Devices are compared while the guest still runs: that takes several queries.
 Status QemuGuest::check_unchanged() {
+    const Monitor::Moment moment(*monitor_, memory_questions(*monitor_));
     MIGRATE_TRY(check_same_memory(*monitor_, memory_));
     if (hold_ != Hold::kNobody || machine_.parts.empty()) return {};
     const auto& blocks = memory_.blocks;
-    MIGRATE_ASSIGN(const auto now, query_machine(*monitor_, blocks ? &*blocks : nullptr));
+    MIGRATE_ASSIGN(const auto now,
+                   query_machine(*monitor_, blocks ? &*blocks : nullptr, &machine_.parts));
     return check_same_machine(machine_.parts, now, machine_.differences);
 }
 
@@ -318,8 +368,7 @@ Status QemuGuest::throttle(unsigned percent) {
 Result<std::string> QemuGuest::save_state() { return saver_ ? save_alone() : save_by_migration(); }
 
 Result<std::string> QemuGuest::save_alone() {
-    // The state is checked again since QEMU before 10.0 might not survive to save a guest whose
-    // disks another client has just handed over.
+    // See save_at_once().
     if (!monitor_->is_at_least(10, 0)) {
         MIGRATE_ASSIGN(const std::string now, monitor_->run_state());
         if (now != "paused") return make_error("the guest is '{}', and not paused", now);
@@ -350,6 +399,7 @@ Activity QemuGuest::activity() const {
 }
 
 Result<std::optional<std::string>> QemuGuest::outside_writer() {
+    const Monitor::Moment moment(*monitor_, device_questions());
     MIGRATE_ASSIGN(std::string writer, guest::outside_writer(*monitor_));
     return std::optional(std::move(writer));
 }

@@ -55,6 +55,7 @@ class QemuGuest final : public Guest {
     bool running() const override { return running_; }
     std::string_view method() const override { return name_of(method_of(saver_.has_value())); }
     std::vector<MachinePart> machine() const override { return machine_.parts; }
+    Result<std::optional<std::string>> prepare_pause(Saving saving) override;
     Status pause() override;
     Status resume() override;
     Status check_still() override;
@@ -80,6 +81,9 @@ class QemuGuest final : public Guest {
     enum class Hold { kNobody, kWe, kAnother };
 
     Status entrust();
+    Status prepare();
+    Status keep_paused();
+    Status save_at_once();
     Status check_can_be_saved(const QemuMigration& migration);
     Result<std::string> save_alone();
     Result<std::string> save_by_migration();
@@ -89,6 +93,7 @@ class QemuGuest final : public Guest {
     Status leave_to_guardian(const Error& why);
     Status check_is_here();
     Status check_state();
+    Status check_state(std::string state);
     Status check_migration();
 
     std::unique_ptr<Monitor> monitor_;  // null once everything is left to the guardian
@@ -98,9 +103,11 @@ class QemuGuest final : public Guest {
     KnownMachine machine_;
     // Set if the devices are saved alone; otherwise QEMU's own migration saves them.
     std::optional<DeviceSaver> saver_;
+    Saving saving_ = Saving::kLater;
     bool saved_alone_ = false;   // QEMU may have inactivated its disks
     std::atomic<bool> running_;  // the last known state
     Hold hold_ = Hold::kNobody;
+    std::string prepared_;  // QEMU's state when pause() was prepared; empty: it was not
     Held held_;
     std::string disturbance_;  // set when the guest was given back
     bool given_away_ = false;

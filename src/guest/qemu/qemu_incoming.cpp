@@ -19,6 +19,7 @@
 #include "guest/qemu/monitor.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_memory.hpp"
+#include "guest/qemu/questions.hpp"
 #include "memory/sink/block_sink.hpp"
 #include "memory/sink/shared_sink.hpp"
 
@@ -36,7 +37,7 @@ struct Incoming {
     Incoming& operator=(const Incoming&) = delete;
     // If no guest arrived, QEMU continues to wait with its former settings.
     ~Incoming() {
-        if (!monitor) return;
+        if (!monitor || lost) return;
         monitor->obey({});
         static_cast<void>(monitor->put_back());
     }
@@ -50,6 +51,7 @@ struct Incoming {
     MachineDifferences differences = MachineDifferences::kRefuse;
     std::optional<MoveMethod> method;    // set once a sender was accepted
     std::optional<DeviceLoader> loader;  // with kRamBlocks
+    bool lost = false;                   // QEMU did not answer when the guest should run
 };
 
 Status Incoming::expect(MoveMethod chosen) {
@@ -72,6 +74,7 @@ class ArrivedGuest final : public Guest {
     ArrivedGuest(std::shared_ptr<Incoming> incoming, bool ran)
         : incoming_(std::move(incoming)), ran_(ran) {}
     ~ArrivedGuest() override {
+        if (settled_ && !incoming_->lost) incoming_->monitor->put_back_or_warn();
         if (settled_) return;
         incoming_->monitor->obey({});
         log::warning("the guest did not come to run here; its QEMU is ended");
@@ -99,34 +102,49 @@ class ArrivedGuest final : public Guest {
 
     Status prepare_resume() override {
         Monitor& monitor = *incoming_->monitor;
+        const Monitor::Moment moment(monitor,
+                                     joined({memory_questions(monitor), {{"query-status"}}}));
         MIGRATE_TRY(check_same_memory(monitor, incoming_->memory, LayoutSince::kLoaded));
-        monitor.put_back_or_warn();
-        return {};
+        return check_still();
     }
 
     // From the first call on the guest belongs to this host, unless this returns an Error.
     Status resume() override {
         Guardian& guardian = *incoming_->guardian;
-        MIGRATE_TRY(guardian.entrust({.held = {.stopped = ran_}}));
+        // QEMU's settings are put back when the guest runs: they change nothing for it.
+        const std::vector<std::string>& undo = incoming_->monitor->undo();
+        MIGRATE_TRY(guardian.entrust({.held = {.stopped = ran_}, .commands = undo}));
         Status started = ran_ ? run() : stay();
-        settled_ = started || started.error().kind() == ErrorKind::kOwnerUnknown;
+        incoming_->lost = !started && started.error().kind() == ErrorKind::kOwnerUnknown;
+        settled_ = started || incoming_->lost;
         running_ = started && ran_;
         // After any other Error the sender resumes the guest, so it must not run here.
-        const Status told =
-            guardian.entrust(settled_ ? Undo{} : Undo{.commands = {std::string(kQuit)}});
+        const Status told = guardian.entrust(incoming_->lost ? Undo{}
+                                             : settled_      ? Undo{.commands = undo}
+                                                        : Undo{.commands = {std::string(kQuit)}});
         if (!told) log::warning("{}", told.error().message());
         return started;
     }
 
     Status check_still() override {
         MIGRATE_ASSIGN(const std::string state, incoming_->monitor->run_state());
-        const std::string& sign = incoming_->monitor->watch().sign();
-        if (!sign.empty()) {
-            return make_error("the guest changed at the destination before it was resumed: {}",
-                              sign);
-        }
+        if (!incoming_->monitor->watch().sign().empty()) return ran_too_early();
         if (state == "paused") return {};
         return make_error("QEMU's guest is '{}' after it was loaded, and not paused", state);
+    }
+
+    // QEMU has refused to load this guest: another client has given it one, or it keeps waiting.
+    Status leave_to_others() {
+        settled_ = true;
+        return incoming_->guardian->entrust({.commands = incoming_->monitor->undo()});
+    }
+
+    // Checks the time of loading. From here on events are signs that the guest did not stand still.
+    Status check_never_ran() {
+        RunWatch& watch = incoming_->monitor->watch();
+        if (watch.ran()) return ran_too_early();
+        watch.begin();
+        return {};
     }
 
     Status throttle(unsigned percent) override {
@@ -139,6 +157,11 @@ class ArrivedGuest final : public Guest {
     Status check() override { return {}; }
 
   private:
+    Error ran_too_early() const {
+        return make_error("the guest changed at the destination before it was resumed: {}",
+                          incoming_->monitor->watch().sign());
+    }
+
     // The guest was paused at its source.
     Status stay() {
         Monitor& monitor = *incoming_->monitor;
@@ -228,7 +251,7 @@ Status check_waits(Monitor& monitor) {
             "defer",
             migration.status);
     }
-    // Without -S QEMU would run the guest as soon as it is loaded; `stop` prevents that.
+    // Any way to load a guest into it leaves the guest paused from here on (see begin_incoming()).
     MIGRATE_TRY(monitor.ask("stop"));
     return {};
 }
@@ -268,6 +291,8 @@ class QemuLoader final : public GuestLoader {
             return {};
         }
         const auto& blocks = incoming_->memory.blocks;
+        const Monitor::Moment moment(*incoming_->monitor,
+                                     joined({{machine_type_question()}, machine_questions()}));
         MIGRATE_ASSIGN(const auto own,
                        query_machine(*incoming_->monitor, blocks ? &*blocks : nullptr));
         return compare_machines(machine, own, incoming_->memory.owner.description,
@@ -276,6 +301,7 @@ class QemuLoader final : public GuestLoader {
 
     Status prepare_load(const std::stop_token& stop) override {
         incoming_->monitor->obey(stop);
+        incoming_->monitor->watch().begin();
         MIGRATE_TRY(check_still_waits());
         prepared_ = true;
         return {};
@@ -291,30 +317,45 @@ class QemuLoader final : public GuestLoader {
         Monitor& monitor = *incoming_->monitor;
         monitor.obey(stop);
         // Check before QEMU gets the guest: a QEMU that has another client's guest by now is not
-        // ours to end.
-        MIGRATE_TRY(prepared_ ? check_waits(monitor) : check_still_waits());
+        // ours to end. If no event says so, QEMU itself refuses a second guest.
+        MIGRATE_TRY(monitor.read_events());
+        if (!prepared_ || changed()) MIGRATE_TRY(check_still_waits());
         // A QEMU that is left behind with a loaded guest would be a second copy.
         MIGRATE_TRY(incoming_->guardian->entrust({.commands = {std::string(kQuit)}}));
         auto guest = std::make_unique<ArrivedGuest>(incoming_, saved.ran);
+        monitor.watch().begin();
         Status loaded = incoming_->loader ? incoming_->loader->load(monitor, saved.stream)
                                           : monitor.load_state(saved.stream);
+        if (!loaded && loaded.error().kind() == ErrorKind::kPeer) {
+            MIGRATE_TRY(guest->leave_to_others());
+            return std::move(loaded).error().with_context(
+                "QEMU refused the guest, and is left as it is (has another client of QEMU given it "
+                "one meanwhile?)");
+        }
         if (!loaded) {
             return std::move(loaded).error().with_context(
                 "QEMU did not load the guest's devices (its own messages say why; are both started "
                 "with the same machine and devices?)");
         }
-        // The guest must stand still from here on; it is loaded paused because check_waits() sent
-        // `stop`.
-        monitor.watch().begin();
-        MIGRATE_TRY(guest->check_still());
+        // The guest must stand still until resume(): it is loaded paused because of `stop`.
+        MIGRATE_TRY(guest->check_never_ran());
         // No stop ends the next steps: they decide which side has the guest.
         monitor.obey({});
         return std::unique_ptr<Guest>(std::move(guest));
     }
 
   private:
+    // True if events say that another client has done something to this QEMU since prepare_load().
+    bool changed() const {
+        const RunWatch& watch = incoming_->monitor->watch();
+        return watch.migrated() || !watch.sign().empty();
+    }
+
     // Another client may have given this QEMU a guest since it was opened, or changed its memory.
     Status check_still_waits() {
+        const Monitor::Moment moment(
+            *incoming_->monitor,
+            joined({memory_questions(*incoming_->monitor), state_questions()}));
         MIGRATE_TRY(check_same_memory(*incoming_->monitor, incoming_->memory));
         return check_waits(*incoming_->monitor);
     }

@@ -51,6 +51,7 @@ void RunWatch::see(const qmp::Json& event) {
     const std::string& name = member->get_ref<const std::string&>();
     if (name == "MIGRATION") {
         const std::string status = migration_status(event);
+        migrated_ = true;
         migrating_ = status != "completed" && status != "failed" && status != "cancelled";
     }
     if (name == "STOP") {
@@ -77,6 +78,7 @@ void RunWatch::begin() {
     until_stop_ = false;
     ran_ = false;
     reset_ = false;
+    migrated_ = false;
     sign_.clear();
 }
 

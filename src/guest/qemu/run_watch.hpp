@@ -19,6 +19,8 @@ class RunWatch {
     // Like begin(), for a guest that runs until the next STOP: events before that STOP are no
     // signs.
     void begin_at_stop();
+    // After begin_at_stop(): true once that STOP came.
+    bool has_stopped() const { return !until_stop_; }
     // Notes that events may have been missed.
     void miss();
 
@@ -27,6 +29,8 @@ class RunWatch {
     // True if the guest ran, as far as events tell.
     bool ran() const { return ran_; }
     bool was_reset() const { return reset_; }
+    // True if a migration of QEMU's changed its state since begin(), as far as events tell.
+    bool migrated() const { return migrated_; }
     // True if the last STOP came from the end of a migration: the guest ran until then.
     bool stopped_by_migration() const { return stopped_by_migration_; }
     // The first event at any time after which a guest that runs can no longer be moved (it was shut
@@ -43,6 +47,7 @@ class RunWatch {
     bool ran_ = false;
     bool reset_ = false;
     bool migrating_ = false;
+    bool migrated_ = false;
     bool stopped_by_migration_ = false;
     std::string sign_;
     std::string upset_;
