@@ -171,4 +171,14 @@ Status check_output_paths(const Settings& settings, const std::optional<std::str
     return {};
 }
 
+Result<std::vector<std::string>> written_paths(const Settings& settings) {
+    MIGRATE_ASSIGN(const std::vector<NamedFile> files, named_files(settings, std::nullopt));
+    std::vector<std::string> paths;
+    for (const NamedFile& file : files) {
+        const bool is_written = file.use == Use::kOutput || file.use == Use::kWritten;
+        if (is_written && !file.path.empty()) paths.push_back(file.path);
+    }
+    return paths;
+}
+
 }  // namespace migrate::cli

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
@@ -16,5 +17,9 @@ namespace migrate::cli {
 // the option whose path is a link, a device, a FIFO …, or the two options that name one file: by
 // the same path, by another path to it, or by another of its names. Opens nothing.
 Status check_output_paths(const Settings& settings, const std::optional<std::string>& config_path);
+
+// The paths that a run with these settings creates, replaces, writes or removes, sockets included.
+// A device's stream that is given as a descriptor has none.
+Result<std::vector<std::string>> written_paths(const Settings& settings);
 
 }  // namespace migrate::cli

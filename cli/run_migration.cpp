@@ -8,6 +8,7 @@
 #include "cli/guest_run.hpp"
 #include "cli/qmp_commands.hpp"
 #include "cli/run_result.hpp"
+#include "cli/sandbox.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
@@ -85,10 +86,12 @@ Status send(const Settings& settings, RunResult& result) {
 }
 
 Status recv(const Settings& settings, RunResult& result) {
+    MIGRATE_ASSIGN(const Sandbox sandbox, Sandbox::begin(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
     MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
+    config.security.options.emplace_back("sandbox", sandbox.text());
     const std::string port_file = config.port_file;
     using SessionPointer = std::unique_ptr<engine::RecvSession>;
     MIGRATE_ASSIGN(const SessionPointer session,
@@ -96,8 +99,6 @@ Status recv(const Settings& settings, RunResult& result) {
                        signals, "open the sink", [config, &events = result.events()] {
                            return engine::RecvSession::create(config, events);
                        }));
-    MIGRATE_TRY(
-        announce_listener(result.console(), session->endpoint(), port_file, session->port()));
     MIGRATE_ASSIGN(const auto qmp,
                    serve_qmp(settings,
                              {.report = [&] { return session->report(); },
@@ -105,6 +106,9 @@ Status recv(const Settings& settings, RunResult& result) {
                               .continue_switchover = {},
                               .change = {}},
                              result.events()));
+    MIGRATE_TRY(sandbox.complete());
+    MIGRATE_TRY(announce_listener(result.console(), session->endpoint(), sandbox, port_file,
+                                  session->port()));
     return run_to_end(*session, settings, signals, result, "incoming", [&] {
         // The session is over: a one-time key serves no other one.
         config.security.session_ended();

@@ -18,6 +18,7 @@
 #include "cli/output_file.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_result.hpp"
+#include "cli/sandbox.hpp"
 #include "cli/signals.hpp"
 #include "engine/report/report.hpp"
 #include "transport/address.hpp"
@@ -51,10 +52,12 @@ inline Result<transport::Security> read_security(const Signals& signals, const S
     return security;
 }
 
-// Prints the address on which a receiver listens, and writes its port to the requested file.
+// Prints the address on which a receiver listens and what confines it, and writes its port to the
+// requested file.
 inline Status announce_listener(const Console& console, const std::string& endpoint,
-                                const std::string& port_file, std::uint16_t port) {
-    console.say(fmt::format("listening on {}\n", endpoint));
+                                const Sandbox& sandbox, const std::string& port_file,
+                                std::uint16_t port) {
+    console.say(fmt::format("listening on {}\nsandbox: {}\n", endpoint, sandbox.text()));
     if (port_file.empty()) return {};
     Status written = write_whole_file(port_file, fmt::format("{}\n", port));
     if (!written) return std::move(written).error().as(ErrorKind::kUsage);

@@ -7,6 +7,7 @@
 
 #include "base/log.hpp"
 #include "cli/guest_run.hpp"
+#include "cli/sandbox.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "engine/devices/session_devices.hpp"
@@ -245,14 +246,17 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
 }
 
 Status recv_there_and_back(const Settings& settings, RunResult& result) {
+    MIGRATE_ASSIGN(const Sandbox sandbox, Sandbox::begin(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
     MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
+    config.security.options.emplace_back("sandbox", sandbox.text());
     config.most_legs = static_cast<std::uint32_t>(2 * settings.get<"repeat">());
     Traveller traveller(settings, signals, result);
     MIGRATE_ASSIGN(traveller.listener, open_listener(signals, config));
-    MIGRATE_TRY(announce_listener(result.console(), traveller.listener->endpoint(),
+    MIGRATE_TRY(sandbox.complete());
+    MIGRATE_TRY(announce_listener(result.console(), traveller.listener->endpoint(), sandbox,
                                   config.port_file, traveller.listener->port()));
     Status status = take_in_and_send_back(traveller, config);
     config.security.session_ended();

@@ -22,6 +22,7 @@ endfunction()
 migrate_c_library(lz4 lz4.h lz4 liblz4-dev)
 migrate_c_library(zstd zstd.h zstd libzstd-dev)
 migrate_c_library(xxhash xxhash.h xxhash libxxhash-dev)
+migrate_c_library(seccomp seccomp.h seccomp libseccomp-dev)
 migrate_c_library(accel_config accel-config/libaccel_config.h accel-config libaccel-config-dev)
 
 # libaccel-config's header includes it, and its package does not depend on it.

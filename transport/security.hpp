@@ -19,7 +19,8 @@ class TlsEndpoint;
 struct Security {
     std::shared_ptr<TlsEndpoint> tls{};  // null: plaintext
     bool plaintext_to_any_host = false;
-    // tls-creds, tls-hostname and tls-authz as far as they are set, for the report.
+    // tls-creds, tls-hostname and tls-authz as far as they are set, and what confines a receiver,
+    // for the report.
     std::vector<std::pair<std::string, std::string>> options{};
 
     // Removes the file of a one-time key (psk:new=).

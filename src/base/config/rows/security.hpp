@@ -1,4 +1,4 @@
-// The rows of the option table for encryption and authentication.
+// The rows of the option table for encryption, authentication and the receiver's sandbox.
 #pragma once
 
 #include <array>
@@ -34,6 +34,13 @@ inline constexpr auto kSecurityRows = in_section(
              "certificate (CN=…,O=…), its DNS names and URIs, or its PSK identity. Patterns are "
              "separated by blanks, in JSON also a list; * stands for any text, and ? for any "
              "character, a blank too."},
+        {.key = "sandbox",
+         .type = OptionType::kOnOff,
+         .side = OptionSide::kRecv,
+         .default_text = "on",
+         .help = "Confine the receiver once it is set up: no programs, no files but its own, no "
+                 "connections but its own. The kernel enforces it (seccomp, and Landlock if it is "
+                 "there)."},
     }));
 
 }  // namespace option_rows
