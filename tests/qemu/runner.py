@@ -19,6 +19,7 @@ from pathlib import Path
 
 import hang_report
 import vm
+from credentials import with_credentials
 from environment import SKIPPED, build_initramfs, image_in, require_guest
 
 SEED = 1
@@ -102,7 +103,8 @@ class Case(unittest.TestCase):
         self.assertEqual(last[3], 0, "the guest found pages that hold something else than it wrote")
 
     def check_refused(self, reason, *arguments, code=3, prefix=()):
-        done = subprocess.run([*prefix, self.binary, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*prefix, self.binary, *with_credentials(arguments)], capture_output=True, text=True,
+                              timeout=60)
         self.assertEqual(done.returncode, code, done.stderr)
         self.assertIn(reason, done.stderr)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+from credentials import with_credentials
 from environment import (HANDED_OVER_STATE, MOVES_BLOCKS, QEMU, build_initramfs, find_kernel,  # noqa: F401
                          has_kvm, image_in, require_guest, version_of)
 from monitor import Qmp
@@ -280,7 +281,7 @@ class Side:
         self.words = ""
         self.changed = threading.Condition()
         self.output_ended = False
-        self.process = subprocess.Popen([*END_WITH_PARENT, str(binary), *map(str, arguments)],
+        self.process = subprocess.Popen([*END_WITH_PARENT, str(binary), *with_credentials(arguments)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         start_new_session=True)
         self.reader = Reader(self.process.stdout, self._take)
