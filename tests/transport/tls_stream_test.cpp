@@ -3,6 +3,9 @@
 
 #include <sys/mman.h>
 
+#include <array>
+#include <cstdlib>
+#include <string>
 #include <thread>
 
 #include "base/units.hpp"
@@ -133,6 +136,41 @@ TEST_CASE("keys are renewed under load in both directions, and nothing is lost")
     near.encrypt(pair.client->take_stream(records), {.credentials = "x509"});
     far.encrypt(pair.server->take_stream(records), {.credentials = "x509"});
     exchange(near, far, 8 * kMiB + 5, 31);
+}
+
+// Takes minutes: it runs only if it is named. MIGRATE_TEST_GIB sets another amount.
+TEST_CASE("64 GiB in each direction pass through one session with a new key for each MiB", "[.]") {
+    constexpr std::uint64_t kPiece = 16 * kMiB;
+    constexpr std::uint64_t kRecordsPerMib = 64;
+    const char* const gib = std::getenv("MIGRATE_TEST_GIB");
+    const std::uint64_t pieces = (gib == nullptr ? 64 : std::stoull(gib)) * kGiB / kPiece;
+    HandshakePair pair = connect_pair();
+    Socket near = adopt(std::move(pair.fds.near));
+    Socket far = adopt(std::move(pair.fds.far));
+    near.encrypt(pair.client->take_stream(kRecordsPerMib), {.credentials = "x509"});
+    far.encrypt(pair.server->take_stream(kRecordsPerMib), {.credentials = "x509"});
+    const std::array content{noise(kPiece, 34), noise(kPiece, 35)};
+    const auto send_all = [pieces](Socket& socket, const std::vector<std::byte>& piece) -> Status {
+        for (std::uint64_t i = 0; i < pieces; ++i) MIGRATE_TRY(socket.send(piece));
+        return {};
+    };
+    const auto receive_all = [pieces](Socket& socket,
+                                      const std::vector<std::byte>& piece) -> Status {
+        std::vector<std::byte> arrived(piece.size());
+        for (std::uint64_t i = 0; i < pieces; ++i) {
+            MIGRATE_TRY(socket.receive(arrived));
+            if (arrived != piece) return make_error("piece {} differs", i);
+        }
+        return {};
+    };
+    std::array<Status, 4> results;
+    {
+        std::jthread a([&] { results[0] = send_all(near, content[0]); });
+        std::jthread b([&] { results[1] = receive_all(far, content[0]); });
+        std::jthread c([&] { results[2] = send_all(far, content[1]); });
+        std::jthread d([&] { results[3] = receive_all(near, content[1]); });
+    }
+    for (const Status& result : results) must(result);
 }
 
 TEST_CASE("records that were changed, dropped, repeated or swapped on the way are never accepted") {
