@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstring>
 #include <span>
-#include <vector>
 
 namespace migrate::transport {
 
@@ -47,18 +46,6 @@ class PartsCursor {
         while (index_ < parts_.size() && offset_ >= parts_[index_].iov_len) {
             offset_ -= parts_[index_].iov_len;
             ++index_;
-        }
-    }
-    // Appends the parts of the next `bytes` bytes, or of all that are left, and moves the position
-    // behind them.
-    void take(std::size_t bytes, std::vector<iovec>& taken) {
-        while (bytes != 0 && left_ != 0) {
-            const iovec& part = parts_[index_];
-            const std::size_t size = std::min(part.iov_len - offset_, bytes);
-            if (size != 0)
-                taken.push_back({static_cast<std::byte*>(part.iov_base) + offset_, size});
-            bytes -= size;
-            skip(size);
         }
     }
 

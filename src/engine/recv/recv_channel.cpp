@@ -3,21 +3,12 @@
 #include <cstring>
 
 #include "base/fault_guard.hpp"
-#include "transport/parts_cursor.hpp"
 
 namespace migrate::engine {
 
 using transport::Compression;
 using transport::PacketHeader;
 using transport::PacketKind;
-
-namespace {
-
-// Received at a time where the payload has a checksum: these bytes are still in the CPU's second
-// cache (512 KiB and more) when they are hashed.
-constexpr std::size_t kHashedAtOnce = std::size_t{128} * 1024;
-
-}  // namespace
 
 Result<std::unique_ptr<RecvChannel>> RecvChannel::create(ChannelId id, transport::Socket socket,
                                                          const transport::PacketLimits& limits) {
@@ -161,21 +152,13 @@ Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader
 }
 
 Status RecvChannel::receive_checked(const PacketHeader& header, std::span<const iovec> parts) {
-    if (!header.has_checksum) {
-        received_.assign(parts.begin(), parts.end());
-        return socket_.receive(received_);
-    }
     transport::PayloadChecksumBytes expected{};
+    received_.assign(parts.begin(), parts.end());
+    if (header.has_checksum) received_.push_back({expected.data(), expected.size()});
+    MIGRATE_TRY(socket_.receive(received_));
+    if (!header.has_checksum) return {};
     checksum_->restart();
-    transport::PartsCursor rest(parts);
-    while (rest.left() != 0) {
-        hashed_.clear();
-        rest.take(kHashedAtOnce, hashed_);
-        received_ = hashed_;
-        if (rest.left() == 0) received_.push_back({expected.data(), expected.size()});
-        MIGRATE_TRY(socket_.receive(received_));
-        MIGRATE_TRY(guard_reads("the sink", [&] { checksum_->add(hashed_); }));
-    }
+    MIGRATE_TRY(guard_reads("the sink", [&] { checksum_->add(parts); }));
     return transport::compare_checksums(expected, checksum_->finish(header_bytes_));
 }
 

@@ -82,7 +82,6 @@ class RecvChannel {
     PageBuffer decompressed_;
     std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
     std::vector<iovec> received_;  // the parts being received, which the socket consumes
-    std::vector<iovec> hashed_;    // the same parts, for the checksum
     std::uint32_t sequence_ = 0;
     ChannelCounters counters_;
 };
