@@ -38,10 +38,12 @@ endif()
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.hpp.in"
                "${PROJECT_BINARY_DIR}/generated/base/version.hpp" @ONLY)
 
-# The standard headers that most sources include. ccache takes no file with a precompiled header, so that it gets none.
+# The headers that most sources include, of the standard library and of the project. ccache takes no file with a precompiled header, so that it gets none.
 set(migrate_common_headers
     <algorithm> <array> <atomic> <chrono> <condition_variable> <cstdint> <filesystem> <functional> <memory> <mutex>
-    <optional> <span> <string> <string_view> <thread> <variant> <vector> <fmt/format.h>)
+    <optional> <span> <string> <string_view> <thread> <variant> <vector> <fmt/format.h>
+    ${PROJECT_SOURCE_DIR}/src/base/error.hpp ${PROJECT_SOURCE_DIR}/src/base/fd.hpp
+    ${PROJECT_SOURCE_DIR}/src/base/mutex.hpp)
 set(migrate_precompile OFF)
 if(MIGRATE_PRECOMPILE AND NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
     set(migrate_precompile ON)

@@ -10,7 +10,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 namespace migrate {
 
@@ -65,10 +64,10 @@ template <typename T>
 class [[nodiscard]] Result {
   public:
     // Implicit on purpose, for `return value;` and `return make_error(...);`.
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-    Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+    Result(T value) : value_(std::in_place, std::move(value)) {}
+    Result(Error error) : error_(std::move(error)) {}
 
-    explicit operator bool() const { return state_.index() == 0; }
+    explicit operator bool() const { return value_.has_value(); }
     // Access to the value of a failure, or to the error of a success, is a broken invariant and
     // aborts.
     T& operator*() & { return checked_value(); }
@@ -81,15 +80,17 @@ class [[nodiscard]] Result {
 
   private:
     T& checked_value() {
-        if (state_.index() != 0) std::abort();
-        return *std::get_if<0>(&state_);
+        if (!value_) std::abort();
+        return *value_;
     }
     Error& checked_error() {
-        if (state_.index() != 1) std::abort();
-        return *std::get_if<1>(&state_);
+        if (!error_) std::abort();
+        return *error_;
     }
 
-    std::variant<T, Error> state_;
+    // One of the two. A std::variant takes compilers a third longer, and there are hundreds of Ts.
+    std::optional<T> value_;
+    std::optional<Error> error_;
 };
 
 // Success without a value, or an Error.
