@@ -103,7 +103,11 @@ class Failures(runner.Case):
         migration.receiver.wait()
         words = migration.words()
         alive = destination.process.poll() is None
-        if alive and destination.ticks() and not destination.is_silent():
+        if alive and sent == 0:
+            # It may have run for a moment only.
+            destination.await_more(1)
+            return "destination"
+        if alive and not destination.is_silent() and destination.ticks():
             return "destination"
         state = source.state()
         if state == "running":
