@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "accel/softdsa/engine.hpp"
+#include "accel/softdsa/errno_kept.hpp"
 #include "accel/softdsa/guarded_read.hpp"
 #include "accel/softdsa/inline_engines.hpp"
 #include "accel/softdsa/user_memory.hpp"
@@ -28,7 +29,7 @@ bool in_range(const DeviceConfig& config) {
         config.timing.bytes_per_second == 0)
         return false;
     for (const QueueConfig& queue : config.queues) {
-        if (queue.size == 0 || queue.size > 4096 || queue.threshold > queue.size ||
+        if (queue.size == 0 || queue.size > kMostQueueSize || queue.threshold > queue.size ||
             queue.max_transfer == 0)
             return false;
     }
@@ -192,14 +193,13 @@ int Device::write_one(std::size_t queue, std::uint64_t address) noexcept {
 
 std::ptrdiff_t Device::write(std::size_t queue, const void* descriptors,
                              std::size_t bytes) noexcept {
-    const int before = errno;
+    const ErrnoKept kept;
     std::size_t done = 0;
     int error = 0;
     while (error == 0 && bytes - done >= sizeof(dsa::Descriptor)) {
         error = write_one(queue, dsa::address_of(descriptors) + done);
         if (error == 0) done += sizeof(dsa::Descriptor);
     }
-    errno = before;
     return done == 0 ? -error : static_cast<std::ptrdiff_t>(done);
 }
 

@@ -17,10 +17,12 @@ inline constexpr std::uint64_t kOperations =
 // Devices of version 0x200 add these: they create and apply delta records.
 inline constexpr std::uint64_t kDeltaOperations = 1ULL << 0x07 | 1ULL << 0x08;
 
+inline constexpr std::uint32_t kMostQueueSize = 4096;  // descriptors
+
 // The defaults are those of the Linux driver and of a Sapphire Rapids device.
 struct QueueConfig {
     dsa::QueueMode mode = dsa::QueueMode::kShared;
-    std::uint32_t size = 128;                // descriptors, 1 to 4096
+    std::uint32_t size = 128;                // descriptors, 1 to kMostQueueSize
     std::uint32_t threshold = 0;             // for a shared queue; 0: its size
     std::uint32_t max_batch = 32;            // descriptors; below 2: no batches
     std::uint32_t max_transfer = 2U << 20U;  // bytes, at least 1

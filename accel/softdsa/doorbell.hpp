@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <climits>
 #include <cstdint>
 #include <ctime>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa {
@@ -50,9 +50,8 @@ class Doorbell {
     void ring(int engines) noexcept {
         value_.fetch_add(1);
         if (sleepers_.load() == 0) return;
-        const int before = errno;
+        const ErrnoKept kept;
         raw_syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, engines, nullptr, nullptr, 0);
-        errno = before;
     }
 
     std::atomic<std::uint32_t> value_{0};

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "accel/softdsa/doorbell.hpp"
+#include "accel/softdsa/errno_kept.hpp"
 #include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa {
@@ -51,11 +52,9 @@ bool is_zombie(pid_t process) noexcept {
 }
 
 bool has_ended(pid_t process) noexcept {
-    const int before = errno;
+    const ErrnoKept kept;
     const bool gone = raw_syscall(SYS_kill, process, 0) != 0 && errno == ESRCH;
-    const bool ended = gone || is_zombie(process);
-    errno = before;
-    return ended;
+    return gone || is_zombie(process);
 }
 
 }  // namespace
@@ -109,9 +108,8 @@ void SharedQueue::end(std::size_t place) noexcept {
     outstanding_[place].fetch_sub(1);
     if (enabled()) return;
     drain_steps_.fetch_add(1);
-    const int before = errno;
+    const ErrnoKept kept;
     raw_syscall(SYS_futex, &drain_steps_, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-    errno = before;
 }
 
 bool SharedQueue::take_room(std::size_t place) noexcept {

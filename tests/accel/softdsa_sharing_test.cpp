@@ -48,6 +48,16 @@ DeviceConfig one_queue(std::uint32_t size, std::uint32_t threshold = 0) {
     return config;
 }
 
+// A device that needs this long for each descriptor.
+DeviceConfig one_slow_queue(std::uint32_t size, std::uint64_t descriptor_ns) {
+    DeviceConfig config = one_queue(size);
+    config.timing = {.enabled = true,
+                     .latency_ns = 1'000,
+                     .descriptor_ns = descriptor_ns,
+                     .bytes_per_second = 1'000'000'000};
+    return config;
+}
+
 Descriptor noop(const CompletionRecord& record) {
     Descriptor descriptor = make(Opcode::kNoop, 0, 0, 0);
     descriptor.completion_address = address_of(&record);
@@ -107,12 +117,7 @@ TEST_CASE("threads of several processes never put more into a queue than its thr
 }
 
 TEST_CASE("the time of a modelled device is divided among its processes") {
-    DeviceConfig config = one_queue(64);
-    config.timing = {.enabled = true,
-                     .latency_ns = 1'000,
-                     .descriptor_ns = 2'000'000,
-                     .bytes_per_second = 1'000'000'000};
-    SharedMemory memory(config);
+    SharedMemory memory(one_slow_queue(64, 2'000'000));
     std::vector<CompletionRecord> records(20);
     const auto begin = Clock::now();
     const Pair pair(memory);
@@ -123,12 +128,7 @@ TEST_CASE("the time of a modelled device is divided among its processes") {
 }
 
 TEST_CASE("with timing, a descriptor stays in the queue until the modelled device begins with it") {
-    DeviceConfig config = one_queue(2);
-    config.timing = {.enabled = true,
-                     .latency_ns = 1'000,
-                     .descriptor_ns = 5'000'000,
-                     .bytes_per_second = 1'000'000'000};
-    auto device = started(config);
+    auto device = started(one_slow_queue(2, 5'000'000));
     std::vector<CompletionRecord> records(6);
     const auto begin = Clock::now();
     for (const CompletionRecord& record : records) {

@@ -10,11 +10,10 @@ namespace migrate::accel::softdsa::preload {
 namespace {
 
 constexpr std::uint64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
-constexpr std::uint64_t kMostQueueSize = 4096;  // limit of QueueConfig::size
 constexpr std::uint64_t kMostRetries = 64;
 constexpr std::size_t kLongestName = 1024;
 
-// What a value may be.
+// The values that an attribute accepts.
 enum class Form : std::uint8_t {
     kNumber,      // from least to most
     kPower,       // likewise, rounded up to a power of two
@@ -73,45 +72,32 @@ const Rule* find_rule(const AttributeName& name) {
 
 Part device_of(const Part& part) { return Part::whole(part.device); }
 
-Part part_of(const Part& device, Kind kind, const char* prefix, std::size_t number) {
-    Part part = device;
-    part.kind = kind;
-    part.name = prefix + std::to_string(device.device) + "." + std::to_string(number);
-    part.number = number;
-    return part;
-}
-
 // Calls `use(part)` for all parts of a kind that the device has.
 template <typename Use>
-void for_each(const Tree& tree, const Part& device, Kind kind, const char* prefix, const Use& use) {
+void for_each(const Tree& tree, const Part& device, Kind kind, const Use& use) {
     for (std::size_t i = 0;; ++i) {
-        const Part part = part_of(device, kind, prefix, i);
+        const Part part = Part::member(kind, device.device, i);
         if (!exists(tree.folder(part))) return;
         use(part);
     }
 }
 
-std::uint64_t members_of(const Tree& tree, const Part& device, Kind kind, const char* prefix,
-                         const std::string& group, std::string& names) {
-    std::uint64_t count = 0;
-    for_each(tree, device, kind, prefix, [&](const Part& part) {
-        if (tree.text(part, "group_id") != group) return;
+// Returns the names of the parts of a kind in a group, with blanks between them.
+std::string members_of(const Tree& tree, const Part& group, Kind kind) {
+    const std::string number = std::to_string(group.number);
+    std::string names;
+    for_each(tree, device_of(group), kind, [&](const Part& part) {
+        if (tree.text(part, "group_id") != number) return;
         names += (names.empty() ? "" : " ") + part.name;
-        ++count;
     });
-    return count;
+    return names;
 }
 
 // The lists of a device's groups follow the groups of its queues and engines.
 void list_members(const Tree& tree, const Part& device) {
-    for_each(tree, device, Kind::kGroup, "group", [&](const Part& group) {
-        const std::string number = std::to_string(group.number);
-        std::string engines;
-        std::string queues;
-        members_of(tree, device, Kind::kEngine, "engine", number, engines);
-        members_of(tree, device, Kind::kQueue, "wq", number, queues);
-        tree.set(group, "engines", engines);
-        tree.set(group, "work_queues", queues);
+    for_each(tree, device, Kind::kGroup, [&](const Part& group) {
+        tree.set(group, "engines", members_of(tree, group, Kind::kEngine));
+        tree.set(group, "work_queues", members_of(tree, group, Kind::kQueue));
     });
 }
 
@@ -203,7 +189,7 @@ int normalize(const Tree& tree, const Rule& rule, const Part& device, std::strin
 // The sizes of all queues of a device together have a limit.
 bool fits(const Tree& tree, const Part& device, const Part& queue, std::uint64_t size) {
     std::uint64_t total = size;
-    for_each(tree, device, Kind::kQueue, "wq", [&](const Part& other) {
+    for_each(tree, device, Kind::kQueue, [&](const Part& other) {
         if (other.name != queue.name) total += tree.number(other, "size");
     });
     return total <= tree.number(device, "max_work_queues_size");
@@ -239,9 +225,10 @@ int check_group(const Tree& tree, const AttributeName& name, const std::string& 
     if (name.attribute == "use_read_buffer_limit" && tree.text(device, "read_buffer_limit") == "0")
         return EPERM;
     if (name.attribute == "read_buffers_allowed") {
-        std::string unused;
-        const std::uint64_t engines = members_of(tree, device, Kind::kEngine, "engine",
-                                                 std::to_string(name.part.number), unused);
+        std::uint64_t engines = 0;
+        for_each(tree, device, Kind::kEngine, [&](const Part& engine) {
+            if (tree.text(engine, "group_id") == std::to_string(name.part.number)) ++engines;
+        });
         if (parse_number(text).value_or(0) < 4 * engines) return EINVAL;
     }
     return 0;
@@ -317,15 +304,15 @@ void clear_queue(const Tree& tree, const Part& queue) {
 }
 
 void clear_device(const Tree& tree, const Part& device) {
-    for_each(tree, device, Kind::kQueue, "wq", [&](const Part& queue) {
+    for_each(tree, device, Kind::kQueue, [&](const Part& queue) {
         clear_queue(tree, queue);
         tree.set(queue, "size", "0");
         tree.set(queue, "group_id", "-1");
         tree.set(queue, "driver_name", "");
     });
-    for_each(tree, device, Kind::kEngine, "engine",
+    for_each(tree, device, Kind::kEngine,
              [&](const Part& engine) { tree.set(engine, "group_id", "-1"); });
-    for_each(tree, device, Kind::kGroup, "group", [&](const Part& group) {
+    for_each(tree, device, Kind::kGroup, [&](const Part& group) {
         tree.set(group, "read_buffers_reserved", "0");
         tree.set(group, "read_buffers_allowed", tree.text(device, "max_read_buffers"));
         tree.set(group, "use_read_buffer_limit", "0");

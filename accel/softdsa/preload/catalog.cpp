@@ -12,7 +12,6 @@
 namespace migrate::accel::softdsa::preload {
 namespace {
 
-constexpr std::uint64_t kMostSize = 4096;  // limit of QueueConfig::size
 constexpr std::uint64_t kMostEngines = 16;
 
 // Parses "LATENCY_NS,DESCRIPTOR_NS,BYTES_PER_SECOND", or an empty text for no timing.
@@ -33,11 +32,12 @@ std::optional<Timing> parse_timing(std::string_view text) {
     return timing;
 }
 
-// What every queue of a device may become: its configuration is in the shared part.
+// Returns the largest configuration that a queue of the device may get. Its present configuration
+// is in the shared part.
 QueueConfig largest_queue(const Tree& tree, const Part& device) {
     QueueConfig queue;
     queue.size = static_cast<std::uint32_t>(
-        std::clamp<std::uint64_t>(tree.number(device, "max_work_queues_size"), 1, kMostSize));
+        std::clamp<std::uint64_t>(tree.number(device, "max_work_queues_size"), 1, kMostQueueSize));
     queue.max_batch = static_cast<std::uint32_t>(
         std::clamp<std::uint64_t>(tree.number(device, "max_batch_size"), 1, 1024));
     return queue;

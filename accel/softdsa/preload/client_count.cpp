@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::preload {
@@ -34,21 +35,19 @@ unsigned count_locks(long fd, long begin, long end) {
 }  // namespace
 
 void count_as_client(int fd) {
-    const int error = errno;
+    const ErrnoKept kept;
     const bool may_write = (raw_syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
     for (long i = 0; i < kMostClients; ++i) {
         struct flock lock = lock_of(i, 1, may_write);
         if (raw_syscall(SYS_fcntl, fd, F_OFD_SETLK, &lock) == 0 || errno != EAGAIN) break;
     }
-    errno = error;
 }
 
 unsigned count_clients(const std::string& node) {
-    const int error = errno;
+    const ErrnoKept kept;
     const long fd = raw_syscall(SYS_openat, AT_FDCWD, node.c_str(), O_RDONLY | O_CLOEXEC, 0);
     const unsigned count = fd < 0 ? 0 : count_locks(fd, 0, kMostClients);
     if (fd >= 0) raw_syscall(SYS_close, fd);
-    errno = error;
     return count;
 }
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "accel/softdsa/preload/attribute_files.hpp"
 #include "accel/softdsa/preload/client_count.hpp"
 #include "accel/softdsa/preload/faults.hpp"
@@ -173,10 +174,9 @@ const sigset_t* blockable(int how, const sigset_t* set, sigset_t& copy) {
 }
 
 [[gnu::constructor]] void set_up() {
-    const int error = errno;
+    const ErrnoKept kept;
     World::create();
     if (World::instance() != nullptr) install_fault_handlers();
-    errno = error;
 }
 
 }  // namespace

@@ -9,21 +9,11 @@
 #include <cerrno>
 #include <charconv>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "base/raw_syscall.hpp"
 
 namespace migrate::accel::softdsa::preload {
 namespace {
-
-class ErrnoKept {
-  public:
-    ErrnoKept() = default;
-    ErrnoKept(const ErrnoKept&) = delete;
-    ErrnoKept& operator=(const ErrnoKept&) = delete;
-    ~ErrnoKept() { errno = error_; }
-
-  private:
-    int error_ = errno;
-};
 
 long open_file(const std::string& path, int flags) {
     return raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), flags | O_CLOEXEC, 0);

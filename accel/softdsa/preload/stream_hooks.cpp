@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "accel/softdsa/preload/attribute_files.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"
@@ -48,9 +49,8 @@ FILE* open_stream(const char* path, const char* mode) {
 World* world_of(FILE* stream) {
     World* const world = World::instance();
     if (world == nullptr || stream == nullptr) return nullptr;
-    const int error = errno;
+    const ErrnoKept kept;
     const int fd = ::fileno(stream);
-    errno = error;
     return fd >= 0 && world->look_at(fd).in_tree ? world : nullptr;
 }
 

@@ -1,10 +1,19 @@
 #include "accel/softdsa/preload/tree.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace migrate::accel::softdsa::preload {
 namespace {
+
+struct Prefix {
+    std::string_view text;
+    Kind kind;
+};
+// The prefixes of a device's members; "D.N" follows.
+constexpr std::array kPrefixes{Prefix{"wq", Kind::kQueue}, Prefix{"group", Kind::kGroup},
+                               Prefix{"engine", Kind::kEngine}};
 
 // Parses "D.N" after a part's prefix.
 bool parse_numbers(std::string_view text, Part& part) {
@@ -24,17 +33,16 @@ Part Part::whole(std::size_t device) {
     return {Kind::kDevice, "dsa" + std::to_string(device), device, 0};
 }
 
-Part Part::queue(std::size_t device, std::size_t number) {
-    return {Kind::kQueue, "wq" + std::to_string(device) + "." + std::to_string(number), device,
-            number};
+Part Part::member(Kind kind, std::size_t device, std::size_t number) {
+    const auto* const prefix = std::ranges::find(kPrefixes, kind, &Prefix::kind);
+    std::string name(prefix->text);
+    name += std::to_string(device) + "." + std::to_string(number);
+    return {kind, std::move(name), device, number};
 }
 
 std::optional<Part> Part::parse(std::string_view name) {
     Part part;
     part.name = name;
-    constexpr std::array kPrefixes{std::pair{std::string_view("wq"), Kind::kQueue},
-                                   std::pair{std::string_view("group"), Kind::kGroup},
-                                   std::pair{std::string_view("engine"), Kind::kEngine}};
     for (const auto& [prefix, kind] : kPrefixes) {
         part.kind = kind;
         if (name.starts_with(prefix) && parse_numbers(name.substr(prefix.size()), part))

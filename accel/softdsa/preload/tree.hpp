@@ -22,7 +22,11 @@ struct Part {
     std::size_t number = 0;  // of the queue, group or engine
 
     static Part whole(std::size_t device);
-    static Part queue(std::size_t device, std::size_t number);
+    // A queue, a group or an engine.
+    static Part member(Kind kind, std::size_t device, std::size_t number);
+    static Part queue(std::size_t device, std::size_t number) {
+        return member(Kind::kQueue, device, number);
+    }
     // Nothing if the name is none of these.
     static std::optional<Part> parse(std::string_view name);
 };

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "accel/softdsa/errno_kept.hpp"
 #include "accel/softdsa/preload/faults.hpp"
 #include "base/raw_syscall.hpp"
 
@@ -34,9 +35,8 @@ SharedDevices* map_shared(const std::string& path, struct stat& status) {
     void* mapped = MAP_FAILED;
     if (::fstat(fd, &status) == 0 && (status.st_size >= kBytes || ::ftruncate(fd, kBytes) == 0))
         mapped = ::mmap(nullptr, sizeof(SharedDevices), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    const int error = errno;
+    const ErrnoKept kept;
     raw_syscall(SYS_close, fd);
-    errno = error;
     return mapped == MAP_FAILED ? nullptr : static_cast<SharedDevices*>(mapped);
 }
 
@@ -47,16 +47,14 @@ void after_fork() {
 }  // namespace
 
 SignalsBlocked::SignalsBlocked() {
+    const ErrnoKept kept;
     const std::uint64_t all = ~trapped_signals();
-    const int error = errno;
     raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask_, sizeof all);
-    errno = error;
 }
 
 SignalsBlocked::~SignalsBlocked() {
-    const int error = errno;
+    const ErrnoKept kept;
     raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask_, nullptr, sizeof mask_);
-    errno = error;
 }
 
 World::World(Tree tree, Catalog catalog, SharedDevices& shared, dev_t tree_device)
@@ -91,12 +89,10 @@ void World::create() {
 }
 
 World::OpenFile World::look_at(int fd) const {
+    const ErrnoKept kept;
     struct stat status {};
-    const int error = errno;
-    const bool known = ::fstat(fd, &status) == 0;
-    errno = error;
     OpenFile file;
-    if (!known) return file;
+    if (::fstat(fd, &status) != 0) return file;
     file.in_tree = status.st_dev == tree_device_;
     for (std::size_t i = 0; i < catalog_.nodes.size() && !file.node; ++i) {
         const Node& candidate = catalog_.nodes[i];
@@ -107,11 +103,9 @@ World::OpenFile World::look_at(int fd) const {
 }
 
 bool World::concerns(const char* path) const {
+    const ErrnoKept kept;
     struct stat status {};
-    const int error = errno;
-    const bool known = ::stat(path, &status) == 0;
-    errno = error;
-    return known &&
+    return ::stat(path, &status) == 0 &&
            (status.st_dev == tree_device_ || status.st_dev == catalog_.nodes.front().file_system);
 }
 
