@@ -345,8 +345,9 @@ Result<Machine> open_spec(std::string_view uri, const ProcessSpec& spec) {
         log::info("{} is not paused (pause=none): the copy is of no single moment",
                   owner.description);
     }
-    if (!memory::open_file_of(spec.pid, memory::FileAccessPath::kPinned).empty() ||
-        !memory::open_file_of(spec.pid, memory::FileAccessPath::kRing).empty()) {
+    const auto files = memory::unmarked_files_of(spec.pid);
+    if (files.contains(memory::FileAccessPath::kPinned) ||
+        files.contains(memory::FileAccessPath::kRing)) {
         log::warning(
             "{} reads files by direct I/O: what is under way when it is stopped may arrive later, "
             "and not be in the copy",
