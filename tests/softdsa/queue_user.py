@@ -3,20 +3,19 @@
 import ctypes
 import os
 import struct
-import time
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "qemu"))
+from waiting import eventually  # noqa: E402
 
 NOOP, COMPVAL = 0, 6
 ANSWER = 0x4 | 0x8  # the completion address is valid, and a record is requested
-DEADLINE_S = 60
 
 
-def until(condition, what):
-    """Waits for what another process or thread does."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.01)
+def until(condition, trouble):
+    """Waits for another process or thread, or for a device."""
+    eventually(condition, trouble=lambda: trouble)
 
 
 class Queue:
