@@ -52,7 +52,7 @@ constexpr int kPathRule = 1;
 
 Status allow(const UniqueFd& ruleset, const std::string& path, std::uint64_t rights) {
     const UniqueFd parent(::open(path.c_str(), O_PATH | O_CLOEXEC));
-    // Whatever prevents this also prevents the use of the file, whose error names it.
+    // The same reason prevents the use of the file, whose error names it.
     if (!parent) return {};
     const PathRule rule{rights, parent.get()};
     if (raw_syscall(SYS_landlock_add_rule, ruleset.get(), kPathRule, &rule, 0U) == 0) return {};

@@ -68,7 +68,7 @@ class Filter {
     void forbid_if(int call, std::initializer_list<scmp_arg_cmp> conditions) {
         add(SCMP_ACT_ERRNO(EPERM), call, conditions);
     }
-    // As if the kernel did not have the call, so that the C library uses an older one.
+    // Answers like a kernel that does not have the call, so that the C library uses an older one.
     void hide(int call) { add(SCMP_ACT_ERRNO(ENOSYS), call, {}); }
 
     Status load() {

@@ -100,7 +100,7 @@ ThreadClocks vcpu_clocks(Monitor& monitor, pid_t pid) {
     return ThreadClocks::find(pid, ids);
 }
 
-// What is known of the guest before it is moved.
+// The facts about the guest that are asked before it is moved.
 struct Examined {
     KnownMachine machine;
     std::size_t cpus = 0;

@@ -11,11 +11,12 @@
 
 namespace migrate::guest {
 
-// Those of check_same_memory().
+// check_same_memory() asks these.
 std::vector<Question> memory_questions(const Monitor& monitor);
-// Those of check_no_host_device(), check_devices_are_whole() and outside_writer().
+// check_no_host_device(), check_devices_are_whole() and outside_writer() ask these.
 std::vector<Question> device_questions();
-// Those of query_machine() for a machine that is known; for another one also the second one.
+// query_machine() asks these of every machine, and the second one of a machine that it does not
+// know yet.
 std::vector<Question> machine_questions();
 Question machine_type_question();
 // Whether the guest runs, and whether another client migrates it.
