@@ -174,6 +174,8 @@ TEST_CASE("every file and socket that a migration creates is private", "[output]
     REQUIRE(sender.await([&] { return std::filesystem::exists(folder / "qmp"); }));
     CHECK(mode_of(folder / "qmp") == 0600U);
     CHECK(mode_of(folder / "port") == 0600U);
+    // A receiver that has not accepted this sender yet would wait for the next one.
+    REQUIRE(receiver->await_text("connected:"));
     sender.signal(SIGINT);
     sender.wait();
     receiver->wait();
