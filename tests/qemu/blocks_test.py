@@ -48,7 +48,7 @@ class Case(runner.Case):
             self.skipTest("this QEMU does not tell the addresses of its memory")
 
     def move(self, source, destination, *options):
-        self.begin(source, destination, "--verify", "digest", "--downtime-limit", "5s", *options)
+        self.begin(source, destination, "--verify", "digest", *vm.ANY_PAUSE, *options)
         self.check_succeeds()
         self.check_arrived(source, destination)
         self.assertTrue(source.is_silent(), "the guest runs at the source, too")
@@ -78,7 +78,7 @@ class Pause(Case):
         at = [FaultyQmp(qemu) for qemu in (source, destination)]
         for proxy in at:
             self.addCleanup(proxy.close)
-        self.begin(source, destination, "--downtime-limit", "5s", source_at=at[0].at, destination_at=at[1].at)
+        self.begin(source, destination, *vm.ANY_PAUSE, source_at=at[0].at, destination_at=at[1].at)
         self.check_succeeds()
         self.check_arrived(source, destination)
         left, right = (proxy.came for proxy in at)
@@ -154,7 +154,7 @@ class Disks(Case):
         # A failure gives the guest its disk back.
         proxy = FaultyQmp(destination := self.waiting(**options), "migrate-incoming")
         self.addCleanup(proxy.close)
-        self.begin(moved, destination, "--downtime-limit", "5s", destination_at=proxy.at)
+        self.begin(moved, destination, *vm.ANY_PAUSE, destination_at=proxy.at)
         self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
         self.migration.end()
         destination.kill()
@@ -171,7 +171,7 @@ class Failures(Case):
     options = {"backend": "plain"}
 
     def check_fails(self, source, destination, *words, at=None):
-        self.begin(source, destination, "--downtime-limit", "5s", destination_at=at and at.at)
+        self.begin(source, destination, *vm.ANY_PAUSE, destination_at=at and at.at)
         self.assertNotEqual(self.migration.sender.wait(), 0, self.migration.words())
         for word in words:
             self.assertIn(word, self.migration.words())

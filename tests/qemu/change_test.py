@@ -225,7 +225,7 @@ class Disks(Case):
         extra = (*more, "-blockdev", blockdev, "-device", "virtio-blk-pci,drive=d")
         source, destination = self.guest(extra=extra), self.waiting(extra=extra)
         # A digest takes long beside another program's load.
-        self.begin(source, destination, "--verify", "digest", "--downtime-limit", "10s")
+        self.begin(source, destination, "--verify", "digest", *vm.ANY_PAUSE)
         self.check_moves(source, destination)
         self.assertEqual(self.migration.sent()["guest"]["dirty-tracker"], wanted)
 

@@ -28,7 +28,7 @@ class Case(runner.Case):
             self.skipTest("this QEMU does not tell the addresses of its memory")
 
     def move(self, source, destination):
-        self.begin(source, destination, "--verify", "digest", "--downtime-limit", "5s")
+        self.begin(source, destination, "--verify", "digest", *vm.ANY_PAUSE)
         self.check_succeeds()
         self.check_arrived(source, destination)
         self.assertTrue(source.is_silent(), "the guest runs at the source, too")

@@ -121,7 +121,7 @@ class Failures(runner.Case):
 
     def check_moves(self, source):
         fresh = self.waiting()
-        self.begin(source, fresh, "--verify", "digest", "--downtime-limit", "5s")
+        self.begin(source, fresh, "--verify", "digest", *vm.ANY_PAUSE)
         self.check_succeeds()
         fresh.await_more(10)
         vm.check_went_on(source, fresh)

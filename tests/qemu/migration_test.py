@@ -31,8 +31,8 @@ class Case(runner.Case):
 
 
 class Moves(Case):
-    def move(self, source, destination, *options):
-        migration = self.begin(source, destination, "--verify", "digest", *options)
+    def move(self, source, destination, *options, pause=vm.ANY_PAUSE):
+        migration = self.begin(source, destination, "--verify", "digest", *pause, *options)
         self.check_succeeds()
         self.check_arrived(source, destination)
         self.assertTrue(source.is_silent(), "the guest runs at the source, too")
@@ -100,8 +100,7 @@ class Moves(Case):
         self.move(source, destination)
 
     def test_a_guest_moves_with_the_hash_tracker(self):
-        # To compare hashes of all memory takes a while on a busy machine.
-        migration = self.move(self.guest(), self.waiting(), "--dirty-tracker", "hash", "--downtime-limit", "5s")
+        migration = self.move(self.guest(), self.waiting(), "--dirty-tracker", "hash")
         # The guest's own speed, as far as it can be seen from outside.
         self.assertGreater(migration.sent()["guest"]["vcpu-percent-during"], 0)
 
@@ -118,8 +117,8 @@ class Moves(Case):
     def test_a_guest_that_writes_faster_than_the_link_is_throttled(self):
         source, destination = self.guest(rewrite_mib=64, rate=64), self.waiting(rewrite_mib=64, rate=64)
         migration = self.move(source, destination, "--max-bandwidth", "40M/s", "--auto-converge", "on",
-                              "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30", "--downtime-limit",
-                              "1s")
+                              "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30",
+                              pause=("--downtime-limit", "1s"))
         throttles = [entry["cpu-throttle-percentage"] for entry in migration.sent()["rounds"]]
         self.assertGreater(max(throttles), 0, throttles)
 
@@ -133,8 +132,7 @@ class Moves(Case):
                  "file.locking=off,file.cache.direct=on", "-device", "virtio-blk-pci,drive=d")
         source, destination = self.guest(extra=extra), self.waiting(extra=extra)
         self.check_send_refused("direct I/O", source.qmp_path, "--dirty-tracker", "uffd-wp")
-        # To compare hashes of all memory takes a while on a busy machine.
-        migration = self.move(source, destination, "--downtime-limit", "5s")
+        migration = self.move(source, destination)
         self.assertEqual(migration.sent()["guest"]["dirty-tracker"], "hash")
 
 
@@ -286,7 +284,7 @@ while True:
         file, copy = self.memory_file("ram", self.chance.randbytes(16 << 20)), self.memory_file("copy", b"")
         writer = self.writer(file)
         receiver = self.side("recv", "--listen", "127.0.0.1:0", "--sink", f"file:{copy}")
-        options = ("--verify", "digest") if pause == "sigstop" else ()
+        options = ("--verify", "digest", *vm.ANY_PAUSE) if pause == "sigstop" else ()
         sender = self.side("send", "--source", f"pid:{writer.pid},map={file},pause={pause}", "--connect",
                            receiver.endpoint(), "--multifd-channels", 8, *options)
         self.assertEqual((sender.wait(), receiver.wait()), (0, 0), sender.words + receiver.words)

@@ -24,8 +24,7 @@ class Case(runner.Case):
         return proxy
 
     def start(self, source, destination, *options, source_at=None, destination_at=None, **more):
-        # A busy machine may take long over a switchover.
-        self.begin(source, destination, "--downtime-limit", "2s", *options, channels=2,
+        self.begin(source, destination, *vm.ANY_PAUSE, *options, channels=2,
                    source_at=source_at and source_at.at, destination_at=destination_at and destination_at.at, **more)
 
     def strike_within(self, seconds):

@@ -122,7 +122,7 @@ class Refusals(Case):
     def test_memory_in_a_file_that_was_unlinked_moves(self):
         source, destination = self.guest(), self.waiting()
         source.memory.unlink()
-        self.begin(source, destination, "--downtime-limit", "5s")
+        self.begin(source, destination, *vm.ANY_PAUSE)
         self.check_succeeds()
         self.check_arrived(source, destination)
 
@@ -152,7 +152,7 @@ class Disks(Case):
                  f"driver=raw,node-name=shared,file.driver=file,file.filename={shared},file.locking=off", "-device",
                  "virtio-blk-pci,drive=shared,share-rw=on")
         source, destination = self.guest(extra=extra), self.waiting(extra=extra)
-        self.begin(source, destination, "--downtime-limit", "5s")
+        self.begin(source, destination, *vm.ANY_PAUSE)
         self.check_succeeds()
         self.assertIn("warning: the disk 'temporary' is a snapshot (-snapshot)", self.migration.sender.words)
         self.assertIn("'commit temporary' writes it into the image", self.migration.sender.words)
@@ -165,7 +165,7 @@ class Hangs(Case):
         at = FaultyQmp(source, strikes={"stop": lambda: True})
         self.addCleanup(at.close)
         began = time.monotonic()
-        self.begin(source, destination, "--downtime-limit", "5s", source_at=at.at)
+        self.begin(source, destination, *vm.ANY_PAUSE, source_at=at.at)
         self.migration.sender.await_words("QEMU has not answered 'stop'")
         self.assertNotEqual(self.migration.sender.wait(), 0)
         print(f"{time.monotonic() - began:.1f} s\n{self.migration.sender.words[-600:]}")
@@ -179,7 +179,7 @@ class Hangs(Case):
             os.kill(source.pid, signal.SIGSTOP)
         at = FaultyQmp(source, strikes={"stop": hang})
         self.addCleanup(at.close)
-        self.begin(source, destination, "--downtime-limit", "5s", source_at=at.at)
+        self.begin(source, destination, *vm.ANY_PAUSE, source_at=at.at)
         self.assertTrue(vm.ends_within(self.migration.sender.process, 40), self.migration.sender.words)
         self.assertIn("a process stays behind to let it run again", self.migration.sender.words)
         os.kill(source.pid, signal.SIGCONT)

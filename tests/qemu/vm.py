@@ -22,6 +22,8 @@ from waiting import WAIT_S, Reader, Trouble, appears_in, ends_within, eventually
 TICK_MS = 5
 BOOT_S = 120
 START_S = 60
+# On a busy host a switchover takes as long as it takes: a digest of all memory alone has taken a second.
+ANY_PAUSE = ("--downtime-limit", "20s")
 
 # A test that is killed leaves no process behind. Not by a function in the child: a fork of a process with threads may
 # find a lock taken that nobody will release, and hang.
