@@ -50,7 +50,7 @@ class Case(runner.Case):
         """The options of a QEMU whose guest loads the drivers of virtio devices."""
         kernel, modules = kernel_with_modules()
         if kernel is None:
-            self.skipTest("there is no kernel whose modules are installed (/lib/modules)")
+            self.skipTest("there is no kernel with modules: scripts/fetch-test-systems kernel unpacks one")
         image = vm.build_initramfs(self.folder, modules)
         return {"kernel": kernel, "image": image, "append": "memhp_default_state=online", **options}
 

@@ -20,12 +20,17 @@ def skip(reason):
     sys.exit(SKIPPED)
 
 
-def find_kernel():
-    """A kernel that unpacks an initramfs and has a serial console, as Debian's do; None if there is none."""
+def kernels():
+    """The kernels that can be read: MIGRATE_TEST_KERNEL alone, or the unpacked and the installed ones."""
     given = os.environ.get("MIGRATE_TEST_KERNEL")
     installed = sorted(glob.glob("/boot/vmlinuz-*"), key=lambda path: "cloud" not in path)
     candidates = [given] if given else [*sorted(map(str, SYSTEMS.glob("kernel/boot/vmlinuz-*"))), *installed]
-    return next((path for path in candidates if os.access(path, os.R_OK)), None)
+    return [path for path in candidates if os.access(path, os.R_OK)]
+
+
+def find_kernel():
+    """A kernel that unpacks an initramfs and has a serial console, as Debian's do; None if there is none."""
+    return next(iter(kernels()), None)
 
 
 # In the order in which they are loaded: each needs only those before it.
@@ -35,11 +40,12 @@ MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_
 
 def kernel_with_modules():
     """A kernel and the files of its modules that drive virtio devices; None and no file if there is none."""
-    for kernel in sorted(glob.glob("/boot/vmlinuz-*")):
-        folder = Path("/lib/modules") / Path(kernel).name.removeprefix("vmlinuz-")
-        files = {path.name.split(".")[0]: path for part in ("drivers/virtio", "drivers/net", "net/core")
-                 for path in (folder / "kernel" / part).glob("*.ko*")}
-        if os.access(kernel, os.R_OK) and all(name in files for name in MODULES):
+    for kernel in kernels():
+        root, version = Path(kernel).parent.parent, Path(kernel).name.removeprefix("vmlinuz-")
+        files = {path.name.split(".")[0]: path for modules in ("lib/modules", "usr/lib/modules")
+                 for part in ("drivers/virtio", "drivers/net", "net/core")
+                 for path in (root / modules / version / "kernel" / part).glob("*.ko*")}
+        if all(name in files for name in MODULES):
             return kernel, [files[name] for name in MODULES]
     return None, []
 

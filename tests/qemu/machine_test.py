@@ -52,6 +52,10 @@ class Case(runner.Case):
         self.check_runs(source)
         self.assertEqual(destination.state(), "inmigrate")
 
+    def check_names_QEMUs_reason(self):
+        if vm.version_of(vm.QEMU) >= (9, 1):
+            self.assertIn("load of migration failed", self.migration.sender.words)
+
 
 class Differences(Case):
     @each(*DIFFERENCES)
@@ -84,6 +88,7 @@ class Differences(Case):
         self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
         self.assertNotEqual(self.migration.receiver.wait(), 0, self.migration.words())
         self.assertIn("QEMU did not load the guest's devices", self.migration.sender.words)
+        self.check_names_QEMUs_reason()
         self.assertEqual("the machines differ" in self.migration.receiver.words, differences == "warn")
         self.check_runs(source)
         destination.process.wait(20)
@@ -130,13 +135,14 @@ class Changes(Case):
 class Loads(Case):
     def test_a_device_that_qemu_does_not_load_is_told_in_its_own_words(self):
         """The difference is one that no list of devices shows."""
+        if vm.version_of(vm.QEMU) >= (11,):
+            self.skipTest("this QEMU has no property that changes only what is saved of a port")
         source = self.guest(extra=PORT)
         destination = self.waiting(extra=(*PORT, "-global", "pcie-root-port.x-migrate-msix=off"))
         self.begin(source, destination, *vm.ANY_PAUSE)
         self.assertEqual(self.migration.sender.wait(), 1, self.migration.words())
         self.assertIn("QEMU did not load the guest's devices", self.migration.sender.words)
-        if vm.version_of(vm.QEMU) >= (9, 1):
-            self.assertIn("load of migration failed", self.migration.sender.words)
+        self.check_names_QEMUs_reason()
         self.migration.end()
         self.check_runs(source)
 
