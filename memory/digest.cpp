@@ -22,6 +22,12 @@ Digest& Digest::operator+=(const Digest& other) {
     return *this;
 }
 
+Digest& Digest::operator-=(const Digest& other) {
+    high -= other.high + (low < other.low ? 1 : 0);
+    low -= other.low;
+    return *this;
+}
+
 std::string Digest::hex() const { return fmt::format("{:016x}{:016x}", high, low); }
 
 Digest digest_content(const std::byte* content, PageRange pages) {

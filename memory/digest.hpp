@@ -19,6 +19,7 @@ struct Digest {
     std::uint64_t high = 0;
 
     Digest& operator+=(const Digest& other);
+    Digest& operator-=(const Digest& other);
     friend bool operator==(const Digest&, const Digest&) = default;
     // 32 lower-case hexadecimal digits, high half first.
     std::string hex() const;

@@ -15,6 +15,15 @@ using Made = Result<std::unique_ptr<DirtyTracker>>;
 
 Made make_no_soft_dirty(const PageSource&) { return Error(probe_soft_dirty().detail); }
 
+// Of memory that nobody writes.
+class NoTracker final : public DirtyTracker {
+  public:
+    std::string_view name() const override { return "none"; }
+    Status start() override { return {}; }
+    Status collect(std::span<PageBitmap>, const std::stop_token&) override { return {}; }
+    void stop() override {}
+};
+
 struct TrackerKind {
     std::string_view name;
     DirtyTrackerSupport (*probe)();
@@ -61,6 +70,9 @@ std::vector<DirtyTrackerSupport> probe_dirty_trackers() {
 
 Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
                                                          const PageSource& source) {
+    if (source.is_constant()) {
+        return std::unique_ptr<DirtyTracker>(std::make_unique<NoTracker>());
+    }
     if (name == name_of(TrackerName::kAuto)) return choose(source);
     for (const TrackerKind& kind : kKinds) {
         if (kind.name != name) continue;

@@ -43,7 +43,8 @@ class DirtyTracker {
     // The destructor of an implementation stops the tracking.
     virtual ~DirtyTracker() = default;
 
-    // The name in the option dirty-tracker: "uffd-wp", "soft-dirty", "hash".
+    // The name in the option dirty-tracker: "uffd-wp", "soft-dirty", "hash". "none" for memory that
+    // nobody writes.
     virtual std::string_view name() const = 0;
     // When this returns, every later write is seen. Call it once.
     virtual Status start() = 0;
@@ -93,7 +94,8 @@ std::vector<DirtyTrackerSupport> probe_dirty_trackers();
 
 // `name` is "auto" (the first usable tracker that can track this memory; the choice is logged with
 // its reason) or a tracker's name. kUsage, with the reason, if this host or this memory cannot use
-// the named one. The memory is mapped in this process and outlives the tracker.
+// the named one. Memory that is constant gets a tracker that never reports a page, whatever the
+// name. The memory is mapped in this process and outlives the tracker.
 Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
                                                          const PageSource& source);
 

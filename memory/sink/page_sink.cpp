@@ -16,7 +16,7 @@ Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri) {
     };
     if (parsed.is("anon")) return make_anon_sink(uri, huge());
     if (parsed.is("memfd")) return make_memfd_sink(uri, huge());
-    return make_error(ErrorKind::kUsage, "option sink: '{}': a QEMU is not memory alone", uri);
+    return make_error(ErrorKind::kUsage, "option sink: '{}': a guest is not memory alone", uri);
 }
 
 }  // namespace migrate::memory

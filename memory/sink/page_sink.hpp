@@ -90,12 +90,17 @@ class PageSink {
         extents.push_back({range, true});
         return {};
     }
+    // Called after each round in which the guest runs, before the round is confirmed: does now what
+    // would prolong commit(), for which a paused guest waits. The time belongs to the round, so a
+    // slow disk looks like a slow network.
+    virtual Status flush() const { return {}; }
     // Makes the result durable and visible under its name. Called after the last byte is in place
     // and checked.
     virtual Status commit() = 0;
 };
 
-// Opens the sink that `--sink` names: one of kSinkForms (base/config/form_tables.hpp) but qemu:.
+// Opens the sink that `--sink` names: one of kSinkForms (base/config/form_tables.hpp)
+// but qemu: and bundle:.
 // Checks immediately what can be checked before a sender comes (the folder exists and is writable,
 // the target is not a folder).
 Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri);

@@ -145,7 +145,8 @@ Result<PlacementPlan> plan_placement(const PageSink& sink, std::size_t regions, 
             continue;
         }
         if (!sink.is_mapped(static_cast<RegionId>(i))) {
-            constexpr std::string_view kWhy = "its pages are written into another process's memory";
+            constexpr std::string_view kWhy =
+                "its pages are written by system calls: it is not mapped here";
             if (wanted == Placement::kUffdCopy) return refuse(sink, kWhy);
             plan.regions.emplace_back(Placement::kInPlace, kWhy);
             plan.writes = true;

@@ -5,8 +5,8 @@
 // - uffd-copy: they are received into a channel's buffer, which stays in the CPU's cache, and the
 //   kernel allocates and fills each missing page in one step (UFFDIO_COPY). Nothing is cleared and
 //   no lock of the file is taken, which halves the CPU time for 4 KiB pages.
-// Memory of another process that is not mapped here has no choice: its pages are received into a
-// channel's buffer and written from there.
+// Memory that is not mapped here (another process's, or the files of a bundle) has no choice: its
+// pages are received into a channel's buffer and written from there.
 #pragma once
 
 #include <linux/userfaultfd.h>

@@ -153,8 +153,12 @@ Status check_size(std::string_view path, std::uint64_t size) {
 }  // namespace
 
 Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::string_view path) {
-    const std::string name(path);
-    MIGRATE_ASSIGN(UniqueFd file, open_regular_file(name, O_RDONLY));
+    MIGRATE_ASSIGN(UniqueFd file, open_regular_file(std::string(path), O_RDONLY));
+    return make_file_source(uri, path, std::move(file));
+}
+
+Result<std::unique_ptr<PageSource>> make_file_source(std::string_view uri, std::string_view path,
+                                                     UniqueFd file) {
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) {
         return Error::system(fmt::format("examine {}", path), errno);
@@ -165,7 +169,7 @@ Result<std::unique_ptr<PageSource>> open_file_source(std::string_view uri, std::
                                                      .protection = PROT_READ,
                                                      .flags = MAP_SHARED | MAP_NORESERVE,
                                                      .fd = file.get(),
-                                                     .what = name}));
+                                                     .what = std::string(path)}));
     const bool hugetlb = hugetlb_page_size(file.get()).has_value();
     auto source =
         std::make_unique<FileSource>(uri, path, std::move(file), std::move(mapping), status);

@@ -67,6 +67,9 @@ class PageSource {
     // Checks after the last read: an Error if the source is no longer what was opened, so that the
     // copy may hold content that the source never had as a whole.
     virtual Status check_unchanged() const { return {}; }
+    // True if nobody may write this memory while it is sent, so that no dirty tracker is needed:
+    // check_unchanged() detects a write.
+    virtual bool is_constant() const { return false; }
     // The process that writes this memory while it is sent; null: this process.
     virtual const MemoryOwner* owner() const { return nullptr; }
 };
