@@ -11,6 +11,7 @@
 #include "base/replacement_file.hpp"
 #include "cli/usage_error.hpp"
 #include "devices/device_spec.hpp"
+#include "guest/bundle/bundle_folder.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -75,6 +76,10 @@ void add_form(std::string_view option, const std::string& text, const ParsedForm
     const std::string& operand = parsed.operand.value.text;
     if (parsed.is("file")) files.push_back({name, operand, use});
     if (parsed.is("qemu")) files.push_back({name, operand, Use::kInput});
+    if (parsed.is("bundle")) {
+        const Use bundle_use = use == Use::kInput ? Use::kInput : Use::kWritten;
+        files.push_back({name, fmt::format("{}/{}", operand, guest::kManifestName), bundle_use});
+    }
     if (!parsed.is("pid")) return;
     for (const std::string_view file : split_values(Words<kProcessWords>(parsed).get<"map">())) {
         files.push_back({name, std::string(file), Use::kInput});

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/catching.hpp"
+#include "base/config/option_lookup.hpp"
 #include "base/log.hpp"
 #include "cli/guest_run.hpp"
 #include "cli/qmp_commands.hpp"
@@ -57,7 +58,8 @@ Status send(const Settings& settings, RunResult& result) {
                    unless_signalled<guest::Machine>(signals, "open the source", [settings] {
                        return guest::open_machine(settings.get<"source">());
                    }));
-    if (settings.get<"quit-source">() && (!machine.guest || machine.guest->lives_here())) {
+    MIGRATE_ASSIGN(const ParsedForm source, parse_form_of<"source">(settings.get<"source">()));
+    if (settings.get<"quit-source">() && !source.is("qemu")) {
         return make_error(ErrorKind::kUsage,
                           "quit-source needs a QEMU as the source (qemu:), not {}",
                           settings.get<"source">());

@@ -8,6 +8,7 @@
 #include "base/denial_note.hpp"
 #include "cli/landlock.hpp"
 #include "cli/output_paths.hpp"
+#include "guest/bundle/bundle_folder.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -51,6 +52,8 @@ Result<Sandbox> Sandbox::begin(const Settings& settings) {
     if (!settings.get<"sandbox">()) return Sandbox({}, "off");
     MIGRATE_ASSIGN(const std::vector<std::string> outputs, written_paths(settings));
     MIGRATE_ASSIGN(const ParsedForm sink, parse_form_of<"sink">(settings.get<"sink">()));
+    // Landlock allows what lies in folders that exist.
+    if (sink.is("bundle")) MIGRATE_TRY(guest::make_bundle_folder(sink.operand.value.text));
     const SyscallNeeds needs{.creates_files = !outputs.empty(),
                              .connects = settings.get<"repeat">() != 0,
                              .uses_qemu = sink.is("qemu")};

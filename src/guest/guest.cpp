@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/config/option_lookup.hpp"
+#include "guest/bundle/bundle_destination.hpp"
+#include "guest/bundle/bundle_machine.hpp"
 #include "guest/external/process_guest.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_incoming.hpp"
@@ -43,6 +45,7 @@ Result<Machine> open_machine(std::string_view uri) {
     MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"source">(uri));
     if (parsed.is("workload")) return open_workload(uri, parsed);
     if (parsed.is("qemu")) return open_qemu_machine(uri, parsed);
+    if (parsed.is("bundle")) return open_bundle_machine(uri, parsed);
     if (parsed.is("pid")) return open_process_machine(uri, parsed);
     MIGRATE_ASSIGN(auto source, memory::open_page_source(uri));
     return Machine{std::move(source), nullptr, {}};
@@ -51,17 +54,14 @@ Result<Machine> open_machine(std::string_view uri) {
 Result<Destination> open_destination(std::string_view uri) {
     MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"sink">(uri));
     if (parsed.is("qemu")) return open_qemu_destination(uri, parsed);
+    if (parsed.is("bundle")) return open_bundle_destination(uri, parsed);
     MIGRATE_ASSIGN(auto sink, memory::open_page_sink(uri));
     return Destination{std::move(sink), nullptr};
 }
 
-Status Destination::check(std::string_view kind, const std::vector<MachinePart>& machine) const {
-    if (loader) {
-        if (kind == loader->kind()) return loader->check_ready(machine);
-        return make_error("{} takes a running guest of the kind '{}' only, and this is {}",
-                          memory->description(), loader->kind(),
-                          kind.empty() ? "a memory image" : fmt::format("one of '{}'", kind));
-    }
+Status Destination::check(const GuestOffer& offer) const {
+    if (loader) return loader->check_ready(offer);
+    const std::string& kind = offer.kind;
     if (kind.empty() || kind == kProcessKind) return {};
     if (kind == kQemuKind) {
         return make_error("a guest of QEMU goes on in another QEMU: use the sink qemu:SOCKET");

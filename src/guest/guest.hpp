@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -146,8 +147,8 @@ struct Machine {
 
 // Opens the machine that `--source` names: "workload:…" (see workload_spec.hpp),
 // "qemu:SOCKET[,pid=PID]" (see qemu/qemu_guest.hpp), "pid:PID,…" (see external/process_guest.hpp),
-// or a PageSource, which is a machine without a guest. A built-in guest is running when this
-// returns.
+// "bundle:DIR" (see bundle/bundle_machine.hpp), or a PageSource, which is a machine without a
+// guest. A built-in guest is running when this returns.
 Result<Machine> open_machine(std::string_view uri);
 
 // The process that a guest arrives in, if it is not this one.
@@ -156,7 +157,16 @@ struct GuestProcess {
     std::string name;     // for messages
 };
 
-// Loads guests of one kind into memory that does not belong to this process.
+// A guest that a sender offers. All of it comes from the peer.
+struct GuestOffer {
+    std::string kind;                               // empty: an image
+    std::vector<MachinePart> machine{};             // empty: not described
+    std::map<std::string, std::string> settings{};  // NegotiatedSettings::changed()
+    bool comes_back = false;                        // the sender wants it back (repeat)
+    bool simulated_devices = false;                 // they are loaded here together with the guest
+};
+
+// Loads guests into memory that does not belong to a guest of this process.
 class GuestLoader {
   public:
     GuestLoader() = default;
@@ -164,15 +174,10 @@ class GuestLoader {
     GuestLoader& operator=(const GuestLoader&) = delete;
     virtual ~GuestLoader() = default;
 
-    virtual std::string_view kind() const = 0;
     virtual GuestProcess process() const { return {}; }
-    // Checks that a guest of such a machine (empty: not described) can still arrive, long after the
-    // destination was opened: called before any of its memory changes. An Error says why not. The
-    // machine comes from the peer.
-    virtual Status check_ready(const std::vector<MachinePart>& machine) {
-        static_cast<void>(machine);
-        return {};
-    }
+    // Checks that this guest can arrive, and that it still can long after the destination was
+    // opened: called before any of its memory changes. An Error says why not.
+    virtual Status check_ready(const GuestOffer& offer) = 0;
     // Called after each round in which the guest ran at its source: does what need not wait for its
     // state, so that load() takes less time. load() does it if this was not called.
     virtual Status prepare_load(const std::stop_token& /*stop*/) { return {}; }
@@ -187,9 +192,8 @@ struct Destination {
     std::unique_ptr<memory::PageSink> memory;
     std::unique_ptr<GuestLoader> loader;  // null: this process runs the guest; outlives the guest
 
-    // Checks that a guest of that kind (empty: an image), in such a machine (empty: not described),
-    // can arrive here; an Error says why not.
-    Status check(std::string_view kind, const std::vector<MachinePart>& machine) const;
+    // Checks that this guest can arrive here; an Error says why not.
+    Status check(const GuestOffer& offer) const;
     // Does the same as load_guest().
     Result<std::unique_ptr<Guest>> load(std::string_view kind, std::string_view state,
                                         std::vector<std::span<std::byte>> regions,
@@ -197,7 +201,7 @@ struct Destination {
 };
 
 // Opens the destination that `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp),
-// or a PageSink.
+// "bundle:DIR" (see bundle/bundle_destination.hpp), or a PageSink.
 Result<Destination> open_destination(std::string_view uri);
 
 // Returns true if this program itself can run guests of that kind.

@@ -106,10 +106,11 @@ TEST_CASE("an operand that may be missing leaves the words that follow the colon
 TEST_CASE("an error names the option, the text, what is wrong, and what is allowed") {
     CHECK(source_error("annon:1G") ==
           "option source: 'annon:1G': there is no kind 'annon:'; write file:PATH, anon:SIZE, "
-          "workload:SIZE, qemu:QMP-SOCKET or pid:PID (a file of that name is file:annon:1G)");
+          "workload:SIZE, qemu:QMP-SOCKET, bundle:DIR or pid:PID (a file of that name is "
+          "file:annon:1G)");
     CHECK(source_error("") ==
-          "option source: '': write file:PATH, anon:SIZE, workload:SIZE, qemu:QMP-SOCKET or "
-          "pid:PID");
+          "option source: '': write file:PATH, anon:SIZE, workload:SIZE, qemu:QMP-SOCKET, "
+          "bundle:DIR or pid:PID");
     CHECK(source_error("anon:1G,fill=ones") ==
           "option source: 'anon:1G,fill=ones': fill: must be untouched, read, zero, random or "
           "mixed:N, not 'ones'");

@@ -106,6 +106,15 @@ TEST_CASE("a confined receiver with files of its own writes no others", "[sandbo
     if (has_landlock(own)) check_all_refused(attempts);
 }
 
+TEST_CASE("a confined receiver that writes a bundle writes no others", "[sandbox]") {
+    const Attempts attempts;
+    const TemporaryFolder own(scratch_parent());
+    migrate_with(attempts, {"--sink", "bundle:" + (own / "bundle"), "--stats", own / "recv.json"},
+                 {}, "workload:8M,warm-up=0");
+    CHECK(std::filesystem::exists(own / "bundle/manifest.json"));
+    if (has_landlock(own)) check_all_refused(attempts);
+}
+
 TEST_CASE("a confined receiver that sends its guest back connects by TCP only", "[sandbox]") {
     const Attempts attempts;
     migrate_with(attempts, {"--sink", "anon:", "--repeat", "1"}, {"--repeat", "1"},

@@ -366,14 +366,14 @@ TEST_CASE("a QEMU's state is taken whole or not at all") {
 
 TEST_CASE("a destination takes the kinds of guests that it can") {
     const Destination memfd = must(open_destination("memfd:"));
-    must(memfd.check("", {}));
-    must(memfd.check("workload", {}));
-    must(memfd.check("process", {}));
-    CHECK_THAT(message_of(memfd.check("qemu", {})), Catch::Contains("qemu:SOCKET"));
-    CHECK_THAT(message_of(memfd.check("xen", {})), Catch::Contains("'xen'"));
+    must(memfd.check({.kind = ""}));
+    must(memfd.check({.kind = "workload"}));
+    must(memfd.check({.kind = "process"}));
+    CHECK_THAT(message_of(memfd.check({.kind = "qemu"})), Catch::Contains("qemu:SOCKET"));
+    CHECK_THAT(message_of(memfd.check({.kind = "xen"})), Catch::Contains("'xen'"));
     const Destination null = must(open_destination("null:"));
-    must(null.check("process", {}));
-    CHECK_THAT(message_of(null.check("workload", {})), Catch::Contains("anon:"));
+    must(null.check({.kind = "process"}));
+    CHECK_THAT(message_of(null.check({.kind = "workload"})), Catch::Contains("anon:"));
 }
 
 }  // namespace

@@ -33,14 +33,15 @@ std::uint64_t pages_with_content(const PageSource& source) {
 }
 
 TEST_CASE("a source or a sink that is not memory alone is refused") {
-    for (const char* uri : {"workload:1M", "qemu:vm.qmp", "pid:1,map=f"}) {
+    for (const char* uri : {"workload:1M", "qemu:vm.qmp", "bundle:d", "pid:1,map=f"}) {
         const auto source = open_page_source(uri);
         CHECK_THAT(message_of(source), Catch::Contains("not memory alone"));
         CHECK(source.error().kind() == ErrorKind::kUsage);
     }
     CHECK_THAT(message_of(open_page_sink("qemu:vm.qmp")), Catch::Contains("not memory alone"));
-    CHECK_THAT(message_of(open_page_sink("ramfs:")),
-               Catch::Contains("write file:PATH, anon:, memfd:, qemu:QMP-SOCKET or null:"));
+    CHECK_THAT(
+        message_of(open_page_sink("ramfs:")),
+        Catch::Contains("write file:PATH, anon:, memfd:, qemu:QMP-SOCKET, bundle:DIR or null:"));
 }
 
 TEST_CASE("the words of anon: arrive, each in its field") {

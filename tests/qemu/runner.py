@@ -239,7 +239,7 @@ def clean_up(case):
         if mounted.startswith(f"{case.folder}/"):
             subprocess.run(["umount", "--lazy", mounted], check=True)
     for path in Path("/dev/shm").glob(f"migrate-test-{case.pid}[-.]*"):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(case.folder)
 
 

@@ -329,7 +329,7 @@ class Side:
 
 
 class Migration:
-    """Both sides of a migration from one QEMU to another."""
+    """Both sides of a migration from one QEMU to another; a text in the place of a QEMU is a source or a sink."""
 
     def __init__(self, binary, source, destination, folder, *options, channels=8, route=None, source_at=None,
                  destination_at=None):
@@ -338,18 +338,21 @@ class Migration:
         self.events = Path(folder) / "events"  # the sender's
         for path in (*self.reports, self.events):
             path.unlink(missing_ok=True)
-        self.receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink",
-                             f"qemu:{destination_at or destination.qmp_path}",
+        self.receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink", self._uri(destination, destination_at),
                              "--stats", self.reports[1], "--listen-timeout", "60s", "--io-timeout", "5s")
         self.sender = None
         try:
             endpoint = self.receiver.endpoint()
-            self.sender = Side(binary, "send", "--source", f"qemu:{source_at or source.qmp_path}", "--connect",
+            self.sender = Side(binary, "send", "--source", self._uri(source, source_at), "--connect",
                                route(endpoint) if route else endpoint, "--multifd-channels", channels, "--stats",
                                self.reports[0], "--events", self.events, "--io-timeout", "5s", *options)
         except Trouble:
             self.end()
             raise
+
+    @staticmethod
+    def _uri(side, at):
+        return side if isinstance(side, str) else f"qemu:{at or side.qmp_path}"
 
     def has_event(self, wanted, timeout_s=WAIT_S):
         """Waits for an event of the sender; false if the sender ends without it, or at the timeout."""

@@ -20,6 +20,7 @@ inline constexpr Option kSizeOperand{.key = "SIZE",
                                      .multiple_of = kPageSize,
                                      .required = true};
 inline constexpr Option kSocketOperand{.key = "QMP-SOCKET", .required = true};
+inline constexpr Option kBundleOperand{.key = "DIR", .required = true};
 inline constexpr std::uint64_t kMaxPid = std::numeric_limits<std::int32_t>::max();
 
 // --source
@@ -137,6 +138,9 @@ inline constexpr auto kSourceForms = std::to_array<Form>({
      .help = "The guest of a running QEMU.",
      .operand = kSocketOperand,
      .words = kQemuSourceWords},
+    {.name = "bundle",
+     .help = "A guest that --sink bundle:DIR wrote, which is checked before it is sent.",
+     .operand = kBundleOperand},
     {.name = "pid",
      .help = "The shared memory of any process.",
      .operand =
@@ -172,6 +176,9 @@ inline constexpr auto kSinkForms = std::to_array<Form>({
      .help = "A QEMU that was started with -incoming defer.",
      .operand = kSocketOperand,
      .words = kQemuSinkWords},
+    {.name = "bundle",
+     .help = "A folder of its own, which keeps a guest: its memory, its devices and a manifest.",
+     .operand = kBundleOperand},
     {.name = "null", .help = "Check the pages and discard them."},
 });
 inline constexpr FormTable kSinks{.forms = kSinkForms, .bare_path = true};

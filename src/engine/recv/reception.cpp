@@ -6,6 +6,7 @@
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
 #include "base/version.hpp"
+#include "devices/device_spec.hpp"
 #include "engine/sign_of_life.hpp"
 
 namespace migrate::engine {
@@ -34,6 +35,17 @@ Status check_not_the_source(const transport::Offer& offer, const memory::PageSin
             offer.regions[region].name, file.path, sink.description());
     }
     return {};
+}
+
+guest::GuestOffer guest_of(const transport::Offer& offer) {
+    const bool simulated = std::any_of(
+        offer.devices.begin(), offer.devices.end(),
+        [](const auto& device) { return device.kind == name_of(devices::DeviceKind::kSimulated); });
+    return {.kind = offer.guest,
+            .machine = offer.machine,
+            .settings = offer.settings.changed(),
+            .comes_back = offer.journey.leg != 0,
+            .simulated_devices = simulated};
 }
 
 // The sender has connected a channel that it announces, and the connection waits in the kernel.
@@ -109,7 +121,7 @@ Result<transport::Offer> Reception::examine(const std::string& body) {
             "sink {} keeps nothing that could be verified: use verify=none or another sink",
             sink.description());
     }
-    MIGRATE_TRY(destination_.check(offer.guest, offer.machine));
+    MIGRATE_TRY(destination_.check(guest_of(offer)));
     MIGRATE_TRY(check_not_the_source(offer, sink));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_TRY(prepare(offer));

@@ -65,7 +65,11 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
     MIGRATE_TRY(parts_.channels.finish_round(round_));
     MIGRATE_TRY(round_ == 1 ? parts_.placer.finish_full_round()
                             : parts_.placer.finish_round(mark.pages));
-    if (switches_over_) parts_.devices.end_of_channels();
+    if (switches_over_) {
+        parts_.devices.end_of_channels();
+    } else {
+        MIGRATE_TRY(parts_.sink.flush());
+    }
     return parts_.offer.guest.empty() ? Status() : confirm(mark);
 }
 

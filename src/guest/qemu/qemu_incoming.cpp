@@ -276,12 +276,18 @@ class QemuLoader final : public GuestLoader {
   public:
     explicit QemuLoader(std::shared_ptr<Incoming> incoming) : incoming_(std::move(incoming)) {}
 
-    std::string_view kind() const override { return kQemuKind; }
     GuestProcess process() const override {
         return {incoming_->guardian->process(), incoming_->memory.owner.description};
     }
 
-    Status check_ready(const std::vector<MachinePart>& machine) override {
+    Status check_ready(const GuestOffer& offer) override {
+        if (offer.kind != kQemuKind) {
+            return make_error(
+                "a waiting QEMU takes a running guest of the kind '{}' only, and this is {}",
+                kQemuKind,
+                offer.kind.empty() ? "a memory image" : fmt::format("one of '{}'", offer.kind));
+        }
+        const std::vector<MachinePart>& machine = offer.machine;
         MIGRATE_TRY(check_still_waits());
         if (incoming_->differences == MachineDifferences::kIgnore) return {};
         if (machine.empty()) {
