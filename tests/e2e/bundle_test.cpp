@@ -72,13 +72,13 @@ TEST_CASE("a guest continues from a bundle with every write, and can be loaded a
     const TemporaryFolder folder;
     const std::string bundle = parent / "bundle";
     park(folder, bundle, "workload:64M,rate=100,threads=2,working-set=24M,warm-up=0",
-         {"--verify", "digest", "--downtime-limit", "1s"});
+         {"--verify", "digest", "--downtime-limit", "20s"});
     struct stat status {};
     const std::string memory = file_in(bundle, "memory-0.");
     REQUIRE(::stat(memory.c_str(), &status) == 0);
     CHECK(status.st_size == 64 * 1024 * 1024);
     CHECK(status.st_blocks <= 25 * 1024 * 2);
-    load(folder, bundle, {"--verify", "digest"});
+    load(folder, bundle, {"--verify", "digest", "--downtime-limit", "20s"});
     load(folder, bundle, {"--multifd-compression", "lz4"});
     load(folder, bundle, {"--skip-unpopulated", "off", "--zero-page-detection", "none"});
 }
@@ -285,6 +285,28 @@ TEST_CASE("an interrupted write leaves the guest at its source and nothing in th
     CHECK(guest_went_on(run.sender));
     CHECK(std::filesystem::is_empty(bundle));
 }
+
+#ifdef MIGRATE_HUNG_CALLS
+
+TEST_CASE("a disk that takes longer than io-timeout delays the write and does not fail it",
+          "[live]") {
+    const TemporaryFolder parent;
+    const TemporaryFolder folder;
+    const std::string bundle = parent / "bundle";
+    Receiver receiver(
+        {"--sink", "bundle:" + bundle, "--io-timeout", "1s"},
+        {.environment = {std::string("LD_PRELOAD=") + MIGRATE_HUNG_CALLS, "SLOW_SYNC_MS=1800"}});
+    Process sender(send_arguments(receiver, kBusyGuest,
+                                  {"--io-timeout", "1s", "--stats", folder / "send.json"}));
+    CHECK(sender.wait() == 0);
+    CHECK(receiver->wait() == 0);
+    INFO(sender.both() << receiver->both());
+    // The delay belongs to a round in which the guest ran, and not to its pause.
+    CHECK(read_stats(folder / "send.json")["rounds"].size() > 2);
+    load(folder, bundle);
+}
+
+#endif
 
 TEST_CASE("a disk that is full fails the write, and the guest goes on at its source", "[live]") {
     const TemporaryMount disk("tmpfs", "size=8M");

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <string>
 
+#include "guest/bundle/bundle_manifest.hpp"
 #include "guest/workload_state.hpp"
 #include "tests/support/negotiated.hpp"
 #include "transport/control_frame.hpp"
@@ -117,6 +118,27 @@ bool write_states(const std::filesystem::path& folder) {
     return write(folder / "large", encode_state(initial_state(spec))) && ok;
 }
 
+bool write_manifests(const std::filesystem::path& folder) {
+    using namespace migrate::guest;
+    const std::string digest(32, 'a');
+    BundleManifest manifest{.program = "migrate 0.1.0",
+                            .guest = "qemu",
+                            .region_names = {"pc.ram"},
+                            .regions = {{"memory-0.0123456789abcdef", kGiB, digest}},
+                            .devices = {"devices.0123456789abcdef", 77, digest},
+                            .machine = {},
+                            .settings = {}};
+    const bool ok = write(folder / "small", to_text(manifest));
+    manifest.region_names.emplace_back("/rom@etc/acpi/tables");
+    manifest.regions.push_back({"memory-1.0123456789abcdef", kPageSize, digest});
+    manifest.machine = {{.place = "pcie.0/02.0",
+                         .type = "virtio-net-pci",
+                         .name = "net0",
+                         .properties = {{"mq", "on"}}}};
+    manifest.settings = {{"verify", "digest"}};
+    return write(folder / "large", to_text(manifest)) && ok;
+}
+
 bool write_requests(const std::filesystem::path& folder) {
     const std::string negotiate = R"(#{"execute":"qmp_capabilities","id":[1]})";
     return write(folder / "negotiate", negotiate) &&
@@ -139,9 +161,10 @@ int main(int argc, char** argv) {
     std::filesystem::create_directories(root / "handshake_fuzz", error);
     std::filesystem::create_directories(root / "qmp_fuzz", error);
     std::filesystem::create_directories(root / "state_fuzz", error);
+    std::filesystem::create_directories(root / "manifest_fuzz", error);
     if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz") &&
         write_live_frames(root / "handshake_fuzz") && write_requests(root / "qmp_fuzz") &&
-        write_states(root / "state_fuzz")) {
+        write_states(root / "state_fuzz") && write_manifests(root / "manifest_fuzz")) {
         return 0;
     }
     std::cerr << "make_corpus: cannot write to " << root << '\n';

@@ -119,6 +119,11 @@ TEST_CASE("a manifest with values that no bundle has is rejected by name") {
         CHECK_FALSE(parse_manifest(std::string_view(key) == "digest" ? json.dump() : sealed(json)));
     }
     CHECK_FALSE(parse_manifest(std::string(100'000, '[')));
+    const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+    CHECK_THAT(message_of(parse_manifest(R"({"format":"migrate-bundle","version":1,"digest":"a",)"
+                                         R"("regions":)" +
+                                         deep + "}")),
+               Catch::Contains("changed or damaged"));
     CHECK_FALSE(parse_manifest("{\"format\":\"migrate-bundle\xFF\"}"));
 }
 

@@ -1,13 +1,14 @@
 // A library to preload, whose calls never return, as with a name server or a file system that does
 // not answer: getaddrinfo() of the host "hung.test", and open() and renameat() of a path that
-// contains "hung.test". And one that takes long: memfd_create(), for the milliseconds that the
-// environment's SLOW_MEMFD_MS says.
+// contains "hung.test". And some that take long: memfd_create(), for the milliseconds that the
+// environment's SLOW_MEMFD_MS says, and the first sync_file_range(), for those of SLOW_SYNC_MS.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +50,13 @@ int memfd_create(const char* name, unsigned flags) {
     const char* slow = std::getenv("SLOW_MEMFD_MS");
     if (slow != nullptr) ::poll(nullptr, 0, std::atoi(slow));
     return next<int(const char*, unsigned)>("memfd_create")(name, flags);
+}
+
+int sync_file_range(int fd, off64_t offset, off64_t count, unsigned flags) {
+    static std::atomic<bool> first{true};
+    const char* slow = std::getenv("SLOW_SYNC_MS");
+    if (slow != nullptr && first.exchange(false)) ::poll(nullptr, 0, std::atoi(slow));
+    return next<int(int, off64_t, off64_t, unsigned)>("sync_file_range")(fd, offset, count, flags);
 }
 
 int renameat(int from, const char* old_name, int to, const char* new_name) {
