@@ -1,5 +1,6 @@
 #include "transport/listener.hpp"
 
+#include <algorithm>
 #include <asio.hpp>
 #include <deque>
 
@@ -26,12 +27,17 @@ struct Listener::Impl {
         : acceptor(context),
           retry(context),
           handshake_timeout(timeout),
-          security(std::move(protection)) {}
+          security(std::move(protection)) {
+        if (!security.tls) return;
+        credentials.emplace(context, [tls = security.tls.get()](std::function<void()> ended) {
+            return tls->read(TlsRole::kServer, std::move(ended));
+        });
+    }
     ~Impl() {
         for (const auto& one : pending) one->close();
     }
 
-    Status bind(const Address& address) {
+    Status bind(const Address& address, const std::stop_token& stop) {
         MIGRATE_ASSIGN(const auto resolved,
                        resolve(address, ResolveFor::kListening, "handshake-timeout",
                                {handshake_timeout, stop}));
@@ -79,16 +85,23 @@ struct Listener::Impl {
             return;
         }
         auto one = std::make_shared<PendingConnection>(
-            context, *std::move(socket), security.tls.get(), stop,
+            context, *std::move(socket), security.tls.get(), credentials ? &*credentials : nullptr,
             [this](const std::shared_ptr<PendingConnection>& self, const Status& status) {
                 std::erase(pending, self);
                 finished(*self, status);
             });
-        // A sender sends its hello as soon as it is connected, so the connection that has been
-        // silent for the longest is the least likely to be a sender.
-        if (pending.size() == kMaxPending) pending.front()->give_way();
+        if (pending.size() == kMaxPending) least_promising()->give_way();
         pending.push_back(one);
         one->start(handshake_timeout);
+    }
+
+    // A sender sends its hello as soon as it is connected, so the connection that has been silent
+    // for the longest is the least likely to be a sender. One that is authenticated is one.
+    std::shared_ptr<PendingConnection> least_promising() const {
+        const auto stranger = std::find_if(pending.begin(), pending.end(), [](const auto& one) {
+            return !one->is_authenticated();
+        });
+        return stranger == pending.end() ? pending.front() : *stranger;
     }
 
     void finished(PendingConnection& one, const Status& status) {
@@ -122,7 +135,7 @@ struct Listener::Impl {
     asio::steady_timer retry;  // delays accepting after an error
     std::chrono::milliseconds handshake_timeout;
     Security security;
-    std::stop_token stop;                                    // of the present call
+    std::optional<CredentialReader> credentials;             // with TLS
     std::deque<std::shared_ptr<PendingConnection>> pending;  // oldest first
     std::deque<NewConnection> arrived;
 };
@@ -137,8 +150,7 @@ Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
     const std::string where = "cannot listen on " + address.text();
     try {
         auto impl = std::make_unique<Impl>(handshake_timeout, security);
-        impl->stop = stop;
-        MIGRATE_TRY(impl->bind(address));
+        MIGRATE_TRY(impl->bind(address, stop));
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
     } catch (...) {
@@ -160,7 +172,6 @@ Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> ti
                                      const std::stop_token& stop) {
     try {
         Impl& impl = *impl_;
-        impl.stop = stop;
         asio::steady_timer timer(impl.context);
         // Shared, because a timer that expired just when a connection arrived calls its handler
         // during the next call.

@@ -33,18 +33,22 @@ void PendingConnection::start(std::chrono::milliseconds timeout) {
     input_.assign(SocketDescriptor::of(socket_), failed);
     if (failed) return finish(make_error("cannot watch it: {}", failed.message()));
     timer_.expires_after(timeout);
-    timer_.async_wait([self = shared_from_this(), timeout](const asio::error_code& error) {
-        if (error) return;
-        self->finish(make_error(ErrorKind::kTimeout,
-                                "it sent no complete {} within {} ms "
-                                "(handshake-timeout)",
-                                self->tls_ != nullptr && !self->socket_.security().is_encrypted()
-                                    ? "TLS handshake"
-                                    : "hello",
-                                timeout.count()));
+    timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
+        if (!error) self->time_out();
     });
     if (tls_ != nullptr) return look_at_first_byte();
     read(hello_bytes_, &PendingConnection::on_hello);
+}
+
+void PendingConnection::time_out() {
+    if (awaits_credentials_) {
+        return fail_credentials(make_error(
+            ErrorKind::kTimeout, "they could not be read within {} ms (handshake-timeout)",
+            timeout_.count()));
+    }
+    finish(make_error(
+        ErrorKind::kTimeout, "it sent no complete {} within {} ms (handshake-timeout)",
+        tls_ != nullptr && !is_authenticated() ? "TLS handshake" : "hello", timeout_.count()));
 }
 
 void PendingConnection::give_way() {
@@ -102,7 +106,7 @@ void PendingConnection::look_at_first_byte() {
     if (size <= 0) {
         return finish(Error(ErrorKind::kLostConnection, "the peer closed the connection"));
     }
-    if (first == kTlsHandshake) return begin_handshake();
+    if (first == kTlsHandshake) return ask_for_credentials();
     read(hello_bytes_, &PendingConnection::refuse_plaintext);
 }
 
@@ -113,16 +117,25 @@ void PendingConnection::refuse_plaintext() {
     finish(Error(ErrorKind::kRefused, std::string(kNeedsTls)));
 }
 
-void PendingConnection::begin_handshake() {
-    auto context = tls_->context(TlsRole::kServer, {timeout_, stop_});
-    auto handshake = context ? tls_->begin_server(SocketDescriptor::of(socket_), *context)
-                             : std::move(context).error();
-    if (!handshake) {
-        if (handshake.error().kind() != ErrorKind::kCancelled) send_alert(socket_, kNoCredentials);
-        return finish(std::move(handshake).error().with_context("this receiver's tls-creds"));
-    }
+void PendingConnection::ask_for_credentials() {
+    awaits_credentials_ = true;
+    credentials_->ask([self = shared_from_this()](const auto& context) {
+        self->awaits_credentials_ = false;
+        if (self->finished_) self->begin_handshake(context);
+    });
+}
+
+void PendingConnection::begin_handshake(const Result<std::shared_ptr<const TlsContext>>& context) {
+    if (!context) return fail_credentials(context.error());
+    auto handshake = tls_->begin_server(SocketDescriptor::of(socket_), *context);
+    if (!handshake) return fail_credentials(std::move(handshake).error());
     handshake_ = *std::move(handshake);
     go_on_with_handshake();
+}
+
+void PendingConnection::fail_credentials(Error error) {
+    send_alert(socket_, kNoCredentials);
+    finish(std::move(error).with_context("this receiver's tls-creds"));
 }
 
 void PendingConnection::go_on_with_handshake() {

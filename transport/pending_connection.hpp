@@ -8,13 +8,13 @@
 #include <functional>
 #include <memory>
 #include <span>
-#include <stop_token>
 #include <string>
 
 #include "transport/control_frame.hpp"
+#include "transport/credential_reader.hpp"
 #include "transport/listener.hpp"
 #include "transport/socket.hpp"
-#include "transport/tls/tls_endpoint.hpp"
+#include "transport/tls/tls_handshake.hpp"
 #include "transport/wire.hpp"
 
 namespace migrate::transport {
@@ -24,16 +24,15 @@ class PendingConnection : public std::enable_shared_from_this<PendingConnection>
     // Called once, with an Error if it is no sender that can be served.
     using Finished = std::function<void(const std::shared_ptr<PendingConnection>&, const Status&)>;
 
-    // `tls`: null for plaintext; outlives the object, as `stop` does, which ends the wait for a
-    // file system that the credentials are on.
+    // `tls` and `credentials` are null for plaintext; they outlive the object.
     PendingConnection(asio::io_context& context, Socket socket, TlsEndpoint* tls,
-                      const std::stop_token& stop, Finished finished)
+                      CredentialReader* credentials, Finished finished)
         : socket_(std::move(socket)),
           input_(context),
           timer_(context),
           peer_(socket_.peer_name()),
           tls_(tls),
-          stop_(stop),
+          credentials_(credentials),
           finished_(std::move(finished)) {}
     PendingConnection(const PendingConnection&) = delete;
     PendingConnection& operator=(const PendingConnection&) = delete;
@@ -47,7 +46,8 @@ class PendingConnection : public std::enable_shared_from_this<PendingConnection>
     // Gives out the connection once it is finished.
     Result<NewConnection> release();
 
-    const ConnectionHello& hello() const { return hello_; }
+    // True if the peer has proved that it has valid credentials.
+    bool is_authenticated() const { return socket_.security().is_encrypted(); }
     const std::string& peer() const { return peer_; }
 
   private:
@@ -60,11 +60,14 @@ class PendingConnection : public std::enable_shared_from_this<PendingConnection>
     void await(asio::posix::stream_descriptor::wait_type what, Step next);
     void look_at_first_byte();
     void refuse_plaintext();
-    void begin_handshake();
+    void ask_for_credentials();
+    void begin_handshake(const Result<std::shared_ptr<const TlsContext>>& context);
+    void fail_credentials(Error error);
     void go_on_with_handshake();
     void on_hello();
     void on_frame_header();
     void on_offer() { finish({}); }
+    void time_out();
     void finish(const Status& status);
     // Leaves the descriptor to socket_.
     void forget_descriptor();
@@ -75,7 +78,8 @@ class PendingConnection : public std::enable_shared_from_this<PendingConnection>
     std::chrono::milliseconds timeout_{};
     std::string peer_;
     TlsEndpoint* tls_;
-    const std::stop_token& stop_;
+    CredentialReader* credentials_;
+    bool awaits_credentials_ = false;
     std::unique_ptr<TlsHandshake> handshake_;
     Finished finished_;
     std::span<std::byte> missing_;  // the part of the present step's buffer that is not filled

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "catch.hpp"
+#include "tests/support/must.hpp"
 
 namespace migrate {
 namespace {
@@ -50,6 +51,38 @@ TEST_CASE("a call that does not return is left behind after its timeout") {
     CHECK(result.error().kind() == ErrorKind::kTimeout);
     CHECK(result.error().message() == "count: no answer within 20 ms");
     CHECK(calls_left_behind());
+}
+
+TEST_CASE("a call whose caller goes on says when it has ended") {
+    std::promise<void> ended;
+    auto call = OngoingCall<int>::start(
+        "count", []() -> Result<int> { return 7; }, [&] { ended.set_value(); });
+    REQUIRE(call);
+    ended.get_future().wait();
+    CHECK(must(call->wait({})) == 7);
+}
+
+TEST_CASE("a call whose caller has gone tells nobody that it has ended") {
+    std::promise<void> released;
+    const auto destroyed = std::make_shared<std::promise<void>>();
+    bool told = false;
+    {
+        // Destroyed with the call, whose thread has nothing left to do then but to say so.
+        const auto last =
+            std::shared_ptr<void>(nullptr, [destroyed](void*) { destroyed->set_value(); });
+        auto call = OngoingCall<int>::start(
+            "count",
+            [last, gate = released.get_future().share()]() -> Result<int> {
+                gate.wait();
+                return 1;
+            },
+            [&] { told = true; });
+        REQUIRE(call);
+    }
+    CHECK(calls_left_behind());
+    released.set_value();
+    destroyed->get_future().wait();
+    CHECK_FALSE(told);
 }
 
 TEST_CASE("a call that does not return is left behind at a stop") {

@@ -34,6 +34,15 @@ ConnectOptions with(const Security& security, milliseconds timeout = kLong) {
     return {timeout, StallLimits::both(kLong), {}, security};
 }
 
+// A main connection's first bytes.
+Status send_opening(Socket& sender) {
+    std::string opening;
+    const HelloBytes hello = encode_hello({.role = ConnectionRole::kMain});
+    opening.assign(reinterpret_cast<const char*>(hello.data()), hello.size());
+    opening += encode_frame(FrameType::kOffer, "{}");
+    return sender.send(std::as_bytes(std::span(opening)));
+}
+
 // Connects to the listener, which is served meanwhile.
 struct Connected {
     Result<Socket> sender = Error("did not connect");
@@ -48,11 +57,7 @@ Connected connect_main(Listener& listener, const ConnectOptions& options) {
             done.request_stop();
             return;
         }
-        std::string opening;
-        const HelloBytes hello = encode_hello({.role = ConnectionRole::kMain});
-        opening.assign(reinterpret_cast<const char*>(hello.data()), hello.size());
-        opening += encode_frame(FrameType::kOffer, "{}");
-        static_cast<void>(result.sender->send(std::as_bytes(std::span(opening))));
+        static_cast<void>(send_opening(*result.sender));
     });
     result.at_receiver = listener.next(kLong, done.get_token());
     return result;
@@ -109,6 +114,28 @@ TEST_CASE("half handshakes and silent strangers do not keep an encrypted sender 
     }
     Connected main = connect_main(*listener, with(host.security));
     must(std::move(main.at_receiver));
+}
+
+TEST_CASE("strangers do not push out a sender that is authenticated") {
+    const Host host;
+    const auto listener = listen_with(host.security);
+    Result<NewConnection> at_receiver = Error("did not arrive");
+    std::stop_source stop;
+    std::jthread receiver([&] { at_receiver = listener->next(kLong, stop.get_token()); });
+    auto sender = connect_to({"127.0.0.1", listener->port()}, with(host.security));
+    if (!sender) stop.request_stop();
+    must(sender ? Status() : Status(sender.error()));
+    std::vector<Socket> strangers;
+    for (std::size_t i = 0; i <= Listener::kMaxPending; ++i) {
+        strangers.push_back(adopt(loopback_socket(listener->port(), false)));
+    }
+    // The oldest of them makes room for the last one.
+    std::array<std::byte, 1> byte{};
+    const auto arrival = strangers.front().receive_first(byte);
+    CHECK((!arrival || *arrival == Arrival::kClosed));
+    CHECK(send_opening(*sender));
+    receiver.join();
+    must(std::move(at_receiver));
 }
 
 TEST_CASE("a handshake that does not end is ended by its timeout, on both sides") {

@@ -21,6 +21,13 @@ std::shared_ptr<TlsEndpoint> TlsEndpoint::create(TlsSpec spec, std::optional<One
 }
 
 Result<ContextPtr> TlsEndpoint::context(TlsRole role, const CallLimits& limits) {
+    MIGRATE_ASSIGN(Reading reading, read(role));
+    MIGRATE_ASSIGN(ContextPtr loaded, reading.wait(limits));
+    keep(role, loaded);
+    return loaded;
+}
+
+Result<TlsEndpoint::Reading> TlsEndpoint::read(TlsRole role, std::function<void()> ended) {
     ContextPtr present;
     std::string line;
     {
@@ -28,20 +35,24 @@ Result<ContextPtr> TlsEndpoint::context(TlsRole role, const CallLimits& limits) 
         present = role == TlsRole::kClient ? client_ : server_;
         if (one_time_) line = one_time_->line();
     }
-    MIGRATE_ASSIGN(
-        ContextPtr loaded,
-        call_within<ContextPtr>(
-            "read the TLS credentials", limits,
-            [spec = spec_, role, present,
-             line = std::make_shared<const SecretText>(std::move(line))]() -> Result<ContextPtr> {
-                if (present && is_current(*present)) return present;
-                return load_tls_context(spec, role, line->view());
-            }));
-    if (loaded == present) return loaded;
+    return Reading::start(
+        "read the TLS credentials",
+        [spec = spec_, role, present = std::move(present),
+         line = std::make_shared<const SecretText>(std::move(line))]() -> Result<ContextPtr> {
+            if (present && is_current(*present)) return present;
+            return load_tls_context(spec, role, line->view());
+        },
+        std::move(ended));
+}
+
+void TlsEndpoint::keep(TlsRole role, const ContextPtr& loaded) {
+    {
+        const MutexLock lock(mutex_);
+        ContextPtr& present = role == TlsRole::kClient ? client_ : server_;
+        if (present == loaded) return;
+        present = loaded;
+    }
     for (const std::string& warning : loaded->warnings) log::warning("{}", warning);
-    const MutexLock lock(mutex_);
-    (role == TlsRole::kClient ? client_ : server_) = loaded;
-    return loaded;
 }
 
 Result<std::unique_ptr<TlsHandshake>> TlsEndpoint::begin_main(int fd, ContextPtr context,
@@ -66,6 +77,7 @@ Result<std::unique_ptr<TlsHandshake>> TlsEndpoint::begin_data(int fd, ContextPtr
 }
 
 Result<std::unique_ptr<TlsHandshake>> TlsEndpoint::begin_server(int fd, ContextPtr context) {
+    keep(TlsRole::kServer, context);
     return TlsHandshake::create(
         fd, {.role = TlsRole::kServer, .spec = spec_, .context = std::move(context)});
 }

@@ -2,6 +2,7 @@
 // when it begins, so certificates and keys may be renewed while a receiver waits. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ class TlsEndpoint {
     // Reads the files unless they are unchanged since the last time. kUsage names a file and its
     // fault; kTimeout, kCancelled if the file system does not answer within the limits.
     Result<std::shared_ptr<const TlsContext>> context(TlsRole role, const CallLimits& limits);
+    // The same without waiting, on a thread that calls `ended` when the result is there.
+    using Reading = OngoingCall<std::shared_ptr<const TlsContext>>;
+    Result<Reading> read(TlsRole role, std::function<void()> ended = nullptr);
 
     // Each begins a handshake on a connected descriptor. The first connection to a server is the
     // main one: it is authenticated in full. Later ones resume its session, which remember() keeps.
@@ -41,6 +45,8 @@ class TlsEndpoint {
     void forget_one_time_key();
 
   private:
+    // The next reading starts from what was read; its warnings are logged if it is new.
+    void keep(TlsRole role, const std::shared_ptr<const TlsContext>& loaded);
     TlsEndpoint(TlsSpec spec, std::optional<OneTimeKey> one_time)
         : spec_(std::move(spec)), one_time_(std::move(one_time)) {}
 
