@@ -80,6 +80,20 @@ TEST_CASE("the end of a TLS stream is told from a connection that was cut off") 
     }
 }
 
+TEST_CASE("a send to a peer that has ended its TLS stream and closed the connection fails") {
+    std::vector<std::byte> buffer(4);
+    auto [near, far] = make_tls_pair();
+    {
+        Socket gone = std::move(near);
+        gone.finish_sending();
+    }
+    CHECK(must(far.receive_first(buffer)) == Arrival::kClosed);
+    // The first one may reach the kernel's buffer; then the peer's host resets the connection.
+    Status sent;
+    while (sent) sent = far.send(buffer);
+    CHECK(sent.error().kind() == ErrorKind::kLostConnection);
+}
+
 TEST_CASE("a wait over TLS ends with its limit, or with a shutdown") {
     std::vector<std::byte> buffer(4);
     SECTION("idle, or stalled in a packet") {

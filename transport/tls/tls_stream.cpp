@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 
 #include "base/fault_guard.hpp"
@@ -101,7 +102,14 @@ Result<TlsStream::Step> TlsStream::write_record(bool more_follows) {
     std::size_t written = 0;
     const int result = SSL_write_ex(ssl, record_.data(), record_bytes_, &written);
     connection_->more_follows = false;
-    if (result != 1) return stopped(result);
+    if (result != 1) {
+        MIGRATE_ASSIGN(const Step step, stopped(result));
+        if (step != Step::kEnd) return step;
+        // OpenSSL says so of a send that failed if the peer's end of the stream was read before.
+        return Error::system("send to a peer that has ended the encrypted connection",
+                             connection_->error != 0 ? connection_->error : EPIPE)
+            .as(ErrorKind::kLostConnection);
+    }
     if (++records_ < records_per_key_) return Step::kMoved;
     records_ = 0;
     // The next call of OpenSSL sends the message, with the old key.
