@@ -4,6 +4,7 @@
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
+#include "e2e/test_tls.hpp"
 #include "engine/recv/recv_session.hpp"
 #include "engine/send/send_session.hpp"
 #include "guest/guest.hpp"
@@ -104,8 +105,9 @@ TEST_CASE("a receiver whose guest went home does not wait for ever for it to com
     Receiver receiver({"--sink", "anon:", "--repeat", "5", "--handshake-timeout", "1s"});
     engine::EventLog events;
     guest::Machine home = must(guest::open_machine("workload:4M,rate=10,warm-up=0"));
-    auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong));
+    auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong, test_security()));
     engine::SendConfig there;
+    there.security = test_security();
     there.connect = {"127.0.0.1", receiver.port()};
     set_negotiated(there.negotiated, "multifd-packet-size", "64K");
     there.connect_timeout = there.handshake_timeout = there.io_timeout = kLong;

@@ -91,7 +91,7 @@ struct HeldRun {
     Process sender;
 };
 
-TEST_CASE("a deadline that cancels ends every wait for the receiver", "[live][part-1]") {
+TEST_CASE("a deadline that cancels ends every wait for the receiver", "[live][wire][part-1]") {
     const TemporaryFolder folder;
     for (const char* device_state : {"auto", "off"}) {
         HeldRun round(FrameType::kRoundDone,
@@ -143,7 +143,7 @@ TEST_CASE("a deadline that is set while the migration waits ends that wait", "[l
                "migrate-continue"));
 }
 
-TEST_CASE("stall-limit ends the wait for a receiver that says nothing", "[live]") {
+TEST_CASE("stall-limit ends the wait for a receiver that says nothing", "[live][wire]") {
     const TemporaryFolder folder;
     for (const FrameType type : {FrameType::kRoundDone, FrameType::kLoaded}) {
         HeldRun run(type, {"--stall-limit", "2s", "--downtime-limit", "10s"}, folder / "");

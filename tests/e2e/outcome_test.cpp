@@ -199,7 +199,7 @@ TEST_CASE("exit code 3: the receiver refuses, and goes on waiting", "[outcome]")
     check_ends(one_way.process(), {4, "cancelled", "none", "SIGINT"});
 }
 
-TEST_CASE("exit code 3: the receiver is busy with another sender's handshake", "[outcome]") {
+TEST_CASE("exit code 3: the receiver is busy with another sender's handshake", "[outcome][wire]") {
     Receiver receiver({"--json", "--sink", "null:"});
     RawSender first(receiver.port(), make_offer(2, 4));
     Process second(send_arguments(receiver, "anon:1M", {"--json"}));
@@ -222,7 +222,7 @@ TEST_CASE("exit code 3: this side refuses before a page moves", "[outcome]") {
 }
 
 TEST_CASE("exit code 3: a peer that refuses, or is none of ours, before a page moves",
-          "[outcome]") {
+          "[outcome][wire]") {
     const auto check = [](FrameType type, const std::string& body, const Expected& expected) {
         const RawListener listener;
         Process sender({"send", "--json", "--connect", listener.endpoint(), "--source", "anon:1M"});
@@ -326,7 +326,7 @@ TEST_CASE("exit code 1: the other side is killed", "[outcome]") {
     CHECK(begun["status"] == "setup");
 }
 
-TEST_CASE("exit code 1: no connection can be made, and no name resolved", "[outcome]") {
+TEST_CASE("exit code 1: no connection can be made, and no name resolved", "[outcome][wire]") {
     const RawListener listener;  // which does not accept
     check_command({"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M"},
                   {1, "failed", "none", "cannot connect to 127.0.0.1:1"});
@@ -340,7 +340,8 @@ TEST_CASE("exit code 1: no connection can be made, and no name resolved", "[outc
                   {1, "failed", "none", "cannot listen on"});
 }
 
-TEST_CASE("exit code 6: a handover that was not confirmed leaves the owner unknown", "[outcome]") {
+TEST_CASE("exit code 6: a handover that was not confirmed leaves the owner unknown",
+          "[outcome][wire]") {
     const FrameType frame = GENERATE(FrameType::kHandover, FrameType::kDone);
     const CutBy by = GENERATE(CutBy::kFin, CutBy::kReset);
     const TemporaryFolder folder;

@@ -7,6 +7,7 @@
 
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/test_pki.hpp"
+#include "transport/security.hpp"
 
 namespace migrate::e2e {
 
@@ -34,5 +35,7 @@ class TestCredentials {
 std::vector<std::string> with_test_tls(std::vector<std::string> words);
 // True if the environment asks for TLS.
 bool tests_use_tls();
+// The same for a session in the test program.
+transport::Security test_security();
 
 }  // namespace migrate::e2e
