@@ -1,5 +1,20 @@
 // Encrypted migrations between two processes, and each way in which one of them rejects the other:
 // both users read the reason, no page moves, and the receiver serves the next sender.
+//
+// The rejections, and the cases here that provoke them; the same ones without processes are in
+// tests/transport/tls_handshake_test.cpp, tls_files_test.cpp and tls_listener_test.cpp.
+//   expired, not valid yet, wrong purpose, unknown CA, revoked, tls-authz
+//       "a sender (a receiver) with a bad certificate is rejected, and both sides say why"
+//   wrong name                             "a receiver with a bad certificate …"
+//   a list of revoked certificates of another CA              tls_handshake_test
+//   another key, unknown PSK identity      "a sender with another key …"
+//   keys against certificates              "a sender with a bad certificate …", "… another key …"
+//   only one side encrypts                 "a sender with a bad certificate …", "a sender that
+//                                          encrypts does not fall back to plaintext"
+//   own files: missing, empty              "files that cannot be used …", "a receiver with a bad …"
+//   own files: unreadable, no certificate, cut off, passphrase, another key       tls_files_test
+//   own key that every user may read       "a receiver with a bad certificate …", tls_files_test
+//   plaintext to other hosts               "plaintext to other hosts must be asked for"
 #include <sys/stat.h>
 
 #include <array>
@@ -231,6 +246,17 @@ TEST_CASE("a sender with another key is rejected, and both sides say why", "[tls
                            "the receiver does not use certificates",
                            "the sender offers no pre-shared key");
     receiver.check_accepts(with("guest-1", '7'));
+}
+
+TEST_CASE("a sender that encrypts does not fall back to plaintext", "[tls]") {
+    if (tests_use_tls()) return;
+    const TestCredentials& files = TestCredentials::get();
+    PickyReceiver receiver({});
+    for (const std::string& value : {files.psk(), files.x509()}) {
+        receiver.check_rejects(creds(value), "the receiver does not use TLS",
+                               "the sender encrypts and this receiver does not");
+    }
+    receiver.check_accepts({});
 }
 
 TEST_CASE("files that cannot be used are named before anything else happens", "[tls]") {

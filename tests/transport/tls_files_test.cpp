@@ -1,4 +1,5 @@
 // The files of --tls-creds: each fault has a message that names the file, and none has a secret.
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,16 @@ TEST_CASE("each fault of a folder with certificates has its own message") {
     SECTION("an empty file") {
         write_file(certificate, "");
         CHECK(fault() == certificate + " is empty");
+    }
+    SECTION("a file that this user may not read") {
+        const std::string authorities = folder / "ca-cert.pem";
+        REQUIRE(::chmod(authorities.c_str(), 0) == 0);
+        // Root may read every file, so this thread accesses files as another user meanwhile.
+        const bool is_root = ::geteuid() == 0;
+        if (is_root) ::setfsuid(65534);
+        const std::string said = fault();
+        if (is_root) ::setfsuid(0);
+        CHECK(said == "cannot open " + authorities + ": Permission denied");
     }
     SECTION("a folder in place of a file") {
         std::filesystem::remove(certificate);
