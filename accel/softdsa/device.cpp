@@ -26,11 +26,11 @@ void* run_engine(void* argument) {
 
 bool in_range(const DeviceConfig& config) {
     if (config.queues.empty() || config.queues.size() > kMostQueues ||
-        config.timing.bytes_per_second == 0)
+        config.timing.bytes_per_second == 0 || config.engines > kMostEngines)
         return false;
     for (const QueueConfig& queue : config.queues) {
         if (queue.size == 0 || queue.size > kMostQueueSize || queue.threshold > queue.size ||
-            queue.max_transfer == 0)
+            queue.max_transfer == 0 || queue.priority == 0)
             return false;
     }
     return true;
@@ -66,9 +66,9 @@ int Device::Implementation::start_engines() {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     // Without engines, one thread gives the answers that are held.
-    const std::uint32_t threads = std::max(state.config.engines, 1U);
-    for (std::uint32_t i = 0; i < threads && error == 0; ++i) {
-        auto engine = std::make_unique<Engine>(state, i);
+    const std::size_t threads = std::max(state.config.engines, 1U);
+    for (std::size_t i = 0; i < threads && error == 0; ++i) {
+        auto engine = std::make_unique<Engine>(state, state.config.engines == 0 ? kMostEngines : i);
         pthread_t thread{};
         error = ::pthread_create(&thread, nullptr, run_engine, engine.get());
         if (error != 0) continue;
@@ -84,7 +84,7 @@ int Device::Implementation::start_engines() {
 
 void Device::Implementation::stop_engines() {
     state.wiring->stopping.store(true, std::memory_order_release);
-    state.wiring->doorbell.ring_all();
+    state.wiring->ring_all();
     for (const pthread_t engine : engines) ::pthread_join(engine, nullptr);
     engines.clear();
 }
@@ -144,8 +144,14 @@ bool Device::put(std::size_t queue, const dsa::Descriptor& descriptor) noexcept 
         engines->execute(queue, descriptor, now);
         return true;
     }
-    state.wiring->queues[queue]->put(descriptor, now);
-    state.wiring->doorbell.ring_one();
+    Wiring& wiring = *state.wiring;
+    const std::uint32_t version = state.shared.groups_version();
+    if (wiring.groups_version.load() != version) {
+        wiring.groups_version.store(version);
+        wiring.ring_all();
+    }
+    wiring.queues[queue]->put(descriptor, now);
+    wiring.doorbell(shared.group.index()).ring_one();
     return true;
 }
 

@@ -25,10 +25,11 @@ constexpr std::uint64_t kReorderNs = 200'000;
 
 std::uint64_t page_of(std::uint64_t address) { return address - address % user_memory::kPageBytes; }
 
-std::uint64_t service_ns(const Timing& timing, std::uint64_t bytes) {
-    const double ns =
-        static_cast<double>(bytes) * 1e9 / static_cast<double>(timing.bytes_per_second);
-    return std::max(timing.descriptor_ns, static_cast<std::uint64_t>(ns));
+void add_to(Service& service, const Timing& timing, std::uint64_t bytes) {
+    const auto transfer = static_cast<std::uint64_t>(static_cast<double>(bytes) * 1e9 /
+                                                     static_cast<double>(timing.bytes_per_second));
+    service.transfer += transfer;
+    service.engine += std::max(timing.descriptor_ns, transfer);
 }
 
 }  // namespace
@@ -36,6 +37,10 @@ std::uint64_t service_ns(const Timing& timing, std::uint64_t bytes) {
 Wiring::Wiring(const DeviceConfig& config) {
     for (const QueueConfig& queue : config.queues)
         queues.push_back(std::make_unique<WorkQueue>(queue.size));
+}
+
+void Wiring::ring_all() {
+    for (Doorbell& doorbell : doorbells) doorbell.ring_all();
 }
 
 DeviceState::DeviceState(const DeviceConfig& configuration, const Sharing& share)
@@ -47,7 +52,9 @@ DeviceState::DeviceState(const DeviceConfig& configuration, const Sharing& share
       faults(configuration.faults),
       counts(configuration.queues.size()),
       wiring(std::make_unique<Wiring>(configuration)) {
-    for (std::size_t i = 0; own && i < config.queues.size(); ++i) {
+    if (!own) return;
+    own->set_groups(config.groups.value_or(Groups::together(std::max(config.engines, 1U))));
+    for (std::size_t i = 0; i < config.queues.size(); ++i) {
         own->queues[i].configure(config.queues[i]);
         own->queues[i].enable();
     }
@@ -58,8 +65,12 @@ void DeviceState::finish(std::size_t queue, std::uint64_t position) {
     shared.queues[queue].end(place);
 }
 
-Engine::Engine(DeviceState& state, std::size_t first)
-    : state_(state), wiring_(*state.wiring), next_(first % state.config.queues.size()) {
+Engine::Engine(DeviceState& state, std::size_t number)
+    : state_(state),
+      wiring_(*state.wiring),
+      number_(number),
+      answers_(number >= kMostEngines),
+      next_(number % state.config.queues.size()) {
     std::uint32_t longest = 0;
     for (const QueueConfig& queue : state.config.queues)
         longest = std::max(longest, queue.max_batch);
@@ -75,31 +86,52 @@ bool Engine::ended() const {
 void Engine::run() {
     while (true) {
         // Read the value before checking anything that is signalled by it, including the stop.
-        const std::uint32_t seen = wiring_.doorbell.value();
+        const std::size_t group = this->group();
+        Doorbell& doorbell = wiring_.doorbell(group);
+        const std::uint32_t seen = doorbell.value();
         if (wiring_.stopping.load(std::memory_order_acquire)) return;
+        // After a change of the groups all doorbells are rung: once this finds the old group here,
+        // it does not sleep through that.
+        if (group != this->group()) continue;
         if (state_.shared.halted.load(std::memory_order_acquire)) {
             drop_all();
-            wiring_.doorbell.wait(seen, kNever);
+            doorbell.wait(seen, kNever);
             continue;
         }
-        const bool freed = free_room();
-        const bool answered = answer_one();
-        if (take_one() || answered || freed) continue;
+        // Engines without a group stay out of the way: there may be many of them.
+        if (group != SharedGroup::kNone) answers_ = true;
+        const bool freed = answers_ && free_room();
+        const bool answered = answers_ && answer_one();
+        if (take_one(group) || answered || freed) continue;
         const std::uint64_t now = now_ns();
-        const std::uint64_t due = wiring_.held.next_due(now);
+        const std::uint64_t due = answers_ ? wiring_.held.next_due(now) : kNever;
+        if (due == kNever) answers_ = number_ >= kMostEngines;
         if (due != kNever && due < now + kSleepSlackNs)
             ::sched_yield();
         else
-            wiring_.doorbell.wait(seen, due == kNever ? due : due - kSleepSlackNs / 2);
+            doorbell.wait(seen, due == kNever ? due : due - kSleepSlackNs / 2);
     }
 }
 
-bool Engine::take_one() {
-    for (std::size_t i = 0; i < wiring_.queues.size(); ++i) {
+std::size_t Engine::group() const {
+    return number_ < kMostEngines ? state_.shared.engines[number_].index() : SharedGroup::kNone;
+}
+
+// Takes a descriptor from the queues of the group, from each as many in a row as its priority says.
+bool Engine::take_one(std::size_t group) {
+    if (group == SharedGroup::kNone) return false;
+    // The first queue twice: its turn may be over.
+    for (std::size_t i = 0; i <= wiring_.queues.size(); ++i) {
         const std::size_t queue = next_;
-        next_ = (next_ + 1) % wiring_.queues.size();
+        const SharedQueue& shared = state_.shared.queues[queue];
         WorkQueue::Entry entry;
-        if (!wiring_.queues[queue]->take(entry)) continue;
+        if (taken_ >= shared.priority() || shared.group.index() != group ||
+            !wiring_.queues[queue]->take(entry)) {
+            next_ = (next_ + 1) % wiring_.queues.size();
+            taken_ = 0;
+            continue;
+        }
+        ++taken_;
         // With timing, a descriptor leaves the queue when the modelled device begins with it.
         if (!state_.config.timing.enabled) state_.shared.queues[queue].give_room(state_.place);
         process(queue, entry);
@@ -176,7 +208,7 @@ void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
 }
 
 void Engine::finish(Task& task) {
-    count(state_.counts[task.answer.queue].device_time_ns, task.service);
+    count(state_.counts[task.answer.queue].device_time_ns, task.service.engine);
     if (task.holds)
         hold(task);
     else
@@ -188,17 +220,14 @@ void Engine::hold(Task& task) {
     const bool from_queue = state_.config.engines != 0;
     std::uint64_t due = task.delay == 0 ? 0 : now_ns() + task.delay;
     if (timing.enabled) {
-        std::uint64_t before = state_.shared.free_ns.load();
-        std::uint64_t begins = 0;
-        do {
-            begins = std::max(before, task.entry.submitted_ns);
-        } while (!state_.shared.free_ns.compare_exchange_weak(before, begins + task.service));
-        due = std::max(due, begins + task.service + timing.latency_ns + task.delay);
-        if (from_queue) task.answer.begins_ns = begins;
+        const ModelledTime::Span span = state_.shared.time.execute(
+            state_.shared.engines_of(task.answer.queue), task.entry.submitted_ns, task.service);
+        due = std::max(due, span.ends + timing.latency_ns + task.delay);
+        if (from_queue) task.answer.begins_ns = span.begins;
     }
     task.answer.due_ns = due;
     wiring_.held.hold(std::move(task.answer));
-    if (!from_queue) wiring_.doorbell.ring_one();  // for the thread that answers
+    if (!from_queue) wiring_.doorbell(SharedGroup::kNone).ring_one();  // the thread that answers
 }
 
 void Engine::batch(Task& task) {
@@ -280,7 +309,7 @@ std::size_t Engine::check_pages(Task& task, std::span<const Descriptor> list, Ou
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const Descriptor& child = list[i];
         bytes += outcomes[i].transferred;
-        task.service += service_ns(state_.config.timing, outcomes[i].transferred);
+        add_to(task.service, state_.config.timing, outcomes[i].transferred);
         // A check that succeeds is answered on request only; check() found the address then.
         if ((child.flags() & dsa::kFlagRequestCompletion) == 0) continue;
         const CompletionWrite record{child.completion_address, encode(outcomes[i], child.opcode())};
@@ -344,7 +373,7 @@ Outcome Engine::work(Task& task, const Descriptor& descriptor, Place place,
     if (outcome.failed() &&
         outcome.status != static_cast<std::uint8_t>(CompletionStatus::kSuccessFalsePredicate))
         count(counts.errors);
-    task.service += service_ns(state_.config.timing, outcome.transferred);
+    add_to(task.service, state_.config.timing, outcome.transferred);
     return outcome;
 }
 

@@ -2,6 +2,7 @@
 // submits. Invariant: it writes no record between the stop (or a halt) and the end of the thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -33,8 +34,13 @@ inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noex
 struct Wiring {
     explicit Wiring(const DeviceConfig& config);
 
+    // The doorbell of the engines of a group, at SharedGroup::index().
+    Doorbell& doorbell(std::size_t group) { return doorbells[group]; }
+    void ring_all();
+
     std::vector<std::unique_ptr<WorkQueue>> queues;
-    Doorbell doorbell;
+    std::array<Doorbell, kMostGroups + 1> doorbells;
+    std::atomic<std::uint32_t> groups_version{0};  // when ring_all() was called last
     HeldAnswers held;
     std::atomic<bool> stopping{false};
 };
@@ -58,8 +64,9 @@ struct DeviceState {
 
 class Engine {
   public:
-    // `first` is the queue that the engine checks first.
-    Engine(DeviceState& state, std::size_t first);
+    // `number` is that of an engine of the device. One without a queue to serve (kMostEngines) only
+    // gives the answers that submitting threads hold.
+    Engine(DeviceState& state, std::size_t number);
     void run();
     // Executes a descriptor that was not in the queue, and gives answers that are due.
     void execute(const WorkQueue::Entry& entry, std::size_t queue);
@@ -70,13 +77,14 @@ class Engine {
         const WorkQueue::Entry& entry;
         const QueueConfig queue;
         Answer answer;
-        bool holds = false;         // its records wait until answer.due_ns
-        std::uint64_t service = 0;  // ns of modelled device time so far
-        std::uint64_t delay = 0;    // ns, from the fault plan
-        bool shuffles = false;      // its children run in random order
+        bool holds = false;       // its records wait until answer.due_ns
+        Service service;          // modelled device time so far
+        std::uint64_t delay = 0;  // ns, from the fault plan
+        bool shuffles = false;    // its children run in random order
     };
 
-    bool take_one();
+    std::size_t group() const;
+    bool take_one(std::size_t group);
     bool answer_one();
     bool free_room();
     void drop_all();
@@ -100,7 +108,10 @@ class Engine {
 
     DeviceState& state_;
     Wiring& wiring_;
-    std::size_t next_;
+    const std::size_t number_;
+    bool answers_;             // gives the answers that are held, until there are none
+    std::size_t next_;         // the queue to look at next
+    std::uint32_t taken_ = 0;  // descriptors taken from it since the engine turned to it
     Operator operator_;
     PageChecks page_checks_;
     std::vector<CompletionWrite> writes_;  // records of children that are written together

@@ -69,6 +69,7 @@ void SharedQueue::configure(const QueueConfig& config) noexcept {
     operations_.store(config.operations);
     write_retries_.store(config.write_retries);
     refuse_batch_by_write_.store(config.refuse_batch_by_write ? 1 : 0);
+    priority_.store(config.priority);
 }
 
 QueueConfig SharedQueue::config() const noexcept {
@@ -81,7 +82,8 @@ QueueConfig SharedQueue::config() const noexcept {
             .block_on_fault = block_on_fault_.load(kRelaxed) != 0,
             .operations = operations_.load(kRelaxed),
             .write_retries = write_retries_.load(kRelaxed),
-            .refuse_batch_by_write = refuse_batch_by_write_.load(kRelaxed) != 0};
+            .refuse_batch_by_write = refuse_batch_by_write_.load(kRelaxed) != 0,
+            .priority = priority()};
 }
 
 dsa::QueueMode SharedQueue::mode() const noexcept {
@@ -145,6 +147,20 @@ void SharedQueue::forget(std::size_t place) noexcept {
 std::uint32_t SharedQueue::occupancy() const noexcept { return sum_of(in_queue_); }
 
 std::uint32_t SharedQueue::outstanding() const noexcept { return sum_of(outstanding_); }
+
+void SharedDevice::set_groups(const Groups& groups) noexcept {
+    for (std::size_t i = 0; i < queues.size(); ++i) queues[i].group.set(groups.queues[i]);
+    for (std::size_t i = 0; i < engines.size(); ++i) engines[i].set(groups.engines[i]);
+    version_.fetch_add(1);
+}
+
+EngineSet SharedDevice::engines_of(std::size_t queue) const noexcept {
+    const std::size_t group = queues[queue].group.index();
+    EngineSet set = 0;
+    for (std::size_t i = 0; group != SharedGroup::kNone && i < engines.size(); ++i)
+        if (engines[i].index() == group) set |= EngineSet{1} << i;
+    return set;
+}
 
 std::size_t SharedDevices::join() noexcept {
     reap();

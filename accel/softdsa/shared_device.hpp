@@ -1,9 +1,10 @@
 // The part of a software device that all its processes share, in memory that each of them maps:
-// which queues are enabled and how they are configured, what each process has in them, and when the
-// modelled device is idle again. Invariants: memory of zeros is a device without enabled queues; a
-// process that ends, in whatever way, takes its work with it, because each has counters of its own
-// (its place) that others clear; the configuration of a queue changes only while it is disabled
-// and nothing of it is outstanding. All functions but await_drained() are async-signal-safe.
+// which queues are enabled and how they are configured, which engines serve them, what each process
+// has in them, and when the modelled device is idle again. Invariants: memory of zeros is a device
+// without enabled queues; a process that ends, in whatever way, takes its work with it, because
+// each has counters of its own (its place) that others clear; the configuration of a queue changes
+// only while it is disabled and nothing of it is outstanding. All functions but await_drained() are
+// async-signal-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -14,12 +15,25 @@
 #include <cstdint>
 
 #include "accel/softdsa/device_config.hpp"
+#include "accel/softdsa/modelled_time.hpp"
 
 namespace migrate::accel::softdsa {
 
 inline constexpr std::size_t kMostDevices = 16;
-inline constexpr std::size_t kMostQueues = 8;
 inline constexpr std::size_t kMostProcesses = 64;
+
+// The group of a queue or of an engine.
+class SharedGroup {
+  public:
+    static constexpr std::size_t kNone = 0;
+
+    void set(const Groups::Group& group) noexcept { index_.store(group ? *group + 1U : kNone); }
+    // Returns kNone, or a number from 1 to kMostGroups that is the same for all of a group.
+    std::size_t index() const noexcept { return index_.load(); }
+
+  private:
+    std::atomic<std::uint32_t> index_{kNone};
+};
 
 class SharedQueue {
   public:
@@ -29,6 +43,7 @@ class SharedQueue {
     dsa::QueueMode mode() const noexcept;
     // Returns the size of a dedicated queue, or the threshold of a shared one.
     std::uint32_t entries() const noexcept;
+    std::uint32_t priority() const noexcept { return priority_.load(std::memory_order_relaxed); }
 
     void enable() noexcept { enabled_.store(1); }
     // New descriptors are refused from now on.
@@ -53,6 +68,8 @@ class SharedQueue {
     // Number of times that something ended while the queue was disabled. A futex.
     const std::atomic<std::uint32_t>& drain_steps() const noexcept { return drain_steps_; }
 
+    SharedGroup group;
+
   private:
     std::uint32_t in_queue_of_others(std::size_t place) const noexcept;
 
@@ -68,16 +85,28 @@ class SharedQueue {
     Counter block_on_fault_{0};
     Counter write_retries_{0};
     Counter refuse_batch_by_write_{0};
+    Counter priority_{0};
     std::atomic<std::uint64_t> operations_{0};
     std::array<Counter, kMostProcesses> in_queue_{};
     std::array<Counter, kMostProcesses> outstanding_{};
 };
 
 struct SharedDevice {
+    // Only while all queues are disabled and drained.
+    void set_groups(const Groups& groups) noexcept;
+    // Number of set_groups() so far. Who finds that it has changed wakes the engines of its
+    // process.
+    std::uint32_t groups_version() const noexcept { return version_.load(); }
+    // Engines that serve the queue.
+    EngineSet engines_of(std::size_t queue) const noexcept;
+
     std::atomic<bool> halted{false};
-    // CLOCK_MONOTONIC in ns at which the modelled device has executed all that it was given.
-    std::atomic<std::uint64_t> free_ns{0};
+    ModelledTime time;
     std::array<SharedQueue, kMostQueues> queues{};
+    std::array<SharedGroup, kMostEngines> engines{};
+
+  private:
+    std::atomic<std::uint32_t> version_{0};
 };
 
 // All devices of a namespace, and the processes that use them.

@@ -22,6 +22,7 @@ class SharedMemory {
                                          .flags = MAP_SHARED | MAP_ANONYMOUS,
                                          .what = "the shared devices"}));
         SharedDevice& device = devices().device(0);
+        device.set_groups(config.groups.value_or(Groups::together(std::max(config.engines, 1U))));
         for (std::size_t i = 0; i < config.queues.size(); ++i) {
             device.queues[i].configure(config.queues[i]);
             device.queues[i].enable();

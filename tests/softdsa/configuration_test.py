@@ -125,6 +125,45 @@ class Inside:
         assert text(DEVICE / "state") == "enabled"
 
 
+    @staticmethod
+    def groups_that_change_under_a_client():
+        # Run with: --unconfigured. The engine threads of this process sleep in between.
+        queue = None
+        for group, engine in ((0, 0), (3, 2), (1, 3), (1, 0)):
+            for words in (("config-engine", f"dsa0/engine0.{engine}", "-g", str(group)),
+                          ("config-wq", "dsa0/wq0.0", "-g", str(group), "-s", "16", "-p", "10", "-t", "15", "-m", "shared",
+                           "-y", "user", "-n", "app1", "-d", "user"),
+                          ("enable-device", "dsa0"), ("enable-wq", "dsa0/wq0.0")):
+                done = accel_config(*words)
+                assert done.returncode == 0, done
+            queue = queue or Queue()
+            queue.run()
+            assert accel_config("disable-device", "-f", "dsa0").returncode == 0
+            assert not queue.submit()
+
+    @staticmethod
+    def a_queue_that_moves_to_another_group():
+        # Run with: --unconfigured. Two groups, each with a queue and an engine.
+        for number in (0, 1):
+            for words in (("config-engine", f"dsa0/engine0.{number}", "-g", str(number)),
+                          ("config-wq", f"dsa0/wq0.{number}", "-g", str(number), "-s", "16", "-p", "10", "-t", "15", "-m",
+                           "shared", "-y", "user", "-n", "app1", "-d", "user")):
+                assert accel_config(*words).returncode == 0
+        (DEVICE / "wq0.2/size").write_text("16")
+        assert accel_config("enable-device", "dsa0").returncode == 0
+        # The groups count that the device had when it was enabled.
+        (QUEUE / "group_id").write_text("3")
+        (DEVICE / "engine0.0/group_id").write_text("-1")
+        for number in (0, 1):
+            assert accel_config("enable-wq", f"dsa0/wq0.{number}").returncode == 0
+            Queue(f"/dev/dsa/wq0.{number}").run()
+        done = accel_config("config-wq", "dsa0/wq0.2", "-g", "0", "-p", "10", "-t", "15", "-m", "shared", "-y", "user", "-n",
+                            "app1", "-d", "user")
+        assert done.returncode == 0, done
+        assert accel_config("enable-wq", "dsa0/wq0.2").returncode == 1
+        assert text(DEVICE / "cmd_status") == "0x80030000"
+
+
 class Configuration(unittest.TestCase):
     runner = None
 
@@ -211,6 +250,34 @@ class Configuration(unittest.TestCase):
             echo >wq0.3/name; echo user >wq0.4/driver_name; echo wq0.4 >/sys/bus/dsa/drivers/user/bind
             cat cmd_status""")
         self.assertEqual(re.findall(r"^0x.*", out, re.MULTILINE), ["0x800d0000", "0x0", "0x80030000"])
+
+    def test_a_group_needs_an_engine_and_a_queue(self):
+        queue = CONFIGURE.split(" && ")[1]
+        engine = "echo 0 >engine0.0/group_id"
+        bind = "echo dsa0 2>/dev/null >/sys/bus/dsa/drivers/idxd/bind; cat cmd_status state"
+        for steps, expected in ((queue, "0x0 disabled"),  # no engine at all: the driver gives no reason
+                                (f"{queue}; echo 1 >engine0.0/group_id", "0x15 disabled"),
+                                (f"{queue}; {engine}; echo 2 >engine0.1/group_id", "0x15 disabled"),
+                                (f"{queue}; {engine}", "0x0 enabled")):
+            with self.subTest(steps=steps):
+                out = self.output_of(("--unconfigured",), f"cd {DEVICE}; ({steps}) >/dev/null 2>&1; {bind}")
+                self.assertEqual(out.split(), expected.split())
+        done = self.runner.run(("--unconfigured",), ["bash", "-c", f"{queue}; echo 1 >{DEVICE}/engine0.0/group_id; "
+                                                     "accel-config enable-device dsa0"])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("lack of wq or engines", done.stdout + done.stderr)
+
+    def test_a_queue_needs_a_priority(self):
+        out = self.output_of(("--unconfigured",), f"""
+            cd {DEVICE}; {CONFIGURE} && accel-config enable-device dsa0; echo 0 >wq0.3/priority
+            echo wq0.3 2>/dev/null >/sys/bus/dsa/drivers/user/bind; cat cmd_status wq0.3/state
+            echo 1 >wq0.3/priority; echo wq0.3 >/sys/bus/dsa/drivers/user/bind; cat wq0.3/state""")
+        self.assertEqual(out.split()[-3:], ["0x23", "disabled", "enabled"])
+
+    def test_engines_follow_their_groups(self):
+        for options in (("--unconfigured",), ("--unconfigured", "--engines", "0")):
+            self.inside("groups_that_change_under_a_client", *options)
+            self.inside("a_queue_that_moves_to_another_group", *options)
 
     def test_attributes_cannot_be_written_past_the_library(self):
         done = self.runner.run((), ["env", "-u", "LD_PRELOAD", "bash", "-c", f"echo 1 >{DEVICE}/wq0.5/priority"])

@@ -260,6 +260,12 @@ void follow(const Tree& tree, const AttributeName& name, const std::string& befo
     if (name.attribute == "type" && text != before) tree.set(name.part, "name", "");
 }
 
+Groups::Group group_of(const Tree& tree, const Part& part) {
+    const auto number = parse_number(tree.text(part, "group_id"));
+    if (!number || *number >= kMostGroups) return std::nullopt;
+    return static_cast<std::uint8_t>(*number);
+}
+
 std::uint32_t limited(const Tree& tree, const Part& part, const char* attribute,
                       std::uint64_t least, std::uint64_t most) {
     return static_cast<std::uint32_t>(std::clamp(tree.number(part, attribute), least, most));
@@ -330,6 +336,7 @@ QueueConfig read_queue_config(const Tree& tree, const Part& queue) {
     config.max_transfer = limited(tree, queue, "max_transfer_size", 1, kMost32);
     config.block_on_fault = tree.text(queue, "block_on_fault") == "1";
     config.write_retries = limited(tree, queue, "enqcmds_retries", 0, kMostRetries);
+    config.priority = limited(tree, queue, "priority", 1, 15);
     const bool first_version = tree.number(device, "version") == 0x100;
     config.refuse_batch_by_write = first_version;
     const Operations words = parse_operations(tree.text(queue, "op_config")).value_or(Operations{});
@@ -337,6 +344,17 @@ QueueConfig read_queue_config(const Tree& tree, const Part& queue) {
     // Devices of the first version execute BATCH and do not list it.
     if (first_version) config.operations |= 1ULL << static_cast<unsigned>(dsa::Opcode::kBatch);
     return config;
+}
+
+Groups read_groups(const Tree& tree, const Part& device) {
+    Groups groups;
+    for_each(tree, device, Kind::kQueue, [&](const Part& queue) {
+        if (queue.number < kMostQueues) groups.queues[queue.number] = group_of(tree, queue);
+    });
+    for_each(tree, device, Kind::kEngine, [&](const Part& engine) {
+        if (engine.number < kMostEngines) groups.engines[engine.number] = group_of(tree, engine);
+    });
+    return groups;
 }
 
 }  // namespace migrate::accel::softdsa::preload

@@ -21,5 +21,7 @@ void clear_device(const Tree& tree, const Part& device);
 // Returns the configuration that the files of a queue state. A number that is out of range becomes
 // the nearest one that a device can have.
 QueueConfig read_queue_config(const Tree& tree, const Part& queue);
+// Returns the groups that the files of a device state.
+Groups read_groups(const Tree& tree, const Part& device);
 
 }  // namespace migrate::accel::softdsa::preload

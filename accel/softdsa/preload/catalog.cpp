@@ -12,8 +12,6 @@
 namespace migrate::accel::softdsa::preload {
 namespace {
 
-constexpr std::uint64_t kMostEngines = 16;
-
 // Parses "LATENCY_NS,DESCRIPTOR_NS,BYTES_PER_SECOND", or an empty text for no timing.
 std::optional<Timing> parse_timing(std::string_view text) {
     Timing timing;
@@ -83,7 +81,11 @@ Catalog read_catalog(const Tree& tree) {
         if (!exists(tree.folder(part))) break;
         DeviceConfig device;
         device.queues.assign(kMostQueues, largest_queue(tree, part));
-        device.engines = static_cast<std::uint32_t>(*engines);
+        // One thread for each engine that the device has, whether or not it is in a group now.
+        device.engines = static_cast<std::uint32_t>(
+            *engines == 0
+                ? 0
+                : std::min<std::uint64_t>(tree.number(part, "max_engines"), kMostEngines));
         device.timing = *timing;
         device.faults = faults.plan;
         // Different seeds keep the devices from failing at the same time.

@@ -10,7 +10,10 @@ namespace {
 
 constexpr std::uint64_t kDrainLimitNs = 10'000'000'000;
 
-// Values of cmd_status (enum idxd_scmd_stat).
+// Values of cmd_status: those of the device (enum idxd_cmdsts_err, with the meanings that
+// libaccel-config prints) and those of the driver (enum idxd_scmd_stat).
+constexpr const char* kGroupLacksPart = "0x15";
+constexpr const char* kNoPriority = "0x23";
 constexpr const char* kDeviceEnabled = "0x80000010";
 constexpr const char* kDeviceNotEnabled = "0x80000020";
 constexpr const char* kNoGroup = "0x80030000";
@@ -75,7 +78,12 @@ int Configuration::enable_device(const Part& device) {
     for (std::size_t i = 0; i < kMostQueues; ++i)
         configured = configured || tree_.text(Part::queue(device.device, i), "group_id") != "-1";
     if (!configured) return refuse(device, kNoneConfigured, ENXIO);
+    const Groups groups = read_groups(tree_, device);
+    if (!groups.has_engines()) return ENXIO;  // the driver gives no reason
+    if (!groups.complete()) return refuse(device, kGroupLacksPart, ENXIO);
     if (!tree_.set(device, "state", "enabled")) return EACCES;
+    // They stay as they are now until the device is disabled, whatever is written to the files.
+    shared_.device(device.device).set_groups(groups);
     set_driver(device, "idxd");
     return 0;
 }
@@ -85,16 +93,19 @@ int Configuration::enable_queue(const Part& queue) {
         return refuse(queue, kDeviceNotEnabled, ENXIO);
     if (tree_.text(queue, "driver_name") != "user") return ENODEV;
     if (tree_.text(queue, "type") == "kernel") return EOPNOTSUPP;
-    if (tree_.text(queue, "group_id") == "-1") return refuse(queue, kNoGroup, ENXIO);
+    SharedQueue& device_queue = shared_.device(queue.device).queues[queue.number];
+    const bool was_grouped = device_queue.group.index() != SharedGroup::kNone;
+    if (tree_.text(queue, "group_id") == "-1" || !was_grouped)
+        return refuse(queue, kNoGroup, ENXIO);
     if (tree_.text(queue, "name").empty()) return refuse(queue, kNoName, ENXIO);
     if (tree_.number(queue, "size") == 0) return refuse(queue, kNoSize, ENXIO);
     const bool shared = tree_.text(queue, "mode") != "dedicated";
     if (shared && tree_.number(queue, "threshold") == 0) return refuse(queue, kNoThreshold, ENXIO);
+    if (tree_.number(queue, "priority") == 0) return refuse(queue, kNoPriority, ENXIO);
     if (!tree_.set(queue, "state", "enabled")) return EACCES;
     tree_.set(queue, "type", "user");
     tree_.set(queue, "cdev_minor", std::to_string(queue.number));
     set_driver(queue, "user");
-    SharedQueue& device_queue = shared_.device(queue.device).queues[queue.number];
     device_queue.configure(read_queue_config(tree_, queue));
     device_queue.enable();
     make_hard_link(tree_.hidden_node(queue.name), tree_.node(queue.name));
@@ -119,6 +130,7 @@ void Configuration::disable_device(const Part& device) {
     }
     set_driver(device, "");
     clear_device(tree_, device);
+    shared_.device(device.device).set_groups({});
     shared_.device(device.device).halted.store(false);
     tree_.set(device, "state", "disabled");
 }
@@ -152,6 +164,8 @@ void Configuration::adopt() {
     const FileLock lock(tree_.file("lock"));
     if (shared_.ready.load()) return;
     for (std::size_t d = 0; d < kMostDevices && exists(tree_.folder(Part::whole(d))); ++d) {
+        if (tree_.text(Part::whole(d), "state") == "enabled")
+            shared_.device(d).set_groups(read_groups(tree_, Part::whole(d)));
         for (std::size_t q = 0; q < kMostQueues; ++q) {
             const Part queue = Part::queue(d, q);
             if (tree_.text(queue, "state") != "enabled") continue;
