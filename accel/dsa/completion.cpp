@@ -126,8 +126,9 @@ bool ThreadCompletion::take_new(const std::stop_token& stop) {
         if (!added_.wait(lock, stop, [&]() REQUIRES(mutex_) { return !new_.empty(); }))
             return false;
         polling_since_ = time_.now();
-    } else if (std::ranges::all_of(watching_, [](const Watch* watch) {
-                   return watch->aside.load(std::memory_order_relaxed);
+    } else if (std::ranges::all_of(watching_, [&](const Watch* watch) {
+                   return watch->aside.load(std::memory_order_relaxed) ||
+                          polling_since_ >= watch->polled_until;
                })) {
         // A stop does not end it: the watches must end first.
         added_.wait_for(lock, std::stop_token(), kAsideInterval,

@@ -51,6 +51,8 @@ struct Watch {
     std::uint32_t pages = 0;                            // pages that the descriptor checks
     Time::Point submitted;
     Time::Point deadline;
+    // Until then a thread polls for the answer; after it, nobody is expected to wait.
+    Time::Point polled_until = Time::Point::max();
     Time::Point seen;  // time at which the answer, or its absence, was seen
     std::atomic<State> state{State::kWatched};
     // Limit of await(), as a time since the clock's epoch.
@@ -73,14 +75,16 @@ class Completion {
     Completion& operator=(const Completion&) = delete;
     virtual ~Completion() = default;
 
-    // Starts to wait for the answer; `status`, `pages`, `submitted` and `deadline` are set.
+    // Starts to wait for the answer; `status`, `pages`, `submitted`, `deadline` and `polled_until`
+    // are set.
     virtual void watch(Watch& watch) = 0;
     // Returns true if the watch has ended: answered() says how. Does not block.
     virtual bool settled(Watch& watch) = 0;
     // Blocks until the watch has ended, and returns true; or until `limit`, and returns false: the
     // watch goes on then.
     virtual bool await(Watch& watch, Time::Point limit) = 0;
-    // Notes that nobody waits for the answer any more, so that it may be seen a millisecond late.
+    // Notes that nobody waits for the answer any more, so that it may be seen a millisecond late;
+    // likewise after `polled_until`.
     virtual void set_aside(Watch& watch) { static_cast<void>(watch); }
     // Returns true if the watch may be destroyed before it has ended. Does not block.
     virtual bool forgets() const = 0;

@@ -82,7 +82,10 @@ void DsaPageScanner::submit(std::span<const PageExtent> batch) {
     ++waiting_;
     const std::uint32_t wanted =
         share_.device_pages(next.batch->unanswered(), queue != nullptr, begin);
-    if (wanted != 0 && is_free(*next.batch)) next.batch->assign(wanted);
+    if (wanted != 0 && is_free(*next.batch)) {
+        next.batch->assign(wanted);
+        next.batch->submission().limit_polling(share_.poll_limit(wanted, begin));
+    }
     offer_waiting();
     if (next.batch->awaits_device()) next.submitting = completion_.time().now() - begin;
 }

@@ -87,6 +87,7 @@ void Submission::assign(std::span<const std::byte* const> pages, WorkQueue& queu
     queue_ = &queue;
     taken_ = 0;
     awaited_ = 0;
+    polled_until_ = Time::Point::max();
     figures_ = {};
     units_.clear();
     answers_.assign(pages.size(), Answer::kNone);
@@ -140,6 +141,7 @@ bool Submission::submit(Completion& completion, std::chrono::nanoseconds timeout
         watch.pages = unit.count;
         watch.submitted = now;
         watch.deadline = now + timeout;
+        watch.polled_until = polled_until_;
         completion.watch(watch);
         figures_.given += unit.count;
         if (unit.count > 1) count(counters.batches);

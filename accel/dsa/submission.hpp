@@ -27,6 +27,8 @@ class Submission {
     // Makes descriptors for the pages, which the caller keeps mapped until they are answered or
     // overtaken. Nothing of the previous pages is outstanding.
     void assign(std::span<const std::byte* const> pages, WorkQueue& queue);
+    // Sets until when a thread polls for the answers; assign() removes the limit.
+    void limit_polling(Time::Point until) { polled_until_ = until; }
     // Gives the queue the descriptors that it has not taken yet, in one attempt. Returns true once
     // all are taken.
     bool submit(Completion& completion, std::chrono::nanoseconds timeout);
@@ -95,8 +97,9 @@ class Submission {
     std::vector<Answer> answers_;
     std::vector<Unit> units_;
     std::unique_ptr<Watch[]> watches_;  // NOLINT(*-avoid-c-arrays): a Watch does not move
-    std::size_t taken_ = 0;             // number of units taken, from the first on
-    std::size_t awaited_ = 0;           // number of those whose watch has ended
+    Time::Point polled_until_;
+    std::size_t taken_ = 0;    // number of units taken, from the first on
+    std::size_t awaited_ = 0;  // number of those whose watch has ended
     bool lost_ = false;
     Figures figures_;
 };

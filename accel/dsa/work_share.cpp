@@ -30,6 +30,9 @@ constexpr double kGrowth = 1.0625;
 constexpr double kMargin = 0.85;
 // Batches after which a device that is much too slow is given up, before the window ends.
 constexpr unsigned kHopelessBatches = 2;
+// A trial is polled for as long as the CPU would need for its pages, and this much longer: for its
+// submission and the latency of a device.
+constexpr auto kTrialPolling = std::chrono::microseconds(5);
 constexpr auto kFirstRetry = milliseconds(1);
 constexpr auto kLastRetry = milliseconds(500);
 
@@ -127,6 +130,15 @@ WorkShare::Point WorkShare::wait_limit(std::uint32_t pages, Point now) const {
     return now + Nanoseconds(static_cast<std::int64_t>(cpu_ns() * pages));
 }
 
+WorkShare::Point WorkShare::poll_limit(std::uint32_t pages, Point now) const {
+    if (share_ != 0) return Point::max();
+    return now + trial_time(pages);
+}
+
+WorkShare::Nanoseconds WorkShare::trial_time(std::uint32_t pages) const {
+    return kTrialPolling + Nanoseconds(static_cast<std::int64_t>(cpu_ns() * pages));
+}
+
 void WorkShare::measure(const Outcome& outcome) {
     // A page or two say little: the time also has the calls around the check.
     if (outcome.on_cpu >= kSamplePages) cpu_.add(ns_of(outcome.checking) / outcome.on_cpu);
@@ -145,7 +157,7 @@ void WorkShare::add(const Outcome& outcome, const WaiterCost& waiter, Point now)
     if (share_ == 0) {
         // Batches that were submitted before are answered here, too.
         if (collected_ != trial_ || outcome.given == 0) return;
-        if (outcome.answered == outcome.given && overhead_ns() <= cpu_ns()) {
+        if (passes_trial(outcome, waiter)) {
             set(kTrialShare, ShareReason::kWaits);
             window_ = {.begin = now, .waiter = waiter};
         }
@@ -159,6 +171,13 @@ void WorkShare::add(const Outcome& outcome, const WaiterCost& waiter, Point now)
     window_.waiting += outcome.waiting;
     const bool enough = window_.batches >= kWindowBatches && window_.given >= kFewestPages;
     if (enough || is_hopeless(waiter)) decide(waiter, now);
+}
+
+bool WorkShare::passes_trial(const Outcome& outcome, const WaiterCost& waiter) const {
+    if (outcome.answered != outcome.given || overhead_ns() > cpu_ns()) return false;
+    // A thread that polls for a device slower than the CPU takes longer than the CPU's check.
+    const bool polls = waiter.busy != Nanoseconds();
+    return !polls || outcome.device <= trial_time(outcome.given);
 }
 
 // With c and o the CPU's time to check and to submit a page, r the time per page for all else, and

@@ -72,6 +72,9 @@ class WorkShare {
     std::uint32_t device_pages(std::uint32_t pages, bool has_queue, Point now);
     // Returns until when the channel may wait for the answers of a batch about `pages` pages.
     Point wait_limit(std::uint32_t pages, Point now) const;
+    // Returns until when a thread should poll for the answers about the `pages` that
+    // device_pages() has just granted: for those of a trial only as long as a useful device takes.
+    Point poll_limit(std::uint32_t pages, Point now) const;
 
     // The result of one batch.
     struct Outcome {
@@ -107,6 +110,9 @@ class WorkShare {
 
     void measure(const Outcome& outcome);
     void decide(const WaiterCost& waiter, Point now);
+    // Time in which a useful device answers a trial about so many pages.
+    Nanoseconds trial_time(std::uint32_t pages) const;
+    bool passes_trial(const Outcome& outcome, const WaiterCost& waiter) const;
     // Time of the waiting thread per page since the window's beginning.
     double waiter_ns(const WaiterCost& waiter) const;
     // True if the device is so slow that the window need not end.

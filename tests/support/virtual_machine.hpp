@@ -183,7 +183,7 @@ class VirtualPortal final : public Portal {
 };
 
 // The model of accel-completion=thread: channels sleep, and one thread polls while anything is
-// outstanding.
+// outstanding that a channel may wait for; otherwise it looks once in a millisecond.
 class VirtualThreadCompletion final : public Completion {
   public:
     explicit VirtualThreadCompletion(VirtualMachine& machine) : machine_(machine) {
@@ -193,10 +193,14 @@ class VirtualThreadCompletion final : public Completion {
     void watch(Watch& watch) override {
         watch.state.store(Watch::State::kWatched);
         watch.aside.store(false);
+        wake_ = {};  // a new watch wakes the thread
         look(machine_.now());
         watching_.push_back(&watch);
     }
-    bool settled(Watch& watch) override { return watch.answered(); }
+    bool settled(Watch& watch) override {
+        look(machine_.now());
+        return watch.answered();
+    }
     bool await(Watch& watch, Time::Point limit) override {
         while (!settled(watch)) {
             if (machine_.now() >= limit) return false;
@@ -214,10 +218,17 @@ class VirtualThreadCompletion final : public Completion {
 
   private:
     void look(Time::Point now) {
-        const bool polls =
-            std::ranges::any_of(watching_, [](const Watch* watch) { return !watch->aside.load(); });
-        if (polls) cost_.busy += now - since_;
+        Time::Point polled_until = since_;
+        for (const Watch* watch : watching_)
+            if (!watch->aside.load()) polled_until = std::max(polled_until, watch->polled_until);
+        cost_.busy += std::min(now, polled_until) - since_;
         since_ = now;
+        if (now > polled_until) {
+            // It sleeps.
+            if (wake_ == Time::Point()) wake_ = polled_until + kLookInterval;
+            if (now < wake_) return;
+            wake_ = now + kLookInterval;
+        }
         std::erase_if(watching_, [&](Watch* watch) {
             if (watch->status->load() == 0) return false;
             watch->seen = now;
@@ -228,8 +239,11 @@ class VirtualThreadCompletion final : public Completion {
     }
 
     VirtualMachine& machine_;
+    static constexpr std::chrono::milliseconds kLookInterval{1};
+
     std::vector<Watch*> watching_;
     Time::Point since_{};
+    Time::Point wake_{};  // while it sleeps: when it looks next
     WaiterCost cost_;
 };
 

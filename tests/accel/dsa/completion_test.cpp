@@ -16,11 +16,13 @@ struct Awaited {
     std::atomic<std::uint8_t> status{0};
     Watch watch;
 
-    void begin(Completion& completion, steady_clock::duration timeout) {
+    void begin(Completion& completion, steady_clock::duration timeout,
+               Time::Point polled_until = Time::Point::max()) {
         status = 0;
         watch.status = &status;
         watch.submitted = steady_clock::now();
         watch.deadline = watch.submitted + timeout;
+        watch.polled_until = polled_until;
         completion.watch(watch);
     }
 };
@@ -153,6 +155,28 @@ TEST_CASE("the thread sleeps on a record only if it is the only one outstanding"
     completion.run(stop.get_token());
     CHECK(time.watched ==
           std::vector<const std::atomic<std::uint8_t>*>{nullptr, nullptr, &awaited[0].status});
+}
+
+// Counts the steps of a wait.
+class CountedTime final : public Time {
+  public:
+    Point now() override { return steady_clock::now(); }
+    void pass(const std::atomic<std::uint8_t>*, std::uint32_t) override { ++steps; }
+    std::atomic<std::int64_t> steps{0};
+};
+
+TEST_CASE("the thread looks once in a millisecond for an answer that is not polled for any more") {
+    CountedTime time;
+    ThreadCompletion completion(time);
+    std::jthread thread([&](const std::stop_token& stop) { completion.run(stop); });
+    Awaited awaited;
+    const auto begin = steady_clock::now();
+    awaited.begin(completion, std::chrono::hours(1), begin);
+    // The limit is seen by the thread, so some looks are over by then.
+    CHECK_FALSE(completion.await(awaited.watch, begin + milliseconds(20)));
+    awaited.status = 1;
+    CHECK(await_answer(completion, awaited.watch));
+    CHECK(time.steps.load() <= (steady_clock::now() - begin) / milliseconds(1) + 2);
 }
 
 }  // namespace

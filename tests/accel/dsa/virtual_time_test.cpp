@@ -252,33 +252,52 @@ void check_never_slower(const Guest& guest, const Way& way, const Load& load, co
     CHECK(ours.cpu_ms <= 1.05 * cpu.cpu_ms);
 }
 
-TEST_CASE("a migration with a device is never slower than one without, however slow the device") {
-    for (const Guest* guest : {&kHalf, &kZero}) {
-        for (const bool main_thread : {true, false}) {
-            Load load;
-            load.main_thread = main_thread;
-            const Figures cpu = run(*guest, kCpu, load);
-            for (const Way* way : {&kDefault, &kDefaultThread}) {
-                for (const double speed : {1.0, 0.3, 0.1, 0.01}) {
-                    load.speed = speed;
-                    check_never_slower(*guest, *way, load, cpu);
-                }
+// A table: every speed of the device, with several numbers of migrations on it.
+void check_table(const Guest& guest, bool main_thread) {
+    for (const unsigned migrations : {1U, 4U, 16U}) {
+        Load load;
+        load.main_thread = main_thread;
+        load.migrations = migrations;
+        if (migrations > 1) load.packets = 150;
+        const Figures cpu = run(guest, kCpu, load);
+        for (const Way* way : {&kDefault, &kDefaultThread}) {
+            for (const double speed : {1.0, 0.3, 0.1, 0.01}) {
+                load.speed = speed;
+                check_never_slower(guest, *way, load, cpu);
             }
         }
     }
 }
 
-TEST_CASE("several migrations on one device are never slower than without it") {
-    for (const bool main_thread : {true, false}) {
-        for (const unsigned migrations : {4U, 16U}) {
-            Load load;
-            load.migrations = migrations;
-            load.packets = 150;
-            load.main_thread = main_thread;
-            const Figures cpu = run(kZero, kCpu, load);
-            for (const Way* way : {&kDefault, &kDefaultThread})
-                check_never_slower(kZero, *way, load, cpu);
-        }
+TEST_CASE("half zeros: never slower with a device, however slow or shared", "[table][part-1]") {
+    check_table(kHalf, true);
+}
+
+TEST_CASE("half zeros, no main thread: never slower with a device, however slow or shared",
+          "[table][part-2]") {
+    check_table(kHalf, false);
+}
+
+TEST_CASE("zeros only: never slower with a device, however slow or shared", "[table][part-3]") {
+    check_table(kZero, true);
+}
+
+TEST_CASE("zeros only, no main thread: never slower with a device, however slow or shared",
+          "[table][part-4]") {
+    check_table(kZero, false);
+}
+
+TEST_CASE("figures in virtual time are the same in every run") {
+    Load load;
+    load.migrations = 4;
+    load.packets = 100;
+    for (const Way* way : {&kDefault, &kDefaultThread}) {
+        const Figures first = run(kHalf, *way, load);
+        const Figures second = run(kHalf, *way, load);
+        CHECK(first.total_ms == second.total_ms);
+        CHECK(first.cpu_ms == second.cpu_ms);
+        CHECK(first.by_device == second.by_device);
+        CHECK(first.by_cpu == second.by_cpu);
     }
 }
 

@@ -122,6 +122,24 @@ TEST_CASE("the time of a thread that waits for the device counts as the device's
     CHECK(rig.reason() == ShareReason::kTooCostly);
 }
 
+TEST_CASE("where a thread polls, a device that is slower than the CPU fails its trials") {
+    for (const bool threaded : {true, false}) {
+        CAPTURE(threaded);
+        Rig rig;
+        rig.rest = microseconds(200);
+        rig.batches(50, microseconds(100));
+        REQUIRE(rig.share.share() == 0);
+        if (threaded) rig.waiter.busy = microseconds(1);
+        // A trial is polled for no longer than a useful device takes.
+        CHECK(rig.share.poll_limit(16, rig.now) - rig.now == nanoseconds(16 * 200 + 5000));
+        rig.batches(3000, nanoseconds(1000));
+        CHECK((rig.share.share() == 0) == threaded);
+        rig.batches(10'000, nanoseconds(100));
+        CHECK(rig.share.share() == 1);
+        CHECK(rig.share.poll_limit(16, rig.now) == Time::Point::max());
+    }
+}
+
 TEST_CASE("without a queue the CPU checks everything, and the reason says so") {
     Rig rig;
     CHECK(rig.share.device_pages(kBatch, false, rig.now) == 0);
