@@ -10,7 +10,7 @@
 
 #include "accel/softdsa/engine.hpp"
 #include "accel/softdsa/errno_kept.hpp"
-#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/guarded_memory.hpp"
 #include "accel/softdsa/inline_engines.hpp"
 #include "accel/softdsa/user_memory.hpp"
 

@@ -241,9 +241,10 @@ void Engine::batch(Task& task) {
         count(counts.injected);
     }
     if (!outcome.failed()) {
-        const std::size_t bytes = descriptor.size * sizeof(Descriptor);
+        constexpr std::size_t kWords = sizeof(Descriptor) / sizeof(std::uint64_t);
         std::size_t readable =
-            user_memory::read(descriptor.source, list_.data(), bytes) / sizeof(Descriptor);
+            user_memory::read_words(descriptor.source, list_.data(), descriptor.size * kWords) /
+            kWords;
         if (const auto fault = state_.faults.next(FaultKind::kListFault, queue)) {
             const std::uint64_t at =
                 fault->value == kAnyValue ? fault->random % descriptor.size : fault->value;

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/guarded_memory.hpp"
 
 namespace migrate::accel::softdsa {
 namespace {

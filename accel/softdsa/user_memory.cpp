@@ -11,6 +11,7 @@
 #include <span>
 #include <tuple>
 
+#include "accel/softdsa/guarded_memory.hpp"
 #include "base/pagemap_scan.hpp"
 #include "base/raw_syscall.hpp"
 
@@ -119,6 +120,22 @@ std::size_t whole_pieces(std::span<const Piece> pieces, long copied) {
     return whole;
 }
 
+bool write_record_by_call(std::uint64_t address, const std::array<std::byte, 32>& record) {
+    auto* bytes = const_cast<std::byte*>(record.data());
+    const std::array<iovec, 2> local{iovec{bytes + 1, record.size() - 1}, iovec{bytes, 1}};
+    const std::array<iovec, 2> remote{iovec{pointer(address + 1), record.size() - 1},
+                                      iovec{pointer(address), 1}};
+    return transfer(SYS_process_vm_writev, local, remote) == static_cast<long>(record.size());
+}
+
+std::size_t write_in_place(std::span<const CompletionWrite> records) {
+    std::size_t count = 0;
+    while (count < records.size() &&
+           guarded::write_record(records[count].address, records[count].record))
+        ++count;
+    return count;
+}
+
 }  // namespace
 
 int probe() {
@@ -200,15 +217,18 @@ std::size_t write_pieces(std::span<const Piece> pieces) {
                                                       {remote.data(), count}));
 }
 
+std::size_t read_words(std::uint64_t address, void* to, std::size_t words) {
+    if (guarded::is_usable()) return guarded::read_words(address, to, words);
+    return read(address, to, words * sizeof(std::uint64_t)) / sizeof(std::uint64_t);
+}
+
 bool write_record(std::uint64_t address, const std::array<std::byte, 32>& record) {
-    auto* bytes = const_cast<std::byte*>(record.data());
-    const std::array<iovec, 2> local{iovec{bytes + 1, record.size() - 1}, iovec{bytes, 1}};
-    const std::array<iovec, 2> remote{iovec{pointer(address + 1), record.size() - 1},
-                                      iovec{pointer(address), 1}};
-    return transfer(SYS_process_vm_writev, local, remote) == static_cast<long>(record.size());
+    if (guarded::is_usable()) return guarded::write_record(address, record);
+    return write_record_by_call(address, record);
 }
 
 std::size_t write_records(std::span<const CompletionWrite> records) {
+    if (guarded::is_usable()) return write_in_place(records);
     constexpr std::size_t kBytes = std::tuple_size_v<decltype(CompletionWrite::record)>;
     std::array<std::byte, kMostPieces * kBytes> silent;  // without statuses
     std::array<std::byte, kMostPieces * kBytes> whole;
@@ -227,7 +247,7 @@ std::size_t write_records(std::span<const CompletionWrite> records) {
     const bool written =
         count > 1 && transfer(SYS_process_vm_writev, local, remote) == static_cast<long>(2 * bytes);
     if (written) return count;
-    return write_record(records[0].address, records[0].record) ? 1 : 0;
+    return write_record_by_call(records[0].address, records[0].record) ? 1 : 0;
 }
 
 }  // namespace migrate::accel::softdsa::user_memory

@@ -50,11 +50,15 @@ inline constexpr std::size_t kMostPieces = 32;
 std::size_t read_pieces(std::span<const Piece> pieces);
 std::size_t write_pieces(std::span<const Piece> pieces);
 
+// Reads words of 8 bytes, in place where that is possible. Returns how many could be read, from the
+// first on.
+std::size_t read_words(std::uint64_t address, void* to, std::size_t words);
+
 // Writes bytes 1 to 31 first, then the status byte: a reader that sees the status sees the rest.
 // Returns false if the page could not be written.
 bool write_record(std::uint64_t address, const std::array<std::byte, 32>& record);
-// Does the same for the first records that lie side by side, up to kMostPieces, in one call: all
-// other bytes are there before the first status. Returns the number of records written, from the
+// Does the same for the first records: for all that can be written in place, or for those that lie
+// side by side, up to kMostPieces, in one call. Returns the number of records written, from the
 // first on; 0 if the first could not be written.
 std::size_t write_records(std::span<const CompletionWrite> records);
 

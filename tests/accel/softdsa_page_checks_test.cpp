@@ -7,7 +7,7 @@
 #include <csignal>
 #include <random>
 
-#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/guarded_memory.hpp"
 #include "softdsa_client.hpp"
 
 namespace migrate::accel::softdsa {
@@ -133,6 +133,44 @@ TEST_CASE("records that lie side by side are written together, up to one that ca
     // A gap between two records.
     records[1].address = record_at(2);
     CHECK(user_memory::write_records(records) == 1);
+}
+
+TEST_CASE("records are written in place, up to one that cannot be") {
+    REQUIRE(prepare(true));
+    Mapping memory = map_pages(3, MAP_POPULATE);
+    REQUIRE(::mprotect(memory.data() + kPageSize, kPageSize, PROT_READ) == 0);
+    REQUIRE(::madvise(memory.data(), kPageSize, MADV_DONTNEED) == 0);  // is brought in
+    std::vector<CompletionWrite> records(4);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        records[i].address = address_of(memory.data() + i * 64);
+        records[i].record.fill(static_cast<std::byte>(i + 1));
+    }
+    records[3].address = address_of(memory.data() + 2 * kPageSize);
+    CHECK(user_memory::write_records(records) == 4);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        const auto* const at = reinterpret_cast<const std::byte*>(records[i].address);
+        CHECK(std::equal(records[i].record.begin(), records[i].record.end(), at));
+    }
+    records[2].address = address_of(memory.data() + kPageSize);
+    CHECK(user_memory::write_records(records) == 2);
+    CHECK(user_memory::write_records(std::span(records).subspan(2)) == 0);
+    CHECK_FALSE(user_memory::write_record(records[2].address, records[2].record));
+    CHECK(memory.data()[kPageSize] == std::byte{0});
+}
+
+TEST_CASE("words are read up to a page that cannot be read") {
+    const bool in_place = GENERATE(false, true);
+    CAPTURE(in_place);
+    REQUIRE(prepare(in_place));
+    Mapping memory = map_pages(2, MAP_POPULATE);
+    fill_random(memory.data(), 2 * kPageSize, 5);
+    constexpr std::size_t kBefore = 24;  // words before the second page
+    const std::byte* const from = memory.data() + kPageSize - kBefore * 8;
+    std::vector<std::uint64_t> words(64);
+    CHECK(user_memory::read_words(address_of(from), words.data(), words.size()) == words.size());
+    CHECK(std::memcmp(words.data(), from, words.size() * 8) == 0);
+    REQUIRE(::mprotect(memory.data() + kPageSize, kPageSize, PROT_NONE) == 0);
+    CHECK(user_memory::read_words(address_of(from), words.data(), words.size()) == kBefore);
 }
 
 }  // namespace

@@ -1,16 +1,24 @@
 // Measures how many pages the software DSA device checks in a second, beside the CPU's own scan.
-// Prints one line for each way. Usage: softdsa_speed [ENGINES BATCH], to measure one way only.
+// Prints a line of JSON for each way. Usage:
+// softdsa_speed                 all ways within this process
+// softdsa_speed ENGINES BATCH   one of them
+// softdsa_speed PATH            by ENQCMD on a work queue, under scripts/with-softdsa
+// scripts/measure-softdsa runs all of this and prints a table.
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <deque>
+#include <span>
 #include <thread>
 #include <vector>
 
+#include "accel/dsa/instructions.hpp"
 #include "accel/softdsa/device.hpp"
 #include "accel/zero_kernel.hpp"
 #include "base/fd.hpp"
@@ -23,6 +31,7 @@ using namespace migrate::accel;  // NOLINT(google-build-using-namespace)
 
 constexpr std::size_t kPages = 4096;
 constexpr std::size_t kMostBatch = 128;
+constexpr std::array<std::size_t, 3> kBatches{1, 32, kMostBatch};
 
 struct Batch {
     std::vector<dsa::Descriptor> children;
@@ -49,10 +58,6 @@ struct Batch {
     std::atomic<std::uint8_t>& status() {
         return children.size() == 1 ? records[0].status : record.status;
     }
-    void submit(softdsa::Device& device) {
-        status() = 0;
-        while (!device.enqcmd(0, top)) std::this_thread::yield();
-    }
 };
 
 // Pages of one way, per second and per second of CPU time: other programs slow down the former.
@@ -61,10 +66,12 @@ class Speed {
     void count(std::size_t pages) { pages_ += pages; }
     bool goes_on() const { return elapsed() < 1; }
     std::size_t pages() const { return pages_; }
-    void print(const char* what, unsigned engines, std::size_t batch) const {
+    void print(const char* way, std::size_t batch) const {
         const double done = static_cast<double>(pages_);
-        std::printf("%s, %u engines, batches of %zu: %.0f pages/s, %.0f per second of CPU time\n",
-                    what, engines, batch, done / elapsed(), done / (cpu_seconds() - cpu_begin_));
+        std::printf(
+            "{\"way\": \"%s\", \"batch\": %zu, \"per-second\": %.0f, \"per-cpu-second\": %.0f}\n",
+            way, batch, done / elapsed(), done / (cpu_seconds() - cpu_begin_));
+        std::fflush(stdout);
     }
 
   private:
@@ -81,37 +88,65 @@ class Speed {
     std::size_t pages_ = 0;
 };
 
-void by_device(const std::byte* pages, std::size_t batch, std::uint32_t engines) {
-    softdsa::DeviceConfig config;
-    config.engines = engines;
-    config.queues[0].max_batch = kMostBatch;
-    softdsa::Device device(config);
-    if (device.start() != 0) return;
+// `submit(descriptor)` returns false if the queue is full.
+template <typename Submit>
+void by_queue(std::span<const std::byte> pages, std::size_t batch, const char* way,
+              const Submit& submit) {
     std::deque<Batch> batches;
     for (std::size_t page = 0; page < kPages; page += batch)
-        batches.emplace_back(pages + page * kPageSize, batch);
+        batches.emplace_back(pages.data() + page * kPageSize, batch);
     constexpr std::size_t kInFlight = 4;
     Speed speed;
     while (speed.goes_on()) {
         for (std::size_t i = 0; i < batches.size() + kInFlight; ++i) {
-            if (i < batches.size()) batches[i].submit(device);
+            if (i < batches.size()) {
+                batches[i].status() = 0;
+                while (!submit(batches[i].top)) std::this_thread::yield();
+            }
             if (i < kInFlight) continue;
             while (batches[i - kInFlight].status() == 0) std::this_thread::yield();
         }
         speed.count(kPages);
     }
-    speed.print("in the process", engines, batch);
+    speed.print(way, batch);
 }
 
-void by_cpu(const std::byte* pages) {
+void in_process(std::span<const std::byte> pages, std::size_t batch, std::uint32_t engines) {
+    softdsa::DeviceConfig config;
+    config.engines = engines;
+    config.queues[0].max_batch = kMostBatch;
+    softdsa::Device device(config);
+    if (device.start() != 0) return;
+    by_queue(pages, batch, engines == 0 ? "in the process, no engines" : "in the process",
+             [&](const dsa::Descriptor& descriptor) { return device.enqcmd(0, descriptor); });
+}
+
+int by_trap(std::span<const std::byte> pages, const char* path) {
+    const migrate::UniqueFd node(::open(path, O_RDWR | O_CLOEXEC));
+    void* const portal =
+        ::mmap(nullptr, kPageSize, PROT_WRITE, MAP_SHARED | MAP_POPULATE, node.get(), 0);
+    if (portal == MAP_FAILED) {
+        std::perror(path);
+        return 1;
+    }
+    for (const std::size_t batch : kBatches) {
+        by_queue(pages, batch, "by trap", [&](const dsa::Descriptor& descriptor) {
+            return dsa::enqueue_command(portal, descriptor);
+        });
+    }
+    return 0;
+}
+
+void by_cpu(std::span<const std::byte> pages) {
     const ZeroKernel& kernel = *runnable_zero_kernels().front();
     Speed speed;
     std::size_t zero = 0;
     while (speed.goes_on()) {
-        for (std::size_t i = 0; i < kPages; ++i) zero += kernel.is_zero(pages + i * kPageSize);
+        for (std::size_t i = 0; i < kPages; ++i)
+            zero += kernel.is_zero(pages.data() + i * kPageSize);
         speed.count(kPages);
     }
-    if (zero == speed.pages()) speed.print("the CPU's own scan", 0, 1);
+    if (zero == speed.pages()) speed.print("the CPU's own scan", 1);
 }
 
 }  // namespace
@@ -124,15 +159,15 @@ int main(int argc, char** argv) {
     if (!memory) return 1;
     for (std::size_t page = 0; page < kPages; ++page)
         memory->data()[page * kPageSize] = std::byte{0};
+    const std::span<const std::byte> pages = memory->bytes();
+    if (argc == 2) return by_trap(pages, argv[1]);
     if (argc == 3) {
-        by_device(memory->data(), std::strtoul(argv[2], nullptr, 10),
-                  static_cast<std::uint32_t>(std::strtoul(argv[1], nullptr, 10)));
+        in_process(pages, std::strtoul(argv[2], nullptr, 10),
+                   static_cast<std::uint32_t>(std::strtoul(argv[1], nullptr, 10)));
         return 0;
     }
-    for (const std::uint32_t engines : {0U, 1U}) {
-        for (const std::size_t batch : {std::size_t{1}, std::size_t{32}, kMostBatch})
-            by_device(memory->data(), batch, engines);
-    }
-    by_cpu(memory->data());
+    for (const std::uint32_t engines : {1U, 0U})
+        for (const std::size_t batch : kBatches) in_process(pages, batch, engines);
+    by_cpu(pages);
     return 0;
 }

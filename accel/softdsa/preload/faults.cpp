@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/guarded_memory.hpp"
 #include "accel/softdsa/preload/instruction.hpp"
 #include "accel/softdsa/preload/next_symbol.hpp"
 #include "accel/softdsa/preload/world.hpp"

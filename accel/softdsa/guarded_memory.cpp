@@ -1,4 +1,4 @@
-#include "accel/softdsa/guarded_read.hpp"
+#include "accel/softdsa/guarded_memory.hpp"
 
 #include <ucontext.h>
 
@@ -177,6 +177,38 @@ std::optional<std::size_t> equal_bytes(std::uint64_t address, std::size_t bytes,
         if (different != 0) return at + static_cast<std::size_t>(std::countr_zero(different)) / 8;
     }
     return bytes;  // another thread changed the memory meanwhile
+}
+
+std::size_t read_words(std::uint64_t address, void* to, std::size_t words) noexcept {
+    std::size_t left = words;
+    asm volatile(
+        "1:\n\t"
+        "rep movsq\n"
+        "2:\n" SOFTDSA_GUARD
+        : "+S"(address), "+D"(to), "+c"(left)
+        :
+        : "memory");
+    return words - left;
+}
+
+bool write_record(std::uint64_t address, const std::array<std::byte, 32>& record) noexcept {
+    const auto words = std::bit_cast<std::array<std::uint64_t, 4>>(record);
+    std::uint32_t fault = 0;
+    asm volatile(
+        "1:\n\t"
+        "movq %[second], 8(%[at])\n\t"
+        "movq %[third], 16(%[at])\n\t"
+        "movq %[fourth], 24(%[at])\n\t"
+        "movq %[first], (%[at])\n\t"
+        "jmp 3f\n"
+        "2:\n\t"
+        "movl $1, %[fault]\n"
+        "3:\n" SOFTDSA_GUARD
+        : [fault] "+r"(fault)
+        : [at] "r"(address), [first] "r"(words[0]), [second] "r"(words[1]), [third] "r"(words[2]),
+          [fourth] "r"(words[3])
+        : "memory");
+    return fault == 0;
 }
 
 }  // namespace migrate::accel::softdsa::guarded
