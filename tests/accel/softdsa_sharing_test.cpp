@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <span>
 
 #include "softdsa_client.hpp"
@@ -126,6 +127,32 @@ TEST_CASE("the time of a modelled device is divided among its processes") {
     for (const CompletionRecord& record : records) CHECK(wait_for(record) == 1);
     // Each of them alone would have needed half of it.
     CHECK(Clock::now() - begin >= records.size() * std::chrono::milliseconds(2));
+}
+
+TEST_CASE("sixteen processes on one queue get all their answers, whoever fills it") {
+    SharedMemory memory(one_slow_queue(32, 20'000));
+    constexpr std::size_t kProcesses = 16;
+    std::vector<std::unique_ptr<Device>> devices;
+    for (std::size_t place = 0; place < kProcesses; ++place) {
+        devices.push_back(memory.at(place));
+        REQUIRE(devices.back()->start() == 0);
+    }
+    std::atomic<std::size_t> answered{0};
+    std::vector<std::thread> threads;
+    for (const auto& device : devices) {
+        threads.emplace_back([&] {
+            // More than fit into the queue.
+            std::vector<CompletionRecord> records(40);
+            for (const CompletionRecord& record : records)
+                while (!device->enqcmd(0, noop(record))) std::this_thread::yield();
+            for (const CompletionRecord& record : records)
+                answered += wait_for(record) == 1 ? 1U : 0U;
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(answered == kProcesses * 40);
+    CHECK(memory.queue().outstanding() == 0);
+    CHECK(memory.queue().occupancy() == 0);
 }
 
 TEST_CASE("with timing, a descriptor stays in the queue until the modelled device begins with it") {
