@@ -185,7 +185,8 @@ bool Engine::free_room() {
 void Engine::process(std::size_t queue, const WorkQueue::Entry& entry) {
     Task task{.entry = entry,
               .queue = state_.shared.queues[queue].config(),
-              .answer = {.queue = queue, .position = entry.position, .writes = {}}};
+              .answer = {.queue = queue, .position = entry.position, .writes = {}},
+              .service = {}};
     task.answer.drains = entry.descriptor.opcode() == Opcode::kDrain;
     QueueCounts& counts = state_.counts[queue];
     if (const auto late = state_.faults.next(FaultKind::kLate, queue)) {
