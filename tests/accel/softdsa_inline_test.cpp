@@ -4,6 +4,7 @@
 
 #include "accel/softdsa/delta.hpp"
 #include "tests/accel/softdsa_client.hpp"
+#include "tests/support/thread_sanitizer.hpp"
 
 namespace migrate::accel::softdsa {
 namespace {
@@ -119,7 +120,7 @@ TEST_CASE("without engines, the modelled time delays the answers, and many may b
     for (const CompletionRecord& record : records) REQUIRE(record.status == 1);
 }
 
-#ifndef __SANITIZE_THREAD__  // which starts no threads in the child of a fork
+#ifndef MIGRATE_UNDER_TSAN  // which starts no threads in the child of a fork
 TEST_CASE("without engines, a forked child has a device of its own") {
     const auto device = started(without_engines());
     Checks checks(20);

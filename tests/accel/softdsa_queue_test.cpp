@@ -7,6 +7,7 @@
 
 #include "softdsa_client.hpp"
 #include "tests/support/forked.hpp"
+#include "tests/support/thread_sanitizer.hpp"
 
 namespace migrate::accel::softdsa {
 namespace {
@@ -203,7 +204,7 @@ TEST_CASE("engines leave signals to the program") {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-#ifndef __SANITIZE_THREAD__  // which starts no threads in the child of a fork
+#ifndef MIGRATE_UNDER_TSAN  // which starts no threads in the child of a fork
 TEST_CASE("a child of a fork has the device again, empty") {
     Device device(queue_of(dsa::QueueMode::kShared, 8, 0));
     CompletionRecord before;

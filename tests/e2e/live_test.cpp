@@ -6,12 +6,13 @@
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
 #include "tests/support/huge_pool.hpp"
+#include "tests/support/thread_sanitizer.hpp"
 
 namespace migrate::e2e {
 namespace {
 
 // Counts the digest, for which ThreadSanitizer takes most of the default already.
-#ifdef __SANITIZE_THREAD__
+#ifdef MIGRATE_UNDER_TSAN
 constexpr const char* kVerifiedDowntime = "3s";
 #else
 constexpr const char* kVerifiedDowntime = "300ms";

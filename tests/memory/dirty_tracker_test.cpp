@@ -9,6 +9,7 @@
 #include "tests/memory/guest_memory.hpp"
 #include "tests/support/huge_pool.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/thread_sanitizer.hpp"
 
 namespace migrate::memory {
 namespace {
@@ -258,7 +259,7 @@ void take_away_at_random(const GuestMemory& memory, TakeAway how, std::uint64_t 
 
 void check_no_write_is_lost(std::string_view tracker) {
     constexpr std::uint64_t kSeed = 20240607;
-#ifdef __SANITIZE_THREAD__
+#ifdef MIGRATE_UNDER_TSAN
     constexpr int kRounds = 5;  // each takes a hundred times as long
 #else
     constexpr int kRounds = 60;

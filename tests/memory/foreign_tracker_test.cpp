@@ -29,6 +29,7 @@
 #include "tests/support/must.hpp"
 #include "tests/support/other_process.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/thread_sanitizer.hpp"
 #include "tests/support/unix_socket.hpp"
 
 namespace migrate::memory {
@@ -203,7 +204,7 @@ TEST_CASE("a process that is attached to receives every signal that it is sent")
     sender.join();
     // Signals that are queued are taken before the next word is.
     CHECK(other.ask(1) == 0);
-#ifdef __SANITIZE_THREAD__
+#ifdef MIGRATE_UNDER_TSAN
     // The sanitizer hands signals on late, several as one.
     CHECK(*received != 0);
 #else

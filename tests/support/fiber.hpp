@@ -10,14 +10,9 @@
 #include <memory>
 #include <utility>
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MIGRATE_FIBERS_UNDER_TSAN
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define MIGRATE_FIBERS_UNDER_TSAN
-#endif
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#include "tests/support/thread_sanitizer.hpp"
+
+#if defined(MIGRATE_UNDER_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -28,7 +23,7 @@ class Fiber {
   public:
     // The fiber that runs already: the thread.
     Fiber() {
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#if defined(MIGRATE_UNDER_TSAN)
         of_tsan_ = __tsan_get_current_fiber();
 #endif
     }
@@ -43,21 +38,21 @@ class Fiber {
         const auto self = reinterpret_cast<std::uintptr_t>(this);
         ::makecontext(&context_, reinterpret_cast<void (*)()>(&Fiber::enter), 2,
                       static_cast<unsigned>(self >> 32U), static_cast<unsigned>(self));
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#if defined(MIGRATE_UNDER_TSAN)
         of_tsan_ = __tsan_create_fiber(0);
 #endif
     }
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
     ~Fiber() {
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#if defined(MIGRATE_UNDER_TSAN)
         if (stack_) __tsan_destroy_fiber(of_tsan_);
 #endif
     }
 
     // Only the fiber that runs calls it.
     void switch_to(Fiber& next) {
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#if defined(MIGRATE_UNDER_TSAN)
         __tsan_switch_to_fiber(next.of_tsan_, 0);
 #endif
         ::swapcontext(&context_, &next.context_);
@@ -74,7 +69,7 @@ class Fiber {
     std::function<void()> body_;
     std::unique_ptr<std::byte[]> stack_;
     ucontext_t context_{};
-#if defined(MIGRATE_FIBERS_UNDER_TSAN)
+#if defined(MIGRATE_UNDER_TSAN)
     void* of_tsan_ = nullptr;
 #endif
 };
