@@ -81,7 +81,8 @@ TEST_CASE("a running guest is checked, too, and stays where it is after damage",
 TEST_CASE("random damage anywhere is never accepted, and no side hangs", "[damage]") {
     const TemporaryFolder folder(scratch_parent());
     make_image(folder / "image", 2, 3);
-    std::mt19937 random(test_seed());
+    const unsigned seed = test_seed();
+    std::mt19937 random(seed);
     const auto draw = [&](std::uint64_t below) {
         return std::uniform_int_distribution<std::uint64_t>(0, below - 1)(random);
     };
@@ -100,10 +101,10 @@ TEST_CASE("random damage anywhere is never accepted, and no side hangs", "[damag
         INFO("turn " << turn << ": " << describe(damage));
         std::filesystem::remove(folder / "copy");
         Receiver receiver({"--sink", "file:" + (folder / "copy"), "--io-timeout", "2s",
-                           "--handshake-timeout", "3s", "--listen-timeout", "4s"});
+                           "--handshake-timeout", "6s", "--listen-timeout", "8s"});
         const DamagingRelay relay(receiver.port(), damage);
         Process sender(send_arguments(relay.endpoint(), "file:" + (folder / "image"),
-                                      options_with({"--handshake-timeout", "3s"})));
+                                      options_with({"--handshake-timeout", "6s"})));
         const int sent = sender.wait();
         const int received = receiver->wait();
         INFO("sender, " << sent << ":\n"
@@ -119,8 +120,8 @@ TEST_CASE("random damage anywhere is never accepted, and no side hangs", "[damag
         if (sent != 0) CHECK_FALSE(sender.err().empty());
         if (received != 0) CHECK_FALSE(receiver->err().empty());
     }
-    WARN("of " << fault_turns() << " migrations " << damaged << " were damaged, " << completed
-               << " completed");
+    WARN("seed " << seed << ": of " << fault_turns() << " migrations " << damaged
+                 << " were damaged, " << completed << " completed");
 }
 
 }  // namespace

@@ -32,5 +32,8 @@ using BioPtr = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
 
 // Returns the reason of this thread's oldest error ("key values mismatch") and forgets them all.
 std::string take_openssl_reason();
+// True if this thread's oldest error is that there was no memory. OpenSSL may then report another
+// reason, such as a certificate whose key is too weak.
+inline bool is_out_of_memory() { return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE; }
 
 }  // namespace migrate::transport

@@ -80,6 +80,10 @@ Status load_psk(const TlsSpec& spec, TlsRole role, std::string_view line, TlsCon
 }  // namespace
 
 std::string take_openssl_reason() {
+    if (is_out_of_memory()) {
+        ERR_clear_error();
+        return "out of memory";
+    }
     const unsigned long error = ERR_peek_error();
     const char* reason = ERR_reason_error_string(error);
     std::string text = reason != nullptr ? reason : error == 0 ? "no reason given" : "unknown";

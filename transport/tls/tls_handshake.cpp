@@ -218,6 +218,12 @@ bool TlsHandshake::check_certificate(bool is_good, X509_STORE_CTX* store) {
     }
     if (!is_good) {
         const std::string subject = certificate == nullptr ? "?" : subject_of(certificate);
+        if (is_out_of_memory()) {
+            rejection_ =
+                fmt::format("the certificate '{}' cannot be checked: out of memory", subject);
+            X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+            return false;
+        }
         rejection_ = rejection_text(error, start_.role, subject, start_.server_name);
         X509_STORE_CTX_set_error(store, error_for_alert(error));
         return false;

@@ -17,13 +17,22 @@ BioPtr open_text(const SecretText& text) {
 // OpenSSL would ask at the terminal for the passphrase of a key.
 int refuse_passphrase(char*, int, int, void*) { return -1; }
 
-// True if the queue has only the error that ends a file of PEM objects. Empties the queue.
-bool is_end_of_file() {
-    const unsigned long error = ERR_peek_last_error();
-    const bool ended =
-        ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+// The fault of a file: `why`, unless there was no memory. Empties the queue.
+Error fault(const std::string& path, std::string_view why) {
+    const bool out_of_memory = is_out_of_memory();
     ERR_clear_error();
-    return ended;
+    return unusable(path, out_of_memory ? "cannot be used: out of memory" : why);
+}
+
+// An Error with `why` unless the queue has only the error that ends a file of PEM objects. Empties
+// the queue.
+Status check_end_of_file(const std::string& path, std::string_view why) {
+    const unsigned long error = ERR_peek_last_error();
+    if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
+        return fault(path, why);
+    }
+    ERR_clear_error();
+    return {};
 }
 
 Result<std::vector<X509Ptr>> read_certificates(const std::string& path, const SecretText& text) {
@@ -32,7 +41,7 @@ Result<std::vector<X509Ptr>> read_certificates(const std::string& path, const Se
     while (X509* one = PEM_read_bio_X509(bio.get(), nullptr, refuse_passphrase, nullptr)) {
         certificates.emplace_back(one);
     }
-    if (!is_end_of_file()) return unusable(path, "has a certificate that cannot be decoded");
+    MIGRATE_TRY(check_end_of_file(path, "has a certificate that cannot be decoded"));
     if (certificates.empty()) return unusable(path, "has no certificate in PEM form");
     return certificates;
 }
@@ -65,7 +74,7 @@ Status load_revoked(const std::string& path, TlsContext& context) {
         }
         ++lists;
     }
-    if (!is_end_of_file()) return unusable(path, "has a list that cannot be decoded");
+    MIGRATE_TRY(check_end_of_file(path, "has a list that cannot be decoded"));
     if (lists == 0) return unusable(path, "has no list of revoked certificates in PEM form");
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return {};
@@ -104,17 +113,14 @@ Status load_own_key(const std::string& path, const std::string& certificate, Tls
     const BioPtr bio = open_text(text);
     const EvpKeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, refuse_passphrase, nullptr));
     if (!key) {
-        ERR_clear_error();
         const bool is_encrypted = text.view().find("ENCRYPTED") != std::string_view::npos;
-        return unusable(path, is_encrypted
-                                  ? "is protected by a passphrase, which is not supported: "
-                                    "store the key without one, readable by its owner only"
-                                  : "has no private key in PEM form");
+        return fault(path, is_encrypted ? "is protected by a passphrase, which is not supported: "
+                                          "store the key without one, readable by its owner only"
+                                        : "has no private key in PEM form");
     }
     if (SSL_CTX_use_PrivateKey(context.ssl.get(), key.get()) != 1 ||
         SSL_CTX_check_private_key(context.ssl.get()) != 1) {
-        ERR_clear_error();
-        return unusable(path, fmt::format("is not the key of the certificate in {}", certificate));
+        return fault(path, fmt::format("is not the key of the certificate in {}", certificate));
     }
     return {};
 }
