@@ -59,7 +59,7 @@ class Case(runner.Case):
     def check_moves_back(self, **options):
         """There and back; then the guest has checked all its memory."""
         source = self.guest(**options)
-        for _ in range(2):
+        for _ in range(runner.MOVES):
             destination = self.waiting(**options)
             self.move(source, destination)
             source.kill()

@@ -36,7 +36,7 @@ class Case(runner.Case):
 
     def move_there_and_back(self, source, after=lambda qemu: None, **options):
         """Returns the QEMU in which the guest is then; `after` is called with each one that it arrived in."""
-        for turn in range(2):
+        for turn in range(runner.MOVES):
             options_here = options["options_of"](turn) if "options_of" in options else options
             destination = self.waiting(**options_here)
             self.move(source, destination)

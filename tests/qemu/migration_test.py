@@ -41,7 +41,7 @@ class Moves(Case):
     def test_a_guest_moves_there_and_back(self):
         source = self.boot(rewrite_mib=32, rate=64)
         sums = {}
-        for turn in range(int(os.environ.get("MIGRATE_TEST_MOVES", "2"))):
+        for turn in range(runner.MOVES):
             destination = self.waiting(rewrite_mib=32, rate=64)
             sent = self.move(source, destination).sent()
             self.assertEqual(source.state(), vm.HANDED_OVER_STATE)

@@ -25,6 +25,8 @@ from environment import SKIPPED, build_initramfs, image_in, require_guest
 SEED = 1
 CASE_S = 240  # a case that takes longer is ended, with a report of what it waited for
 REPORT_S = 30  # that the report may take
+# Moves of a guest that goes there and back; 2 are once in each direction.
+MOVES = int(os.environ.get("MIGRATE_TEST_MOVES", "2"))
 PRCTL = ctypes.CDLL(None).prctl  # found before any fork, which leaves the dynamic linker's locks as they are
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 RESULTS = {0: "passed", 1: "FAILED", SKIPPED: "skipped"}
