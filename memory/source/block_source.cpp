@@ -52,6 +52,9 @@ class BlockSource final : public PageSource {
                       : blocks_.population(region, range, extents);
     }
 
+    // Private memory of a file takes its untouched pages from the file.
+    bool reading_fills_holes() const override { return true; }
+
     void look_again() const override {
         if (files_) files_->look_again();
     }

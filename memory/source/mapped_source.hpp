@@ -37,6 +37,7 @@ class MappedSource final : public PageSource {
     std::span<const std::byte> memory(RegionId) const override { return bytes(); }
     Status population(RegionId region, PageRange range,
                       std::vector<PopulationExtent>& extents) const override;
+    bool reading_fills_holes() const override { return std::holds_alternative<Shared>(backing_); }
     bool populated_is_present() const override { return true; }
     Status prefault(RegionId region, PageRange range) const override;
     std::optional<FileIdentity> file_of(RegionId region) const override;

@@ -42,6 +42,9 @@ class PageSource {
     // between written and never written memory. Thread-safe.
     virtual Status population(RegionId region, PageRange range,
                               std::vector<PopulationExtent>& extents) const = 0;
+    // True if reading a page that population() calls unpopulated would allocate memory of a guest
+    // that runs: such a page is not read, not even with skip-unpopulated=off.
+    virtual bool reading_fills_holes() const { return false; }
     // Discards cached results of population(), so that memory that was given back is no longer
     // called populated. Thread-safe.
     virtual void look_again() const {}

@@ -55,6 +55,8 @@ class SharedSource final : public PageSource {
         return {};
     }
 
+    bool reading_fills_holes() const override { return true; }
+
     void look_again() const override {
         for (const Part& part : parts_) part.population.forget();
     }

@@ -1,11 +1,17 @@
 // A running guest moved between two processes: it goes on at exactly one side, with every write.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
 #include <csignal>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "e2e/live_run.hpp"
 #include "tests/support/huge_pool.hpp"
+#include "tests/support/other_process.hpp"
 #include "tests/support/thread_sanitizer.hpp"
 
 namespace migrate::e2e {
@@ -70,6 +76,33 @@ TEST_CASE("a guest in huge pages goes on at the receiver with every write", "[li
     CHECK(stays.receiver->wait() == 5);
     INFO(stays.sender.both() << stays.receiver->both());
     CHECK(judge_guest(stays.sender, stays.receiver.process()) == GuestPlace::kSender);
+}
+
+TEST_CASE("reading all memory of a live guest fills none of its holes", "[live]") {
+    constexpr std::uint64_t kPages = 4096;
+    const TemporaryFolder folder("/dev/shm");
+    const std::string path = folder / "memory";
+    write_sparse_file(path, kPages, {1, 2, 3});
+    const OtherProcess guest([&path] {
+        const int file = ::open(path.c_str(), O_RDWR);
+        if (::mmap(nullptr, kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) ==
+            MAP_FAILED) {
+            std::abort();
+        }
+    });
+    for (const char* detection : {"multifd", "legacy", "none"}) {
+        INFO(detection);
+        Receiver receiver({"--sink", "null:"});
+        Process sender(
+            send_arguments(receiver, fmt::format("pid:{},map={}", guest.pid(), path),
+                           {"--skip-unpopulated", "off", "--zero-page-detection", detection}));
+        CHECK(sender.wait() == 0);
+        CHECK(receiver->wait() == 0);
+        INFO(sender.both());
+        struct stat status {};
+        REQUIRE(::stat(path.c_str(), &status) == 0);
+        CHECK(static_cast<std::uint64_t>(status.st_blocks) * 512 == 3 * kPageSize);
+    }
 }
 
 TEST_CASE("a guest arrives through compression, the legacy scan and with acknowledgement",

@@ -60,10 +60,13 @@ class FakeSource : public memory::PageSource {
     const std::vector<PageKind>& kinds() const { return kinds_; }
     bool prefaulted_unpopulated() const { return prefaulted_unpopulated_; }
     void fail_from(std::uint64_t page) { fails_from_ = page; }
+    void fill_holes_when_read() { reading_fills_holes_ = true; }
+    bool reading_fills_holes() const override { return reading_fills_holes_; }
 
   private:
     std::vector<PageKind> kinds_;
     Staged staged_;
+    bool reading_fills_holes_ = false;
     RegionInfo region_;
     Mapping bytes_;
     std::uint64_t fails_from_ = UINT64_MAX;
@@ -372,6 +375,23 @@ TEST_CASE("with skip-unpopulated=off all is looked at") {
     std::replace(expected.begin(), expected.end(), PageKind::kUnpopulated, PageKind::kZero);
     CHECK(scan(scanner, source, {0, 500}) == expected);
     CHECK(log.pages.size() == 500);
+}
+
+TEST_CASE("holes that reading would fill are not looked at with skip-unpopulated=off") {
+    FakeSource source(random_kinds(500));
+    source.fill_holes_when_read();
+    for (const bool scans : {true, false}) {
+        ScannerLog log;
+        auto fake = scans ? std::make_unique<FakeScanner>(1, log) : nullptr;
+        SpanScanner scanner(source, std::move(fake),
+                            {.skip_unpopulated = false, .normal_page_ratio = {}});
+        const auto found = scan(scanner, source, {0, 500});
+        for (std::size_t page = 0; page < found.size(); ++page) {
+            const bool hole = source.kinds()[page] == PageKind::kUnpopulated;
+            CHECK((found[page] == PageKind::kUnpopulated) == hole);
+        }
+        CHECK_FALSE(source.prefaulted_unpopulated());
+    }
 }
 
 TEST_CASE("without a scanner, pages that are not mapped are read and sent as they were read") {

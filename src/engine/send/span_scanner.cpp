@@ -76,7 +76,7 @@ Status SpanScanner::add_populated(const WorkSpan& span, const PlannedPages& plan
     while (page < end) {
         const std::uint64_t next = planned.next_unplanned(page, end);
         const PageRange part{page, next - page};
-        if (options_.skip_unpopulated) {
+        if (options_.skip_unpopulated || source_.reading_fills_holes()) {
             MIGRATE_TRY(source_.population(span.region, part, extents_));
         } else {
             extents_.push_back({part, true});

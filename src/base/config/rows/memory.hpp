@@ -49,7 +49,8 @@ inline constexpr auto kMemoryRows = in_section(
          .side = OptionSide::kSend,
          .default_text = "on",
          .help =
-             "Do not read memory that was never touched. Off reads all memory, for comparisons."},
+             "Do not read memory that was never touched. Off reads all memory, for comparisons, "
+             "except what reading would allocate in a guest that runs."},
         {.key = "verify",
          .type = OptionType::kChoice,
          .side = OptionSide::kSend,
