@@ -1,5 +1,7 @@
-// Writes the fuzz targets' seed corpora: make_corpus FOLDER makes FOLDER/packet_fuzz,
-// FOLDER/handshake_fuzz, FOLDER/qmp_fuzz and FOLDER/state_fuzz.
+// Writes the fuzz targets' seed corpora: make_corpus FOLDER makes a folder for each target in
+// FOLDER, such as FOLDER/packet_fuzz.
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -8,8 +10,10 @@
 #include "guest/bundle/bundle_manifest.hpp"
 #include "guest/workload_state.hpp"
 #include "tests/support/negotiated.hpp"
+#include "tls_connection.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
+#include "transport/payload_checksum.hpp"
 #include "transport/wire.hpp"
 
 namespace {
@@ -139,6 +143,72 @@ bool write_manifests(const std::filesystem::path& folder) {
     return write(folder / "large", to_text(manifest)) && ok;
 }
 
+// What a stranger says first.
+bool write_first_bytes(const std::filesystem::path& folder) {
+    const FuzzKey key;
+    const auto sender = key.endpoint();
+    TcpPairs pairs;
+    const TcpPairs::Pair pair = pairs.make();
+    const auto handshake = sure(sender->begin_main(
+        pair.near.get(), sure(sender->context(TlsRole::kClient, {})), "127.0.0.1"));
+    require(static_cast<bool>(handshake->advance()));
+    std::array<char, 4096> said{};
+    const ssize_t size = ::recv(pair.far.get(), said.data(), said.size(), 0);
+    require(size > 0);
+    const std::string client_hello(said.data(), static_cast<std::size_t>(size));
+    return write(folder / "client-hello", client_hello) &&
+           write(folder / "half", client_hello.substr(0, client_hello.size() / 2)) &&
+           write(folder / "twice", client_hello + client_hello) &&
+           write(folder / "alert", std::string("\x15\x03\x03\x00\x02\x02\x28", 7)) &&
+           write(folder / "plaintext", text_of(encode_hello({}))) &&
+           write(folder / "http", "GET / HTTP/1.1\r\n\r\n");
+}
+
+// Packets of a channel with one region of 64 pages, up to the end of its round.
+std::string first_round(bool checksums) {
+    RunListEncoder encoder;
+    encoder.restart(3);
+    require(encoder.append({{3, 2}, PageKind::kNormal}) &&
+            encoder.append({{7, 20}, PageKind::kZero}) &&
+            encoder.append({{40, 5}, PageKind::kUnpopulated}));
+    const auto runs = encoder.finish();
+    PacketHeader header{
+        .round = 1, .first_page = 3, .normal_pages = 2, .payload_bytes = 2 * kPageSize};
+    header.has_checksum = checksums;
+    const PacketHeaderBytes bytes = encode_packet_header(header, runs);
+    const std::string content(2 * kPageSize, 'x');
+    std::string packet = text_of(bytes) + text_of(runs) + content;
+    if (checksums) {
+        PayloadChecksum checksum;
+        checksum.restart();
+        checksum.add(std::as_bytes(std::span(content)));
+        packet += text_of(checksum.finish(bytes));
+    }
+    return packet + text_of(encode_packet_header(
+                        {.kind = PacketKind::kSync, .round = 1, .sequence = 1}, {}));
+}
+
+// What a peer with credentials says; the first two bytes are the target's.
+bool write_behind_tls(const std::filesystem::path& folder) {
+    const std::string offer =
+        encode(Offer{.program = "fuzz",
+                     .regions = {{"ram", kGiB}},
+                     .settings = negotiated({{"multifd-channels", "8"}, {"verify", "digest"}})});
+    const auto prefix = [](char what, char limits) { return std::string{what, limits}; };
+    const std::string frames =
+        encode_frame(FrameType::kRoundStart, encode(RoundMark{1})) +
+        encode_frame(FrameType::kHeartbeat, "") +
+        encode_frame(FrameType::kRoundEnd, encode(RoundMark{1})) +
+        encode_frame(FrameType::kComplete, encode(Completion{{1, 2, 3}, {}}));
+    return write(folder / "whole", prefix(0, 0) + text_of(encode_hello({})) +
+                                       encode_frame(FrameType::kOffer, offer)) &&
+           write(folder / "offer", prefix(1, 0) + offer) &&
+           write(folder / "frames", prefix(2, 0) + frames) &&
+           write(folder / "packets", prefix(3, 0) + first_round(false)) &&
+           write(folder / "dropped", prefix(3, 0x40) + first_round(false)) &&
+           write(folder / "checked", prefix(3, 0x20) + first_round(true));
+}
+
 bool write_requests(const std::filesystem::path& folder) {
     const std::string negotiate = R"(#{"execute":"qmp_capabilities","id":[1]})";
     return write(folder / "negotiate", negotiate) &&
@@ -156,17 +226,19 @@ int main(int argc, char** argv) {
         return 2;
     }
     const std::filesystem::path root(argv[1]);
-    std::error_code error;
-    std::filesystem::create_directories(root / "packet_fuzz", error);
-    std::filesystem::create_directories(root / "handshake_fuzz", error);
-    std::filesystem::create_directories(root / "qmp_fuzz", error);
-    std::filesystem::create_directories(root / "state_fuzz", error);
-    std::filesystem::create_directories(root / "manifest_fuzz", error);
-    if (write_packets(root / "packet_fuzz") && write_handshakes(root / "handshake_fuzz") &&
-        write_live_frames(root / "handshake_fuzz") && write_requests(root / "qmp_fuzz") &&
-        write_states(root / "state_fuzz") && write_manifests(root / "manifest_fuzz")) {
-        return 0;
-    }
+    using Write = bool (*)(const std::filesystem::path&);
+    constexpr std::pair<const char*, Write> kCorpora[] = {
+        {"packet_fuzz", write_packets},         {"handshake_fuzz", write_handshakes},
+        {"handshake_fuzz", write_live_frames},  {"qmp_fuzz", write_requests},
+        {"state_fuzz", write_states},           {"manifest_fuzz", write_manifests},
+        {"before_tls_fuzz", write_first_bytes}, {"behind_tls_fuzz", write_behind_tls}};
+    const bool written =
+        std::all_of(std::begin(kCorpora), std::end(kCorpora), [&](const auto& one) {
+            std::error_code error;
+            std::filesystem::create_directories(root / one.first, error);
+            return one.second(root / one.first);
+        });
+    if (written) return 0;
     std::cerr << "make_corpus: cannot write to " << root << '\n';
     return 1;
 }
