@@ -56,7 +56,8 @@ WorkQueue* DsaPageScanner::chosen_queue(Time::Point now) const {
 }
 
 void DsaPageScanner::look_first(std::span<const PageExtent> batch) {
-    if (!options_.prefilter) return;
+    // The CPU's check begins with these bytes: a look saves only the device's work.
+    if (!options_.prefilter || !share_.may_use_device(completion_.time().now())) return;
     looked_ = first_look_.is_due();
     if (looked_) first_look_.look(batch);
 }

@@ -40,6 +40,7 @@ class DsaPageScanner final : public PageScanner {
 
     std::string_view name() const override { return kernel_.name; }
     std::size_t depth() const override { return kDepth; }
+    // Does nothing while the device gets no pages.
     void look_first(std::span<const PageExtent> batch) override;
     void submit(std::span<const PageExtent> batch) override;
     Status await() override;

@@ -106,7 +106,7 @@ std::uint32_t WorkShare::device_pages(std::uint32_t pages, bool has_queue, Point
     }
     if (policy_ == AccelShare::kAll) return pages;
     if (share_ == 0) {
-        if (now < retry_at_) return 0;
+        if (!may_use_device(now)) return 0;
         retry_interval_ = std::min<Nanoseconds>(4 * retry_interval_, kLastRetry);
         retry_at_ = now + retry_interval_;
         trial_ = batches_;

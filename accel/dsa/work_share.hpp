@@ -70,6 +70,8 @@ class WorkShare {
     // Returns how many of the `pages` that a batch has to check the device gets. `has_queue` is
     // false if no queue takes work.
     std::uint32_t device_pages(std::uint32_t pages, bool has_queue, Point now);
+    // Returns false if device_pages() gives the device nothing now, whatever the batch is.
+    bool may_use_device(Point now) const { return share_ != 0 || now >= retry_at_; }
     // Returns until when the channel may wait for the answers of a batch about `pages` pages.
     Point wait_limit(std::uint32_t pages, Point now) const;
     // Returns until when a thread should poll for the answers about the `pages` that

@@ -84,6 +84,8 @@ TEST_CASE("a device that answers too late gets a trial from time to time, and is
     rig.batches(50, microseconds(100));
     CHECK(rig.share.share() == 0);
     CHECK(rig.reason() == ShareReason::kTooLate);
+    CHECK_FALSE(rig.share.may_use_device(rig.now));
+    CHECK(rig.share.may_use_device(rig.now + std::chrono::seconds(1)));
     const Time::Point begin = rig.now;
     rig.batches(10'000, microseconds(100));
     // Hardly longer than the CPU alone takes.
