@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <asio.hpp>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -52,8 +53,7 @@ class FuzzKey {
     TemporaryFolder folder_;
 };
 
-// Small messages leave at once, and a close is a reset, so that thousands of connections leave no
-// port in TIME_WAIT.
+// Small messages leave at once, and a close is a reset.
 inline void set_options(int fd) {
     const int on = 1;
     require(::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
@@ -78,6 +78,12 @@ class TcpPairs {
     };
     Pair make() {
         Pair pair{UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), UniqueFd()};
+        // Each connection comes from another address of the loopback, because the kernel keeps the
+        // port of one that has ended for a minute.
+        sockaddr_in from{};
+        from.sin_family = AF_INET;
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 256 + made_++ % 65'536);
+        require(::bind(pair.near.get(), reinterpret_cast<sockaddr*>(&from), sizeof from) == 0);
         require(::connect(pair.near.get(), generic(), sizeof address_) == 0);
         pair.far = UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
         require(static_cast<bool>(pair.far));
@@ -90,6 +96,7 @@ class TcpPairs {
     sockaddr* generic() { return reinterpret_cast<sockaddr*>(&address_); }
     UniqueFd listener_;
     sockaddr_in address_{};
+    std::uint32_t made_ = 0;
 };
 
 // A connection that the receiver has accepted, and the peer's end of it.
