@@ -181,6 +181,19 @@ std::vector<std::uint64_t> all_pages() {
     return pages;
 }
 
+// The process that guards the guest, once it has closed what it got from the sender.
+pid_t await_guard(Process& sender) {
+    constexpr std::size_t kOwnDescriptors = 6;
+    pid_t guard = 0;
+    REQUIRE(sender.await([&] {
+        const std::vector<pid_t> children = children_of(sender.pid());
+        if (children.size() != 1) return false;
+        guard = children[0];
+        return descriptors_of(guard).size() == kOwnDescriptors;
+    }));
+    return guard;
+}
+
 TEST_CASE("the process that guards a guest has no descriptor of the migration", "[descriptors]") {
     const TemporaryFolder folder(scratch_parent());
     const std::string memory = folder / "memory";
@@ -193,11 +206,8 @@ TEST_CASE("the process that guards a guest has no descriptor of the migration", 
                        {"--max-bandwidth", "1M", "--events", folder / "events"}),
         {.descriptors = {{inherited.get(), 9}}});
     REQUIRE(receiver->await_text("connected:"));
-    REQUIRE(sender.await([&] { return !children_of(sender.pid()).empty(); }));
-    const std::vector<pid_t> children = children_of(sender.pid());
-    REQUIRE(children.size() == 1);
-    const auto open = descriptors_of(children[0]);
-    REQUIRE(open.size() == 6);
+    const pid_t guard = await_guard(sender);
+    const auto open = descriptors_of(guard);
     CHECK(open.at(0) == "/dev/null");
     CHECK(open.at(1) == "/dev/null");
     CHECK_THAT(open.at(2), Contains("pipe:"));
@@ -205,7 +215,7 @@ TEST_CASE("the process that guards a guest has no descriptor of the migration", 
     CHECK_THAT(open.at(4), Contains("pidfd"));
     // The lock of the guest's process is held through the pidfd, or its folder in /proc.
     CHECK_THAT(open.at(5), Contains("pidfd") || Contains("/proc"));
-    check_kept_from_children(children[0]);
+    check_kept_from_children(guard);
     // Killed, the sender leaves no open connection behind: its peer is told at once, well before
     // its io-timeout.
     sender.signal(SIGKILL);
@@ -223,8 +233,7 @@ TEST_CASE("a guard does not take standard error's place if the sender has none",
                        {"--max-bandwidth", "1M"}),
         {.closed = {0, 1, 2}});
     REQUIRE(receiver->await_text("connected:"));
-    REQUIRE(sender.await([&] { return !children_of(sender.pid()).empty(); }));
-    const auto open = descriptors_of(children_of(sender.pid()).at(0));
+    const auto open = descriptors_of(await_guard(sender));
     CHECK(open.at(2) == "/dev/null");
     CHECK_THAT(open.at(3), Contains("socket:"));
     sender.signal(SIGTERM);
