@@ -15,7 +15,7 @@ using Made = Result<std::unique_ptr<DirtyTracker>>;
 
 Made make_no_soft_dirty(const PageSource&) { return Error(probe_soft_dirty().detail); }
 
-// Of memory that nobody writes.
+// Tracks memory that nobody writes.
 class NoTracker final : public DirtyTracker {
   public:
     std::string_view name() const override { return "none"; }

@@ -30,7 +30,7 @@ constexpr std::uint64_t kRegionPages = 64;
 constexpr std::size_t kChecksumAt = 36;  // in a packet's header
 constexpr std::size_t kPrefixSize = 2;
 
-// What the input's first byte chooses.
+// The input's first byte chooses one of these.
 enum class Part { kHello, kOffer, kFrames, kPackets };
 
 template <typename Bytes>

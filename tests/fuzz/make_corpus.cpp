@@ -143,7 +143,7 @@ bool write_manifests(const std::filesystem::path& folder) {
     return write(folder / "large", to_text(manifest)) && ok;
 }
 
-// What a stranger says first.
+// The first bytes that a stranger sends.
 bool write_first_bytes(const std::filesystem::path& folder) {
     const FuzzKey key;
     const auto sender = key.endpoint();
@@ -188,7 +188,7 @@ std::string first_round(bool checksums) {
                         {.kind = PacketKind::kSync, .round = 1, .sequence = 1}, {}));
 }
 
-// What a peer with credentials says; the first two bytes are the target's.
+// Messages of a peer with credentials; the target reads the first two bytes itself.
 bool write_behind_tls(const std::filesystem::path& folder) {
     const std::string offer =
         encode(Offer{.program = "fuzz",
