@@ -8,6 +8,8 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "base/previous_handler.hpp"
+
 namespace migrate::accel::softdsa::guarded {
 namespace {
 
@@ -45,25 +47,9 @@ std::uint64_t address_of(const std::int32_t& distance) {
     return reinterpret_cast<std::uintptr_t>(&distance) + static_cast<std::uint64_t>(distance);
 }
 
-void pass_on(int signal, siginfo_t* info, void* context) {
-    const struct sigaction& action = previous[signal == SIGSEGV ? 0 : 1];
-    if ((action.sa_flags & SA_SIGINFO) != 0) {
-        action.sa_sigaction(signal, info, context);
-    } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
-        action.sa_handler(signal);
-    } else {
-        // The instruction faults again and ends the process; a signal that was sent does it by
-        // itself.
-        struct sigaction initial {};
-        initial.sa_handler = SIG_DFL;
-        ::sigaction(signal, &initial, nullptr);
-        if (info->si_code <= 0) ::raise(signal);
-    }
-}
-
 void handle(int signal, siginfo_t* info, void* context) {
     if (info->si_code > 0 && recover(context)) return;
-    pass_on(signal, info, context);
+    hand_on(previous[signal == SIGSEGV ? 0 : 1], signal, info, context);
 }
 
 // Returns the number of steps that equal the pattern; `faulted` is set if a read faulted.

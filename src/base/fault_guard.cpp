@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "base/previous_handler.hpp"
+
 namespace migrate::detail {
 namespace {
 
@@ -21,21 +23,6 @@ constinit thread_local Frame* innermost = nullptr;
 // afterwards.
 struct sigaction previous_action {};
 
-void hand_on(int signal, siginfo_t* info, void* context) {
-    if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
-        previous_action.sa_sigaction(signal, info, context);
-    } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
-        previous_action.sa_handler(signal);
-    } else {
-        // Restores the default action: the faulting instruction runs again and ends the process. A
-        // signal that was sent does not repeat by itself, so it is raised again.
-        struct sigaction action {};
-        action.sa_handler = SIG_DFL;
-        ::sigaction(signal, &action, nullptr);
-        if (info->si_code <= 0) ::raise(signal);
-    }
-}
-
 void handle(int signal, siginfo_t* info, void* context) {
     // si_code > 0: the kernel raised it. BUS_MCEERR_AO concerns memory that nobody is reading now.
     Frame* frame = innermost;
@@ -48,7 +35,7 @@ void handle(int signal, siginfo_t* info, void* context) {
                           nullptr);
         siglongjmp(frame->environment, 1);
     }
-    hand_on(signal, info, context);
+    hand_on(previous_action, signal, info, context);
 }
 
 bool install_handler() {
