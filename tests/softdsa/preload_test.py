@@ -82,7 +82,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.runner.run([], ["no-such-command"]).returncode, 127)
 
     def test_signals_reach_the_command(self):
-        running = subprocess.Popen([SCRIPT, "--library", self.runner.library, "--", "sh", "-c", "echo on; sleep 60"],
+        running = subprocess.Popen([SCRIPT, "--library", self.runner.library, "--", "sh", "-c", "echo on; exec sleep 60"],
                                    stdout=subprocess.PIPE, text=True)
         self.assertEqual(running.stdout.readline(), "on\n")
         running.terminate()
