@@ -1,4 +1,4 @@
-// What the code around the system calls of a socket shares.
+// Helpers around the system calls of a socket.
 #pragma once
 
 #include <sys/socket.h>

@@ -34,7 +34,7 @@ class RegionFile {
     Status write(PageRange pages, std::span<const std::byte> content) const;
     Status clear(PageRange pages) const;
     Status read(PageRange pages, std::span<std::byte> to) const;
-    // As PageSink::population().
+    // Behaves as PageSink::population().
     Status population(PageRange pages, std::vector<PopulationExtent>& extents) const;
 
     // Writes everything so far to the disk, part by part: a requested stop ends that with

@@ -176,9 +176,13 @@ Status ReplacementFile::publish(int fd) {
 }
 
 Status ReplacementFile::sync_folder() const {
+    return sync_names(folder_.get(), fmt::format("the name {}", path_));
+}
+
+Status sync_names(int folder, std::string_view names) {
     // EINVAL: the file system's folders need no sync.
-    if (::fsync(folder_.get()) == 0 || errno == EINVAL) return {};
-    return Error::system(fmt::format("make the name {} durable", path_), errno);
+    if (::fsync(folder) == 0 || errno == EINVAL) return {};
+    return Error::system(fmt::format("make {} durable", names), errno);
 }
 
 Status write_whole_file(const std::string& path, std::string_view content) {

@@ -26,6 +26,10 @@ inline constexpr mode_t kPrivateFileMode = S_IRUSR | S_IWUSR;
 // a mount point, a folder, a device, a FIFO, a socket.
 Status check_replaceable(const std::string& path);
 
+// Makes the names in an open folder durable. Waits for the disk. `names` is for the error
+// "make NAMES durable".
+Status sync_names(int folder, std::string_view names);
+
 class ReplacementFile {
   public:
     // Checks as much as possible without creating anything: check_replaceable(), and that the

@@ -173,7 +173,7 @@ class FakeQemu {
         UniqueFd file;
     };
 
-    // What QEMU does with descriptor sets.
+    // Handles the commands for descriptor sets as QEMU does.
     std::optional<std::string> carry_out_with_file(const std::string& command,
                                                    const qmp::Json& request) {
         const qmp::Json& id = request["id"];

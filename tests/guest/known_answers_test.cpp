@@ -71,7 +71,7 @@ TEST_CASE("commands that were sent ahead are answered in their order") {
     const auto state = must(monitor->send_ahead("query-status"));
     must(monitor->await(stop));
     CHECK(must(parse_run_state(must(monitor->await(state)))) == "paused");
-    // What was known before `stop` is not known any more.
+    // `stop` makes every answer from before it unknown.
     CHECK(must(monitor->run_state()) == "paused");
     const auto lost = must(monitor->send_ahead("cont"));
     must(monitor->reconnect());

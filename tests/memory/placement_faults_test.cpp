@@ -239,7 +239,7 @@ class FaultyRun {
     std::uint64_t received_ = 0;
 };
 
-// What the message must contain if the fault ends the run; null: it must not end it.
+// Returns what the message must contain if the fault ends the run; null: it must not end it.
 const char* reason_of(Fault fault) {
     switch (fault) {
         case Fault::kNone:

@@ -19,7 +19,7 @@ namespace migrate::perf {
 // Used by one thread.
 class Uring {
   public:
-    // As io_uring_cqe has it.
+    // The fields are those of io_uring_cqe.
     struct Completion {
         std::uint64_t user_data;
         std::int32_t res;

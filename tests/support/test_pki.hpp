@@ -14,7 +14,7 @@ namespace migrate {
 // Where a certificate differs from one that both sides accept.
 struct TestCertificate {
     std::string subject = "host";  // its CN
-    // As in a subject alternative name: "DNS:…", "IP:…", "URI:…".
+    // Written as in a subject alternative name: "DNS:…", "IP:…", "URI:…".
     std::vector<std::string> names{};
     enum class Purpose { kServer, kClient, kAny } purpose = Purpose::kAny;
     // Relative to now.

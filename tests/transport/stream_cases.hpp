@@ -1,4 +1,4 @@
-// What the classes above Stream must do over every stream of records, sealed or encrypted.
+// These cases hold for the classes above Stream over every stream of records, sealed or encrypted.
 #pragma once
 
 #include <thread>

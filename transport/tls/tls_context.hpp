@@ -17,7 +17,7 @@ namespace migrate::transport {
 // A sender is TLS's client, and a receiver its server.
 enum class TlsRole { kClient, kServer };
 
-// What --tls-creds names.
+// The credentials that --tls-creds names.
 struct TlsSpec {
     enum class Kind { kX509, kPsk };
     Kind kind = Kind::kX509;

@@ -82,7 +82,7 @@ Result<SpanScanner*> ScannerSet::scanner(std::size_t channel) {
 std::vector<bool> ScannerSet::regions_in_place() const {
     std::vector<bool> in_place(source_.regions().size(), staging_bytes_ == 0);
     for (std::size_t i = 0; i < in_place.size(); ++i) {
-        // As SpanScanner decides.
+        // SpanScanner decides in the same way.
         if (staging_bytes_ != 0 && !source_.prefers_read())
             in_place[i] = source_.is_mapped(static_cast<RegionId>(i));
     }

@@ -35,12 +35,6 @@ Error unusable_folder(const std::string& path, int code) {
     return Error::system(fmt::format("open the folder {}", path), code).as(ErrorKind::kUsage);
 }
 
-Status sync_folder(int folder, const std::string& path) {
-    // EINVAL: the file system's folders need no sync.
-    if (::fsync(folder) == 0 || errno == EINVAL) return {};
-    return Error::system(fmt::format("make the names in {} durable", path), errno);
-}
-
 }  // namespace
 
 bool is_bundle_name(std::string_view name) {
@@ -72,7 +66,7 @@ Status make_bundle_folder(const std::string& path) {
     const std::string above = path + "/..";
     const UniqueFd parent(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!parent) return Error::system(fmt::format("open the folder of {}", path), errno);
-    return sync_folder(parent.get(), above);
+    return sync_names(parent.get(), fmt::format("the names in {}", above));
 }
 
 Result<BundleFolder> BundleFolder::open(const std::string& path, Use use) {
@@ -181,6 +175,8 @@ Status BundleFolder::remove(const std::string& name) const {
     return Error::system(fmt::format("remove {}", path_of(name)), errno);
 }
 
-Status BundleFolder::sync() const { return sync_folder(folder_.get(), path_); }
+Status BundleFolder::sync() const {
+    return sync_names(folder_.get(), fmt::format("the names in {}", path_));
+}
 
 }  // namespace migrate::guest

@@ -14,8 +14,8 @@ struct TreeDevice {
     std::string id;     // the user's; empty if none was given
     std::string place;  // buses and addresses from the root to it: "pcie.0/01.0/00.0"
     std::string bus;    // kind of its bus: "PCIE", "ISA", "usb-bus", "SCSI", "System", …
-    // As QEMU prints them, without quotation marks and without the second form in brackets. Those
-    // of a virtio device include the properties of the transport that carries it.
+    // QEMU's texts, without quotation marks and without the second form in brackets. Those of a
+    // virtio device include the properties of the transport that carries it.
     std::map<std::string, std::string> properties{};
     bool is_pci() const { return bus == "PCI" || bus == "PCIE"; }
 };

@@ -19,7 +19,7 @@ std::vector<Question> device_questions();
 // know yet.
 std::vector<Question> machine_questions();
 Question machine_type_question();
-// Whether the guest runs, and whether another client migrates it.
+// They ask whether the guest runs, and whether another client migrates it.
 std::vector<Question> state_questions();
 
 std::vector<Question> joined(std::initializer_list<std::vector<Question>> lists);
