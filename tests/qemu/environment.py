@@ -45,9 +45,18 @@ def kernel_with_modules():
         files = {path.name.split(".")[0]: path for modules in ("lib/modules", "usr/lib/modules")
                  for part in ("drivers/virtio", "drivers/net", "net/core")
                  for path in (root / modules / version / "kernel" / part).glob("*.ko*")}
-        if all(name in files for name in MODULES):
-            return kernel, [files[name] for name in MODULES]
+        # Debian 13's kernel has the core of virtio built in.
+        modules = [name for name in MODULES if name not in built_in(root, version)]
+        if all(name in files for name in modules):
+            return kernel, [files[name] for name in modules]
     return None, []
+
+
+def built_in(root, version):
+    """The names of the modules that a kernel has built in."""
+    lists = [path for modules in ("lib/modules", "usr/lib/modules")
+             if (path := root / modules / version / "modules.builtin").is_file()]
+    return {Path(line).stem for path in lists for line in path.read_text().split()}
 
 
 def is_version(qemu, version):
