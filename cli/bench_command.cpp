@@ -8,8 +8,8 @@
 #include <set>
 #include <vector>
 
-#include "base/nearest_name.hpp"
 #include "base/outcome.hpp"
+#include "base/suggestion.hpp"
 #include "bench/loops/loop.hpp"
 #include "cli/console.hpp"
 #include "cli/signals.hpp"
@@ -30,8 +30,8 @@ Result<const CommandFlag*> find_flag(std::string_view word) {
         if (!flag.letter.empty() && word == fmt::format("-{}", flag.letter)) return &flag;
         names.push_back(flag.name);
     }
-    return usage_error("'migrate bench': unknown option '{}': did you mean '--{}'?", word,
-                       nearest_name(name, names));
+    return usage_error("'migrate bench': unknown option '{}'{}", word,
+                       suggestion(name, names, "--"));
 }
 
 Result<double> parse_scale(std::string_view text) {

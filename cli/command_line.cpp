@@ -8,15 +8,18 @@
 #include <string_view>
 #include <vector>
 
-#include "base/nearest_name.hpp"
+#include "base/commit.hpp"
+#include "base/suggestion.hpp"
 #include "base/version.hpp"
-#include "cli/completion.hpp"
+#include "cli/completion/completion.hpp"
 #include "cli/config_file.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
 #include "cli/markdown.hpp"
 #include "cli/output_paths.hpp"
 #include "cli/usage_error.hpp"
+#include "transport/features.hpp"
+#include "transport/wire.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -154,9 +157,9 @@ Error unrecognized(const po::option& option, Side side) {
     names.reserve(kOptionCount + kCommandFlags.size());
     for (const Option& row : kOptions) names.push_back(row.key);
     for (const CommandFlag& flag : kCommandFlags) names.push_back(flag.name);
-    const std::string_view nearest = nearest_name(name, names);
-    if (find_option(name) == kOptionCount && find_command_flag(nearest) != nullptr) {
-        return usage_error("unknown option '{}': did you mean '{}'?", name, nearest);
+    const auto nearest = near_name(name, names);
+    if (find_option(name) == kOptionCount && nearest && find_command_flag(*nearest) != nullptr) {
+        return usage_error("unknown option '{}': did you mean '{}'?", name, *nearest);
     }
     Result<std::size_t> found = find_option_for(name, side);
     if (found) return usage_error("unknown option '{}': did you mean '--{}'?", word, name);
@@ -184,15 +187,29 @@ Status take_option(const po::option& option, SideOptions& to) {
     return to.settings.set(name, option.value.front(), Origin::kFlag);
 }
 
-std::string version_text() { return fmt::format("migrate {}\n", kVersion); }
+std::string version_text() {
+    return fmt::format("migrate {}\ncommit {}\nprotocol {}\nfeatures {}\n", kVersion, kCommit,
+                       transport::kProtocolVersion, fmt::join(transport::feature_names(), ", "));
+}
+
+CommandLine help_of(Side side, HelpPart part) {
+    return text_to_print(Command::kHelp, command_help_text(side, part));
+}
+
+// Returns the help that the line asks for, whatever else is on it: "--help", "--help all".
+std::optional<CommandLine> requested_help(Side side, const std::vector<po::option>& options) {
+    for (std::size_t at = 0; at < options.size(); ++at) {
+        if (options[at].string_key != "help") continue;
+        const bool all = at + 1 < options.size() &&
+                         options[at + 1].original_tokens == std::vector<std::string>{"all"};
+        return help_of(side, all ? HelpPart::kAll : HelpPart::kEveryday);
+    }
+    return std::nullopt;
+}
 
 Result<CommandLine> parse_side(Side side, Arguments args) {
     MIGRATE_ASSIGN(const std::vector<po::option> options, split_options(side, args));
-    // A request for help is served, whatever else is on the line.
-    for (const po::option& option : options) {
-        if (option.string_key == "help")
-            return text_to_print(Command::kHelp, command_help_text(side));
-    }
+    if (auto help = requested_help(side, options)) return *std::move(help);
     SideOptions parsed{.settings = Settings(side), .config_path = {}, .seen = {}};
     for (const po::option& option : options) MIGRATE_TRY(take_option(option, parsed));
     if (parsed.seen.contains("version")) return text_to_print(Command::kVersion, version_text());
@@ -214,8 +231,7 @@ Result<CommandLine> parse_side(Side side, Arguments args) {
 
 Error unknown_word(std::string_view what, std::string_view word,
                    std::span<const std::string_view> candidates) {
-    return usage_error("unknown {} '{}': did you mean '{}'?", what, word,
-                       nearest_name(word, candidates));
+    return usage_error("unknown {} '{}'{}", what, word, suggestion(word, candidates));
 }
 
 Status expect_no_more(std::string_view command, Arguments args) {
@@ -227,9 +243,13 @@ Status expect_no_more(std::string_view command, Arguments args) {
 Result<CommandLine> parse_help(Arguments args) {
     if (args.empty()) return text_to_print(Command::kHelp, overview_text());
     const std::string_view topic = args.front();
-    MIGRATE_TRY(expect_no_more(fmt::format("help {}", topic), args.subspan(1)));
-    if (topic == "send") return text_to_print(Command::kHelp, command_help_text(Side::kSend));
-    if (topic == "recv") return text_to_print(Command::kHelp, command_help_text(Side::kRecv));
+    const bool is_side = topic == "send" || topic == "recv";
+    const bool all = is_side && args.size() > 1 && std::string_view(args[1]) == "all";
+    MIGRATE_TRY(expect_no_more(fmt::format("help {}", topic), args.subspan(all ? 2 : 1)));
+    if (is_side) {
+        return help_of(topic == "send" ? Side::kSend : Side::kRecv,
+                       all ? HelpPart::kAll : HelpPart::kEveryday);
+    }
     if (topic == "probe") return text_to_print(Command::kHelp, probe_help_text());
     if (topic == "bench") return text_to_print(Command::kHelp, bench_help_text());
     constexpr std::array<std::string_view, 4> kTopics{"send", "recv", "probe", "bench"};
@@ -264,11 +284,16 @@ Result<CommandLine> parse_bench_line(Arguments args) {
 // These commands serve the build and the tests: the texts that are installed, and those that the
 // documents take from the program's tables.
 Result<CommandLine> parse_completion(Arguments args) {
-    if (args.empty() || std::string_view(args.front()) != "bash") {
-        return usage_error("'migrate completion' supports bash only: migrate completion bash");
+    const std::string_view shell = args.empty() ? "" : args.front();
+    const auto* found = std::find_if(kShells.begin(), kShells.end(),
+                                     [&](const Shell& each) { return each.name == shell; });
+    if (found == kShells.end()) {
+        return usage_error(
+            "'migrate completion' prints the script of a shell: use bash, zsh or "
+            "fish");
     }
-    MIGRATE_TRY(expect_no_more("completion bash", args.subspan(1)));
-    return text_to_print(Command::kHelp, bash_completion());
+    MIGRATE_TRY(expect_no_more(fmt::format("completion {}", shell), args.subspan(1)));
+    return text_to_print(Command::kHelp, found->script());
 }
 
 Result<CommandLine> parse_generated(std::string_view command, std::string text, Arguments args) {
@@ -278,8 +303,8 @@ Result<CommandLine> parse_generated(std::string_view command, std::string text, 
 
 Error unknown_command(std::string_view word) {
     if (!word.starts_with('-')) {
-        constexpr std::array<std::string_view, 5> kCommands{"send", "recv", "probe", "bench",
-                                                            "help"};
+        constexpr std::array<std::string_view, 6> kCommands{"send",  "recv", "probe",
+                                                            "bench", "help", "completion"};
         return unknown_word("command", word, kCommands);
     }
     const std::string name = bare_name(word);
@@ -287,8 +312,7 @@ Error unknown_command(std::string_view word) {
         return usage_error("the command comes first: migrate send|recv --{} …", name);
     }
     constexpr std::array<std::string_view, 2> kFlags{"help", "version"};
-    return usage_error("unknown option '{}': did you mean '--{}'?", word,
-                       nearest_name(name, kFlags));
+    return usage_error("unknown option '{}'{}", word, suggestion(name, kFlags, "--"));
 }
 
 }  // namespace

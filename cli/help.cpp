@@ -63,26 +63,69 @@ std::string flag_with_value(std::string_view name, std::string_view value_name) 
                               : fmt::format("--{} {}", name, value_name);
 }
 
-// The forms of an option's value, and the words of each.
-std::string forms_text(const Option& option) {
+// The forms of an option's value, and, in the whole help, the words of each.
+std::string forms_text(const Option& option, HelpPart part) {
     std::string text;
     if (option.forms == nullptr) return text;
     for (const Form& form : option.forms->forms) {
         text += entry(form_syntax(form), form.help, 4);
+        if (part == HelpPart::kEveryday) continue;
         for (const Option& word : form.words) text += entry(word_syntax(word), describe(word), 6);
     }
     return text;
+}
+
+std::string option_entry(const Option& option, HelpPart part) {
+    return entry(flag_with_value(option.key, value_name_of(option)), describe(option)) +
+           forms_text(option, part);
 }
 
 std::string section_text(Side side, OptionSection section) {
     std::string text = fmt::format("\n{}:\n", section_title(section));
     for (const Option& option : kOptions) {
         if (option.section != section || !option_applies(option, side)) continue;
-        text += entry(flag_with_value(option.key, value_name_of(option)), describe(option));
-        text += forms_text(option);
+        text += option_entry(option, HelpPart::kAll);
     }
     return text;
 }
+
+std::string everyday_text(Side side) {
+    std::string text = "\nEveryday options:\n";
+    for (const bool required : {true, false}) {
+        for (const Option& option : kOptions) {
+            if (option.required != required || !option_applies(option, side)) continue;
+            if (required || option.everyday) text += option_entry(option, HelpPart::kEveryday);
+        }
+    }
+    return text;
+}
+
+std::string all_options_text(Side side) {
+    std::string text;
+    for (const OptionSection section : all_sections()) {
+        const bool any = std::any_of(kOptions.begin(), kOptions.end(), [&](const Option& option) {
+            return option.section == section && option_applies(option, side);
+        });
+        if (any) text += section_text(side, section);
+    }
+    return text;
+}
+
+constexpr std::string_view kSendExamples =
+    "\nAn image, with a check at the end:\n"
+    "  migrate send --connect HOST:4444 --source file:/var/tmp/guest.mem --verify digest \\\n"
+    "      --tls-creds x509\n"
+    "A running QEMU, through its QMP socket:\n"
+    "  migrate send --connect HOST:4444 --source qemu:/run/vm.qmp --tls-creds x509\n"
+    "A running guest that is built in, within one machine:\n"
+    "  migrate send --connect 127.0.0.1:4444 --source workload:1G\n";
+constexpr std::string_view kRecvExamples =
+    "\nAn image:\n"
+    "  migrate recv --listen 0.0.0.0:4444 --sink file:/var/tmp/guest.mem --tls-creds x509\n"
+    "A running QEMU, into a QEMU that was started with -incoming defer:\n"
+    "  migrate recv --listen 0.0.0.0:4444 --sink qemu:/run/vm2.qmp --tls-creds x509\n"
+    "A running guest that is built in, within one machine:\n"
+    "  migrate recv --listen 127.0.0.1:4444 --sink anon:\n";
 
 std::string command_flags_text() {
     std::string text = "\nConfiguration and help:\n";
@@ -137,8 +180,9 @@ std::string word_syntax(const Option& word) {
 }
 
 std::string_view unit_note() {
-    return "SIZE is in bytes, or a number with K, M, G or T (multiples of 1024). TIME is in "
-           "milliseconds, or a number with ms, s, min or h.";
+    return "SIZE is in bytes, or a number with K, M, G or T (multiples of 1024). SIZE/s is a SIZE "
+           "for each second, as 200M or 200M/s, or a number with kbit/s, Mbit/s or Gbit/s. TIME is "
+           "in milliseconds, or a number with ms, s, min or h.";
 }
 
 std::string short_usage() {
@@ -156,8 +200,10 @@ std::string overview_text() {
     text += entry("send", "Send the memory to a receiver.");
     text += entry("probe [--json]", "Show what this host supports.");
     text += entry("bench NAME… --out DIR", "Run scenarios and report the measurements.");
-    text += entry("help [send|recv|probe|bench]", "Show this help, or all options of a command.");
-    text += entry("--version", "Show the program's version.");
+    text += entry("help [send|recv|probe|bench]",
+                  "Show this help, or that of a command; 'help send all' shows every option.");
+    text += entry("completion bash|zsh|fish", "Print the completion script of a shell.");
+    text += entry("--version", "Show version, commit, protocol and features.");
     text +=
         "\nOn one machine, in two terminals:\n"
         "  migrate recv --listen 127.0.0.1:4444 --sink anon:\n"
@@ -170,16 +216,18 @@ std::string overview_text() {
     return text + exit_status_text();
 }
 
-std::string command_help_text(Side side) {
+std::string command_help_text(Side side, HelpPart part) {
     std::string text = fmt::format("Usage: {}\n\n", command_usage(side));
     text += paragraph(command_summary(side));
-    for (const OptionSection section : all_sections()) {
-        const bool any = std::any_of(kOptions.begin(), kOptions.end(), [&](const Option& option) {
-            return option.section == section && option_applies(option, side);
-        });
-        if (any) text += section_text(side, section);
-    }
+    text += part == HelpPart::kAll ? all_options_text(side) : everyday_text(side);
     text += command_flags_text();
+    if (part == HelpPart::kEveryday) {
+        text += side == Side::kSend ? kSendExamples : kRecvExamples;
+        return text + '\n' +
+               paragraph(fmt::format("'{} --help all' shows the other options, the words of the "
+                                     "forms above and the exit status.",
+                                     command_name(side)));
+    }
     text += '\n' + exit_status_text();
     return text + '\n' + paragraph(unit_note());
 }

@@ -20,8 +20,8 @@ struct CommandFlag {
 inline constexpr auto kCommandFlags = std::to_array<CommandFlag>({
     {"config", "", "FILE", "Read options from this JSON file. A flag wins over the file."},
     {"print-config", "", "", "Print all settings as the JSON that --config reads, and exit."},
-    {"help", "h", "", "Show this help and exit."},
-    {"version", "", "", "Show the program's version and exit."},
+    {"help", "h", "", "Show the everyday options and exit; '--help all' shows all of them."},
+    {"version", "", "", "Show version, commit, protocol and features, and exit."},
 });
 
 // The purpose of a command, in a sentence or two.
@@ -40,8 +40,10 @@ std::string_view unit_note();
 std::string short_usage();
 // The text of `migrate --help`.
 std::string overview_text();
-// The text of `migrate send --help` or `migrate recv --help`.
-std::string command_help_text(Side side);
+enum class HelpPart { kEveryday, kAll };
+// The text of `migrate send --help` or `migrate recv --help`: the everyday options with examples,
+// or, for `--help all`, every option in its section, with the words of its forms.
+std::string command_help_text(Side side, HelpPart part);
 // The text of `migrate probe --help`.
 std::string probe_help_text();
 // The purpose of `migrate probe`, in a sentence or two.

@@ -26,7 +26,7 @@ constexpr std::string_view kPageStart =
     "An option is a flag (`--multifd-channels 8`) and a key of the JSON file that `--config` "
     "names\n"
     "(`\"multifd-channels\": 8`). A flag wins over the file, and the file wins over the default.\n"
-    "`migrate send --help` and `migrate recv --help` show the same options.\n"
+    "`migrate send --help all` and `migrate recv --help all` show the same options.\n"
     "\n"
     "- **Command**: the command that has the option. *both* means that each side has its own "
     "value.\n"

@@ -1,4 +1,4 @@
-# The files of `cmake --install` and their places. The program itself writes the man page and the completion from its
+# The files of `cmake --install` and their places. The program itself writes the man page and the completions from its
 # option table; they are left out where the program that was built cannot run here.
 include(GNUInstallDirs)
 
@@ -15,7 +15,7 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs/" DESTINATION "${CMAKE_INSTALL_
         FILES_MATCHING PATTERN "*.json")
 
 if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
-    message(STATUS "Cross-compiling: the man page and the completion are not made")
+    message(STATUS "Cross-compiling: the man page and the completions are not made")
     return()
 endif()
 
@@ -35,5 +35,7 @@ endfunction()
 
 migrate_generated(migrate.1 man/man1 man)
 migrate_generated(migrate bash-completion/completions completion bash)
+migrate_generated(_migrate zsh/site-functions completion zsh)
+migrate_generated(migrate.fish fish/vendor_completions.d completion fish)
 get_property(migrate_generated_files GLOBAL PROPERTY MIGRATE_GENERATED)
 add_custom_target(generated_files ALL DEPENDS ${migrate_generated_files})

@@ -23,7 +23,16 @@ constexpr std::string_view kReturnFeature = "return";
 constexpr std::array kOptionalFeatures{kGuestFeature, kDevicesFeature, kDeviceStateFeature,
                                        kReturnFeature};
 
+constexpr auto kAllFeatures = [] {
+    std::array<std::string_view, kFeatures.size() + kOptionalFeatures.size()> all{};
+    std::copy(kOptionalFeatures.begin(), kOptionalFeatures.end(),
+              std::copy(kFeatures.begin(), kFeatures.end(), all.begin()));
+    return all;
+}();
+
 }  // namespace
+
+std::span<const std::string_view> feature_names() { return kAllFeatures; }
 
 MessageJson features_of(const Offer& offer) {
     MessageJson features = kFeatures;
@@ -43,10 +52,7 @@ Status check_features(const MessageJson& json) {
     for (const MessageJson& feature : *found) {
         const std::string name =
             feature.is_string() ? printable(feature.get<std::string>(), 64) : "?";
-        const auto among = [&name](const auto& names) {
-            return std::find(std::begin(names), std::end(names), name) != std::end(names);
-        };
-        if (!among(kFeatures) && !among(kOptionalFeatures)) {
+        if (std::find(kAllFeatures.begin(), kAllFeatures.end(), name) == kAllFeatures.end()) {
             return protocol_error(
                 fmt::format("the sender needs the feature '{}', which this receiver does not have: "
                             "update the receiver, or switch the feature off at the sender",

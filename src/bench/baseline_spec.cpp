@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/config/unit_text.hpp"
-#include "base/nearest_name.hpp"
+#include "base/suggestion.hpp"
 #include "bench/json_reading.hpp"
 
 namespace migrate::bench {
@@ -87,7 +87,7 @@ Status read_words(const KindRow& row, std::string_view words, BaselineSpec& spec
         } else {
             std::vector<std::string_view> keys = row.others;
             keys.push_back(row.threads);
-            return wrong("unknown word '{}': did you mean '{}'?", key, nearest_name(key, keys));
+            return wrong("unknown word '{}'{}", key, suggestion(key, keys));
         }
     }
     return {};

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <span>
 
-#include "base/nearest_name.hpp"
+#include "base/suggestion.hpp"
 #include "bench/figures.hpp"
 #include "bench/json_reading.hpp"
 #include "bench/scenario.hpp"
@@ -30,8 +30,7 @@ Error unknown_series(std::string_view key, const std::string& name,
                      const std::vector<Variant>& variants) {
     std::vector<std::string_view> names;
     for (const Variant& variant : variants) names.push_back(variant.name);
-    return wrong("{}: '{}' is no variant and no baseline: did you mean '{}'?", key, name,
-                 nearest_name(name, names));
+    return wrong("{}: '{}' is no variant and no baseline{}", key, name, suggestion(name, names));
 }
 
 const Variant* variant_of(const std::vector<Variant>& variants, std::string_view name) {
@@ -109,8 +108,7 @@ Status read_figure_name(const Json& json, Goal& goal) {
     if (find_figure(goal.figure) != nullptr) return {};
     std::vector<std::string_view> names;
     for (const FigureRow& row : figure_rows()) names.push_back(row.name);
-    return wrong("unknown figure '{}': did you mean '{}'?", goal.figure,
-                 nearest_name(goal.figure, names));
+    return wrong("unknown figure '{}'{}", goal.figure, suggestion(goal.figure, names));
 }
 
 // The keys of a goal but its series.

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/config/unit_text.hpp"
-#include "base/nearest_name.hpp"
+#include "base/suggestion.hpp"
 #include "base/units.hpp"
 
 namespace migrate::bench {
@@ -31,8 +31,7 @@ Status check_object(const Json& json, std::string_view what,
     if (!json.is_object()) return wrong("{} is no object", what);
     for (const auto& [key, value] : json.items()) {
         if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-            return wrong("{}: unknown key '{}': did you mean '{}'?", what, key,
-                         nearest_name(key, keys));
+            return wrong("{}: unknown key '{}'{}", what, key, suggestion(key, keys));
         }
     }
     return {};

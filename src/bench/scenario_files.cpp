@@ -5,7 +5,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/nearest_name.hpp"
+#include "base/suggestion.hpp"
 #include "bench/builtin_scenarios.hpp"
 
 namespace migrate::bench {
@@ -58,9 +58,9 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
 Error unknown_scenario(const std::string& name, const std::vector<std::string>& known) {
     const std::vector<std::string_view> names(known.begin(), known.end());
     return make_error(ErrorKind::kUsage,
-                      "unknown scenario '{}': did you mean '{}'? --list shows all; a file is "
-                      "named by a path with a slash or .json",
-                      name, nearest_name(name, names));
+                      "unknown scenario '{}'{} (--list shows all; a file is named by a path with "
+                      "a slash or .json)",
+                      name, suggestion(name, names));
 }
 
 Result<Scenario> load_named(const std::string& name, const std::string& folder) {

@@ -19,6 +19,13 @@ std::uint64_t bytes(std::string_view text) {
     return *parsed;
 }
 
+std::uint64_t rate(std::string_view text) {
+    const auto parsed = parse_bytes_per_second(text);
+    INFO(text);
+    REQUIRE(parsed);
+    return *parsed;
+}
+
 std::uint64_t duration(std::string_view text) {
     const auto parsed = parse_duration_ms(text);
     INFO(text);
@@ -27,6 +34,28 @@ std::uint64_t duration(std::string_view text) {
 }
 
 }  // namespace
+
+TEST_CASE("rates are sizes for each second, or decimal multiples of a bit") {
+    CHECK(rate("0") == 0);
+    CHECK(rate("200M") == 200 * kMiB);
+    CHECK(rate("200M/s") == 200 * kMiB);
+    CHECK(rate("200MiB/s") == 200 * kMiB);
+    CHECK(rate("8kbit/s") == 1000);
+    CHECK(rate("1Gbit/s") == 125'000'000);
+    CHECK(rate("2.5gbit") == 312'500'000);
+    CHECK(rate("0.001Tbit/s") == 125'000'000);
+    for (const char* wrong : {"", "/s", "1bit", "1Gbit/min", "G", "-1M", "1Gbits/s"}) {
+        INFO(wrong);
+        const auto parsed = parse_bytes_per_second(wrong);
+        REQUIRE_FALSE(parsed);
+        CHECK(parsed.error().kind() == ErrorKind::kUsage);
+        CHECK(parsed.error().message().find("is not a rate: write") != std::string::npos);
+    }
+    CHECK(parse_bytes_per_second("0.00001kbit").error().message() ==
+          "'0.00001kbit' is not a whole number of bytes");
+    CHECK(parse_bytes_per_second("200000000Tbit").error().message() ==
+          "'200000000Tbit' does not fit into 64 bits");
+}
 
 TEST_CASE("sizes are whole bytes or multiples of 1024") {
     CHECK(bytes("0") == 0);

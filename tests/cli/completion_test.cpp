@@ -1,4 +1,4 @@
-#include "cli/completion.hpp"
+#include "cli/completion/completion.hpp"
 
 #include <sstream>
 #include <vector>
@@ -39,12 +39,15 @@ using Candidates = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("completion offers the commands first") {
-    CHECK(offered({"migrate", ""}) ==
-          Candidates{"send", "recv", "probe", "bench", "help", "--help", "--version"});
+    CHECK(offered({"migrate", ""}) == Candidates{"recv", "send", "probe", "bench", "help",
+                                                 "completion", "--help", "--version"});
     CHECK(offered({"migrate", "s"}) == Candidates{"send"});
     CHECK(offered({"migrate", "help", ""}) == Candidates{"send", "recv", "probe", "bench"});
     CHECK(offered({"migrate", "probe", ""}) == Candidates{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
+    CHECK(offered({"migrate", "completion", ""}) == Candidates{"bash", "zsh", "fish"});
+    CHECK(offered({"migrate", "bench", "dsa-"}) == Candidates{"dsa-50", "dsa-zero"});
+    CHECK(offered({"migrate", "bench", "--peer", ""}) == Candidates{"qemu", "none"});
 }
 
 TEST_CASE("completion offers every flag of the command and none of the other") {
@@ -90,6 +93,63 @@ TEST_CASE("completion offers the forms of a value, and files where a path is one
     CHECK(offered({"migrate", "send", "--accel-path", "s"}) == Candidates{"softdsa:"});
     const TemporaryFile file("");
     CHECK(offered({"migrate", "recv", "--sink", file.path()}) == Candidates{file.path()});
+}
+
+// Returns what the script hands to zsh's own functions for the last of the words. They need a
+// terminal, and print their arguments here.
+std::string handed_to_zsh(const std::string& words) {
+    const TemporaryFile script(zsh_completion());
+    const TemporaryFile driver(
+        fmt::format("_describe() {{ print -l -- ${{(P)2}} }}\n"
+                    "_arguments() {{ print -l -- \"$@\" }}\n"
+                    "_files() {{ print files }}\n"
+                    "compadd() {{ print -l -- \"$@\" }}\n"
+                    "compdef() {{ }}\n"
+                    "words=({})\n"
+                    "CURRENT=$#words\n"
+                    "source {}\n"
+                    "_migrate\n"
+                    "_migrate_sink\n",
+                    words, script.path()));
+    const auto result = run_shell("zsh -f '" + driver.path() + "' 2>&1");
+    INFO(result.output);
+    CHECK(result.exit_code == 0);
+    return result.output;
+}
+
+TEST_CASE("zsh offers commands, flags, choices and forms") {
+    if (!has_program("zsh")) return;
+    const std::string first = handed_to_zsh("migrate ''");
+    CHECK(contains(first, "recv:Wait for a sender and receive the memory\n"));
+    CHECK(contains(first, "--version\n"));
+    CHECK(contains(first, "anon:\n"));
+    const std::string send = handed_to_zsh("migrate send ''");
+    CHECK(contains(send, "--multifd-channels["));
+    CHECK(contains(send, ":none|lz4|zstd:(none lz4 zstd)\n"));
+    CHECK_FALSE(contains(send, "--listen["));
+    CHECK(contains(handed_to_zsh("migrate recv ''"), ":SINK:_migrate_sink\n"));
+    CHECK(contains(handed_to_zsh("migrate bench ''"), " dsa-50 dsa-zero "));
+    CHECK(contains(handed_to_zsh("migrate bench ''"), "--out[Folder"));
+    CHECK(contains(handed_to_zsh("migrate help ''"), "*:word:(send recv probe bench)\n"));
+}
+
+TEST_CASE("fish offers commands, flags, choices and forms") {
+    if (!has_program("fish")) return;
+    const TemporaryFile script(fish_completion());
+    const auto offered_by_fish = [&](const std::string& line) {
+        const auto result = run_shell("fish --no-config -c 'source " + script.path() +
+                                      "; complete -C \"" + line + "\"' 2>&1");
+        INFO(result.output);
+        CHECK(result.exit_code == 0);
+        return result.output;
+    };
+    CHECK(contains(offered_by_fish("migrate re"), "recv\t"));
+    CHECK(contains(offered_by_fish("migrate send --multifd-ch"), "--multifd-channels\t"));
+    CHECK_FALSE(contains(offered_by_fish("migrate send --"), "--listen\t"));
+    CHECK(contains(offered_by_fish("migrate send --multifd-compression "), "zstd"));
+    CHECK(contains(offered_by_fish("migrate recv --sink "), "anon:"));
+    CHECK(contains(offered_by_fish("migrate bench dsa-"), "dsa-zero"));
+    CHECK(contains(offered_by_fish("migrate help "), "probe"));
 }
 
 TEST_CASE("shellcheck has nothing to say against the completion script") {

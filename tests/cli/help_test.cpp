@@ -34,7 +34,7 @@ std::string without_newlines(std::string_view text) {
 
 TEST_CASE("a command's help shows its own options with default and range, and no others") {
     for (const Side side : {Side::kSend, Side::kRecv}) {
-        const std::string text = without_newlines(command_help_text(side));
+        const std::string text = without_newlines(command_help_text(side, HelpPart::kAll));
         for (const Option& option : kOptions) {
             const std::string line =
                 fmt::format("--{} {} {}", option.key, value_name_of(option), describe(option));
@@ -59,8 +59,11 @@ TEST_CASE("a command's help shows its own options with default and range, and no
 }
 
 TEST_CASE("no line of the help is wider than a terminal of 100 columns or ends in a blank") {
-    for (const std::string& text : {overview_text(), command_help_text(Side::kSend),
-                                    command_help_text(Side::kRecv), probe_help_text()}) {
+    for (const std::string& text :
+         {overview_text(), command_help_text(Side::kSend, HelpPart::kAll),
+          command_help_text(Side::kRecv, HelpPart::kAll),
+          command_help_text(Side::kSend, HelpPart::kEveryday),
+          command_help_text(Side::kRecv, HelpPart::kEveryday), probe_help_text()}) {
         CHECK(text.ends_with('\n'));
         std::istringstream lines(text);
         for (std::string line; std::getline(lines, line);) {
@@ -71,8 +74,46 @@ TEST_CASE("no line of the help is wider than a terminal of 100 columns or ends i
     }
 }
 
-TEST_CASE("the overview's examples are command lines that work") {
-    std::string text = overview_text();
+TEST_CASE("a command's help shows the everyday options, and the way to the others") {
+    for (const Side side : {Side::kSend, Side::kRecv}) {
+        const std::string text = without_newlines(command_help_text(side, HelpPart::kEveryday));
+        std::size_t shown = 0;
+        for (const Option& option : kOptions) {
+            const std::string line =
+                fmt::format("--{} {} {}", option.key, value_name_of(option), describe(option));
+            INFO(line);
+            const bool expected =
+                option_applies(option, side) && (option.everyday || option.required);
+            CHECK(contains(text, line) == expected);
+            shown += expected ? 1 : 0;
+        }
+        CHECK(shown >= 8);
+        CHECK(shown <= 15);
+        CHECK(contains(text, fmt::format("'{} --help all' shows", command_name(side))));
+    }
+}
+
+TEST_CASE("help comes in two steps, whatever else is on the line") {
+    const auto text_of = [](std::initializer_list<const char*> words) {
+        const auto parsed = parse(words);
+        REQUIRE(parsed);
+        CHECK(parsed->command == Command::kHelp);
+        return parsed->text;
+    };
+    const std::string everyday = command_help_text(Side::kSend, HelpPart::kEveryday);
+    const std::string all = command_help_text(Side::kSend, HelpPart::kAll);
+    CHECK(text_of({"send", "--help"}) == everyday);
+    CHECK(text_of({"send", "-h", "--source", "x"}) == everyday);
+    CHECK(text_of({"help", "send"}) == everyday);
+    CHECK(text_of({"send", "--help", "all"}) == all);
+    CHECK(text_of({"send", "--source", "x", "-h", "all"}) == all);
+    CHECK(text_of({"help", "send", "all"}) == all);
+    CHECK(text_of({"help", "recv", "all"}) == command_help_text(Side::kRecv, HelpPart::kAll));
+    CHECK(contains(refusal({"help", "probe", "all"}), "takes no further argument: remove 'all'"));
+}
+
+// Checks that the command lines in a help are accepted. Returns their number.
+int check_examples(std::string text) {
     for (std::size_t at = 0; (at = text.find("\\\n", at)) != std::string::npos;) text.erase(at, 2);
     std::istringstream lines(text);
     int examples = 0;
@@ -89,7 +130,13 @@ TEST_CASE("the overview's examples are command lines that work") {
         CHECK(parsed);
         ++examples;
     }
-    CHECK(examples == 4);
+    return examples;
+}
+
+TEST_CASE("the examples in the helps are command lines that work") {
+    CHECK(check_examples(overview_text()) == 4);
+    CHECK(check_examples(command_help_text(Side::kSend, HelpPart::kEveryday)) == 3);
+    CHECK(check_examples(command_help_text(Side::kRecv, HelpPart::kEveryday)) == 3);
 }
 
 TEST_CASE("the man page has its sections and every option, in plain ASCII") {
@@ -121,7 +168,8 @@ TEST_CASE("help, man page and README have every exit code with its word and mean
         INFO(row.word);
         const std::string line = fmt::format("{} {} {}", row.exit_code, row.word, row.meaning);
         for (const std::string& text :
-             {overview_text(), command_help_text(Side::kSend), command_help_text(Side::kRecv)}) {
+             {overview_text(), command_help_text(Side::kSend, HelpPart::kAll),
+              command_help_text(Side::kRecv, HelpPart::kAll)}) {
             CHECK(contains(without_newlines(text), line));
         }
         CHECK(contains(exit_codes_markdown(),

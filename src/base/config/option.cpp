@@ -87,7 +87,7 @@ Result<std::uint64_t> parse_number(OptionType type, std::string_view text) {
         case OptionType::kBytes:
             return parse_bytes(text);
         case OptionType::kBytesPerSecond:
-            return parse_bytes(text.ends_with("/s") ? text.substr(0, text.size() - 2) : text);
+            return parse_bytes_per_second(text);
         case OptionType::kDurationMs:
             return parse_duration_ms(text);
         default:

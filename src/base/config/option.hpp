@@ -70,6 +70,7 @@ struct Option {
     const FormTable* forms = nullptr;             // see base/config/form.hpp
     std::string_view value_name = "";             // for the help: "HOST:PORT"; empty: from the type
     std::string_view help = "";                   // one sentence or two, without default and range
+    bool everyday = false;  // `--help` shows it; the others are in `--help all`
     bool required = false;  // the command does not start without it; such a row has no default
     bool alone = false;     // on/off: the flag without a value stands for "on"
     bool live = false;      // may change while a migration runs

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "base/nearest_name.hpp"
+#include "base/suggestion.hpp"
 
 namespace migrate {
 namespace {
@@ -33,14 +33,18 @@ Result<std::size_t> find_option_for(std::string_view key, Side side) {
             if (option_applies(option, of)) keys.push_back(option.key);
         }
     }
-    const std::string_view nearest = nearest_name(key, keys);
-    if (option_applies(kOptions[find_option(nearest)], side)) {
+    const auto nearest = near_name(key, keys);
+    if (!nearest) {
+        return make_error(ErrorKind::kUsage, "unknown option '{}': '{} --help all' lists all", key,
+                          command_name(side));
+    }
+    if (option_applies(kOptions[find_option(*nearest)], side)) {
         return make_error(ErrorKind::kUsage, "unknown option '{}': did you mean '{}'?", key,
-                          nearest);
+                          *nearest);
     }
     return make_error(ErrorKind::kUsage,
                       "unknown option '{}': did you mean '{}', which belongs to '{}'?", key,
-                      nearest, command_name(other_side(side)));
+                      *nearest, command_name(other_side(side)));
 }
 
 }  // namespace migrate

@@ -22,12 +22,22 @@ constexpr std::array kByteUnits{
     Unit{"", 1},     Unit{"k", kKiB},   Unit{"kib", kKiB}, Unit{"m", kMiB},   Unit{"mib", kMiB},
     Unit{"g", kGiB}, Unit{"gib", kGiB}, Unit{"t", kTiB},   Unit{"tib", kTiB},
 };
+// Beside kByteUnits. A link's speed is given in decimal multiples of a bit: 1 kbit is 125 bytes.
+constexpr std::array kBitUnits{
+    Unit{"kbit", 125},
+    Unit{"mbit", 125'000},
+    Unit{"gbit", 125'000'000},
+    Unit{"tbit", 125'000'000'000},
+};
 constexpr std::array kDurationUnits{
     Unit{"", 1}, Unit{"ms", 1}, Unit{"s", 1000}, Unit{"min", 60'000}, Unit{"h", 3'600'000},
 };
 
 constexpr std::string_view kBytesAllowed =
     "a whole number of bytes, or a number with K, M, G or T (KiB, MiB, GiB, TiB): 512K or 1.5G";
+constexpr std::string_view kRateAllowed =
+    "a whole number of bytes per second, or a number with K, M, G or T, or with kbit/s, Mbit/s, "
+    "Gbit/s or Tbit/s: 200M/s or 1Gbit/s";
 constexpr std::string_view kDurationAllowed =
     "a whole number of milliseconds, or one with ms, s, min or h: 500ms or 30s";
 
@@ -111,6 +121,21 @@ std::string exact_text(std::uint64_t value, const auto& units) {
     return fmt::format("{}{}", value / best->factor, best->suffix);
 }
 
+// Returns the bytes that a number in parts stands for. `text` is for messages.
+Result<std::uint64_t> bytes_of(const NumberText& parts, const Unit& unit, std::string_view text) {
+    const auto number = to_number(parts.whole);
+    const auto whole = number ? multiply(*number, unit.factor) : std::nullopt;
+    if (!whole) return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
+    const auto fraction = fraction_of(parts.fraction, unit.factor);
+    if (!fraction) {
+        return make_error(ErrorKind::kUsage, "'{}' is not a whole number of bytes", text);
+    }
+    if (*whole > std::numeric_limits<std::uint64_t>::max() - *fraction) {
+        return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
+    }
+    return *whole + *fraction;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_bytes(std::string_view text) {
@@ -119,17 +144,20 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     if (unit == nullptr) {
         return make_error(ErrorKind::kUsage, "'{}' is not a size: write {}", text, kBytesAllowed);
     }
-    const auto number = to_number(parts->whole);
-    const auto whole = number ? multiply(*number, unit->factor) : std::nullopt;
-    if (!whole) return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
-    const auto fraction = fraction_of(parts->fraction, unit->factor);
-    if (!fraction) {
-        return make_error(ErrorKind::kUsage, "'{}' is not a whole number of bytes", text);
+    return bytes_of(*parts, *unit, text);
+}
+
+Result<std::uint64_t> parse_bytes_per_second(std::string_view text) {
+    constexpr std::string_view kPerSecond = "/s";
+    const bool has_per_second = text.ends_with(kPerSecond);
+    const auto parts =
+        split_number(text.substr(0, text.size() - (has_per_second ? kPerSecond.size() : 0)));
+    const Unit* unit = parts ? find_unit(parts->suffix, kByteUnits) : nullptr;
+    if (parts && unit == nullptr) unit = find_unit(parts->suffix, kBitUnits);
+    if (unit == nullptr) {
+        return make_error(ErrorKind::kUsage, "'{}' is not a rate: write {}", text, kRateAllowed);
     }
-    if (*whole > std::numeric_limits<std::uint64_t>::max() - *fraction) {
-        return make_error(ErrorKind::kUsage, "'{}' does not fit into 64 bits", text);
-    }
-    return *whole + *fraction;
+    return bytes_of(*parts, *unit, text);
 }
 
 Result<std::uint64_t> parse_duration_ms(std::string_view text) {
@@ -147,7 +175,12 @@ Result<std::uint64_t> parse_duration_ms(std::string_view text) {
 }
 
 Result<std::uint64_t> parse_integer(std::string_view text) {
-    if (text.empty() || count_digits(text) != text.size()) {
+    const std::size_t digits = count_digits(text);
+    if (digits != 0 && digits < text.size() && find_unit(text.substr(digits), kByteUnits)) {
+        return make_error(ErrorKind::kUsage, "'{}' is not a whole number: write it without a unit",
+                          text);
+    }
+    if (text.empty() || digits != text.size()) {
         return make_error(ErrorKind::kUsage, "'{}' is not a whole number", text);
     }
     const auto value = to_number(text);

@@ -1,5 +1,5 @@
-// Sizes and durations as users write and read them: "512K", "1.5G", "30s". Invariant: an accepted
-// text stands for exactly one number; nothing is rounded, nothing overflows.
+// Sizes, rates and durations as users write and read them: "512K", "1.5G", "1Gbit/s", "30s".
+// Invariant: an accepted text stands for exactly one number; nothing is rounded, nothing overflows.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,10 @@ namespace migrate {
 // multiples of 1024). A decimal fraction is accepted with a suffix if the result is whole bytes
 // ("1.5G"). Fails with kUsage.
 Result<std::uint64_t> parse_bytes(std::string_view text);
+
+// Reads bytes per second: what parse_bytes() reads, or a number with kbit, Mbit, Gbit or Tbit
+// (either case; decimal multiples of a bit), each with or without "/s". Fails with kUsage.
+Result<std::uint64_t> parse_bytes_per_second(std::string_view text);
 
 // Reads milliseconds: a whole number followed by ms, s, min or h. Without a unit it is
 // milliseconds, as in QEMU's downtime-limit. Fails with kUsage.

@@ -32,6 +32,7 @@ inline constexpr auto kChannelsRows = in_section(
          .help =
              "Number of parallel TCP channels. auto: begins with 2 and adds more, up to 32, while "
              "each addition raises the throughput by more than a tenth and CPU time is left.",
+         .everyday = true,
          .negotiated = true},
         {.key = "multifd-packet-size",
          .type = OptionType::kBytes,
@@ -83,6 +84,7 @@ inline constexpr auto kChannelsRows = in_section(
          .default_text = "0",
          .max = 1024 * kGiB,
          .help = "Bandwidth limit for all channels together; 0 is no limit.",
+         .everyday = true,
          .live = true},
         {.key = "cpu-affinity",
          .default_text = "auto",

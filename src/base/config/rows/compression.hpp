@@ -19,6 +19,7 @@ inline constexpr auto kCompressionRows = in_section(
          .default_text = "none",
          .choices = kNames<Compression>,
          .help = "Compress each packet that becomes smaller.",
+         .everyday = true,
          .negotiated = true},
         {.key = "multifd-lz4-level",
          .type = OptionType::kInteger,

@@ -34,6 +34,7 @@ inline constexpr auto kLiveRows = in_section(
          .min = 1,
          .max = 2'000'000,
          .help = "Maximum downtime of the guest: last round, device state, loading and resuming.",
+         .everyday = true,
          .live = true},
         {.key = "avail-switchover-bandwidth",
          .type = OptionType::kBytesPerSecond,
@@ -65,6 +66,7 @@ inline constexpr auto kLiveRows = in_section(
          .default_text = "off",
          .help =
              "Throttle the guest's CPUs when it dirties memory faster than the channels send it.",
+         .everyday = true,
          .live = true},
         {.key = "throttle-trigger-threshold",
          .type = OptionType::kInteger,
@@ -168,7 +170,8 @@ inline constexpr auto kLiveRows = in_section(
         {.key = "qmp",
          .value_name = "unix:PATH",
          .help = "Serve QMP on this socket, so that QEMU's tools can follow and control the "
-                 "migration."},
+                 "migration.",
+         .everyday = true},
     }));
 
 }  // namespace option_rows

@@ -57,6 +57,7 @@ inline constexpr auto kMemoryRows = in_section(
          .default_text = "none",
          .choices = kNames<Verify>,
          .help = "Compare a digest of every region on both sides when all pages have arrived.",
+         .everyday = true,
          .negotiated = true},
     }));
 

@@ -18,7 +18,8 @@ inline constexpr auto kReportsRows = in_section(
          .type = OptionType::kChoice,
          .default_text = "auto",
          .choices = kNames<AutoOnOff>,
-         .help = "Show progress; auto shows it if standard error is a terminal."},
+         .help = "Show progress; auto shows it if standard error is a terminal.",
+         .everyday = true},
         {.key = "json",
          .type = OptionType::kOnOff,
          .default_text = "off",
@@ -26,11 +27,13 @@ inline constexpr auto kReportsRows = in_section(
              "Print one line of JSON on standard output at the end, and nothing else there: the "
              "outcome, its reason and which side has the guest. Reports for people go to standard "
              "error. --json without a value is on.",
+         .everyday = true,
          .alone = true},
         {.key = "stats",
          .value_name = "FILE",
          .help = "Write the statistics to this file as JSON with QEMU's field names: at the start "
-                 "with the status setup, and again at the end."},
+                 "with the status setup, and again at the end.",
+         .everyday = true},
         {.key = "events",
          .value_name = "FILE",
          .help = "Write each event to this file when it happens, one JSON object per line."},

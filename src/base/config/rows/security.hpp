@@ -19,7 +19,8 @@ inline constexpr auto kSecurityRows = in_section(
          .value_name = "CREDS",
          .help = "Encrypt and authenticate all channels with TLS 1.3; both sides need the option. "
                  "Without it, the channels are plaintext and stay on this host (loopback); none "
-                 "allows plaintext to other hosts."},
+                 "allows plaintext to other hosts.",
+         .everyday = true},
         {.key = "tls-hostname",
          .value_name = "NAME",
          .help =
@@ -33,7 +34,8 @@ inline constexpr auto kSecurityRows = in_section(
              "Accept only a peer one of whose names matches a pattern: the subject of its "
              "certificate (CN=…,O=…), its DNS names and URIs, or its PSK identity. Patterns are "
              "separated by blanks, in JSON also a list; * stands for any text, and ? for any "
-             "character, a blank too."},
+             "character, a blank too.",
+         .everyday = true},
         {.key = "sandbox",
          .type = OptionType::kOnOff,
          .side = OptionSide::kRecv,
