@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "base/catching.hpp"
+#include "base/log.hpp"
+#include "base/wait.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
 #include "transport/tls/tls_setup.hpp"
@@ -13,18 +15,38 @@ namespace {
 
 using asio::ip::tcp;
 
+// Returns true if the reason may be gone at the next attempt: the receiver or its host is not up
+// yet.
+bool may_pass(const asio::error_code& error) {
+    namespace reasons = asio::error;
+    return error == reasons::connection_refused || error == reasons::connection_reset ||
+           error == reasons::host_unreachable || error == reasons::network_unreachable ||
+           error == reasons::timed_out;
+}
+
+// Within a host, a connection to a port that nobody has may get that port as its own, and then is
+// connected to itself (RFC 9293, simultaneous open).
+bool is_itself(const tcp::socket& socket, const tcp::endpoint& peer) {
+    asio::error_code ignored;
+    return socket.local_endpoint(ignored) == peer;
+}
+
 // Several connection attempts under one deadline.
 class Attempts {
   public:
-    Attempts(std::size_t count, const ConnectOptions& options)
-        : timer_(context_, options.timeout), pending_(count), options_(options) {
+    // `until`: the limit.
+    Attempts(std::size_t count, WaitClock::time_point until, const ConnectOptions& options)
+        : timer_(context_, until), pending_(count), options_(options) {
         for (std::size_t i = 0; i < count; ++i) sockets_.emplace_back(context_);
     }
 
     Status run(const std::vector<tcp::endpoint>& endpoints) {
         for (tcp::socket& socket : sockets_) {
             asio::async_connect(socket, endpoints,
-                                [this](const asio::error_code& error, const tcp::endpoint&) {
+                                [this, &socket](asio::error_code error, const tcp::endpoint& peer) {
+                                    if (!error && is_itself(socket, peer)) {
+                                        error = asio::error::connection_refused;
+                                    }
                                     if (error && !first_error_) first_error_ = error;
                                     if (error || --pending_ == 0) context_.stop();
                                 });
@@ -38,7 +60,10 @@ class Attempts {
         context_.run();
         if (options_.stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         if (timed_out_) return Error(ErrorKind::kTimeout, "no answer");
-        if (first_error_) return Error(first_error_.message());
+        if (first_error_) {
+            return Error(may_pass(first_error_) ? ErrorKind::kLostConnection : ErrorKind::kFailed,
+                         first_error_.message());
+        }
         return {};
     }
 
@@ -62,7 +87,9 @@ class Attempts {
     bool timed_out_ = false;
 };
 
-Error explain(Error error, std::string_view where, std::chrono::milliseconds timeout) {
+// `waited`: the text goes behind the reason, " for 10000 ms (connect-timeout)".
+Error explain(Error error, std::string_view where, std::chrono::milliseconds timeout,
+              std::string_view waited = "") {
     if (error.kind() == ErrorKind::kCancelled) return error;
     if (error.kind() == ErrorKind::kTimeout) {
         return make_error(ErrorKind::kTimeout,
@@ -71,8 +98,8 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
     }
     return make_error(
         ErrorKind::kLostConnection,
-        "cannot connect to {}: {} (is `migrate recv` listening there, and the port open?)", where,
-        error.message());
+        "cannot connect to {}: {}{} (is `migrate recv` listening there, and the port open?)", where,
+        error.message(), waited);
 }
 
 // The limit that connect-timeout sets for all steps together.
@@ -92,17 +119,42 @@ Error explain_tls(Error error, std::string_view where, std::chrono::milliseconds
     return std::move(error).with_context(fmt::format("TLS with {}", where));
 }
 
+// One attempt for all. An Error of kind kLostConnection if a later attempt may succeed.
 Result<std::vector<Socket>> connect_all(const std::vector<tcp::endpoint>& endpoints,
                                         std::size_t count, std::string_view where,
+                                        WaitClock::time_point until,
                                         const ConnectOptions& options) {
-    const std::string to = fmt::format("cannot connect to {}", where);
     try {
-        Attempts attempts(count, options);
-        Status status = attempts.run(endpoints);
-        if (!status) return explain(std::move(status).error(), where, options.timeout);
+        Attempts attempts(count, until, options);
+        MIGRATE_TRY(attempts.run(endpoints));
         return attempts.release();
     } catch (...) {
-        return error_of_exception(to);
+        return error_of_exception(fmt::format("cannot connect to {}", where));
+    }
+}
+
+// Attempts to reach a receiver that may not be up yet.
+Result<Socket> connect_main(const std::vector<tcp::endpoint>& endpoints, std::string_view where,
+                            WaitClock::time_point until, const ConnectOptions& options) {
+    constexpr std::chrono::milliseconds kFirstPause{20};
+    constexpr std::chrono::milliseconds kLongestPause{1000};
+    const StopWait pause(options.stop);
+    for (auto length = kFirstPause;; length = std::min(2 * length, kLongestPause)) {
+        auto connections = connect_all(endpoints, 1, where, until, options);
+        if (connections) return std::move(connections->front());
+        Error error = std::move(connections).error();
+        if (error.kind() != ErrorKind::kLostConnection) {
+            return explain(std::move(error), where, options.timeout);
+        }
+        if (WaitClock::now() + length >= until) {
+            return explain(std::move(error), where, options.timeout,
+                           fmt::format(" for {} ms (connect-timeout)", options.timeout.count()));
+        }
+        if (length == kFirstPause) {
+            log::info("waiting for a receiver at {}: {}; connect-timeout is {} ms", where,
+                      error.message(), options.timeout.count());
+        }
+        MIGRATE_TRY(pause.wait(-1, 0, length));
     }
 }
 
@@ -114,15 +166,14 @@ Result<Socket> connect_to(const Address& address, const ConnectOptions& options)
                    resolve(address, ResolveFor::kConnecting, "connect-timeout",
                            {options.timeout, options.stop}));
     MIGRATE_TRY(check_reach(options.security, address, endpoints));
-    MIGRATE_ASSIGN(auto connections, connect_all(endpoints, 1, address.text(), options));
-    Socket& socket = connections.front();
+    MIGRATE_ASSIGN(Socket socket, connect_main(endpoints, address.text(), limits.until, options));
     if (options.security.tls) {
         Status encrypted = encrypt_main(*options.security.tls, socket, address.host, limits);
         if (!encrypted) {
             return explain_tls(std::move(encrypted).error(), address.text(), options.timeout);
         }
     }
-    return std::move(socket);
+    return socket;
 }
 
 Result<std::vector<Socket>> connect_alike(const Endpoint& peer, std::size_t count,
@@ -132,9 +183,12 @@ Result<std::vector<Socket>> connect_alike(const Endpoint& peer, std::size_t coun
     std::memcpy(endpoint.data(), peer.data(),
                 std::min<std::size_t>(peer.size(), endpoint.capacity()));
     endpoint.resize(peer.size());
-    MIGRATE_ASSIGN(auto connections, connect_all({endpoint}, count, peer.text(), options));
+    auto connections = connect_all({endpoint}, count, peer.text(), limits.until, options);
+    if (!connections) {
+        return explain(std::move(connections).error(), peer.text(), options.timeout);
+    }
     if (options.security.tls) {
-        Status encrypted = encrypt_data(*options.security.tls, connections, limits);
+        Status encrypted = encrypt_data(*options.security.tls, *connections, limits);
         if (!encrypted) {
             return explain_tls(std::move(encrypted).error(), peer.text(), options.timeout);
         }

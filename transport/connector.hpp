@@ -23,10 +23,11 @@ struct ConnectOptions {
     Security security{};
 };
 
-// Connects to the first of the host's addresses that answers. With TLS, both sides have accepted
-// each other when this returns, and the connections of connect_alike() belong to its TLS session.
-// kUsage if the connection would be plaintext, is not on this host and security does not allow
-// that; kRefused if one side rejects the other; kCancelled when a stop is requested.
+// Connects to the first of the host's addresses that answers. If nobody listens there yet, says so
+// once in the log and tries again, with growing pauses, until the limit. With TLS, both sides have
+// accepted each other when this returns, and the connections of connect_alike() belong to its TLS
+// session. kUsage if the connection would be plaintext, is not on this host and security does not
+// allow that; kRefused if one side rejects the other; kCancelled when a stop is requested.
 Result<Socket> connect_to(const Address& address, const ConnectOptions& options);
 
 // Makes `count` connections to `peer`, in parallel. All or none.

@@ -328,8 +328,10 @@ TEST_CASE("exit code 1: the other side is killed", "[outcome]") {
 
 TEST_CASE("exit code 1: no connection can be made, and no name resolved", "[outcome][wire]") {
     const RawListener listener;  // which does not accept
-    check_command({"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M"},
-                  {1, "failed", "none", "cannot connect to 127.0.0.1:1"});
+    check_command(
+        {"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M", "--connect-timeout",
+         "100ms"},
+        {1, "failed", "none", "cannot connect to 127.0.0.1:1: Connection refused for 100 ms"});
     check_command({"send", "--json", "--connect", listener.endpoint(), "--source", "anon:1M",
                    "--handshake-timeout", "200ms"},
                   {1, "failed", "none", "handshake-timeout"});
@@ -379,7 +381,7 @@ TEST_CASE("an old statistics file does not survive a run that fails", "[outcome]
     };
     const Options send{"send", "--connect", "127.0.0.1:1"};
     const Options recv{"recv", "--listen", "127.0.0.1:0"};
-    check(joined(send, {"--source", "anon:1M"}), "failed");
+    check(joined(send, {"--source", "anon:1M", "--connect-timeout", "100ms"}), "failed");
     check(joined(send, {"--source", "file:" + (folder / "missing")}), "usage");
     check(joined(send, {"--source", "qemu:" + (folder / "missing")}), "refused");
     check(joined(recv, {"--sink", "qemu:" + (folder / "missing")}), "refused");

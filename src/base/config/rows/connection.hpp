@@ -44,7 +44,8 @@ inline constexpr auto kConnectionRows = in_section(
          .default_text = "10s",
          .min = kShortestTimeoutMs,
          .max = kLongestTimeoutMs,
-         .help = "Give up connecting to the receiver after this time."},
+         .help = "Give up connecting to the receiver after this time. A receiver that does not "
+                 "listen yet is waited for."},
         {.key = "listen-timeout",
          .type = OptionType::kDurationMs,
          .side = OptionSide::kRecv,
