@@ -38,7 +38,7 @@ Result<std::unique_ptr<GuestWatcher>> GuestWatcher::start_for(const guest::Guest
 }
 
 GuestWatcher::~GuestWatcher() {
-    end_.request_stop();
+    end();
     if (thread_) thread_->join();
 }
 

@@ -30,6 +30,8 @@ class GuestWatcher {
     static Result<std::unique_ptr<GuestWatcher>> start_for(const guest::GuestProcess& process,
                                                            SessionCore& core,
                                                            std::function<void(Error)> fail);
+    // Watches no longer, and waits for nothing: a check that has begun may still call `fail`.
+    void end() { end_.request_stop(); }
     // Waits until a check that has begun returns.
     ~GuestWatcher();
     GuestWatcher(const GuestWatcher&) = delete;

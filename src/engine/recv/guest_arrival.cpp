@@ -23,8 +23,9 @@ Status GuestArrival::prepare_load() {
 }
 
 Status GuestArrival::load(const guest::Destination& destination, const transport::Offer& offer) {
-    // A guest that cannot be loaded may end its process: loading itself gives the reason.
-    watcher_.reset();
+    // A guest that cannot be loaded may end its process: loading itself gives the reason. The
+    // thread is joined when the guest runs.
+    if (watcher_) watcher_->end();
     const Clock::time_point began = Clock::now();
     std::vector<std::span<std::byte>> memory;
     for (std::size_t i = 0; i < offer.regions.size(); ++i) {
@@ -57,6 +58,7 @@ Result<transport::Done> GuestArrival::take_over(PeerLink& link, transport::Done 
     const Clock::time_point began = Clock::now();
     MIGRATE_TRY(resume());
     const Clock::time_point resumed = Clock::now();
+    watcher_.reset();
     static_cast<void>(catching("event RESUME", [this]() -> Status {
         core_.events().emit("RESUME", {});
         return {};

@@ -152,6 +152,9 @@ Status check_file_size(const UniqueFd& file, const RegionInfo& region) {
 }
 
 Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened, LayoutSince since) {
+    // The mappings are read while QEMU answers what was asked ahead. Its own answers name a
+    // difference better, so they count first.
+    Status mapped = memory::check_still_mapped(opened.owner, opened.regions);
     // If QEMU's mappings cannot be seen, only its own answers are available.
     MIGRATE_ASSIGN(const MemoryLayout now, opened.owner.pid == 0
                                                ? query_memory_layout(monitor)
@@ -165,7 +168,7 @@ Status check_all_the_same(Monitor& monitor, const OpenedMemory& opened, LayoutSi
     for (std::size_t i = 0; i < opened.files.size(); ++i) {
         MIGRATE_TRY(check_file_size(opened.files[i], opened.regions[i]));
     }
-    return memory::check_still_mapped(opened.owner, opened.regions);
+    return mapped;
 }
 
 }  // namespace
