@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace migrate::transport {
 
@@ -30,10 +31,21 @@ using X509CrlPtr = std::unique_ptr<X509_CRL, FreeBy<X509_CRL_free>>;
 using EvpKeyPtr = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
 
-// Returns the reason of this thread's oldest error ("key values mismatch") and forgets them all.
+inline constexpr std::string_view kOutOfMemory =
+    "out of memory (check the limits ulimit -v and ulimit -d)";
+
+// Forgets the errors of this thread. Call it before the calls of OpenSSL whose failure is reported.
+void forget_openssl_errors();
+// Returns the reason of this thread's oldest error ("key values mismatch"), or kOutOfMemory, and
+// forgets them all.
 std::string take_openssl_reason();
-// True if this thread's oldest error is that there was no memory. OpenSSL may then report another
-// reason, such as a certificate whose key is too weak.
-inline bool is_out_of_memory() { return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE; }
+// True if OpenSSL got no memory in this thread since it forgot its errors. OpenSSL may then report
+// another reason, such as "internal error" or a certificate whose key is too weak.
+bool is_out_of_memory();
+
+// Allocation functions of OpenSSL must call this before they return a null pointer. Those of this
+// folder do. OpenSSL gets them with the first forget_openssl_errors(), unless it has allocated
+// memory by its own functions before.
+void note_failed_allocation();
 
 }  // namespace migrate::transport

@@ -74,6 +74,7 @@ std::string_view take_line(std::string_view& text) {
 
 Result<SecretText> make_line(std::string_view identity) {
     std::array<unsigned char, kNewKeyBytes> key{};
+    forget_openssl_errors();
     if (RAND_priv_bytes(key.data(), key.size()) != 1) {
         return make_error("cannot make a random key: {}", take_openssl_reason());
     }

@@ -79,18 +79,6 @@ Status load_psk(const TlsSpec& spec, TlsRole role, std::string_view line, TlsCon
 
 }  // namespace
 
-std::string take_openssl_reason() {
-    if (is_out_of_memory()) {
-        ERR_clear_error();
-        return "out of memory";
-    }
-    const unsigned long error = ERR_peek_error();
-    const char* reason = ERR_reason_error_string(error);
-    std::string text = reason != nullptr ? reason : error == 0 ? "no reason given" : "unknown";
-    ERR_clear_error();
-    return text;
-}
-
 bool cpu_has_aes() {
 #if defined(__x86_64__)
     return __builtin_cpu_supports("aes") != 0 && __builtin_cpu_supports("pclmul") != 0;
@@ -101,7 +89,7 @@ bool cpu_has_aes() {
 
 Result<std::shared_ptr<const TlsContext>> load_tls_context(const TlsSpec& spec, TlsRole role,
                                                            std::string_view line) {
-    ERR_clear_error();
+    forget_openssl_errors();
     auto context = std::make_shared<TlsContext>();
     context->ssl.reset(
         SSL_CTX_new(role == TlsRole::kClient ? TLS_client_method() : TLS_server_method()));
@@ -109,6 +97,8 @@ Result<std::shared_ptr<const TlsContext>> load_tls_context(const TlsSpec& spec, 
     MIGRATE_TRY(set_parameters(context->ssl.get(), role));
     MIGRATE_TRY(spec.kind == TlsSpec::Kind::kX509 ? load_x509(spec.path, role, *context)
                                                   : load_psk(spec, role, line, *context));
+    // What OpenSSL did without may be missing in a handshake.
+    if (is_out_of_memory()) return openssl_error("set up TLS");
     return std::shared_ptr<const TlsContext>(std::move(context));
 }
 

@@ -135,7 +135,8 @@ int error_for_alert(int error) {
 std::string alert_text(int alert, const HandshakeState& state) {
     const std::string_view peer = peer_of(state.role);
     if (alert == SSL_AD_INTERNAL_ERROR) {
-        return fmt::format("{} cannot use its own TLS credentials: see its messages", peer);
+        return fmt::format(
+            "{} cannot use its own TLS credentials, or has no memory left: see its messages", peer);
     }
     if (alert == SSL_AD_UNEXPECTED_MESSAGE) {
         return fmt::format("{} does not use TLS: give tls-creds to both sides", peer);

@@ -20,7 +20,14 @@ struct TlsCallbacks {
         const auto* ssl = static_cast<SSL*>(
             X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
         TlsHandshake* handshake = handshake_of(ssl);
-        return handshake != nullptr && handshake->check_certificate(is_good == 1, store) ? 1 : 0;
+        try {
+            return handshake != nullptr && handshake->check_certificate(is_good == 1, store) ? 1
+                                                                                             : 0;
+        } catch (...) {
+            note_failed_allocation();
+            X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+            return 0;
+        }
     }
 
     // Keeps the reference to the session if it returns 1.
@@ -59,10 +66,14 @@ struct TlsCallbacks {
         *session = nullptr;
         TlsHandshake* handshake = handshake_of(ssl);
         if (handshake == nullptr) return 1;
-        const PskKey* key =
-            handshake->choose_key_for({reinterpret_cast<const char*>(identity), size});
-        if (key == nullptr) return 1;
-        *session = make_session(ssl, *key);
+        try {
+            const PskKey* key =
+                handshake->choose_key_for({reinterpret_cast<const char*>(identity), size});
+            if (key == nullptr) return 1;
+            *session = make_session(ssl, *key);
+        } catch (...) {
+            note_failed_allocation();
+        }
         return *session != nullptr ? 1 : 0;
     }
 
@@ -86,11 +97,13 @@ void keep_sessions_of_handshakes(SSL_CTX* context) {
 }
 
 Result<std::unique_ptr<TlsHandshake>> TlsHandshake::create(int fd, Start start) {
-    ERR_clear_error();
+    forget_openssl_errors();
     std::unique_ptr<TlsHandshake> handshake(new TlsHandshake(std::move(start)));
     MIGRATE_ASSIGN(handshake->connection_,
                    make_tls_connection(fd, handshake->start_.context->ssl.get()));
-    MIGRATE_TRY(handshake->prepare());
+    Status prepared = handshake->prepare();
+    if (is_out_of_memory()) return make_error("cannot set up TLS: {}", take_openssl_reason());
+    MIGRATE_TRY(std::move(prepared));
     return handshake;
 }
 
@@ -137,7 +150,6 @@ Status TlsHandshake::expect_name() {
     const bool is_set = !name.empty() && (is_address ? X509_VERIFY_PARAM_set1_ip_asc(
                                                            SSL_get0_param(ssl), name.c_str())
                                                      : SSL_set1_host(ssl, name.c_str())) == 1;
-    ERR_clear_error();
     if (is_set) return {};
     return make_error(ErrorKind::kUsage, "'{}' cannot be a name in a certificate (tls-hostname)",
                       name);
@@ -151,7 +163,7 @@ Status TlsHandshake::check_identity() {
 
 Result<TlsHandshake::Step> TlsHandshake::advance() {
     SSL* ssl = connection_->ssl.get();
-    ERR_clear_error();
+    forget_openssl_errors();
     connection_->error = 0;
     if (!is_connected_) {
         const int result = SSL_do_handshake(ssl);
@@ -168,7 +180,7 @@ Result<TlsHandshake::Step> TlsHandshake::advance() {
         const bool may_go_on =
             SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ && !connection_->is_starved;
         if (!may_go_on) return stopped(result);
-        ERR_clear_error();
+        forget_openssl_errors();
     }
     return Step::kDone;
 }
@@ -176,12 +188,18 @@ Result<TlsHandshake::Step> TlsHandshake::advance() {
 // The handshake did not go on; `result` is OpenSSL's.
 Result<TlsHandshake::Step> TlsHandshake::stopped(int result) {
     const int kind = SSL_get_error(connection_->ssl.get(), result);
+    lacked_memory_ = lacked_memory_ || is_out_of_memory();
     if (kind == SSL_ERROR_WANT_READ) return Step::kNeedsInput;
     if (kind == SSL_ERROR_WANT_WRITE) return Step::kNeedsRoom;
     return failure(kind);
 }
 
 Error TlsHandshake::failure(int kind) {
+    if (rejection_.empty() && lacked_memory_) {
+        forget_openssl_errors();
+        return Error(ErrorKind::kRefused,
+                     fmt::format("the TLS handshake failed: {}", kOutOfMemory));
+    }
     const HandshakeState state{.role = start_.role,
                                .kind = start_.spec.kind,
                                .peer_checks_us = is_connected_,
@@ -193,10 +211,10 @@ Error TlsHandshake::failure(int kind) {
         std::string text = !rejection_.empty() ? rejection_
                            : alert_            ? alert_text(*alert_, state)
                                                : failure_text(state);
-        ERR_clear_error();
+        forget_openssl_errors();
         return Error(ErrorKind::kRefused, std::move(text));
     }
-    ERR_clear_error();
+    forget_openssl_errors();
     if (connection_->error != 0) {
         return Error::system("go on with the TLS handshake", connection_->error)
             .as(ErrorKind::kLostConnection);
@@ -220,7 +238,7 @@ bool TlsHandshake::check_certificate(bool is_good, X509_STORE_CTX* store) {
         const std::string subject = certificate == nullptr ? "?" : subject_of(certificate);
         if (is_out_of_memory()) {
             rejection_ =
-                fmt::format("the certificate '{}' cannot be checked: out of memory", subject);
+                fmt::format("the certificate '{}' cannot be checked: {}", subject, kOutOfMemory);
             X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
             return false;
         }

@@ -72,6 +72,7 @@ class TlsHandshake {
     std::string identity_;      // psk: the identity in use
     std::optional<int> alert_;  // the fatal alert that came
     bool is_connected_ = false;
+    bool lacked_memory_ = false;  // in this step or before: what fails later may follow from it
 };
 
 }  // namespace migrate::transport

@@ -98,7 +98,7 @@ Result<TlsStream::Step> TlsStream::write_record(bool more_follows) {
     SSL* ssl = connection_->ssl.get();
     connection_->more_follows = more_follows;
     connection_->error = 0;
-    ERR_clear_error();
+    forget_openssl_errors();
     std::size_t written = 0;
     const int result = SSL_write_ex(ssl, record_.data(), record_bytes_, &written);
     connection_->more_follows = false;
@@ -114,8 +114,8 @@ Result<TlsStream::Step> TlsStream::write_record(bool more_follows) {
     records_ = 0;
     // The next call of OpenSSL sends the message, with the old key.
     if (SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1) return Step::kMoved;
-    return make_error(ErrorKind::kLostConnection, "cannot renew the TLS key: {}",
-                      take_openssl_reason());
+    const ErrorKind kind = is_out_of_memory() ? ErrorKind::kFailed : ErrorKind::kLostConnection;
+    return make_error(kind, "cannot renew the TLS key: {}", take_openssl_reason());
 }
 
 Stream::Moved TlsStream::receive(std::span<const iovec> parts, Mode mode) {
@@ -148,7 +148,7 @@ Result<TlsStream::Read> TlsStream::read_some(std::byte* to, std::size_t size) {
     while (true) {
         connection_->error = 0;
         connection_->is_starved = false;
-        ERR_clear_error();
+        forget_openssl_errors();
         int result = 0;
         std::size_t bytes = 0;
         // OpenSSL writes to the memory in its last step, so a jump leaves nothing to release.
@@ -180,6 +180,10 @@ Result<TlsStream::Step> TlsStream::stopped(int result) {
 }
 
 Error TlsStream::broken(int kind) {
+    if (is_out_of_memory()) {
+        return make_error("cannot use the encrypted connection to the peer: {}",
+                          take_openssl_reason());
+    }
     const int reason = ERR_GET_REASON(ERR_peek_error());
     const std::string text = take_openssl_reason();
     if (kind == SSL_ERROR_SYSCALL && connection_->error != 0) {
@@ -213,9 +217,9 @@ void TlsStream::finish_sending() {
     const MutexLock lock(mutex_);
     // A record that was sent in part cannot be followed by the end of the stream.
     if (!is_broken_ && record_bytes_ == 0) {
-        ERR_clear_error();
+        forget_openssl_errors();
         static_cast<void>(SSL_shutdown(connection_->ssl.get()));
-        ERR_clear_error();
+        forget_openssl_errors();
     }
     ::shutdown(fd_, SHUT_WR);
 }

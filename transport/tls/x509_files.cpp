@@ -20,18 +20,19 @@ int refuse_passphrase(char*, int, int, void*) { return -1; }
 // The fault of a file: `why`, unless there was no memory. Empties the queue.
 Error fault(const std::string& path, std::string_view why) {
     const bool out_of_memory = is_out_of_memory();
-    ERR_clear_error();
-    return unusable(path, out_of_memory ? "cannot be used: out of memory" : why);
+    forget_openssl_errors();
+    return unusable(path, out_of_memory ? fmt::format("cannot be used: {}", kOutOfMemory) : why);
 }
 
 // An Error with `why` unless the queue has only the error that ends a file of PEM objects. Empties
 // the queue.
 Status check_end_of_file(const std::string& path, std::string_view why) {
     const unsigned long error = ERR_peek_last_error();
-    if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
+    if (is_out_of_memory() || ERR_GET_LIB(error) != ERR_LIB_PEM ||
+        ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
         return fault(path, why);
     }
-    ERR_clear_error();
+    forget_openssl_errors();
     return {};
 }
 
@@ -42,7 +43,7 @@ Result<std::vector<X509Ptr>> read_certificates(const std::string& path, const Se
         certificates.emplace_back(one);
     }
     MIGRATE_TRY(check_end_of_file(path, "has a certificate that cannot be decoded"));
-    if (certificates.empty()) return unusable(path, "has no certificate in PEM form");
+    if (certificates.empty()) return fault(path, "has no certificate in PEM form");
     return certificates;
 }
 
@@ -75,13 +76,14 @@ Status load_revoked(const std::string& path, TlsContext& context) {
         ++lists;
     }
     MIGRATE_TRY(check_end_of_file(path, "has a list that cannot be decoded"));
-    if (lists == 0) return unusable(path, "has no list of revoked certificates in PEM form");
+    if (lists == 0) return fault(path, "has no list of revoked certificates in PEM form");
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return {};
 }
 
 void warn_of_validity(const std::string& path, X509* own, TlsRole role, TlsContext& context) {
     const auto warn = [&](std::string_view what) {
+        if (is_out_of_memory()) return;  // load_tls_context() says so
         context.warnings.push_back(fmt::format("{}: this certificate {}", path, what));
     };
     if (X509_cmp_current_time(X509_get0_notAfter(own)) < 0) warn("has expired");
@@ -91,7 +93,6 @@ void warn_of_validity(const std::string& path, X509* own, TlsRole role, TlsConte
     if (X509_check_purpose(own, purpose, 0) != 1) {
         warn(role == TlsRole::kServer ? "is not meant for a server" : "is not meant for a client");
     }
-    ERR_clear_error();
 }
 
 Status load_own_certificate(const std::string& path, TlsRole role, TlsContext& context) {
