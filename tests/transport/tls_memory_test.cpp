@@ -95,8 +95,14 @@ TEST_CASE("an allocation that fails in a handshake is named by the side that lac
     const bool with_keys = GENERATE(false, true);
     const auto client = hosts.endpoint(with_keys);
     const auto server = hosts.endpoint(with_keys);
+    const auto kind = GENERATE(ConnectionKind::kMain, ConnectionKind::kData);
+    if (kind == ConnectionKind::kData) {
+        const HandshakePair main(*client, *server);
+        REQUIRE(main.succeeded());
+        client->remember(main.client->take_session());
+    }
     CHECK(fail_each_allocation([&] {
-              const HandshakePair pair(*client, *server);
+              const HandshakePair pair(*client, *server, kind);
               return message_of(pair.client_status) + message_of(pair.server_status);
           }) > 0);
 }

@@ -195,10 +195,13 @@ Result<TlsHandshake::Step> TlsHandshake::stopped(int result) {
 }
 
 Error TlsHandshake::failure(int kind) {
-    if (rejection_.empty() && lacked_memory_) {
+    // A rejection may follow from that: a ticket that cannot be read is an unknown PSK identity.
+    if (lacked_memory_) {
         forget_openssl_errors();
-        return Error(ErrorKind::kRefused,
-                     fmt::format("the TLS handshake failed: {}", kOutOfMemory));
+        const bool says_so = rejection_.find(kOutOfMemory) != std::string::npos;
+        return Error(
+            ErrorKind::kRefused,
+            says_so ? rejection_ : fmt::format("the TLS handshake failed: {}", kOutOfMemory));
     }
     const HandshakeState state{.role = start_.role,
                                .kind = start_.spec.kind,
