@@ -78,12 +78,7 @@ class TcpPairs {
     };
     Pair make() {
         Pair pair{UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), UniqueFd()};
-        // Each connection comes from another address of the loopback, because the kernel keeps the
-        // port of one that has ended for a minute.
-        sockaddr_in from{};
-        from.sin_family = AF_INET;
-        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 256 + made_++ % 65'536);
-        require(::bind(pair.near.get(), reinterpret_cast<sockaddr*>(&from), sizeof from) == 0);
+        bind_to_fresh_address(pair.near.get());
         require(::connect(pair.near.get(), generic(), sizeof address_) == 0);
         pair.far = UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
         require(static_cast<bool>(pair.far));
@@ -93,6 +88,25 @@ class TcpPairs {
     }
 
   private:
+    // Each connection comes from an address and port of its own, because the kernel keeps those of
+    // one that has ended for a minute. The kernel's own choice of a port searches among all that it
+    // keeps, and fails after some 400,000 connections. A port that another program has is left out.
+    void bind_to_fresh_address(int fd) {
+        constexpr std::uint32_t kFirstPort = 10'000;
+        constexpr std::uint32_t kPorts = 50'000;
+        const int on = 1;
+        require(::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+        sockaddr_in from{};
+        from.sin_family = AF_INET;
+        for (int attempt = 0; attempt < 1000; ++attempt, ++made_) {
+            from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 256 + made_ / kPorts % 65'536);
+            from.sin_port = htons(static_cast<std::uint16_t>(kFirstPort + made_ % kPorts));
+            if (::bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from) != 0) continue;
+            ++made_;
+            return;
+        }
+        require(false);
+    }
     sockaddr* generic() { return reinterpret_cast<sockaddr*>(&address_); }
     UniqueFd listener_;
     sockaddr_in address_{};
