@@ -18,7 +18,8 @@ using Catch::Matchers::Contains;
 using transport::Compression;
 using transport::PayloadChecksums;
 
-constexpr std::uint64_t kCheckedPacketBytes = 16 * kPageSize;
+// More than a slice of transport::kChecksumSlice.
+constexpr std::uint64_t kCheckedPacketBytes = 20 * kPageSize;
 
 // A sending channel, and what a receiver of its packets has to know.
 struct CheckedSending {
