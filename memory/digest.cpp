@@ -5,16 +5,12 @@
 #include "base/zero_line.hpp"
 
 namespace migrate::memory {
-namespace {
-
 bool is_zero_page(const std::byte* page) {
     for (std::size_t at = 0; at < kPageSize; at += kCacheLineBytes) {
         if (!is_zero_line(page + at)) return false;
     }
     return true;
 }
-
-}  // namespace
 
 Digest& Digest::operator+=(const Digest& other) {
     low += other.low;

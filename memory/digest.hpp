@@ -25,6 +25,7 @@ struct Digest {
     std::string hex() const;
 };
 
+bool is_zero_page(const std::byte* page);
 // The digest of `pages` of a region, whose content begins at `content`.
 Digest digest_content(const std::byte* content, PageRange pages);
 // The same for pages of a region mapped at `memory`. The pages must be present or readable

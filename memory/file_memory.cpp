@@ -17,4 +17,11 @@ Result<FileMemory> file_memory_of(int fd, const std::string& path) {
     return FileMemory::kOnDisk;
 }
 
+bool is_in_ram(int fd) {
+    struct statfs system {};
+    if (::fstatfs(fd, &system) != 0) return false;
+    return system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC ||
+           system.f_type == RAMFS_MAGIC;
+}
+
 }  // namespace migrate::memory

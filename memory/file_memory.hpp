@@ -12,4 +12,7 @@ enum class FileMemory { kShmem, kHugetlb, kOnDisk };  // tmpfs and memfds; huget
 // `path` is for the Error.
 Result<FileMemory> file_memory_of(int fd, const std::string& path);
 
+// True if the file is on a file system that keeps it in memory only: nothing is to be synced there.
+bool is_in_ram(int fd);
+
 }  // namespace migrate::memory

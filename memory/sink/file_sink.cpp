@@ -1,23 +1,15 @@
 #include "memory/sink/file_sink.hpp"
 
-#include <linux/magic.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "base/replacement_file.hpp"
+#include "memory/file_memory.hpp"
 #include "memory/sink/backed_sink.hpp"
 
 namespace migrate::memory {
 namespace {
-
-bool is_in_ram(int fd) {
-    struct statfs status {};
-    if (::fstatfs(fd, &status) != 0) return false;
-    return status.f_type == TMPFS_MAGIC || status.f_type == HUGETLBFS_MAGIC ||
-           status.f_type == RAMFS_MAGIC;
-}
 
 class FileSink final : public BackedSink {
   public:
@@ -28,7 +20,7 @@ class FileSink final : public BackedSink {
     Result<std::vector<SinkFile>> files() const override {
         std::vector<SinkFile> files;
         MIGRATE_ASSIGN(const auto target, file_.target());
-        if (target) files.push_back({*target, file_.path()});
+        if (target) files.push_back({*target, file_.path(), true});
         return files;
     }
 

@@ -1,5 +1,10 @@
 #include "memory/sink/page_placer.hpp"
 
+#include <cstring>
+
+#include "base/fault_guard.hpp"
+#include "base/page_buffer.hpp"
+
 namespace migrate::memory {
 namespace {
 
@@ -43,6 +48,16 @@ void stage(PageRange pages, std::span<std::byte>& buffer, Destinations& to) {
 
 }  // namespace
 
+Status copy_to_parts(std::span<const std::byte> content, std::span<const iovec> parts) {
+    return guard_writes("the sink", [&] {
+        const std::byte* from = content.data();
+        for (const iovec& part : parts) {
+            std::memcpy(part.iov_base, from, part.iov_len);
+            from += part.iov_len;
+        }
+    });
+}
+
 Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
                                                        std::span<const RegionInfo> regions,
                                                        unsigned helpers,
@@ -62,6 +77,8 @@ Result<std::unique_ptr<PagePlacer>> PagePlacer::create(PageSink& sink,
     for (const RegionInfo& info : regions) {
         MIGRATE_ASSIGN(PageBitmap seen, PageBitmap::create(info.pages()));
         MIGRATE_ASSIGN(PageBitmap placed, PageBitmap::create(info.pages()));
+        // The sink's own content of before counts as placed: zeros must be written over it.
+        MIGRATE_TRY(sink.find_content(static_cast<RegionId>(states.size()), placed));
         states.push_back({info, std::move(seen), std::move(placed)});
     }
     auto prefaulter =
@@ -156,6 +173,28 @@ Status PagePlacer::fill(RegionId id, const Destinations& to) {
     return prefaulter_->share(ranges, [&](const Prefaulter::Piece& piece) {
         return fill_part(id, to.fresh[piece.range], piece.pages);
     });
+}
+
+Status PagePlacer::place(RegionId id, PageRange pages, std::span<const std::byte> content) {
+    const PageRun run{pages, PageKind::kNormal};
+    PageBuffer buffer(needs_buffer() ? content.size() : 0);
+    Destinations to;
+    MIGRATE_TRY(accept(id, std::span(&run, 1), WrittenBy::kProgram, buffer, to));
+    MIGRATE_TRY(copy_to_parts(content, to.parts));
+    MIGRATE_TRY(fill(id, to));
+    complete(id, std::span(&run, 1));
+    return {};
+}
+
+Status PagePlacer::keep(RegionId id, PageRange pages) {
+    Region& region = regions_[index_of(id)];
+    if (region.seen.set(pages) != 0) {
+        return make_error(ErrorKind::kProtocol,
+                          "pages of the region '{}' from {} on came twice before the first round",
+                          region.info.name, pages.first);
+    }
+    region.placed.set(pages);
+    return {};
 }
 
 Error PagePlacer::explain(RegionId id, std::span<const PageRun> runs, Error fault) const {

@@ -24,6 +24,10 @@ namespace migrate::memory {
 // this program, which would get a SIGBUS.
 enum class WrittenBy { kSystemCall, kProgram };
 
+// Copies `content` to the parts, one after the other; together they are as long. An Error if their
+// memory cannot be written.
+Status copy_to_parts(std::span<const std::byte> content, std::span<const iovec> parts);
+
 // Where the normal pages of one packet go. A channel uses it again for each packet.
 struct Destinations {
     // Pages that PagePlacer::fill() allocates and fills, or writes, after the packet has arrived.
@@ -77,6 +81,14 @@ class PagePlacer {
     // Allocates and fills, or writes, the pages of a packet whose content has arrived in the
     // buffer. Thread-safe.
     Status fill(RegionId region, const Destinations& to);
+    // Notes that the content of these runs is complete: received, checked and filled. Thread-safe.
+    void complete(RegionId region, std::span<const PageRun> runs) const {
+        sink_.note_arrived(region, runs);
+    }
+    // Before the first round: these pages belong to it and have arrived. place() writes their
+    // content, keep() leaves them as they are in the sink. Thread-safe.
+    Status place(RegionId region, PageRange pages, std::span<const std::byte> content);
+    Status keep(RegionId region, PageRange pages);
     // Returns why the kernel could not write a packet's normal pages (EFAULT): the error of
     // prefaulting them, or `fault` if that succeeds.
     Error explain(RegionId region, std::span<const PageRun> runs, Error fault) const;

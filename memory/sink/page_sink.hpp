@@ -15,13 +15,16 @@
 #include "base/file_identity.hpp"
 #include "base/units.hpp"
 #include "memory/backing_kind.hpp"
+#include "memory/page_bitmap.hpp"
+#include "memory/sink/known_pages.hpp"
 #include "memory/source/population.hpp"
 
 namespace migrate::memory {
 
 struct SinkFile {
     FileIdentity identity;
-    std::string path;  // for messages
+    std::string path;          // for messages
+    bool is_replaced = false;  // a new file takes its place: nothing is written to this one
 };
 
 class PageSink {
@@ -38,6 +41,8 @@ class PageSink {
     // From now on a requested stop ends prepare() with kCancelled soon, also if it clears memory
     // that another process filled before.
     virtual void obey(std::stop_token stop) { static_cast<void>(stop); }
+    // Called before prepare(): a text that tells sources apart, for messages.
+    virtual void name_source(std::string source) { static_cast<void>(source); }
     // Makes room for the regions, zero-filled, without touching it: the sizes come from the peer,
     // so they are not assumed to be backed. Called once, before anything else below.
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;
@@ -90,6 +95,19 @@ class PageSink {
         extents.push_back({range, true});
         return {};
     }
+    // The pages that the sink has from a transfer that broke off; null: none. Called after
+    // prepare().
+    virtual PartialPages* partial() { return nullptr; }
+    // After prepare(): sets the bits of the region's pages that may not be zero.
+    virtual Status find_content(RegionId region, PageBitmap& content) const {
+        static_cast<void>(region), static_cast<void>(content);
+        return {};
+    }
+    // The normal ones of these pages are in place, and nobody writes them in this round.
+    // Thread-safe.
+    virtual void note_arrived(RegionId region, std::span<const PageRun> runs) const {
+        static_cast<void>(region), static_cast<void>(runs);
+    }
     // Called after each round in which the guest runs, before the round is confirmed: does now what
     // would prolong commit(), for which a paused guest waits. The time belongs to the round, so a
     // slow disk looks like a slow network.
@@ -97,12 +115,16 @@ class PageSink {
     // Makes the result durable and visible under its name. Called after the last byte is in place
     // and checked.
     virtual Status commit() = 0;
+    // As partial(), but for pages that have to be written again where they are right.
+    virtual const KnownPages* leftovers() const { return nullptr; }
 };
 
 // Opens the sink that `--sink` names: one of kSinkForms (base/config/form_tables.hpp)
 // but qemu: and bundle:.
 // Checks immediately what can be checked before a sender comes (the folder exists and is writable,
-// the target is not a folder).
-Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri);
+// the target is not a folder). kYes: a transfer into a file that broke off goes on; kUsage for
+// other forms.
+enum class Resume { kNo, kYes };
+Result<std::unique_ptr<PageSink>> open_page_sink(std::string_view uri, Resume resume = Resume::kNo);
 
 }  // namespace migrate::memory

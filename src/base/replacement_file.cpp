@@ -175,6 +175,36 @@ Status ReplacementFile::publish(int fd) {
     return {};
 }
 
+Result<UniqueFd> ReplacementFile::open_beside(std::string_view suffix) const {
+    const std::string name = fmt::format("{}{}", name_, suffix);
+    const std::string path = fmt::format("{}{}", path_, suffix);
+    MIGRATE_TRY(check_target(folder_.get(), name, path));
+    constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    UniqueFd file(::openat(folder_.get(), name.c_str(), kFlags));
+    if (file) return file;
+    if (errno == ENOENT) {
+        file = UniqueFd(
+            ::openat(folder_.get(), name.c_str(), kFlags | O_CREAT | O_EXCL, kPrivateFileMode));
+    }
+    if (!file) return Error::system(fmt::format("open {}", path), errno).as(ErrorKind::kUsage);
+    MIGRATE_TRY(copy_attributes(file.get()));
+    return file;
+}
+
+Status ReplacementFile::publish_beside(std::string_view suffix) const {
+    Status replaceable = check_target(folder_.get(), name_, path_);
+    if (!replaceable) return std::move(replaceable).error().as(ErrorKind::kFailed);
+    const std::string name = fmt::format("{}{}", name_, suffix);
+    if (::renameat(folder_.get(), name.c_str(), folder_.get(), name_.c_str()) == 0) return {};
+    return Error::system(fmt::format("put the complete file in place as {}", path_), errno);
+}
+
+Status ReplacementFile::remove_beside(std::string_view suffix) const {
+    const std::string name = fmt::format("{}{}", name_, suffix);
+    if (::unlinkat(folder_.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
+    return Error::system(fmt::format("remove {}{}", path_, suffix), errno);
+}
+
 Status ReplacementFile::sync_folder() const {
     return sync_names(folder_.get(), fmt::format("the name {}", path_));
 }

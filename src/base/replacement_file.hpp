@@ -52,6 +52,14 @@ class ReplacementFile {
     Result<UniqueFd> open_temporary();
     // Moves the file from open_temporary() to the target's place. Checks the target again.
     Status publish(int fd);
+    // The same for a file that survives this process: it has the target's name and `suffix`, in the
+    // target's folder. open_beside() opens it for reading and writing, and creates it if there is
+    // none; kUsage if something else than a regular file with one name is there. publish_beside()
+    // moves it to the target's place.
+    Result<UniqueFd> open_beside(std::string_view suffix) const;
+    Status publish_beside(std::string_view suffix) const;
+    // Succeeds too if there is no such file.
+    Status remove_beside(std::string_view suffix) const;
     // Makes the name durable. Waits for the disk.
     Status sync_folder() const;
 
