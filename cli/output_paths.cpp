@@ -12,6 +12,7 @@
 #include "cli/usage_error.hpp"
 #include "devices/device_spec.hpp"
 #include "guest/bundle/bundle_folder.hpp"
+#include "memory/sink/resumable_sink.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -20,6 +21,7 @@ enum class Use {
     kInput,
     kOutput,   // a file that is replaced
     kWritten,  // written or created under rules of its own: a socket, a device's stream
+    kReused,   // read, and the sink may replace it
     kStandardOutput,
 };
 
@@ -28,6 +30,7 @@ struct NamedFile {
     std::string path;    // empty: a descriptor
     Use use = Use::kInput;
     int fd = -1;
+    bool is_sink = false;  // takes the memory
 };
 
 // Identifies a file by its inode, or a name in a folder by the folder's inode and the name.
@@ -65,7 +68,12 @@ bool is_same_file(const NamedFile& one, const NamedFile& other) {
 }
 
 bool may_be_same(const NamedFile& one, const NamedFile& other) {
-    if (one.use == Use::kInput) return other.use == Use::kInput;
+    const auto reads = [](const NamedFile& file) {
+        return file.use == Use::kInput || file.use == Use::kReused;
+    };
+    if (reads(one) && reads(other)) return true;
+    const bool reused = one.use == Use::kReused || other.use == Use::kReused;
+    if (reused && (one.is_sink || other.is_sink)) return true;
     return one.use == Use::kStandardOutput && other.use == Use::kStandardOutput;
 }
 
@@ -74,7 +82,7 @@ void add_form(std::string_view option, const std::string& text, const ParsedForm
               std::vector<NamedFile>& files) {
     const std::string name = fmt::format("{} {}", option, text);
     const std::string& operand = parsed.operand.value.text;
-    if (parsed.is("file")) files.push_back({name, operand, use});
+    if (parsed.is("file")) files.push_back({name, operand, use, -1, use == Use::kOutput});
     if (parsed.is("qemu")) files.push_back({name, operand, Use::kInput});
     if (parsed.is("bundle")) {
         const Use bundle_use = use == Use::kInput ? Use::kInput : Use::kWritten;
@@ -132,6 +140,12 @@ Result<std::vector<NamedFile>> named_files(const Settings& settings,
         add("--port-file", settings.get<"port-file">(), Use::kOutput);
         MIGRATE_ASSIGN(const ParsedForm sink, parse_form_of<"sink">(settings.get<"sink">()));
         add_form("--sink", settings.get<"sink">(), sink, Use::kOutput, files);
+        add("--reuse", settings.get<"reuse">(), Use::kReused);
+        if (settings.get<"resume">() && sink.is("file")) {
+            for (const std::string_view suffix : {memory::kPartialSuffix, memory::kJournalSuffix}) {
+                add("--sink", sink.operand.value.text + std::string(suffix), Use::kWritten);
+            }
+        }
     } else {
         MIGRATE_ASSIGN(const ParsedForm source, parse_form_of<"source">(settings.get<"source">()));
         add_form("--source", settings.get<"source">(), source, Use::kInput, files);

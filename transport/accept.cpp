@@ -12,6 +12,7 @@ std::string encode(const Accept& message) {
                         {"multifd-device-state", message.device_state ? "on" : "off"}};
     if (message.most_channels) json["most-channels"] = *message.most_channels;
     if (message.checksums) json["packet-checksum"] = *message.checksums ? "on" : "off";
+    if (message.reuse_key) json["reuse-key"] = to_hex(*message.reuse_key);
     write_io_timeout(json, message.io_timeout);
     return dump(json);
 }
@@ -28,6 +29,12 @@ Result<Accept> decode_accept(std::string_view body) {
     }
     if (json.contains("packet-checksum")) {
         accept.checksums = text_or_empty(json, "packet-checksum", 32) == "on";
+    }
+    if (json.contains("reuse-key")) {
+        ReuseKey key{};
+        MIGRATE_TRY(
+            from_hex(text_or_empty(json, "reuse-key", 2 * key.size() + 1), "reuse-key", key));
+        accept.reuse_key = key;
     }
     MIGRATE_ASSIGN(accept.io_timeout, read_io_timeout(json));
     MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));

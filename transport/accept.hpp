@@ -2,7 +2,9 @@
 // in range; an unknown key is ignored.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +14,8 @@
 #include "transport/session_id.hpp"
 
 namespace migrate::transport {
+
+using ReuseKey = std::array<std::byte, 192>;
 
 struct Accept {
     SessionId session{};
@@ -24,6 +28,9 @@ struct Accept {
     // Packets have a checksum of their payload (packet-checksum). Nothing from a receiver that does
     // not know it.
     std::optional<bool> checksums{};
+    // The receiver has pages that need not be sent (reuse, resume): the key of the digests by which
+    // the sender asks for them (memory/digest_key.hpp).
+    std::optional<ReuseKey> reuse_key{};
     // The receiver's io-timeout; range and default as in the offer.
     std::optional<std::chrono::milliseconds> io_timeout{};
 };

@@ -38,6 +38,9 @@ enum class FrameType : std::uint16_t {
     // Only with multifd-channels=auto, within a round:
     kAddChannels = 18,    // sender: further data channels are connected
     kChannelsAdded = 19,  // receiver: how many of them take part from now on
+    // Only if the receiver asks for them, before the first round; binary, see page_digests.hpp:
+    kPageDigests = 20,  // sender: digests of pages that the receiver may have
+    kPagesReused = 21,  // receiver: which of them it has
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -57,7 +60,9 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kHandover, "HANDOVER"},
                                      {FrameType::kDeviceState, "DEVICE_STATE"},
                                      {FrameType::kAddChannels, "ADD_CHANNELS"},
-                                     {FrameType::kChannelsAdded, "CHANNELS_ADDED"}});
+                                     {FrameType::kChannelsAdded, "CHANNELS_ADDED"},
+                                     {FrameType::kPageDigests, "PAGE_DIGESTS"},
+                                     {FrameType::kPagesReused, "PAGES_REUSED"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

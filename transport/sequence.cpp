@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "transport/page_digests.hpp"
+
 namespace migrate::transport {
 namespace {
 
@@ -31,9 +33,12 @@ constexpr Step kTable[] = {
     {kR, Phase::kStart, kRefuse, Phase::kRefused, kAll, Phase::kOffered, Rounds::kAny},
     {kR, Phase::kStart, kAccept, Phase::kAccepted, kAll, Phase::kOffered, Rounds::kAny},
     {kR, Phase::kAccepted, kReady, Phase::kReady, kAll, Phase::kOffered, Rounds::kAny},
+    // pages that the receiver has
+    {kS, Phase::kOffered, kPageDigests, Phase::kOffered, kAll, Phase::kReady, Rounds::kFewToReuse},
+    {kR, Phase::kReady, kPagesReused, Phase::kReady, kAll, Phase::kOffered, Rounds::kOneToReuse},
     // rounds
     {kS, Phase::kOffered, kRoundStart, Phase::kInRound, static_cast<std::uint8_t>(kPlain | kGuests),
-     Phase::kReady, Rounds::kAny},
+     Phase::kReady, Rounds::kAllReused},
     {kS, Phase::kInRound, kAddChannels, Phase::kInRound, kAll, Phase::kReady, Rounds::kAllAdded},
     {kR, Phase::kReady, kChannelsAdded, Phase::kReady, kAll, Phase::kInRound, Rounds::kOneToAdd},
     {kR, Phase::kAcknowledged, kChannelsAdded, Phase::kAcknowledged, kGuests, Phase::kInRound,
@@ -49,7 +54,7 @@ constexpr Step kTable[] = {
      Rounds::kAllConfirmed},
     // the switchover
     {kS, Phase::kOffered, kSwitchoverStart, Phase::kSwitchover, kSwitches, Phase::kReady,
-     Rounds::kAny},
+     Rounds::kAllReused},
     {kS, Phase::kRoundEnded, kSwitchoverStart, Phase::kSwitchover, kGuests, Phase::kReady,
      Rounds::kAllConfirmed},
     {kS, Phase::kSwitchover, kRoundStart, Phase::kInLastRound, kSwitches, Phase::kReady,
@@ -112,6 +117,12 @@ bool Sequence::may_follow(const Step& step) const {
             return receiver_.additions == sender_.additions;
         case Rounds::kOneToAdd:
             return receiver_.additions < sender_.additions;
+        case Rounds::kAllReused:
+            return receiver_.digests == sender_.digests;
+        case Rounds::kOneToReuse:
+            return receiver_.digests < sender_.digests;
+        case Rounds::kFewToReuse:
+            return sender_.digests - receiver_.digests < kMostUnansweredDigests;
     }
     return true;
 }
@@ -131,6 +142,7 @@ Status Sequence::pass(Party by, FrameType frame) {
         progress.phase = step.then;
         if (frame == kRoundEnd || frame == kRoundDone) ++progress.rounds;
         if (frame == kAddChannels || frame == kChannelsAdded) ++progress.additions;
+        if (frame == kPageDigests || frame == kPagesReused) ++progress.digests;
         return {};
     }
     return make_error(ErrorKind::kProtocol, "expected {} from the {}, got {}", allowed(by).names(),

@@ -75,13 +75,17 @@ enum class Phase : std::uint8_t {
 };
 
 // The relation that must hold between the rounds that the sender ended (ROUND_END) and those that
-// the receiver confirmed (ROUND_DONE), or between ADD_CHANNELS and its answers (CHANNELS_ADDED).
+// the receiver confirmed (ROUND_DONE), between ADD_CHANNELS and its answers (CHANNELS_ADDED), or
+// between PAGE_DIGESTS and its answers (PAGES_REUSED).
 enum class Rounds : std::uint8_t {
     kAny,
     kAllConfirmed,
     kOneToConfirm,
     kAllAdded,
     kOneToAdd,
+    kAllReused,
+    kOneToReuse,
+    kFewToReuse,  // fewer questions than kMostUnansweredDigests are open
 };
 
 // A row of the table: in phase `at` of side `by`, this frame may follow, and leads to phase `then`.
@@ -118,6 +122,7 @@ class Sequence {
         Phase phase = Phase::kStart;
         std::uint64_t rounds = 0;     // ended by the sender; confirmed by the receiver
         std::uint64_t additions = 0;  // of channels: asked by the sender; answered by the receiver
+        std::uint64_t digests = 0;    // PAGE_DIGESTS of the sender; PAGES_REUSED of the receiver
     };
     const Progress& of(Party party) const { return party == Party::kSender ? sender_ : receiver_; }
     Progress& of(Party party) { return party == Party::kSender ? sender_ : receiver_; }

@@ -17,24 +17,29 @@ Result<SessionId> make_session_id() {
     return session;
 }
 
-std::string to_hex(const SessionId& session) {
+std::string to_hex(std::span<const std::byte> bytes) {
     std::string hex;
-    for (const std::byte byte : session)
+    for (const std::byte byte : bytes)
         hex += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     return hex;
 }
 
-Result<SessionId> session_from_hex(std::string_view hex) {
-    SessionId session{};
-    if (hex.size() != 2 * session.size() ||
+Status from_hex(std::string_view hex, std::string_view key, std::span<std::byte> bytes) {
+    if (hex.size() != 2 * bytes.size() ||
         hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
-        return protocol_error("'session' is not 32 hex digits");
+        return protocol_error(fmt::format("'{}' is not {} hex digits", key, 2 * bytes.size()));
     }
-    for (std::size_t i = 0; i < session.size(); ++i) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
         unsigned value = 0;
         std::from_chars(&hex[2 * i], &hex[2 * i] + 2, value, 16);
-        session[i] = static_cast<std::byte>(value);
+        bytes[i] = static_cast<std::byte>(value);
     }
+    return {};
+}
+
+Result<SessionId> session_from_hex(std::string_view hex) {
+    SessionId session{};
+    MIGRATE_TRY(from_hex(hex, "session", session));
     return session;
 }
 

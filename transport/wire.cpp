@@ -212,15 +212,10 @@ Status check_packet_checksum(std::span<const std::byte, kPacketHeaderSize> heade
     return {};
 }
 
-Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
-                   const PacketHeader& header, std::span<const std::byte> runs,
-                   const PacketLimits& limits, std::vector<PageRun>& out) {
+Status decode_run_list(std::uint64_t first_page, std::span<const std::byte> runs,
+                       const RegionInfo& region, std::vector<PageRun>& out) {
     out.clear();
-    MIGRATE_TRY(check_packet_checksum(header_bytes, runs));
-    if (header.kind == PacketKind::kSync) return {};
-    const RegionInfo& region = limits.regions[index_of(header.region)];
-    std::uint64_t page = header.first_page;
-    std::uint64_t normal = 0;
+    std::uint64_t page = first_page;
     while (!runs.empty()) {
         std::uint64_t number = 0;
         if (!read_number(runs, number))
@@ -233,12 +228,23 @@ Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
                 fmt::format("the packet has a run of {} pages at page {}; region '{}' has {} pages",
                             count, page, region.name, region.pages()));
         }
-        if (code != kSkipCode) {
-            const auto kind = static_cast<PageKind>(code);
-            if (kind == PageKind::kNormal) normal += count;
-            out.push_back({{page, count}, kind});
-        }
+        if (code != kSkipCode) out.push_back({{page, count}, static_cast<PageKind>(code)});
         page += count;
+    }
+    return {};
+}
+
+Status decode_runs(std::span<const std::byte, kPacketHeaderSize> header_bytes,
+                   const PacketHeader& header, std::span<const std::byte> runs,
+                   const PacketLimits& limits, std::vector<PageRun>& out) {
+    out.clear();
+    MIGRATE_TRY(check_packet_checksum(header_bytes, runs));
+    if (header.kind == PacketKind::kSync) return {};
+    const RegionInfo& region = limits.regions[index_of(header.region)];
+    MIGRATE_TRY(decode_run_list(header.first_page, runs, region, out));
+    std::uint64_t normal = 0;
+    for (const PageRun& run : out) {
+        if (run.kind == PageKind::kNormal) normal += run.pages.count;
     }
     if (normal != header.normal_pages) {
         return protocol_error(

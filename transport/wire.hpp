@@ -86,6 +86,11 @@ Result<PacketHeader> decode_packet_header(std::span<const std::byte, kPacketHead
 // `following` is the header.run_bytes bytes after the header, whatever they contain.
 Status check_packet_checksum(std::span<const std::byte, kPacketHeaderSize> header_bytes,
                              std::span<const std::byte> following);
+// Decodes a run list whose first run begins at `first_page`, with or without skipped pages.
+// Replaces the content of `out`; its runs are in ascending order, within the region, without
+// overlap.
+Status decode_run_list(std::uint64_t first_page, std::span<const std::byte> runs,
+                       const RegionInfo& region, std::vector<PageRun>& out);
 // `runs` is the header.run_bytes bytes after the header. Replaces the content of `out`; its runs
 // are in ascending order, within the region, without overlap, and hold header.normal_pages normal
 // pages.

@@ -79,6 +79,8 @@ Result<RecvConfig> make_recv_config(const Settings& settings) {
     RecvConfig config;
     MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
     config.sink = settings.get<"sink">();
+    config.extras.reuse = settings.get<"reuse">();
+    if (settings.get<"resume">()) config.extras.resume = memory::Resume::kYes;
     config.placement = settings.get<"placement", Placement>();
     MIGRATE_ASSIGN(config.cpu, make_cpu_config(settings));
     config.port_file = settings.get<"port-file">();

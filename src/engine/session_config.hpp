@@ -16,6 +16,7 @@
 #include "engine/convergence/convergence.hpp"
 #include "engine/cpu_config.hpp"
 #include "engine/send/channel_limit.hpp"
+#include "guest/guest.hpp"
 #include "transport/address.hpp"
 #include "transport/handshake.hpp"
 #include "transport/security.hpp"
@@ -62,6 +63,7 @@ Result<SendConfig> make_send_config(const Settings& settings);
 struct RecvConfig {
     transport::Address listen;
     std::string sink;
+    guest::Extras extras;
     Placement placement = Placement::kAuto;
     CpuConfig cpu;
     std::string port_file;  // empty: none

@@ -6,6 +6,7 @@
 #include "base/config/option_lookup.hpp"
 #include "guest/bundle/bundle_destination.hpp"
 #include "guest/bundle/bundle_machine.hpp"
+#include "guest/bundle/bundle_reuse.hpp"
 #include "guest/external/process_guest.hpp"
 #include "guest/qemu/qemu_guest.hpp"
 #include "guest/qemu/qemu_incoming.hpp"
@@ -36,6 +37,20 @@ Result<Machine> open_workload(std::string_view uri, const ParsedForm& parsed) {
 
 }  // namespace
 
+namespace {
+
+Result<Destination> open_sink(std::string_view uri, memory::Resume resume) {
+    MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"sink">(uri));
+    if (resume == memory::Resume::kNo) {
+        if (parsed.is("qemu")) return open_qemu_destination(uri, parsed);
+        if (parsed.is("bundle")) return open_bundle_destination(uri, parsed);
+    }
+    MIGRATE_ASSIGN(auto sink, memory::open_page_sink(uri, resume));
+    return Destination{std::move(sink), nullptr};
+}
+
+}  // namespace
+
 double bytes_per_second(const Activity& from, const Activity& to) {
     const auto time = static_cast<double>((to.run_time - from.run_time).count());
     return time > 0 ? static_cast<double>(to.bytes_written - from.bytes_written) * 1e6 / time : 0;
@@ -51,12 +66,17 @@ Result<Machine> open_machine(std::string_view uri) {
     return Machine{std::move(source), nullptr, {}};
 }
 
-Result<Destination> open_destination(std::string_view uri) {
-    MIGRATE_ASSIGN(const ParsedForm parsed, parse_form_of<"sink">(uri));
-    if (parsed.is("qemu")) return open_qemu_destination(uri, parsed);
-    if (parsed.is("bundle")) return open_bundle_destination(uri, parsed);
-    MIGRATE_ASSIGN(auto sink, memory::open_page_sink(uri));
-    return Destination{std::move(sink), nullptr};
+Result<Destination> open_destination(std::string_view uri, const Extras& extras) {
+    MIGRATE_ASSIGN(Destination destination, open_sink(uri, extras.resume));
+    if (extras.reuse.empty()) return destination;
+    if (destination.memory->discards()) {
+        return make_error(ErrorKind::kUsage,
+                          "option reuse: {} keeps nothing, so nothing can be reused; use another "
+                          "sink",
+                          uri);
+    }
+    MIGRATE_ASSIGN(destination.reuse, open_reuse_files(extras.reuse));
+    return destination;
 }
 
 Status Destination::check(const GuestOffer& offer) const {

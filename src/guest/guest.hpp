@@ -18,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/machine_part.hpp"
 #include "memory/sink/page_sink.hpp"
+#include "memory/sink/reuse_files.hpp"
 #include "memory/source/page_source.hpp"
 
 namespace migrate::guest {
@@ -191,6 +192,7 @@ class GuestLoader {
 struct Destination {
     std::unique_ptr<memory::PageSink> memory;
     std::unique_ptr<GuestLoader> loader;  // null: this process runs the guest; outlives the guest
+    std::unique_ptr<memory::ReuseFiles> reuse{};  // null: none
 
     // Checks that this guest can arrive here; an Error says why not.
     Status check(const GuestOffer& offer) const;
@@ -202,7 +204,12 @@ struct Destination {
 
 // Opens the destination that `--sink` names: "qemu:SOCKET[,pid=PID]" (see qemu/qemu_incoming.hpp),
 // "bundle:DIR" (see bundle/bundle_destination.hpp), or a PageSink.
-Result<Destination> open_destination(std::string_view uri);
+// `extras`: see the options of these names.
+struct Extras {
+    std::string reuse{};  // path of an image or a bundle; empty: none
+    memory::Resume resume = memory::Resume::kNo;
+};
+Result<Destination> open_destination(std::string_view uri, const Extras& extras = {});
 
 // Returns true if this program itself can run guests of that kind.
 bool can_run(std::string_view kind);

@@ -3,6 +3,7 @@
 #include "e2e/test_image.hpp"
 #include "e2e/transfer.hpp"
 #include "tests/support/negotiated.hpp"
+#include "transport/page_digests.hpp"
 
 namespace migrate::e2e {
 namespace {
@@ -300,6 +301,31 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
          on_main("a frame of 4 GiB", "allowed",
                  frame_of(FrameType::kHeartbeat, "").substr(0, 8) + "\xFF\xFF\xFF\xFF")},
         make_offer(2, kOfferedPages));
+}
+
+TEST_CASE("receiver rejects questions for pages that it did not offer", "[hostile]") {
+    const std::vector<Misdeed> misdeeds{on_main("unasked",
+                                                "the sender asks for pages that nobody offered it",
+                                                frame_of(FrameType::kPageDigests, "x"))};
+    check_misdeeds(misdeeds, make_offer(2, kOfferedPages));
+}
+
+TEST_CASE("receiver rejects questions for pages that are no such questions", "[hostile]") {
+    const TemporaryFolder folder;
+    write_file(folder / "old", std::string(kOfferedPages * kPageSize, 'a'));
+    const auto question = [](std::uint64_t page) {
+        transport::PageDigestsBuilder builder;
+        REQUIRE(builder.add(RegionId{0}, page, {1, 2}));
+        return frame_of(FrameType::kPageDigests, builder.take());
+    };
+    const std::vector<Misdeed> misdeeds{
+        on_main("empty", "PAGE_DIGESTS is cut off", frame_of(FrameType::kPageDigests, "")),
+        on_main("beyond", "region 'ram' has 16 pages", question(kOfferedPages)),
+        {"in a round", "expected ROUND_END or ADD_CHANNELS", [&](RawSender& sender) {
+             sender.main().send(round_start() + question(0));
+             CHECK_THAT(sender.failure(), Contains("got PAGE_DIGESTS"));
+         }}};
+    check_misdeeds(misdeeds, make_offer(2, kOfferedPages), {"--reuse", folder / "old"});
 }
 
 TEST_CASE("receiver rejects a digest that differs", "[hostile]") {

@@ -21,7 +21,7 @@ void check_side(const Json& side) {
     const Json& channels = side.at("channels");
     const std::uint64_t planned = ram.contains("planned-pages")
                                       ? figure("planned-pages")
-                                      : figure("total") / figure("page-size");
+                                      : figure("total") / figure("page-size") - figure("reused");
     CHECK(figure("normal") + figure("duplicate") + figure("unpopulated") == planned);
     CHECK(figure("normal-bytes") == figure("normal") * figure("page-size"));
     CHECK(figure("payload-bytes") + figure("header-bytes") == figure("transferred"));

@@ -9,10 +9,12 @@
 
 #include "guest/bundle/bundle_manifest.hpp"
 #include "guest/workload_state.hpp"
+#include "memory/sink/resume_journal.hpp"
 #include "tests/support/negotiated.hpp"
 #include "tls_connection.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
+#include "transport/page_digests.hpp"
 #include "transport/payload_checksum.hpp"
 #include "transport/wire.hpp"
 
@@ -143,6 +145,24 @@ bool write_manifests(const std::filesystem::path& folder) {
     return write(folder / "large", to_text(manifest)) && ok;
 }
 
+// Journals of partial images, their records, and questions for pages.
+bool write_journals(const std::filesystem::path& folder) {
+    using namespace migrate::memory;
+    const std::string header =
+        text_of(encode_journal_header({.size_bytes = kGiB, .id = 5, .source = "host a"}));
+    const JournalRecord placed{.pages = {7, 2}, .digests = {{1, 2}, {3, 4}}};
+    const JournalRecord given_up{.kind = JournalRecord::Kind::kGivenUp, .pages = {7, 1}};
+    PageDigestsBuilder builder;
+    for (const std::uint64_t page : {1, 2, 3, 90, 500}) {
+        require(builder.add(RegionId{0}, page, {page, ~page}));
+    }
+    return write(folder / "header", header) &&
+           write(folder / "placed", text_of(encode_journal_record(placed, 1, 2))) &&
+           write(folder / "given-up", text_of(encode_journal_record(given_up, 1, 2))) &&
+           write(folder / "digests", builder.take()) &&
+           write(folder / "reused", encode_pages_reused({true, false, true}));
+}
+
 // The first bytes that a stranger sends.
 bool write_first_bytes(const std::filesystem::path& folder) {
     const FuzzKey key;
@@ -231,7 +251,8 @@ int main(int argc, char** argv) {
         {"packet_fuzz", write_packets},         {"handshake_fuzz", write_handshakes},
         {"handshake_fuzz", write_live_frames},  {"qmp_fuzz", write_requests},
         {"state_fuzz", write_states},           {"manifest_fuzz", write_manifests},
-        {"before_tls_fuzz", write_first_bytes}, {"behind_tls_fuzz", write_behind_tls}};
+        {"before_tls_fuzz", write_first_bytes}, {"behind_tls_fuzz", write_behind_tls},
+        {"journal_fuzz", write_journals}};
     const bool written =
         std::all_of(std::begin(kCorpora), std::end(kCorpora), [&](const auto& one) {
             std::error_code error;

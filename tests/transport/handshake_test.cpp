@@ -363,7 +363,8 @@ TEST_CASE("the defaults of negotiated options are those of the protocol's versio
         if (option.negotiated) defaults += fmt::format("{}={} ", option.key, option.default_text);
     }
     CHECK(defaults ==
-          "verify=none multifd-channels=auto multifd-packet-size=512K multifd-socket-buffer=auto "
+          "page-digests=on verify=none multifd-channels=auto multifd-packet-size=512K "
+          "multifd-socket-buffer=auto "
           "packet-checksum=auto multifd-compression=none ");
 }
 

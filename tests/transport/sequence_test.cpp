@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "tests/support/must.hpp"
+#include "transport/page_digests.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -16,7 +17,7 @@ constexpr Party kBoth[] = {Party::kSender, Party::kReceiver};
 constexpr SessionKind kKinds[] = {SessionKind::kImage, SessionKind::kImageDevices,
                                   SessionKind::kImageDeviceFrames, SessionKind::kGuest,
                                   SessionKind::kGuestDeviceFrames};
-constexpr std::uint16_t kLastType = 19;
+constexpr std::uint16_t kLastType = 21;
 
 struct Passed {
     Party by;
@@ -159,6 +160,33 @@ TEST_CASE("a round ends only after the receiver has answered the addition of cha
     CHECK(sequence.allowed(Party::kSender).names() == "ROUND_END");
 }
 
+TEST_CASE("the first round begins when every question for pages is answered, and few are open") {
+    for (const SessionKind kind : kKinds) {
+        Sequence sequence;
+        sequence.agree(kind);
+        for (const Passed& step : {sent(kOffer), answered(kAccept)}) {
+            must(sequence.pass(step.by, step.frame));
+        }
+        CHECK(sequence.allowed(Party::kSender).empty());
+        must(sequence.pass(Party::kReceiver, kReady));
+        CHECK(sequence.allowed(Party::kSender).has(kPageDigests));
+        CHECK(sequence.allowed(Party::kReceiver).empty());
+        for (std::size_t i = 0; i < kMostUnansweredDigests; ++i) {
+            must(sequence.pass(Party::kSender, kPageDigests));
+        }
+        CHECK(sequence.allowed(Party::kSender).empty());
+        for (std::size_t i = 0; i < kMostUnansweredDigests; ++i) {
+            CHECK(sequence.allowed(Party::kReceiver).names() == "PAGES_REUSED");
+            must(sequence.pass(Party::kReceiver, kPagesReused));
+        }
+        CHECK(sequence.allowed(Party::kReceiver).empty());
+        const bool switches =
+            kind == SessionKind::kImageDevices || kind == SessionKind::kImageDeviceFrames;
+        must(sequence.pass(Party::kSender, switches ? kSwitchoverStart : kRoundStart));
+        CHECK_FALSE(sequence.allowed(Party::kSender).has(kPageDigests));
+    }
+}
+
 // Follows every path, each of them with at most `rounds` rounds.
 void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>& used,
           bool& ended) {
@@ -172,8 +200,9 @@ void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>&
         if (starts && rounds == 0) continue;
         // A second device's chunk leads to where the first led.
         if (step.frame == kDeviceState && used.contains(&step)) continue;
-        // Neither does a second addition of channels lead elsewhere.
+        // Neither does a second addition of channels or a second question lead elsewhere.
         if (step.frame == kAddChannels && used.contains(&step)) continue;
+        if (step.frame == kPageDigests && used.contains(&step)) continue;
         Sequence next = sequence;
         must(next.pass(step.by, step.frame));
         used.insert(&step);

@@ -48,6 +48,15 @@ guest::GuestOffer guest_of(const transport::Offer& offer) {
             .simulated_devices = simulated};
 }
 
+// The host and the file of an image.
+std::string source_name(const transport::Offer& offer) {
+    std::string name = fmt::format("host {}", offer.boot_id);
+    for (const auto& file : offer.files) {
+        if (file) name += fmt::format(", file {}:{}", file->device, file->inode);
+    }
+    return name;
+}
+
 // The sender has connected a channel that it announces, and the connection waits in the kernel.
 constexpr milliseconds kTakeLimit{2000};
 
@@ -113,7 +122,7 @@ Result<transport::Offer> Reception::examine(const std::string& body) {
         MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kReceives, buffer));
     }
     if (!destination_.memory) {
-        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink));
+        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink, config_.extras));
     }
     const memory::PageSink& sink = *destination_.memory;
     if (sink.discards() && offer.settings.verify()) {
@@ -123,9 +132,34 @@ Result<transport::Offer> Reception::examine(const std::string& body) {
     }
     MIGRATE_TRY(destination_.check(guest_of(offer)));
     MIGRATE_TRY(check_not_the_source(offer, sink));
+    MIGRATE_TRY(check_extras(offer));
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_TRY(prepare(offer));
     return offer;
+}
+
+Status Reception::check_extras(const transport::Offer& offer) const {
+    if (config_.extras.resume == memory::Resume::kYes && !offer.guest.empty()) {
+        return make_error(
+            "resume is for images, which do not change: start the receiver without it for {}",
+            offer.guest);
+    }
+    if (!destination_.reuse) return {};
+    MIGRATE_ASSIGN(const auto files, destination_.memory->files());
+    MIGRATE_TRY(destination_.reuse->check_not_written(files));
+    destination_.reuse->match(offer.regions);
+    return {};
+}
+
+// The sender is asked for digests if there are pages to compare them with.
+Result<std::optional<transport::ReuseKey>> Reception::draw_reuse_key(
+    const transport::Offer& offer) {
+    std::optional<transport::ReuseKey> bytes;
+    if (!offer.settings.get<"page-digests">()) return bytes;
+    if (!destination_.reuse && destination_.memory->partial() == nullptr) return bytes;
+    MIGRATE_ASSIGN(agreement_.reuse_key, memory::DigestKey::draw());
+    bytes = agreement_.reuse_key->bytes();
+    return bytes;
 }
 
 Status Reception::prepare(const transport::Offer& offer) {
@@ -133,6 +167,7 @@ Status Reception::prepare(const transport::Offer& offer) {
     // An exception only refuses this sender, like any other error.
     Status prepared = catching("the sink", [&] {
         destination_.memory->obey(core_.token());
+        destination_.memory->name_source(source_name(offer));
         Status memory = destination_.memory->prepare(offer.regions);
         // Opened last, since the process at the other end of a pipe would see that it was opened
         // and closed.
@@ -173,12 +208,13 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
     transport::Sequence sequence;
     MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
     MIGRATE_TRY(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
+    MIGRATE_ASSIGN(const auto reuse_key, draw_reuse_key(offer));
     MIGRATE_TRY(control->send(
         FrameType::kAccept,
-        transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
-                                            std::string(destination_.memory->description()),
-                                            devices_.on_channels(), most_channels(offer),
-                                            agreement_.checksums.used, config_.io_timeout})));
+        transport::encode(transport::Accept{
+            agreement_.session, fmt::format("migrate {}", kVersion),
+            std::string(destination_.memory->description()), devices_.on_channels(),
+            most_channels(offer), agreement_.checksums.used, reuse_key, config_.io_timeout})));
     // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),

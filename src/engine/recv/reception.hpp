@@ -16,6 +16,7 @@
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
 #include "guest/guest.hpp"
+#include "memory/digest_key.hpp"
 #include "transport/handshake.hpp"
 #include "transport/listener.hpp"
 #include "transport/socket.hpp"
@@ -42,6 +43,7 @@ class Reception {
         transport::SessionId session{};
         LinkTimes times;
         ChecksumChoice checksums;
+        std::optional<memory::DigestKey> reuse_key;  // nothing: the sender is asked for no digests
     };
     // Sends ACCEPT. The link's thread runs from now on; `guest_runs` is called as PeerLink says.
     Result<std::unique_ptr<PeerLink>> accept(transport::NewConnection connection,
@@ -62,6 +64,8 @@ class Reception {
     Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);
     Result<transport::Offer> examine(const std::string& body);
     Status prepare(const transport::Offer& offer);
+    Status check_extras(const transport::Offer& offer) const;
+    Result<std::optional<transport::ReuseKey>> draw_reuse_key(const transport::Offer& offer);
     Status check_journey(const transport::Journey& journey) const;
     struct ChannelRange {
         std::uint16_t first = 0;

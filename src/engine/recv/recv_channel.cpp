@@ -1,7 +1,5 @@
 #include "engine/recv/recv_channel.hpp"
 
-#include <cstring>
-
 #include "base/fault_guard.hpp"
 #include "transport/parts_cursor.hpp"
 
@@ -115,6 +113,7 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     }
     MIGRATE_TRY(std::move(received));
     MIGRATE_TRY(shared.placer.fill(header.region, to_));
+    shared.placer.complete(header.region, runs_);
     transport::PageCounts counts;
     for (const PageRun& run : runs_) counts.add(run);
     counters_.pages.add(counts);
@@ -189,13 +188,7 @@ Status RecvChannel::receive_compressed(const RecvShared& shared, const PacketHea
     }
     const std::span<std::byte> content = std::span(decompressed_).first(content_bytes);
     MIGRATE_TRY(decompressor_->decompress(compressed, content));
-    return guard_writes("the sink", [&] {
-        const std::byte* from = content.data();
-        for (const iovec& part : to_.parts) {
-            std::memcpy(part.iov_base, from, part.iov_len);
-            from += part.iov_len;
-        }
-    });
+    return memory::copy_to_parts(content, to_.parts);
 }
 
 }  // namespace migrate::engine

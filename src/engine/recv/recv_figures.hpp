@@ -31,6 +31,7 @@ struct RecvFigures {
     transport::Offer offer;     // of the sender that was accepted
     bool device_state = false;  // device state comes on the data channels
     std::vector<std::string> digests;
+    ReuseReport reuse;
     DowntimeReport downtime;
     GuestFate fate = GuestFate::kUndecided;
     const guest::Guest* guest = nullptr;  // that arrived; null: none yet, or it was dropped

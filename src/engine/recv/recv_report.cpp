@@ -41,6 +41,7 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
     }
     if (figures.channels != nullptr) figures.channels->fill(report);
     report.digests = figures.digests;
+    report.reuse = figures.reuse;
     if (figures.devices != nullptr) {
         report.devices = figures.devices->report();
         report.device_buffer_peak = figures.devices->peak_bytes();

@@ -33,6 +33,11 @@ Result<transport::Completion> RecvRounds::run() {
                 parts_.arrival.begin_switchover();
                 MIGRATE_TRY(parts_.devices.begin_loading());
                 break;
+            case FrameType::kPageDigests: {
+                MIGRATE_ASSIGN(const std::string answer, parts_.reuse.answer(frame.body));
+                MIGRATE_TRY(parts_.link.send(FrameType::kPagesReused, answer));
+                break;
+            }
             case FrameType::kDeviceState:
                 MIGRATE_TRY(parts_.devices.load_frame(frame.body));
                 break;
@@ -51,6 +56,7 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
         return make_error(ErrorKind::kProtocol, "expected ROUND_START {}, got ROUND_START {}",
                           round_ + 1, start.round);
     }
+    if (round_ == 0) MIGRATE_TRY(parts_.reuse.finish());
     round_ = start.round;
     parts_.core.enter(Stage::kPagesMove);
     parts_.core.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round_}},

@@ -13,6 +13,7 @@
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/recv/recv_devices.hpp"
 #include "engine/recv/recv_figures.hpp"
+#include "engine/recv/reuse_answers.hpp"
 #include "engine/session_core.hpp"
 #include "memory/sink/page_placer.hpp"
 #include "memory/sink/page_sink.hpp"
@@ -33,6 +34,7 @@ struct RecvParts {
     const transport::Offer& offer;
     // Takes further channels, up to this number; returns how many there are then.
     std::function<Result<transport::ChannelCount>(std::uint16_t)> add_channels;
+    ReuseAnswers& reuse;
 };
 
 class RecvRounds {

@@ -36,7 +36,7 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that an error of the sink is reported before a sender comes.
     const RecvConfig& own = session->config_;
-    MIGRATE_ASSIGN(session->destination_, guest::open_destination(own.sink));
+    MIGRATE_ASSIGN(session->destination_, guest::open_destination(own.sink, own.extras));
     session->listener_ = std::move(listener);
     if (session->listener_) return session;
     MIGRATE_ASSIGN(session->listener_,
@@ -65,11 +65,19 @@ Status RecvSession::migrate() {
     MIGRATE_TRY(link_->send(FrameType::kReady, transport::encode(ready)));
     core_.activate();
     ChannelAdditions additions(core_, reception_, *listener_, offer_, *channels_);
+    memory::PageSink& sink = *destination_.memory;
+    ReuseAnswers reuse({offer_.regions,
+                        sink.partial(),
+                        {sink.leftovers(), destination_.reuse.get()},
+                        *placer_,
+                        published_},
+                       reception_.agreement().reuse_key);
     const RecvParts parts{core_,    published_,
                           *link_,   *channels_,
                           *placer_, *destination_.memory,
                           devices_, arrival_,
-                          offer_,   [&](std::uint16_t wanted) { return additions.take(wanted); }};
+                          offer_,   [&](std::uint16_t wanted) { return additions.take(wanted); },
+                          reuse};
     MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
     return complete(completion);
 }

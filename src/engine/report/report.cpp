@@ -22,7 +22,7 @@ std::uint64_t Report::multifd_bytes() const {
 
 std::uint64_t Report::remaining_bytes() const {
     if (!rounds.empty()) return dirty_pages * kPageSize;
-    return total_bytes - std::min(total_bytes, pages.total() * kPageSize);
+    return total_bytes - std::min(total_bytes, (pages.total() + reuse.pages) * kPageSize);
 }
 
 double Report::mbps() const {

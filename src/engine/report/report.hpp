@@ -1,7 +1,8 @@
 // The figures of a migration, with QEMU's names and definitions (qapi/migration.json), and two ways
-// to show them. Invariants, at completion: normal + duplicate + unpopulated = the regions' pages
-// (with a guest: the pages of all rounds' plans); the bytes of the main channel and of all multifd
-// channels add up to transferred; payload-bytes + header-bytes = transferred.
+// to show them. Invariants, at completion: normal + duplicate + unpopulated + reused = the
+// regions' pages (with a guest: without reused, the pages of all rounds' plans); the bytes of the
+// main channel and of all multifd channels add up to transferred; payload-bytes + header-bytes =
+// transferred.
 #pragma once
 
 #include <chrono>
@@ -56,6 +57,14 @@ struct ChecksumReport {
     std::string reason{};       // why not; empty if they are used
     std::uint64_t with = 0;     // packets whose content had one
     std::uint64_t without = 0;  // packets whose content had none
+};
+
+// The pages that the receiver had already (reuse, resume).
+struct ReuseReport {
+    std::uint64_t digests = 0;  // pages that the sender asked for
+    std::uint64_t pages = 0;    // those of them that the receiver had
+    std::uint64_t bytes = 0;    // sender: of the questions, which are a part of transferred
+    Microseconds time{};        // sender: until the last answer; receiver: for all answers
 };
 
 // The CPUs of this side.
@@ -129,6 +138,7 @@ struct Report {
     MultifdReport multifd;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
     std::optional<ChecksumReport> checksums;  // the same
+    ReuseReport reuse;
     std::vector<ThreadTime> threads;
     CpuReport cpu;
     std::vector<std::string> digests;  // one per region, if verified

@@ -17,6 +17,7 @@ Json ram_json(const Report& report) {
         {"normal-bytes", report.pages.normal * kPageSize},
         {"duplicate", report.pages.zero},
         {"unpopulated", report.pages.unpopulated},
+        {"reused", report.reuse.pages},
         {"mbps", report.mbps()},
         {"pages-per-second", static_cast<std::uint64_t>(report.pages_per_second())},
         {"page-size", kPageSize},
@@ -185,6 +186,13 @@ Json checksums_json(const ChecksumReport& report) {
     return checksums;
 }
 
+Json reuse_json(const ReuseReport& report) {
+    return {{"digests", report.digests},
+            {"pages", report.pages},
+            {"bytes", report.bytes},
+            {"time-us", report.time.count()}};
+}
+
 Json threads_json(const Report& report) {
     Json threads = Json::array();
     for (const ThreadTime& thread : report.threads) {
@@ -271,6 +279,7 @@ Json document(const Report& report) {
                  {"memory", report.memory}};
     if (report.zero_copy) json["zero-copy"] = zero_copy_json(*report.zero_copy);
     if (report.checksums) json["packet-checksum"] = checksums_json(*report.checksums);
+    if (report.reuse.digests != 0) json["reuse"] = reuse_json(report.reuse);
     add_downtime(json, report);
     add_guest(json, report);
     add_devices(json, report);

@@ -87,6 +87,12 @@ void add_ram(Lines& lines, const Report& report) {
     lines.add("pages-per-second", fmt::format("{:.0f}", report.pages_per_second()));
 }
 
+void add_reuse(Lines& lines, const ReuseReport& report) {
+    if (report.digests == 0) return;
+    lines.add("reused", fmt::format("{} of {} pages that the sender asked for, within {} ms",
+                                    report.pages, report.digests, whole_ms(report.time)));
+}
+
 void add_multifd(Lines& lines, const MultifdReport& report) {
     if (report.channels == 0) return;
     lines.add("multifd channels", report.limited_by.empty()
@@ -170,6 +176,7 @@ std::string to_text(const Report& report) {
     add_downtime(lines, report);
     add_guest(lines, report);
     add_ram(lines, report);
+    add_reuse(lines, report.reuse);
     add_multifd(lines, report.multifd);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
     if (report.checksums) add_checksums(lines, *report.checksums);

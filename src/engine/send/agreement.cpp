@@ -68,7 +68,11 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
     log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
               accepted.sink, link.security().text());
-    return Agreement{std::move(accepted), times, std::move(checksums)};
+    std::optional<memory::DigestKey> key;
+    if (accepted.reuse_key && config.negotiated.get<"page-digests">()) {
+        key.emplace(*accepted.reuse_key);
+    }
+    return Agreement{std::move(accepted), times, std::move(checksums), std::move(key)};
 }
 
 Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/checksum_choice.hpp"
@@ -12,6 +13,7 @@
 #include "engine/send/send_devices.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
+#include "memory/digest_key.hpp"
 #include "memory/source/page_source.hpp"
 #include "transport/handshake.hpp"
 #include "transport/socket.hpp"
@@ -30,6 +32,8 @@ struct Agreement {
     transport::Accept accepted;
     LinkTimes times;
     ChecksumChoice checksums;
+    // The receiver has pages already, and asks for digests with this key.
+    std::optional<memory::DigestKey> reuse_key;
 };
 // Waits for the receiver, which may prepare for long, and tells `devices` and the link what it
 // accepted. kRefused with the receiver's reason.

@@ -10,6 +10,8 @@ Result<Precopy::Converged> Precopy::run() {
     MIGRATE_TRY(digest_.measure_first());
     MIGRATE_TRY(live_.start());
     note_speed();
+    parts_.control.say("before round 1");
+    MIGRATE_TRY(parts_.reuse.ask());
     for (std::uint32_t round = 1;; ++round) {
         MIGRATE_ASSIGN(const RoundFigures figures, send_round(round));
         const Decision decision = decide(figures);

@@ -41,6 +41,7 @@ struct SendFigures {
     std::string sink;           // its description by the receiver; empty before ACCEPT
     bool device_state = false;  // device state goes on the data channels
     std::vector<std::string> digests;
+    ReuseReport reuse;
     std::uint64_t planned_pages = 0;
     std::uint64_t dirty_pages = 0;
     RoundHistory rounds;

@@ -44,6 +44,7 @@ Result<transport::Done> await_done(const SendParts& parts,
 Status migrate_image(const SendParts& parts) {
     constexpr std::uint32_t kOnlyRound = 1;
     const bool devices = parts.devices.any();
+    MIGRATE_TRY(parts.reuse.ask());
     DowntimeClock clock;
     if (devices) {
         MIGRATE_TRY(parts.link.send(FrameType::kSwitchoverStart, "{}"));

@@ -4,6 +4,7 @@
 
 #include "engine/send/guest_custody.hpp"
 #include "engine/send/live_control.hpp"
+#include "engine/send/reuse_query.hpp"
 #include "engine/send/round_sender.hpp"
 #include "engine/send/send_devices.hpp"
 #include "engine/session_config.hpp"
@@ -24,9 +25,12 @@ struct SendParts {
     PeerLink& link;
     SendChannelGroup& channels;
     RoundSender& rounds;
+    ReuseQuery& reuse;
 
+    // The plan of the first round.
     RoundPlan all_pages() const {
-        return RoundPlan::all(source.regions(), config.negotiated.most_channels());
+        return reuse.without_reused(
+            RoundPlan::all(source.regions(), config.negotiated.most_channels()));
     }
 };
 

@@ -78,6 +78,7 @@ Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
     }
     if (figures.devices != nullptr) report.devices = figures.devices->report();
     report.digests = figures.digests;
+    report.reuse = figures.reuse;
     report.downtime = figures.downtime;
     report.planned_pages = figures.planned_pages;
     report.accel = fixed.scanners.accel_report();

@@ -103,8 +103,10 @@ Status SendSession::migrate() {
                        answer);
         rounds.watch_by(*growth);
     }
-    const SendParts parts{config_,   source_,   core_,  published_, *control_,
-                          *custody_, *devices_, *link_, *channels_, rounds};
+    ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
+                     agreement.reuse_key);
+    const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,
+                          *devices_, *link_,  *channels_, rounds,     reuse};
     core_.activate();
     return live_ ? migrate_live(parts) : migrate_image(parts);
 }

@@ -44,18 +44,6 @@ class StoredGuest final : public Guest {
     std::string state_;
 };
 
-Result<BundleManifest> read_manifest(const BundleFolder& folder) {
-    const std::string name(kManifestName);
-    if (!folder.has(name)) {
-        return make_error("{} is no complete bundle: it has no {} (was its write interrupted?)",
-                          folder.path(), name);
-    }
-    MIGRATE_ASSIGN(const std::string text, folder.read(name, kMaxManifestBytes));
-    auto manifest = parse_manifest(text);
-    if (manifest) return manifest;
-    return std::move(manifest).error().with_context(folder.path_of(name));
-}
-
 Status check_size(const BundleFolder& folder, const BundleFile& expected, std::uint64_t size) {
     if (size == expected.size_bytes) return {};
     return make_error("{} was changed or damaged: it has {} bytes and must have {}",
@@ -119,6 +107,18 @@ Result<Machine> open_machine_in(std::string_view uri, const std::string& path) {
 }
 
 }  // namespace
+
+Result<BundleManifest> read_manifest(const BundleFolder& folder) {
+    const std::string name(kManifestName);
+    if (!folder.has(name)) {
+        return make_error("{} is no complete bundle: it has no {} (was its write interrupted?)",
+                          folder.path(), name);
+    }
+    MIGRATE_ASSIGN(const std::string text, folder.read(name, kMaxManifestBytes));
+    auto manifest = parse_manifest(text);
+    if (manifest) return manifest;
+    return std::move(manifest).error().with_context(folder.path_of(name));
+}
 
 Result<Machine> open_bundle_machine(std::string_view uri, const ParsedForm& parsed) {
     auto machine = open_machine_in(uri, parsed.operand.value.text);

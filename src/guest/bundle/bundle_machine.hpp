@@ -6,6 +6,8 @@
 
 #include "base/config/form.hpp"
 #include "base/error.hpp"
+#include "guest/bundle/bundle_folder.hpp"
+#include "guest/bundle/bundle_manifest.hpp"
 #include "guest/guest.hpp"
 
 namespace migrate::guest {
@@ -14,5 +16,8 @@ namespace migrate::guest {
 // names the file that is missing, changed or damaged. The bundle stays as it is, whatever becomes
 // of the guest, and no writer may replace it while the machine exists.
 Result<Machine> open_bundle_machine(std::string_view uri, const ParsedForm& parsed);
+
+// The manifest of a bundle whose files were not examined yet.
+Result<BundleManifest> read_manifest(const BundleFolder& folder);
 
 }  // namespace migrate::guest

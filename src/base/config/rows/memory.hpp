@@ -44,6 +44,27 @@ inline constexpr auto kMemoryRows = in_section(
          .default_text = "off",
          .help =
              "End the source's QEMU once its guest runs at the destination; off leaves it paused."},
+        {.key = "reuse",
+         .side = OptionSide::kRecv,
+         .value_name = "FILE",
+         .help =
+             "An older image, the memory file of an earlier stay, or a bundle's folder: pages that "
+             "the sender has with the same content are taken from there and not sent. Nothing "
+             "else depends on it, whatever it holds."},
+        {.key = "resume",
+         .type = OptionType::kOnOff,
+         .side = OptionSide::kRecv,
+         .default_text = "off",
+         .help = "Continue a transfer into --sink file:PATH that broke off, and keep what arrives "
+                 "in PATH.partial until it is complete. --resume without a value is on.",
+         .alone = true},
+        {.key = "page-digests",
+         .type = OptionType::kOnOff,
+         .side = OptionSide::kSend,
+         .default_text = "on",
+         .help = "Ask a receiver that has pages already (reuse, resume) which ones need not be "
+                 "sent. Off sends every page.",
+         .negotiated = true},
         {.key = "skip-unpopulated",
          .type = OptionType::kOnOff,
          .side = OptionSide::kSend,
