@@ -13,7 +13,8 @@ std::string encode(const Accept& message) {
     if (message.most_channels) json["most-channels"] = *message.most_channels;
     if (message.checksums) json["packet-checksum"] = *message.checksums ? "on" : "off";
     if (message.reuse_key) json["reuse-key"] = to_hex(*message.reuse_key);
-    write_io_timeout(json, message.io_timeout);
+    write_timeout(json, kIoTimeoutKey, message.io_timeout);
+    write_timeout(json, kReconnectTimeoutKey, message.reconnect_timeout);
     return dump(json);
 }
 
@@ -36,7 +37,8 @@ Result<Accept> decode_accept(std::string_view body) {
             from_hex(text_or_empty(json, "reuse-key", 2 * key.size() + 1), "reuse-key", key));
         accept.reuse_key = key;
     }
-    MIGRATE_ASSIGN(accept.io_timeout, read_io_timeout(json));
+    MIGRATE_ASSIGN(accept.io_timeout, read_timeout(json, kIoTimeoutKey));
+    MIGRATE_ASSIGN(accept.reconnect_timeout, read_timeout(json, kReconnectTimeoutKey));
     MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));
     return accept;
 }

@@ -33,6 +33,9 @@ struct Accept {
     std::optional<ReuseKey> reuse_key{};
     // The receiver's io-timeout; range and default as in the offer.
     std::optional<std::chrono::milliseconds> io_timeout{};
+    // The session survives lost data channels: the offer's reconnect-timeout. Nothing from a
+    // receiver that does not know it, or if the offer has none.
+    std::optional<std::chrono::milliseconds> reconnect_timeout{};
 };
 
 std::string encode(const Accept& message);

@@ -41,6 +41,10 @@ enum class FrameType : std::uint16_t {
     // Only if the receiver asks for them, before the first round; binary, see page_digests.hpp:
     kPageDigests = 20,  // sender: digests of pages that the receiver may have
     kPagesReused = 21,  // receiver: which of them it has
+    // Only with reconnect-timeout, after data channels were lost in a round:
+    kRoundArrived = 22,  // receiver: pages of the round that are in place; see arrived_pages.hpp
+    kRoundBroken = 23,   // receiver: these were all; the channels that were lost
+    kRoundAgain = 24,    // sender: the rest of the round follows
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -62,7 +66,10 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kAddChannels, "ADD_CHANNELS"},
                                      {FrameType::kChannelsAdded, "CHANNELS_ADDED"},
                                      {FrameType::kPageDigests, "PAGE_DIGESTS"},
-                                     {FrameType::kPagesReused, "PAGES_REUSED"}});
+                                     {FrameType::kPagesReused, "PAGES_REUSED"},
+                                     {FrameType::kRoundArrived, "ROUND_ARRIVED"},
+                                     {FrameType::kRoundBroken, "ROUND_BROKEN"},
+                                     {FrameType::kRoundAgain, "ROUND_AGAIN"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

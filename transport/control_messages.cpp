@@ -25,10 +25,39 @@ Result<PageCounts> pages_from(const MessageJson& json) {
     return pages;
 }
 
+constexpr const char* kLost = "lost";
+
+// The list of lost channels; null if there is none.
+Result<const MessageJson*> lost_list(const MessageJson& json) {
+    const auto found = json.find(kLost);
+    if (found == json.end()) return static_cast<const MessageJson*>(nullptr);
+    if (found->is_array() && found->size() <= kMaxChannelIds) return &*found;
+    return protocol_error(fmt::format("'lost' is not a list of at most {}", kMaxChannelIds));
+}
+
+void write_lost(MessageJson& json, const std::vector<std::uint16_t>& lost) {
+    if (!lost.empty()) json[kLost] = lost;
+}
+
+Result<std::vector<std::uint16_t>> read_lost(const MessageJson& json) {
+    std::vector<std::uint16_t> lost;
+    MIGRATE_ASSIGN(const MessageJson* const list, lost_list(json));
+    if (list == nullptr) return lost;
+    for (const MessageJson& id : *list) {
+        if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMaxChannelIds) {
+            return protocol_error("a lost channel has no valid id");
+        }
+        lost.push_back(id.get<std::uint16_t>());
+    }
+    return lost;
+}
+
 }  // namespace
 
 std::string encode(const RoundMark& message) {
-    return dump({{"round", message.round}, {"pages", message.pages}});
+    MessageJson json = {{"round", message.round}, {"pages", message.pages}};
+    write_lost(json, message.lost);
+    return dump(json);
 }
 
 Result<RoundMark> decode_round_mark(std::string_view body) {
@@ -36,6 +65,7 @@ Result<RoundMark> decode_round_mark(std::string_view body) {
     MIGRATE_ASSIGN(const std::uint64_t round, read_number(json, "round", 1, UINT32_MAX));
     RoundMark mark{.round = static_cast<std::uint32_t>(round)};
     MIGRATE_ASSIGN(mark.pages, read_number(json, "pages", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(mark.lost, read_lost(json));
     return mark;
 }
 
@@ -61,14 +91,46 @@ Result<Ready> decode_ready(std::string_view body) {
 std::string encode(const ChannelCount& message) {
     MessageJson json = {{"channels", message.channels}};
     if (!message.reason.empty()) json["reason"] = message.reason;
+    write_lost(json, message.lost);
     return dump(json);
 }
 
 Result<ChannelCount> decode_channel_count(std::string_view body) {
     MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the number of channels"));
-    MIGRATE_ASSIGN(const std::uint64_t channels, read_number(json, "channels", 1, kMaxChannels));
-    return ChannelCount{static_cast<std::uint16_t>(channels),
-                        text_or_empty(json, "reason", kMaxReasonBytes)};
+    MIGRATE_ASSIGN(const std::uint64_t channels, read_number(json, "channels", 1, kMaxChannelIds));
+    ChannelCount count{.channels = static_cast<std::uint16_t>(channels),
+                       .reason = text_or_empty(json, "reason", kMaxReasonBytes)};
+    MIGRATE_ASSIGN(count.lost, read_lost(json));
+    return count;
+}
+
+std::string encode(const RoundBreak& message) {
+    MessageJson lost = MessageJson::array();
+    for (const LostChannel& one : message.lost) {
+        lost.push_back(
+            {{"channel", one.channel}, {"bytes", one.bytes}, {"pages", to_json(one.pages)}});
+    }
+    return dump({{"round", message.round}, {"arrived", message.arrived}, {kLost, lost}});
+}
+
+Result<RoundBreak> decode_round_break(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "ROUND_BROKEN"));
+    RoundBreak broken;
+    MIGRATE_ASSIGN(const std::uint64_t round, read_number(json, "round", 1, UINT32_MAX));
+    broken.round = static_cast<std::uint32_t>(round);
+    MIGRATE_ASSIGN(broken.arrived, read_number(json, "arrived", 0, UINT64_MAX));
+    MIGRATE_ASSIGN(const MessageJson* const list, lost_list(json));
+    if (list == nullptr || list->empty()) return protocol_error("ROUND_BROKEN names no channel");
+    for (const MessageJson& entry : *list) {
+        if (!entry.is_object()) return protocol_error("a lost channel is not an object");
+        LostChannel one;
+        MIGRATE_ASSIGN(const auto id, read_number(entry, "channel", 0, kMaxChannelIds - 1));
+        one.channel = static_cast<std::uint16_t>(id);
+        MIGRATE_ASSIGN(one.bytes, read_number(entry, "bytes", 0, UINT64_MAX));
+        MIGRATE_ASSIGN(one.pages, pages_from(entry));
+        broken.lost.push_back(one);
+    }
+    return broken;
 }
 
 std::string encode(const Completion& message) {

@@ -20,10 +20,27 @@ struct Ready {
     std::uint64_t prepared_us = 0;
 };
 
-// The body of kRoundStart, kRoundEnd and kRoundDone.
+// The body of kRoundStart, kRoundEnd, kRoundDone and kRoundAgain.
 struct RoundMark {
     std::uint32_t round = 0;
-    std::uint64_t pages = 0;  // pages of its plan, all of which must come; all pages in round 1
+    // Pages of its plan, all of which must come; all pages in round 1. In kRoundAgain: those that
+    // are still to come.
+    std::uint64_t pages = 0;
+    // kRoundEnd: ids of the channels that the sender lost and that kRoundBroken has not named yet.
+    std::vector<std::uint16_t> lost{};
+};
+
+// A data channel that was lost, as the receiver saw it.
+struct LostChannel {
+    std::uint16_t channel = 0;  // its id
+    std::uint64_t bytes = 0;    // received on it
+    PageCounts pages{};         // placed from it, in all rounds
+};
+// The body of kRoundBroken.
+struct RoundBreak {
+    std::uint32_t round = 0;
+    std::uint64_t arrived = 0;  // pages in the kRoundArrived frames before it
+    std::vector<LostChannel> lost{};
 };
 
 // The body of kSwitchoverAck and kLoaded: the time to load and resume the guest, as expected before
@@ -35,8 +52,10 @@ struct LoadTime {
 // The body of kAddChannels, and of its answer kChannelsAdded: the number of data channels that take
 // part from now on, those of before included. Their ids are below it.
 struct ChannelCount {
-    std::uint16_t channels = 0;  // 1 … kMaxChannels
+    std::uint16_t channels = 0;  // 1 … kMaxChannelIds
     std::string reason{};        // of the receiver, if it took fewer channels than came; else empty
+    // kAddChannels: as in RoundMark.
+    std::vector<std::uint16_t> lost{};
 };
 
 struct Completion {
@@ -69,6 +88,7 @@ std::string encode(const RoundMark& message);
 std::string encode(const LoadTime& message);
 std::string encode(const Ready& message);
 std::string encode(const ChannelCount& message);
+std::string encode(const RoundBreak& message);
 std::string encode(const Completion& message);
 std::string encode(const Done& message);
 std::string encode(const Failure& message);
@@ -78,6 +98,7 @@ Result<RoundMark> decode_round_mark(std::string_view body);
 Result<LoadTime> decode_load_time(std::string_view body);
 Result<Ready> decode_ready(std::string_view body);
 Result<ChannelCount> decode_channel_count(std::string_view body);
+Result<RoundBreak> decode_round_break(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);
 // Never fails: an unreadable body yields a default reason. Also reads kRefuse. The text is made

@@ -7,8 +7,7 @@
 namespace migrate::transport {
 namespace {
 
-constexpr const char* kIoTimeout = "io-timeout";
-constexpr std::uint64_t kMaxIoTimeoutMs = 86'400'000;
+constexpr std::uint64_t kMaxTimeoutMs = 86'400'000;
 
 }  // namespace
 
@@ -32,16 +31,18 @@ Result<std::uint64_t> read_number(const MessageJson& json, const char* key, std:
     return value;
 }
 
-Result<std::optional<std::chrono::milliseconds>> read_io_timeout(const MessageJson& json) {
+Result<std::optional<std::chrono::milliseconds>> read_timeout(const MessageJson& json,
+                                                              const char* key) {
     std::optional<std::chrono::milliseconds> timeout;
-    if (!json.contains(kIoTimeout)) return timeout;
-    MIGRATE_ASSIGN(const std::uint64_t ms, read_number(json, kIoTimeout, 1, kMaxIoTimeoutMs));
+    if (!json.contains(key)) return timeout;
+    MIGRATE_ASSIGN(const std::uint64_t ms, read_number(json, key, 1, kMaxTimeoutMs));
     timeout = std::chrono::milliseconds(ms);
     return timeout;
 }
 
-void write_io_timeout(MessageJson& json, std::optional<std::chrono::milliseconds> timeout) {
-    if (timeout) json[kIoTimeout] = timeout->count();
+void write_timeout(MessageJson& json, const char* key,
+                   std::optional<std::chrono::milliseconds> timeout) {
+    if (timeout) json[key] = timeout->count();
 }
 
 std::string printable(std::string text, std::size_t limit) {

@@ -21,9 +21,14 @@ Result<MessageJson> parse_object(std::string_view body, std::string_view what);
 // Reads a whole number, min … max.
 Result<std::uint64_t> read_number(const MessageJson& json, const char* key, std::uint64_t min,
                                   std::uint64_t max);
-// Reads io-timeout; nothing if the peer does not send it.
-Result<std::optional<std::chrono::milliseconds>> read_io_timeout(const MessageJson& json);
-void write_io_timeout(MessageJson& json, std::optional<std::chrono::milliseconds> timeout);
+// The keys of a side's timeouts.
+inline constexpr const char* kIoTimeoutKey = "io-timeout";
+inline constexpr const char* kReconnectTimeoutKey = "reconnect-timeout";
+// Reads a timeout, 1 ms … a day; nothing if the peer does not send it.
+Result<std::optional<std::chrono::milliseconds>> read_timeout(const MessageJson& json,
+                                                              const char* key);
+void write_timeout(MessageJson& json, const char* key,
+                   std::optional<std::chrono::milliseconds> timeout);
 
 // Limits text to printable ASCII and to `limit` bytes: it ends up in logs and on terminals.
 std::string printable(std::string text, std::size_t limit);

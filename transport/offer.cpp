@@ -197,7 +197,8 @@ std::string encode(const Offer& message) {
                            {"return-port", message.journey.return_port},
                            {"options", message.journey.options}};
     }
-    write_io_timeout(json, message.io_timeout);
+    write_timeout(json, kIoTimeoutKey, message.io_timeout);
+    write_timeout(json, kReconnectTimeoutKey, message.reconnect_timeout);
     std::string body = dump(json);
     if (body.size() > kMaxFrameBody && json.erase("machine") != 0) {
         log::warning(
@@ -219,7 +220,8 @@ Result<Offer> decode_offer(std::string_view body) {
     MIGRATE_ASSIGN(offer.devices, devices_from(json));
     MIGRATE_ASSIGN(offer.device_state, device_state_from(json));
     MIGRATE_ASSIGN(offer.journey, journey_from(json));
-    MIGRATE_ASSIGN(offer.io_timeout, read_io_timeout(json));
+    MIGRATE_ASSIGN(offer.io_timeout, read_timeout(json, kIoTimeoutKey));
+    MIGRATE_ASSIGN(offer.reconnect_timeout, read_timeout(json, kReconnectTimeoutKey));
     MIGRATE_TRY(files_from(json, offer));
     MIGRATE_ASSIGN(offer.machine, machine_from(json));
     return offer;

@@ -55,6 +55,9 @@ struct Offer {
     Journey journey{};
     // The sender's io-timeout, 1 ms … a day; empty if the program does not send it.
     std::optional<std::chrono::milliseconds> io_timeout{};
+    // The time for which the sender tries to replace lost data channels, 1 ms … a day; empty: a
+    // lost data channel ends the migration.
+    std::optional<std::chrono::milliseconds> reconnect_timeout{};
     // boot_id() of the sender's host; empty: not known. `files` has one entry per region: the file
     // behind it at the sender, nothing for memory without a file. It has no entries if the sender
     // does not report them.

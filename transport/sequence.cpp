@@ -22,6 +22,8 @@ constexpr auto kOnChannels = kinds({SessionKind::kImageDevices, SessionKind::kGu
 constexpr auto kImages = static_cast<std::uint8_t>(kPlain | kImageWithDevices);
 constexpr auto kSwitches = static_cast<std::uint8_t>(kImageWithDevices | kGuests);
 constexpr auto kAll = static_cast<std::uint8_t>(kImages | kGuests);
+// The kinds in which a round can be continued after channels were lost.
+constexpr auto kRepaired = static_cast<std::uint8_t>(kPlain | kGuests);
 
 constexpr Party kS = Party::kSender;
 constexpr Party kR = Party::kReceiver;
@@ -49,6 +51,19 @@ constexpr Step kTable[] = {
     {kR, Phase::kReady, kRoundDone, Phase::kReady, kGuests, Phase::kInRound, Rounds::kOneToConfirm},
     {kR, Phase::kAcknowledged, kRoundDone, Phase::kAcknowledged, kGuests, Phase::kInRound,
      Rounds::kOneToConfirm},
+    // a round that broke, because channels were lost
+    {kR, Phase::kReady, kRoundArrived, Phase::kReady, kRepaired, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kR, Phase::kAcknowledged, kRoundArrived, Phase::kAcknowledged, kGuests, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kR, Phase::kReady, kRoundBroken, Phase::kReady, kRepaired, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kR, Phase::kAcknowledged, kRoundBroken, Phase::kAcknowledged, kGuests, Phase::kInRound,
+     Rounds::kOneToConfirm},
+    {kS, Phase::kRoundEnded, kRoundAgain, Phase::kInRound, kRepaired, Phase::kReady,
+     Rounds::kOneToContinue},
+    {kS, Phase::kCompleted, kRoundAgain, Phase::kInRound, kPlain, Phase::kReady,
+     Rounds::kOneToContinue},
     {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kPlain, Phase::kReady, Rounds::kAny},
     {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kGuests, Phase::kReady,
      Rounds::kAllConfirmed},
@@ -112,7 +127,7 @@ bool Sequence::may_follow(const Step& step) const {
         case Rounds::kAllConfirmed:
             return receiver_.rounds == sender_.rounds;
         case Rounds::kOneToConfirm:
-            return receiver_.rounds < sender_.rounds;
+            return receiver_.rounds < sender_.rounds && receiver_.breaks == sender_.breaks;
         case Rounds::kAllAdded:
             return receiver_.additions == sender_.additions;
         case Rounds::kOneToAdd:
@@ -123,6 +138,8 @@ bool Sequence::may_follow(const Step& step) const {
             return receiver_.digests < sender_.digests;
         case Rounds::kFewToReuse:
             return sender_.digests - receiver_.digests < kMostUnansweredDigests;
+        case Rounds::kOneToContinue:
+            return receiver_.breaks > sender_.breaks;
     }
     return true;
 }
@@ -143,6 +160,9 @@ Status Sequence::pass(Party by, FrameType frame) {
         if (frame == kRoundEnd || frame == kRoundDone) ++progress.rounds;
         if (frame == kAddChannels || frame == kChannelsAdded) ++progress.additions;
         if (frame == kPageDigests || frame == kPagesReused) ++progress.digests;
+        if (frame == kRoundBroken || frame == kRoundAgain) ++progress.breaks;
+        // The round that this sender ended goes on.
+        if (frame == kRoundAgain) --progress.rounds;
         return {};
     }
     return make_error(ErrorKind::kProtocol, "expected {} from the {}, got {}", allowed(by).names(),

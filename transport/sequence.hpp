@@ -75,17 +75,19 @@ enum class Phase : std::uint8_t {
 };
 
 // The relation that must hold between the rounds that the sender ended (ROUND_END) and those that
-// the receiver confirmed (ROUND_DONE), between ADD_CHANNELS and its answers (CHANNELS_ADDED), or
-// between PAGE_DIGESTS and its answers (PAGES_REUSED).
+// the receiver confirmed (ROUND_DONE), between ADD_CHANNELS and its answers (CHANNELS_ADDED),
+// between PAGE_DIGESTS and its answers (PAGES_REUSED), or between the rounds that broke
+// (ROUND_BROKEN) and those that were continued (ROUND_AGAIN).
 enum class Rounds : std::uint8_t {
     kAny,
     kAllConfirmed,
-    kOneToConfirm,
+    kOneToConfirm,  // and it is not broken
     kAllAdded,
     kOneToAdd,
     kAllReused,
     kOneToReuse,
     kFewToReuse,  // fewer questions than kMostUnansweredDigests are open
+    kOneToContinue,
 };
 
 // A row of the table: in phase `at` of side `by`, this frame may follow, and leads to phase `then`.
@@ -123,6 +125,7 @@ class Sequence {
         std::uint64_t rounds = 0;     // ended by the sender; confirmed by the receiver
         std::uint64_t additions = 0;  // of channels: asked by the sender; answered by the receiver
         std::uint64_t digests = 0;    // PAGE_DIGESTS of the sender; PAGES_REUSED of the receiver
+        std::uint64_t breaks = 0;     // continued by the sender; reported by the receiver
     };
     const Progress& of(Party party) const { return party == Party::kSender ? sender_ : receiver_; }
     Progress& of(Party party) { return party == Party::kSender ? sender_ : receiver_; }

@@ -13,6 +13,9 @@ inline constexpr std::uint64_t kMinPacketBytes = kPageSize;
 inline constexpr std::uint64_t kMaxPacketBytes = 4 * kMiB;
 // Largest value of multifd-channels.
 inline constexpr std::uint16_t kMaxChannels = 255;
+// Most ids of data channels in one session: each channel that replaces a lost one has an id of its
+// own (reconnect-timeout).
+inline constexpr std::uint16_t kMaxChannelIds = 1024;
 // multifd-channels=auto: the number at the start, which is what a peer without `auto` assumes when
 // the offer has no number, and the largest number.
 inline constexpr std::uint16_t kFirstAutoChannels = 2;

@@ -2,7 +2,9 @@
 // The input's first byte chooses which; frames are fed in pieces of a size it chooses too.
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
+#include "transport/arrived_pages.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/wire.hpp"
@@ -53,6 +55,21 @@ void decode_all(std::string_view body) {
         require(done->resume_us <= kLongestUs && done->downtime_us <= kLongestUs);
         const auto again = decode_done(encode(*done));
         require(again && again->pages == done->pages && again->downtime_us == done->downtime_us);
+    }
+    if (const auto count = decode_channel_count(body)) {
+        require(count->channels >= 1 && count->channels <= kMaxChannelIds);
+        require(decode_channel_count(encode(*count))->lost == count->lost);
+    }
+    if (const auto broken = decode_round_break(body)) {
+        require(!broken->lost.empty() && broken->lost.size() <= kMaxChannelIds);
+        for (const LostChannel& lost : broken->lost) require(lost.channel < kMaxChannelIds);
+        require(decode_round_break(encode(*broken))->lost.size() == broken->lost.size());
+    }
+    const std::vector<RegionInfo> regions{{"ram", 4096 * kPageSize}, {"video", kPageSize}};
+    if (const auto arrived = decode_arrived(body, regions)) {
+        for (const PageRange& pages : arrived->pages) {
+            require(pages.count != 0 && pages.end() <= regions[index_of(arrived->region)].pages());
+        }
     }
     if (const auto completion = decode_completion(body))
         require(completion->digests.size() <= kMaxRegions);

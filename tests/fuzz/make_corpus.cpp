@@ -12,6 +12,7 @@
 #include "memory/sink/resume_journal.hpp"
 #include "tests/support/negotiated.hpp"
 #include "tls_connection.hpp"
+#include "transport/arrived_pages.hpp"
 #include "transport/control_frame.hpp"
 #include "transport/handshake.hpp"
 #include "transport/page_digests.hpp"
@@ -74,6 +75,18 @@ bool write_handshakes(const std::filesystem::path& folder) {
                                         encode_frame(FrameType::kHeartbeat, "")) &&
            write(folder / "hello",
                  std::string(1, '\2') + text_of(encode_hello({.channel = ChannelId{3}})));
+}
+
+// The frames of a round in which channels were lost.
+bool write_repair_frames(const std::filesystem::path& folder) {
+    const std::string body(1, '\0');
+    ArrivedEncoder arrived(1);
+    static_cast<void>(arrived.add(RegionId{0}, {2, 5}));
+    return write(folder / "round-arrived", body + arrived.finish()) &&
+           write(folder / "round-broken",
+                 body + encode(RoundBreak{1, 5, {{1, 4096, {1, 2, 3}}}})) &&
+           write(folder / "round-end-lost", body + encode(RoundMark{1, 77, {1, 3}})) &&
+           write(folder / "replace", body + encode(ChannelCount{.channels = 5, .lost = {1}}));
 }
 
 // The additional frames of a session with a guest.
@@ -248,11 +261,11 @@ int main(int argc, char** argv) {
     const std::filesystem::path root(argv[1]);
     using Write = bool (*)(const std::filesystem::path&);
     constexpr std::pair<const char*, Write> kCorpora[] = {
-        {"packet_fuzz", write_packets},         {"handshake_fuzz", write_handshakes},
-        {"handshake_fuzz", write_live_frames},  {"qmp_fuzz", write_requests},
-        {"state_fuzz", write_states},           {"manifest_fuzz", write_manifests},
-        {"before_tls_fuzz", write_first_bytes}, {"behind_tls_fuzz", write_behind_tls},
-        {"journal_fuzz", write_journals}};
+        {"packet_fuzz", write_packets},        {"handshake_fuzz", write_handshakes},
+        {"handshake_fuzz", write_live_frames}, {"handshake_fuzz", write_repair_frames},
+        {"qmp_fuzz", write_requests},          {"state_fuzz", write_states},
+        {"manifest_fuzz", write_manifests},    {"before_tls_fuzz", write_first_bytes},
+        {"behind_tls_fuzz", write_behind_tls}, {"journal_fuzz", write_journals}};
     const bool written =
         std::all_of(std::begin(kCorpora), std::end(kCorpora), [&](const auto& one) {
             std::error_code error;

@@ -17,7 +17,7 @@ constexpr Party kBoth[] = {Party::kSender, Party::kReceiver};
 constexpr SessionKind kKinds[] = {SessionKind::kImage, SessionKind::kImageDevices,
                                   SessionKind::kImageDeviceFrames, SessionKind::kGuest,
                                   SessionKind::kGuestDeviceFrames};
-constexpr std::uint16_t kLastType = 21;
+constexpr std::uint16_t kLastType = 24;
 
 struct Passed {
     Party by;
@@ -137,6 +137,46 @@ TEST_CASE("no round begins before its predecessor is confirmed, and no round is 
     CHECK(sequence.allowed(Party::kSender).names() == "ROUND_START or SWITCHOVER_START");
 }
 
+TEST_CASE("a broken round is continued, and is confirmed only after that") {
+    Sequence sequence;
+    sequence.agree(SessionKind::kGuest);
+    for (const Passed& step :
+         {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart)}) {
+        must(sequence.pass(step.by, step.frame));
+    }
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    must(sequence.pass(Party::kSender, kRoundEnd));
+    must(sequence.pass(Party::kReceiver, kRoundArrived));
+    CHECK(sequence.allowed(Party::kSender).empty());
+    must(sequence.pass(Party::kReceiver, kRoundBroken));
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_AGAIN");
+    must(sequence.pass(Party::kSender, kRoundAgain));
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_END or ADD_CHANNELS");
+    CHECK(sequence.allowed(Party::kReceiver).empty());
+    must(sequence.pass(Party::kSender, kRoundEnd));
+    must(sequence.pass(Party::kReceiver, kRoundDone));
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_START or SWITCHOVER_START");
+    must(sequence.pass(Party::kSender, kSwitchoverStart));
+    must(sequence.pass(Party::kSender, kRoundStart));
+    must(sequence.pass(Party::kSender, kRoundEnd));
+}
+
+TEST_CASE("an image's round may break after its COMPLETE, and another COMPLETE follows") {
+    Sequence sequence;
+    sequence.agree(SessionKind::kImage);
+    for (const Passed& step : {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart),
+                               sent(kRoundEnd), sent(kComplete), answered(kRoundBroken)}) {
+        must(sequence.pass(step.by, step.frame));
+    }
+    CHECK(sequence.allowed(Party::kSender).names() == "ROUND_AGAIN");
+    for (const Passed& step :
+         {sent(kRoundAgain), sent(kRoundEnd), sent(kComplete), answered(kDone)}) {
+        must(sequence.pass(step.by, step.frame));
+    }
+    CHECK(sequence.ended());
+}
+
 TEST_CASE("a round ends only after the receiver has answered the addition of channels") {
     Sequence sequence;
     sequence.agree(SessionKind::kGuest);
@@ -203,6 +243,9 @@ void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>&
         // Neither does a second addition of channels or a second question lead elsewhere.
         if (step.frame == kAddChannels && used.contains(&step)) continue;
         if (step.frame == kPageDigests && used.contains(&step)) continue;
+        // A round that breaks again goes on as it did the first time.
+        const bool breaks = step.frame == kRoundArrived || step.frame == kRoundBroken;
+        if (breaks && used.contains(&step)) continue;
         Sequence next = sequence;
         must(next.pass(step.by, step.frame));
         used.insert(&step);
