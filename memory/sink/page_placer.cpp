@@ -197,6 +197,17 @@ Status PagePlacer::keep(RegionId id, PageRange pages) {
     return {};
 }
 
+// Pages that are received in place may have a part of the content, so they stay placed. A page that
+// fill() was to allocate has no memory: it is fresh again, so that the next content is not received
+// in place.
+void PagePlacer::withdraw(RegionId id, std::span<const PageRun> runs, const Destinations& to) {
+    Region& region = regions_[index_of(id)];
+    if (plan_.regions[index_of(id)].placement == Placement::kUffdCopy) {
+        for (const Destinations::Fresh& fresh : to.fresh) region.placed.clear(fresh.pages);
+    }
+    for (const PageRun& run : runs) region.seen.clear(run.pages);
+}
+
 Error PagePlacer::explain(RegionId id, std::span<const PageRun> runs, Error fault) const {
     for (const PageRun& run : runs) {
         if (run.kind != PageKind::kNormal) continue;

@@ -93,6 +93,12 @@ class PagePlacer {
     // prefaulting them, or `fault` if that succeeds.
     Error explain(RegionId region, std::span<const PageRun> runs, Error fault) const;
 
+    // Takes back a packet that accept() took and whose content did not arrive: its pages may come
+    // again in this round. Call it instead of fill(). Thread-safe.
+    void withdraw(RegionId region, std::span<const PageRun> runs, const Destinations& to);
+    // The pages of a region that are accounted for in this round. No accept() may run meanwhile.
+    const PageBitmap& arrived(RegionId region) const { return regions_[index_of(region)].seen; }
+
     // Ends a round that must have every page: an Error names the first page that is missing. No
     // accept() may run meanwhile. The next round starts with no page accounted for.
     Status finish_full_round();

@@ -56,6 +56,14 @@ class Receiver {
     Status receive(PageRange pages, PageKind kind, char value = 0) {
         return receive({{pages, kind}}, value);
     }
+    // Receives a half of a packet's content, and loses the rest.
+    Status lose(const std::vector<PageRun>& runs, char value) {
+        Destinations to;
+        MIGRATE_TRY(placer_->accept(kRam, runs, WrittenBy::kSystemCall, buffer_, to));
+        for (const iovec& part : to.parts) std::memset(part.iov_base, value, part.iov_len / 2);
+        placer_->withdraw(kRam, runs, to);
+        return {};
+    }
     void end_round(std::uint64_t pages) { must(placer_->finish_round(pages)); }
     bool matches() {
         placer_->end_rounds();
@@ -148,6 +156,25 @@ TEST_CASE("pages that were cleared and given back are made again") {
         }
         must(receiver.receive({600, 120}, PageKind::kNormal, 'x'));
         CHECK(receiver.matches());
+    }
+}
+
+TEST_CASE("a packet that did not arrive is taken back, and its pages come again in the round") {
+    // Memory that is filled by uffd-copy if the host can do it, and received in place.
+    for (const char* uri : {"anon:huge=off", "anon:huge=on"}) {
+        Receiver receiver(uri);
+        INFO(uri << ": " << name_of(receiver.placement()));
+        must(receiver.receive({0, 64}, PageKind::kNormal, 'a'));
+        receiver.end_round(64);
+        // Old and fresh pages, of which a part of the content came.
+        must(receiver.lose({{{32, 64}, PageKind::kNormal}, {{100, 4}, PageKind::kZero}}, 'x'));
+        CHECK(receiver.placer().arrived(kRam).count({0, kPages}) == 0);
+        must(receiver.receive({{{32, 32}, PageKind::kNormal}, {{100, 4}, PageKind::kNormal}}, 'b'));
+        must(receiver.receive({{{64, 16}, PageKind::kZero}, {{80, 16}, PageKind::kNormal}}, 'c'));
+        CHECK(receiver.placer().arrived(kRam).count({0, kPages}) == 68);
+        CHECK_FALSE(receiver.receive({32, 1}, PageKind::kNormal, 'd'));
+        CHECK(receiver.matches());
+        receiver.end_round(68);
     }
 }
 
