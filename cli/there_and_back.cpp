@@ -141,6 +141,7 @@ Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::Re
     config.connect_timeout = here.handshake_timeout;
     config.handshake_timeout = here.handshake_timeout;
     config.io_timeout = here.io_timeout;
+    config.reconnect_timeout = offer.reconnect_timeout.value_or(std::chrono::milliseconds(0));
     config.security = here.security;
     config.device_state = here.device_state == transport::DeviceStateMode::kAuto
                               ? offer.device_state

@@ -10,6 +10,11 @@ namespace {
 // No exchange has this many unanswered frames: more are a flood.
 constexpr std::size_t kMaxQueuedFrames = 16;
 
+// True for frames of which any number may follow each other.
+bool is_state(FrameType type) {
+    return type == FrameType::kDeviceState || type == FrameType::kRoundArrived;
+}
+
 }  // namespace
 
 bool FrameQueue::has_room() {
@@ -26,7 +31,7 @@ bool FrameQueue::await_room(std::chrono::milliseconds timeout, const std::stop_t
 Status FrameQueue::put(Frame frame) {
     {
         const MutexLock lock(mutex_);
-        const bool of_state = frame.type == FrameType::kDeviceState;
+        const bool of_state = is_state(frame.type);
         if (!of_state && frames_.size() - state_frames_ >= kMaxQueuedFrames) {
             return Error(ErrorKind::kProtocol, "more control frames than the protocol has use for");
         }
@@ -46,7 +51,7 @@ std::optional<Frame> FrameQueue::take(std::optional<std::chrono::milliseconds> t
     if (!came) return std::nullopt;
     std::optional<Frame> frame = std::move(frames_.front());
     frames_.pop_front();
-    if (frame->type == FrameType::kDeviceState) --state_frames_;
+    if (is_state(frame->type)) --state_frames_;
     taken_.notify_all();
     return frame;
 }

@@ -1,6 +1,7 @@
 // The frames of a main channel that were read and not taken yet. Invariant: the queue is bounded.
-// Its reader stops while it is full of device state, which may come as fast as this side takes it;
-// a peer that sends more of any other frames than an exchange has is an error.
+// Its reader stops while it is full of device state or of a broken round's pages, which may come as
+// fast as this side takes them; a peer that sends more of any other frames than an exchange has is
+// an error.
 #pragma once
 
 #include <chrono>
@@ -33,7 +34,7 @@ class FrameQueue {
     StopCondition arrived_;
     StopCondition taken_;
     std::deque<transport::Frame> frames_ GUARDED_BY(mutex_);
-    std::size_t state_frames_ GUARDED_BY(mutex_) = 0;  // DEVICE_STATE frames in frames_
+    std::size_t state_frames_ GUARDED_BY(mutex_) = 0;  // those in frames_
 };
 
 }  // namespace migrate::engine

@@ -28,6 +28,12 @@ class Liveness {
     }
     void stop_sending() { sends_.store(false, std::memory_order_relaxed); }
     void stop_expecting() { expects_.store(false, std::memory_order_relaxed); }
+    void resume_sending() { sends_.store(true, std::memory_order_relaxed); }
+    // The peer's silence counts from now on.
+    void resume_expecting() {
+        judged_from_.store(Clock::now());
+        expects_.store(true, std::memory_order_release);
+    }
 
     // This side cannot read what the peer sends now, so it cannot judge the peer.
     void not_reading() { not_reading_.store(Clock::now(), std::memory_order_relaxed); }

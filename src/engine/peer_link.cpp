@@ -207,6 +207,7 @@ Status PeerLink::take(Frame frame) {
     last_frame_.store(Clock::now(), std::memory_order_relaxed);
     if (frame.type == FrameType::kHeartbeat) return {};
     if (frame.type == options_.last_of_peer) stop_expecting_heartbeats();
+    if (frame.type == FrameType::kRoundAgain) liveness_.resume_expecting();
     if (gives_up(frame.type)) {
         peer_gave_up_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);

@@ -84,6 +84,8 @@ class PeerLink {
 
     // This side sends no heartbeat from now on: its last frame was sent or is the next one.
     void stop_sending_heartbeats() { liveness_.stop_sending(); }
+    // The frame after which stop_sending_heartbeats() was called was not the last one after all.
+    void resume_heartbeats() { liveness_.resume_sending(); }
     // The peer need not send heartbeats from now on.
     void stop_expecting_heartbeats() { liveness_.stop_expecting(); }
     // A failed peer's statement about the guest: true if the guest runs there, false if it does not

@@ -70,6 +70,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
     config.device_state = settings.get<"multifd-device-state", AutoOnOff>();
     config.connect_timeout = settings.get<"connect-timeout", milliseconds>();
+    config.reconnect_timeout = settings.get<"reconnect-timeout", milliseconds>();
     config.handshake_timeout = settings.get<"handshake-timeout", milliseconds>();
     config.io_timeout = settings.get<"io-timeout", milliseconds>();
     return config;

@@ -45,6 +45,7 @@ struct SendConfig {
     transport::Journey journey;  // this leg, and the number of legs
     transport::Security security;
     std::chrono::milliseconds connect_timeout{};
+    std::chrono::milliseconds reconnect_timeout{};  // 0: a lost channel ends the migration
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
 };

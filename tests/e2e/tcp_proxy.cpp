@@ -92,14 +92,17 @@ struct Connection {
     UniqueFd server;
     std::array<Way, 2> ways;
     bool swallows = false;  // it was cut by FIN, or is held
+    std::uint64_t forwarded = 0;
     bool open() const { return bool(client); }
 };
 
 class Forwarder {
   public:
-    Forwarder(int listener, int stop, std::uint16_t port, const Cut& cut,
-              std::atomic<bool>& has_cut)
-        : listener_(listener), stop_(stop), port_(port), cut_(cut), has_cut_(has_cut) {}
+    Forwarder(int listener, int stop, std::uint16_t port, std::size_t most,
+              const std::vector<Cut>& cuts, std::atomic<unsigned>& done)
+        : listener_(listener), stop_(stop), port_(port), most_(most), done_(done) {
+        for (const Cut& cut : cuts) cuts_.push_back({cut});
+    }
 
     void run() {
         while (wait()) {
@@ -111,14 +114,33 @@ class Forwarder {
                 if (connection->ways[0].passed_on && connection->ways[1].passed_on)
                     close(*connection);
             }
-            const CutMoment& when = cut_.when;
-            if (when.time && started_ && Clock::now() >= *started_ + *when.time) due_ = true;
-            if (when.bytes && forwarded_ >= *when.bytes) due_ = true;
+            for (PendingCut& pending : cuts_) {
+                const CutMoment& when = pending.cut.when;
+                if (when.time && started_ && Clock::now() >= *started_ + *when.time) {
+                    pending.due = true;
+                }
+                if (when.bytes && forwarded_ >= *when.bytes) pending.due = true;
+            }
             cut_if_due();
         }
     }
 
   private:
+    struct PendingCut {
+        Cut cut;
+        bool due = false;
+        bool done = false;
+    };
+
+    // The cut that waits for a frame; null if there is none.
+    PendingCut* by_frame() {
+        for (PendingCut& pending : cuts_) {
+            const CutMoment& when = pending.cut.when;
+            if (when.before_frame || when.after_frame) return &pending;
+        }
+        return nullptr;
+    }
+
     bool wait() {
         polled_.assign({{stop_, POLLIN, 0}, {listener_, POLLIN, 0}});
         for (const auto& connection : connections_) {
@@ -132,9 +154,11 @@ class Forwarder {
             }
         }
         milliseconds left(60'000);
-        if (cut_.when.time && started_ && !due_) {
-            left = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(
-                                                 *started_ + *cut_.when.time - Clock::now()));
+        for (const PendingCut& pending : cuts_) {
+            if (!pending.cut.when.time || !started_ || pending.due) continue;
+            const auto moment = *started_ + *pending.cut.when.time;
+            left = std::clamp(std::chrono::ceil<milliseconds>(moment - Clock::now()),
+                              milliseconds(0), left);
         }
         ::poll(polled_.data(), polled_.size(), static_cast<int>(left.count()));
         return polled_[0].revents == 0;
@@ -142,10 +166,11 @@ class Forwarder {
 
     void accept() {
         auto [client, server] = accept_and_connect(listener_, port_);
-        if (!server) return;
+        if (!server || connections_.size() >= most_) return;
         if (!started_) started_ = Clock::now();
         const bool is_main = connections_.empty();
-        const CutMoment spotted = is_main ? cut_.when : CutMoment{};
+        const PendingCut* const framed = by_frame();
+        const CutMoment spotted = is_main && framed != nullptr ? framed->cut.when : CutMoment{};
         const int near = client.get();
         const int far = server.get();
         connections_.push_back(std::make_unique<Connection>(
@@ -159,15 +184,19 @@ class Forwarder {
         if (way.held.empty() && !way.ended) read(connection, way);
         if (!connection.open() || connection.swallows) return;
         while (!way.held.empty()) {
-            const std::size_t limit = way.moment.value_or(way.held.size());
+            const std::size_t limit =
+                std::min(way.moment.value_or(way.held.size()), until_cut(connection));
             const ssize_t count = ::send(way.to, way.held.data(), limit, MSG_NOSIGNAL);
             if (count < 0 && errno == EAGAIN) return;
             if (count < 0) return reset(connection);
             forwarded_ += static_cast<std::uint64_t>(count);
+            connection.forwarded += static_cast<std::uint64_t>(count);
             way.held.erase(way.held.begin(), way.held.begin() + count);
+            cut_if_due();
+            if (!connection.open() || connection.swallows) return;
             if (way.moment && (*way.moment -= static_cast<std::size_t>(count)) == 0) {
                 way.moment.reset();
-                due_ = true;
+                by_frame()->due = true;
                 cut_if_due();
                 if (!connection.open() || connection.swallows) return;
             }
@@ -194,21 +223,42 @@ class Forwarder {
         way.moment = way.spotter.find(way.held);
         if (way.moment == 0U) {
             way.moment.reset();
-            due_ = true;
+            by_frame()->due = true;
             cut_if_due();
         }
     }
 
     void cut_if_due() {
-        if (!due_ || has_cut_ || connections_.size() <= cut_.connection) return;
-        Connection& connection = *connections_[cut_.connection];
-        if (!connection.open()) return;
-        has_cut_ = true;
-        if (cut_.by == CutBy::kReset) return reset(connection);
+        for (PendingCut& pending : cuts_) {
+            if (pending.done || connections_.size() <= pending.cut.connection) continue;
+            Connection& connection = *connections_[pending.cut.connection];
+            if (!connection.open()) continue;
+            const auto& own = pending.cut.when.own_bytes;
+            if (!pending.due && !(own && connection.forwarded >= *own)) continue;
+            pending.done = true;
+            ++done_;
+            cut_now(connection, pending.cut.by);
+        }
+    }
+
+    // Number of bytes that this connection may still forward before it is cut; at least 1.
+    std::size_t until_cut(const Connection& connection) const {
+        std::uint64_t least = kBufferBytes;
+        for (const PendingCut& pending : cuts_) {
+            const auto& own = pending.cut.when.own_bytes;
+            if (pending.done || !own || connections_.size() <= pending.cut.connection) continue;
+            if (connections_[pending.cut.connection].get() != &connection) continue;
+            least = std::min(least, *own - std::min(*own, connection.forwarded));
+        }
+        return std::max<std::uint64_t>(least, 1);
+    }
+
+    static void cut_now(Connection& connection, CutBy by) {
+        if (by == CutBy::kReset) return reset(connection);
         connection.swallows = true;
         for (Way& way : connection.ways) {
             way.held.clear();
-            if (cut_.by == CutBy::kFin) ::shutdown(way.to, SHUT_WR);
+            if (by == CutBy::kFin) ::shutdown(way.to, SHUT_WR);
         }
     }
 
@@ -228,13 +278,13 @@ class Forwarder {
     int listener_;
     int stop_;
     std::uint16_t port_;
-    Cut cut_;
-    std::atomic<bool>& has_cut_;
+    std::size_t most_;  // connections
+    std::vector<PendingCut> cuts_;
+    std::atomic<unsigned>& done_;
     std::vector<pollfd> polled_;
     std::vector<std::unique_ptr<Connection>> connections_;
     std::optional<Clock::time_point> started_;
     std::uint64_t forwarded_ = 0;
-    bool due_ = false;
 };
 
 }  // namespace
@@ -245,20 +295,22 @@ std::string describe(const Cut& cut) {
                        cut.by == CutBy::kFin     ? "closed"
                        : cut.by == CutBy::kReset ? "reset"
                                                  : "held",
-                       when.time    ? fmt::format("after {} ms", when.time->count())
-                       : when.bytes ? fmt::format("after {} bytes", *when.bytes)
+                       when.time        ? fmt::format("after {} ms", when.time->count())
+                       : when.bytes     ? fmt::format("after {} bytes", *when.bytes)
+                       : when.own_bytes ? fmt::format("after {} bytes of its own", *when.own_bytes)
                        : when.before_frame
                            ? fmt::format("before {}", transport::name_of(*when.before_frame))
                            : fmt::format("after {}", transport::name_of(*when.after_frame)));
 }
 
-TcpProxy::TcpProxy(std::uint16_t port, const Cut& cut)
+TcpProxy::TcpProxy(std::uint16_t port, std::vector<Cut> cuts, std::size_t most)
     : listener_(loopback_socket(0, true, SOCK_NONBLOCK)),
       port_(port_of(listener_.get())),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     REQUIRE(stop_);
-    thread_ = std::thread(
-        [this, port, cut] { Forwarder(listener_.get(), stop_.get(), port, cut, has_cut_).run(); });
+    thread_ = std::thread([this, port, most, cuts = std::move(cuts)] {
+        Forwarder(listener_.get(), stop_.get(), port, most, cuts, cuts_).run();
+    });
 }
 
 TcpProxy::~TcpProxy() {

@@ -1,4 +1,4 @@
-// A network between a sender and a receiver in which one connection breaks at a chosen moment.
+// A network between a sender and a receiver in which connections break at chosen moments.
 // Invariant: up to that moment, and on every other connection, each byte and each end goes through
 // as it came.
 #pragma once
@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "transport/control_frame.hpp"
@@ -19,7 +20,9 @@ namespace migrate::e2e {
 struct CutMoment {
     std::optional<std::chrono::milliseconds> time{};  // since the first connection
     std::optional<std::uint64_t> bytes{};             // forwarded, over all connections, both ways
-    // The first of this type on the main channel has begun to come, or has gone through.
+    std::optional<std::uint64_t> own_bytes{};         // the same over this connection alone
+    // The first of this type on the main channel has begun to come, or has gone through. At most
+    // one cut of a network.
     std::optional<transport::FrameType> before_frame{};
     std::optional<transport::FrameType> after_frame{};
 };
@@ -40,20 +43,24 @@ std::string describe(const Cut& cut);
 class TcpProxy {
   public:
     // From a port of the kernel's choice to `port`, both on the loopback, by a thread of its own.
-    TcpProxy(std::uint16_t port, const Cut& cut);
+    // Connections after the first `most` are closed at once.
+    TcpProxy(std::uint16_t port, std::vector<Cut> cuts, std::size_t most = SIZE_MAX);
+    TcpProxy(std::uint16_t port, const Cut& cut) : TcpProxy(port, std::vector<Cut>{cut}) {}
     ~TcpProxy();
     TcpProxy(const TcpProxy&) = delete;
     TcpProxy& operator=(const TcpProxy&) = delete;
 
     std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
-    // True if the moment came and the connection was there to be cut.
-    bool has_cut() const { return has_cut_.load(); }
+    // True if the moment of a cut came and its connection was there to be cut.
+    bool has_cut() const { return cuts_.load() != 0; }
+    // Number of such cuts.
+    unsigned cuts() const { return cuts_.load(); }
 
   private:
     UniqueFd listener_;
     std::uint16_t port_ = 0;
     UniqueFd stop_;  // an eventfd
-    std::atomic<bool> has_cut_{false};
+    std::atomic<unsigned> cuts_{0};
     std::thread thread_;
 };
 

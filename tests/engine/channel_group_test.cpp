@@ -2,85 +2,10 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "engine/recv/recv_channel_group.hpp"
-#include "engine/send/send_channel_group.hpp"
-#include "memory/page_bitmap.hpp"
-#include "memory/sink/page_sink.hpp"
-#include "memory/source/page_source.hpp"
-#include "tests/engine/session_configs.hpp"
-#include "tests/support/must.hpp"
-#include "tests/support/negotiated.hpp"
-#include "tests/support/tcp_pair.hpp"
+#include "tests/engine/channel_groups.hpp"
 
 namespace migrate::engine {
 namespace {
-
-constexpr std::uint16_t kGroupChannels = 3;
-
-// Both sides of a session in one process, whose connections come and go.
-struct Groups {
-    explicit Groups(const std::string& uri) : source(must(memory::open_page_source(uri))) {
-        set_negotiated(config.negotiated, "multifd-channels", std::to_string(kGroupChannels));
-        set_negotiated(config.negotiated, "verify", "none");
-        scanners = must(ScannerSet::create(config, *source));
-        sink = must(memory::open_page_sink("anon:"));
-        regions.assign(source->regions().begin(), source->regions().end());
-        must(sink->prepare(regions));
-        placer = must(memory::PagePlacer::create(*sink, regions, 0));
-    }
-    Groups(const Groups&) = delete;
-    Groups& operator=(const Groups&) = delete;
-
-    // Makes a new connection in place of the last one.
-    void connect() {
-        sending.reset();
-        receiving.reset();
-        std::vector<transport::Socket> near;
-        std::vector<transport::Socket> far;
-        for (std::uint16_t i = 0; i < kGroupChannels; ++i) {
-            auto pair = transport::make_socket_pair();
-            near.push_back(std::move(pair.near));
-            far.push_back(std::move(pair.far));
-        }
-        sending = must(SendChannelGroup::create(
-            std::move(near), {},
-            {config, *scanners, pacer, nullptr, times, sender_session, budget}));
-        std::array<std::byte, transport::kHelloSize> hello{};
-        for (transport::Socket& socket : far) must(socket.receive(hello));
-        receiving = must(RecvChannelGroup::create(
-            std::move(far), {.limits = {config.negotiated.packet_bytes(),
-                                        config.negotiated.compression(), regions, false},
-                             .placer = *placer,
-                             .times = times,
-                             .session = receiver_session,
-                             .budget = budget}));
-        must(sending->start());
-        must(receiving->start());
-    }
-    // Sends one round from end to end.
-    SendChannelGroup::RoundSent round(std::uint32_t number, RoundPlan plan) {
-        const std::uint64_t pages = plan.pages();
-        receiving->begin_round(number);
-        const auto sent = must(sending->run(number, std::move(plan)));
-        must(receiving->finish_round(number));
-        must(number == 1 ? placer->finish_full_round() : placer->finish_round(pages));
-        return sent;
-    }
-
-    SendConfig config = patient_sender();
-    std::unique_ptr<memory::PageSource> source;
-    std::vector<RegionInfo> regions;
-    std::unique_ptr<ScannerSet> scanners;
-    std::unique_ptr<memory::PageSink> sink;
-    std::unique_ptr<memory::PagePlacer> placer;
-    transport::Pacer pacer{0};
-    CpuBudget budget{0};
-    ThreadTimes times;
-    Cancellation sender_session;
-    Cancellation receiver_session;
-    std::unique_ptr<SendChannelGroup> sending;
-    std::unique_ptr<RecvChannelGroup> receiving;
-};
 
 TEST_CASE("a session's rounds go on over the connection that took the place of another") {
     Groups groups("anon:8M,fill=random");

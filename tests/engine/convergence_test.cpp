@@ -433,5 +433,32 @@ TEST_CASE("figures at either end of their range are survived") {
     }
 }
 
+TEST_CASE("an outage counts in no bandwidth and in no stall") {
+    Rounds with;
+    Rounds without;
+    for (Rounds* rounds : {&with, &without}) {
+        rounds->tunables.downtime_limit = milliseconds(1);
+        rounds->tunables.stall_limit = seconds(20);
+        static_cast<void>(rounds->stuck_for(4));
+    }
+    // A round whose channels were all lost for a minute, while the guest wrote twice as much.
+    RoundFigures figures = with.next(2 * kStuck);
+    figures.duration += seconds(60);
+    figures.elapsed += seconds(60);
+    figures.outage = figures.outages = seconds(60);
+    with.figures = figures;
+    CHECK(figures.bytes_per_second() == static_cast<double>(kRate));
+    const Decision after = with.convergence.decide(figures, with.tunables, with.costs, true);
+    const Decision same = without.after(2 * kStuck);
+    CHECK(after.bandwidth == same.bandwidth);
+    CHECK(after.expected_downtime == same.expected_downtime);
+    CHECK(after.action == Action::kNextRound);
+    CHECK_FALSE(after.stalled);
+    with.figures.outage = {};
+    CHECK(with.stuck_for(10).action == Action::kNextRound);
+    // The stall's own time still ends it.
+    CHECK(with.stuck_for(30).action == Action::kGiveUp);
+}
+
 }  // namespace
 }  // namespace migrate::engine

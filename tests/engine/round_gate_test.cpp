@@ -91,5 +91,84 @@ TEST_CASE("a worker that is never admitted waits until the gate closes, and hold
     CHECK_FALSE(began);
 }
 
+TEST_CASE("a round does not wait for a worker that left in it, nor do later ones") {
+    RoundGate gate(3);
+    const std::stop_source stop;
+    gate.open(1);
+    gate.arrive();
+    gate.leave(1, 0);
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+    gate.open(2);
+    CHECK_FALSE(gate.any_arrived());
+    CHECK_FALSE(gate.next_round(1, 0, stop.get_token()));
+    gate.arrive();
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+}
+
+TEST_CASE("a worker that leaves after it has arrived counts once") {
+    RoundGate gate(2);
+    const std::stop_source stop;
+    gate.open(1);
+    gate.arrive();
+    gate.leave(0, 1);
+    // It is too late for the coordinator to expel it.
+    gate.expel(0);
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+    gate.open(2);
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+}
+
+TEST_CASE("a worker that is expelled between two rounds ends, and later rounds go on without it") {
+    RoundGate gate(2);
+    const std::stop_source stop;
+    gate.open(1);
+    gate.arrive();
+    gate.arrive();
+    std::atomic<bool> began{true};
+    std::jthread waits([&] { began = gate.next_round(0, 1, stop.get_token()).has_value(); });
+    gate.expel(0);
+    waits.join();
+    CHECK_FALSE(began);
+    CHECK(gate.wait_for_all(stop.get_token()));
+    gate.open(2);
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+    gate.arrive();
+    CHECK(gate.wait_for_all(stop.get_token()));
+}
+
+TEST_CASE("the number of a worker that was dismissed goes to another one") {
+    RoundGate gate(1);
+    const std::stop_source stop;
+    std::atomic<bool> began{true};
+    std::jthread waits([&] { began = gate.next_round(1, 0, stop.get_token()).has_value(); });
+    gate.dismiss(1);
+    waits.join();
+    CHECK_FALSE(began);
+    gate.forget(1);
+    gate.open(1);
+    gate.admit(2);
+    CHECK(gate.next_round(1, 0, stop.get_token()) == 1U);
+    gate.arrive();
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now()));
+}
+
+TEST_CASE("an interruption ends one wait for the end of a round") {
+    using std::chrono::hours;
+    RoundGate gate(1);
+    const std::stop_source stop;
+    gate.open(1);
+    gate.interrupt();
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now() + hours(1)));
+    std::jthread interrupts([&] { gate.interrupt(); });
+    CHECK_FALSE(gate.wait_for_all_until(stop.get_token(), RoundGate::Clock::now() + hours(1)));
+}
+
 }  // namespace
 }  // namespace migrate::engine

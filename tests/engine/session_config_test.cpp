@@ -46,7 +46,8 @@ TEST_CASE("a sender's options arrive, each in its field") {
                                            {"verify", "digest"},
                                            {"connect-timeout", "101ms"},
                                            {"handshake-timeout", "102ms"},
-                                           {"io-timeout", "103ms"}});
+                                           {"io-timeout", "103ms"},
+                                           {"reconnect-timeout", "104ms"}});
     CHECK(config.connect.host == "::1");
     CHECK(config.connect.port == 4321);
     CHECK(config.negotiated.channels() == 7);
@@ -62,6 +63,7 @@ TEST_CASE("a sender's options arrive, each in its field") {
     CHECK(config.connect_timeout == milliseconds(101));
     CHECK(config.handshake_timeout == milliseconds(102));
     CHECK(config.io_timeout == milliseconds(103));
+    CHECK(config.reconnect_timeout == milliseconds(104));
 }
 
 TEST_CASE("the options of DSA devices arrive, each in its field") {
@@ -93,6 +95,7 @@ TEST_CASE("a sender's defaults are the published ones") {
     CHECK(config.connect_timeout == milliseconds(10'000));
     CHECK(config.handshake_timeout == milliseconds(10'000));
     CHECK(config.io_timeout == milliseconds(30'000));
+    CHECK(config.reconnect_timeout == milliseconds(60'000));
 }
 
 TEST_CASE("the level is that of the compression that was chosen") {
@@ -239,7 +242,8 @@ TEST_CASE("a wrong value never gets as far as a configuration") {
              {"verify", "yes"},
              {"connect-timeout", "99ms"},
              {"handshake-timeout", "0"},
-             {"io-timeout", "25h"}}) {
+             {"io-timeout", "25h"},
+             {"reconnect-timeout", "25h"}}) {
         refused(Side::kSend, key, text);
     }
     refused(Side::kRecv, "listen", "0.0.0.0:65536");

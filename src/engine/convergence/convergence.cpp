@@ -28,6 +28,12 @@ bool is_late(const RoundFigures& figures, const Tunables& tunables) {
 }  // namespace
 
 void Convergence::look_for_stall(const RoundFigures& figures) {
+    if (figures.outage.count() != 0) {
+        // The guest wrote while nothing could be sent, which says nothing about the next rounds.
+        dirty_at_gain_ = UINT64_MAX;
+        rounds_without_gain_ = 0;
+        return;
+    }
     const bool gained =
         dirty_at_gain_ == UINT64_MAX || is_less(figures.dirty_pages, dirty_at_gain_);
     if (gained) dirty_at_gain_ = figures.dirty_pages;
@@ -37,6 +43,10 @@ void Convergence::look_for_stall(const RoundFigures& figures) {
 // Returns true if throttling harder can still help: it is done now, or soon if the guest keeps
 // writing too much. Below the threshold it is never done, so other means are needed.
 bool Convergence::throttle_harder(const RoundFigures& figures, const Tunables& tunables) {
+    if (figures.outage.count() != 0) {
+        rounds_over_threshold_ = 0;
+        return true;
+    }
     const double dirtied =
         static_cast<double>(figures.dirty_pages) * static_cast<double>(kPageSize);
     const double allowed =
@@ -77,7 +87,7 @@ bool Convergence::take_rung(const RoundFigures& figures, const Tunables& tunable
         decision.downtime_limit = std::max(raised_limit_, tunables.downtime_limit);
         return true;
     }
-    if (!out_of_rungs_at_) out_of_rungs_at_ = figures.elapsed;
+    if (!out_of_rungs_at_) out_of_rungs_at_ = figures.elapsed - figures.outages;
     return false;
 }
 
@@ -160,7 +170,8 @@ void Convergence::conclude(const RoundFigures& figures, const Tunables& tunables
         decision.reason = fmt::format("the deadline of {} ms has passed: {}", ms(tunables.deadline),
                                       decision.reason);
     } else if (decision.stalled && tunables.stall_limit.count() != 0 && decision.out_of_rungs_at &&
-               figures.elapsed - *decision.out_of_rungs_at >= tunables.stall_limit) {
+               figures.elapsed - figures.outages - *decision.out_of_rungs_at >=
+                   tunables.stall_limit) {
         decision.action = Action::kGiveUp;
         decision.reason = fmt::format(
             "the migration does not converge and has no means left for {} ms (stall-limit): {}",

@@ -1,6 +1,7 @@
 // The figures on which decisions about a live migration are based.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -39,6 +40,12 @@ struct RoundFigures {
     Microseconds collect_time{};  // time to collect the dirty pages after the round
     std::uint64_t dirty_pages = 0;  // pages dirtied since it began
     Microseconds elapsed{};         // from the migration becoming active to the round's end
+    // Time in which there was no data channel: of this round, and of all so far.
+    Microseconds outage{};
+    Microseconds outages{};
+
+    // The part of the duration in which data could move.
+    Microseconds moving_time() const { return std::max(duration - outage, Microseconds(0)); }
 
     double bytes_per_second() const;
     double dirty_pages_per_second() const;

@@ -26,7 +26,8 @@ double bytes_of(double pages) { return pages * static_cast<double>(kPageSize); }
 }  // namespace
 
 double RoundFigures::bytes_per_second() const {
-    return duration.count() > 0 ? static_cast<double>(bytes) / in_seconds(duration) : 0;
+    const Microseconds time = moving_time();
+    return time.count() > 0 ? static_cast<double>(bytes) / in_seconds(time) : 0;
 }
 
 double RoundFigures::dirty_pages_per_second() const {
@@ -48,8 +49,8 @@ void DowntimeModel::add(const RoundFigures& figures, Microseconds round_trip) {
     }
     // If the round trip is about as long as the round, the difference says nothing about the
     // channels.
-    const Microseconds least = figures.duration / 8;
-    recent_.push_back({figures, std::max(figures.duration - round_trip, least)});
+    const Microseconds time = figures.moving_time();
+    recent_.push_back({figures, std::max(time - round_trip, time / 8)});
 }
 
 // Returns the recent round that moved the most bytes, or carried_ if all recent rounds are small.

@@ -43,7 +43,7 @@ class DowntimeModel {
   private:
     struct Sample {
         RoundFigures figures;
-        Microseconds moving;  // the round's duration without the round trip
+        Microseconds moving;  // the round's moving_time() without the round trip
         double rate() const;
     };
     const Sample* largest() const;

@@ -19,7 +19,7 @@ Microseconds next_duration(const RoundFigures& figures, const FixedCosts& costs)
     // Dirty pages have content, so they take the time of pages with content.
     const double share = static_cast<double>(figures.dirty_pages) /
                          static_cast<double>(std::max<std::uint64_t>(figures.normal_pages, 1));
-    const double sending = static_cast<double>(figures.duration.count()) * share;
+    const double sending = static_cast<double>(figures.moving_time().count()) * share;
     return std::max(Microseconds(static_cast<std::int64_t>(sending)), costs.round_trip) +
            figures.collect_time;
 }

@@ -16,7 +16,7 @@ Microseconds RoundPacing::wait_after(const RoundFigures& figures, const Decision
                           static_cast<double>(std::max<std::uint64_t>(figures.pages, 1)));
     const Microseconds cost =
         figures.collect_time + Microseconds(static_cast<std::int64_t>(
-                                   static_cast<double>(figures.duration.count()) * share));
+                                   static_cast<double>(figures.moving_time().count()) * share));
     const Microseconds left = std::max(interval_ - cost, Microseconds(0));
     return may_change ? left : std::max(left, std::min(cost, longest));
 }

@@ -1,5 +1,6 @@
 #include "engine/recv/channel_additions.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/catching.hpp"
@@ -7,10 +8,15 @@
 
 namespace migrate::engine {
 
-Result<transport::ChannelCount> ChannelAdditions::take(std::uint16_t wanted) {
+Result<transport::ChannelCount> ChannelAdditions::take(const transport::ChannelCount& count) {
+    MIGRATE_TRY(channels_.end_channels(count.lost));
+    const std::uint16_t wanted = count.channels;
     const std::uint16_t present = channels_.count();
-    const std::uint16_t most = offer_.settings.most_channels();
-    if (std::exchange(failed_, true)) {
+    const std::uint16_t lost = channels_.losses().count();
+    // Lost channels keep their ids, and others may take their place.
+    const std::uint16_t most =
+        std::min<std::uint16_t>(kMaxChannelIds, offer_.settings.most_channels() + lost);
+    if (std::exchange(failed_, true) && lost == 0) {
         return Error(ErrorKind::kProtocol,
                      "the sender adds channels again after it was told that no more are taken");
     }
@@ -22,7 +28,9 @@ Result<transport::ChannelCount> ChannelAdditions::take(std::uint16_t wanted) {
             wanted, present, most);
     }
     auto sockets = catching("further channels", [&] {
-        return reception_.take_channels(listener_, offer_, present, wanted);
+        return reception_.take_channels(
+            listener_, offer_, present, wanted,
+            lost == 0 ? Reception::Channels::kFurther : Reception::Channels::kReplacing);
     });
     Status added =
         sockets ? channels_.add(*std::move(sockets)) : Status(std::move(sockets).error());

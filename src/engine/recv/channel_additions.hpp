@@ -1,6 +1,7 @@
-// multifd-channels=auto at the receiver: takes the channels that the sender adds while a round
-// runs; the counterpart of ChannelGrowth. Invariant: channels that cannot be used leave the session
-// as it is, and after that no more are taken.
+// multifd-channels=auto and reconnect-timeout at the receiver: takes the channels that the sender
+// adds while a round runs; the counterpart of ChannelGrowth and ChannelRepair. Invariant: channels
+// that cannot be used leave the session as it is, and after that no more are taken, except in place
+// of lost ones.
 #pragma once
 
 #include "engine/recv/reception.hpp"
@@ -24,7 +25,7 @@ class ChannelAdditions {
 
     // ADD_CHANNELS came: takes the channels that the sender has connected. Returns the answer;
     // kProtocol if the sender may not add them.
-    Result<transport::ChannelCount> take(std::uint16_t wanted);
+    Result<transport::ChannelCount> take(const transport::ChannelCount& wanted);
 
   private:
     const SessionCore& core_;
@@ -32,7 +33,9 @@ class ChannelAdditions {
     transport::Listener& listener_;
     const transport::Offer& offer_;
     RecvChannelGroup& channels_;
-    bool failed_ = false;  // an addition, which the sender must not repeat
+    // An addition failed, and the sender must not make another one, except to replace lost
+    // channels.
+    bool failed_ = false;
 };
 
 }  // namespace migrate::engine

@@ -59,6 +59,9 @@ std::string source_name(const transport::Offer& offer) {
 
 // The sender has connected a channel that it announces, and the connection waits in the kernel.
 constexpr milliseconds kTakeLimit{2000};
+// The same for a channel that replaces a lost one: its path may have failed again, and the next
+// attempt waits for this side's answer.
+constexpr milliseconds kReplaceLimit{750};
 
 // The sender learns that this side can add channels.
 std::optional<std::uint16_t> most_channels(const transport::Offer& offer) {
@@ -211,10 +214,11 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
     MIGRATE_ASSIGN(const auto reuse_key, draw_reuse_key(offer));
     MIGRATE_TRY(control->send(
         FrameType::kAccept,
-        transport::encode(transport::Accept{
-            agreement_.session, fmt::format("migrate {}", kVersion),
-            std::string(destination_.memory->description()), devices_.on_channels(),
-            most_channels(offer), agreement_.checksums.used, reuse_key, config_.io_timeout})));
+        transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
+                                            std::string(destination_.memory->description()),
+                                            devices_.on_channels(), most_channels(offer),
+                                            agreement_.checksums.used, reuse_key,
+                                            config_.io_timeout, offer.reconnect_timeout})));
     // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
@@ -243,9 +247,12 @@ Result<std::vector<transport::Socket>> Reception::await_channels(transport::List
 Result<std::vector<transport::Socket>> Reception::take_channels(transport::Listener& listener,
                                                                 const transport::Offer& offer,
                                                                 std::uint16_t first,
-                                                                std::uint16_t end) {
+                                                                std::uint16_t end,
+                                                                Channels channels) {
+    // A TLS handshake begins only now, and takes more than one round trip.
+    const bool soon = channels == Channels::kReplacing && !config_.security.tls;
     return collect_channels(listener, offer, {first, end},
-                            std::min(config_.handshake_timeout, kTakeLimit));
+                            std::min(config_.handshake_timeout, soon ? kReplaceLimit : kTakeLimit));
 }
 
 Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Listener& listener,
@@ -256,7 +263,8 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
     const auto buffer = offer.settings.get<"multifd-socket-buffer">();
     const Clock::time_point deadline = Clock::now() + timeout;
     std::vector<std::optional<transport::Socket>> connected(wanted);
-    for (std::uint16_t count = 0; count < wanted; ++count) {
+    std::uint16_t count = 0;
+    while (count < wanted) {
         Result<transport::NewConnection> connection = next_channel(listener, until(deadline));
         if (!connection) {
             if (connection.error().kind() != ErrorKind::kTimeout)
@@ -266,14 +274,22 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
                               wanted, timeout.count());
         }
         const std::uint16_t id = index_of(connection->hello.channel);
+        // A replacement is attempted again if it fails. What an earlier attempt connected may come
+        // late, and gives way to a later connection.
+        const bool repeats = offer.reconnect_timeout.has_value() && range.first != 0;
+        if (id < range.first && repeats) {
+            log::warning("{}: channel {} came late; closed", connection->peer, id);
+            continue;
+        }
         if (id >= range.end) {
             return make_error(ErrorKind::kProtocol,
                               "the sender connected channel {}; it announced {} channels", id,
                               range.end);
         }
-        if (id < range.first || connected[id - range.first]) {
+        if (id < range.first || (connected[id - range.first] && !repeats)) {
             return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
         }
+        if (!connected[id - range.first]) ++count;
         transport::Socket& socket =
             connected[id - range.first].emplace(std::move(connection->socket));
         MIGRATE_TRY(socket.set_limits(agreement_.times.data));

@@ -3,6 +3,7 @@
 // leaves nothing behind; the wait for the next one goes on.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,9 +57,11 @@ class Reception {
                                                           const transport::Offer& offer);
     // Takes a connection for each of the channels first … end − 1, which are connected already.
     // kTimeout if one is missing nevertheless.
+    enum class Channels : std::uint8_t { kFurther, kReplacing };
     Result<std::vector<transport::Socket>> take_channels(transport::Listener& listener,
                                                          const transport::Offer& offer,
-                                                         std::uint16_t first, std::uint16_t end);
+                                                         std::uint16_t first, std::uint16_t end,
+                                                         Channels channels);
 
   private:
     Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);

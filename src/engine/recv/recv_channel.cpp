@@ -23,7 +23,7 @@ Result<std::unique_ptr<RecvChannel>> RecvChannel::create(ChannelId id, transport
 }
 
 std::string RecvChannel::where() const {
-    return fmt::format("channel {}, packet {} at byte {}", index_of(id_), sequence_,
+    return fmt::format("channel {}, packet {} at byte {}", index_of(id_), read_.packets,
                        socket_.bytes_received());
 }
 
@@ -32,11 +32,10 @@ Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
     if (shared.placer.needs_buffer() || (shared.discards && checks)) {
         fresh_.resize(shared.limits.packet_bytes);
     }
-    std::uint32_t done = 0;
-    while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
-        Status status = receive_round(shared, *round, stop);
+    while (const auto opened = shared.gate.next_round(index_of(id_), read_.last_round, stop)) {
+        Status status = receive_round(shared, *opened - shared.continued, stop);
         if (!status) return std::move(status).error().with_context(where());
-        done = *round;
+        read_.last_round = *opened;
         shared.gate.arrive();
     }
     return {};
@@ -69,14 +68,15 @@ Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
                          "the round ended on the main channel, but its last packets did not arrive "
                          "on this channel (io-timeout)");
         }
-        waited_past_end = shared.ended_round.load(std::memory_order_acquire) >= round;
+        waited_past_end =
+            shared.ended_round.load(std::memory_order_acquire) >= round + shared.continued;
     }
     return Error(ErrorKind::kCancelled, "cancelled");
 }
 
 Status RecvChannel::check_order(const PacketHeader& header, std::uint32_t round) const {
-    if (header.sequence != sequence_) {
-        return make_error(ErrorKind::kProtocol, "expected packet {}, got packet {}", sequence_,
+    if (header.sequence != read_.packets) {
+        return make_error(ErrorKind::kProtocol, "expected packet {}, got packet {}", read_.packets,
                           header.sequence);
     }
     if (header.round != round) {
@@ -95,14 +95,20 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     if (!run_bytes.empty()) MIGRATE_TRY(socket_.receive(run_bytes));
     if (header.kind == PacketKind::kDeviceState) {
         MIGRATE_TRY(check_order(header, round));
+        read_.in_device = true;
         MIGRATE_TRY(receive_device(shared, header, run_bytes, stop));
+        read_.in_device = false;
         return true;
     }
     MIGRATE_TRY(transport::decode_runs(header_bytes_, header, run_bytes, shared.limits, runs_));
     MIGRATE_TRY(check_order(header, round));
     count_packet(header);
     if (header.kind == PacketKind::kSync) return false;
+    MIGRATE_TRY(receive_pages(shared, header));
+    return true;
+}
 
+Status RecvChannel::receive_pages(RecvShared& shared, const PacketHeader& header) {
     const bool by_program =
         header.compression != Compression::kNone || socket_.security().is_encrypted();
     const auto writer = by_program ? memory::WrittenBy::kProgram : memory::WrittenBy::kSystemCall;
@@ -111,14 +117,26 @@ Result<bool> RecvChannel::receive_packet(RecvShared& shared, std::uint32_t round
     if (!received && received.error().kind() == ErrorKind::kFault) {
         return shared.placer.explain(header.region, runs_, std::move(received).error());
     }
-    MIGRATE_TRY(std::move(received));
+    if (!received) {
+        // If the session survives the loss of this channel, they come on another one.
+        shared.placer.withdraw(header.region, runs_, to_);
+        return received;
+    }
     MIGRATE_TRY(shared.placer.fill(header.region, to_));
     shared.placer.complete(header.region, runs_);
     transport::PageCounts counts;
     for (const PageRun& run : runs_) counts.add(run);
     counters_.pages.add(counts);
     counters_.payload_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
-    return true;
+    return {};
+}
+
+void RecvChannel::release() {
+    fresh_ = {};
+    compressed_ = {};
+    decompressed_ = {};
+    run_bytes_ = {};
+    decompressor_.reset();
 }
 
 Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& header,
@@ -138,7 +156,7 @@ Status RecvChannel::receive_device(RecvShared& shared, const PacketHeader& heade
 }
 
 void RecvChannel::count_packet(const PacketHeader& header) {
-    ++sequence_;
+    ++read_.packets;
     counters_.count_packet(header.payload_bytes != 0, header.has_checksum);
 }
 

@@ -33,9 +33,12 @@ struct RecvShared {
     bool discards = false;  // the sink keeps nothing
     RoundGate& gate;
     CpuBudget& budget;
-    // The last round for which ROUND_END has arrived.
+    // The gate's last round for which ROUND_END has arrived.
     std::atomic<std::uint32_t> ended_round{0};
     DeviceReceiver* devices = nullptr;  // set if limits.device_state
+    // How often a round was continued, so far: the gate counts that as a round. The session's
+    // thread writes it between two rounds of the gate, whose mutex makes it visible.
+    std::uint32_t continued = 0;
 };
 
 // Used by one thread, except for shutdown() and the counters.
@@ -49,6 +52,12 @@ class RecvChannel {
 
     // Wakes a blocked run(). Any thread.
     void shutdown() const { socket_.shutdown(); }
+    // The gate's last round that run() finished. Called once run() has returned.
+    std::uint32_t last_round() const { return read_.last_round; }
+    // True if run() ended within a chunk of a device, which cannot come again.
+    bool ended_in_device() const { return read_.in_device; }
+    // Frees the buffers. Called once run() has returned.
+    void release();
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_received(); }
@@ -63,6 +72,7 @@ class RecvChannel {
     Status check_order(const transport::PacketHeader& header, std::uint32_t round) const;
     Status receive_device(RecvShared& shared, const transport::PacketHeader& header,
                           std::span<const std::byte> device_header, const std::stop_token& stop);
+    Status receive_pages(RecvShared& shared, const transport::PacketHeader& header);
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
     Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
     // Receives the content of `parts`, and the packet's checksum if it has one.
@@ -83,7 +93,13 @@ class RecvChannel {
     std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
     std::vector<iovec> slice_;     // the parts of a packet that are received and hashed next
     std::vector<iovec> received_;  // the parts being received, which the socket consumes
-    std::uint32_t sequence_ = 0;
+    // How far the stream was read.
+    struct Progress {
+        std::uint32_t packets = 0;  // the next packet's sequence number
+        std::uint32_t last_round = 0;
+        bool in_device = false;
+    };
+    Progress read_;
     ChannelCounters counters_;
 };
 

@@ -1,8 +1,7 @@
 #include "engine/recv/recv_channel_group.hpp"
 
-#include <algorithm>
-
 #include "base/catching.hpp"
+#include "base/log.hpp"
 #include "engine/report/session_report.hpp"
 
 namespace migrate::engine {
@@ -18,15 +17,17 @@ RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
               .gate = gate_,
               .budget = needs.budget,
               .ended_round = {},
-              .devices = needs.devices} {}
+              .devices = needs.devices},
+      survives_(needs.survives_losses) {
+    if (survives_) losses_.survive();
+}
 
 Result<std::unique_ptr<RecvChannelGroup>> RecvChannelGroup::create(
     std::vector<transport::Socket> sockets, const Needs& needs) {
     std::unique_ptr<RecvChannelGroup> group(
         new RecvChannelGroup(needs, static_cast<unsigned>(sockets.size())));
-    const std::size_t most = std::max<std::size_t>(sockets.size(), needs.most_channels);
-    group->channels_.reserve(most);
-    group->workers_.reserve(most);
+    group->channels_.reserve(kMaxChannelIds);
+    group->workers_.reserve(kMaxChannelIds);
     for (transport::Socket& socket : sockets) {
         const ChannelId id{group->count()};
         MIGRATE_ASSIGN(auto channel, RecvChannel::create(id, std::move(socket), needs.limits));
@@ -46,7 +47,9 @@ Status RecvChannelGroup::start_worker(RecvChannel& channel) {
     const auto work = [this, &channel]() -> Status {
         const std::stop_token stop = cancellation_.token();
         const std::stop_callback wake(stop, [&channel] { channel.shutdown(); });
-        return channel.run(shared_, stop);
+        Status ended = channel.run(shared_, stop);
+        if (ended || stop.stop_requested()) return ended;
+        return leave(channel, std::move(ended).error());
     };
     MIGRATE_ASSIGN(SessionThread worker,
                    SessionThread::start(fmt::format("multifdrecv_{}", index_of(channel.id())),
@@ -73,8 +76,60 @@ Status RecvChannelGroup::add(std::vector<transport::Socket> sockets) {
     return status;
 }
 
+// Called on the channel's thread, which ends. If the session survives the loss, the sender sends on
+// other channels what did not arrive.
+Status RecvChannelGroup::leave(RecvChannel& channel, Error error) {
+    if (channel.ended_in_device() || !losses_.take(channel.id(), error)) return error;
+    log::debug("{}", error.message());
+    // The sender may not have noticed it.
+    channel.shutdown();
+    gate_.leave(index_of(channel.id()), channel.last_round());
+    return {};
+}
+
+Status RecvChannelGroup::end_channels(std::span<const std::uint16_t> lost) {
+    if (lost.empty()) return {};
+    if (!survives_) {
+        return Error(ErrorKind::kProtocol,
+                     "the sender goes on without a channel, which was not agreed on");
+    }
+    std::vector<RecvChannel*> channels;
+    channels_.each([&](RecvChannel& channel) { channels.push_back(&channel); });
+    for (const std::uint16_t id : lost) {
+        if (id >= channels.size()) {
+            return make_error(ErrorKind::kProtocol,
+                              "the sender lost channel {}, and there are {} channels", id,
+                              channels.size());
+        }
+        losses_.note(ChannelId{id});
+        channels[id]->shutdown();
+    }
+    return {};
+}
+
+std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
+    std::vector<RecvChannel*> channels;
+    channels_.each([&](RecvChannel& channel) { channels.push_back(&channel); });
+    std::vector<transport::LostChannel> lost;
+    for (const std::uint16_t id : losses_.open()) {
+        RecvChannel& channel = *channels[id];
+        // If only the sender has noticed the loss, the thread waits for the next round.
+        gate_.expel(id);
+        workers_[id].join();
+        channel.release();
+        lost.push_back({id, channel.bytes(), channel.counters().pages.get()});
+        losses_.settle(ChannelId{id}, {});
+    }
+    return lost;
+}
+
+Status RecvChannelGroup::fail_on_loss() {
+    survives_ = false;
+    return losses_.end_survival();
+}
+
 Status RecvChannelGroup::finish_round(std::uint32_t round) {
-    shared_.ended_round.store(round, std::memory_order_release);
+    shared_.ended_round.store(round + shared_.continued, std::memory_order_release);
     if (gate_.wait_for_all(cancellation_.token())) return {};
     return Error(ErrorKind::kCancelled, "cancelled");
 }
@@ -93,6 +148,8 @@ transport::PageCounts RecvChannelGroup::pages() const { return pages_of(channels
 
 void RecvChannelGroup::fill(Report& report) const {
     add_channels(report, channels_);
+    report.outages = losses_.report();
+    report.multifd.channels -= report.outages.channels_lost;
     report.checksums = checksum_report(checksums_, channels_);
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/log.hpp"
 #include "memory/region_digest.hpp"
+#include "transport/arrived_pages.hpp"
 
 namespace migrate::engine {
 
@@ -30,6 +32,8 @@ Result<transport::Completion> RecvRounds::run() {
                 switches_over_ = true;
                 // The guest is paused. Without one, the whole transfer is the switchover.
                 if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
+                // Device state that is lost does not come again.
+                MIGRATE_TRY(parts_.channels.fail_on_loss());
                 parts_.arrival.begin_switchover();
                 MIGRATE_TRY(parts_.devices.begin_loading());
                 break;
@@ -63,12 +67,17 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
     parts_.channels.begin_round(round_);
-    MIGRATE_ASSIGN(const transport::RoundMark mark, await_round_end());
-    if (mark.round != round_) {
-        return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
-                          round_);
+    MIGRATE_ASSIGN(transport::RoundMark mark, receive_part());
+    while (true) {
+        auto lost = parts_.channels.take_losses();
+        if (lost.empty()) break;
+        log::warning("{} data channel(s) lost in round {} (reconnect-timeout): {}", lost.size(),
+                     round_, parts_.channels.losses().reason());
+        MIGRATE_TRY(report_arrived(std::move(lost)));
+        MIGRATE_TRY(await_continuation());
+        parts_.channels.continue_round(round_);
+        MIGRATE_ASSIGN(mark, receive_part());
     }
-    MIGRATE_TRY(parts_.channels.finish_round(round_));
     MIGRATE_TRY(round_ == 1 ? parts_.placer.finish_full_round()
                             : parts_.placer.finish_round(mark.pages));
     if (switches_over_) {
@@ -77,6 +86,57 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
         MIGRATE_TRY(parts_.sink.flush());
     }
     return parts_.offer.guest.empty() ? Status() : confirm(mark);
+}
+
+// Receives what the channels bring until ROUND_END, and returns its mark.
+Result<transport::RoundMark> RecvRounds::receive_part() {
+    MIGRATE_ASSIGN(transport::RoundMark mark, await_round_end());
+    if (mark.round != round_) {
+        return make_error(ErrorKind::kProtocol, "the sender ends round {} in round {}", mark.round,
+                          round_);
+    }
+    MIGRATE_TRY(parts_.channels.end_channels(mark.lost));
+    MIGRATE_TRY(parts_.channels.finish_round(round_));
+    return mark;
+}
+
+// Channels were lost: tells the sender which pages of the round are in place. Anything that arrived
+// on a lost channel is in place or is not marked, since its thread has ended.
+Status RecvRounds::report_arrived(std::vector<transport::LostChannel> lost) {
+    transport::ArrivedEncoder encoder(round_);
+    const auto send = [this](const std::string& body) {
+        return body.empty() ? Status() : parts_.link.send(FrameType::kRoundArrived, body);
+    };
+    for (std::size_t i = 0; i < parts_.offer.regions.size(); ++i) {
+        const RegionId region{static_cast<std::uint16_t>(i)};
+        const memory::PageBitmap& arrived = parts_.placer.arrived(region);
+        const std::uint64_t end = arrived.pages();
+        std::uint64_t page = arrived.find(0, end, true);
+        while (page < end) {
+            const std::uint64_t next = arrived.find(page, end, false);
+            MIGRATE_TRY(send(encoder.add(region, {page, next - page})));
+            page = arrived.find(next, end, true);
+        }
+    }
+    MIGRATE_TRY(send(encoder.finish()));
+    return parts_.link.send(
+        FrameType::kRoundBroken,
+        transport::encode(transport::RoundBreak{round_, encoder.pages(), std::move(lost)}));
+}
+
+// Without a guest, the sender's COMPLETE may be in transit. It sends another one after the rest of
+// the round.
+Status RecvRounds::await_continuation() {
+    MIGRATE_ASSIGN(
+        transport::Frame frame,
+        parts_.link.expect({FrameType::kRoundAgain, FrameType::kComplete}, std::nullopt));
+    if (frame.type == FrameType::kComplete) {
+        MIGRATE_ASSIGN(frame, parts_.link.expect({FrameType::kRoundAgain}, std::nullopt));
+    }
+    MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+    if (mark.round == round_) return {};
+    return make_error(ErrorKind::kProtocol, "the sender continues round {} in round {}", mark.round,
+                      round_);
 }
 
 // Returns ROUND_END's mark. Channels that the sender adds before it take part in the round.
@@ -88,7 +148,7 @@ Result<transport::RoundMark> RecvRounds::await_round_end() {
         if (frame.type == FrameType::kRoundEnd) return transport::decode_round_mark(frame.body);
         MIGRATE_ASSIGN(const transport::ChannelCount wanted,
                        transport::decode_channel_count(frame.body));
-        MIGRATE_ASSIGN(const transport::ChannelCount added, parts_.add_channels(wanted.channels));
+        MIGRATE_ASSIGN(const transport::ChannelCount added, parts_.add_channels(wanted));
         MIGRATE_TRY(parts_.link.send(FrameType::kChannelsAdded, transport::encode(added)));
     }
 }

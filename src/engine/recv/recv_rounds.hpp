@@ -33,7 +33,7 @@ struct RecvParts {
     GuestArrival& arrival;
     const transport::Offer& offer;
     // Takes further channels, up to this number; returns how many there are then.
-    std::function<Result<transport::ChannelCount>(std::uint16_t)> add_channels;
+    std::function<Result<transport::ChannelCount>(const transport::ChannelCount&)> add_channels;
     ReuseAnswers& reuse;
 };
 
@@ -47,7 +47,10 @@ class RecvRounds {
 
   private:
     Status receive_round(const transport::RoundMark& start);
+    Result<transport::RoundMark> receive_part();
     Result<transport::RoundMark> await_round_end();
+    Status report_arrived(std::vector<transport::LostChannel> lost);
+    Status await_continuation();
     Status confirm(const transport::RoundMark& mark);
     Status compare(const transport::Completion& completion);
     Status compute_digests();

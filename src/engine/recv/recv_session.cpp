@@ -76,7 +76,7 @@ Status RecvSession::migrate() {
                           *link_,   *channels_,
                           *placer_, *destination_.memory,
                           devices_, arrival_,
-                          offer_,   [&](std::uint16_t wanted) { return additions.take(wanted); },
+                          offer_,   [&](const auto& wanted) { return additions.take(wanted); },
                           reuse};
     MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
     return complete(completion);
@@ -122,7 +122,7 @@ Result<transport::Ready> RecvSession::open_channels() {
                         .times = core_.times(),
                         .session = core_.cancellation(),
                         .budget = core_.budget(),
-                        .most_channels = offer_.settings.most_channels()}));
+                        .survives_losses = offer_.reconnect_timeout.has_value()}));
     published_.lock()->channels = channels_.get();
     MIGRATE_TRY(channels_->start());
     return transport::Ready{DeviceCounters::us_since(arrived)};

@@ -17,6 +17,11 @@ class PageCounters {
         zero_.fetch_add(pages.zero, std::memory_order_relaxed);
         unpopulated_.fetch_add(pages.unpopulated, std::memory_order_relaxed);
     }
+    void set(const transport::PageCounts& pages) {
+        normal_.store(pages.normal, std::memory_order_relaxed);
+        zero_.store(pages.zero, std::memory_order_relaxed);
+        unpopulated_.store(pages.unpopulated, std::memory_order_relaxed);
+    }
     transport::PageCounts get() const {
         return {normal_.load(std::memory_order_relaxed), zero_.load(std::memory_order_relaxed),
                 unpopulated_.load(std::memory_order_relaxed)};

@@ -20,6 +20,7 @@
 #include "engine/devices/device_counters.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
+#include "engine/report/outage_report.hpp"
 #include "engine/report/round_history.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/security_info.hpp"
@@ -136,6 +137,7 @@ struct Report {
     std::uint64_t payload_bytes = 0;      // page content in transferred
     std::vector<ChannelReport> channels;  // the main channel first
     MultifdReport multifd;
+    OutageReport outages;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
     std::optional<ChecksumReport> checksums;  // the same
     ReuseReport reuse;

@@ -52,6 +52,7 @@ Json rounds_json(const Report& report) {
              {"normal", figures.normal_pages},
              {"bytes", figures.bytes},
              {"duration-us", figures.duration.count()},
+             {"outage-us", figures.outage.count()},
              {"collect-us", figures.collect_time.count()},
              {"dirty-pages", figures.dirty_pages},
              {"dirty-pages-rate", static_cast<std::uint64_t>(figures.dirty_pages_per_second())},
@@ -170,6 +171,17 @@ Json multifd_json(const MultifdReport& report) {
     return multifd;
 }
 
+Json outages_json(const Report& report) {
+    const OutageReport& outages = report.outages;
+    Json json = {{"channels-lost", outages.channels_lost}};
+    if (report.side != "send") return json;
+    json["count"] = outages.outages;
+    json["duration-us"] = outages.duration.count();
+    json["pages-sent-again"] = outages.pages_sent_again;
+    json["bytes-lost"] = outages.bytes_lost;
+    return json;
+}
+
 Json zero_copy_json(const ZeroCopyReport& report) {
     Json zero_copy = {{"used", report.used},
                       {"sends", report.figures.sends},
@@ -274,6 +286,7 @@ Json document(const Report& report) {
                  {"ram", ram_json(report)},
                  {"channels", channels_json(report)},
                  {"multifd", multifd_json(report.multifd)},
+                 {"outages", outages_json(report)},
                  {"threads", threads_json(report)},
                  {"cpu", cpu_json(report.cpu)},
                  {"memory", report.memory}};

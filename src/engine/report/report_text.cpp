@@ -101,6 +101,18 @@ void add_multifd(Lines& lines, const MultifdReport& report) {
                                                     report.limited_by, report.reason));
 }
 
+void add_outages(Lines& lines, const Report& report) {
+    const OutageReport& outages = report.outages;
+    if (outages.channels_lost == 0) return;
+    std::string text = fmt::format("{} channels lost", outages.channels_lost);
+    if (report.side == "send") {
+        text += fmt::format("; {} pages sent again, {} bytes lost; {} times no channel, {} ms",
+                            outages.pages_sent_again, outages.bytes_lost, outages.outages,
+                            whole_ms(outages.duration));
+    }
+    lines.add("outages", text);
+}
+
 void add_zero_copy(Lines& lines, const ZeroCopyReport& report) {
     if (!report.used) return;
     const transport::ZeroCopyFigures& figures = report.figures;
@@ -178,6 +190,7 @@ std::string to_text(const Report& report) {
     add_ram(lines, report);
     add_reuse(lines, report.reuse);
     add_multifd(lines, report.multifd);
+    add_outages(lines, report);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
     if (report.checksums) add_checksums(lines, *report.checksums);
     add_cpu(lines, report.cpu);

@@ -1,6 +1,7 @@
 #include "engine/send/agreement.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
@@ -11,6 +12,17 @@
 namespace migrate::engine {
 
 using transport::FrameType;
+
+namespace {
+
+// With legacy one thread fills the packets of all channels, and would wait for a lost one.
+std::optional<std::chrono::milliseconds> offered_reconnect_timeout(const SendConfig& config) {
+    if (config.reconnect_timeout.count() == 0) return std::nullopt;
+    if (config.detection == ZeroPageDetection::kLegacy) return std::nullopt;
+    return config.reconnect_timeout;
+}
+
+}  // namespace
 
 transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
                             const LiveSource* live, const SendDevices& devices) {
@@ -24,6 +36,7 @@ transport::Offer make_offer(const SendConfig& config, const memory::PageSource& 
                            .io_timeout = config.io_timeout,
                            .boot_id = boot_id()};
     if (live) offer.machine = live->machine();
+    offer.reconnect_timeout = offered_reconnect_timeout(config);
     for (std::size_t i = 0; i < offer.regions.size(); ++i) {
         offer.files.push_back(source.file_of(RegionId{static_cast<std::uint16_t>(i)}));
     }
@@ -64,6 +77,7 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     MIGRATE_ASSIGN(ChecksumChoice checksums,
                    take_checksum_answer(config.negotiated.get<"packet-checksum", AutoOnOff>(),
                                         link.security().is_encrypted(), accepted.checksums));
+    if (!offered_reconnect_timeout(config)) accepted.reconnect_timeout.reset();
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
     log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,

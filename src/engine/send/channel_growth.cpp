@@ -3,17 +3,11 @@
 #include <algorithm>
 
 #include "base/log.hpp"
-#include "transport/handshake.hpp"
+#include "engine/send/channel_addition.hpp"
 
 namespace migrate::engine {
 
-using transport::FrameType;
-
 namespace {
-
-// The path is known to work, so that a connection that takes longer met an obstacle. The end of a
-// round may have to wait for it.
-constexpr std::chrono::milliseconds kConnectLimit{1000};
 
 std::uint16_t most_channels(const SendConfig& config, const Agreement& agreement) {
     const std::uint16_t here = config.negotiated.most_channels();
@@ -59,6 +53,12 @@ std::optional<RoundGate::Clock::time_point> ChannelGrowth::next_look() const {
 }
 
 Status ChannelGrowth::look() {
+    if (needs_.channels.losses().count() != 0) {
+        // The throughput shows what the loss did, and not what a further channel would do.
+        tuner_.stop(ChannelLimit::kConnection, "a channel was lost");
+        publish();
+        return {};
+    }
     // No decision falls at the end of a first interval, so that a short round does not pay for
     // this.
     const CpuUse cpus = load_ ? load_->since_last() : CpuUse();
@@ -75,55 +75,25 @@ Status ChannelGrowth::look() {
 }
 
 Status ChannelGrowth::add(std::uint16_t wanted) {
-    SendConfig config = needs_.config;
-    config.connect_timeout = std::min(config.connect_timeout, kConnectLimit);
     const std::uint16_t present = needs_.channels.count();
-    Result<std::vector<transport::Socket>> sockets =
-        connect_channels(needs_.link, config, needs_.agreement.times,
-                         {.count = static_cast<std::uint16_t>(wanted - present), .all = wanted},
-                         needs_.core.token());
-    Status prepared =
-        sockets ? needs_.channels.prepare(*std::move(sockets), needs_.agreement.accepted.session)
-                : Status(std::move(sockets).error());
-    if (!prepared) {
-        if (needs_.core.stopped()) return prepared;
-        tuner_.stop(ChannelLimit::kConnection, prepared.error().message());
+    MIGRATE_ASSIGN(const Addition added, add_channels({needs_.config, needs_.agreement, needs_.link,
+                                                       needs_.channels, needs_.core},
+                                                      wanted));
+    if (!added.connected) {
+        tuner_.stop(ChannelLimit::kConnection, added.reason);
         return {};
     }
-    MIGRATE_ASSIGN(const transport::ChannelCount answer, ask(wanted));
-    needs_.channels.admit(answer.channels);
-    tuner_.added(answer.channels);
-    if (answer.channels < wanted) {
+    tuner_.added(added.channels);
+    if (added.channels < wanted) {
         tuner_.stop(ChannelLimit::kReceiver,
-                    fmt::format("the receiver took no further channel: {}", answer.reason));
+                    fmt::format("the receiver took no further channel: {}", added.reason));
     }
-    if (answer.channels > present) {
-        log::debug("{} channels instead of {}", answer.channels, present);
+    if (added.channels > present) {
+        log::debug("{} channels instead of {}", added.channels, present);
         needs_.core.events().emit("MULTIFD_CHANNELS_ADDED",
-                                  {{"channels", std::uint64_t{answer.channels}}});
+                                  {{"channels", std::uint64_t{added.channels}}});
     }
     return {};
-}
-
-// Tells the receiver that these channels are connected, and returns how many it has now.
-Result<transport::ChannelCount> ChannelGrowth::ask(std::uint16_t wanted) {
-    const std::uint16_t present = needs_.channels.count();
-    MIGRATE_TRY(needs_.link.send(FrameType::kAddChannels,
-                                 transport::encode(transport::ChannelCount{wanted})));
-    // The receiver answers within 2 s, and a busy one later. handshake-timeout may be shorter.
-    const std::chrono::milliseconds longest = needs_.agreement.times.data.busy;
-    const Result<transport::Frame> frame = needs_.link.expect({FrameType::kChannelsAdded}, longest);
-    if (!frame && frame.error().kind() == ErrorKind::kTimeout) {
-        return make_error(ErrorKind::kTimeout,
-                          "the receiver did not answer ADD_CHANNELS within {} ms (io-timeout)",
-                          longest.count());
-    }
-    if (!frame) return frame.error();
-    MIGRATE_ASSIGN(transport::ChannelCount answer, transport::decode_channel_count(frame->body));
-    if (answer.channels >= present && answer.channels <= wanted) return answer;
-    return make_error(ErrorKind::kProtocol,
-                      "the receiver has {} channels; {} were connected and up to {} were added",
-                      answer.channels, present, wanted);
 }
 
 void ChannelGrowth::publish() {

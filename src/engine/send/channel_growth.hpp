@@ -42,7 +42,6 @@ class ChannelGrowth final : public RoundWatch {
   private:
     ChannelProgress progress() const;
     Status add(std::uint16_t wanted);
-    Result<transport::ChannelCount> ask(std::uint16_t wanted);
     void publish();
 
     const Needs needs_;

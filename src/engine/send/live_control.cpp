@@ -77,8 +77,21 @@ void LiveControl::say(std::string doing) {
 void LiveControl::note(const Decision& decision) {
     const MutexLock lock(mutex_);
     last_reason_ = decision.reason;
-    out_of_rungs_at_ =
+    stall_.out_of_rungs_at =
         decision.action == Action::kNextRound ? decision.out_of_rungs_at : std::nullopt;
+    set_timer();
+}
+
+void LiveControl::begin_outage() {
+    const MutexLock lock(mutex_);
+    stall_.in_outage = true;
+    set_timer();
+}
+
+void LiveControl::end_outage(Microseconds lasted) {
+    const MutexLock lock(mutex_);
+    stall_.in_outage = false;
+    stall_.outages += lasted;
     set_timer();
 }
 
@@ -106,15 +119,17 @@ void LiveControl::set_timer() {
     const Tunables now = tunables();
     const bool cancels = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kCancel;
     const bool switches = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kSwitch;
-    const bool ends_stall = out_of_rungs_at_ && now.stall_limit.count() != 0;
+    const bool ends_stall =
+        stall_.out_of_rungs_at && now.stall_limit.count() != 0 && !stall_.in_outage;
     using Moment = std::optional<Clock::time_point>;
     timer_->set(LimitTimer::Limit::kDeadline,
                 cancels ? Moment(active_since() + now.deadline) : std::nullopt);
     timer_->set(LimitTimer::Limit::kSwitchOver,
                 switches ? Moment(active_since() + now.deadline) : std::nullopt);
-    timer_->set(
-        LimitTimer::Limit::kStallLimit,
-        ends_stall ? Moment(active_since() + *out_of_rungs_at_ + now.stall_limit) : std::nullopt);
+    timer_->set(LimitTimer::Limit::kStallLimit,
+                ends_stall ? Moment(active_since() + stall_.outages + *stall_.out_of_rungs_at +
+                                    now.stall_limit)
+                           : std::nullopt);
 }
 
 // Called on the timer's thread.

@@ -53,6 +53,9 @@ class LiveControl {
     void say(std::string doing);
     // The decision after a round: why it was not to switch over, and when the means ran out.
     void note(const Decision& decision);
+    // No data can be sent from now on, and again from now on after this time: no stall.
+    void begin_outage();
+    void end_outage(Microseconds lasted);
     // Starts the thread that ends the migration at its deadline or at stall-limit.
     Status start_timer();
     void stop_timer();
@@ -76,7 +79,13 @@ class LiveControl {
     bool awaits_continue_ GUARDED_BY(mutex_) = false;
     std::string doing_ GUARDED_BY(mutex_);
     std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
-    std::optional<Microseconds> out_of_rungs_at_ GUARDED_BY(mutex_);  // of the last decision
+    // When a stall ends the migration.
+    struct Stall {
+        std::optional<Microseconds> out_of_rungs_at;  // of the last decision
+        bool in_outage = false;
+        Microseconds outages{};  // time of those that have ended
+    };
+    Stall stall_ GUARDED_BY(mutex_);
     // Set while a live migration is active.
     std::unique_ptr<LimitTimer> timer_ GUARDED_BY(mutex_);
 };

@@ -40,6 +40,7 @@ class RoundPlan {
     // The same plan from its beginning, without the pages that have arrived.
     RoundPlan without(Bitmaps arrived) const;
 
+    std::span<const RegionInfo> regions() const { return regions_; }
     // Number of pages in the plan.
     std::uint64_t pages() const { return pages_; }
     // Divides the regions into groups: `group_of` has the group of each region, less than `groups`.

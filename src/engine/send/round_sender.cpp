@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/log.hpp"
 #include "transport/handshake.hpp"
 
 namespace migrate::engine {
@@ -29,14 +30,68 @@ Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched
     core_.enter(Stage::kPagesMove);
     MIGRATE_TRY(link_.send(FrameType::kRoundStart, mark));
     announce(round, plan.pages());
-    MIGRATE_ASSIGN(const auto moved, channels_.run(round, std::move(plan),
-                                                   watched == Watched::kYes ? watch_ : nullptr));
+    const Microseconds outages = channels_.losses().report().duration;
+    MIGRATE_ASSIGN(
+        const auto moved,
+        channels_.run(round, std::move(plan),
+                      watched == Watched::kYes ? watches_ : SendChannelGroup::Watches()));
     published_.lock()->planned_pages += sent.figures.pages;
-    MIGRATE_TRY(link_.send(FrameType::kRoundEnd, mark));
+    sent.outages_before = outages;
+    MIGRATE_ASSIGN(std::optional<Frame> broken, end(sent, moved));
+    if (broken) MIGRATE_TRY(send_again(sent, *std::move(broken)));
+    return sent;
+}
+
+// Ends the round, or this part of it. If this side has lost channels, returns the first frame of
+// the receiver's answer.
+Result<std::optional<Frame>> RoundSender::end(SentRound& sent,
+                                              const SendChannelGroup::RoundSent& moved) {
+    const transport::RoundMark mark{sent.figures.round, sent.figures.pages,
+                                    channels_.losses().open()};
+    MIGRATE_TRY(link_.send(FrameType::kRoundEnd, transport::encode(mark)));
     sent.sent = Clock::now();
     sent.figures.normal_pages = moved.normal_pages;
     sent.figures.bytes = moved.bytes;
-    return sent;
+    sent.figures.outages = channels_.losses().report().duration;
+    sent.figures.outage = sent.figures.outages - sent.outages_before;
+    if (mark.lost.empty()) return std::optional<Frame>();
+    MIGRATE_ASSIGN(Frame frame, expect({FrameType::kRoundArrived, FrameType::kRoundBroken}));
+    return std::optional<Frame>(std::move(frame));
+}
+
+Status RoundSender::send_again(SentRound& sent, Frame first) {
+    const std::uint32_t round = sent.figures.round;
+    std::optional<Frame> frame = std::move(first);
+    while (frame) {
+        MIGRATE_ASSIGN(const ArrivedBitmaps arrived, take_break(round, *std::move(frame)));
+        const std::uint64_t missing = channels_.missing(arrived.bitmaps());
+        log::info(
+            "round {}: {} of {} pages are sent again or are still to come, because channels "
+            "were lost",
+            round, missing, sent.figures.pages);
+        MIGRATE_TRY(link_.send(FrameType::kRoundAgain,
+                               transport::encode(transport::RoundMark{round, missing})));
+        MIGRATE_ASSIGN(const auto moved, channels_.run_again(arrived.bitmaps(), watches_));
+        MIGRATE_ASSIGN(frame, end(sent, moved));
+    }
+    return {};
+}
+
+// Returns the pages of the round that the receiver has.
+Result<ArrivedBitmaps> RoundSender::take_break(std::uint32_t round, Frame frame) {
+    MIGRATE_ASSIGN(ArrivedBitmaps arrived, ArrivedBitmaps::create(channels_.regions()));
+    while (frame.type == FrameType::kRoundArrived) {
+        MIGRATE_TRY(arrived.add(round, frame.body));
+        MIGRATE_ASSIGN(frame, expect({FrameType::kRoundArrived, FrameType::kRoundBroken}));
+    }
+    MIGRATE_ASSIGN(const transport::RoundBreak broken, transport::decode_round_break(frame.body));
+    if (broken.round != round || broken.arrived != arrived.pages()) {
+        return make_error(ErrorKind::kProtocol,
+                          "the receiver has {} pages of round {} and reported {} of round {}",
+                          broken.arrived, broken.round, arrived.pages(), round);
+    }
+    MIGRATE_TRY(channels_.settle_losses(broken.lost));
+    return arrived;
 }
 
 // Emits the event of a pass at its start, as QEMU does: what the pass will send, and the figures of
@@ -60,12 +115,17 @@ void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
     core_.events().emit("MIGRATION_PASS", fields);
 }
 
-Result<RoundFigures> RoundSender::await_done(const SentRound& sent) {
+Result<RoundFigures> RoundSender::await_done(SentRound sent) {
     const std::uint32_t round = sent.figures.round;
     control_.say(fmt::format("while the sender waited for ROUND_DONE of round {}", round));
     while (true) {
         MIGRATE_ASSIGN(const Frame frame,
-                       expect({FrameType::kRoundDone, FrameType::kSwitchoverAck}));
+                       expect({FrameType::kRoundDone, FrameType::kSwitchoverAck,
+                               FrameType::kRoundArrived, FrameType::kRoundBroken}));
+        if (frame.type == FrameType::kRoundArrived || frame.type == FrameType::kRoundBroken) {
+            MIGRATE_TRY(send_again(sent, frame));
+            continue;
+        }
         if (frame.type == FrameType::kSwitchoverAck) {
             MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(frame.body));
             load_time_ = Microseconds(time.microseconds);

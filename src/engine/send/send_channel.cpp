@@ -163,13 +163,13 @@ Status SendChannel::send_hello(const transport::SessionId& session) {
 Status SendChannel::run(SendShared& shared, SpanScanner* scanner, unsigned group,
                         const std::stop_token& stop) {
     const std::stop_callback wake(stop, [this] { shutdown(); });
-    std::uint32_t done = 0;
-    while (const auto round = shared.gate.next_round(index_of(id_), done, stop)) {
-        MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, *round, group, stop)
-                                       : send_filled_packets(shared, *round, stop));
+    while (const auto opened = shared.gate.next_round(index_of(id_), last_round_, stop)) {
+        const std::uint32_t round = *opened - shared.continued;
+        MIGRATE_TRY(scanner != nullptr ? send_round(shared, *scanner, round, group, stop)
+                                       : send_filled_packets(shared, round, stop));
         if (stop.stop_requested()) break;
-        MIGRATE_TRY(send_sync(*round));
-        done = *round;
+        MIGRATE_TRY(send_sync(round));
+        last_round_ = *opened;
         shared.gate.arrive();
         // The round ends meanwhile. It is over at the receiver before the next one begins, so this
         // delays nothing.

@@ -40,6 +40,8 @@ struct SendShared {
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round
+    // How often a round was continued, so far: the gate counts that as a round.
+    std::uint32_t continued = 0;
 };
 
 // Used by one thread, except for shutdown() and the counters.
@@ -79,6 +81,11 @@ class SendChannel {
 
     // Wakes a blocked send. Any thread.
     void shutdown() const { socket_.shutdown(); }
+    // The gate's last round that run() finished. Called once run() has returned.
+    std::uint32_t last_round() const { return last_round_; }
+    // The pages of a lost channel that arrived count as sent, and no others. Called once run() has
+    // returned.
+    void count_arrived(const transport::PageCounts& pages) { counters_.pages.set(pages); }
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
@@ -105,6 +112,7 @@ class SendChannel {
     std::optional<transport::PayloadChecksum> device_checksum_;
     transport::Pacer& pacer_;
     std::uint32_t sequence_ = 0;
+    std::uint32_t last_round_ = 0;
     ChannelCounters counters_;
 };
 

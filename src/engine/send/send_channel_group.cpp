@@ -12,6 +12,8 @@ namespace {
 
 // Packets that circulate for each channel in legacy mode: one being sent, one waiting.
 constexpr std::size_t kLegacyPacketsPerChannel = 2;
+// A wait for the end of a round begins anew after this time.
+constexpr std::chrono::hours kLongestWait{1};
 
 Result<std::unique_ptr<transport::Compressor>> make_compressor(const SendConfig& config) {
     if (config.negotiated.compression() == transport::Compression::kNone) {
@@ -42,8 +44,7 @@ Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
     std::vector<transport::Socket> sockets, const transport::SessionId& session,
     const Needs& needs) {
     std::unique_ptr<SendChannelGroup> group(new SendChannelGroup(needs));
-    group->channels_.reserve(
-        std::max<std::size_t>(sockets.size(), needs.config.negotiated.most_channels()));
+    group->channels_.reserve(kMaxChannelIds);
     if (!sockets.empty()) group->zero_copy_ = group->choose_zero_copy_for(sockets.front());
     for (transport::Socket& socket : sockets) {
         MIGRATE_ASSIGN(auto channel,
@@ -99,7 +100,7 @@ Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
 }
 
 Status SendChannelGroup::start() {
-    workers_.reserve(needs_.config.negotiated.most_channels());
+    workers_.reserve(kMaxChannelIds);
     std::vector<SendChannel*> channels;
     channels_.each([&](SendChannel& channel) { channels.push_back(&channel); });
     if (legacy_) {
@@ -124,12 +125,73 @@ Status SendChannelGroup::start_worker(SendChannel& channel) {
                 log::warning("channel {}: {}", id, placed.error().message());
             }
         }
-        return channel.run(shared_, scanner, needs_.placement.group_of(id), cancellation_.token());
+        const std::stop_token stop = cancellation_.token();
+        Status ended = channel.run(shared_, scanner, needs_.placement.group_of(id), stop);
+        if (ended || stop.stop_requested()) return ended;
+        return leave(channel, std::move(ended).error());
     };
     MIGRATE_ASSIGN(SessionThread worker,
                    SessionThread::start(fmt::format("multifdsend_{}", index_of(channel.id())),
                                         needs_.times, cancellation_, work));
-    workers_.push_back(std::move(worker));
+    workers_.push_back({&channel, std::move(worker)});
+    return {};
+}
+
+// Called on the channel's thread, which ends. If the session survives the loss, the other channels
+// take the spans that this one has not claimed, and the receiver tells later what arrived of the
+// others.
+Status SendChannelGroup::leave(SendChannel& channel, Error error) {
+    if (!losses_.take(channel.id(), error)) return error;
+    log::debug("{}", error.message());
+    channel.shutdown();
+    gate_.leave(index_of(channel.id()), channel.last_round());
+    gate_.interrupt();
+    return {};
+}
+
+void SendChannelGroup::join(const SendChannel& channel) {
+    std::erase_if(workers_,
+                  [&channel](const Worker& worker) { return worker.channel == &channel; });
+}
+
+Status SendChannelGroup::settle_losses(std::span<const transport::LostChannel> lost) {
+    std::vector<SendChannel*> channels;
+    channels_.each([&](SendChannel& channel) { channels.push_back(&channel); });
+    for (const transport::LostChannel& one : lost) {
+        if (one.channel >= channels.size()) {
+            return make_error(ErrorKind::kProtocol,
+                              "the receiver lost channel {}, and there are {} channels",
+                              one.channel, channels.size());
+        }
+        MIGRATE_TRY(settle(*channels[one.channel], one));
+    }
+    const std::vector<std::uint16_t> open = losses_.open();
+    if (open.empty()) return {};
+    return make_error(ErrorKind::kProtocol,
+                      "the receiver does not tell what arrived on channel {}, which was lost",
+                      open.front());
+}
+
+Status SendChannelGroup::settle(SendChannel& channel, const transport::LostChannel& lost) {
+    losses_.note(channel.id());
+    if (!losses_.is_open(channel.id())) {
+        return make_error(ErrorKind::kProtocol, "the receiver lost channel {} twice", lost.channel);
+    }
+    // If only the receiver has noticed the loss, the thread waits for the next round.
+    channel.shutdown();
+    gate_.expel(lost.channel);
+    join(channel);
+    const transport::PageCounts sent = channel.counters().pages.get();
+    const transport::PageCounts& came = lost.pages;
+    if (came.normal > sent.normal || came.zero > sent.zero || came.unpopulated > sent.unpopulated) {
+        return make_error(ErrorKind::kProtocol,
+                          "more arrived on channel {} than was sent on it: {} pages instead of {}",
+                          lost.channel, came.total(), sent.total());
+    }
+    // With TLS, records may have arrived of a send that failed, whose bytes do not count as sent.
+    const std::uint64_t lost_bytes = channel.bytes() - std::min(channel.bytes(), lost.bytes);
+    channel.count_arrived(came);
+    losses_.settle(channel.id(), {sent.total() - came.total(), lost_bytes});
     return {};
 }
 
@@ -148,50 +210,77 @@ void SendChannelGroup::admit(std::uint16_t channels) {
     auto next = prepared_.begin();
     while (next != prepared_.end() && channels_.size() < channels)
         channels_.add(std::move(*next++));
-    prepared_.erase(prepared_.begin(), next);
-    // The receiver has closed the others.
-    for (const auto& channel : prepared_) channel->shutdown();
+    // The receiver has closed the others. Other channels may get their ids.
+    for (; next != prepared_.end(); ++next) {
+        (*next)->shutdown();
+        gate_.dismiss(index_of((*next)->id()));
+        join(**next);
+        gate_.forget(index_of((*next)->id()));
+    }
+    prepared_.clear();
     if (shared_.devices != nullptr) shared_.devices->set_channels(count());
     gate_.admit(count());
 }
 
 Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, RoundPlan plan,
-                                                          RoundWatch* watch) {
-    const transport::PageCounts pages_before = pages();
-    const std::uint64_t bytes_before = bytes();
-    const std::uint64_t planned = plan.pages();
+                                                          const Watches& watches) {
+    round_ = {round, plan.pages(), pages(), bytes()};
     shared_.plan.emplace(std::move(plan));
+    return run_plan(round + shared_.continued, watches);
+}
+
+Result<SendChannelGroup::RoundSent> SendChannelGroup::run_again(RoundPlan::Bitmaps arrived,
+                                                                const Watches& watches) {
+    shared_.plan.emplace(shared_.plan->without(arrived));
+    return run_plan(round_.number + ++shared_.continued, watches);
+}
+
+Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t opened,
+                                                               const Watches& watches) {
     if (needs_.placement.groups() > 1) {
         shared_.plan->divide(needs_.placement.region_groups(), needs_.placement.groups());
     }
     if (legacy_) legacy_->begin_round();
-    gate_.open(round);
+    gate_.open(opened);
     if (legacy_) {
         MIGRATE_ASSIGN(SpanScanner* const scanner, needs_.scanners.scanner(0));
         MIGRATE_TRY(feed_legacy_round(shared_, *scanner, cancellation_.token()));
     }
-    MIGRATE_TRY(await_round_end(watch));
+    MIGRATE_TRY(await_round_end(watches));
     const transport::PageCounts now = pages();
-    if (const std::uint64_t sent = now.total() - pages_before.total(); sent != planned) {
-        return make_error("round {} was to send {} pages and sent {}", round, planned, sent);
+    const std::uint64_t sent = now.total() - round_.pages_before.total();
+    if (sent != round_.planned && losses_.open().empty()) {
+        return make_error("round {} was to send {} pages and sent {}", round_.number,
+                          round_.planned, sent);
     }
-    return RoundSent{now.normal - pages_before.normal, bytes() - bytes_before};
+    return RoundSent{now.normal - round_.pages_before.normal, bytes() - round_.bytes_before};
 }
 
-Status SendChannelGroup::await_round_end(RoundWatch* watch) {
+Status SendChannelGroup::await_round_end(const Watches& watches) {
     const std::stop_token stop = cancellation_.token();
-    if (watch != nullptr) watch->begin();
+    RoundWatch* growth = watches.growth;
+    if (growth != nullptr) growth->begin();
     while (true) {
-        const auto next = watch != nullptr ? watch->next_look() : std::nullopt;
-        const bool ended = next ? gate_.wait_for_all_until(stop, *next) : gate_.wait_for_all(stop);
-        if (ended) return {};
+        if (watches.losses != nullptr) MIGRATE_TRY(watches.losses->look());
+        const auto look = growth != nullptr ? growth->next_look() : std::nullopt;
+        auto next = look.value_or(RoundGate::Clock::now() + kLongestWait);
+        if (watches.losses != nullptr) {
+            next = std::min(next, watches.losses->next_look().value_or(next));
+        }
+        const bool ended = gate_.wait_for_all_until(stop, next);
+        if (ended && !all_lost()) return {};
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+        if (ended) {
+            // Without this watch the loss of a channel ends the session.
+            if (watches.losses == nullptr) return Error(ErrorKind::kCancelled, "cancelled");
+            MIGRATE_TRY(watches.losses->await_channel());
+        }
         // Once a worker has arrived, no span is left: a further channel would have nothing to send,
         // and the rate of the last channels says nothing about that of all.
         if (gate_.any_arrived()) {
-            watch = nullptr;
-        } else if (next) {
-            MIGRATE_TRY(watch->look());
+            growth = nullptr;
+        } else if (look && RoundGate::Clock::now() >= *look) {
+            MIGRATE_TRY(growth->look());
         }
     }
 }
@@ -233,6 +322,8 @@ std::uint64_t SendChannelGroup::bytes_under_way() const {
 
 void SendChannelGroup::fill(Report& report) const {
     add_channels(report, channels_);
+    report.outages = losses_.report();
+    report.multifd.channels -= report.outages.channels_lost;
     report.checksums = checksum_report(needs_.checksums, channels_);
     report.cpu.numa_groups = needs_.placement.groups();
     ZeroCopyReport& zero_copy = report.zero_copy.emplace();

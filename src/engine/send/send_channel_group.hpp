@@ -1,18 +1,22 @@
 // The data channels of one connection: N sockets, a thread for each, and the gate between rounds.
-// Channels may be added while a round runs.
+// Channels may be added while a round runs, and may be lost.
 // A group can be shut down while its session goes on, and a new one made for the same session.
-// Invariant: run() returns only when every channel has sent its part and its SYNC.
+// Invariant: run() returns only when every channel has sent its part and its SYNC, or was lost.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/cancellation.hpp"
 #include "base/thread.hpp"
 #include "engine/channel_list.hpp"
+#include "engine/channel_losses.hpp"
 #include "engine/checksum_choice.hpp"
 #include "engine/report/report.hpp"
 #include "engine/round_gate.hpp"
@@ -24,6 +28,7 @@
 #include "engine/send/sent_pages.hpp"
 #include "engine/send/zero_copy_choice.hpp"
 #include "engine/session_config.hpp"
+#include "transport/control_messages.hpp"
 #include "transport/pacer.hpp"
 #include "transport/socket.hpp"
 
@@ -43,6 +48,13 @@ class RoundWatch {
     virtual std::optional<RoundGate::Clock::time_point> next_look() const = 0;
     // An Error ends the round.
     virtual Status look() = 0;
+};
+
+// Replaces the channels that were lost while a round runs.
+class LossWatch : public RoundWatch {
+  public:
+    // No channel is left: returns when there is one again. An Error ends the round.
+    virtual Status await_channel() = 0;
 };
 
 class SendChannelGroup {
@@ -77,10 +89,40 @@ class SendChannelGroup {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;
     };
-    // Sends the plan's pages in this round, which is later than every round before; `watch` may be
-    // null. Called by the session's thread. kCancelled after a stop of the session or of this
-    // group; an Error if another number of pages was sent than planned.
-    Result<RoundSent> run(std::uint32_t round, RoundPlan plan, RoundWatch* watch = nullptr);
+    // What looks at a round while it runs; each may be null. `losses` is needed once
+    // survive_losses() was called.
+    struct Watches {
+        RoundWatch* growth = nullptr;
+        LossWatch* losses = nullptr;
+    };
+    // Sends the plan's pages in this round, which is later than every round before. Called by the
+    // session's thread. kCancelled after a stop of the session or of this group; an Error if
+    // another number of pages was sent than planned, and no channel was lost.
+    Result<RoundSent> run(std::uint32_t round, RoundPlan plan, const Watches& watches);
+    Result<RoundSent> run(std::uint32_t round, RoundPlan plan) {
+        return run(round, std::move(plan), Watches());
+    }
+    // Continues the last round: sends the pages of its plan that are not in `arrived`, which has a
+    // bitmap for each region and outlives the round. The figures are those of the whole round.
+    Result<RoundSent> run_again(RoundPlan::Bitmaps arrived, const Watches& watches);
+    // The regions of the last round's plan.
+    std::span<const RegionInfo> regions() const { return shared_.plan->regions(); }
+    // The number of pages that run_again() would send.
+    std::uint64_t missing(RoundPlan::Bitmaps arrived) const {
+        return shared_.plan->without(arrived).pages();
+    }
+
+    // From now on the session survives the loss of channels, until fail_on_loss(). With
+    // zero-page-detection=legacy it never does.
+    void survive_losses() { losses_.survive(); }
+    // The error of a loss that was not settled.
+    Status fail_on_loss() { return losses_.end_survival(); }
+    const ChannelLosses& losses() const { return losses_; }
+    // Between run() and run_again(): the receiver has told what arrived on the channels that either
+    // side has lost. kProtocol if that cannot be. Called by the session's thread.
+    Status settle_losses(std::span<const transport::LostChannel> lost);
+    // There was no channel for this long.
+    void add_outage(std::chrono::microseconds time) { losses_.add_outage(time); }
     // The rounds from now on carry the state of these devices, which outlive the group. The
     // receiver may stop reading for any time then; the main channel shows whether it is alive.
     Status carry(DeviceSender& devices);
@@ -90,10 +132,12 @@ class SendChannelGroup {
     // Error none of them can be admitted.
     Status prepare(std::vector<transport::Socket> sockets, const transport::SessionId& session);
     // From now on, and in the round that runs, there are `channels`: the present ones and the first
-    // of those that were prepared. The other ones stay unused.
+    // of those that were prepared. The other ones end.
     void admit(std::uint16_t channels);
-    // Number of channels that take part.
+    // Number of channels that take part or took part before they were lost: the next one's id.
     std::uint16_t count() const { return static_cast<std::uint16_t>(channels_.size()); }
+    // True if there is no channel but lost ones.
+    bool all_lost() const { return losses_.count() == count(); }
 
     // Ends the threads after the last round, or after a stop. Idempotent.
     void finish();
@@ -112,7 +156,11 @@ class SendChannelGroup {
     explicit SendChannelGroup(const Needs& needs);
     SentPages* copies() const;
     ZeroCopyChoice choose_zero_copy_for(transport::Socket& socket) const;
-    Status await_round_end(RoundWatch* watch);
+    Result<RoundSent> run_plan(std::uint32_t opened, const Watches& watches);
+    Status await_round_end(const Watches& watches);
+    Status leave(SendChannel& channel, Error error);
+    Status settle(SendChannel& channel, const transport::LostChannel& lost);
+    void join(const SendChannel& channel);
     Result<std::unique_ptr<SendChannel>> make_channel(std::size_t id, transport::Socket socket,
                                                       const transport::SessionId& session);
     Status start_worker(SendChannel& channel);
@@ -125,7 +173,20 @@ class SendChannelGroup {
     SendShared shared_;
     ChannelList<SendChannel> channels_;
     std::vector<std::unique_ptr<SendChannel>> prepared_;  // and not admitted
-    std::vector<SessionThread> workers_;
+    struct Worker {
+        const SendChannel* channel;
+        SessionThread thread;
+    };
+    std::vector<Worker> workers_;
+    ChannelLosses losses_;
+    // The round that runs, or the last one.
+    struct Round {
+        std::uint32_t number = 0;
+        std::uint64_t planned = 0;
+        transport::PageCounts pages_before{};
+        std::uint64_t bytes_before = 0;
+    };
+    Round round_;
 };
 
 }  // namespace migrate::engine

@@ -21,10 +21,10 @@ Result<transport::Completion> make_completion(const SendParts& parts) {
     return completion;
 }
 
-Result<transport::Done> await_done(const SendParts& parts,
-                                   const transport::Completion& completion) {
-    MIGRATE_ASSIGN(const transport::Frame frame,
-                   parts.link.expect({FrameType::kDone}, std::nullopt));
+namespace {
+
+Result<transport::Done> take_done(const SendParts& parts, const transport::Frame& frame,
+                                  const transport::Completion& completion) {
     parts.custody.arrived();
     MIGRATE_ASSIGN(transport::Done done, transport::decode_done(frame.body));
     if (done.pages != completion.pages) {
@@ -39,6 +39,35 @@ Result<transport::Done> await_done(const SendParts& parts,
     return done;
 }
 
+// Sends COMPLETE and waits for DONE. If the receiver has lost a channel and this side has not
+// noticed it, pages are missing, and come before another COMPLETE. Nothing is waited for before the
+// first COMPLETE, so that a transfer without such a loss has no further round trip.
+Result<transport::Done> complete_image(const SendParts& parts, SentRound sent,
+                                       DowntimeClock& clock) {
+    while (true) {
+        MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts));
+        clock.lap(&DowntimeReport::digest);
+        parts.link.stop_sending_heartbeats();
+        MIGRATE_TRY(parts.link.send(FrameType::kComplete, transport::encode(completion)));
+        MIGRATE_ASSIGN(
+            transport::Frame frame,
+            parts.link.expect({FrameType::kDone, FrameType::kRoundArrived, FrameType::kRoundBroken},
+                              std::nullopt));
+        if (frame.type == FrameType::kDone) return take_done(parts, frame, completion);
+        parts.link.resume_heartbeats();
+        MIGRATE_TRY(parts.rounds.send_again(sent, std::move(frame)));
+    }
+}
+
+}  // namespace
+
+Result<transport::Done> await_done(const SendParts& parts,
+                                   const transport::Completion& completion) {
+    MIGRATE_ASSIGN(const transport::Frame frame,
+                   parts.link.expect({FrameType::kDone}, std::nullopt));
+    return take_done(parts, frame, completion);
+}
+
 // The sender sends nothing after COMPLETE, so that both sides' byte counts end with it. The
 // downtime of an image with devices is the whole transfer.
 Status migrate_image(const SendParts& parts) {
@@ -47,10 +76,12 @@ Status migrate_image(const SendParts& parts) {
     MIGRATE_TRY(parts.reuse.ask());
     DowntimeClock clock;
     if (devices) {
+        MIGRATE_TRY(parts.channels.fail_on_loss());
         MIGRATE_TRY(parts.link.send(FrameType::kSwitchoverStart, "{}"));
         MIGRATE_TRY(parts.devices.start(parts.channels, parts.core, parts.published));
     }
-    MIGRATE_TRY(parts.rounds.send(kOnlyRound, parts.all_pages(), RoundSender::Watched::kYes));
+    MIGRATE_ASSIGN(SentRound sent,
+                   parts.rounds.send(kOnlyRound, parts.all_pages(), RoundSender::Watched::kYes));
     if (parts.devices.on_channels()) {
         clock.lap(&DowntimeReport::last_round, parts.devices.memory_done());
         clock.lap(&DowntimeReport::devices);
@@ -58,11 +89,7 @@ Status migrate_image(const SendParts& parts) {
         clock.lap(&DowntimeReport::last_round);
         MIGRATE_TRY(parts.devices.send_frames(parts.link, parts.core.token(), clock));
     }
-    MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts));
-    clock.lap(&DowntimeReport::digest);
-    parts.link.stop_sending_heartbeats();
-    MIGRATE_TRY(parts.link.send(FrameType::kComplete, transport::encode(completion)));
-    MIGRATE_ASSIGN(const transport::Done done, await_done(parts, completion));
+    MIGRATE_ASSIGN(const transport::Done done, complete_image(parts, std::move(sent), clock));
     if (!devices) return {};
     clock.add(&DowntimeReport::devices, Microseconds(done.devices_us));
     parts.published.lock()->downtime = clock.close({});

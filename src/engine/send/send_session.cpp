@@ -1,10 +1,8 @@
 #include "engine/send/send_session.hpp"
 
-#include <optional>
-
 #include "base/log.hpp"
-#include "engine/send/channel_growth.hpp"
 #include "engine/send/precopy.hpp"
+#include "engine/send/round_watches.hpp"
 #include "engine/send/send_report.hpp"
 #include "engine/send/switchover.hpp"
 
@@ -96,13 +94,8 @@ Status SendSession::migrate() {
     MIGRATE_ASSIGN(const Microseconds answer, open_channels(agreement));
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
     rounds.note_answer(answer);
-    std::optional<ChannelGrowth> growth;
-    if (config_.negotiated.adds_channels()) {
-        growth.emplace(ChannelGrowth::Needs{config_, agreement, *link_, *channels_, core_,
-                                            published_, *control_},
-                       answer);
-        rounds.watch_by(*growth);
-    }
+    const RoundWatches watches(
+        {config_, agreement, *link_, *channels_, core_, published_, *control_}, answer, rounds);
     ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
                      agreement.reuse_key);
     const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,

@@ -11,6 +11,8 @@ using transport::FrameType;
 
 Status Switchover::run() {
     MIGRATE_TRY(pause_guest());
+    // The guest waits, and device state that is lost does not come again.
+    MIGRATE_TRY(parts_.channels.fail_on_loss());
     MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverStart, "{}"));
     MIGRATE_TRY(parts_.devices.start(parts_.channels, parts_.core, parts_.published));
     MIGRATE_ASSIGN(const SentRound last, send_last_round());

@@ -67,6 +67,16 @@ inline constexpr auto kConnectionRows = in_section(
          .max = kLongestTimeoutMs,
          .help = "Fail if the peer is silent for this long. The two sides may differ; heartbeats "
                  "follow the smaller value."},
+        {.key = "reconnect-timeout",
+         .type = OptionType::kDurationMs,
+         .side = OptionSide::kSend,
+         .default_text = "60s",
+         .max = kLongestTimeoutMs,
+         .help =
+             "Replace a data channel that is lost, and send again what did not arrive on it. Fail "
+             "if there is no data channel for this long. 0: a lost data channel ends the "
+             "migration. A lost main channel always does, and so does a data channel that is lost "
+             "once the guest is paused, with --devices, or with zero-page-detection=legacy."},
     }));
 
 }  // namespace option_rows

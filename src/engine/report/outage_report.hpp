@@ -1,0 +1,20 @@
+// What lost connections cost a migration, apart from all other figures.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace migrate::engine {
+
+struct OutageReport {
+    std::uint16_t channels_lost = 0;
+    // How often, and for how long altogether, there was no data channel; sender only.
+    std::uint64_t outages = 0;
+    std::chrono::microseconds duration{};
+    // Sent on lost channels and not arrived. The pages were sent again; those that a lost channel
+    // had claimed and not looked at are not counted. Sender only.
+    std::uint64_t pages_sent_again = 0;
+    std::uint64_t bytes_lost = 0;
+};
+
+}  // namespace migrate::engine

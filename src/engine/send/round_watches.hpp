@@ -1,0 +1,34 @@
+// The watches of a connection's rounds, as the two sides agreed: one adds channels, the other one
+// replaces lost ones.
+#pragma once
+
+#include <optional>
+
+#include "engine/send/channel_growth.hpp"
+#include "engine/send/channel_repair.hpp"
+#include "engine/send/round_sender.hpp"
+
+namespace migrate::engine {
+
+class RoundWatches {
+  public:
+    // `rounds` has these watches from now on. `answer`: the time that the receiver's READY took.
+    RoundWatches(const ChannelGrowth::Needs& needs, Microseconds answer, RoundSender& rounds) {
+        if (needs.config.negotiated.adds_channels()) growth_.emplace(needs, answer);
+        if (needs.agreement.accepted.reconnect_timeout) {
+            repair_.emplace(AdditionNeeds{needs.config, needs.agreement, needs.link, needs.channels,
+                                          needs.core},
+                            needs.control);
+            needs.channels.survive_losses();
+        }
+        rounds.watch_by({growth_ ? &*growth_ : nullptr, repair_ ? &*repair_ : nullptr});
+    }
+    RoundWatches(const RoundWatches&) = delete;
+    RoundWatches& operator=(const RoundWatches&) = delete;
+
+  private:
+    std::optional<ChannelGrowth> growth_;
+    std::optional<ChannelRepair> repair_;
+};
+
+}  // namespace migrate::engine

@@ -1,0 +1,234 @@
+// Data channels that are lost, by an orderly end or a reset: the migration goes on, and only what
+// was in flight is sent again. tests/engine/lost_channels_test has those that fall silent.
+// MIGRATE_TEST_KILLS sets the number of random turns.
+#include <algorithm>
+#include <optional>
+#include <random>
+
+#include "catch.hpp"
+#include "e2e/live_run.hpp"
+#include "e2e/tcp_proxy.hpp"
+#include "e2e/test_image.hpp"
+#include "tests/support/seed.hpp"
+
+namespace migrate::e2e {
+namespace {
+
+using Catch::Matchers::Contains;
+using Options = std::vector<std::string>;
+
+constexpr std::uint64_t kMiBytes = 1024 * 1024;
+// What may be in flight on one connection: its buffers at both hosts and in the proxy between them,
+// and the packet that is being sent.
+constexpr std::uint64_t kMostInFlight = 24 * kMiBytes;
+
+std::uint64_t any_of(std::mt19937& random, std::uint64_t first, std::uint64_t last) {
+    return std::uniform_int_distribution<std::uint64_t>(first, last)(random);
+}
+
+// The ends of a migration whose connections broke, and what its sides reported.
+struct Broken {
+    nlohmann::json sent;
+    nlohmann::json received;
+    std::string output;
+    unsigned cuts = 0;
+
+    std::uint64_t outage(const char* key) const { return sent.at("outages").at(key); }
+};
+
+struct Attempt {
+    std::string source;
+    std::string sink;
+    Options send_options{};
+    std::size_t most_connections = SIZE_MAX;
+    std::optional<int> code = 0;  // of both sides; nothing: the test looks at it
+};
+
+Broken run_broken(const TemporaryFolder& folder, const Attempt& attempt,
+                  const std::vector<Cut>& cuts) {
+    Receiver receiver(
+        {"--sink", attempt.sink, "--stats", folder / "recv.json", "--run-for", "50ms"});
+    const TcpProxy network(receiver.port(), cuts, attempt.most_connections);
+    Options options{"--stats", folder / "send.json"};
+    options.insert(options.end(), attempt.send_options.begin(), attempt.send_options.end());
+    Process sender(send_arguments(network.endpoint(), attempt.source, options));
+    const int sent = sender.wait();
+    const int received = receiver->wait();
+    Broken broken{.sent = read_stats(folder / "send.json"),
+                  .received = read_stats(folder / "recv.json"),
+                  .output = "sender:\n" + sender.both() + "receiver:\n" + receiver->both(),
+                  .cuts = network.cuts()};
+    INFO(broken.output);
+    CHECK(sent == received);
+    CHECK(sent == attempt.code.value_or(sent));
+    return broken;
+}
+
+// What must hold of a migration that lost channels by these cuts, and completed.
+void check_repaired(const Broken& broken, const std::vector<Cut>& cuts) {
+    INFO(broken.output);
+    const auto& sent = broken.sent.at("ram");
+    const auto& received = broken.received.at("ram");
+    for (const char* key : {"total", "normal", "duplicate", "unpopulated"}) {
+        INFO(key);
+        CHECK(sent.at(key) == received.at(key));
+    }
+    // A reset ends the sender's channel. After an orderly end, this network takes all that the
+    // sender still sends, which learns of the loss only at the end of the round.
+    const bool resets = std::all_of(cuts.begin(), cuts.end(),
+                                    [](const Cut& cut) { return cut.by == CutBy::kReset; });
+    const std::uint64_t lost = broken.outage("channels-lost");
+    if (resets) CHECK(broken.outage("bytes-lost") <= lost * kMostInFlight);
+    // What did not arrive counts as lost. With TLS, a part of a send that failed may have arrived.
+    CHECK(sent.at("transferred").get<std::uint64_t>() - broken.outage("bytes-lost") <=
+          received.at("transferred").get<std::uint64_t>());
+}
+
+// Cuts of any data channels, those that replace others included.
+std::vector<Cut> random_cuts(std::mt19937& random, std::uint64_t channels, std::uint64_t most) {
+    std::vector<Cut> cuts;
+    for (std::uint64_t count = any_of(random, 1, 6); count > 0; --count) {
+        Cut cut{.connection = any_of(random, 1, channels + 3),
+                .by = any_of(random, 0, 1) == 0 ? CutBy::kFin : CutBy::kReset};
+        cut.when.own_bytes = any_of(random, 33, most);
+        cuts.push_back(cut);
+    }
+    return cuts;
+}
+
+std::string describe_all(const std::vector<Cut>& cuts) {
+    std::string text;
+    for (const Cut& cut : cuts) text += describe(cut) + "; ";
+    return text;
+}
+
+TEST_CASE("an image survives the loss of any data channels at any byte", "[repair][part-1]") {
+    const unsigned seed = test_seed();
+    std::mt19937 random(seed);
+    const TemporaryFolder folder(scratch_parent());
+    make_image(folder / "image", 32, 5);
+    std::uint64_t lost = 0;
+    std::uint64_t bytes = 0;
+    for (int turn = 0; turn < fault_turns(); ++turn) {
+        const std::uint64_t channels = any_of(random, 1, 4);
+        const auto cuts = random_cuts(random, channels, 12 * kMiBytes);
+        INFO("seed " << seed << ", turn " << turn << ", " << channels
+                     << " channels: " << describe_all(cuts));
+        Options options{"--verify", "digest", "--multifd-channels", std::to_string(channels)};
+        if (any_of(random, 0, 2) == 0)
+            options.insert(options.end(), {"--multifd-compression", "lz4"});
+        const Broken broken = run_broken(
+            folder, {"file:" + (folder / "image"), "file:" + (folder / "copy"), options}, cuts);
+        check_repaired(broken, cuts);
+        CHECK(same_content(folder / "image", folder / "copy"));
+        lost += broken.outage("channels-lost");
+        bytes += broken.outage("bytes-lost");
+    }
+    WARN("seed " << seed << ": " << fault_turns() << " migrations lost " << lost
+                 << " channels, and sent " << bytes << " bytes that did not arrive");
+}
+
+TEST_CASE("a guest survives the loss of any data channels while it runs",
+          "[repair][live][part-2]") {
+    const unsigned seed = test_seed();
+    std::mt19937 random(seed);
+    const TemporaryFolder folder(scratch_parent());
+    std::uint64_t lost = 0;
+    int stayed = 0;
+    const int turns = (fault_turns() + 1) / 2;
+    for (int turn = 0; turn < turns; ++turn) {
+        // Each of the first two channels sends half of the memory in the first round. The cuts of
+        // the others may fall into the last one.
+        const auto cuts = random_cuts(random, 2, 4 * kMiBytes);
+        INFO("seed " << seed << ", turn " << turn << ": " << describe_all(cuts));
+        const Broken broken =
+            run_broken(folder,
+                       {.source = "workload:64M,rate=40,warm-up=0",
+                        .sink = "anon:",
+                        .send_options = {"--verify", "digest", "--multifd-channels", "2",
+                                         "--downtime-limit", "2s"},
+                        .code = std::nullopt},
+                       cuts);
+        INFO(broken.output);
+        lost += broken.outage("channels-lost");
+        if (broken.sent.at("outcome") == "completed") {
+            check_repaired(broken, cuts);
+            CHECK(broken.received.at("guest").at("check") == "passed");
+            continue;
+        }
+        ++stayed;
+        CHECK(broken.sent.at("guest-owner") == "source");
+        CHECK(broken.sent.at("guest").at("check") == "passed");
+        CHECK(broken.sent.at("guest").at("state") == "running");
+        // A cut of the first connections comes before the last round.
+        const bool late = std::any_of(cuts.begin(), cuts.end(),
+                                      [](const Cut& cut) { return cut.connection > 2; });
+        CHECK(late);
+    }
+    WARN("seed " << seed << ": of " << turns << " guests " << stayed << " stayed, and " << lost
+                 << " channels were lost");
+}
+
+TEST_CASE("a migration that loses all data channels at once goes on when they are back",
+          "[repair]") {
+    const TemporaryFolder folder(scratch_parent());
+    make_image(folder / "image", 32, 6);
+    for (const CutBy by : {CutBy::kFin, CutBy::kReset}) {
+        std::vector<Cut> cuts;
+        for (const std::size_t connection : {1U, 2U, 3U}) {
+            cuts.push_back({.connection = connection, .by = by, .when = {.bytes = 6 * kMiBytes}});
+        }
+        const Broken broken = run_broken(folder,
+                                         {"file:" + (folder / "image"),
+                                          "file:" + (folder / "copy"),
+                                          {"--verify", "digest", "--multifd-channels", "3"}},
+                                         cuts);
+        CHECK(broken.cuts == 3);
+        CHECK(broken.outage("channels-lost") == 3);
+        CHECK(broken.received.at("outages").at("channels-lost") == 3);
+        check_repaired(broken, cuts);
+        CHECK(same_content(folder / "image", folder / "copy"));
+    }
+}
+
+TEST_CASE("a migration fails if no data channel is made again within reconnect-timeout",
+          "[repair]") {
+    const TemporaryFolder folder(scratch_parent());
+    make_image(folder / "image", 32, 7);
+    const std::vector<Cut> cuts{
+        {.connection = 1, .by = CutBy::kReset, .when = {.bytes = 6 * kMiBytes}}};
+    const Broken broken = run_broken(folder,
+                                     {"file:" + (folder / "image"),
+                                      "file:" + (folder / "copy"),
+                                      {"--multifd-channels", "1", "--reconnect-timeout", "300ms"},
+                                      2,
+                                      1},
+                                     cuts);
+    INFO(broken.output);
+    CHECK_THAT(broken.sent.at("error-desc").get<std::string>(),
+               Contains("none could be made again within 300 ms (reconnect-timeout)"));
+    CHECK(broken.sent.at("outcome") == "failed");
+    CHECK(broken.outage("count") == 1);
+    CHECK(broken.outage("duration-us") >= 300'000);
+}
+
+TEST_CASE("without reconnect-timeout a lost data channel ends the migration", "[repair]") {
+    const TemporaryFolder folder(scratch_parent());
+    make_image(folder / "image", 32, 8);
+    for (const CutBy by : {CutBy::kFin, CutBy::kReset}) {
+        const std::vector<Cut> cuts{{.connection = 2, .by = by, .when = {.bytes = 6 * kMiBytes}}};
+        const Broken broken = run_broken(folder,
+                                         {"file:" + (folder / "image"),
+                                          "file:" + (folder / "copy"),
+                                          {"--multifd-channels", "2", "--reconnect-timeout", "0"},
+                                          SIZE_MAX,
+                                          1},
+                                         cuts);
+        INFO(broken.output);
+        CHECK_THAT(broken.sent.at("error-desc").get<std::string>(), Contains("channel"));
+        CHECK(broken.outage("channels-lost") == 0);
+    }
+}
+
+}  // namespace
+}  // namespace migrate::e2e
