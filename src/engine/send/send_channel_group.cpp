@@ -262,8 +262,9 @@ Status SendChannelGroup::await_round_end(const Watches& watches) {
     if (growth != nullptr) growth->begin();
     while (true) {
         if (watches.losses != nullptr) MIGRATE_TRY(watches.losses->look());
-        const auto look = growth != nullptr ? growth->next_look() : std::nullopt;
-        auto next = look.value_or(RoundGate::Clock::now() + kLongestWait);
+        auto look = RoundGate::Clock::now() + kLongestWait;
+        if (growth != nullptr) look = growth->next_look().value_or(look);
+        auto next = look;
         if (watches.losses != nullptr) {
             next = std::min(next, watches.losses->next_look().value_or(next));
         }
@@ -279,7 +280,7 @@ Status SendChannelGroup::await_round_end(const Watches& watches) {
         // and the rate of the last channels says nothing about that of all.
         if (gate_.any_arrived()) {
             growth = nullptr;
-        } else if (look && RoundGate::Clock::now() >= *look) {
+        } else if (growth != nullptr && growth->next_look() && RoundGate::Clock::now() >= look) {
             MIGRATE_TRY(growth->look());
         }
     }
