@@ -144,7 +144,7 @@ TEST_CASE("a folder's scenarios replace the built-in ones, and a path names one 
     CHECK(load_scenario(folder / "small.json", ""));
     const auto wrong = load_scenario("dsa-50", folder.path());
     REQUIRE_FALSE(wrong);
-    CHECK(names(wrong.error().message(), "did you mean 'small'?"));
+    CHECK(names(wrong.error().message(), "unknown scenario 'dsa-50': use small"));
     CHECK(names(load_scenario("small.json", "").error().message(), "cannot read the scenario"));
 }
 

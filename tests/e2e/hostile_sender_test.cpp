@@ -290,11 +290,13 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
               sender.main().send(completion({9, 7, 0}));
               CHECK_THAT(sender.failure(), Contains("the sender counted 9 normal"));
           }},
-         on_main("no round at all", "expected ROUND_START from the sender, got COMPLETE",
+         on_main("no round at all",
+                 "expected ROUND_START or PAGE_DIGESTS from the sender, got COMPLETE",
                  completion({0, 0, 0})),
          on_main("round 2 first", "got ROUND_START 2", round_start(2)),
          on_main("another round's end", "round 3", round_start() + round_end(3)),
-         on_main("a frame nobody expects", "expected ROUND_START from the sender, got OFFER",
+         on_main("a frame nobody expects",
+                 "expected ROUND_START or PAGE_DIGESTS from the sender, got OFFER",
                  frame_of(FrameType::kOffer, "{}")),
          on_main("a mark that is no JSON", "JSON", frame_of(FrameType::kRoundStart, "{")),
          on_main("garbage", "magic", std::string(64, 'x')),

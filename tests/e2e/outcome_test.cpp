@@ -24,8 +24,7 @@ Options joined(Options words, const Options& more) {
     return words;
 }
 
-// Awaits the end of a side that was started with --json: its line, having checked that it is all of
-// standard output and says the code that the side ended with.
+// Awaits the end of a side with --json. Returns its line: all of standard output, with its code.
 json line_of(Process& side) {
     const int code = side.wait();
     INFO(side.both());
@@ -328,10 +327,9 @@ TEST_CASE("exit code 1: the other side is killed", "[outcome]") {
 
 TEST_CASE("exit code 1: no connection can be made, and no name resolved", "[outcome][wire]") {
     const RawListener listener;  // which does not accept
-    check_command(
-        {"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M", "--connect-timeout",
-         "100ms"},
-        {1, "failed", "none", "cannot connect to 127.0.0.1:1: Connection refused for 100 ms"});
+    check_command({"send", "--json", "--connect", "127.0.0.1:1", "--source", "anon:1M",
+                   "--connect-timeout", "100ms"},
+                  {1, "failed", "none", "127.0.0.1:1: Connection refused for 100 ms"});
     check_command({"send", "--json", "--connect", listener.endpoint(), "--source", "anon:1M",
                    "--handshake-timeout", "200ms"},
                   {1, "failed", "none", "handshake-timeout"});

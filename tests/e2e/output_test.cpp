@@ -137,19 +137,22 @@ TEST_CASE("a QMP client that asks and does not read stops neither side", "[outpu
     CHECK(receiver->wait() == 0);
 }
 
+// The arguments of a sender that finds no receiver.
+const std::vector<std::string> kNowhere{"send",     "--connect",         "127.0.0.1:1", "--source",
+                                        "anon:64K", "--connect-timeout", "100ms"};
+
 TEST_CASE("a program whose output is not read ends within a second", "[output]") {
     const FullPipe out;
     const FullPipe err;
     const auto start = std::chrono::steady_clock::now();
-    Process sender({"send", "--connect", "127.0.0.1:1", "--source", "anon:64K"},
-                   {.out = out.fd(), .err = err.fd()});
+    Process sender(kNowhere, {.out = out.fd(), .err = err.fd()});
     CHECK(sender.wait() == 1);
     CHECK(std::chrono::steady_clock::now() - start < seconds(10));
 }
 
 TEST_CASE("a program's last line reaches a reader that comes late", "[output]") {
     FullPipe out;
-    Process sender({"send", "--connect", "127.0.0.1:1", "--source", "anon:64K"}, {.out = out.fd()});
+    Process sender(kNowhere, {.out = out.fd()});
     REQUIRE(sender.await_text("cannot connect"));
     CHECK_THAT(out.read_all(), Contains("Migration status: failed"));
     CHECK(sender.wait() == 1);

@@ -145,10 +145,10 @@ TEST_CASE("a loss that only one side has noticed after the round costs nothing")
     Lossy groups("anon:8M,fill=random");
     groups.receiving->begin_round(1);
     must(groups.sending->run(1, groups.all()));
+    must(groups.receiving->finish_round(1));
     // The sender's: no thread of either side uses the channel now.
     const std::uint16_t ids[] = {1};
     must(groups.receiving->end_channels(ids));
-    must(groups.receiving->finish_round(1));
     const auto lost = groups.receiving->take_losses();
     REQUIRE(lost.size() == 1);
     must(groups.sending->settle_losses(lost));

@@ -77,9 +77,9 @@ TEST_CASE("a link takes no frame out of sequence, and says which had to come") {
     };
     using enum FrameType;
     CHECK(hostile({}, kComplete) ==
-          "expected ROUND_START or SWITCHOVER_START from the sender, got COMPLETE");
+          "expected ROUND_START or SWITCHOVER_START or PAGE_DIGESTS from the sender, got COMPLETE");
     CHECK(hostile({}, kHandover) ==
-          "expected ROUND_START or SWITCHOVER_START from the sender, got HANDOVER");
+          "expected ROUND_START or SWITCHOVER_START or PAGE_DIGESTS from the sender, got HANDOVER");
     CHECK(hostile({kRoundStart}, kRoundStart) ==
           "expected ROUND_END or ADD_CHANNELS from the sender, got ROUND_START");
     CHECK(hostile({kSwitchoverStart}, kDeviceState) ==
