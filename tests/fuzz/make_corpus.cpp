@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iostream>
 #include <string>
 
@@ -166,7 +167,7 @@ bool write_journals(const std::filesystem::path& folder) {
     const JournalRecord placed{.pages = {7, 2}, .digests = {{1, 2}, {3, 4}}};
     const JournalRecord given_up{.kind = JournalRecord::Kind::kGivenUp, .pages = {7, 1}};
     PageDigestsBuilder builder;
-    for (const std::uint64_t page : {1, 2, 3, 90, 500}) {
+    for (const std::uint64_t page : std::initializer_list<std::uint64_t>{1, 2, 3, 90, 500}) {
         require(builder.add(RegionId{0}, page, {page, ~page}));
     }
     return write(folder / "header", header) &&
