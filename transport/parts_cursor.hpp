@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstring>
 #include <span>
-#include <vector>
 
 namespace migrate::transport {
 
@@ -39,18 +38,6 @@ class PartsCursor {
             offset = 0;
         }
         return copied;
-    }
-    // Appends the next parts, of together at most `bytes`, to `to`, and moves the position behind
-    // them.
-    void take(std::size_t bytes, std::vector<iovec>& to) {
-        bytes = std::min(bytes, left_);
-        while (bytes != 0) {
-            const iovec& part = parts_[index_];
-            const std::size_t size = std::min(part.iov_len - offset_, bytes);
-            if (size != 0) to.push_back({static_cast<std::byte*>(part.iov_base) + offset_, size});
-            skip(size);
-            bytes -= size;
-        }
     }
     // Moves the position by at most left() bytes.
     void skip(std::size_t bytes) {

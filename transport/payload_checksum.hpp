@@ -20,10 +20,6 @@ namespace migrate::transport {
 inline constexpr std::size_t kPayloadChecksumSize = 8;
 using PayloadChecksumBytes = std::array<std::byte, kPayloadChecksumSize>;
 
-// A payload is hashed in slices of this size: just before a slice is sent, and as soon as it was
-// received. Its bytes are in the nearest caches then, also if other channels share the processor.
-inline constexpr std::size_t kChecksumSlice = std::size_t{64} * 1024;
-
 // Used by one thread, for one packet after the other.
 class PayloadChecksum {
   public:

@@ -18,8 +18,7 @@ using Catch::Matchers::Contains;
 using transport::Compression;
 using transport::PayloadChecksums;
 
-// More than a slice of transport::kChecksumSlice.
-constexpr std::uint64_t kCheckedPacketBytes = 20 * kPageSize;
+constexpr std::uint64_t kCheckedPacketBytes = 16 * kPageSize;
 
 // A sending channel, and what a receiver of its packets has to know.
 struct CheckedSending {

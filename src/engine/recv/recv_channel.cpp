@@ -170,24 +170,16 @@ Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader
 }
 
 Status RecvChannel::receive_checked(const PacketHeader& header, std::span<const iovec> parts) {
-    if (!header.has_checksum) {
-        received_.assign(parts.begin(), parts.end());
-        return socket_.receive(received_);
-    }
     transport::PayloadChecksumBytes expected{};
-    transport::PartsCursor left(parts);
+    received_.assign(parts.begin(), parts.end());
+    if (header.has_checksum) received_.push_back({expected.data(), expected.size()});
+    MIGRATE_TRY(socket_.receive(received_));
+    if (!header.has_checksum) return {};
     checksum_->restart();
-    while (left.left() != 0) {
-        slice_.clear();
-        left.take(transport::kChecksumSlice, slice_);
-        received_ = slice_;
-        if (left.left() == 0) received_.push_back({expected.data(), expected.size()});
-        MIGRATE_TRY(socket_.receive(received_));
-        // The bytes are in the cache: add(parts) would fetch them once more.
-        MIGRATE_TRY(guard_reads("the sink", [&] {
-            for (const iovec& part : slice_) checksum_->add(transport::bytes_of(part));
-        }));
-    }
+    // The bytes are in the cache: add(parts) would fetch them once more.
+    MIGRATE_TRY(guard_reads("the sink", [&] {
+        for (const iovec& part : parts) checksum_->add(transport::bytes_of(part));
+    }));
     return transport::compare_checksums(expected, checksum_->finish(header_bytes_));
 }
 

@@ -91,7 +91,6 @@ class RecvChannel {
     PageBuffer compressed_;
     PageBuffer decompressed_;
     std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
-    std::vector<iovec> slice_;     // the parts of a packet that are received and hashed next
     std::vector<iovec> received_;  // the parts being received, which the socket consumes
     // How far the stream was read.
     struct Progress {

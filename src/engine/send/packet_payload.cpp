@@ -1,6 +1,5 @@
 #include "engine/send/packet_payload.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/fault_guard.hpp"
@@ -52,7 +51,6 @@ Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet,
     form_ = {};
     sent_in_place_ = false;
     hashed_ = false;
-    copies_slices_ = false;
     const std::span<const iovec> content = packet.payload();
     if (content.empty()) return form_;
     for (const iovec& part : content) form_.bytes += part.iov_len;
@@ -67,12 +65,11 @@ Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet,
     sent_in_place_ = goes_in_place(packet);
     if (form_.has_checksum && may_change(packet.region())) {
         // A socket that copies anyway sends this copy as soon as the guest's memory.
-        if (sent_in_place_ && !avoids_copies) {
+        if (!sent_in_place_ || !avoids_copies) {
             MIGRATE_TRY(prepare_copy(packet));
             return form_;
         }
-        copies_slices_ = !sent_in_place_;
-        form_.has_checksum = copies_slices_;
+        form_.has_checksum = false;
     }
     parts_.insert(parts_.end(), content.begin(), content.end());
     return form_;
@@ -118,23 +115,18 @@ Status PacketPayload::send(transport::Socket& socket, const transport::PacketHea
                            std::span<const std::byte> runs) {
     parts_[0] = part_of(header);
     parts_[1] = part_of(runs);
-    if (sent_in_place_) return send_in_place(socket, header);
-    if (!form_.has_checksum) return socket.send(parts_);
-    if (!hashed_) return send_slices(socket, header);
-    trailer_ = checksum_->finish(header);
-    parts_.push_back(part_of(trailer_));
-    return socket.send(parts_);
-}
-
-Status PacketPayload::send_in_place(transport::Socket& socket,
-                                    const transport::PacketHeaderBytes& header) {
     if (form_.has_checksum) {
         if (!hashed_) MIGRATE_TRY(add_parts());
         trailer_ = checksum_->finish(header);
     }
-    // The header, the runs and the checksum are overwritten by the next packet, so they are copied.
-    MIGRATE_TRY(socket.send_in_place(parts_, kContentPart));
-    return form_.has_checksum ? socket.send(trailer_) : Status();
+    if (sent_in_place_) {
+        // The header, the runs and the checksum are overwritten by the next packet, so they are
+        // copied.
+        MIGRATE_TRY(socket.send_in_place(parts_, kContentPart));
+        return form_.has_checksum ? socket.send(trailer_) : Status();
+    }
+    if (form_.has_checksum) parts_.push_back(part_of(trailer_));
+    return socket.send(parts_);
 }
 
 // Adds the content, which does not change, to the checksum.
@@ -142,38 +134,6 @@ Status PacketPayload::add_parts() {
     checksum_->restart();
     return guard_reads("the source",
                        [&] { checksum_->add(std::span(parts_).subspan(kContentPart)); });
-}
-
-// Sends each slice of the content, or its copy, as soon as the checksum has it.
-Status PacketPayload::send_slices(transport::Socket& socket,
-                                  const transport::PacketHeaderBytes& header) {
-    const std::span<const iovec> whole = std::span(parts_).subspan(kContentPart);
-    transport::PartsCursor content(whole);
-    slice_.assign(parts_.begin(), parts_.begin() + kContentPart);
-    if (copies_slices_) copy_.resize(std::max(copy_.size(), transport::kChecksumSlice));
-    checksum_->restart();
-    while (true) {
-        const std::size_t first = slice_.size();
-        content.take(transport::kChecksumSlice, slice_);
-        MIGRATE_TRY(guard_reads("the source", [&] { add_slice(first); }));
-        if (content.left() == 0) break;
-        MIGRATE_TRY(socket.send_more(slice_));
-        slice_.clear();
-    }
-    trailer_ = checksum_->finish(header);
-    slice_.push_back(part_of(trailer_));
-    return socket.send(slice_);
-}
-
-// Adds the parts of slice_ from `first` on to the checksum. The guest may write to them meanwhile
-// if they are copied; the checksum is that of the copy, which takes their place.
-void PacketPayload::add_slice(std::size_t first) {
-    const std::span<const iovec> taken = std::span(slice_).subspan(first);
-    if (!copies_slices_) return checksum_->add(taken);
-    checksum_->add_copy(taken, copy_.data());
-    const std::size_t bytes = transport::PartsCursor(taken).left();
-    slice_.resize(first);
-    slice_.push_back(part_of(std::span(copy_).first(bytes)));
 }
 
 }  // namespace migrate::engine

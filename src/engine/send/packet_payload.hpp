@@ -55,10 +55,7 @@ class PacketPayload {
     bool goes_in_place(const transport::PacketBuilder& packet) const;
     Status prepare_compressed(std::span<const iovec> content);
     Status prepare_copy(const transport::PacketBuilder& packet);
-    Status send_in_place(transport::Socket& socket, const transport::PacketHeaderBytes& header);
     Status add_parts();
-    Status send_slices(transport::Socket& socket, const transport::PacketHeaderBytes& header);
-    void add_slice(std::size_t first);
 
     std::unique_ptr<transport::Compressor> compressor_;
     SentPages* copies_;
@@ -69,11 +66,9 @@ class PacketPayload {
     // The packet being sent.
     Form form_;
     bool sent_in_place_ = false;
-    bool hashed_ = false;         // checksum_ has the content
-    bool copies_slices_ = false;  // a slice of the content is sent from a copy
-    std::vector<iovec> parts_;    // [header, runs, content …]
-    std::vector<iovec> slice_;    // the parts that are sent next
-    PageBuffer copy_;             // of the content or of the slice, at its begin
+    bool hashed_ = false;       // checksum_ has the content
+    std::vector<iovec> parts_;  // [header, runs, content …]
+    PageBuffer copy_;           // of the content, at its begin
     transport::PayloadChecksumBytes trailer_{};
 };
 
