@@ -115,7 +115,8 @@ class PageSink {
     // Makes the result durable and visible under its name. Called after the last byte is in place
     // and checked.
     virtual Status commit() = 0;
-    // As partial(), but for pages that have to be written again where they are right.
+    // Pages that are in the sink, too, but have to be written again where they are right. Null:
+    // none.
     virtual const KnownPages* leftovers() const { return nullptr; }
 };
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/file_io.hpp"
 #include "memory/anon_mapping.hpp"
 #include "memory/pieces.hpp"
 
@@ -79,15 +80,8 @@ Status RegionFile::write(PageRange pages, std::span<const std::byte> content) co
 }
 
 Status RegionFile::write_content(PageRange pages, std::span<const std::byte> content) const {
-    auto offset = static_cast<off_t>(pages.offset_bytes());
-    while (!content.empty()) {
-        const ssize_t written = ::pwrite(file_.get(), content.data(), content.size(), offset);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return Error::system(fmt::format("write {}", what_), errno);
-        content = content.subspan(static_cast<std::size_t>(written));
-        offset += written;
-    }
-    return {};
+    if (write_at(file_.get(), pages.offset_bytes(), content)) return {};
+    return Error::system(fmt::format("write {}", what_), errno);
 }
 
 Status RegionFile::clear(PageRange pages) const {
@@ -110,16 +104,9 @@ Status RegionFile::clear(PageRange pages) const {
 }
 
 Status RegionFile::read(PageRange pages, std::span<std::byte> to) const {
-    auto offset = static_cast<off_t>(pages.offset_bytes());
-    while (!to.empty()) {
-        const ssize_t got = ::pread(file_.get(), to.data(), to.size(), offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return Error::system(fmt::format("read {}", what_), errno);
-        if (got == 0) return make_error("{} was truncated while it was written", what_);
-        to = to.subspan(static_cast<std::size_t>(got));
-        offset += got;
-    }
-    return {};
+    if (read_at(file_.get(), pages.offset_bytes(), to) == to.size()) return {};
+    if (errno == 0) return make_error("{} was truncated while it was written", what_);
+    return Error::system(fmt::format("read {}", what_), errno);
 }
 
 Status RegionFile::population(PageRange pages, std::vector<PopulationExtent>& extents) const {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file_io.hpp"
 #include "base/log.hpp"
 #include "base/page_buffer.hpp"
 #include "base/replacement_file.hpp"
@@ -41,15 +42,7 @@ Result<std::uint64_t> size_of(const UniqueFd& file, const std::string& what) {
 
 // Returns false if the file ends before, or cannot be read.
 bool read_pages(int fd, PageRange pages, std::span<std::byte> to) {
-    auto offset = static_cast<off_t>(pages.offset_bytes());
-    while (!to.empty()) {
-        const ssize_t got = ::pread(fd, to.data(), to.size(), offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        to = to.subspan(static_cast<std::size_t>(got));
-        offset += got;
-    }
-    return true;
+    return read_at(fd, pages.offset_bytes(), to) == to.size();
 }
 
 // The pages that arrived since the last checkpoint, and the thread that makes checkpoints: it waits
@@ -226,8 +219,8 @@ class ClaimedPages final : public PartialPages {
     mutable std::atomic<std::uint64_t> changed_{0};  // relaxed: a figure for people
 };
 
-// What else the file holds: it arrived after the last checkpoint. It may not be on the disk, so it
-// is written again where it is right.
+// The pages of the file that the journal does not claim. They arrived after the last checkpoint and
+// may not be on the disk, so they are written again where they are right.
 class UnclaimedPages final : public KnownPages {
   public:
     explicit UnclaimedPages(const SharedBacking& backing) : backing_(backing) {}
@@ -363,9 +356,11 @@ class ResumableSink final : public BackedSink {
 
     Result<JournalHeader> read_header(const UniqueFd& journal, const std::string& what) const {
         JournalHeaderBytes bytes{};
-        const ssize_t got = ::pread(journal.get(), bytes.data(), bytes.size(), 0);
-        if (got < 0) return Error::system(fmt::format("read {}", what), errno);
-        auto header = decode_journal_header(std::span(bytes).first(static_cast<std::size_t>(got)));
+        const std::size_t got = read_at(journal.get(), 0, bytes);
+        if (got < bytes.size() && errno != 0) {
+            return Error::system(fmt::format("read {}", what), errno);
+        }
+        auto header = decode_journal_header(std::span(bytes).first(got));
         if (header) return header;
         // The file was there before, so an empty journal is the one that was just made.
         if (got == 0) MIGRATE_TRY(file_.remove_beside(kJournalSuffix));

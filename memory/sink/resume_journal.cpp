@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/file_io.hpp"
 #include "base/little_endian.hpp"
 #include "memory/file_memory.hpp"
 
@@ -26,7 +27,7 @@ constexpr std::size_t kRecordSumAt = 16;
 constexpr std::size_t kDigestBytes = 16;
 constexpr std::size_t kMostRecordBytes = kRecordHeaderBytes + kMostRecordPages * kDigestBytes;
 
-// Of the record without its checksum.
+// Returns the checksum of a record, which covers all of it but the checksum itself.
 std::uint64_t record_sum(std::span<const std::byte> record, std::uint64_t id,
                          std::uint64_t offset) {
     const std::uint64_t head = XXH3_64bits_withSeed(record.data(), kRecordSumAt, id ^ offset);
@@ -34,32 +35,8 @@ std::uint64_t record_sum(std::span<const std::byte> record, std::uint64_t id,
     return digests.empty() ? head : XXH3_64bits_withSeed(digests.data(), digests.size(), head);
 }
 
-// Returns the number of bytes read: fewer at the end of the file.
-Result<std::size_t> read_at(const UniqueFd& file, std::uint64_t offset, std::span<std::byte> to,
-                            const std::string& what) {
-    std::size_t done = 0;
-    while (done < to.size()) {
-        const ssize_t got = ::pread(file.get(), to.data() + done, to.size() - done,
-                                    static_cast<off_t>(offset + done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return Error::system(fmt::format("read {}", what), errno);
-        if (got == 0) break;
-        done += static_cast<std::size_t>(got);
-    }
-    return done;
-}
-
-Status write_at(const UniqueFd& file, std::uint64_t offset, std::span<const std::byte> from,
-                const std::string& what) {
-    while (!from.empty()) {
-        const ssize_t put =
-            ::pwrite(file.get(), from.data(), from.size(), static_cast<off_t>(offset));
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return Error::system(fmt::format("write {}", what), errno);
-        from = from.subspan(static_cast<std::size_t>(put));
-        offset += static_cast<std::uint64_t>(put);
-    }
-    return {};
+Error cannot_write(const std::string& what) {
+    return Error::system(fmt::format("write {}", what), errno);
 }
 
 Status cut(const UniqueFd& file, std::uint64_t size, const std::string& what) {
@@ -161,7 +138,7 @@ std::optional<DecodedRecord> decode_journal_record(std::span<const std::byte> by
 Result<ResumeJournal> ResumeJournal::start(UniqueFd file, std::string what,
                                            const JournalHeader& header) {
     MIGRATE_TRY(cut(file, 0, what));
-    MIGRATE_TRY(write_at(file, 0, encode_journal_header(header), what));
+    if (!write_at(file.get(), 0, encode_journal_header(header))) return cannot_write(what);
     ResumeJournal journal(std::move(file), std::move(what), header.id, kJournalHeaderBytes);
     MIGRATE_TRY(journal.sync());
     return journal;
@@ -181,10 +158,9 @@ Result<ResumeJournal> ResumeJournal::open(UniqueFd file, std::string what,
                       buffer.begin() + static_cast<std::ptrdiff_t>(held), buffer.begin());
             held -= used;
             used = 0;
-            MIGRATE_ASSIGN(const std::size_t got,
-                           read_at(file, end + held, std::span(buffer).subspan(held), what));
-            held += got;
+            held += read_at(file.get(), end + held, std::span(buffer).subspan(held));
             ended = held < buffer.size();
+            if (ended && errno != 0) return Error::system(fmt::format("read {}", what), errno);
         }
         const auto decoded = decode_journal_record(std::span(buffer).subspan(used, held - used),
                                                    header.id, end, pages);
@@ -199,7 +175,7 @@ Result<ResumeJournal> ResumeJournal::open(UniqueFd file, std::string what,
 
 Status ResumeJournal::append(const JournalRecord& record) {
     const std::vector<std::byte> bytes = encode_journal_record(record, id_, end_);
-    MIGRATE_TRY(write_at(file_, end_, bytes, what_));
+    if (!write_at(file_.get(), end_, bytes)) return cannot_write(what_);
     end_ += bytes.size();
     return {};
 }

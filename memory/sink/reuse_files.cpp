@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/file_io.hpp"
+
 namespace migrate::memory {
 
 void ReuseFiles::match(std::span<const RegionInfo> regions) {
@@ -43,16 +45,9 @@ void ReuseFiles::read(RegionId region, PageRange range, std::span<std::byte> to,
                       std::vector<PageRange>& known) const {
     const std::optional<std::size_t> file = file_of_[index_of(region)];
     if (!file) return;
-    std::uint64_t done = 0;
-    while (done < range.size_bytes()) {
-        const ssize_t got =
-            ::pread(files_[*file].file.get(), to.data() + done, range.size_bytes() - done,
-                    static_cast<off_t>(range.offset_bytes() + done));
-        if (got < 0 && errno == EINTR) continue;
-        // The end of the file, or pages that cannot be read.
-        if (got <= 0) break;
-        done += static_cast<std::uint64_t>(got);
-    }
+    // Pages behind the end of the file, or that cannot be read, are not known.
+    const std::uint64_t done =
+        read_at(files_[*file].file.get(), range.offset_bytes(), to.first(range.size_bytes()));
     append_pages({range.first, done / kPageSize}, known);
 }
 

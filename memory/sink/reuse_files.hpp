@@ -34,7 +34,7 @@ class ReuseFiles final : public KnownPages {
     // An Error if one of the files is one that the sink writes to.
     Status check_not_written(std::span<const SinkFile> written) const;
 
-    // As the user gave it.
+    // The path as the user gave it.
     const std::string& path() const { return path_; }
     void read(RegionId region, PageRange range, std::span<std::byte> to,
               std::vector<PageRange>& known) const override;

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/fd.hpp"
+#include "base/file_io.hpp"
 #include "base/log.hpp"
 #include "base/regular_file.hpp"
 #include "memory/sink/hugetlb_holes.hpp"
@@ -89,16 +90,10 @@ class FileSource final : public PageSource {
     // hugetlbfs maps 512 pages at once, so read() saves nothing there.
     bool prefers_read() const override { return hugetlb_.empty(); }
     Status read(RegionId, PageRange range, std::byte* to) const override {
-        std::uint64_t done = 0;
-        while (done < range.size_bytes()) {
-            const ssize_t got = ::pread(file_.get(), to + done, range.size_bytes() - done,
-                                        static_cast<off_t>(range.offset_bytes() + done));
-            if (got < 0 && errno == EINTR) continue;
-            if (got == 0 || (got < 0 && errno == EIO)) return cannot_read(range);
-            if (got < 0) return Error::system(fmt::format("read {}", path_), errno);
-            done += static_cast<std::uint64_t>(got);
-        }
-        return {};
+        const std::size_t size = range.size_bytes();
+        if (read_at(file_.get(), range.offset_bytes(), {to, size}) == size) return {};
+        if (errno == 0 || errno == EIO) return cannot_read(range);
+        return Error::system(fmt::format("read {}", path_), errno);
     }
 
     std::optional<FileIdentity> file_of(RegionId) const override {

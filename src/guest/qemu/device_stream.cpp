@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "base/file_io.hpp"
 #include "guest/qemu/answer_fields.hpp"
 
 namespace migrate::guest {
@@ -54,15 +56,8 @@ Result<std::string> machine_name(Monitor& monitor) {
 
 // Writes everything at the beginning of the file.
 Status write_all(int file, std::string_view content) {
-    std::size_t done = 0;
-    while (done < content.size()) {
-        const ssize_t size =
-            ::pwrite(file, content.data() + done, content.size() - done, static_cast<off_t>(done));
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return Error::system("write the devices into a memfd", errno);
-        done += static_cast<std::size_t>(size);
-    }
-    return {};
+    if (write_at(file, 0, std::as_bytes(std::span(content)))) return {};
+    return Error::system("write the devices into a memfd", errno);
 }
 
 Result<std::string> read_all(int file, std::size_t limit) {
@@ -71,16 +66,9 @@ Result<std::string> read_all(int file, std::size_t limit) {
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size > limit) return make_error("QEMU's devices have more than {} bytes", limit);
     std::string content(size, '\0');
-    std::size_t done = 0;
-    while (done < size) {
-        const ssize_t got =
-            ::pread(file, content.data() + done, size - done, static_cast<off_t>(done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return Error::system("read the devices from a memfd", errno);
-        if (got == 0) return malformed();
-        done += static_cast<std::size_t>(got);
-    }
-    return content;
+    if (read_at(file, 0, std::as_writable_bytes(std::span(content))) == size) return content;
+    if (errno == 0) return malformed();
+    return Error::system("read the devices from a memfd", errno);
 }
 
 }  // namespace
