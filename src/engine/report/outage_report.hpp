@@ -1,4 +1,4 @@
-// What lost connections cost a migration, apart from all other figures.
+// The costs of lost connections, which count in no other figure.
 #pragma once
 
 #include <chrono>

@@ -18,12 +18,13 @@ std::uint16_t most_channels(const SendConfig& config, const Agreement& agreement
 
 ChannelGrowth::ChannelGrowth(const Needs& needs, Microseconds answer)
     : needs_(needs),
-      tuner_(needs.channels.count(), most_channels(needs.config, needs.agreement), answer,
-             needs.config.channel_tuning) {
-    if (needs.config.detection == ZeroPageDetection::kLegacy) {
+      tuner_(needs.addition.channels.count(),
+             most_channels(needs.addition.config, needs.addition.agreement), answer,
+             needs.addition.config.channel_tuning) {
+    if (needs.addition.config.detection == ZeroPageDetection::kLegacy) {
         tuner_.stop(ChannelLimit::kOneScanner,
                     "zero-page-detection=legacy: one thread fills the packets of all channels");
-    } else if (!needs.agreement.accepted.most_channels) {
+    } else if (!needs.addition.agreement.accepted.most_channels) {
         tuner_.stop(ChannelLimit::kReceiver,
                     "the receiver's program cannot add channels while it runs");
     }
@@ -33,9 +34,9 @@ ChannelGrowth::ChannelGrowth(const Needs& needs, Microseconds answer)
 // Counts what the receiver's host has acknowledged: a new channel fills its socket's buffer faster
 // than the path carries it.
 ChannelProgress ChannelGrowth::progress() const {
-    const std::uint64_t under_way = needs_.channels.bytes_under_way();
-    const std::uint64_t bytes = needs_.channels.bytes();
-    const std::uint64_t pages = needs_.channels.pages().total();
+    const std::uint64_t under_way = needs_.addition.channels.bytes_under_way();
+    const std::uint64_t bytes = needs_.addition.channels.bytes();
+    const std::uint64_t pages = needs_.addition.channels.pages().total();
     return {RoundGate::Clock::now(), bytes - std::min(bytes, under_way),
             pages - std::min(pages, under_way / kPageSize)};
 }
@@ -53,7 +54,7 @@ std::optional<RoundGate::Clock::time_point> ChannelGrowth::next_look() const {
 }
 
 Status ChannelGrowth::look() {
-    if (needs_.channels.losses().count() != 0) {
+    if (needs_.addition.channels.losses().count() != 0) {
         // The throughput shows what the loss did, and not what a further channel would do.
         tuner_.stop(ChannelLimit::kConnection, "a channel was lost");
         publish();
@@ -65,7 +66,7 @@ Status ChannelGrowth::look() {
     if (!load_) load_.emplace();
     const ChannelHost host{cpus, needs_.control.tunables().max_bandwidth};
     const std::uint16_t wanted = tuner_.judge(progress(), host);
-    if (wanted > needs_.channels.count()) {
+    if (wanted > needs_.addition.channels.count()) {
         MIGRATE_TRY(add(wanted));
         begin();
     }
@@ -75,10 +76,8 @@ Status ChannelGrowth::look() {
 }
 
 Status ChannelGrowth::add(std::uint16_t wanted) {
-    const std::uint16_t present = needs_.channels.count();
-    MIGRATE_ASSIGN(const Addition added, add_channels({needs_.config, needs_.agreement, needs_.link,
-                                                       needs_.channels, needs_.core},
-                                                      wanted));
+    const std::uint16_t present = needs_.addition.channels.count();
+    MIGRATE_ASSIGN(const Addition added, add_channels(needs_.addition, wanted));
     if (!added.connected) {
         tuner_.stop(ChannelLimit::kConnection, added.reason);
         return {};
@@ -90,8 +89,8 @@ Status ChannelGrowth::add(std::uint16_t wanted) {
     }
     if (added.channels > present) {
         log::debug("{} channels instead of {}", added.channels, present);
-        needs_.core.events().emit("MULTIFD_CHANNELS_ADDED",
-                                  {{"channels", std::uint64_t{added.channels}}});
+        needs_.addition.core.events().emit("MULTIFD_CHANNELS_ADDED",
+                                           {{"channels", std::uint64_t{added.channels}}});
     }
     return {};
 }

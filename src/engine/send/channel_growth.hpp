@@ -8,6 +8,7 @@
 #include "base/cpu_load.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/send/agreement.hpp"
+#include "engine/send/channel_addition.hpp"
 #include "engine/send/channel_tuner.hpp"
 #include "engine/send/live_control.hpp"
 #include "engine/send/send_channel_group.hpp"
@@ -21,11 +22,7 @@ class ChannelGrowth final : public RoundWatch {
   public:
     // All outlive this object.
     struct Needs {
-        const SendConfig& config;
-        const Agreement& agreement;
-        PeerLink& link;
-        SendChannelGroup& channels;
-        SessionCore& core;
+        AdditionNeeds addition;
         PublishedSend& published;
         LiveControl& control;
     };

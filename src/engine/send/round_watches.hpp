@@ -14,12 +14,11 @@ class RoundWatches {
   public:
     // `rounds` has these watches from now on. `answer`: the time that the receiver's READY took.
     RoundWatches(const ChannelGrowth::Needs& needs, Microseconds answer, RoundSender& rounds) {
-        if (needs.config.negotiated.adds_channels()) growth_.emplace(needs, answer);
-        if (needs.agreement.accepted.reconnect_timeout) {
-            repair_.emplace(AdditionNeeds{needs.config, needs.agreement, needs.link, needs.channels,
-                                          needs.core},
-                            needs.control);
-            needs.channels.survive_losses();
+        const AdditionNeeds& addition = needs.addition;
+        if (addition.config.negotiated.adds_channels()) growth_.emplace(needs, answer);
+        if (addition.agreement.accepted.reconnect_timeout) {
+            repair_.emplace(addition, needs.control);
+            addition.channels.survive_losses();
         }
         rounds.watch_by({growth_ ? &*growth_ : nullptr, repair_ ? &*repair_ : nullptr});
     }

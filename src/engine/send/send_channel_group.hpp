@@ -89,7 +89,7 @@ class SendChannelGroup {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;
     };
-    // What looks at a round while it runs; each may be null. `losses` is needed once
+    // They look at a round while it runs; each may be null. `losses` is needed once
     // survive_losses() was called.
     struct Watches {
         RoundWatch* growth = nullptr;

@@ -95,7 +95,7 @@ Status SendSession::migrate() {
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
     rounds.note_answer(answer);
     const RoundWatches watches(
-        {config_, agreement, *link_, *channels_, core_, published_, *control_}, answer, rounds);
+        {{config_, agreement, *link_, *channels_, core_}, published_, *control_}, answer, rounds);
     ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
                      agreement.reuse_key);
     const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,
