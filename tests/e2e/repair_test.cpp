@@ -18,8 +18,8 @@ using Catch::Matchers::Contains;
 using Options = std::vector<std::string>;
 
 constexpr std::uint64_t kMiBytes = 1024 * 1024;
-// What may be in flight on one connection: its buffers at both hosts and in the proxy between them,
-// and the packet that is being sent.
+// The most that is in flight on one connection: its buffers at both hosts and in the proxy between
+// them, and the packet that is being sent.
 constexpr std::uint64_t kMostInFlight = 24 * kMiBytes;
 
 std::uint64_t any_of(std::mt19937& random, std::uint64_t first, std::uint64_t last) {
@@ -64,7 +64,7 @@ Broken run_broken(const TemporaryFolder& folder, const Attempt& attempt,
     return broken;
 }
 
-// What must hold of a migration that lost channels by these cuts, and completed.
+// Checks a migration that lost channels by these cuts, and completed.
 void check_repaired(const Broken& broken, const std::vector<Cut>& cuts) {
     INFO(broken.output);
     const auto& sent = broken.sent.at("ram");

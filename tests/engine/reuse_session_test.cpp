@@ -239,13 +239,22 @@ void break_off(const std::string& image, const RecvConfig& receiver_config, std:
     CHECK_FALSE(sender->run());
 }
 
-TEST_CASE("a transfer that broke off goes on, and an image that changed meanwhile is right") {
+// An image, and a receiver of it that can go on with a transfer.
+struct Resuming {
+    Resuming() {
+        write_image(image, random);
+        config.extras.resume = memory::Resume::kYes;
+    }
+
     const TemporaryFolder folder;
-    std::mt19937 random(test_seed());
+    std::mt19937 random{test_seed()};
     const std::string image = folder / "guest.mem";
-    write_image(image, random);
     RecvConfig config = patient_receiver("file:" + folder / "copy");
-    config.extras.resume = memory::Resume::kYes;
+};
+
+TEST_CASE("a transfer that broke off goes on, and an image that changed meanwhile is right") {
+    Resuming r;
+    auto& [folder, random, image, config] = r;
     break_off(image, config, kPages / 2);
     CHECK(std::filesystem::exists(folder / "copy.partial"));
     const bool changes = GENERATE(false, true);
@@ -258,14 +267,10 @@ TEST_CASE("a transfer that broke off goes on, and an image that changed meanwhil
 }
 
 TEST_CASE("what a transfer left and an older image are reused together") {
-    const TemporaryFolder folder;
-    std::mt19937 random(test_seed());
-    const std::string image = folder / "guest.mem";
-    write_image(image, random);
+    Resuming r;
+    auto& [folder, random, image, config] = r;
     std::filesystem::copy_file(image, folder / "old");
     change_pages(folder / "old", 50, random);
-    RecvConfig config = patient_receiver("file:" + folder / "copy");
-    config.extras.resume = memory::Resume::kYes;
     break_off(image, config, kPages / 3);
     config.extras.reuse = folder / "old";
     const Reports reports = transfer("file:" + image, config);
@@ -274,12 +279,8 @@ TEST_CASE("what a transfer left and an older image are reused together") {
 }
 
 TEST_CASE("a sender that asks for nothing gets over what a transfer left") {
-    const TemporaryFolder folder;
-    std::mt19937 random(test_seed());
-    const std::string image = folder / "guest.mem";
-    write_image(image, random);
-    RecvConfig config = patient_receiver("file:" + folder / "copy");
-    config.extras.resume = memory::Resume::kYes;
+    Resuming r;
+    auto& [folder, random, image, config] = r;
     break_off(image, config, kPages / 2);
     write_image(image, random);
     SendConfig silent = patient_sender();

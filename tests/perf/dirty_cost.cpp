@@ -9,6 +9,7 @@
 
 #include "base/config/unit_text.hpp"
 #include "base/units.hpp"
+#include "perf/arguments.hpp"
 #include "perf/dirty_loop.hpp"
 
 namespace {
@@ -22,24 +23,15 @@ constexpr std::string_view kUsage =
     "Usage: dirty_cost [tracker=uffd-wp|hash] [ram=memfd|small|huge] [size=1G] [percent=1]\n"
     "                  [rounds=20]\n";
 
-using Arguments = std::map<std::string, std::string>;
+using perf::Arguments;
 
 Result<Arguments> parse(int argc, char** argv) {
-    Arguments known{{"tracker", "uffd-wp"},
-                    {"ram", "memfd"},
-                    {"size", "1G"},
-                    {"percent", "1"},
-                    {"rounds", "20"}};
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view argument = argv[i];
-        const auto equals = argument.find('=');
-        const auto place = known.find(std::string(argument.substr(0, equals)));
-        if (equals == std::string_view::npos || place == known.end()) {
-            return make_error(migrate::ErrorKind::kUsage, "unknown argument '{}'", argument);
-        }
-        place->second = argument.substr(equals + 1);
-    }
-    return known;
+    return perf::parse_arguments(argc, argv,
+                                 {{"tracker", "uffd-wp"},
+                                  {"ram", "memfd"},
+                                  {"size", "1G"},
+                                  {"percent", "1"},
+                                  {"rounds", "20"}});
 }
 
 Result<perf::DirtyLoop> loop_of(const Arguments& arguments) {

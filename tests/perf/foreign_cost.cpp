@@ -33,6 +33,7 @@
 #include "bench/host.hpp"
 #include "bench/loops/loop_memory.hpp"
 #include "memory/foreign/process_memory.hpp"
+#include "tests/perf/arguments.hpp"
 
 namespace {
 
@@ -280,16 +281,8 @@ bool report(std::uint64_t bytes, const Reading& reading, const Placing& placing)
 }
 
 Result<bool> run(int argc, char** argv) {
-    std::map<std::string, std::string> known{{"size", "4G"}, {"runs", "5"}};
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view argument = argv[i];
-        const auto equals = argument.find('=');
-        const auto place = known.find(std::string(argument.substr(0, equals)));
-        if (equals == std::string_view::npos || place == known.end()) {
-            return make_error(migrate::ErrorKind::kUsage, "unknown argument '{}'", argument);
-        }
-        place->second = argument.substr(equals + 1);
-    }
+    MIGRATE_ASSIGN(const auto known,
+                   migrate::perf::parse_arguments(argc, argv, {{"size", "4G"}, {"runs", "5"}}));
     MIGRATE_ASSIGN(const std::uint64_t size, migrate::parse_bytes(known.at("size")));
     MIGRATE_ASSIGN(const std::uint64_t runs, migrate::parse_integer(known.at("runs")));
     const std::uint64_t bytes = size / kStagingBytes * kStagingBytes;
