@@ -13,6 +13,7 @@
 #include "base/file_io.hpp"
 #include "base/log.hpp"
 #include "base/regular_file.hpp"
+#include "memory/file_memory.hpp"
 #include "memory/sink/hugetlb_holes.hpp"
 #include "memory/sink/populate.hpp"
 
@@ -39,11 +40,12 @@ void cover_holes(const Mapping& mapping, std::span<const PopulationExtent> exten
 
 class FileSource final : public PageSource {
   public:
-    FileSource(std::string_view uri, std::string_view path, UniqueFd file, Mapping mapping,
-               const struct stat& opened)
+    FileSource(std::string_view uri, std::string_view path, UniqueFd file, FileMemory kind,
+               Mapping mapping, const struct stat& opened)
         : uri_(uri),
           path_(path),
           file_(std::move(file)),
+          kind_(kind),
           opened_(opened),
           mapping_(std::move(mapping)),
           population_(file_.get(), mapping_.size()),
@@ -87,8 +89,12 @@ class FileSource final : public PageSource {
         return cannot_read(range);
     }
 
-    // hugetlbfs maps 512 pages at once, so read() saves nothing there.
-    bool prefers_read() const override { return hugetlb_.empty(); }
+    // A file on a disk is read ahead by read() alone. Reading a hole of tmpfs through the mapping
+    // would allocate a page in the file.
+    bool prefers_read(bool holes_too) const override {
+        if (kind_ == FileMemory::kShmem) return holes_too;
+        return kind_ == FileMemory::kOnDisk;
+    }
     Status read(RegionId, PageRange range, std::byte* to) const override {
         const std::size_t size = range.size_bytes();
         if (read_at(file_.get(), range.offset_bytes(), {to, size}) == size) return {};
@@ -129,6 +135,7 @@ class FileSource final : public PageSource {
     std::string uri_;
     std::string path_;
     UniqueFd file_;
+    FileMemory kind_;
     struct stat opened_ {};
     Mapping mapping_;
     FilePopulation population_;
@@ -165,10 +172,10 @@ Result<std::unique_ptr<PageSource>> make_file_source(std::string_view uri, std::
                                                      .flags = MAP_SHARED | MAP_NORESERVE,
                                                      .fd = file.get(),
                                                      .what = std::string(path)}));
-    const bool hugetlb = hugetlb_page_size(file.get()).has_value();
+    MIGRATE_ASSIGN(const FileMemory kind, file_memory_of(file.get(), std::string(path)));
     auto source =
-        std::make_unique<FileSource>(uri, path, std::move(file), std::move(mapping), status);
-    if (hugetlb) MIGRATE_TRY(source->find_hugetlb_holes());
+        std::make_unique<FileSource>(uri, path, std::move(file), kind, std::move(mapping), status);
+    if (kind == FileMemory::kHugetlb) MIGRATE_TRY(source->find_hugetlb_holes());
     return std::unique_ptr<PageSource>(std::move(source));
 }
 

@@ -1,5 +1,6 @@
 #include "memory/source/files_source.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "memory/source/file_source.hpp"
@@ -32,7 +33,10 @@ class FilesSource final : public PageSource {
     Status prefault(RegionId region, PageRange range) const override {
         return at(region).prefault(kOnlyRegion, range);
     }
-    bool prefers_read() const override { return true; }
+    bool prefers_read(bool holes_too) const override {
+        return std::any_of(files_.begin(), files_.end(),
+                           [&](const auto& file) { return file->prefers_read(holes_too); });
+    }
     Status read(RegionId region, PageRange range, std::byte* to) const override {
         return at(region).read(kOnlyRegion, range, to);
     }

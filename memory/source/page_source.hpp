@@ -57,9 +57,12 @@ class PageSource {
     // Most memory, in bytes, that reading one missing page may allocate: the size of the kernel's
     // page there.
     virtual std::uint64_t largest_page_bytes() const { return 2 * kMiB; }
-    // True if read() is the cheaper way to content that is used once: mapping and unmapping a page
-    // costs more than copying it into cached memory.
-    virtual bool prefers_read() const { return false; }
+    // True if read() is the better way to content that is used once, although the memory is mapped.
+    // `holes_too`: pages that population() calls unpopulated are read as well.
+    virtual bool prefers_read(bool holes_too) const {
+        static_cast<void>(holes_too);
+        return false;
+    }
     // Copies the pages to `to`. Thread-safe.
     virtual Status read(RegionId region, PageRange range, std::byte* to) const;
     // The file that holds the region; nothing for private memory.

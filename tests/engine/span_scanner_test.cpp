@@ -16,7 +16,7 @@ namespace migrate::engine {
 namespace {
 
 // Why a source's pages are staged.
-enum class Staged { kNo, kPrefersRead, kNotMapped };
+enum class Staged { kNo, kMapped, kNotMapped };
 
 // One region whose pages' kinds the test chooses.
 class FakeSource : public memory::PageSource {
@@ -36,7 +36,6 @@ class FakeSource : public memory::PageSource {
         }
     }
     std::string_view description() const override { return "fake:"; }
-    bool prefers_read() const override { return staged_ == Staged::kPrefersRead; }
     bool is_mapped(RegionId) const override { return staged_ != Staged::kNotMapped; }
     std::span<const RegionInfo> regions() const override { return {&region_, 1}; }
     std::span<const std::byte> memory(RegionId) const override { return bytes_.bytes(); }
@@ -251,7 +250,7 @@ TEST_CASE("every page is emitted once, in order, by its kind, at any depth and b
 }
 
 TEST_CASE("staged pages stay as they were read until they are released") {
-    const Staged why = GENERATE(Staged::kPrefersRead, Staged::kNotMapped);
+    const Staged why = GENERATE(Staged::kMapped, Staged::kNotMapped);
     const FakeSource source(random_kinds(3000), why);
     for (const std::size_t depth : {1U, 4U}) {
         for (const std::uint64_t span : {1U, 100U, 3000U}) {
@@ -264,7 +263,7 @@ TEST_CASE("staged pages stay as they were read until they are released") {
                                                     .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                                     .what = "staging"}));
             const std::span<const std::byte> bytes = staging.bytes();
-            scanner.stage(std::move(staging));
+            scanner.stage(std::move(staging), true);
             std::vector<PageKind> kinds;
             std::vector<std::pair<std::uint64_t, const std::byte*>> held;  // normal pages
             std::size_t released = 0;
@@ -305,7 +304,7 @@ TEST_CASE("staged pages stay as they were read until they are released") {
 TEST_CASE("zeros that were staged leave their room to the next pages") {
     std::vector<PageKind> kinds(320, PageKind::kZero);
     kinds[3] = PageKind::kNormal;
-    const FakeSource source(kinds, GENERATE(Staged::kPrefersRead, Staged::kNotMapped));
+    const FakeSource source(kinds, GENERATE(Staged::kMapped, Staged::kNotMapped));
     ScannerLog log;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
                         {.normal_page_ratio = {}, .batch_pages = 128});
@@ -314,7 +313,7 @@ TEST_CASE("zeros that were staged leave their room to the next pages") {
                                             .flags = MAP_PRIVATE | MAP_ANONYMOUS,
                                             .what = "staging"}));
     const std::byte* const begin = staging.data();
-    scanner.stage(std::move(staging));
+    scanner.stage(std::move(staging), true);
     FunctionSink sink([](RegionId, const PageRun&, const std::byte*) { return Status(); },
                       [] { return Status(Error("nothing had to be released")); });
     must(scanner.scan({kRam, {0, 320}}, {}, sink));
@@ -326,14 +325,14 @@ TEST_CASE("zeros that were staged leave their room to the next pages") {
 }
 
 TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {
-    const FakeSource source(std::vector<PageKind>(64, PageKind::kNormal), Staged::kPrefersRead);
+    const FakeSource source(std::vector<PageKind>(64, PageKind::kNormal), Staged::kMapped);
     ScannerLog log;
     SpanScanner scanner(source, std::make_unique<FakeScanner>(1, log),
                         {.normal_page_ratio = {}, .batch_pages = 8});
     scanner.stage(must(Mapping::create({.size = 16 * kPageSize,
                                         .protection = PROT_READ | PROT_WRITE,
                                         .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                                        .what = "staging"})));
+                                        .what = "staging"})), true);
     std::uint64_t emitted = 0;
     FunctionSink sink(
         [&](RegionId, const PageRun& run, const std::byte*) {
@@ -400,7 +399,7 @@ TEST_CASE("without a scanner, pages that are not mapped are read and sent as the
     scanner.stage(must(Mapping::create({.size = 128 * kPageSize,
                                         .protection = PROT_READ | PROT_WRITE,
                                         .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                                        .what = "staging"})));
+                                        .what = "staging"})), true);
     std::vector<std::pair<std::uint64_t, const std::byte*>> held;
     std::uint64_t pages = 0;
     const auto release = [&] {

@@ -125,12 +125,20 @@ TEST_CASE("a file's identity is the same by every path to it") {
     CHECK_FALSE(must(open_page_source("anon:1M"))->file_of(kRam));
 }
 
+TEST_CASE("a file on tmpfs is read through its mapping, unless its holes are read too") {
+    const TemporaryFolder folder("/dev/shm");
+    write_sparse_file(folder / "image", 6, {1, 4});
+    const auto source = must(open_page_source(folder / "image"));
+    CHECK_FALSE(source->prefers_read(false));
+    CHECK(source->prefers_read(true));
+}
+
 TEST_CASE("a file is read without being mapped, and its holes stay holes") {
-    const TemporaryFolder folder;
+    const TemporaryFolder folder("/var/tmp");
     const std::string path = folder / "image";
     write_sparse_file(path, 6, {1, 4});
     const auto source = must(open_page_source(path));
-    REQUIRE(source->prefers_read());
+    REQUIRE(source->prefers_read(false));
     std::vector<std::byte> copy(5 * kPageSize, std::byte{0xff});
     must(source->read(kRam, {1, 5}, copy.data()));
     CHECK(copy[0] == std::byte{1});

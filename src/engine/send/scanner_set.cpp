@@ -46,10 +46,11 @@ Result<std::unique_ptr<ScannerSet>> ScannerSet::create(const SendConfig& config,
                           "zero-page-detection=legacy sends memory that is mapped in this process, "
                           "and private memory of another process is not: use multifd");
     }
-    // Neither a device nor zero-copy send needs a copy of mapped memory.
-    const bool prefers_copies = set->kernel_ != nullptr && !set->accelerator_ && !legacy &&
-                                source.prefers_read() && config.zero_copy != AutoOnOff::kOn;
-    if (copies || prefers_copies) set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
+    // Neither a device nor zero-copy send has a use for a copy of mapped memory.
+    set->reads_mapped_ = set->kernel_ != nullptr && !set->accelerator_ && !legacy &&
+                         source.prefers_read(!options.skip_unpopulated) &&
+                         config.zero_copy != AutoOnOff::kOn;
+    if (copies || set->reads_mapped_) set->staging_bytes_ = 2 * config.negotiated.packet_bytes();
     for (unsigned i = 0; i < (legacy ? 1U : config.negotiated.channels()); ++i) {
         MIGRATE_TRY(set->add());
     }
@@ -68,7 +69,7 @@ Status ScannerSet::add() {
         MIGRATE_ASSIGN(
             Mapping staging,
             memory::map_anonymous(staging_bytes_, memory::HugePages::kOff, "what a channel reads"));
-        made->stage(std::move(staging));
+        made->stage(std::move(staging), reads_mapped_);
     }
     scanners_.push_back(std::move(made));
     return {};
@@ -83,7 +84,7 @@ std::vector<bool> ScannerSet::regions_in_place() const {
     std::vector<bool> in_place(source_.regions().size(), staging_bytes_ == 0);
     for (std::size_t i = 0; i < in_place.size(); ++i) {
         // SpanScanner decides in the same way.
-        if (staging_bytes_ != 0 && !source_.prefers_read())
+        if (staging_bytes_ != 0 && !reads_mapped_)
             in_place[i] = source_.is_mapped(static_cast<RegionId>(i));
     }
     return in_place;

@@ -52,6 +52,7 @@ class ScannerSet {
     PrefaultedPages prefaulted_;                 // used with an accelerator only
     const accel::ZeroKernel* kernel_ = nullptr;  // null: zero pages are not looked for
     std::uint64_t staging_bytes_ = 0;            // 0: pages are checked in place
+    bool reads_mapped_ = false;                  // true if mapped pages are staged as well
     std::string kernel_name_ = "none";
     std::unique_ptr<accel::DsaAccelerator> accelerator_;
     std::vector<std::unique_ptr<SpanScanner>> scanners_;

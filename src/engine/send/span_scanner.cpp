@@ -27,13 +27,14 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
     for (Batch& batch : in_flight_) batch.zero_map.resize((options_.batch_pages + 63) / 64);
 }
 
-void SpanScanner::stage(Mapping staging) {
+void SpanScanner::stage(Mapping staging, bool reads_mapped) {
     staging_ = std::move(staging);
-    if (scanner_ && source_.prefers_read()) in_flight_.resize(1);
+    reads_mapped_ = reads_mapped;
+    if (scanner_ && reads_mapped_) in_flight_.resize(1);
 }
 
 bool SpanScanner::reads(RegionId region) const {
-    return staging_ && (source_.prefers_read() || !source_.is_mapped(region));
+    return staging_ && (reads_mapped_ || !source_.is_mapped(region));
 }
 
 std::uint64_t SpanScanner::batch_pages(RegionId region) const {

@@ -49,11 +49,11 @@ class SpanScanner {
     // Without a scanner every populated page is normal.
     SpanScanner(const memory::PageSource& source, std::unique_ptr<accel::PageScanner> scanner,
                 const Options& options);
-    // Before the first scan: pages of regions that are not mapped, and all pages if the source
-    // prefers it, are read into `staging` (at least two batches long), where the scanner checks
-    // them and the consumer sends them. They are read in steps of at most kStagedPages, so that
-    // they are checked while they are in the CPU's nearest caches.
-    void stage(Mapping staging);
+    // Before the first scan: pages of regions that are not mapped, and all pages if
+    // `reads_mapped` is set, are read into `staging` (at least two batches long), where the scanner
+    // checks them and the consumer sends them. They are read in steps of at most kStagedPages, so
+    // that they are checked while they are in the CPU's nearest caches.
+    void stage(Mapping staging, bool reads_mapped);
     static constexpr std::uint64_t kStagedPages = 16;
 
     // Scans the planned pages of the span. Pages that were written are populated, unless they were
@@ -102,6 +102,7 @@ class SpanScanner {
     std::uint64_t to_check_ = 0;                     // number of its pages that are checked
     std::vector<accel::PageExtent> submitted_;
     Mapping staging_;                 // empty: all pages are checked in place
+    bool reads_mapped_ = false;       // true if mapped regions are staged, too
     std::uint64_t staged_bytes_ = 0;  // its part that the consumer may still read
     std::vector<Batch> in_flight_;    // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
