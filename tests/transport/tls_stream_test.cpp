@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -184,7 +185,12 @@ TEST_CASE("64 GiB in each direction pass through one session with a new key for 
         std::jthread c([&] { results[2] = send_all(far, content[1]); });
         std::jthread d([&] { results[3] = receive_all(near, content[1]); });
     }
-    for (const Status& result : results) must(result);
+    // The first failure ends the connection, and the others tell of that only.
+    for (const Status& result : results) {
+        if (!result) UNSCOPED_INFO(result.error().message());
+    }
+    CHECK(std::all_of(results.begin(), results.end(),
+                      [](const Status& result) { return bool(result); }));
 }
 
 TEST_CASE("records that were changed, dropped, repeated or swapped on the way are never accepted") {
