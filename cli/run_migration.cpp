@@ -10,6 +10,7 @@
 #include "cli/qmp_commands.hpp"
 #include "cli/run_result.hpp"
 #include "cli/sandbox.hpp"
+#include "cli/service_manager.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
@@ -88,6 +89,7 @@ Status send(const Settings& settings, RunResult& result) {
 }
 
 Status recv(const Settings& settings, RunResult& result) {
+    const ServiceManager manager = ServiceManager::connect();
     MIGRATE_ASSIGN(const Sandbox sandbox, Sandbox::begin(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_files(settings, signals, result));
@@ -111,11 +113,14 @@ Status recv(const Settings& settings, RunResult& result) {
     MIGRATE_TRY(sandbox.complete());
     MIGRATE_TRY(announce_listener(result.console(), session->endpoint(), sandbox, port_file,
                                   session->port()));
-    return run_to_end(*session, settings, signals, result, "incoming", [&] {
+    manager.ready(fmt::format("waiting for a sender on {}", session->endpoint()));
+    Status status = run_to_end(*session, settings, signals, result, "incoming", [&] {
         // The session is over: a one-time key serves no other one.
         config.security.session_ended();
         return session->guest();
     });
+    manager.stopping(status ? "completed" : status.error().message());
+    return status;
 }
 
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {

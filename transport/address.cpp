@@ -4,7 +4,14 @@
 
 namespace migrate::transport {
 
+namespace {
+
+constexpr std::string_view kPassedWord = "systemd";
+
+}  // namespace
+
 std::string Address::text() const {
+    if (passed) return std::string(kPassedWord);
     return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
                                                : fmt::format("[{}]:{}", host, port);
 }
@@ -23,11 +30,19 @@ Result<Address> parse_address(std::string_view text) {
         return refuse("write an IPv6 address in brackets, as [::1]:4444");
     }
     if (host.empty()) return refuse("the host is empty; 0.0.0.0 or [::] listens on all addresses");
-    Address address{std::string(host), 0};
+    Address address;
+    address.host = host;
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
     if (error != std::errc() || end != port.data() + port.size()) {
         return refuse("the port is not a number from 0 to 65535");
     }
+    return address;
+}
+
+Result<Address> parse_listen_address(std::string_view text) {
+    if (text != kPassedWord) return parse_address(text);
+    Address address;
+    address.passed = true;
     return address;
 }
 

@@ -8,7 +8,9 @@
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "transport/control_frame.hpp"
+#include "transport/endpoint.hpp"
 #include "transport/handshake.hpp"
+#include "transport/passed_socket.hpp"
 #include "transport/pending_connection.hpp"
 #include "transport/release_blocking.hpp"
 #include "transport/resolver.hpp"
@@ -38,6 +40,7 @@ struct Listener::Impl {
     }
 
     Status bind(const Address& address, const std::stop_token& stop) {
+        if (address.passed) return adopt_passed(address);
         MIGRATE_ASSIGN(const auto resolved,
                        resolve(address, ResolveFor::kListening, "handshake-timeout",
                                {handshake_timeout, stop}));
@@ -53,6 +56,23 @@ struct Listener::Impl {
             return make_error(ErrorKind::kLostConnection, "cannot listen on {}: {}", address.text(),
                               error.message());
         }
+        return {};
+    }
+
+    // The socket is bound and listens already.
+    Status adopt_passed(const Address& address) {
+        MIGRATE_ASSIGN(UniqueFd passed, take_passed_socket());
+        MIGRATE_ASSIGN(const Endpoint own, Endpoint::own_of(passed.get()));
+        if (!own.is_loopback()) MIGRATE_TRY(check_reach_beyond(security, address.text()));
+        asio::error_code error;
+        const auto protocol = own.data()->sa_family == AF_INET6 ? tcp::v6() : tcp::v4();
+        acceptor.assign(protocol, passed.get(), error);
+        if (error) {
+            return make_error(ErrorKind::kFailed, "cannot listen on {}: {}", address.text(),
+                              error.message());
+        }
+        static_cast<void>(passed.release());
+        keep_from_children(acceptor.native_handle());
         return {};
     }
 

@@ -43,16 +43,19 @@ bool is_loopback(const asio::ip::address& address) {
 }  // namespace
 
 Status check_reach(const Security& security, const Address& address, const Endpoints& endpoints) {
-    if (security.tls || security.plaintext_to_any_host) return {};
     for (const tcp::endpoint& endpoint : endpoints) {
-        if (is_loopback(endpoint.address())) continue;
-        return make_error(
-            ErrorKind::kUsage,
-            "{} is an address beyond this host, and the channels would not be encrypted: give "
-            "--tls-creds x509:DIR or psk:FILE on both sides, or --tls-creds none for plaintext",
-            address.text());
+        if (!is_loopback(endpoint.address())) return check_reach_beyond(security, address.text());
     }
     return {};
+}
+
+Status check_reach_beyond(const Security& security, std::string_view address) {
+    if (security.tls || security.plaintext_to_any_host) return {};
+    return make_error(
+        ErrorKind::kUsage,
+        "{} is an address beyond this host, and the channels would not be encrypted: give "
+        "--tls-creds x509:DIR or psk:FILE on both sides, or --tls-creds none for plaintext",
+        address);
 }
 
 Status check_reach(const Security& security, const Address& address) {

@@ -23,5 +23,7 @@ Result<std::vector<asio::ip::tcp::endpoint>> resolve(const Address& address, Res
 // Does what check_reach() of security.hpp does, for the endpoints of an address.
 Status check_reach(const Security& security, const Address& address,
                    const std::vector<asio::ip::tcp::endpoint>& endpoints);
+// The same for `address`, which other hosts can reach.
+Status check_reach_beyond(const Security& security, std::string_view address);
 
 }  // namespace migrate::transport

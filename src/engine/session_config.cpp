@@ -78,7 +78,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
 
 Result<RecvConfig> make_recv_config(const Settings& settings) {
     RecvConfig config;
-    MIGRATE_ASSIGN(config.listen, transport::parse_address(settings.get<"listen">()));
+    MIGRATE_ASSIGN(config.listen, transport::parse_listen_address(settings.get<"listen">()));
     config.sink = settings.get<"sink">();
     config.extras.reuse = settings.get<"reuse">();
     if (settings.get<"resume">()) config.extras.resume = memory::Resume::kYes;

@@ -30,9 +30,9 @@ inline sockaddr_un unix_socket_address(const std::string& path) {
 }
 
 // A socket that is bound to the path and does not listen yet.
-inline UniqueFd bound_unix_socket(const std::string& path) {
+inline UniqueFd bound_unix_socket(const std::string& path, int type = SOCK_STREAM) {
     const sockaddr_un address = unix_socket_address(path);
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
     REQUIRE(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     return fd;
 }

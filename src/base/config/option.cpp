@@ -53,6 +53,7 @@ Result<OptionValue> parse_plain_text(std::string_view text) {
 Result<OptionValue> parse_address(const Option& option, std::string_view text) {
     if (text.empty()) return OptionValue{};
     MIGRATE_TRY(parse_plain_text(text));
+    if (!option.word.empty() && text == option.word) return OptionValue{.text = std::string(text)};
     const auto form_error = [&] {
         return reject("'{}' is not HOST:PORT (an IPv6 address goes in brackets: [::1]:4444)", text);
     };

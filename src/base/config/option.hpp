@@ -64,8 +64,8 @@ struct Option {
     std::uint64_t min = 0;
     std::uint64_t max = kNoMaximum;
     std::uint64_t multiple_of = 1;
-    std::string_view word = "";                   // a word that is accepted beside numbers
-    std::uint64_t word_value = 0;                 // the number that `word` stands for
+    std::string_view word = "";    // a word that is accepted beside numbers, HOST:PORT
+    std::uint64_t word_value = 0;  // the number that `word` stands for
     std::span<const std::string_view> choices{};  // kNames of the enum (base/enum_names.hpp)
     const FormTable* forms = nullptr;             // see base/config/form.hpp
     std::string_view value_name = "";             // for the help: "HOST:PORT"; empty: from the type
