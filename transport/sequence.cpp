@@ -28,73 +28,80 @@ constexpr auto kRepaired = static_cast<std::uint8_t>(kPlain | kGuests);
 constexpr Party kS = Party::kSender;
 constexpr Party kR = Party::kReceiver;
 
-// PROTOCOL.md shows the same as diagrams. The sender may send COMPLETE before the last ROUND_DONE,
-// and DEVICE_STATE only after it.
+// PROTOCOL.md shows the same as diagrams. With a guest, the sender may send COMPLETE before the
+// last ROUND_DONE, but DEVICE_STATE only after it.
 constexpr Step kTable[] = {
-    {kS, Phase::kStart, kOffer, Phase::kOffered, kAll, Phase::kStart, Rounds::kAny},
-    {kR, Phase::kStart, kRefuse, Phase::kRefused, kAll, Phase::kOffered, Rounds::kAny},
-    {kR, Phase::kStart, kAccept, Phase::kAccepted, kAll, Phase::kOffered, Rounds::kAny},
-    {kR, Phase::kAccepted, kReady, Phase::kReady, kAll, Phase::kOffered, Rounds::kAny},
+    {kS, Phase::kStart, kOffer, Phase::kOffered, kAll, Phase::kStart, When::kAlways},
+    {kR, Phase::kStart, kRefuse, Phase::kRefused, kAll, Phase::kOffered, When::kAlways},
+    {kR, Phase::kStart, kAccept, Phase::kAccepted, kAll, Phase::kOffered, When::kAlways},
+    {kR, Phase::kAccepted, kReady, Phase::kReady, kAll, Phase::kOffered, When::kAlways},
     // pages that the receiver has
-    {kS, Phase::kOffered, kPageDigests, Phase::kOffered, kAll, Phase::kReady, Rounds::kFewToReuse},
-    {kR, Phase::kReady, kPagesReused, Phase::kReady, kAll, Phase::kOffered, Rounds::kOneToReuse},
+    {kS, Phase::kOffered, kPageDigests, Phase::kOffered, kAll, Phase::kReady,
+     When::kFewDigestsUnanswered},
+    {kR, Phase::kReady, kPagesReused, Phase::kReady, kAll, Phase::kOffered,
+     When::kDigestsUnanswered},
     // rounds
     {kS, Phase::kOffered, kRoundStart, Phase::kInRound, static_cast<std::uint8_t>(kPlain | kGuests),
-     Phase::kReady, Rounds::kAllReused},
-    {kS, Phase::kInRound, kAddChannels, Phase::kInRound, kAll, Phase::kReady, Rounds::kAllAdded},
-    {kR, Phase::kReady, kChannelsAdded, Phase::kReady, kAll, Phase::kInRound, Rounds::kOneToAdd},
+     Phase::kReady, When::kDigestsAnswered},
+    {kS, Phase::kInRound, kAddChannels, Phase::kInRound, kAll, Phase::kReady,
+     When::kAdditionsAnswered},
+    {kR, Phase::kReady, kChannelsAdded, Phase::kReady, kAll, Phase::kInRound,
+     When::kAdditionUnanswered},
     {kR, Phase::kAcknowledged, kChannelsAdded, Phase::kAcknowledged, kGuests, Phase::kInRound,
-     Rounds::kOneToAdd},
-    {kS, Phase::kInRound, kRoundEnd, Phase::kRoundEnded, kAll, Phase::kReady, Rounds::kAllAdded},
+     When::kAdditionUnanswered},
+    {kS, Phase::kInRound, kRoundEnd, Phase::kRoundEnded, kAll, Phase::kReady,
+     When::kAdditionsAnswered},
     {kR, Phase::kReady, kSwitchoverAck, Phase::kAcknowledged, kGuests, Phase::kInRound,
-     Rounds::kOneToConfirm},
-    {kR, Phase::kReady, kRoundDone, Phase::kReady, kGuests, Phase::kInRound, Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
+    {kR, Phase::kReady, kRoundDone, Phase::kReady, kGuests, Phase::kInRound,
+     When::kRoundUnconfirmed},
     {kR, Phase::kAcknowledged, kRoundDone, Phase::kAcknowledged, kGuests, Phase::kInRound,
-     Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
     // a round that broke, because channels were lost
     {kR, Phase::kReady, kRoundArrived, Phase::kReady, kRepaired, Phase::kInRound,
-     Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
     {kR, Phase::kAcknowledged, kRoundArrived, Phase::kAcknowledged, kGuests, Phase::kInRound,
-     Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
     {kR, Phase::kReady, kRoundBroken, Phase::kReady, kRepaired, Phase::kInRound,
-     Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
     {kR, Phase::kAcknowledged, kRoundBroken, Phase::kAcknowledged, kGuests, Phase::kInRound,
-     Rounds::kOneToConfirm},
+     When::kRoundUnconfirmed},
     {kS, Phase::kRoundEnded, kRoundAgain, Phase::kInRound, kRepaired, Phase::kReady,
-     Rounds::kOneToContinue},
+     When::kBreakNotContinued},
     {kS, Phase::kCompleted, kRoundAgain, Phase::kInRound, kPlain, Phase::kReady,
-     Rounds::kOneToContinue},
-    {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kPlain, Phase::kReady, Rounds::kAny},
+     When::kBreakNotContinued},
+    {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kPlain, Phase::kReady, When::kAlways},
     {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kGuests, Phase::kReady,
-     Rounds::kAllConfirmed},
+     When::kRoundsConfirmed},
     // the switchover
     {kS, Phase::kOffered, kSwitchoverStart, Phase::kSwitchover, kSwitches, Phase::kReady,
-     Rounds::kAllReused},
+     When::kDigestsAnswered},
     {kS, Phase::kRoundEnded, kSwitchoverStart, Phase::kSwitchover, kGuests, Phase::kReady,
-     Rounds::kAllConfirmed},
+     When::kRoundsConfirmed},
     {kS, Phase::kSwitchover, kRoundStart, Phase::kInLastRound, kSwitches, Phase::kReady,
-     Rounds::kAny},
+     When::kAlways},
     {kS, Phase::kInLastRound, kAddChannels, Phase::kInLastRound, kImageWithDevices, Phase::kReady,
-     Rounds::kAllAdded},
+     When::kAdditionsAnswered},
     {kS, Phase::kInLastRound, kRoundEnd, Phase::kLastRoundEnded, kSwitches, Phase::kReady,
-     Rounds::kAllAdded},
+     When::kAdditionsAnswered},
     {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
-     kinds({SessionKind::kImageDeviceFrames}), Phase::kReady, Rounds::kAny},
+     kinds({SessionKind::kImageDeviceFrames}), Phase::kReady, When::kAlways},
     {kS, Phase::kLastRoundEnded, kDeviceState, Phase::kInDevices,
-     kinds({SessionKind::kGuestDeviceFrames}), Phase::kReady, Rounds::kAllConfirmed},
+     kinds({SessionKind::kGuestDeviceFrames}), Phase::kReady, When::kRoundsConfirmed},
     {kS, Phase::kInDevices, kDeviceState, Phase::kInDevices, kSwitches, Phase::kReady,
-     Rounds::kAny},
+     When::kAlways},
     // the end
-    {kS, Phase::kRoundEnded, kComplete, Phase::kCompleted, kPlain, Phase::kReady, Rounds::kAny},
+    {kS, Phase::kRoundEnded, kComplete, Phase::kCompleted, kPlain, Phase::kReady, When::kAlways},
     {kS, Phase::kLastRoundEnded, kComplete, Phase::kCompleted, kOnChannels, Phase::kReady,
-     Rounds::kAny},
-    {kS, Phase::kInDevices, kComplete, Phase::kCompleted, kSwitches, Phase::kReady, Rounds::kAny},
-    {kR, Phase::kReady, kDone, Phase::kDone, kImages, Phase::kCompleted, Rounds::kAny},
-    {kR, Phase::kReady, kLoaded, Phase::kLoaded, kGuests, Phase::kCompleted, Rounds::kAllConfirmed},
+     When::kAlways},
+    {kS, Phase::kInDevices, kComplete, Phase::kCompleted, kSwitches, Phase::kReady, When::kAlways},
+    {kR, Phase::kReady, kDone, Phase::kDone, kImages, Phase::kCompleted, When::kAlways},
+    {kR, Phase::kReady, kLoaded, Phase::kLoaded, kGuests, Phase::kCompleted,
+     When::kRoundsConfirmed},
     {kR, Phase::kAcknowledged, kLoaded, Phase::kLoaded, kGuests, Phase::kCompleted,
-     Rounds::kAllConfirmed},
-    {kS, Phase::kCompleted, kHandover, Phase::kHandedOver, kGuests, Phase::kLoaded, Rounds::kAny},
-    {kR, Phase::kLoaded, kDone, Phase::kDone, kGuests, Phase::kHandedOver, Rounds::kAny},
+     When::kRoundsConfirmed},
+    {kS, Phase::kCompleted, kHandover, Phase::kHandedOver, kGuests, Phase::kLoaded, When::kAlways},
+    {kR, Phase::kLoaded, kDone, Phase::kDone, kGuests, Phase::kHandedOver, When::kAlways},
 };
 
 }  // namespace
@@ -121,24 +128,24 @@ std::span<const Step> sequence_table() { return kTable; }
 bool Sequence::may_follow(const Step& step) const {
     if (step.at != of(step.by).phase || !step.in(kind_)) return false;
     if (of(other(step.by)).phase < step.after) return false;
-    switch (step.rounds) {
-        case Rounds::kAny:
+    switch (step.when) {
+        case When::kAlways:
             break;
-        case Rounds::kAllConfirmed:
+        case When::kRoundsConfirmed:
             return receiver_.rounds == sender_.rounds;
-        case Rounds::kOneToConfirm:
+        case When::kRoundUnconfirmed:
             return receiver_.rounds < sender_.rounds && receiver_.breaks == sender_.breaks;
-        case Rounds::kAllAdded:
+        case When::kAdditionsAnswered:
             return receiver_.additions == sender_.additions;
-        case Rounds::kOneToAdd:
+        case When::kAdditionUnanswered:
             return receiver_.additions < sender_.additions;
-        case Rounds::kAllReused:
+        case When::kDigestsAnswered:
             return receiver_.digests == sender_.digests;
-        case Rounds::kOneToReuse:
+        case When::kDigestsUnanswered:
             return receiver_.digests < sender_.digests;
-        case Rounds::kFewToReuse:
+        case When::kFewDigestsUnanswered:
             return sender_.digests - receiver_.digests < kMostUnansweredDigests;
-        case Rounds::kOneToContinue:
+        case When::kBreakNotContinued:
             return receiver_.breaks > sender_.breaks;
     }
     return true;
@@ -161,7 +168,7 @@ Status Sequence::pass(Party by, FrameType frame) {
         if (frame == kAddChannels || frame == kChannelsAdded) ++progress.additions;
         if (frame == kPageDigests || frame == kPagesReused) ++progress.digests;
         if (frame == kRoundBroken || frame == kRoundAgain) ++progress.breaks;
-        // The round that this sender ended goes on.
+        // The round is continued, so the sender has not ended it.
         if (frame == kRoundAgain) --progress.rounds;
         return {};
     }

@@ -74,23 +74,22 @@ enum class Phase : std::uint8_t {
     kDone,
 };
 
-// The relation that must hold between the rounds that the sender ended (ROUND_END) and those that
-// the receiver confirmed (ROUND_DONE), between ADD_CHANNELS and its answers (CHANNELS_ADDED),
-// between PAGE_DIGESTS and its answers (PAGES_REUSED), or between the rounds that broke
-// (ROUND_BROKEN) and those that were continued (ROUND_AGAIN).
-enum class Rounds : std::uint8_t {
-    kAny,
-    kAllConfirmed,
-    kOneToConfirm,  // and it is not broken
-    kAllAdded,
-    kOneToAdd,
-    kAllReused,
-    kOneToReuse,
-    kFewToReuse,  // fewer questions than kMostUnansweredDigests are open
-    kOneToContinue,
+// The condition of a step: it compares the frames that the two sides have sent. Four kinds of
+// frames have counterparts: ROUND_END has ROUND_DONE, ADD_CHANNELS has CHANNELS_ADDED, PAGE_DIGESTS
+// has PAGES_REUSED, and ROUND_BROKEN has ROUND_AGAIN.
+enum class When : std::uint8_t {
+    kAlways,
+    kRoundsConfirmed,   // the receiver confirmed every round that the sender ended
+    kRoundUnconfirmed,  // a round that the sender ended is neither confirmed nor broken
+    kAdditionsAnswered,
+    kAdditionUnanswered,
+    kDigestsAnswered,
+    kDigestsUnanswered,
+    kFewDigestsUnanswered,  // fewer than kMostUnansweredDigests
+    kBreakNotContinued,     // the receiver reported a break, and the round was not yet continued
 };
 
-// A row of the table: in phase `at` of side `by`, this frame may follow, and leads to phase `then`.
+// A row of the table: in phase `at`, side `by` may send `frame`, which leads it to phase `then`.
 struct Step {
     Party by;
     Phase at;
@@ -98,7 +97,7 @@ struct Step {
     Phase then;
     std::uint8_t kinds;  // bit set of SessionKind
     Phase after;         // phase that the other side must have reached; kStart: any
-    Rounds rounds;
+    When when;
 
     bool in(SessionKind kind) const { return (kinds & (1U << static_cast<unsigned>(kind))) != 0; }
 };
@@ -123,9 +122,9 @@ class Sequence {
     struct Progress {
         Phase phase = Phase::kStart;
         std::uint64_t rounds = 0;     // ended by the sender; confirmed by the receiver
-        std::uint64_t additions = 0;  // of channels: asked by the sender; answered by the receiver
+        std::uint64_t additions = 0;  // ADD_CHANNELS of the sender; CHANNELS_ADDED of the receiver
         std::uint64_t digests = 0;    // PAGE_DIGESTS of the sender; PAGES_REUSED of the receiver
-        std::uint64_t breaks = 0;     // continued by the sender; reported by the receiver
+        std::uint64_t breaks = 0;     // ROUND_AGAIN of the sender; ROUND_BROKEN of the receiver
     };
     const Progress& of(Party party) const { return party == Party::kSender ? sender_ : receiver_; }
     Progress& of(Party party) { return party == Party::kSender ? sender_ : receiver_; }
