@@ -148,7 +148,7 @@ TEST_CASE("stall-limit ends the wait for a receiver that says nothing", "[live][
     for (const FrameType type : {FrameType::kRoundDone, FrameType::kLoaded}) {
         HeldRun run(type, {"--stall-limit", "2s", "--downtime-limit", "10s"}, folder / "");
         check_stays(run.sender, run.receiver, seconds(2));
-        CHECK(said(run.sender, "error: the receiver lives but has not sent " +
+        CHECK(said(run.sender, "error: the receiver is alive but has not sent " +
                                    std::string(name_of(type)) + " for 2000 ms (stall-limit)"));
     }
 }

@@ -14,7 +14,7 @@ using transport::FrameType;
 
 namespace {
 
-// Interval at which a wait for the receiver checks whether its data moves.
+// Interval at which a wait for the receiver checks whether data in transit still reaches it.
 constexpr std::chrono::milliseconds kHeadwayInterval{1000};
 
 Microseconds since(Clock::time_point begin) {
@@ -38,12 +38,12 @@ Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched
     published_.lock()->planned_pages += sent.figures.pages;
     sent.outages_before = outages;
     MIGRATE_ASSIGN(std::optional<Frame> broken, end(sent, moved));
-    if (broken) MIGRATE_TRY(send_again(sent, *std::move(broken)));
+    if (broken) MIGRATE_TRY(continue_round(sent, *std::move(broken)));
     return sent;
 }
 
-// Ends the round, or this part of it. If this side has lost channels, returns the first frame of
-// the receiver's answer.
+// Sends ROUND_END. If this side has lost channels, the receiver answers with a report of the pages
+// that arrived: returns its first frame.
 Result<std::optional<Frame>> RoundSender::end(SentRound& sent,
                                               const SendChannelGroup::RoundSent& moved) {
     const transport::RoundMark mark{sent.figures.round, sent.figures.pages,
@@ -59,11 +59,11 @@ Result<std::optional<Frame>> RoundSender::end(SentRound& sent,
     return std::optional<Frame>(std::move(frame));
 }
 
-Status RoundSender::send_again(SentRound& sent, Frame first) {
+Status RoundSender::continue_round(SentRound& sent, Frame first) {
     const std::uint32_t round = sent.figures.round;
     std::optional<Frame> frame = std::move(first);
     while (frame) {
-        MIGRATE_ASSIGN(const ArrivedBitmaps arrived, take_break(round, *std::move(frame)));
+        MIGRATE_ASSIGN(const ArrivedBitmaps arrived, await_arrived(round, *std::move(frame)));
         const std::uint64_t missing = channels_.missing(arrived.bitmaps());
         log::info(
             "round {}: {} of {} pages are sent again or are still to come, because channels "
@@ -77,8 +77,9 @@ Status RoundSender::send_again(SentRound& sent, Frame first) {
     return {};
 }
 
-// Returns the pages of the round that the receiver has.
-Result<ArrivedBitmaps> RoundSender::take_break(std::uint32_t round, Frame frame) {
+// Receives the rest of the report that begins with `frame`, settles the lost channels, and returns
+// the pages of the round that have arrived.
+Result<ArrivedBitmaps> RoundSender::await_arrived(std::uint32_t round, Frame frame) {
     MIGRATE_ASSIGN(ArrivedBitmaps arrived, ArrivedBitmaps::create(channels_.regions()));
     while (frame.type == FrameType::kRoundArrived) {
         MIGRATE_TRY(arrived.add(round, frame.body));
@@ -86,16 +87,17 @@ Result<ArrivedBitmaps> RoundSender::take_break(std::uint32_t round, Frame frame)
     }
     MIGRATE_ASSIGN(const transport::RoundBreak broken, transport::decode_round_break(frame.body));
     if (broken.round != round || broken.arrived != arrived.pages()) {
-        return make_error(ErrorKind::kProtocol,
-                          "the receiver has {} pages of round {} and reported {} of round {}",
-                          broken.arrived, broken.round, arrived.pages(), round);
+        return make_error(
+            ErrorKind::kProtocol,
+            "expected ROUND_BROKEN with {} pages of round {}, got {} pages of round {}",
+            arrived.pages(), round, broken.arrived, broken.round);
     }
     MIGRATE_TRY(channels_.settle_losses(broken.lost));
     return arrived;
 }
 
-// Emits the event of a pass at its start, as QEMU does: what the pass will send, and the figures of
-// the last pass.
+// Emits MIGRATION_PASS at the start of a round, as QEMU does. The event has the pages of this round
+// and the figures of the round before.
 void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
     const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
     const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
@@ -123,7 +125,7 @@ Result<RoundFigures> RoundSender::await_done(SentRound sent) {
                        expect({FrameType::kRoundDone, FrameType::kSwitchoverAck,
                                FrameType::kRoundArrived, FrameType::kRoundBroken}));
         if (frame.type == FrameType::kRoundArrived || frame.type == FrameType::kRoundBroken) {
-            MIGRATE_TRY(send_again(sent, frame));
+            MIGRATE_TRY(continue_round(sent, frame));
             continue;
         }
         if (frame.type == FrameType::kSwitchoverAck) {
@@ -134,8 +136,8 @@ Result<RoundFigures> RoundSender::await_done(SentRound sent) {
         }
         MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
         if (mark.round != round) {
-            return make_error(ErrorKind::kProtocol, "the receiver ended round {} in round {}",
-                              mark.round, round);
+            return make_error(ErrorKind::kProtocol, "expected ROUND_DONE {}, got ROUND_DONE {}",
+                              round, mark.round);
         }
         note_answer(since(sent.sent));
         RoundFigures figures = sent.figures;
@@ -155,7 +157,7 @@ Result<Frame> RoundSender::expect(FrameSet types) {
         const Microseconds limit = control_.tunables().stall_limit;
         if (limit.count() == 0 || Clock::now() - moved < limit) continue;
         return make_error(ErrorKind::kNotConverged,
-                          "the receiver lives but has not sent {} for {} ms (stall-limit)",
+                          "the receiver is alive but has not sent {} for {} ms (stall-limit)",
                           name_of(types.first()), limit.count() / 1000);
     }
 }

@@ -1,6 +1,6 @@
-// Sends rounds: tells the receiver on the main channel, lets the channels send, and with a guest
-// waits until the whole round is in place. It keeps what the receiver's answers tell about its
-// costs.
+// Sends rounds: announces each on the main channel, lets the data channels send it, and with a
+// guest waits until the receiver has all of it. Keeps the times that the receiver's answers tell:
+// the round trip and the load time.
 #pragma once
 
 #include <chrono>
@@ -19,12 +19,12 @@
 
 namespace migrate::engine {
 
-// A round that was sent: its figures so far, and when it began and was sent.
+// A round that was sent, but not yet confirmed.
 struct SentRound {
     RoundFigures figures;
     std::chrono::steady_clock::time_point began;
-    std::chrono::steady_clock::time_point sent;
-    Microseconds outages_before{};  // the time without a data channel before it began
+    std::chrono::steady_clock::time_point sent;  // the time of the last ROUND_END
+    Microseconds outages_before{};  // sum of the session's outages before the round began
 };
 
 class RoundSender {
@@ -34,26 +34,27 @@ class RoundSender {
                 SendChannelGroup& channels)
         : core_(core), published_(published), control_(control), link_(link), channels_(channels) {}
 
-    // Looks at the rounds that send() is told to watch. They outlive the last of them; either may
-    // be null.
+    // The watches of the rounds that are sent with Watched::kYes. They outlive the last round;
+    // either may be null.
     void watch_by(const SendChannelGroup::Watches& watches) { watches_ = watches; }
     enum class Watched { kYes, kNo };
-    // From ROUND_START to ROUND_END. If this side has lost channels, the round is continued until
-    // all of it is on its way.
+    // Sends a round, from ROUND_START to ROUND_END. If this side has lost channels, continues the
+    // round until all of it was sent on channels that still exist.
     Result<SentRound> send(std::uint32_t round, RoundPlan plan, Watched watched);
-    // With a guest: waits for ROUND_DONE, so that the duration contains all of the round's time.
+    // With a guest: waits for ROUND_DONE, so the duration includes the time that the receiver needs
+    // to place the pages. Continues the round if the receiver has lost channels.
     Result<RoundFigures> await_done(SentRound sent);
-    // The receiver has lost channels: `frame` is its first ROUND_ARRIVED or its ROUND_BROKEN.
-    // Takes the other ones, and sends the pages that did not arrive.
-    Status send_again(SentRound& sent, transport::Frame frame);
-    // Waits for a frame of one of these types. kNotConverged names the first of them if for
-    // stall-limit no frame comes from a receiver that is alive and no data in transit to it moves.
+    // The receiver reports a broken round: `frame` is the first ROUND_ARRIVED, or ROUND_BROKEN if
+    // no page arrived. Receives the rest of the report, and sends the pages that did not arrive.
+    Status continue_round(SentRound& sent, transport::Frame frame);
+    // Waits for a frame of one of these types. kNotConverged, with the first type, if the receiver
+    // is alive, but for stall-limit sends no frame and takes no data in transit.
     Result<transport::Frame> expect(transport::FrameSet types);
 
     // The time from a frame to the receiver's answer.
     void note_answer(Microseconds time) { round_trip_.add(time); }
     Microseconds round_trip() const { return round_trip_.value(); }
-    // The receiver said that it could run the guest (SWITCHOVER_ACK), and how long loading takes.
+    // SWITCHOVER_ACK came: the receiver can run the guest, and has told how long loading takes.
     bool acked() const { return acked_; }
     Microseconds load_time() const { return load_time_; }
 
@@ -61,7 +62,7 @@ class RoundSender {
     void announce(std::uint32_t round, std::uint64_t pages);
     Result<std::optional<transport::Frame>> end(SentRound& sent,
                                                 const SendChannelGroup::RoundSent& moved);
-    Result<ArrivedBitmaps> take_break(std::uint32_t round, transport::Frame frame);
+    Result<ArrivedBitmaps> await_arrived(std::uint32_t round, transport::Frame frame);
 
     SessionCore& core_;
     PublishedSend& published_;

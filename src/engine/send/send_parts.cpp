@@ -39,9 +39,9 @@ Result<transport::Done> take_done(const SendParts& parts, const transport::Frame
     return done;
 }
 
-// Sends COMPLETE and waits for DONE. If the receiver has lost a channel and this side has not
-// noticed it, pages are missing, and come before another COMPLETE. Nothing is waited for before the
-// first COMPLETE, so that a transfer without such a loss has no further round trip.
+// Sends COMPLETE and waits for DONE. If only the receiver has noticed the loss of a channel, it
+// answers with a report instead: the missing pages and another COMPLETE follow. The first COMPLETE
+// does not wait for the receiver, which saves a round trip in a transfer without such a loss.
 Result<transport::Done> complete_image(const SendParts& parts, SentRound sent,
                                        DowntimeClock& clock) {
     while (true) {
@@ -55,7 +55,7 @@ Result<transport::Done> complete_image(const SendParts& parts, SentRound sent,
                               std::nullopt));
         if (frame.type == FrameType::kDone) return take_done(parts, frame, completion);
         parts.link.resume_heartbeats();
-        MIGRATE_TRY(parts.rounds.send_again(sent, std::move(frame)));
+        MIGRATE_TRY(parts.rounds.continue_round(sent, std::move(frame)));
     }
 }
 
