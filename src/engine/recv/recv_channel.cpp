@@ -30,7 +30,7 @@ std::string RecvChannel::where() const {
 Status RecvChannel::run(RecvShared& shared, const std::stop_token& stop) {
     const bool checks = checksum_.has_value();
     if (shared.placer.needs_buffer() || (shared.discards && checks)) {
-        fresh_.resize(shared.limits.packet_bytes);
+        staged_.resize(shared.limits.packet_bytes);
     }
     while (const auto opened = shared.gate.next_round(index_of(id_), read_.last_round, stop)) {
         Status status = receive_round(shared, *opened - shared.continued, stop);
@@ -50,9 +50,9 @@ Status RecvChannel::receive_round(RecvShared& shared, std::uint32_t round,
     }
 }
 
-// An idle channel is not stalled: its sender may scan zero pages for a long time, and the main
-// channel shows that it is alive. After ROUND_END the missing packets must arrive here within one
-// more StallLimits::busy (io-timeout, at least 10 s).
+// No packet within the timeout is no error while the round runs: the sender may scan zero pages for
+// a long time, and the main channel shows that it is alive. After ROUND_END the rest of the round
+// must arrive within one more StallLimits::busy (io-timeout, at least 10 s).
 Status RecvChannel::await_header(const RecvShared& shared, std::uint32_t round,
                                  const std::stop_token& stop) {
     bool waited_past_end = false;
@@ -112,13 +112,13 @@ Status RecvChannel::receive_pages(RecvShared& shared, const PacketHeader& header
     const bool by_program =
         header.compression != Compression::kNone || socket_.security().is_encrypted();
     const auto writer = by_program ? memory::WrittenBy::kProgram : memory::WrittenBy::kSystemCall;
-    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, fresh_, to_));
+    MIGRATE_TRY(shared.placer.accept(header.region, runs_, writer, staged_, to_));
     Status received = receive_payload(shared, header);
     if (!received && received.error().kind() == ErrorKind::kFault) {
         return shared.placer.explain(header.region, runs_, std::move(received).error());
     }
     if (!received) {
-        // If the session survives the loss of this channel, they come on another one.
+        // The pages come on another channel if the session survives the loss of this one.
         shared.placer.withdraw(header.region, runs_, to_);
         return received;
     }
@@ -132,7 +132,7 @@ Status RecvChannel::receive_pages(RecvShared& shared, const PacketHeader& header
 }
 
 void RecvChannel::release() {
-    fresh_ = {};
+    staged_ = {};
     compressed_ = {};
     decompressed_ = {};
     run_bytes_ = {};
@@ -165,7 +165,7 @@ Status RecvChannel::receive_payload(const RecvShared& shared, const PacketHeader
     if (header.compression != Compression::kNone) return receive_compressed(shared, header);
     if (!shared.discards) return receive_checked(header, to_.parts);
     if (!header.has_checksum) return socket_.discard(header.payload_bytes);
-    const iovec dropped{fresh_.data(), header.payload_bytes};
+    const iovec dropped{staged_.data(), header.payload_bytes};
     return receive_checked(header, std::span(&dropped, 1));
 }
 
@@ -176,7 +176,8 @@ Status RecvChannel::receive_checked(const PacketHeader& header, std::span<const 
     MIGRATE_TRY(socket_.receive(received_));
     if (!header.has_checksum) return {};
     checksum_->restart();
-    // The bytes are in the cache: add(parts) would fetch them once more.
+    // Part by part, since add(parts) also prefetches: these bytes have just been received and are
+    // in the cache.
     MIGRATE_TRY(guard_reads("the sink", [&] {
         for (const iovec& part : parts) checksum_->add(transport::bytes_of(part));
     }));

@@ -36,8 +36,9 @@ struct RecvShared {
     // The gate's last round for which ROUND_END has arrived.
     std::atomic<std::uint32_t> ended_round{0};
     DeviceReceiver* devices = nullptr;  // set if limits.device_state
-    // How often a round was continued, so far: the gate counts that as a round. The session's
-    // thread writes it between two rounds of the gate, whose mutex makes it visible.
+    // Number of continuations (ROUND_AGAIN) in the session so far. The gate counts each of them as
+    // a round: its number is that of the round plus this one. The session's thread writes it
+    // between two rounds of the gate, whose mutex makes it visible.
     std::uint32_t continued = 0;
 };
 
@@ -54,7 +55,7 @@ class RecvChannel {
     void shutdown() const { socket_.shutdown(); }
     // The gate's last round that run() finished. Called once run() has returned.
     std::uint32_t last_round() const { return read_.last_round; }
-    // True if run() ended within a chunk of a device, which cannot come again.
+    // True if run() ended within a chunk of a device. Chunks are not sent again.
     bool ended_in_device() const { return read_.in_device; }
     // Frees the buffers. Called once run() has returned.
     void release();
@@ -75,7 +76,7 @@ class RecvChannel {
     Status receive_pages(RecvShared& shared, const transport::PacketHeader& header);
     Status receive_payload(const RecvShared& shared, const transport::PacketHeader& header);
     Status receive_compressed(const RecvShared& shared, const transport::PacketHeader& header);
-    // Receives the content of `parts`, and the packet's checksum if it has one.
+    // Receives the payload into `parts`, and compares its checksum if it has one.
     Status receive_checked(const transport::PacketHeader& header, std::span<const iovec> parts);
     std::string where() const;
     void count_packet(const transport::PacketHeader& header);
@@ -87,12 +88,14 @@ class RecvChannel {
     std::vector<std::byte> run_bytes_;
     std::vector<PageRun> runs_;
     memory::Destinations to_;
-    PageBuffer fresh_;  // content of the packet's fresh pages, if the placer needs it
+    // Content of pages that the placer fills or writes later, or that a sink discards after its
+    // checksum was compared. Empty if neither occurs.
+    PageBuffer staged_;
     PageBuffer compressed_;
     PageBuffer decompressed_;
     std::optional<transport::PayloadChecksum> checksum_;  // set if the handshake agreed on them
     std::vector<iovec> received_;  // the parts being received, which the socket consumes
-    // How far the stream was read.
+    // The progress in the stream of packets.
     struct Progress {
         std::uint32_t packets = 0;  // the next packet's sequence number
         std::uint32_t last_round = 0;

@@ -13,7 +13,7 @@ using transport::part_of;
 
 namespace {
 
-// Legacy packets are passed on after 1 GiB of pages.
+// A legacy packet is passed on once it has this many pages: they are counted when it is sent.
 constexpr std::uint64_t kLegacyPagesPerPacket = kGiB / kPageSize;
 
 Error cancelled() { return Error(ErrorKind::kCancelled, "cancelled"); }
@@ -45,7 +45,7 @@ class PackedRuns : public RunSink {
     // The packet being filled.
     virtual PacketBuilder& packet() = 0;
     virtual bool full() { return packet().full(); }
-    // Passes the packet on and makes packet() an empty one. May block.
+    // Sends the packet or hands it over; packet() is empty afterwards. May block.
     virtual Status pass_on() = 0;
 
   private:
@@ -53,7 +53,7 @@ class PackedRuns : public RunSink {
     const std::stop_token& stop_;
 };
 
-// For multifd, dsa-accel and none: the thread that scans also sends.
+// zero-page-detection=multifd, dsa-accel or none: the thread that scans also sends.
 class ChannelRuns final : public PackedRuns {
   public:
     ChannelRuns(SendChannel& channel, SendShared& shared, std::uint32_t round,
@@ -92,7 +92,7 @@ class ChannelRuns final : public PackedRuns {
     PacketBuilder packet_;
 };
 
-// For legacy: packets go to the channels' threads through the feed.
+// zero-page-detection=legacy: packets go to the channels' threads through the feed.
 class HandedRuns final : public PackedRuns {
   public:
     static Result<std::unique_ptr<HandedRuns>> create(const SendShared& shared,
@@ -117,8 +117,7 @@ class HandedRuns final : public PackedRuns {
     // The channel that sends the pages counts them.
     void count(const PageRun&) override {}
     PacketBuilder& packet() override { return *held_; }
-    // A packet without content has room for any number of pages, but its pages are counted only
-    // when it is sent.
+    // A packet without content has room for almost any number of pages.
     bool full() override {
         return held_->full() || held_->counts().total() >= kLegacyPagesPerPacket;
     }
@@ -138,7 +137,7 @@ Status scan_spans(SendShared& shared, unsigned group, SpanScanner& scanner, RunS
     const RoundPlan& plan = *shared.plan;
     while (const auto span = plan.claim(group)) {
         MIGRATE_TRY(scanner.scan(*span, plan.pages_of(span->region), runs));
-        // A span may have only zeros, of which no packet is sent.
+        // Needed here, too: a span of zeros only may fill no packet, and so never reach pass_on().
         if (!shared.budget.pace(stop)) return cancelled();
     }
     return scanner.finish(runs);
@@ -171,8 +170,9 @@ Status SendChannel::run(SendShared& shared, SpanScanner* scanner, unsigned group
         MIGRATE_TRY(send_sync(round));
         last_round_ = *opened;
         shared.gate.arrive();
-        // The round ends meanwhile. It is over at the receiver before the next one begins, so this
-        // delays nothing.
+        // Waits for the completions of zero-copy sends, and so comes after arrive(): the two sides
+        // end the round meanwhile. The next one begins once the receiver has all pages of this one,
+        // and the completions are here by then.
         MIGRATE_TRY(finish_in_place());
     }
     return {};

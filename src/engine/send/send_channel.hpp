@@ -40,7 +40,8 @@ struct SendShared {
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round
-    // How often a round was continued, so far: the gate counts that as a round.
+    // Number of continuations (ROUND_AGAIN) in the session so far. The gate counts each of them as
+    // a round: its number is that of the round plus this one.
     std::uint32_t continued = 0;
 };
 
@@ -48,7 +49,7 @@ struct SendShared {
 class SendChannel {
   public:
     // `compressor` may be null. `pacer` is shared by all channels. If `copies` is set, pages are
-    // sent from a copy, which it gets. Both outlive the channel.
+    // sent from a copy, and note_copy() gets the copy. Both outlive the channel.
     SendChannel(ChannelId id, transport::Socket socket,
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
                 SentPages* copies = nullptr);
@@ -83,8 +84,7 @@ class SendChannel {
     void shutdown() const { socket_.shutdown(); }
     // The gate's last round that run() finished. Called once run() has returned.
     std::uint32_t last_round() const { return last_round_; }
-    // The pages of a lost channel that arrived count as sent, and no others. Called once run() has
-    // returned.
+    // Called for a lost channel once run() has returned: only the pages that arrived count as sent.
     void count_arrived(const transport::PageCounts& pages) { counters_.pages.set(pages); }
     ChannelId id() const { return id_; }
     const ChannelCounters& counters() const { return counters_; }
