@@ -115,14 +115,15 @@ Status LiveSource::check_read(RegionId region, PageRange range) {
     return {};
 }
 
-// Marks as dirty the pages that a read may have filled and that the destination has with content.
+// Marks the pages of check_read() as dirty: a read may have filled them with zeros, and the
+// destination has content for them.
 void LiveSource::add_filled() {
     for (const auto& [region, pages] : filled_) add_content(region, pages);
     filled_.clear();
 }
 
-// Writers are checked after the tracker started or collected, not before: a writer that exists at
-// that time is found, even if it is gone before the next collection.
+// Here and in collect(), writers are checked after the tracker has done its work, not before. So a
+// writer that exists at that time is found, even if it is gone before the next collection.
 Status LiveSource::start() {
     MIGRATE_TRY(tracker_->start());
     return check_writers();
@@ -150,12 +151,12 @@ Status LiveSource::check_writers() {
 Status LiveSource::check_writers(memory::Writers writers, const std::optional<std::string>& said) {
     if (!tracker_->relies_on_marks()) return {};
     Status seen = tracker_->check(writers, said);
-    // The memory of a guest that has ended is gone: its end is the reason.
+    // If the guest has ended, its memory is gone: that is the error to report.
     if (!seen) MIGRATE_TRY(check_alive());
     return seen;
 }
 
-// The memory of a guest that has ended cannot be examined: its end is the reason.
+// If the guest has ended, its memory cannot be read: that is the error to report.
 Status LiveSource::collect_written() {
     Status collected = tracker_->collect(dirty_, stop_);
     if (!collected) MIGRATE_TRY(check_alive());
@@ -179,7 +180,7 @@ Status LiveSource::collect_again() {
     return {};
 }
 
-Status LiveSource::collect_more() {
+Status LiveSource::collect_paused() {
     MIGRATE_TRY(collect_written());
     add_filled();
     if (!content_.empty()) MIGRATE_TRY(collect_given_back());

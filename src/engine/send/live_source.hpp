@@ -47,7 +47,7 @@ class LiveSource final : public SentPages {
     // Called before start() if both memories are to be compared. Memory that the guest gives back
     // (to a balloon, by free page reporting) looks unchanged to most trackers, but reads as zeros
     // in a digest. From now on the pages sent with content are recorded, and count as written if
-    // they have been given back when collect_more() runs.
+    // they have been given back when collect_paused() runs.
     Status watch_given_back();
     // After watch_given_back(), between rounds: reports the pages that the destination has with
     // content, as PageSource::population() does.
@@ -72,11 +72,10 @@ class LiveSource final : public SentPages {
     // Sets dirty() to the pages written since start() or the last collect(). An Error if the
     // memory's owner may have written pages that no tracker saw.
     Status collect();
-    // Adds the pages written since then to dirty(), while the guest runs.
+    // Adds the pages written since the last collection to dirty(), while the guest runs.
     Status collect_again();
-    // Adds the pages written since then to dirty(), once the guest is paused. After
-    // watch_given_back() it also sets given_back().
-    Status collect_more();
+    // The same once the guest is paused. After watch_given_back() it also sets given_back().
+    Status collect_paused();
     // One bitmap per region.
     std::span<const memory::PageBitmap> dirty() const { return dirty_; }
     // The pages that were given back: they are zeros and need not be read. One bitmap per region,

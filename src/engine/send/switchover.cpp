@@ -11,14 +11,15 @@ using transport::FrameType;
 
 Status Switchover::run() {
     MIGRATE_TRY(pause_guest());
-    // The guest waits, and device state that is lost does not come again.
+    // From here on a lost channel fails the migration: the guest is paused, so no time is left to
+    // replace it, and chunks of device state are not sent again.
     MIGRATE_TRY(parts_.channels.fail_on_loss());
     MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverStart, "{}"));
     MIGRATE_TRY(parts_.devices.start(parts_.channels, parts_.core, parts_.published));
     MIGRATE_ASSIGN(const SentRound last, send_last_round());
 
     // With device state on the channels, the round, the state and COMPLETE may be in transit
-    // together, which saves the guest a round trip. Frames of state wait for ROUND_DONE.
+    // together, which shortens the downtime by a round trip. DEVICE_STATE waits for ROUND_DONE.
     const bool overlaps = parts_.devices.on_channels();
     RoundFigures figures;
     if (overlaps) {
@@ -34,9 +35,9 @@ Status Switchover::run() {
     MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts_));
     const Microseconds digest = clock_.lap(&DowntimeReport::digest);
     MIGRATE_TRY(parts_.link.send(FrameType::kComplete, transport::encode(completion)));
-    // Checked while the receiver loads, since it takes several queries: memory that was plugged,
-    // removed or mapped anew since check(), or since the devices were saved, is not that which was
-    // sent.
+    // Fails if memory was plugged, removed or remapped since check(), or since the devices were
+    // saved: the receiver does not have that memory. Takes several queries, so it runs while the
+    // receiver loads.
     MIGRATE_TRY(live_.check_unchanged());
     MIGRATE_TRY(live_.prepare_give_away());
     if (overlaps) {
@@ -50,7 +51,7 @@ Status Switchover::run() {
     parts_.link.stop_sending_heartbeats();
     MIGRATE_TRY(parts_.link.send(FrameType::kHandover, "{}"));
     MIGRATE_ASSIGN(const transport::Done done, await_done(parts_, completion));
-    show(done, figures);
+    publish(done, figures);
     return {};
 }
 
@@ -81,15 +82,15 @@ Status Switchover::pause_guest() {
 
 // Sends the dirty pages of the last collection, and those written until the pause.
 Result<SentRound> Switchover::send_last_round() {
-    MIGRATE_TRY(live_.collect_more());
+    MIGRATE_TRY(live_.collect_paused());
     parts_.control.say(fmt::format("in round {}", round_));
-    // The guest is paused: no time for further connections.
+    // Not watched: the guest is paused, so no time is left to add channels.
     return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.most_channels()),
                               RoundSender::Watched::kNo);
 }
 
-// check_still() is safe here: no other thread uses the guest. With state on the channels, the
-// thread of the guest's device does.
+// check_still() is safe here, because no other thread uses the guest. With device state on the
+// channels, the thread that saves the guest's own state uses it at this time.
 Status Switchover::send_device_frames() {
     MIGRATE_TRY(live_.check_still());
     return parts_.devices.send_frames(parts_.link, parts_.core.token(), clock_);
@@ -102,8 +103,8 @@ Result<Microseconds> Switchover::await_loaded() {
     return Microseconds(time.microseconds);
 }
 
-// The guest already runs while DONE is in transit, so half a round trip is no downtime.
-void Switchover::show(const transport::Done& done, RoundFigures figures) {
+// The guest already runs while DONE is in transit, so half a round trip does not count as downtime.
+void Switchover::publish(const transport::Done& done, RoundFigures figures) {
     clock_.add(&DowntimeReport::resume, Microseconds(done.resume_us));
     clock_.add(&DowntimeReport::devices, Microseconds(done.devices_us));
     const DowntimeReport downtime = clock_.close(parts_.rounds.round_trip() / 2);

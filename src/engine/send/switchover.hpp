@@ -1,5 +1,5 @@
 // The switchover of a guest: run() follows PROTOCOL.md's sequence from the pause to HANDOVER.
-// Invariant: any sign that the guest ran after its pause ends the switchover before HANDOVER.
+// Invariant: if there is any sign that the guest ran after its pause, HANDOVER is not sent.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class Switchover {
     Result<SentRound> send_last_round();
     Status send_device_frames();
     Result<Microseconds> await_loaded();
-    void show(const transport::Done& done, RoundFigures figures);
+    void publish(const transport::Done& done, RoundFigures figures);
 
     const SendParts& parts_;
     LiveSource& live_;
