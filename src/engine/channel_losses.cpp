@@ -9,12 +9,12 @@ void ChannelLosses::survive() {
     survives_ = true;
 }
 
-Status ChannelLosses::end_survival() {
+Status ChannelLosses::fail_on_loss() {
     const MutexLock lock(mutex_);
     survives_ = false;
-    const auto open = std::find_if(losses_.begin(), losses_.end(),
-                                   [](const Loss& loss) { return !loss.settled; });
-    return open == losses_.end() ? Status() : Status(open->error);
+    const auto unsettled = std::find_if(losses_.begin(), losses_.end(),
+                                        [](const Loss& loss) { return !loss.settled; });
+    return unsettled == losses_.end() ? Status() : Status(unsettled->error);
 }
 
 const ChannelLosses::Loss* ChannelLosses::find(ChannelId channel) const {
@@ -24,12 +24,12 @@ const ChannelLosses::Loss* ChannelLosses::find(ChannelId channel) const {
     return found == losses_.end() ? nullptr : &*found;
 }
 
-bool ChannelLosses::take(ChannelId channel, const Error& error) {
+bool ChannelLosses::add(ChannelId channel, const Error& error) {
     if (error.kind() != ErrorKind::kLostConnection && error.kind() != ErrorKind::kTimeout) {
         return false;
     }
     const MutexLock lock(mutex_);
-    // A loss that the other side reported first has been accepted already.
+    // The other side reported the loss first, and the session has survived that.
     if (find(channel) != nullptr) return true;
     if (!survives_) return false;
     losses_.push_back({channel, error});
@@ -37,7 +37,7 @@ bool ChannelLosses::take(ChannelId channel, const Error& error) {
     return true;
 }
 
-void ChannelLosses::note(ChannelId channel) {
+void ChannelLosses::add_reported(ChannelId channel) {
     const MutexLock lock(mutex_);
     if (find(channel) != nullptr) return;
     losses_.push_back(
@@ -46,7 +46,7 @@ void ChannelLosses::note(ChannelId channel) {
     ++figures_.channels_lost;
 }
 
-std::vector<std::uint16_t> ChannelLosses::open() const {
+std::vector<std::uint16_t> ChannelLosses::unsettled() const {
     const MutexLock lock(mutex_);
     std::vector<std::uint16_t> ids;
     for (const Loss& loss : losses_) {
@@ -56,7 +56,7 @@ std::vector<std::uint16_t> ChannelLosses::open() const {
     return ids;
 }
 
-bool ChannelLosses::is_open(ChannelId channel) const {
+bool ChannelLosses::is_unsettled(ChannelId channel) const {
     const MutexLock lock(mutex_);
     const Loss* const loss = find(channel);
     return loss != nullptr && !loss->settled;

@@ -1,6 +1,6 @@
-// The data channels that a connection has lost: whether the session survives that, which of them
-// the two sides have not yet settled, and what it cost. Invariant: each loss is settled once: both
-// sides then agree on the pages that arrived on the channel. Thread-safe.
+// The data channels that a connection has lost, and what their losses cost. A loss is settled when
+// both sides know which pages arrived on the channel. Invariant: each loss is settled at most once,
+// and unless it is settled, it ends the session at fail_on_loss(). Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -20,29 +20,30 @@ class ChannelLosses {
   public:
     // From now on a lost channel does not end the session.
     void survive();
-    // From now on it does, as before survive(). Returns the error of a loss that is not settled.
-    Status end_survival();
+    // From now on it does, as before survive(). Returns the error of a loss that is not settled, if
+    // there is one.
+    Status fail_on_loss();
     // A channel's thread has ended with this error. Returns true if the session goes on without the
-    // channel: its connection was lost, and the session survives that.
-    bool take(ChannelId channel, const Error& error);
-    // The other side has lost this channel.
-    void note(ChannelId channel);
+    // channel: the error is a lost connection, and the session survives losses.
+    bool add(ChannelId channel, const Error& error);
+    // The other side has reported the loss of this channel.
+    void add_reported(ChannelId channel);
 
-    // The losses that are not settled, in ascending order.
-    std::vector<std::uint16_t> open() const;
-    bool is_open(ChannelId channel) const;
-    // Ends a loss that is open. `cost`: what was sent on the channel and did not arrive.
+    // The channels whose loss is not settled, in ascending order.
+    std::vector<std::uint16_t> unsettled() const;
+    bool is_unsettled(ChannelId channel) const;
+    // Settles the loss of a channel. `cost`: what was sent on it and did not arrive.
     struct Cost {
         std::uint64_t pages = 0;
         std::uint64_t bytes = 0;
     };
     void settle(ChannelId channel, const Cost& cost);
 
-    // The error of the last loss; empty if there was none.
+    // Text of the last loss's error; empty if no channel was lost.
     std::string reason() const;
-    // Number of channels lost so far.
+    // Number of channels lost so far, settled or not.
     std::uint16_t count() const;
-    // There was no data channel for this long.
+    // For this long there was no data channel at all.
     void add_outage(std::chrono::microseconds time);
     OutageReport report() const;
 

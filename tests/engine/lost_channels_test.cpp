@@ -32,7 +32,7 @@ struct Lossy : Groups {
     }
     // Both sides settle what was lost in this part of a round; returns the receiver's report.
     std::vector<transport::LostChannel> settle(std::uint32_t round) {
-        must(receiving->end_channels(sending->losses().open()));
+        must(receiving->end_channels(sending->losses().unsettled()));
         must(receiving->finish_round(round));
         auto lost = receiving->take_losses();
         must(sending->settle_losses(lost));
@@ -80,7 +80,7 @@ class Replacing final : public LossWatch {
         MIGRATE_TRY(groups_.sending->prepare(std::move(near), {}));
         Groups::take_hello(pair.far);
         far.push_back(std::move(pair.far));
-        MIGRATE_TRY(groups_.receiving->end_channels(groups_.sending->losses().open()));
+        MIGRATE_TRY(groups_.receiving->end_channels(groups_.sending->losses().unsettled()));
         MIGRATE_TRY(groups_.receiving->add(std::move(far)));
         groups_.sending->admit(static_cast<std::uint16_t>(present + 1));
         return {};
@@ -167,7 +167,7 @@ TEST_CASE("a channel on which nothing arrives is lost once the round has ended")
     Lossy groups("anon:8M,fill=random", 1);
     groups.receiving->begin_round(1);
     must(groups.sending->run(1, groups.all()));
-    CHECK(groups.sending->losses().open().empty());
+    CHECK(groups.sending->losses().unsettled().empty());
     const auto lost = groups.settle(1);
     REQUIRE(lost.size() == 1);
     CHECK(lost[0].channel == 1);
@@ -211,7 +211,7 @@ TEST_CASE("a receiver's report on lost channels is not believed if it cannot be 
     const auto cutter = groups.cut_after(1000, {1});
     groups.receiving->begin_round(1);
     must(groups.sending->run(1, groups.all()));
-    must(groups.receiving->end_channels(groups.sending->losses().open()));
+    must(groups.receiving->end_channels(groups.sending->losses().unsettled()));
     must(groups.receiving->finish_round(1));
     const auto honest = groups.receiving->take_losses();
     REQUIRE(honest.size() == 1);
@@ -222,7 +222,7 @@ TEST_CASE("a receiver's report on lost channels is not believed if it cannot be 
         CHECK_THAT(status.error().message(), Contains(words));
     };
     transport::LostChannel other = honest.front();
-    refuses({}, "does not tell what arrived on channel 1");
+    refuses({}, "does not name channel 1");
     other.channel = kGroupChannels;
     refuses({other}, "there are 3 channels");
     other = honest.front();

@@ -79,7 +79,7 @@ Status RecvChannelGroup::add(std::vector<transport::Socket> sockets) {
 // Called on the channel's thread, which ends. If the session survives the loss, the sender sends on
 // other channels what did not arrive.
 Status RecvChannelGroup::leave(RecvChannel& channel, Error error) {
-    if (channel.ended_in_device() || !losses_.take(channel.id(), error)) return error;
+    if (channel.ended_in_device() || !losses_.add(channel.id(), error)) return error;
     log::debug("{}", error.message());
     // The sender may not have noticed it.
     channel.shutdown();
@@ -101,7 +101,7 @@ Status RecvChannelGroup::end_channels(std::span<const std::uint16_t> lost) {
                               "the sender lost channel {}, and there are {} channels", id,
                               channels.size());
         }
-        losses_.note(ChannelId{id});
+        losses_.add_reported(ChannelId{id});
         channels[id]->shutdown();
     }
     return {};
@@ -111,7 +111,7 @@ std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
     std::vector<RecvChannel*> channels;
     channels_.each([&](RecvChannel& channel) { channels.push_back(&channel); });
     std::vector<transport::LostChannel> lost;
-    for (const std::uint16_t id : losses_.open()) {
+    for (const std::uint16_t id : losses_.unsettled()) {
         RecvChannel& channel = *channels[id];
         // If only the sender has noticed the loss, the thread waits for the next round.
         gate_.expel(id);
@@ -125,7 +125,7 @@ std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
 
 Status RecvChannelGroup::fail_on_loss() {
     survives_ = false;
-    return losses_.end_survival();
+    return losses_.fail_on_loss();
 }
 
 Status RecvChannelGroup::finish_round(std::uint32_t round) {

@@ -30,7 +30,7 @@ Status connect(const AdditionNeeds& needs, std::uint16_t wanted) {
 Status announce(const AdditionNeeds& needs, std::uint16_t wanted) {
     return needs.link.send(FrameType::kAddChannels,
                            transport::encode(transport::ChannelCount{
-                               .channels = wanted, .lost = needs.channels.losses().open()}));
+                               .channels = wanted, .lost = needs.channels.losses().unsettled()}));
 }
 
 // Returns how many channels the receiver has now.

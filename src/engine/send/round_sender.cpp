@@ -47,7 +47,7 @@ Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched
 Result<std::optional<Frame>> RoundSender::end(SentRound& sent,
                                               const SendChannelGroup::RoundSent& moved) {
     const transport::RoundMark mark{sent.figures.round, sent.figures.pages,
-                                    channels_.losses().open()};
+                                    channels_.losses().unsettled()};
     MIGRATE_TRY(link_.send(FrameType::kRoundEnd, transport::encode(mark)));
     sent.sent = Clock::now();
     sent.figures.normal_pages = moved.normal_pages;

@@ -138,10 +138,9 @@ Status SendChannelGroup::start_worker(SendChannel& channel) {
 }
 
 // Called on the channel's thread, which ends. If the session survives the loss, the other channels
-// take the spans that this one has not claimed, and the receiver tells later what arrived of the
-// others.
+// claim the spans that are left, and the receiver reports which pages of this channel arrived.
 Status SendChannelGroup::leave(SendChannel& channel, Error error) {
-    if (!losses_.take(channel.id(), error)) return error;
+    if (!losses_.add(channel.id(), error)) return error;
     log::debug("{}", error.message());
     channel.shutdown();
     gate_.leave(index_of(channel.id()), channel.last_round());
@@ -165,16 +164,15 @@ Status SendChannelGroup::settle_losses(std::span<const transport::LostChannel> l
         }
         MIGRATE_TRY(settle(*channels[one.channel], one));
     }
-    const std::vector<std::uint16_t> open = losses_.open();
-    if (open.empty()) return {};
-    return make_error(ErrorKind::kProtocol,
-                      "the receiver does not tell what arrived on channel {}, which was lost",
-                      open.front());
+    const std::vector<std::uint16_t> unsettled = losses_.unsettled();
+    if (unsettled.empty()) return {};
+    return make_error(ErrorKind::kProtocol, "ROUND_BROKEN does not name channel {}, which was lost",
+                      unsettled.front());
 }
 
 Status SendChannelGroup::settle(SendChannel& channel, const transport::LostChannel& lost) {
-    losses_.note(channel.id());
-    if (!losses_.is_open(channel.id())) {
+    losses_.add_reported(channel.id());
+    if (!losses_.is_unsettled(channel.id())) {
         return make_error(ErrorKind::kProtocol, "the receiver lost channel {} twice", lost.channel);
     }
     // If only the receiver has noticed the loss, the thread waits for the next round.
@@ -249,7 +247,7 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t ope
     MIGRATE_TRY(await_round_end(watches));
     const transport::PageCounts now = pages();
     const std::uint64_t sent = now.total() - round_.pages_before.total();
-    if (sent != round_.planned && losses_.open().empty()) {
+    if (sent != round_.planned && losses_.unsettled().empty()) {
         return make_error("round {} was to send {} pages and sent {}", round_.number,
                           round_.planned, sent);
     }

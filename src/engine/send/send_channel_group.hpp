@@ -116,7 +116,7 @@ class SendChannelGroup {
     // zero-page-detection=legacy it never does.
     void survive_losses() { losses_.survive(); }
     // The error of a loss that was not settled.
-    Status fail_on_loss() { return losses_.end_survival(); }
+    Status fail_on_loss() { return losses_.fail_on_loss(); }
     const ChannelLosses& losses() const { return losses_; }
     // Between run() and run_again(): the receiver has told what arrived on the channels that either
     // side has lost. kProtocol if that cannot be. Called by the session's thread.
