@@ -1,4 +1,5 @@
-// migrate: one program for both sides.
+// The program `migrate`, for both sides: chooses the command and turns its result into an exit
+// code.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,8 +23,8 @@
 
 namespace {
 
-// 255 channels, plus connections of strangers, need more descriptors than many default limits
-// allow.
+// Up to 255 channels, their replacements and connections of unknown peers need more descriptors
+// than many default limits allow.
 void raise_descriptor_limit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -37,8 +38,9 @@ std::string probe(migrate::cli::ProbeFormat format) {
     return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
-// These signals would end the process with a guest half moved. If they are ignored, the write()
-// that caused them returns an error: EPIPE if the reader has gone, EFBIG beyond RLIMIT_FSIZE.
+// These signals would end the process in the middle of a migration. If they are ignored, the
+// write() that caused them fails instead: with EPIPE if the reader has gone, with EFBIG beyond
+// RLIMIT_FSIZE.
 void ignore_write_signals() {
     ::signal(SIGPIPE, SIG_IGN);
     ::signal(SIGXFSZ, SIG_IGN);
@@ -96,8 +98,8 @@ int main(int argc, char** argv) {
         output::to_stderr("\n", Importance::kImportant);
     }
     output::flush();
-    // A thread that is left behind (for example one that still fills memory) uses objects that
-    // static destructors would destroy.
+    // Static destructors would destroy objects that a thread left behind (base/blocking_call) still
+    // uses.
     if (calls_left_behind()) ::_exit(code);
     return code;
 }

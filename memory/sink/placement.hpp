@@ -1,12 +1,12 @@
 // How normal pages get into a region's memory, chosen by the kind of the memory:
-// - in-place: they are received straight into a mapping. The first write to a page costs a page
-//   fault, which clears the page before the content overwrites it. It is the fastest way for huge
-//   pages.
+// - in-place: they are received straight into a mapping. The first write to a page causes a page
+//   fault, in which the kernel clears the page before the content overwrites it. This is the
+//   fastest way for huge pages.
 // - uffd-copy: they are received into a channel's buffer, which stays in the CPU's cache, and the
-//   kernel allocates and fills each missing page in one step (UFFDIO_COPY). Nothing is cleared and
-//   no lock of the file is taken, which halves the CPU time for 4 KiB pages.
-// Memory that is not mapped here (another process's, or the files of a bundle) has no choice: its
-// pages are received into a channel's buffer and written from there.
+//   kernel allocates and fills each missing page in one step (UFFDIO_COPY). It clears nothing and
+//   takes no lock of the file, which halves the CPU time for 4 KiB pages.
+// There is no choice for memory that is not mapped here (of another process, or the files of a
+// bundle): its pages are received into a channel's buffer and written from there.
 #pragma once
 
 #include <linux/userfaultfd.h>
@@ -40,7 +40,7 @@ struct PlacementChoice {
 // call: nothing but fill() may touch it.
 class PageFiller {
   public:
-    // An Error if this kernel, or a restriction of this process, has no userfaultfd.
+    // An Error if the kernel has no userfaultfd, or does not allow this process to use it.
     static Result<PageFiller> create();
 
     // Registers page-aligned memory. The Error says why this memory cannot be filled.
@@ -50,11 +50,11 @@ class PageFiller {
     // system, EFAULT if the file has become shorter. Thread-safe.
     int fill(std::span<std::byte> to, std::span<const std::byte> from) const;
 
-    // A request that fill() makes of the kernel: returns 0, or an errno with the bytes that were
-    // copied in request.copy, as UFFDIO_COPY does.
+    // The system call of fill(), UFFDIO_COPY: returns 0 or an errno, and puts the number of bytes
+    // that were copied into request.copy.
     using Copy = std::function<int(uffdio_copy& request)>;
-    // For tests: from now on fill() calls `instead`, which may do a part of a request by `kernel`,
-    // the function that was used before, and may fail. Call it before fill().
+    // For tests: from now on fill() calls the function that `instead` makes. That one may fail, or
+    // pass a part of the request on to `kernel`, the function used so far. Call it before fill().
     void replace_copy(const std::function<Copy(Copy kernel)>& instead) {
         copy_ = instead(std::move(copy_));
     }
@@ -69,7 +69,8 @@ class PageFiller {
 struct PlacementPlan {
     std::vector<PlacementChoice> regions;  // in the order of RegionId
     std::unique_ptr<PageFiller> filler;    // set if a region is filled by uffd-copy
-    bool writes = false;  // a region is not mapped here: its pages go through PageSink::write()
+    bool writes =
+        false;  // true if PageSink::write() writes the pages of a region: it is not mapped
 };
 
 // Chooses for each of the `regions` regions of a prepared sink. kRefused if `wanted` is a
@@ -81,7 +82,7 @@ struct PlacementSupport {
     std::string_view memory;
     PlacementChoice choice;
 };
-// Tries each kind of memory that needs no file of the user.
+// Tries each kind of memory that can be made without a file of the user.
 std::vector<PlacementSupport> probe_placements();
 
 }  // namespace migrate::memory

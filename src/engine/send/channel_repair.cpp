@@ -12,18 +12,20 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kShortestPause{50};
-// An attempt may delay the end of a round by the limit of add_channels(), so those that fail are
-// rare. Without any channel nothing is delayed, and the pause is never longer than kOutagePause.
+// The pause doubles with each attempt up to this one, because an attempt that fails may delay the
+// end of the round by the time limits of add_channels().
 constexpr milliseconds kLongestPause{8000};
+// The longest pause while there is no channel at all: then an attempt delays nothing.
 constexpr milliseconds kOutagePause{250};
-// Nothing was lost for this long after a pause: the last connection was a good one.
-constexpr milliseconds kGood{5000};
+// If no attempt was needed for this long after the last pause, that connection was stable: the next
+// pause is the shortest again.
+constexpr milliseconds kStableTime{5000};
 
 }  // namespace
 
 void ReconnectPacing::tried(Clock::time_point now) {
-    const bool fresh = tried_ == Clock::time_point{} || now - tried_ >= pause_ + kGood;
-    pause_ = fresh ? kShortestPause : std::min(2 * pause_, kLongestPause);
+    const bool stable = tried_ == Clock::time_point{} || now - tried_ >= pause_ + kStableTime;
+    pause_ = stable ? kShortestPause : std::min(2 * pause_, kLongestPause);
     tried_ = now;
     due_ = now + pause_;
 }
@@ -46,11 +48,12 @@ Status ChannelRepair::look() {
 
 Status ChannelRepair::attempt() {
     const std::uint16_t present = needs_.channels.count();
-    if (const std::uint16_t lost = needs_.channels.losses().count(); lost != told_) {
-        // Not told by the channels' threads: they also lose their connections to a peer that fails.
+    if (const std::uint16_t lost = needs_.channels.losses().count(); lost != reported_) {
+        // Logged here, not by the channels' threads: they also lose their connections when the peer
+        // fails, and then the peer's reason is the message.
         log::warning("{} of {} data channels lost (reconnect-timeout): {}", lost, present,
                      needs_.channels.losses().reason());
-        told_ = lost;
+        reported_ = lost;
     }
     MIGRATE_ASSIGN(Addition added,
                    add_channels(needs_, static_cast<std::uint16_t>(present + lacking())));

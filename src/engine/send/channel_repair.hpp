@@ -1,6 +1,6 @@
-// reconnect-timeout: replaces data channels that were lost while a round runs. A new channel has an
-// id of its own. Invariant: attempts that fail come ever later; a round waits for one only if no
-// channel is left, and then at most for reconnect-timeout.
+// reconnect-timeout: replaces lost data channels while a round runs. A new channel has a new id.
+// Invariants: the pauses between failed attempts grow; a round waits for a channel only if none is
+// left, and at most for reconnect-timeout.
 #pragma once
 
 #include <chrono>
@@ -12,14 +12,16 @@
 
 namespace migrate::engine {
 
-// When the next attempt to reconnect is due. A pure function of what it is told.
+// The times of the attempts to reconnect. They depend on nothing but the arguments of tried().
 class ReconnectPacing {
   public:
     using Clock = std::chrono::steady_clock;
 
-    // The first attempt after a loss is due at once, unless the last one is recent.
+    // The time of the next attempt. After a loss it has passed already, unless the last attempt was
+    // recent.
     Clock::time_point due() const { return due_; }
-    // An attempt ended at `now`. A connection that is lost soon counts like one that was not made.
+    // An attempt ended at `now`. One that succeeded makes the pause longer too: if its connection
+    // is lost soon, it was not better than a failure.
     void tried(Clock::time_point now);
 
   private:
@@ -37,9 +39,9 @@ class ChannelRepair final : public LossWatch {
     // Called by the session's thread.
     void begin() override {}
     std::optional<RoundGate::Clock::time_point> next_look() const override;
-    // Makes an attempt if one is due. One that fails is no error.
+    // Makes an attempt if one is due. A failed attempt is no Error.
     Status look() override;
-    // kLostConnection after reconnect-timeout.
+    // Waits until a channel was replaced. kLostConnection after reconnect-timeout.
     Status await_channel() override;
 
   private:
@@ -51,8 +53,8 @@ class ChannelRepair final : public LossWatch {
     LiveControl& control_;
     ReconnectPacing pacing_;
     std::uint16_t replaced_ = 0;
-    std::uint16_t told_ = 0;  // lost channels that the user was told of
-    std::string reason_;      // why the last attempt failed
+    std::uint16_t reported_ = 0;  // lost channels that were logged
+    std::string reason_;          // why the last attempt failed
 };
 
 }  // namespace migrate::engine
