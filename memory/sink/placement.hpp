@@ -69,8 +69,8 @@ class PageFiller {
 struct PlacementPlan {
     std::vector<PlacementChoice> regions;  // in the order of RegionId
     std::unique_ptr<PageFiller> filler;    // set if a region is filled by uffd-copy
-    bool writes =
-        false;  // true if PageSink::write() writes the pages of a region: it is not mapped
+    // True if a region is not mapped here, so that PageSink::write() writes its pages.
+    bool writes = false;
 };
 
 // Chooses for each of the `regions` regions of a prepared sink. kRefused if `wanted` is a
