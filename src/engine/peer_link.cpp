@@ -17,14 +17,14 @@ using transport::Frame;
 using transport::FrameSet;
 using transport::FrameType;
 
-// kReasonGrace: after a channel broke, the time for the peer's reason to arrive. kGoodbyeLinger:
-// the time for the peer to read our last frame.
+// Time for the peer's reason to arrive after a channel was lost.
 constexpr milliseconds kReasonGrace{1000};
-constexpr milliseconds kGoodbyeLinger{1000};
-// Interval at which a send that finds no room checks whether the session still lives.
+// Time for the peer to make room for this side's FAILURE and to read it.
+constexpr milliseconds kFailureLinger{1000};
+// Interval at which a send that finds no room checks whether the session is still alive.
 constexpr milliseconds kRoomInterval{100};
-// FAILURE bodies for the case that there is no memory to encode the reason.
-// Without the key guest-runs, this side does not know whether the guest runs here (PROTOCOL.md).
+// Bodies of FAILURE if there is no memory to encode the reason. Without the key guest-runs, this
+// side does not know whether the guest runs here (PROTOCOL.md).
 constexpr std::string_view kNoMemoryGuestRuns =
     R"({"cancelled":false,"reason":"out of memory","guest-runs":true})";
 constexpr std::string_view kNoMemoryGuestNeverRuns =
@@ -37,9 +37,9 @@ std::string_view failure_without_memory(std::optional<bool> guest_runs) {
     return *guest_runs ? kNoMemoryGuestRuns : kNoMemoryGuestNeverRuns;
 }
 
-// The outcome that the peer reports also decides this side's exit code. An unknown outcome, or one
-// that no peer can decide, is a failure. Programs that send no outcome at least say whether a user
-// cancelled.
+// The outcome in the peer's FAILURE also determines this side's exit code. An unknown outcome, and
+// one that each side decides for itself, count as `failed`. An older peer sends no outcome, only
+// whether a user cancelled.
 Error from_peer(const transport::Failure& failure) {
     const std::string& why = failure.reason;
     const auto outcome = outcome_from_word(failure.outcome);
@@ -55,8 +55,10 @@ Error from_peer(const transport::Failure& failure) {
     return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
 
-// True for the frames with which a peer ends the session and says why.
-bool gives_up(FrameType type) { return type == FrameType::kFailure || type == FrameType::kRefuse; }
+// True for the frames that end the session and have the peer's reason.
+bool ends_session(FrameType type) {
+    return type == FrameType::kFailure || type == FrameType::kRefuse;
+}
 
 }  // namespace
 
@@ -80,15 +82,15 @@ Result<std::unique_ptr<PeerLink>> PeerLink::create(
     keep_memory_reserve();
     std::unique_ptr<PeerLink> link(
         new PeerLink(std::move(channel), std::move(options), cancellation));
-    // A receiver that is busy loading state may read nothing for a while. A send to it waits as
-    // long as this session lives; a silent peer ends the session.
+    // A receiver that loads device state may read nothing for a while. A send to it waits as long
+    // as this session is alive. A silent peer ends the session.
     MIGRATE_TRY(link->channel_->wait_for_room_while(
         [link = link.get()] { return link->may_wait_for_room(); },
         std::min(link->options_.io_timeout, kRoomInterval)));
     auto thread = SessionThread::start(link->options_.name, times, link->cancellation_,
                                        [link = link.get()] { return link->run(); });
     if (!thread) {
-        link->say_goodbye(thread.error());
+        link->send_failure(thread.error());
         return std::move(thread).error();
     }
     link->thread_ = *std::move(thread);
@@ -118,33 +120,35 @@ Status PeerLink::run() {
     Status status = catching("main channel", [this] { return follow(); });
     if (!status) {
         if (status.error().kind() == ErrorKind::kLostConnection) {
-            peer_gave_up_ = true;
-            // A data channel may have noticed the same a moment earlier, and its error says where.
+            peer_ended_ = true;
+            // A data channel may have noticed the loss a moment earlier. Its error is reported
+            // then, because it names the place.
             cancellation_.confirm_lost();
         }
         cancellation_.fail(std::move(status).error());
     }
     const std::optional<Error> error = cancellation_.error();
-    if (error && !peer_gave_up_) say_goodbye(*error);
-    // A regular end, which the peer can tell from a connection that was cut off.
+    if (error && !peer_ended_) send_failure(*error);
+    // The session is complete: the peer must not take the end of the connection for a loss.
     if (!error && done_passed_.load(std::memory_order_acquire)) channel_->finish_sending();
     // A peer that has sent its last frame waits until this side closes the connection.
-    if (peer_gave_up_) channel_->shutdown();
+    if (peer_ended_) channel_->shutdown();
     return {};
 }
 
 // Runs until the session is over, whether it succeeds or fails.
 Status PeerLink::follow() {
     while (!finished_.load(std::memory_order_acquire) && !cancellation_.stopped()) {
-        // While the queue is full of state to be loaded, further frames stay unread. Meanwhile this
-        // side still sends heartbeats, but cannot tell whether the peer is alive.
+        // While the queue is full of device state to be loaded, no frames are read. This side still
+        // sends heartbeats meanwhile, but cannot tell whether the peer is alive.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
             room ? channel_->receive(liveness_.until_heartbeat(channel_->last_sent()))
                  : std::optional<Frame>();
         if (finished_.load(std::memory_order_acquire)) {
-            // The peer's reason may have come in the moment in which this side ended.
-            if (frame && *frame && gives_up((*frame)->type)) MIGRATE_TRY(take(**std::move(frame)));
+            // The peer's FAILURE may arrive while finish() is called.
+            if (frame && *frame && ends_session((*frame)->type))
+                MIGRATE_TRY(take(**std::move(frame)));
             break;
         }
         if (!frame) {
@@ -176,10 +180,10 @@ Status PeerLink::follow() {
     return {};
 }
 
-// True if a send that finds no room may keep waiting: after a stop it waits kGoodbyeLinger more.
+// True if a send that finds no room may keep waiting: after a stop it waits kFailureLinger more.
 bool PeerLink::may_wait_for_room() const {
     const Clock::time_point stopped = stopped_at_.load(std::memory_order_acquire);
-    return stopped == Clock::time_point{} || Clock::now() - stopped < kGoodbyeLinger;
+    return stopped == Clock::time_point{} || Clock::now() - stopped < kFailureLinger;
 }
 
 // Waits for room in the queue, at most until the next heartbeat is due. Returns false if the queue
@@ -208,8 +212,8 @@ Status PeerLink::take(Frame frame) {
     if (frame.type == FrameType::kHeartbeat) return {};
     if (frame.type == options_.last_of_peer) stop_expecting_heartbeats();
     if (frame.type == FrameType::kRoundAgain) liveness_.resume_expecting();
-    if (gives_up(frame.type)) {
-        peer_gave_up_ = true;
+    if (ends_session(frame.type)) {
+        peer_ended_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
         if (failure.guest_runs) {
             peer_guest_.store(*failure.guest_runs ? PeerGuest::kRuns : PeerGuest::kNeverRuns);
@@ -223,14 +227,15 @@ Status PeerLink::take(Frame frame) {
     return queue_.put(std::move(frame));
 }
 
-// A data channel broke. The peer usually has a reason, which is in transit: waits for it.
+// Called after the loss of a data channel that ends the session. Usually the peer failed, and its
+// FAILURE is in transit: waits for it.
 void PeerLink::await_reason() {
     const Clock::time_point deadline = Clock::now() + kReasonGrace;
     while (Clock::now() < deadline && cancellation_.reason_is_open()) {
         Result<std::optional<Frame>> frame =
             channel_->receive(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
         if (!frame) {
-            peer_gave_up_ = true;
+            peer_ended_ = true;
             break;
         }
         if (*frame && !take(**std::move(frame))) break;
@@ -238,20 +243,20 @@ void PeerLink::await_reason() {
     cancellation_.confirm_lost();
 }
 
-void PeerLink::say_goodbye(const Error& error) {
+void PeerLink::send_failure(const Error& error) {
     const std::optional<bool> runs =
         options_.guest_runs ? options_.guest_runs() : std::optional(false);
     const Status told = catching("main channel", [&] {
         const Outcome outcome = outcome_of(options_.settled ? options_.settled(error) : error);
         const std::string body = transport::encode(transport::Failure{
             outcome == Outcome::kCancelled, error.message(), runs, std::string(name_of(outcome))});
-        return channel_->send_last(FrameType::kFailure, body, kGoodbyeLinger);
+        return channel_->send_last(FrameType::kFailure, body, kFailureLinger);
     });
     if (told) return;
-    // There was no memory to encode the reason, or it could not be sent.
+    // There was no memory to encode the reason, or the send failed.
     const Status told_without_reason = catching("main channel", [&] {
         return channel_->send_last(FrameType::kFailure, failure_without_memory(runs),
-                                   kGoodbyeLinger);
+                                   kFailureLinger);
     });
     if (!told_without_reason) log::debug("the peer could not be told of the failure");
 }

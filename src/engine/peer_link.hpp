@@ -1,10 +1,10 @@
 // One side of a session's main channel. Its thread reads frames, sends heartbeats and checks that
-// the peer's arrive. It sends this side's first error to the peer, and takes the peer's error. A
-// link is one connection: it can end while its session goes on, and a new link can take its place.
-// Invariants: the peer gets the error that ends the session here, if it can still be reached; the
-// session fails if the peer is silent for io-timeout, or sends a frame out of sequence. A heartbeat
-// proves that the session is alive, not this thread: a failed session sends none, and a session
-// fails as soon as its own thread has ended (engine/presence.hpp).
+// the peer's heartbeats arrive. It sends this side's first error to the peer, and passes the peer's
+// error on to the session. A link is one connection: it can end while its session goes on, and a
+// new link can take its place. Invariants: the peer gets the error that ends the session here, if
+// it can still be reached; the session fails if the peer is silent for io-timeout, or sends a frame
+// out of sequence. A heartbeat proves that the session is alive, not this thread: a failed session
+// sends none, and a session fails as soon as its own thread has ended (engine/presence.hpp).
 #pragma once
 
 #include <atomic>
@@ -71,7 +71,7 @@ class PeerLink {
     Result<std::optional<transport::Frame>> expect_within(transport::FrameSet types,
                                                           std::chrono::milliseconds timeout);
 
-    // The same, for as long as the peer sends anything: kTimeout once it was silent for `silence`.
+    // Like expect(), but without a limit while frames come: kTimeout once none came for `silence`.
     Result<transport::Frame> expect_while_heard(transport::FrameSet types,
                                                 std::chrono::milliseconds silence);
     // Waits for whatever frame the sequence allows now, as long as the peer is alive.
@@ -88,8 +88,8 @@ class PeerLink {
     void resume_heartbeats() { liveness_.resume_sending(); }
     // The peer need not send heartbeats from now on.
     void stop_expecting_heartbeats() { liveness_.stop_expecting(); }
-    // A failed peer's statement about the guest: true if the guest runs there, false if it does not
-    // and never will. Nothing if the peer did not fail or cannot know.
+    // What the peer's FAILURE says about the guest: true if the guest runs there, false if it does
+    // not and never will. Nothing if no FAILURE came, or if the peer does not know.
     std::optional<bool> peer_runs_guest() const {
         const PeerGuest guest = peer_guest_.load();
         return guest == PeerGuest::kUnknown ? std::nullopt
@@ -115,7 +115,7 @@ class PeerLink {
     bool await_room();
     bool may_wait_for_room() const;
     Status check(transport::FrameSet types, transport::FrameType came);
-    void say_goodbye(const Error& error);
+    void send_failure(const Error& error);
     void await_reason();
 
     std::unique_ptr<transport::ControlChannel> channel_;
@@ -130,7 +130,7 @@ class PeerLink {
     // DONE was sent or received: from now on a closed connection is no error.
     std::atomic<bool> done_passed_{false};
     std::atomic<bool> finished_{false};
-    bool peer_gave_up_ = false;  // link thread only
+    bool peer_ended_ = false;  // FAILURE or REFUSE came, or the connection ended; link thread only
     std::atomic<PeerGuest> peer_guest_{PeerGuest::kUnknown};
     std::stop_callback<std::function<void()>> on_stop_;
     std::optional<SessionThread> thread_;
