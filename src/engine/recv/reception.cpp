@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 namespace {
 
 // Checks that the sender does not read a file that the sink writes to or replaces. Called before
-// the sink is prepared, which may clear it. If either side does not know its host, equal numbers
-// are the same file.
+// the sink is prepared, which may clear the file. If one side does not know its boot id, equal
+// device and inode numbers count as the same file.
 Status check_not_the_source(const transport::Offer& offer, const memory::PageSink& sink) {
     const std::string here = boot_id();
     if (!offer.boot_id.empty() && !here.empty() && offer.boot_id != here) return {};
@@ -48,7 +48,7 @@ guest::GuestOffer guest_of(const transport::Offer& offer) {
             .simulated_devices = simulated};
 }
 
-// The host and the file of an image.
+// The host and the files of an image, for the journal of --resume.
 std::string source_name(const transport::Offer& offer) {
     std::string name = fmt::format("host {}", offer.boot_id);
     for (const auto& file : offer.files) {
@@ -57,13 +57,14 @@ std::string source_name(const transport::Offer& offer) {
     return name;
 }
 
-// The sender has connected a channel that it announces, and the connection waits in the kernel.
+// Time limit for the connections that ADD_CHANNELS announces. In plaintext they exist by then and
+// wait in the kernel; with TLS their handshake follows.
 constexpr milliseconds kTakeLimit{2000};
-// The same for a channel that replaces a lost one: its path may have failed again, and the next
-// attempt waits for this side's answer.
+// The same for channels that replace lost ones, in plaintext. Their path may have failed again, and
+// the sender's next attempt waits for this side's answer.
 constexpr milliseconds kReplaceLimit{750};
 
-// The sender learns that this side can add channels.
+// Returns most-channels of ACCEPT; nothing if multifd-channels is a number.
 std::optional<std::uint16_t> most_channels(const transport::Offer& offer) {
     if (!offer.settings.adds_channels()) return std::nullopt;
     return offer.settings.most_channels();
@@ -102,7 +103,7 @@ Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnec
         return served;
     }
     Result<transport::Offer> offer = catching("the offer", [&] {
-        const SignOfLife living(connection.socket);
+        const SignOfLife sign_of_life(connection.socket);
         return examine(connection.offer);
     });
     if (!offer) {
@@ -154,7 +155,8 @@ Status Reception::check_extras(const transport::Offer& offer) const {
     return {};
 }
 
-// The sender is asked for digests if there are pages to compare them with.
+// Returns nothing if the sender is not asked for digests: there are no pages to compare them with,
+// or page-digests is off.
 Result<std::optional<transport::ReuseKey>> Reception::draw_reuse_key(
     const transport::Offer& offer) {
     std::optional<transport::ReuseKey> bytes;
@@ -167,13 +169,14 @@ Result<std::optional<transport::ReuseKey>> Reception::draw_reuse_key(
 
 Status Reception::prepare(const transport::Offer& offer) {
     MIGRATE_ASSIGN(const auto devices, devices_.check(offer));
-    // An exception only refuses this sender, like any other error.
+    // An exception refuses this sender, as any other error does; the receiver waits for the next
+    // one.
     Status prepared = catching("the sink", [&] {
         destination_.memory->obey(core_.token());
         destination_.memory->name_source(source_name(offer));
         Status memory = destination_.memory->prepare(offer.regions);
-        // Opened last, since the process at the other end of a pipe would see that it was opened
-        // and closed.
+        // The devices are opened last. If the sink failed after that, the process at the other end
+        // of a device's pipe would see it opened and closed.
         return memory ? devices_.open(offer, devices) : memory;
     });
     // A sink is prepared once; the next sender gets a new one.
@@ -183,7 +186,7 @@ Status Reception::prepare(const transport::Offer& offer) {
 
 Status Reception::check_journey(const transport::Journey& journey) const {
     if (journey.leg == config_.expected_leg && journey.legs <= config_.most_legs) {
-        // Checked now, while the sender can still be refused.
+        // The result is not used yet: this checks the options while the sender can be refused.
         MIGRATE_TRY(tunables_for_way_back(journey.options));
         return {};
     }
@@ -193,8 +196,8 @@ Status Reception::check_journey(const transport::Journey& journey) const {
     if (journey.leg == 0) {
         return Error("this receiver was started with --repeat: start the sender with it, too");
     }
-    return make_error("leg {} of {} came; leg {} of at most {} is due (repeat)", journey.leg,
-                      journey.legs, config_.expected_leg, config_.most_legs);
+    return make_error("expected leg {} of at most {}, got leg {} of {} (repeat)",
+                      config_.expected_leg, config_.most_legs, journey.leg, journey.legs);
 }
 
 Result<std::unique_ptr<PeerLink>> Reception::accept(
@@ -219,7 +222,6 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
                                             devices_.on_channels(), most_channels(offer),
                                             agreement_.checksums.used, reuse_key,
                                             config_.io_timeout, offer.reconnect_timeout})));
-    // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
                                                {.name = "return_path",
@@ -250,9 +252,10 @@ Result<std::vector<transport::Socket>> Reception::take_channels(transport::Liste
                                                                 std::uint16_t end,
                                                                 Channels channels) {
     // A TLS handshake begins only now, and takes more than one round trip.
-    const bool soon = channels == Channels::kReplacing && !config_.security.tls;
-    return collect_channels(listener, offer, {first, end},
-                            std::min(config_.handshake_timeout, soon ? kReplaceLimit : kTakeLimit));
+    const bool short_limit = channels == Channels::kReplacing && !config_.security.tls;
+    return collect_channels(
+        listener, offer, {first, end},
+        std::min(config_.handshake_timeout, short_limit ? kReplaceLimit : kTakeLimit));
 }
 
 Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Listener& listener,
@@ -274,10 +277,10 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
                               wanted, timeout.count());
         }
         const std::uint16_t id = index_of(connection->hello.channel);
-        // A replacement is attempted again if it fails. What an earlier attempt connected may come
-        // late, and gives way to a later connection.
-        const bool repeats = offer.reconnect_timeout.has_value() && range.first != 0;
-        if (id < range.first && repeats) {
+        // The sender tries again if a replacement fails. A connection of an earlier attempt may
+        // arrive late; the last connection with an id is the one that counts.
+        const bool retried = offer.reconnect_timeout.has_value() && range.first != 0;
+        if (id < range.first && retried) {
             log::warning("{}: channel {} came late; closed", connection->peer, id);
             continue;
         }
@@ -286,7 +289,7 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
                               "the sender connected channel {}; it announced {} channels", id,
                               range.end);
         }
-        if (id < range.first || (connected[id - range.first] && !repeats)) {
+        if (id < range.first || (connected[id - range.first] && !retried)) {
             return make_error(ErrorKind::kProtocol, "the sender connected channel {} twice", id);
         }
         if (!connected[id - range.first]) ++count;
@@ -302,8 +305,8 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
     return sockets;
 }
 
-// The next connection that belongs to this session. A second sender is refused, and a channel of
-// another session closed.
+// Returns the next data connection of this session. Refuses a second sender, and closes a channel
+// of another session.
 Result<transport::NewConnection> Reception::next_channel(transport::Listener& listener,
                                                          milliseconds timeout) {
     const Clock::time_point deadline = Clock::now() + timeout;

@@ -1,6 +1,6 @@
 // The receiving side's handshake: waits for a sender that can be served, prepares the sink for it,
-// accepts it, and takes its channels. Invariant: a sender that cannot be served is told why and
-// leaves nothing behind; the wait for the next one goes on.
+// accepts it, and takes its channels. Invariant: a sender that cannot be served gets the reason and
+// leaves nothing behind, and the receiver waits for the next one.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ class Reception {
         ChecksumChoice checksums;
         std::optional<memory::DigestKey> reuse_key;  // nothing: the sender is asked for no digests
     };
-    // Sends ACCEPT. The link's thread runs from now on; `guest_runs` is called as PeerLink says.
+    // Sends ACCEPT and starts the link's thread. `guest_runs`: see PeerLink::Options.
     Result<std::unique_ptr<PeerLink>> accept(transport::NewConnection connection,
                                              const transport::Offer& offer,
                                              std::function<std::optional<bool>()> guest_runs);
@@ -55,9 +55,10 @@ class Reception {
     // handshake-timeout.
     Result<std::vector<transport::Socket>> await_channels(transport::Listener& listener,
                                                           const transport::Offer& offer);
-    // Takes a connection for each of the channels first … end − 1, which are connected already.
-    // kTimeout if one is missing nevertheless.
+    // `kReplacing` channels take the place of lost ones.
     enum class Channels : std::uint8_t { kFurther, kReplacing };
+    // Takes a connection for each of the channels first … end − 1, which ADD_CHANNELS announced.
+    // kTimeout if one does not arrive soon.
     Result<std::vector<transport::Socket>> take_channels(transport::Listener& listener,
                                                          const transport::Offer& offer,
                                                          std::uint16_t first, std::uint16_t end,
