@@ -88,8 +88,8 @@ class PeerLink {
     void resume_heartbeats() { liveness_.resume_sending(); }
     // The peer need not send heartbeats from now on.
     void stop_expecting_heartbeats() { liveness_.stop_expecting(); }
-    // What the peer's FAILURE says about the guest: true if the guest runs there, false if it does
-    // not and never will. Nothing if no FAILURE came, or if the peer does not know.
+    // Returns the statement of the peer's FAILURE about the guest: true if it runs there, false if
+    // it does not and never will. Nothing if no FAILURE came, or if the peer does not know.
     std::optional<bool> peer_runs_guest() const {
         const PeerGuest guest = peer_guest_.load();
         return guest == PeerGuest::kUnknown ? std::nullopt

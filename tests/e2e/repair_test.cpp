@@ -73,13 +73,14 @@ void check_repaired(const Broken& broken, const std::vector<Cut>& cuts) {
         INFO(key);
         CHECK(sent.at(key) == received.at(key));
     }
-    // A reset ends the sender's channel. After an orderly end, this network takes all that the
-    // sender still sends, which learns of the loss only at the end of the round.
+    // A reset ends the sender's channel at once. After an orderly end, this network takes all that
+    // the sender still sends, so the sender learns of the loss only at the end of the round.
     const bool resets = std::all_of(cuts.begin(), cuts.end(),
                                     [](const Cut& cut) { return cut.by == CutBy::kReset; });
     const std::uint64_t lost = broken.outage("channels-lost");
     if (resets) CHECK(broken.outage("bytes-lost") <= lost * kMostInFlight);
-    // What did not arrive counts as lost. With TLS, a part of a send that failed may have arrived.
+    // Bytes that did not arrive count as lost. With TLS, a part of a send that failed may have
+    // arrived.
     CHECK(sent.at("transferred").get<std::uint64_t>() - broken.outage("bytes-lost") <=
           received.at("transferred").get<std::uint64_t>());
 }

@@ -93,7 +93,7 @@ TEST_CASE("a channel takes the place of one that only the sender has lost", "[wi
     std::vector<PageRange> pages;
     const transport::RoundBreak broken = take_break(pair.sender, pages);
     REQUIRE(broken.lost.size() == 1);
-    // What had come before the receiver ended the channel.
+    // The four pages may have arrived before the receiver ended the channel.
     const std::uint64_t came = broken.lost[0].pages.zero;
     CHECK((came == 0 || came == 4));
     CHECK(broken.arrived == 8 + came);

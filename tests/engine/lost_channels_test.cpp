@@ -105,7 +105,7 @@ TEST_CASE("a round goes on without the channels that were lost, and its rest fol
     const OutageReport outages = groups.sending->losses().report();
     CHECK(outages.channels_lost == 2);
     CHECK(outages.outages == 0);
-    // What is in flight: the socket's buffers, and two packets of each channel.
+    // Only bytes in flight can be lost: the buffers of the socket, and two packets of each channel.
     CHECK(outages.pages_sent_again * kPageSize <= 2 * (16 * kMiB));
 
     const ArrivedBitmaps arrived = groups.arrived(1);

@@ -63,7 +63,7 @@ std::string content_of(std::mt19937& random) {
     return page;
 }
 
-// Of eight pages, six have content, one is zero and one is a hole.
+// Writes groups of eight pages: six with content, a hole and a page of zeros.
 void write_image(const std::string& path, std::mt19937& random) {
     std::ofstream file(path, std::ios::binary);
     for (std::uint64_t page = 0; page < kPages; ++page) {

@@ -104,7 +104,7 @@ TEST_CASE("a journal that is cut off at any byte has its whole records, and lose
         const auto count = std::count_if(ends.begin(), ends.end(),
                                          [length](std::size_t end) { return end <= length; });
         CHECK(records_in(path) == std::vector<PageRange>(all.begin(), all.begin() + count));
-        // What was no record is gone, so that the next one does not follow it.
+        // The part of a record is removed, so that the next record does not follow it.
         CHECK(read_file(path).size() ==
               (count == 0 ? kJournalHeaderBytes : ends[static_cast<std::size_t>(count) - 1]));
     }

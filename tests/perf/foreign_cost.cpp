@@ -49,10 +49,10 @@ namespace bench = migrate::bench;
 constexpr std::string_view kUsage = "Usage: foreign_cost [size=4G] [runs=5]\n";
 constexpr int kGoalMissed = 7;
 
-// As SpanScanner::kStagedPages: what a sender reads at a time, into a buffer of two packets.
+// A sender reads this much at a time (SpanScanner::kStagedPages), into a buffer of two packets.
 constexpr std::uint64_t kReadBytes = 16 * migrate::kPageSize;
 constexpr std::uint64_t kStagingBytes = migrate::kMiB;
-// The default of multifd-packet-size: what a receiver places at a time, from the same buffer.
+// A receiver places this much at a time (the default of multifd-packet-size), from the same buffer.
 constexpr std::uint64_t kPacketBytes = 512 * migrate::kKiB;
 
 struct Cost {

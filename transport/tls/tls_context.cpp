@@ -97,7 +97,8 @@ Result<std::shared_ptr<const TlsContext>> load_tls_context(const TlsSpec& spec, 
     MIGRATE_TRY(set_parameters(context->ssl.get(), role));
     MIGRATE_TRY(spec.kind == TlsSpec::Kind::kX509 ? load_x509(spec.path, role, *context)
                                                   : load_psk(spec, role, line, *context));
-    // What OpenSSL did without may be missing in a handshake.
+    // A function of OpenSSL may succeed although an allocation in it failed. A later handshake may
+    // need what was to be allocated.
     if (is_out_of_memory()) return openssl_error("set up TLS");
     return std::shared_ptr<const TlsContext>(std::move(context));
 }
