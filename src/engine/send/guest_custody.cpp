@@ -27,17 +27,17 @@ void GuestCustody::arrived() {
     if (live_ != nullptr) published_.lock()->owner = GuestOwner::kDestination;
 }
 
-void GuestCustody::give_back() {
+void GuestCustody::restore() {
     if (live_ == nullptr || live_->handed_over()) return;
-    Status status = live_->give_back();
-    if (!status) given_back_ = std::move(status);
+    Status status = live_->restore();
+    if (!status) restored_ = std::move(status);
 }
 
 Status GuestCustody::settle(Status result, std::optional<bool> runs_there) {
     if (live_ == nullptr) return result;
     if (!result) {
         result = live_->handed_over() ? settle_handed_over(std::move(result), runs_there)
-                                      : explain(std::move(result), given_back_);
+                                      : explain(std::move(result), restored_);
     }
     const auto published = published_.lock();
     published->guest_state = result ? "postmigrate" : live_->guest_runs() ? "running" : "paused";
@@ -55,9 +55,9 @@ Status GuestCustody::settle_handed_over(Status result, std::optional<bool> runs_
             published->handed_over = false;
             published->owner = GuestOwner::kSource;
         }
-        return explain(std::move(result), live_->give_back());
+        return explain(std::move(result), live_->restore());
     }
-    Status kept = live_->give_back();
+    Status kept = live_->restore();
     if (!kept) log::error("{}", kept.error().message());
     const auto published = published_.lock();
     if (runs_there == true || published->owner == GuestOwner::kDestination) {
@@ -74,8 +74,9 @@ Status GuestCustody::settle_handed_over(Status result, std::optional<bool> runs_
         .as(ErrorKind::kOwnerUnknown);
 }
 
-// Returns the session's error together with what was found when the guest was given back.
-Status GuestCustody::explain(Status result, Status given_back) const {
+// Adds to the session's error what another client did to the guest, and why it could not be
+// resumed.
+Status GuestCustody::explain(Status result, Status restored) const {
     Error error = std::move(result).error();
     const std::string disturbance = live_->disturbance();
     if (!disturbance.empty() && error.message().find(disturbance) == std::string::npos) {
@@ -83,10 +84,10 @@ Status GuestCustody::explain(Status result, Status given_back) const {
             error.kind() == ErrorKind::kCancelled ? ErrorKind::kCancelled : ErrorKind::kFailed,
             fmt::format("{} ({})", disturbance, error.message()));
     }
-    if (given_back || given_back.error().message() == error.message()) return error;
-    return Error(given_back.error().kind() == ErrorKind::kOwnerUnknown ? ErrorKind::kOwnerUnknown
-                                                                       : error.kind(),
-                 fmt::format("{}; {}", error.message(), given_back.error().message()));
+    if (restored || restored.error().message() == error.message()) return error;
+    return Error(restored.error().kind() == ErrorKind::kOwnerUnknown ? ErrorKind::kOwnerUnknown
+                                                                     : error.kind(),
+                 fmt::format("{}; {}", error.message(), restored.error().message()));
 }
 
 }  // namespace migrate::engine

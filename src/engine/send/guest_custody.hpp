@@ -14,7 +14,7 @@ namespace migrate::engine {
 
 class GuestCustody {
   public:
-    // All outlive this object. `live` is null for an image, which nobody has.
+    // All outlive this object. `live` is null for an image.
     GuestCustody(LiveSource* live, PublishedSend& published, Cancellation& session)
         : live_(live), published_(published), session_(session) {}
 
@@ -22,27 +22,27 @@ class GuestCustody {
     // over. Any thread.
     bool cancel(Error error);
 
-    // From a success on, the guest belongs to the receiver: HANDOVER follows. An Error keeps it
-    // here: somebody else let it run, or the session was stopped.
+    // After a success the guest belongs to the receiver, and HANDOVER follows. After an Error it
+    // stays here: another client resumed it, or the session was stopped.
     Status hand_over();
-    // The receiver said that all is in place, and that a guest runs there.
+    // DONE came: everything is in place at the receiver, and a guest runs there.
     void arrived();
 
-    // Called once the session's threads have ended, and before its link ends: a guest that
-    // certainly belongs to this side runs again.
-    void give_back();
-    // Called once the link has ended: returns the session's result together with what became of
-    // the guest. `runs_there` is a failed receiver's statement.
+    // Called once the session's threads have ended, and before its link ends: resumes a guest that
+    // was not handed over.
+    void restore();
+    // Called once the link has ended: returns the session's result, with a statement on the guest
+    // after a failure. `runs_there`: see PeerLink::peer_runs_guest().
     Status settle(Status result, std::optional<bool> runs_there);
 
   private:
     Status settle_handed_over(Status result, std::optional<bool> runs_there);
-    Status explain(Status result, Status given_back) const;
+    Status explain(Status result, Status restored) const;
 
     LiveSource* live_;
     PublishedSend& published_;
     Cancellation& session_;
-    Status given_back_;
+    Status restored_;  // result of restore()
 };
 
 }  // namespace migrate::engine

@@ -38,7 +38,7 @@ LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
     guest_.obey(stop_);
 }
 
-LiveSource::~LiveSource() { static_cast<void>(give_back()); }
+LiveSource::~LiveSource() { static_cast<void>(restore()); }
 
 Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
                                                        const memory::PageSource& memory,
@@ -279,23 +279,23 @@ void LiveSource::take_back() {
     handed_over_ = false;
 }
 
-Status LiveSource::give_back() noexcept {
+Status LiveSource::restore() noexcept {
     if (std::exchange(ended_, true)) return {};
-    const auto put_back = [](std::string_view what, const auto& work) {
+    const auto attempt = [](std::string_view what, const auto& work) {
         Status status = catching("the guest", work);
         if (!status) log::error("cannot {} the guest: {}", what, status.error().message());
         return status;
     };
     // Resume first, so that the guest does not wait for the rest.
-    Status resumed = handed_over_ ? Status() : put_back("resume", [this] {
+    Status resumed = handed_over_ ? Status() : attempt("resume", [this] {
         const MutexLock lock(guest_mutex_);
         return guest_.resume();
     });
-    static_cast<void>(put_back("stop tracking", [this]() -> Status {
+    static_cast<void>(attempt("stop tracking", [this]() -> Status {
         tracker_->stop();
         return {};
     }));
-    if (throttle_ != 0) static_cast<void>(put_back("unthrottle", [this] { return throttle(0); }));
+    if (throttle_ != 0) static_cast<void>(attempt("unthrottle", [this] { return throttle(0); }));
     return resumed;
 }
 

@@ -110,9 +110,10 @@ class LiveSource final : public SentPages {
     bool handed_over() const { return handed_over_; }
     // Undoes hand_over(), since the receiver said that it will never run the guest.
     void take_back();
-    // Does now what the destructor does: resumes, stops tracking, unthrottles. Only the first call
-    // has an effect. Failures are logged, and the Error says what became of the guest.
-    Status give_back() noexcept;
+    // Undoes what this object did to the guest, as the destructor does: resumes it unless it was
+    // handed over, stops tracking, unthrottles. Only the first call has an effect. Failures are
+    // logged; the Error is that of resuming.
+    Status restore() noexcept;
 
   private:
     Status check_writers();
@@ -139,7 +140,7 @@ class LiveSource final : public SentPages {
     std::vector<std::pair<std::size_t, PageRange>> filled_;
     std::uint64_t dirty_pages_ = 0;
     std::chrono::microseconds collect_time_{};
-    bool ended_ = false;  // give_back() was called
+    bool ended_ = false;  // restore() was called
     bool handed_over_ = false;
     unsigned throttle_ = 0;
 };

@@ -171,7 +171,7 @@ Status SendSession::settle(Status result) {
     if (!result) cancellation.fail_unless_stopped(result.error());
     end_threads();
     // A guest that certainly belongs to this side resumes before the link ends.
-    custody_->give_back();
+    custody_->restore();
     if (link_) link_->finish();
     if (!result) {
         cancellation.confirm_lost();
