@@ -39,7 +39,7 @@ struct Pair {
 };
 
 // The receiver's report on the round: the pages that are in place, and the lost channels.
-transport::RoundBreak take_break(RawSender& sender, std::vector<PageRange>& pages) {
+transport::RoundBreak receive_report(RawSender& sender, std::vector<PageRange>& pages) {
     const std::vector<RegionInfo> regions = make_offer(1, kPages).regions;
     while (true) {
         auto frame = sender.main().next_frame();
@@ -65,7 +65,7 @@ TEST_CASE("the pages of a packet that was cut off come again on another channel"
     // The sender has not noticed it, and has sent all there is.
     pair.sender.main().send(round_end() + completion({4, 12, 0}));
     std::vector<PageRange> pages;
-    const transport::RoundBreak broken = take_break(pair.sender, pages);
+    const transport::RoundBreak broken = receive_report(pair.sender, pages);
     CHECK(broken.round == 1);
     CHECK(broken.arrived == 12);
     CHECK(pages == std::vector<PageRange>{{0, 4}, {8, 8}});
@@ -91,7 +91,7 @@ TEST_CASE("a channel takes the place of one that only the sender has lost", "[wi
     pair.sender.channel(1).send(zero_packet(0, {8, 8}).to_bytes() + sync_packet(1));
     pair.sender.main().send(mark(FrameType::kRoundEnd, {1, kPages, {0}}));
     std::vector<PageRange> pages;
-    const transport::RoundBreak broken = take_break(pair.sender, pages);
+    const transport::RoundBreak broken = receive_report(pair.sender, pages);
     REQUIRE(broken.lost.size() == 1);
     // The four pages may have arrived before the receiver ended the channel.
     const std::uint64_t came = broken.lost[0].pages.zero;
@@ -141,7 +141,7 @@ TEST_CASE("a sender that repairs what was not agreed on or did not break fails",
         sender.channel(1).send(zero_packet(0, {0, 16}).to_bytes() + sync_packet(1));
         sender.main().send(round_end());
         std::vector<PageRange> pages;
-        take_break(sender, pages);
+        receive_report(sender, pages);
         sender.main().send(mark(FrameType::kRoundAgain, {2, 0}));
     });
     check(repaired, "came twice in one round", [&](RawSender& sender) {
@@ -149,7 +149,7 @@ TEST_CASE("a sender that repairs what was not agreed on or did not break fails",
         sender.channel(1).send(zero_packet(0, {0, 16}).to_bytes() + sync_packet(1));
         sender.main().send(round_end());
         std::vector<PageRange> pages;
-        take_break(sender, pages);
+        receive_report(sender, pages);
         sender.main().send(mark(FrameType::kRoundAgain, {1, 1}));
         sender.channel(1).send(zero_packet(2, {5, 1}).to_bytes() + sync_packet(3));
     });
@@ -158,7 +158,7 @@ TEST_CASE("a sender that repairs what was not agreed on or did not break fails",
         sender.channel(1).send(zero_packet(0, {0, 15}).to_bytes() + sync_packet(1));
         sender.main().send(round_end());
         std::vector<PageRange> pages;
-        take_break(sender, pages);
+        receive_report(sender, pages);
         sender.main().send(mark(FrameType::kRoundAgain, {1, 1}));
         sender.channel(1).send(sync_packet(2));
         sender.main().send(round_end());
