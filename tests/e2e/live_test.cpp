@@ -139,11 +139,11 @@ TEST_CASE("a guest that dirties faster than the link carries stays, and the reas
 TEST_CASE("with auto-converge, or a deadline that switches, the same guest arrives",
           "[live][part-2]") {
     const TemporaryFolder folder;
-    const std::vector<std::vector<std::string>> ladders{
+    const std::vector<std::vector<std::string>> countermeasures{
         {"--auto-converge", "on", "--cpu-throttle-increment", "40"},
         {"--max-downtime", "20s"},
         {"--deadline", "2s", "--on-deadline", "switch"}};
-    for (std::vector<std::string> options : ladders) {
+    for (std::vector<std::string> options : countermeasures) {
         INFO(options[0]);
         options.insert(options.end(), {"--max-bandwidth", "50M/s", "--downtime-limit", "50ms"});
         LiveRun run(folder, "workload:48M,rate=150", options);

@@ -310,7 +310,7 @@ TEST_CASE("a first round that was a search for zeros is no measure of the channe
           Action::kSwitchOver);
 }
 
-TEST_CASE("a round helps while rounds shrink, and after a rung") {
+TEST_CASE("a round helps while rounds shrink, and after a countermeasure") {
     Rounds rounds;
     CHECK(rounds.after(kStuck / 2).next_round_helps);
     CHECK_FALSE(rounds.after(kStuck).next_round_helps);

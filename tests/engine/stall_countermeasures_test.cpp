@@ -1,4 +1,4 @@
-// The steps against a stall, one by one, and the end of a migration that has no step left.
+// The countermeasures against a stall, one by one, and the end of a migration that has none left.
 #include "catch.hpp"
 #include "tests/engine/convergence_rounds.hpp"
 
@@ -92,7 +92,7 @@ TEST_CASE("with auto-converge the limit is raised only after the throttle is at 
     CHECK(rounds.stuck_for(3).downtime_limit == milliseconds(900));
 }
 
-TEST_CASE("auto-converge lets the other rungs take their turn if there is nothing to throttle") {
+TEST_CASE("auto-converge does not prevent other countermeasures if there is nothing to throttle") {
     // An idle guest, whose fixed costs are too high for the limit.
     Rounds rounds;
     rounds.tunables.auto_converge = true;
@@ -112,7 +112,7 @@ TEST_CASE("auto-converge lets the other rungs take their turn if there is nothin
     CHECK(idle_until_decided(rounds) == Action::kGiveUp);
 }
 
-TEST_CASE("a throttle that cannot grow is no rung") {
+TEST_CASE("a throttle that cannot grow is no countermeasure") {
     Rounds rounds;
     rounds.tunables.auto_converge = true;
     rounds.tunables.cpu_throttle_increment = 0;
@@ -153,7 +153,7 @@ TEST_CASE("a migration whose rest fits when the deadline passes is switched over
     CHECK(rounds.after(10).action == Action::kSwitchOver);
 }
 
-TEST_CASE("a stall with no rung left is given up after stall-limit") {
+TEST_CASE("a stall without further countermeasures ends after stall-limit") {
     Rounds rounds;
     rounds.tunables.stall_limit = seconds(4);
     // It is stalled from the third second on.
@@ -169,7 +169,7 @@ TEST_CASE("a stall is never given up without a stall-limit") {
     for (int i = 0; i < 1000; ++i) CHECK(rounds.after(kStuck).action == Action::kNextRound);
 }
 
-TEST_CASE("the wait for stall-limit begins with the last rung") {
+TEST_CASE("the wait for stall-limit begins with the last countermeasure") {
     Rounds rounds;
     rounds.tunables.auto_converge = true;
     rounds.tunables.cpu_throttle_initial = 99;
@@ -189,13 +189,13 @@ TEST_CASE("a gain ends the wait for stall-limit") {
     CHECK(rounds.after(kStuck).action == Action::kGiveUp);
 }
 
-TEST_CASE("a rung that changed tunables add ends the wait for stall-limit") {
+TEST_CASE("a countermeasure that changed tunables allow ends the wait for stall-limit") {
     const auto check = [](const std::function<void(Tunables&)>& change) {
         Rounds rounds;
         rounds.tunables.stall_limit = seconds(4);
         CHECK(rounds.stuck_for(6).action == Action::kNextRound);
         change(rounds.tunables);
-        // A rung taken in the seventh round; with none left afterwards it waits anew.
+        // A countermeasure is taken in the seventh round. None is left then, so a new wait begins.
         int waited = 0;
         while (rounds.after(kStuck).action == Action::kNextRound && waited < 100) ++waited;
         CHECK(waited >= 4);

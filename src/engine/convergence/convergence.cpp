@@ -74,20 +74,21 @@ bool Convergence::raise_limit(const Tunables& tunables) {
     return true;
 }
 
-// Takes a means against a stall: a harder throttle or a higher downtime limit. Returns false if the
-// migration does not stall or no means is left; records when it stalled with no means left.
-bool Convergence::take_rung(const RoundFigures& figures, const Tunables& tunables, bool throttles,
-                            Decision& decision) {
+// Takes a countermeasure against a stall: a harder throttle, or else a higher downtime limit.
+// Returns false if the migration does not stall or no countermeasure is left; records since when
+// none is.
+bool Convergence::take_countermeasure(const RoundFigures& figures, const Tunables& tunables,
+                                      bool throttles, Decision& decision) {
     if (!decision.stalled) {
-        out_of_rungs_at_.reset();
+        exhausted_at_.reset();
         return false;
     }
     if (throttles || raise_limit(tunables)) {
-        out_of_rungs_at_.reset();
+        exhausted_at_.reset();
         decision.downtime_limit = std::max(raised_limit_, tunables.downtime_limit);
         return true;
     }
-    if (!out_of_rungs_at_) out_of_rungs_at_ = figures.elapsed - figures.outages;
+    if (!exhausted_at_) exhausted_at_ = figures.elapsed - figures.outages;
     return false;
 }
 
@@ -117,12 +118,13 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
         // A throttle only helps if the limit is enough for the fixed costs, which no page changes.
         throttles = throttle_harder(figures, tunables);
     }
-    // A migration that fits and only waits for the receiver does not stall: no means would help.
+    // A migration that fits and only waits for the receiver does not stall: no
+    // countermeasure would help.
     decision.stalled = decision.obstacle != Obstacle::kNone && rounds_without_gain_ >= kStallRounds;
     const Obstacle before = decision.obstacle;
-    const bool took_rung =
-        !is_late(figures, tunables) && take_rung(figures, tunables, throttles, decision);
-    decision.out_of_rungs_at = out_of_rungs_at_;
+    const bool took_countermeasure =
+        !is_late(figures, tunables) && take_countermeasure(figures, tunables, throttles, decision);
+    decision.exhausted_at = exhausted_at_;
     decision.cpu_throttle = throttle_;
     decision.obstacle = find_obstacle(expected, least, decision.downtime_limit);
     const bool may_switch = acked || !needs_ack_;
@@ -130,7 +132,7 @@ Decision Convergence::decide(const RoundFigures& figures, const Tunables& tunabl
         decision.obstacle = Obstacle::kAcknowledgement;
     // Rounds converge while each leaves fewer pages than it sent, unless another obstacle exists.
     decision.next_round_helps =
-        took_rung || throttles ||
+        took_countermeasure || throttles ||
         (decision.obstacle == Obstacle::kDirtyRate && is_less(figures.dirty_pages, figures.pages));
     const Obstacle told = decision.obstacle == Obstacle::kNone ? before : decision.obstacle;
     if (told != Obstacle::kNone) {
@@ -169,9 +171,8 @@ void Convergence::conclude(const RoundFigures& figures, const Tunables& tunables
                               : Action::kGiveUp;
         decision.reason = fmt::format("the deadline of {} ms has passed: {}", ms(tunables.deadline),
                                       decision.reason);
-    } else if (decision.stalled && tunables.stall_limit.count() != 0 && decision.out_of_rungs_at &&
-               figures.elapsed - figures.outages - *decision.out_of_rungs_at >=
-                   tunables.stall_limit) {
+    } else if (decision.stalled && tunables.stall_limit.count() != 0 && decision.exhausted_at &&
+               figures.elapsed - figures.outages - *decision.exhausted_at >= tunables.stall_limit) {
         decision.action = Action::kGiveUp;
         decision.reason = fmt::format(
             "the migration does not converge and has no means left for {} ms (stall-limit): {}",

@@ -55,8 +55,9 @@ struct Decision {
     Obstacle obstacle = Obstacle::kNone;
     // True if a round that begins at once can bring the switchover nearer.
     bool next_round_helps = true;
-    // Elapsed time when the migration stalled with no means left; empty if it has not.
-    std::optional<Microseconds> out_of_rungs_at{};
+    // Elapsed time when the migration first stalled with no countermeasure left; empty if it has
+    // not.
+    std::optional<Microseconds> exhausted_at{};
     // The obstacle and its numbers, in a sentence; empty if there was none.
     std::string reason;
 };
@@ -87,8 +88,8 @@ class Convergence {
     void look_for_stall(const RoundFigures& figures);
     bool throttle_harder(const RoundFigures& figures, const Tunables& tunables);
     bool raise_limit(const Tunables& tunables);
-    bool take_rung(const RoundFigures& figures, const Tunables& tunables, bool throttles,
-                   Decision& decision);
+    bool take_countermeasure(const RoundFigures& figures, const Tunables& tunables, bool throttles,
+                             Decision& decision);
     void conclude(const RoundFigures& figures, const Tunables& tunables, bool may_switch,
                   Decision& decision) const;
     void shorten_pause(const RoundFigures& figures, const Tunables& tunables,
@@ -102,8 +103,8 @@ class Convergence {
     unsigned rounds_over_threshold_ = 0;
     unsigned rounds_under_threshold_ = 0;
     unsigned throttle_ = 0;
-    Microseconds raised_limit_{};                  // 0: the user's limit is in force
-    std::optional<Microseconds> out_of_rungs_at_;  // when it first stalled with no means left
+    Microseconds raised_limit_{};               // 0: the user's limit is in force
+    std::optional<Microseconds> exhausted_at_;  // see Decision
 };
 
 }  // namespace migrate::engine

@@ -27,7 +27,7 @@ struct Tunables {
     unsigned max_cpu_throttle = 99;
     Microseconds deadline{};  // since the migration became active; 0: none
     OnDeadline on_deadline = OnDeadline::kCancel;
-    Microseconds stall_limit{};  // longest stall with no means left; 0: no limit
+    Microseconds stall_limit{};  // longest stall without a countermeasure; 0: no limit
 };
 
 // The measured figures of one round, and the pages that were dirty after it.

@@ -77,8 +77,8 @@ void LiveControl::say(std::string doing) {
 void LiveControl::note(const Decision& decision) {
     const MutexLock lock(mutex_);
     last_reason_ = decision.reason;
-    stall_.out_of_rungs_at =
-        decision.action == Action::kNextRound ? decision.out_of_rungs_at : std::nullopt;
+    stall_.exhausted_at =
+        decision.action == Action::kNextRound ? decision.exhausted_at : std::nullopt;
     set_timer();
 }
 
@@ -120,16 +120,16 @@ void LiveControl::set_timer() {
     const bool cancels = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kCancel;
     const bool switches = now.deadline.count() != 0 && now.on_deadline == OnDeadline::kSwitch;
     const bool ends_stall =
-        stall_.out_of_rungs_at && now.stall_limit.count() != 0 && !stall_.in_outage;
+        stall_.exhausted_at && now.stall_limit.count() != 0 && !stall_.in_outage;
     using Moment = std::optional<Clock::time_point>;
     timer_->set(LimitTimer::Limit::kDeadline,
                 cancels ? Moment(active_since() + now.deadline) : std::nullopt);
     timer_->set(LimitTimer::Limit::kSwitchOver,
                 switches ? Moment(active_since() + now.deadline) : std::nullopt);
-    timer_->set(LimitTimer::Limit::kStallLimit,
-                ends_stall ? Moment(active_since() + stall_.outages + *stall_.out_of_rungs_at +
-                                    now.stall_limit)
-                           : std::nullopt);
+    timer_->set(LimitTimer::Limit::kStallLimit, ends_stall
+                                                    ? Moment(active_since() + stall_.outages +
+                                                             *stall_.exhausted_at + now.stall_limit)
+                                                    : std::nullopt);
 }
 
 // Called on the timer's thread.

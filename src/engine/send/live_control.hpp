@@ -1,6 +1,6 @@
 // The parameters that the user may change while a migration runs, the waits that such a change or
-// migrate-continue ends, and the timer that gives a live migration up. Invariant: the stop of the
-// session ends every wait.
+// migrate-continue ends, and the timer that ends a live migration at its limits. Invariant: a stop
+// of the session ends every wait.
 #pragma once
 
 #include <chrono>
@@ -49,11 +49,12 @@ class LiveControl {
     Status wait_until(Clock::time_point moment);
     // The bandwidth is not limited from now on, whatever max-bandwidth says.
     void lift_rate();
-    // Sets the present step ("in round 3"), for the error of a migration that is given up.
+    // Sets the present step ("in round 3"), for the error of a migration that the timer ends.
     void say(std::string doing);
-    // The decision after a round: why it was not to switch over, and when the means ran out.
+    // Notes the decision after a round: why the guest was not switched over, and since when no
+    // countermeasure is left.
     void note(const Decision& decision);
-    // No data can be sent from now on, and again from now on after this time: no stall.
+    // From begin_outage() to end_outage() no data can be sent. That time does not count as a stall.
     void begin_outage();
     void end_outage(Microseconds lasted);
     // Starts the thread that ends the migration at its deadline or at stall-limit.
@@ -81,7 +82,7 @@ class LiveControl {
     std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
     // When a stall ends the migration.
     struct Stall {
-        std::optional<Microseconds> out_of_rungs_at;  // of the last decision
+        std::optional<Microseconds> exhausted_at;  // of the last decision
         bool in_outage = false;
         Microseconds outages{};  // time of those that have ended
     };
