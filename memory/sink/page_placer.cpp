@@ -26,24 +26,24 @@ void append_part(std::span<std::byte> bytes, std::vector<iovec>& parts) {
     parts.push_back({bytes.data(), bytes.size()});
 }
 
-void append_fresh(PageRange pages, std::span<std::byte> content, Destinations& to) {
-    if (!to.fresh.empty()) {
-        Destinations::Fresh& last = to.fresh.back();
+void append_staged(PageRange pages, std::span<std::byte> content, Destinations& to) {
+    if (!to.staged.empty()) {
+        Destinations::Staged& last = to.staged.back();
         if (last.pages.end() == pages.first) {
             last.pages.count += pages.count;
             last.content = {last.content.data(), last.content.size() + content.size()};
             return;
         }
     }
-    to.fresh.push_back({pages, content});
+    to.staged.push_back({pages, content});
 }
 
-// Has the pages received into the buffer, from where fill() takes them.
+// Makes the beginning of the buffer the destination of the pages; fill() takes them from there.
 void stage(PageRange pages, std::span<std::byte>& buffer, Destinations& to) {
     const std::span<std::byte> content = buffer.first(pages.size_bytes());
     buffer = buffer.subspan(pages.size_bytes());
     append_part(content, to.parts);
-    append_fresh(pages, content, to);
+    append_staged(pages, content, to);
 }
 
 }  // namespace
@@ -150,9 +150,10 @@ void PagePlacer::place_staged(RegionId id, Region& region, PageRange pages,
     region.placed.set(pages);
 }
 
-Status PagePlacer::fill_part(RegionId id, const Destinations::Fresh& fresh, PageRange pages) const {
+Status PagePlacer::fill_part(RegionId id, const Destinations::Staged& staged,
+                             PageRange pages) const {
     const auto content =
-        fresh.content.subspan((pages.first - fresh.pages.first) * kPageSize, pages.size_bytes());
+        staged.content.subspan((pages.first - staged.pages.first) * kPageSize, pages.size_bytes());
     if (!sink_.is_mapped(id)) return sink_.write(id, pages, content);
     const auto memory = sink_.memory(id).subspan(pages.offset_bytes(), pages.size_bytes());
     const int code = plan_.filler->fill(memory, content);
@@ -161,17 +162,17 @@ Status PagePlacer::fill_part(RegionId id, const Destinations::Fresh& fresh, Page
 
 Status PagePlacer::fill(RegionId id, const Destinations& to) {
     if (!prefaulter_->has_helpers()) {
-        for (const Destinations::Fresh& fresh : to.fresh) {
-            MIGRATE_TRY(fill_part(id, fresh, fresh.pages));
+        for (const Destinations::Staged& staged : to.staged) {
+            MIGRATE_TRY(fill_part(id, staged, staged.pages));
         }
         return {};
     }
-    if (to.fresh.empty()) return {};
+    if (to.staged.empty()) return {};
     std::vector<PageRange> ranges;
-    ranges.reserve(to.fresh.size());
-    for (const Destinations::Fresh& fresh : to.fresh) ranges.push_back(fresh.pages);
+    ranges.reserve(to.staged.size());
+    for (const Destinations::Staged& staged : to.staged) ranges.push_back(staged.pages);
     return prefaulter_->share(ranges, [&](const Prefaulter::Piece& piece) {
-        return fill_part(id, to.fresh[piece.range], piece.pages);
+        return fill_part(id, to.staged[piece.range], piece.pages);
     });
 }
 
@@ -203,7 +204,7 @@ Status PagePlacer::keep(RegionId id, PageRange pages) {
 void PagePlacer::withdraw(RegionId id, std::span<const PageRun> runs, const Destinations& to) {
     Region& region = regions_[index_of(id)];
     if (plan_.regions[index_of(id)].placement == Placement::kUffdCopy) {
-        for (const Destinations::Fresh& fresh : to.fresh) region.placed.clear(fresh.pages);
+        for (const Destinations::Staged& staged : to.staged) region.placed.clear(staged.pages);
     }
     for (const PageRun& run : runs) region.seen.clear(run.pages);
 }

@@ -30,19 +30,20 @@ Status copy_to_parts(std::span<const std::byte> content, std::span<const iovec> 
 
 // Where the normal pages of one packet go. A channel uses it again for each packet.
 struct Destinations {
-    // Pages that PagePlacer::fill() allocates and fills, or writes, after the packet has arrived.
-    struct Fresh {
+    // Pages whose content arrives in the channel's buffer. PagePlacer::fill() then allocates and
+    // fills them, or writes them.
+    struct Staged {
         PageRange pages;
         std::span<const std::byte> content;  // in the channel's buffer
     };
 
-    std::vector<iovec>
-        parts;  // in the packet's order; for fresh pages, parts of the channel's buffer
-    std::vector<Fresh> fresh;  // adjacent ranges are merged
+    // In the packet's order; for staged pages, parts of the channel's buffer.
+    std::vector<iovec> parts;
+    std::vector<Staged> staged;  // adjacent ranges are merged
 
     void clear() {
         parts.clear();
-        fresh.clear();
+        staged.clear();
     }
 };
 
@@ -67,7 +68,7 @@ class PagePlacer {
 
     // How each region is filled and why, in the order of RegionId.
     std::span<const PlacementChoice> placements() const { return plan_.regions; }
-    // True if channels need a buffer for fresh pages.
+    // True if channels need a buffer for staged pages.
     bool needs_buffer() const { return plan_.filler != nullptr || plan_.writes; }
 
     // Takes a packet's runs, which lie within the region. Clears zero and unpopulated pages that
@@ -117,8 +118,8 @@ class PagePlacer {
     PagePlacer(PageSink& sink, std::vector<Region> regions, std::unique_ptr<Prefaulter> prefaulter,
                PlacementPlan plan);
     Status place_zero(RegionId id, Region& region, PageRange pages);
-    // Fills `pages`, which are a part of `fresh`.
-    Status fill_part(RegionId id, const Destinations::Fresh& fresh, PageRange pages) const;
+    // Fills `pages`, which are a part of `staged`.
+    Status fill_part(RegionId id, const Destinations::Staged& staged, PageRange pages) const;
     // Each adds the destinations of a run, and marks its pages as placed.
     void place_staged(RegionId id, Region& region, PageRange pages, std::span<std::byte>& buffer,
                       Destinations& to) const;
