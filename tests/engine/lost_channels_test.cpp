@@ -112,7 +112,7 @@ TEST_CASE("a round goes on without the channels that were lost, and its rest fol
     CHECK(arrived.pages() == groups.receiving->pages().total());
     CHECK(groups.sending->missing(arrived.bitmaps()) == pages - arrived.pages());
     groups.receiving->continue_round(1);
-    const auto sent = must(groups.sending->run_again(arrived.bitmaps(), {}));
+    const auto sent = must(groups.sending->continue_round(arrived.bitmaps(), {}));
     CHECK(sent.normal_pages == pages);
     CHECK(groups.settle(1).empty());
     must(groups.placer->finish_full_round());
@@ -129,7 +129,7 @@ TEST_CASE("a round that loses all of its channels goes on over the next one") {
     CHECK(groups.settle(1).size() == 3);
     const ArrivedBitmaps arrived = groups.arrived(1);
     groups.receiving->continue_round(1);
-    must(groups.sending->run_again(arrived.bitmaps(), {nullptr, &replacing}));
+    must(groups.sending->continue_round(arrived.bitmaps(), {nullptr, &replacing}));
     CHECK(groups.settle(1).empty());
     must(groups.placer->finish_full_round());
     groups.check_copy();
@@ -157,7 +157,7 @@ TEST_CASE("a loss that only one side has noticed after the round costs nothing")
     CHECK(groups.sending->losses().report().pages_sent_again == 0);
     CHECK(groups.sending->losses().report().bytes_lost == 0);
     groups.receiving->continue_round(1);
-    must(groups.sending->run_again(arrived.bitmaps(), {}));
+    must(groups.sending->continue_round(arrived.bitmaps(), {}));
     CHECK(groups.settle(1).empty());
     must(groups.placer->finish_full_round());
     groups.check_copy();
@@ -174,7 +174,7 @@ TEST_CASE("a channel on which nothing arrives is lost once the round has ended")
     CHECK(lost[0].pages.total() == 0);
     const ArrivedBitmaps arrived = groups.arrived(1);
     groups.receiving->continue_round(1);
-    must(groups.sending->run_again(arrived.bitmaps(), {}));
+    must(groups.sending->continue_round(arrived.bitmaps(), {}));
     CHECK(groups.settle(1).empty());
     must(groups.placer->finish_full_round());
     groups.check_copy();

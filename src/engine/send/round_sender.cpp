@@ -71,7 +71,7 @@ Status RoundSender::continue_round(SentRound& sent, Frame first) {
             round, missing, sent.figures.pages);
         MIGRATE_TRY(link_.send(FrameType::kRoundAgain,
                                transport::encode(transport::RoundMark{round, missing})));
-        MIGRATE_ASSIGN(const auto moved, channels_.run_again(arrived.bitmaps(), watches_));
+        MIGRATE_ASSIGN(const auto moved, channels_.continue_round(arrived.bitmaps(), watches_));
         MIGRATE_ASSIGN(frame, end(sent, moved));
     }
     return {};

@@ -227,8 +227,8 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, R
     return run_plan(round + shared_.continued, watches);
 }
 
-Result<SendChannelGroup::RoundSent> SendChannelGroup::run_again(RoundPlan::Bitmaps arrived,
-                                                                const Watches& watches) {
+Result<SendChannelGroup::RoundSent> SendChannelGroup::continue_round(RoundPlan::Bitmaps arrived,
+                                                                     const Watches& watches) {
     shared_.plan.emplace(shared_.plan->without(arrived));
     return run_plan(round_.number + ++shared_.continued, watches);
 }

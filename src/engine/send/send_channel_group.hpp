@@ -104,10 +104,10 @@ class SendChannelGroup {
     }
     // Continues the last round: sends the pages of its plan that are not in `arrived`, which has a
     // bitmap for each region and outlives the round. The figures are those of the whole round.
-    Result<RoundSent> run_again(RoundPlan::Bitmaps arrived, const Watches& watches);
+    Result<RoundSent> continue_round(RoundPlan::Bitmaps arrived, const Watches& watches);
     // The regions of the last round's plan.
     std::span<const RegionInfo> regions() const { return shared_.plan->regions(); }
-    // The number of pages that run_again() would send.
+    // The number of pages that continue_round() would send.
     std::uint64_t missing(RoundPlan::Bitmaps arrived) const {
         return shared_.plan->without(arrived).pages();
     }
@@ -118,8 +118,8 @@ class SendChannelGroup {
     // The error of a loss that was not settled.
     Status fail_on_loss() { return losses_.fail_on_loss(); }
     const ChannelLosses& losses() const { return losses_; }
-    // Between run() and run_again(): the receiver has told what arrived on the channels that either
-    // side has lost. kProtocol if that cannot be. Called by the session's thread.
+    // Between run() and continue_round(): the receiver has told what arrived on the channels that
+    // either side has lost. kProtocol if that cannot be. Called by the session's thread.
     Status settle_losses(std::span<const transport::LostChannel> lost);
     // There was no channel for this long.
     void add_outage(std::chrono::microseconds time) { losses_.add_outage(time); }
