@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/parts_cursor.hpp"
+
 namespace migrate::transport {
 namespace {
 
@@ -26,8 +28,8 @@ Compressor::Compressor(Compression method, int level, std::uint64_t packet_bytes
     : method_(method),
       level_(level),
       gathered_(packet_bytes),
-      // A result larger than 7/8 is not used, so it needs no room.
-      compressed_(packet_bytes / 8 * 7),
+      // A result larger than 7/8 is not used, so it needs no room; that of a sample may be larger.
+      compressed_(std::max(packet_bytes / 8 * 7, kSamplePieces * kPageSize)),
       context_(std::move(context)) {}
 
 Compressor::~Compressor() = default;
@@ -63,32 +65,52 @@ bool Compressor::worth_trying() {
     return false;
 }
 
+void Compressor::gather_sample(std::span<const iovec> payload) {
+    const PartsCursor whole(payload);
+    const std::size_t stride = whole.left() / kSamplePieces;
+    gathered_bytes_ = 0;
+    for (std::size_t piece = 0; piece < kSamplePieces; ++piece) {
+        PartsCursor cursor(payload);
+        cursor.skip(piece * stride);
+        const auto room =
+            std::span(gathered_).subspan(gathered_bytes_, std::min(stride, kPageSize));
+        gathered_bytes_ += cursor.copy_to(room);
+    }
+}
+
+bool Compressor::sample_shrinks() {
+    const bool shrinks = shrink(gathered_bytes_ / 16 * 15) != 0;
+    if (!shrinks) count(false);
+    return shrinks;
+}
+
 Result<std::span<const std::byte>> Compressor::compress() {
-    const std::size_t room = gathered_bytes_ / 8 * 7;
-    std::size_t size = 0;
+    const std::size_t size = shrink(gathered_bytes_ / 8 * 7);
+    count(size != 0);
+    return std::span<const std::byte>(compressed_).first(size);
+}
+
+std::size_t Compressor::shrink(std::size_t room) {
     if (method_ == Compression::kZstd) {
         const std::size_t result = ZSTD_compressCCtx(context_->zstd.get(), compressed_.data(), room,
                                                      gathered_.data(), gathered_bytes_, level_);
-        size = ZSTD_isError(result) != 0 ? 0 : result;  // in practice: did not fit
-    } else {
-        const auto* from = reinterpret_cast<const char*>(gathered_.data());
-        auto* to = reinterpret_cast<char*>(compressed_.data());
-        const int from_size = static_cast<int>(gathered_bytes_);
-        const int to_size = static_cast<int>(room);
-        const int result = level_ >= kLz4HcFrom
-                               ? LZ4_compress_HC_extStateHC(context_->lz4_state.data(), from, to,
-                                                            from_size, to_size, level_)
-                               : LZ4_compress_fast_extState(context_->lz4_state.data(), from, to,
-                                                            from_size, to_size, 1);
-        size = static_cast<std::size_t>(std::max(result, 0));
+        return ZSTD_isError(result) != 0 ? 0 : result;  // in practice: did not fit
     }
-    if (size == 0) {
-        failures_in_a_row_ = std::min(failures_in_a_row_ + 1, kMaxSkipShift);
-        skip_ = (1U << failures_in_a_row_) - 1;
-    } else {
-        failures_in_a_row_ = 0;
-    }
-    return std::span<const std::byte>(compressed_).first(size);
+    const auto* from = reinterpret_cast<const char*>(gathered_.data());
+    auto* to = reinterpret_cast<char*>(compressed_.data());
+    const int from_size = static_cast<int>(gathered_bytes_);
+    const int to_size = static_cast<int>(room);
+    const int result = level_ >= kLz4HcFrom
+                           ? LZ4_compress_HC_extStateHC(context_->lz4_state.data(), from, to,
+                                                        from_size, to_size, level_)
+                           : LZ4_compress_fast_extState(context_->lz4_state.data(), from, to,
+                                                        from_size, to_size, 1);
+    return static_cast<std::size_t>(std::max(result, 0));
+}
+
+void Compressor::count(bool shrank) {
+    failures_in_a_row_ = shrank ? 0 : std::min(failures_in_a_row_ + 1, kMaxSkipShift);
+    skip_ = (1U << failures_in_a_row_) - 1;
 }
 
 struct Decompressor::Context {

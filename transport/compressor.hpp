@@ -34,15 +34,27 @@ class Compressor {
     std::span<const std::byte> gather(std::span<const iovec> payload);
     // Returns the compressed form of the gathered payload, valid until the next call; empty if it
     // does not save at least an eighth. After packets that saved too little, some packets are not
-    // tried at all (at most 15 in 16).
+    // tried at all (at most 15 in 16), and of the others a sample is tried first.
     Result<std::span<const std::byte>> compress();
     // Returns true if the next packet will be tried; otherwise it need not be gathered.
     bool worth_trying();
+    // True if a sample of the packet is to be tried before the packet is gathered.
+    bool needs_sample() const { return failures_in_a_row_ != 0; }
+    // Copies a sample of the payload: kSamplePieces pieces of a page, evenly spread.
+    void gather_sample(std::span<const iovec> payload);
+    // Returns true if the sample shrinks by a sixteenth: the whole may shrink more, because it has
+    // more that repeats. If not, the packet counts as one that saved too little.
+    bool sample_shrinks();
+    static constexpr std::size_t kSamplePieces = 8;
 
   private:
     struct Context;
     Compressor(Compression method, int level, std::uint64_t packet_bytes,
                std::unique_ptr<Context> context);
+
+    // Compresses what was gathered; 0 if it does not fit into `room`.
+    std::size_t shrink(std::size_t room);
+    void count(bool shrank);
 
     Compression method_;
     int level_;

@@ -2,6 +2,7 @@
 """Checks that `cmake --install` installs every file, and generated files are valid. Arguments: cmake, build folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ EXPECTED = (
     "share/doc/migrate/bench.md",
     "share/man/man1/migrate.1",
     "share/bash-completion/completions/migrate",
+    "lib/systemd/system/migrate-recv@.service",
+    "lib/systemd/system/migrate-recv@.socket",
 )
 
 
@@ -59,6 +62,27 @@ class Install(unittest.TestCase):
             done = subprocess.run([binary, "bench", "--list"], capture_output=True, text=True, cwd="/")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("dsa-50", done.stdout)
+
+    def test_command_of_the_service_is_one_that_the_program_accepts(self):
+        unit = self.installed("lib/systemd/system/migrate-recv@.service").read_text()
+        command = next(line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart="))
+        words = command.replace("/etc/migrate/%i.json", "guest.json").split()
+        self.assertEqual(words[0], "/usr/bin/migrate")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "guest.json").write_text('{"recv": {"sink": "null:"}}')
+            done = subprocess.run([self.installed("bin/migrate"), *words[1:], "--print-config"], capture_output=True,
+                                  text=True, cwd=folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn('"listen": "systemd"', done.stdout)
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
+    def test_service_is_confined(self):
+        unit = self.installed("lib/systemd/system/migrate-recv@.service")
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", unit], capture_output=True, text=True)
+        found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+        if not found:
+            self.skipTest(f"systemd-analyze cannot rate a file here: {done.stderr}")
+        self.assertLessEqual(float(found.group(1)), 2.0)
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
     def test_man_page_formats_without_a_warning(self):

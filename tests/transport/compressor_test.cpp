@@ -1,5 +1,6 @@
 #include "transport/compressor.hpp"
 
+#include <array>
 #include <cstring>
 #include <random>
 
@@ -82,6 +83,41 @@ TEST_CASE("after packets that did not pay ever more are sent untried, at most 15
     CHECK(compressor->worth_trying());
     CHECK_FALSE(compress(*compressor, good).empty());
     CHECK(compressor->worth_trying());
+}
+
+TEST_CASE("after a packet that did not pay, a sample decides whether the next one is tried") {
+    for (const auto& [compression, level] : kMethods) {
+        const auto compressor = must(Compressor::create(compression, level, kPacket));
+        CHECK_FALSE(compressor->needs_sample());
+        auto bad = noise(kPacket, 6);
+        auto good = text_like(kPacket, 7);
+        const iovec bad_part{bad.data(), bad.size()};
+        // In two parts, as runs of pages are.
+        const std::array good_parts{iovec{good.data(), 5 * kPageSize},
+                                    iovec{good.data() + 5 * kPageSize, 27 * kPageSize}};
+        CHECK(compress(*compressor, bad).empty());
+        REQUIRE(compressor->needs_sample());
+        compressor->gather_sample({&bad_part, 1});
+        CHECK_FALSE(compressor->sample_shrinks());
+        for (int i = 0; i < 3; ++i) CHECK_FALSE(compressor->worth_trying());
+        REQUIRE(compressor->worth_trying());
+        compressor->gather_sample(good_parts);
+        CHECK(compressor->sample_shrinks());
+        CHECK_FALSE(compress(*compressor, good).empty());
+        CHECK_FALSE(compressor->needs_sample());
+    }
+}
+
+TEST_CASE("a sample of a payload of a single page is that page") {
+    const auto compressor = must(Compressor::create(Compression::kLz4, 1, kPageSize));
+    auto page = text_like(kPageSize, 8);
+    const iovec part{page.data(), page.size()};
+    compressor->gather_sample({&part, 1});
+    CHECK(compressor->sample_shrinks());
+    auto bad = noise(kPageSize, 9);
+    const iovec bad_part{bad.data(), bad.size()};
+    compressor->gather_sample({&bad_part, 1});
+    CHECK_FALSE(compressor->sample_shrinks());
 }
 
 TEST_CASE("a payload cut at any byte or of another size does not decompress") {

@@ -56,9 +56,11 @@ Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet,
     for (const iovec& part : content) form_.bytes += part.iov_len;
     form_.has_checksum = checksum_.has_value();
     if (copies_ != nullptr) MIGRATE_TRY(prepare_copy(packet));
-    if (compressor_ && compressor_->worth_trying()) {
-        MIGRATE_TRY(prepare_compressed(copies_ != nullptr ? std::span(parts_).subspan(kContentPart)
-                                                          : content));
+    const auto uncompressed =
+        copies_ != nullptr ? std::span(parts_).subspan(kContentPart) : content;
+    MIGRATE_ASSIGN(const bool compresses, may_shrink(uncompressed));
+    if (compresses) {
+        MIGRATE_TRY(prepare_compressed(uncompressed));
         return form_;
     }
     if (copies_ != nullptr) return form_;
@@ -73,6 +75,13 @@ Result<PacketPayload::Form> PacketPayload::prepare(const PacketBuilder& packet,
     }
     parts_.insert(parts_.end(), content.begin(), content.end());
     return form_;
+}
+
+Result<bool> PacketPayload::may_shrink(std::span<const iovec> content) {
+    if (!compressor_ || !compressor_->worth_trying()) return false;
+    if (!compressor_->needs_sample()) return true;
+    MIGRATE_TRY(guard_reads("the source", [&] { compressor_->gather_sample(content); }));
+    return compressor_->sample_shrinks();
 }
 
 Status PacketPayload::prepare_compressed(std::span<const iovec> content) {

@@ -53,6 +53,8 @@ class PacketPayload {
   private:
     bool may_change(RegionId region) const;
     bool goes_in_place(const transport::PacketBuilder& packet) const;
+    // False if compression is not worth trying for this packet.
+    Result<bool> may_shrink(std::span<const iovec> content);
     Status prepare_compressed(std::span<const iovec> content);
     Status prepare_copy(const transport::PacketBuilder& packet);
     Status add_parts();
