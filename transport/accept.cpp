@@ -2,8 +2,29 @@
 
 #include "base/limits.hpp"
 #include "transport/message_json.hpp"
+#include "transport/protocol_error.hpp"
 
 namespace migrate::transport {
+
+namespace {
+
+Result<std::vector<std::string>> read_warnings(const MessageJson& json) {
+    std::vector<std::string> warnings;
+    const auto found = json.find("warnings");
+    if (found == json.end()) return warnings;
+    const auto refuse = [] {
+        return protocol_error(
+            fmt::format("'warnings' is not a list of at most {} texts", kMaxWarnings));
+    };
+    if (!found->is_array() || found->size() > kMaxWarnings) return refuse();
+    for (const MessageJson& warning : *found) {
+        if (!warning.is_string()) return refuse();
+        warnings.push_back(printable(warning.get<std::string>(), kMaxWarning));
+    }
+    return warnings;
+}
+
+}  // namespace
 
 std::string encode(const Accept& message) {
     MessageJson json = {{"session", to_hex(message.session)},
@@ -15,6 +36,8 @@ std::string encode(const Accept& message) {
     if (message.reuse_key) json["reuse-key"] = to_hex(*message.reuse_key);
     write_timeout(json, kIoTimeoutKey, message.io_timeout);
     write_timeout(json, kReconnectTimeoutKey, message.reconnect_timeout);
+    for (const std::string& warning : message.warnings)
+        json["warnings"].push_back(printable(warning, kMaxWarning));
     return dump(json);
 }
 
@@ -39,6 +62,7 @@ Result<Accept> decode_accept(std::string_view body) {
     }
     MIGRATE_ASSIGN(accept.io_timeout, read_timeout(json, kIoTimeoutKey));
     MIGRATE_ASSIGN(accept.reconnect_timeout, read_timeout(json, kReconnectTimeoutKey));
+    MIGRATE_ASSIGN(accept.warnings, read_warnings(json));
     MIGRATE_ASSIGN(accept.session, session_from_hex(text_or_empty(json, "session", 64)));
     return accept;
 }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "transport/session_id.hpp"
@@ -36,7 +37,12 @@ struct Accept {
     // The session survives lost data channels: the offer's reconnect-timeout. Nothing from a
     // receiver that does not know it, or if the offer has none.
     std::optional<std::chrono::milliseconds> reconnect_timeout{};
+    // What the sender's user should know before the first page; at most kMaxWarnings, each cut to
+    // kMaxWarning bytes.
+    std::vector<std::string> warnings{};
 };
+inline constexpr std::size_t kMaxWarnings = 4;
+inline constexpr std::size_t kMaxWarning = 1024;
 
 std::string encode(const Accept& message);
 // Fails with kProtocol.

@@ -42,6 +42,8 @@ class AnonSink final : public PageSink {
         return {};
     }
 
+    std::vector<Room> rooms() const override { return rooms_of_memory(); }
+
     std::span<std::byte> memory(RegionId region) const override {
         return mappings_[index_of(region)].bytes();
     }
@@ -115,6 +117,8 @@ class MemfdSink final : public BackedSink {
         }
         return {};
     }
+
+    std::vector<Room> rooms() const override { return rooms_of_memory(); }
 
     BackingKind kind(RegionId region) const override {
         if (huge_ == HugePages::kOff) return BackingKind::kShared;

@@ -37,6 +37,10 @@ class FileSink final : public BackedSink {
         return {};
     }
 
+    std::vector<Room> rooms() const override {
+        return rooms_of_file(backings().front().fd(), file_.path());
+    }
+
     Status commit() override {
         // A file without a name can be reached through /proc.
         MIGRATE_TRY(check_sizes());

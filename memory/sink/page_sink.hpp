@@ -17,6 +17,7 @@
 #include "memory/backing_kind.hpp"
 #include "memory/page_bitmap.hpp"
 #include "memory/sink/known_pages.hpp"
+#include "memory/sink/room.hpp"
 #include "memory/source/population.hpp"
 
 namespace migrate::memory {
@@ -46,6 +47,9 @@ class PageSink {
     // Makes room for the regions, zero-filled, without touching it: the sizes come from the peer,
     // so they are not assumed to be backed. Called once, before anything else below.
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;
+    // What limits how much of the regions can be filled, as far as it is known. Called after
+    // prepare().
+    virtual std::vector<Room> rooms() const { return {}; }
     // True if pages are counted and checked but not kept; memory() is then empty.
     virtual bool discards() const = 0;
     // True if a guest can continue in this memory, in this process, once the memory is complete.

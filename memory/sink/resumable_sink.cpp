@@ -303,6 +303,10 @@ class ResumableSink final : public BackedSink {
         checkpoints_->note_arrived(runs);
     }
 
+    std::vector<Room> rooms() const override {
+        return rooms_of_file(backings().front().fd(), path_);
+    }
+
     Status commit() override {
         checkpoints_->end();
         MIGRATE_TRY(checkpoints_->lost());

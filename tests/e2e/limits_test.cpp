@@ -185,6 +185,26 @@ TEST_CASE("a limit on the receiver's memory ends a migration with a reason and n
 }
 #endif
 
+TEST_CASE("a sink that may be too small is named on both sides before the first page") {
+    const TemporaryMount small("tmpfs", "size=1m");
+    if (!small) {
+        WARN("no file system can be mounted here; the case is not covered");
+        return;
+    }
+    const std::string copy = small.folder() / "copy";
+    const std::string warning =
+        "the guest has 2.00 MiB, and the file system of " + copy + " has room for 1";
+    for (const char* const fill : {"untouched", "random"}) {
+        Receiver receiver({"--sink", "file:" + copy});
+        Process sender(send_arguments(receiver, std::string("anon:2M,fill=") + fill));
+        const bool fits = fill == std::string_view("untouched");
+        CHECK((sender.wait() == 0) == fits);
+        CHECK((receiver->wait() == 0) == fits);
+        CHECK_THAT(receiver->err(), Contains(warning) && Contains("free space there"));
+        CHECK_THAT(sender.err(), Contains("the receiver says: " + warning));
+    }
+}
+
 TEST_CASE("sides with different io-timeouts migrate, and each is judged by the other's own",
           "[live]") {
     const TemporaryFolder folder;

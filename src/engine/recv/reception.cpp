@@ -175,6 +175,7 @@ Status Reception::prepare(const transport::Offer& offer) {
         destination_.memory->obey(core_.token());
         destination_.memory->name_source(source_name(offer));
         Status memory = destination_.memory->prepare(offer.regions);
+        if (memory) warn_of_little_room(offer);
         // The devices are opened last. If the sink failed after that, the process at the other end
         // of a device's pipe would see it opened and closed.
         return memory ? devices_.open(offer, devices) : memory;
@@ -182,6 +183,11 @@ Status Reception::prepare(const transport::Offer& offer) {
     // A sink is prepared once; the next sender gets a new one.
     if (!prepared) destination_ = {};
     return prepared;
+}
+
+void Reception::warn_of_little_room(const transport::Offer& offer) {
+    warnings_ = memory::room_warnings(total_bytes(offer.regions), destination_.memory->rooms());
+    for (const std::string& warning : warnings_) log::warning("{}", warning);
 }
 
 Status Reception::check_journey(const transport::Journey& journey) const {
@@ -215,13 +221,13 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
     MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
     MIGRATE_TRY(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
     MIGRATE_ASSIGN(const auto reuse_key, draw_reuse_key(offer));
-    MIGRATE_TRY(control->send(
-        FrameType::kAccept,
-        transport::encode(transport::Accept{agreement_.session, fmt::format("migrate {}", kVersion),
-                                            std::string(destination_.memory->description()),
-                                            devices_.on_channels(), most_channels(offer),
-                                            agreement_.checksums.used, reuse_key,
-                                            config_.io_timeout, offer.reconnect_timeout})));
+    MIGRATE_TRY(
+        control->send(FrameType::kAccept,
+                      transport::encode(transport::Accept{
+                          agreement_.session, fmt::format("migrate {}", kVersion),
+                          std::string(destination_.memory->description()), devices_.on_channels(),
+                          most_channels(offer), agreement_.checksums.used, reuse_key,
+                          config_.io_timeout, offer.reconnect_timeout, warnings_})));
     const bool guest = !offer.guest.empty();
     MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
                                                {.name = "return_path",

@@ -70,6 +70,9 @@ class Reception {
     Status prepare(const transport::Offer& offer);
     Status check_extras(const transport::Offer& offer) const;
     Result<std::optional<transport::ReuseKey>> draw_reuse_key(const transport::Offer& offer);
+    // Compares the regions with what the sink can take in. A guest of which little was written to
+    // may fit nevertheless, so that no sender is refused.
+    void warn_of_little_room(const transport::Offer& offer);
     Status check_journey(const transport::Journey& journey) const;
     struct ChannelRange {
         std::uint16_t first = 0;
@@ -86,7 +89,8 @@ class Reception {
     SessionCore& core_;
     guest::Destination& destination_;
     RecvDevices& devices_;
-    Agreement agreement_;  // valid from accept() on
+    Agreement agreement_;                // valid from accept() on
+    std::vector<std::string> warnings_;  // for the sender's user
 };
 
 }  // namespace migrate::engine

@@ -82,6 +82,8 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
     log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
               accepted.sink, link.security().text());
+    for (const std::string& warning : accepted.warnings)
+        log::warning("the receiver says: {}", warning);
     std::optional<memory::DigestKey> key;
     if (accepted.reuse_key && config.negotiated.get<"page-digests">()) {
         key.emplace(*accepted.reuse_key);
