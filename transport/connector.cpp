@@ -1,9 +1,11 @@
 #include "transport/connector.hpp"
 
 #include <asio.hpp>
+#include <cerrno>
 #include <cstring>
 
 #include "base/catching.hpp"
+#include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/wait.hpp"
 #include "transport/release_blocking.hpp"
@@ -29,6 +31,25 @@ bool may_pass(const asio::error_code& error) {
 bool is_itself(const tcp::socket& socket, const tcp::endpoint& peer) {
     asio::error_code ignored;
     return socket.local_endpoint(ignored) == peer;
+}
+
+// asio reports "operation aborted" if it could not make a socket; another attempt tells why.
+asio::error_code reason_of(const asio::error_code& error, const tcp::endpoint& endpoint) {
+    if (error != asio::error::operation_aborted) return error;
+    const tcp protocol = endpoint.protocol();
+    const UniqueFd another(
+        ::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol()));
+    return another ? error : asio::error_code(errno, asio::error::get_system_category());
+}
+
+// Text that goes behind the reason of a failure that a later attempt cannot mend.
+std::string_view remedy_of(const asio::error_code& error, const tcp::endpoint& endpoint) {
+    if (error == asio::error::no_descriptors) return " (raise the limit ulimit -n)";
+    if (error.value() == EINVAL && endpoint.address().is_v6() &&
+        endpoint.address().to_v6().is_link_local() && endpoint.address().to_v6().scope_id() == 0) {
+        return " (a link-local address needs its interface: [fe80::1%eth0]:4444)";
+    }
+    return "";
 }
 
 // Several connection attempts under one deadline.
@@ -60,11 +81,11 @@ class Attempts {
         context_.run();
         if (options_.stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         if (timed_out_) return Error(ErrorKind::kTimeout, "no answer");
-        if (first_error_) {
-            return Error(may_pass(first_error_) ? ErrorKind::kLostConnection : ErrorKind::kFailed,
-                         first_error_.message());
-        }
-        return {};
+        if (!first_error_) return {};
+        const asio::error_code reason = reason_of(first_error_, endpoints.front());
+        if (may_pass(reason)) return Error(ErrorKind::kLostConnection, reason.message());
+        return make_error(ErrorKind::kFailed, "{}{}", reason.message(),
+                          remedy_of(reason, endpoints.front()));
     }
 
     Result<std::vector<Socket>> release() {
@@ -95,6 +116,10 @@ Error explain(Error error, std::string_view where, std::chrono::milliseconds tim
         return make_error(ErrorKind::kTimeout,
                           "cannot connect to {}: no answer within {} ms (connect-timeout)", where,
                           timeout.count());
+    }
+    if (error.kind() == ErrorKind::kFailed) {
+        return make_error(ErrorKind::kLostConnection, "cannot connect to {}: {}", where,
+                          error.message());
     }
     return make_error(
         ErrorKind::kLostConnection,

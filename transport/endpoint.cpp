@@ -1,6 +1,7 @@
 #include "transport/endpoint.hpp"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include <array>
@@ -8,6 +9,18 @@
 #include <cstring>
 
 namespace migrate::transport {
+namespace {
+
+// "%eth0" for a link-local address, which is of no use without its interface (RFC 4007).
+std::string zone_of(const sockaddr_in6& address) {
+    if (address.sin6_scope_id == 0 || !IN6_IS_ADDR_LINKLOCAL(&address.sin6_addr)) return "";
+    std::array<char, IF_NAMESIZE> name{};
+    if (::if_indextoname(address.sin6_scope_id, name.data()) != nullptr)
+        return fmt::format("%{}", name.data());
+    return fmt::format("%{}", address.sin6_scope_id);
+}
+
+}  // namespace
 
 Result<Endpoint> Endpoint::peer_of(int fd) {
     Endpoint end;
@@ -54,7 +67,7 @@ std::string Endpoint::text() const {
     if (address_.ss_family == AF_INET6) {
         const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address_);
         ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-        return fmt::format("[{}]:{}", text.data(), ntohs(v6->sin6_port));
+        return fmt::format("[{}{}]:{}", text.data(), zone_of(*v6), ntohs(v6->sin6_port));
     }
     return "?";
 }

@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <optional>
@@ -141,6 +142,48 @@ TEST_CASE("further connections to a receiver that is gone fail, and none is kept
     const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     listener.reset();
     CHECK_FALSE(connect_alike(must(first.peer()), 4, options()));
+}
+
+// While it lives, this process may open `more` descriptors and not one beyond them.
+class DescriptorLimit {
+  public:
+    explicit DescriptorLimit(rlim_t more) {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const UniqueFd next(::dup(STDIN_FILENO));
+        const rlimit limit{static_cast<rlim_t>(next.get()) + more, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
+    ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+    DescriptorLimit(const DescriptorLimit&) = delete;
+    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+
+  private:
+    rlimit before_{};
+};
+
+TEST_CASE("connections beyond the limit on descriptors fail with that reason and its remedy") {
+    const UniqueFd listener = loopback_socket(0, true);
+    const Socket first = must(connect_to({"127.0.0.1", port_of(listener.get())}, options()));
+    const Endpoint peer = must(first.peer());
+    std::string message;
+    {
+        const DescriptorLimit limit(8);
+        const auto connections = connect_alike(peer, 32, options());
+        if (!connections) message = connections.error().message();
+    }
+    INFO(message);
+    CHECK(message.find("Too many open files (raise the limit ulimit -n)") != std::string::npos);
+    CHECK(message.find("is `migrate recv` listening") == std::string::npos);
+}
+
+TEST_CASE("a link-local address without its interface is refused with the way to write it") {
+    const auto fd = connect_to({"fe80::1", 4444}, options(milliseconds(100)));
+    REQUIRE_FALSE(fd);
+    const std::string& message = fd.error().message();
+    INFO(message);
+    // A host without IPv6 has another reason.
+    if (message.find("Invalid argument") == std::string::npos) return;
+    CHECK(message.find("[fe80::1%eth0]:4444") != std::string::npos);
 }
 
 TEST_CASE("a host that does not answer is given up in time") {
