@@ -189,6 +189,7 @@ std::string encode(const Offer& message) {
                         {"settings", message.settings.changed()},
                         {"devices", to_json(message.devices)},
                         {"multifd-device-state", name_of(message.device_state)}};
+    if (!message.guest_name.empty()) json["guest-name"] = message.guest_name;
     if (!message.files.empty()) json["boot-id"] = message.boot_id;
     if (!message.machine.empty()) json["machine"] = machine_json(message.machine);
     if (message.journey.leg != 0) {
@@ -217,6 +218,7 @@ Result<Offer> decode_offer(std::string_view body) {
     MIGRATE_ASSIGN(offer.regions, regions_from(json));
     MIGRATE_ASSIGN(offer.settings, settings_from(json));
     offer.guest = text_or_empty(json, "guest", 64);
+    offer.guest_name = text_or_empty(json, "guest-name", kMaxGuestName);
     MIGRATE_ASSIGN(offer.devices, devices_from(json));
     MIGRATE_ASSIGN(offer.device_state, device_state_from(json));
     MIGRATE_ASSIGN(offer.journey, journey_from(json));

@@ -25,6 +25,8 @@ namespace migrate::transport {
 inline constexpr std::size_t kMaxSettings = 64;
 inline constexpr std::size_t kMaxSettingBytes = 64;  // of a key or a value
 
+inline constexpr std::size_t kMaxGuestName = 64;
+
 // The multifd-device-state setting of either side.
 using DeviceStateMode = AutoOnOff;
 
@@ -49,6 +51,7 @@ struct Offer {
     std::string program;              // "migrate 0.1.0", for the logs
     std::vector<RegionInfo> regions;  // 1 … kMaxRegions
     NegotiatedSettings settings{};    // hold for both sides
+    std::string guest_name{};         // at most kMaxGuestName printable characters; empty: none
     std::string guest{};  // kind of the guest that continues at the receiver; empty: an image
     std::vector<OfferedDevice> devices{};                  // at most kMaxDevices
     DeviceStateMode device_state = DeviceStateMode::kOff;  // use of the data channels

@@ -1,5 +1,9 @@
 #include "engine/session_config.hpp"
 
+#include <algorithm>
+
+#include "transport/offer.hpp"
+
 namespace migrate::engine {
 using std::chrono::milliseconds;
 
@@ -41,9 +45,26 @@ Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>&
     return make_tunables(settings);
 }
 
+namespace {
+
+Result<std::string> read_guest_name(const Settings& settings) {
+    const std::string& name = settings.get<"guest-name">();
+    const auto is_printable = [](char c) { return c >= ' ' && c <= '~'; };
+    if (name.size() <= transport::kMaxGuestName &&
+        std::all_of(name.begin(), name.end(), is_printable)) {
+        return name;
+    }
+    return make_error(ErrorKind::kUsage,
+                      "option guest-name: a name has at most {} printable characters (ASCII)",
+                      transport::kMaxGuestName);
+}
+
+}  // namespace
+
 Result<SendConfig> make_send_config(const Settings& settings) {
     SendConfig config;
     MIGRATE_ASSIGN(config.connect, transport::parse_address(settings.get<"connect">()));
+    MIGRATE_ASSIGN(config.guest_name, read_guest_name(settings));
     config.negotiated = NegotiatedSettings(settings);
     config.detection = settings.get<"zero-page-detection", ZeroPageDetection>();
     config.zero_kernel = settings.get<"zero-kernel">();
@@ -79,6 +100,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
 Result<RecvConfig> make_recv_config(const Settings& settings) {
     RecvConfig config;
     MIGRATE_ASSIGN(config.listen, transport::parse_listen_address(settings.get<"listen">()));
+    MIGRATE_ASSIGN(config.guest_name, read_guest_name(settings));
     config.sink = settings.get<"sink">();
     config.extras.reuse = settings.get<"reuse">();
     if (settings.get<"resume">()) config.extras.resume = memory::Resume::kYes;

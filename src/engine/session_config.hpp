@@ -25,6 +25,7 @@ namespace migrate::engine {
 
 struct SendConfig {
     transport::Address connect;
+    std::string guest_name;         // empty: none
     NegotiatedSettings negotiated;  // hold for both sides
     ChannelTuning channel_tuning;   // for multifd-channels=auto
     ZeroPageDetection detection = ZeroPageDetection::kMultifd;
@@ -63,6 +64,7 @@ Result<SendConfig> make_send_config(const Settings& settings);
 
 struct RecvConfig {
     transport::Address listen;
+    std::string guest_name;  // the only guest that is taken; empty: any
     std::string sink;
     guest::Extras extras;
     Placement placement = Placement::kAuto;

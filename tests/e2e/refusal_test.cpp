@@ -72,6 +72,30 @@ TEST_CASE("an unknown flag is refused by naming the nearest", "[refusal]") {
     check_ends({"recv", "--source", "anon:4K"}, 2, "belongs to 'migrate send'");
 }
 
+TEST_CASE("a receiver with a guest's name takes only a sender of that name", "[refusal]") {
+    Receiver receiver({"--sink", "null:", "--guest-name", "web-1"});
+    for (const auto& [options, words] :
+         {std::pair{std::vector<std::string>{},
+                    "waits for the guest 'web-1', and the sender has no name"},
+          std::pair{std::vector<std::string>{"--guest-name", "web-2"},
+                    "waits for the guest 'web-1', and the sender has 'web-2'"}}) {
+        Process sender(send_arguments(receiver, "anon:1M", options));
+        CHECK(sender.wait() == 3);
+        CHECK_THAT(sender.err(), Contains(words));
+    }
+    Process right(send_arguments(receiver, "anon:1M", {"--guest-name", "web-1"}));
+    CHECK(right.wait() == 0);
+    CHECK(receiver->wait() == 0);
+    Receiver any({"--sink", "null:"});
+    Process named(send_arguments(any, "anon:1M", {"--guest-name", "web-1"}));
+    CHECK(named.wait() == 0);
+    check_ends({"send", "--connect", "127.0.0.1:1", "--source", "anon:4K", "--guest-name",
+                std::string(65, 'a')},
+               2, "guest-name: a name has at most 64");
+    check_ends({"recv", "--listen", "127.0.0.1:0", "--sink", "null:", "--guest-name", "a\nb"}, 2,
+               "guest-name: a name has");
+}
+
 TEST_CASE("a socket buffer above the host's limit is refused by the limit's name", "[refusal]") {
     check_ends({"send", "--connect", "127.0.0.1:1", "--source", "anon:4K",
                 "--multifd-socket-buffer", "1G"},

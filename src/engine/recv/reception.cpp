@@ -121,6 +121,7 @@ Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnec
 // Decodes the offer, checks that this side can serve it, and prepares the sink for it.
 Result<transport::Offer> Reception::examine(const std::string& body) {
     MIGRATE_ASSIGN(transport::Offer offer, transport::decode_offer(body));
+    MIGRATE_TRY(check_name(offer));
     if (const auto buffer = offer.settings.get<"multifd-socket-buffer">();
         buffer != kAutoSocketBuffer) {
         MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kReceives, buffer));
@@ -140,6 +141,13 @@ Result<transport::Offer> Reception::examine(const std::string& body) {
     MIGRATE_TRY(check_journey(offer.journey));
     MIGRATE_TRY(prepare(offer));
     return offer;
+}
+
+Status Reception::check_name(const transport::Offer& offer) const {
+    if (config_.guest_name.empty() || config_.guest_name == offer.guest_name) return {};
+    return make_error("this receiver waits for the guest '{}', and the sender has {} (guest-name)",
+                      config_.guest_name,
+                      offer.guest_name.empty() ? "no name" : fmt::format("'{}'", offer.guest_name));
 }
 
 Status Reception::check_extras(const transport::Offer& offer) const {

@@ -70,6 +70,8 @@ class Reception {
     Status prepare(const transport::Offer& offer);
     Status check_extras(const transport::Offer& offer) const;
     Result<std::optional<transport::ReuseKey>> draw_reuse_key(const transport::Offer& offer);
+    // Refuses a sender of another guest than the one that this side waits for.
+    Status check_name(const transport::Offer& offer) const;
     // Compares the regions with what the sink can take in. A guest of which little was written to
     // may fit nevertheless, so that no sender is refused.
     void warn_of_little_room(const transport::Offer& offer);

@@ -29,6 +29,7 @@ transport::Offer make_offer(const SendConfig& config, const memory::PageSource& 
     transport::Offer offer{.program = fmt::format("migrate {}", kVersion),
                            .regions = {source.regions().begin(), source.regions().end()},
                            .settings = config.negotiated,
+                           .guest_name = config.guest_name,
                            .guest = live ? std::string(live->guest_kind()) : std::string(),
                            .devices = devices.offered(),
                            .device_state = devices.offered_mode(),

@@ -38,6 +38,11 @@ inline constexpr auto kMemoryRows = in_section(
              "memory (see 'migrate probe'). in-place: receive straight into it. uffd-copy: the "
              "kernel allocates and fills them in one step (userfaultfd). Choose one only to "
              "measure."},
+        {.key = "guest-name",
+         .value_name = "NAME",
+         .help = "The guest's name, at most 64 printable characters. A receiver that has one takes "
+                 "only a sender of the same name, so that two guests cannot be mixed up. Empty is "
+                 "none."},
         {.key = "quit-source",
          .type = OptionType::kOnOff,
          .side = OptionSide::kSend,
