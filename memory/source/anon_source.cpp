@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "base/config/form_tables.hpp"
+#include "base/config/unit_text.hpp"
+#include "base/log.hpp"
 #include "base/splitmix64.hpp"
 #include "memory/pieces.hpp"
 #include "memory/sink/populate.hpp"
@@ -11,6 +13,9 @@
 
 namespace migrate::memory {
 namespace {
+
+// Memory from this size on may take seconds to fill, and a user is told what is waited for.
+constexpr std::uint64_t kSlowToFill = kGiB;
 
 bool writes(AnonFill fill) { return fill != AnonFill::kUntouched && fill != AnonFill::kRead; }
 
@@ -72,6 +77,10 @@ AnonSourceSpec anon_source_spec(const ParsedForm& parsed) {
 Result<std::unique_ptr<PageSource>> open_anon_source(std::string_view uri,
                                                      const AnonSourceSpec& spec) {
     if (writes(spec.fill)) MIGRATE_TRY(check_fits_available_memory(spec.size_bytes, uri));
+    if (spec.fill != AnonFill::kUntouched && spec.size_bytes >= kSlowToFill) {
+        log::info("{}: making the guest's {} before a connection is made", uri,
+                  format_bytes(spec.size_bytes));
+    }
     MIGRATE_ASSIGN(auto source,
                    MappedSource::create(uri, MemoryKind::kAnon, spec.size_bytes, spec.huge));
     Status filled = fill_memory(source->bytes(), spec);
