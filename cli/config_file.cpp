@@ -6,10 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string_view>
 #include <vector>
 
+#include "base/duplicate_keys.hpp"
 #include "base/fd.hpp"
 #include "base/units.hpp"
 #include "cli/usage_error.hpp"
@@ -38,39 +38,18 @@ Result<std::string> read_file(const std::string& path) {
     }
 }
 
-// Detects a key that its object already has; the library itself would silently keep one of the two.
-class DuplicateFinder {
-  public:
-    // Parser callback. Always returns true, because false would drop the value.
-    bool see(Json::parse_event_t event, const Json& parsed) {
-        if (event == Json::parse_event_t::object_start) {
-            keys_.emplace_back();
-        } else if (event == Json::parse_event_t::object_end) {
-            keys_.pop_back();
-        } else if (event == Json::parse_event_t::key) {
-            const auto& key = parsed.get_ref<const std::string&>();
-            if (!keys_.back().insert(key).second && duplicate_.empty()) duplicate_ = key;
-        }
-        return true;
-    }
-    const std::string& duplicate() const { return duplicate_; }
-
-  private:
-    std::vector<std::set<std::string>> keys_;  // one set of keys for each open object
-    std::string duplicate_;
-};
-
 Result<Json> parse_json(const std::string& text) {
     try {
-        DuplicateFinder finder;
+        DuplicateKeys<Json> duplicates;
         Json json = Json::parse(
             text,
-            [&finder](int, Json::parse_event_t event, Json& parsed) {
-                return finder.see(event, parsed);
+            [&duplicates](int, Json::parse_event_t event, const Json& parsed) {
+                duplicates.see(event, parsed);
+                return true;  // false would drop the value
             },
             /*allow_exceptions=*/true, /*ignore_comments=*/true);
-        if (!finder.duplicate().empty()) {
-            return usage_error("'{}' is set twice in the same object", finder.duplicate());
+        if (!duplicates.first().empty()) {
+            return usage_error("'{}' is set twice in the same object", duplicates.first());
         }
         if (!json.is_object()) return usage_error("the file does not hold a JSON object {{ … }}");
         return json;

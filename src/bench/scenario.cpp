@@ -6,6 +6,7 @@
 
 #include "base/config/option_lookup.hpp"
 #include "base/config/unit_text.hpp"
+#include "base/duplicate_keys.hpp"
 #include "bench/json_reading.hpp"
 
 namespace migrate::bench {
@@ -297,13 +298,17 @@ std::optional<TableKind> table_kind_named(std::string_view name) {
 Result<Scenario> parse_scenario(std::string_view text, std::string_view from) {
     if (text.size() > kMaxScenarioBytes) return wrong("{}: larger than 1 MiB", from);
     bool too_deep = false;
-    const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
+    DuplicateKeys<Json> duplicates;
+    const auto bounded = [&](int depth, Json::parse_event_t event, const Json& parsed) {
         too_deep = too_deep || depth > kDeepest;
+        if (!too_deep) duplicates.see(event, parsed);
         return depth <= kDeepest;
     };
     const Json json = Json::parse(text, bounded, false, true);
     if (json.is_discarded()) return wrong("{}: no valid JSON", from);
     if (too_deep) return wrong("{}: deeper than {} levels", from, kDeepest);
+    if (!duplicates.first().empty())
+        return wrong("{}: '{}' is set twice in the same object", from, duplicates.first());
     Scenario scenario;
     Status read = read_scenario(json, scenario);
     if (!read) return std::move(read).error().with_context(from);

@@ -1,5 +1,7 @@
 #include "qmp/message_stream.hpp"
 
+#include "base/duplicate_keys.hpp"
+
 namespace migrate::qmp {
 namespace {
 
@@ -108,7 +110,15 @@ Result<Json> MessageStream::complete() {
     state_ = State::kBetween;
     const std::string text = std::exchange(text_, {});
     try {
-        return Json::parse(text);
+        DuplicateKeys<Json> duplicates;
+        Json message =
+            Json::parse(text, [&duplicates](int, Json::parse_event_t event, const Json& parsed) {
+                duplicates.see(event, parsed);
+                return true;  // false would drop the value
+            });
+        if (duplicates.first().empty()) return message;
+        return make_error(ErrorKind::kProtocol, "JSON parse error, duplicate key '{}'",
+                          duplicates.first());
     } catch (const Json::parse_error& error) {
         return make_error(ErrorKind::kProtocol, "JSON parse error, at byte {} of the message",
                           error.byte);

@@ -98,6 +98,8 @@ TEST_CASE("sweeps belong to single entries, and deep JSON is refused") {
     REQUIRE_FALSE(scenario);
     CHECK(scenario.error().message().find("defaults: unknown key 'sweep'") != std::string::npos);
     const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+    CHECK(refusal_of(R"({"name": "v", "source": "anon:1M", "name": "w"})")
+              .find("'name' is set twice in the same object") != std::string::npos);
     CHECK(refusal_of(R"({"name": "v", "source": )" + deep + "}").find("deeper than 8") !=
           std::string::npos);
 }

@@ -84,6 +84,15 @@ TEST_CASE("a balanced text that is not JSON fails alone") {
     }
 }
 
+TEST_CASE("an object with a key twice is refused by the key's name, as QEMU does") {
+    const auto found = read(R"({"execute":"migrate_cancel","execute":"query-status"})" + kHello);
+    REQUIRE(found.size() == 2);
+    CHECK(found[0] == "JSON parse error, duplicate key 'execute'");
+    CHECK(found[1] == kHello);
+    CHECK(read(R"({"a":{"b":1},"b":[{"b":1},{"b":2}]})").size() == 1);
+    CHECK(is_error(read(R"({"a":{"b":1,"c":{},"b":2}})").front()));
+}
+
 TEST_CASE("a brace left open is ended by the byte 0xFF") {
     const auto found = read(R"({"a":{"b":1})"
                             "\n\xFF" +
