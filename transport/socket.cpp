@@ -105,6 +105,23 @@ bool host_answers(int fd, std::chrono::milliseconds lately) {
            (info.tcpi_retransmits == 0 && info.tcpi_probes <= 1);
 }
 
+// Adds what the kernel knows of the path to the reason of a failed send: a path that loses packets,
+// or takes no large ones, cannot be told from a peer that is slow otherwise.
+Error with_losses(Error error, int fd) {
+    if (error.kind() != ErrorKind::kLostConnection && error.kind() != ErrorKind::kTimeout) {
+        return error;
+    }
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return error;
+    if (info.tcpi_total_retrans == 0) return error;
+    return Error(error.kind(),
+                 fmt::format("{} (TCP sent {} packets of up to {} bytes again, round trip {:.1f} "
+                             "ms: if the path takes small packets only, check its MTU)",
+                             error.message(), info.tcpi_total_retrans, info.tcpi_snd_mss,
+                             static_cast<double>(info.tcpi_rtt) / 1000.0));
+}
+
 // Returns the connection's smoothed round-trip time according to the kernel (TCP_INFO); 0 if not
 // known.
 std::chrono::microseconds round_trip_time(int fd) {
@@ -229,9 +246,12 @@ Status Socket::send_all(std::span<iovec> parts, Call call) {
     Stillness still{std::chrono::steady_clock::now(), UINT64_MAX};
     parts = skip(parts, 0);
     while (!parts.empty()) {
-        MIGRATE_ASSIGN(const auto moved, call(one_call(parts)));
+        const Stream::Moved sent = call(one_call(parts));
+        if (!sent) return with_losses(sent.error(), fd_.get());
+        const std::optional<std::size_t> moved = *sent;
         if (!moved) {
-            MIGRATE_TRY(keep_waiting(still));
+            Status waits = keep_waiting(still);
+            if (!waits) return with_losses(std::move(waits).error(), fd_.get());
             continue;
         }
         counters_->sent.fetch_add(*moved, std::memory_order_relaxed);

@@ -1,8 +1,10 @@
 #include "transport/socket.hpp"
 
+#include <linux/filter.h>
 #include <linux/socket.h>
 #include <poll.h>
 
+#include <array>
 #include <climits>
 #include <thread>
 #include <vector>
@@ -152,6 +154,21 @@ TEST_CASE("a peer that takes nothing is given up") {
     REQUIRE_FALSE(sent);
     CHECK((sent.error().kind() == ErrorKind::kTimeout ||
            sent.error().kind() == ErrorKind::kLostConnection));
+}
+
+TEST_CASE("a path that loses every packet is told of with what was sent again") {
+    auto [near, far] = make_tcp_pair();
+    // The kernel drops what arrives, as a path does that takes no packet of this size.
+    std::array<sock_filter, 1> drop_all{sock_filter{BPF_RET | BPF_K, 0, 0, 0}};
+    const sock_fprog program{drop_all.size(), drop_all.data()};
+    REQUIRE(::setsockopt(far.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0);
+    Socket sender = adopt(std::move(near), std::chrono::milliseconds(1000));
+    const auto content = noise(64 * kMiB, 9);
+    const Status sent = sender.send(content);
+    REQUIRE_FALSE(sent);
+    INFO(sent.error().message());
+    CHECK(sent.error().message().find(" bytes again, round trip ") != std::string::npos);
+    CHECK(sent.error().message().find("check its MTU") != std::string::npos);
 }
 
 TEST_CASE("a peer that has no room is waited for where that is expected, until a shutdown") {
