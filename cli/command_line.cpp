@@ -13,6 +13,7 @@
 #include "base/version.hpp"
 #include "cli/completion/completion.hpp"
 #include "cli/config_file.hpp"
+#include "cli/config_schema.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
 #include "cli/markdown.hpp"
@@ -332,6 +333,7 @@ Result<CommandLine> parse_command_line(Arguments args) {
     }
     if (command == "completion") return parse_completion(rest);
     if (command == "man") return parse_generated(command, man_page(), rest);
+    if (command == "config-schema") return parse_generated(command, config_schema(), rest);
     if (command == "options-markdown") return parse_generated(command, options_page(), rest);
     if (command == "exit-codes-markdown") {
         return parse_generated(command, exit_codes_markdown(), rest);

@@ -110,9 +110,13 @@ std::string_view section_name(Side side) { return side == Side::kSend ? "send" :
 
 bool is_section(std::string_view key) { return key == "send" || key == "recv"; }
 
+// The address of a schema, which is for editors (see config_schema.hpp).
+constexpr std::string_view kSchemaKey = "$schema";
+
 Status apply_top_level(const Json& json, Settings& settings) {
     for (const auto& [key, value] : json.items()) {
         if (is_section(key)) continue;
+        if (key == kSchemaKey && value.is_string()) continue;
         const std::size_t index = find_option(key);
         if (index < kOptionCount && !option_applies(kOptions[index], settings.side())) {
             const Side owner = other_side(settings.side());

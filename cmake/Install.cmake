@@ -36,6 +36,7 @@ function(migrate_generated file folder)
 endfunction()
 
 migrate_generated(migrate.1 man/man1 man)
+migrate_generated(config.schema.json migrate config-schema)
 migrate_generated(migrate bash-completion/completions completion bash)
 migrate_generated(_migrate zsh/site-functions completion zsh)
 migrate_generated(migrate.fish fish/vendor_completions.d completion fish)

@@ -120,6 +120,14 @@ TEST_CASE("an empty object is a configuration") {
     CHECK(loaded(Side::kRecv, R"({"send": {}, "recv": {}})").get<"sink">().empty());
 }
 
+TEST_CASE("the address of a schema is no option") {
+    const TemporaryFile file(R"({"$schema": "/usr/share/migrate/config.schema.json"})");
+    Settings settings(Side::kSend);
+    CHECK(load_config_file(file.path(), settings));
+    const TemporaryFile wrong(R"({"$schema": 7})");
+    CHECK_FALSE(load_config_file(wrong.path(), settings));
+}
+
 TEST_CASE("a key of the other command at the top level is refused with its place") {
     CHECK(error_of(Side::kSend, R"({"listen": "a:1"})") ==
           "option listen belongs to 'migrate recv': put it under \"recv\": { … }");

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks that `cmake --install` installs every file, and generated files are valid. Arguments: cmake, build folder."""
 
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -26,6 +28,7 @@ EXPECTED = (
     "share/doc/migrate/examples/scenarios/dsa-50.json",
     "share/doc/migrate/bench.md",
     "share/man/man1/migrate.1",
+    "share/migrate/config.schema.json",
     "share/bash-completion/completions/migrate",
     "lib/systemd/system/migrate-recv@.service",
     "lib/systemd/system/migrate-recv@.socket",
@@ -62,6 +65,33 @@ class Install(unittest.TestCase):
             done = subprocess.run([binary, "bench", "--list"], capture_output=True, text=True, cwd="/")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("dsa-50", done.stdout)
+
+    @unittest.skipUnless(importlib.util.find_spec("jsonschema"), "python3-jsonschema is not installed")
+    def test_schema_agrees_with_the_program_about_configurations(self):
+        import jsonschema
+        schema = json.loads(self.installed("share/migrate/config.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validator = jsonschema.Draft202012Validator(schema)
+        examples = self.installed("share/doc/migrate/examples")
+        texts = [path.read_text() for path in examples.glob("*.json")]
+        self.assertGreater(len(texts), 2)
+        good = [re.sub(r"^\s*//.*$", "", text, flags=re.M) for text in texts]
+        good += ['{"verify": "digest"}', '{"send": {"multifd-channels": 8, "max-bandwidth": "200M"}}',
+                 '{"send": {"multifd-channels": "auto", "zero-copy-send": true}}', '{"recv": {"sandbox": "off"}}',
+                 '{"send": {"devices": ["sim:a", "sim:b"], "downtime-limit": "1s"}}']
+        bad = ['[]', '{"no-such-option": 1}', '{"send": {"listen": "127.0.0.1:1"}}', '{"recv": {"connect": "a:1"}}',
+               '{"verify": "never"}', '{"send": {"multifd-channels": 256}}', '{"send": {"multifd-channels": true}}',
+               '{"recv": {"sandbox": 1}}', '{"send": []}']
+        for text, valid in [(text, True) for text in good] + [(text, False) for text in bad]:
+            with self.subTest(text=text), tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "config.json")
+                path.write_text(text)
+                ends = [subprocess.run([self.installed("bin/migrate"), command, *options, "--config", path,
+                                        "--print-config"], capture_output=True).returncode
+                        for command, options in (("send", ["--connect", "a:1", "--source", "anon:4K"]),
+                                                 ("recv", ["--listen", "a:1", "--sink", "null:"]))]
+                self.assertEqual(validator.is_valid(json.loads(text)), valid)
+                self.assertEqual(all(end == 0 for end in ends), valid)
 
     def test_command_of_the_service_is_one_that_the_program_accepts(self):
         unit = self.installed("lib/systemd/system/migrate-recv@.service").read_text()
