@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <asio.hpp>
+#include <cerrno>
 #include <deque>
 
 #include "base/catching.hpp"
@@ -80,8 +81,8 @@ struct Listener::Impl {
         acceptor.async_accept([this](const asio::error_code& error, tcp::socket socket) {
             if (error == asio::error::operation_aborted) return;
             if (error) {
-                // For example, no descriptor is free: the deadlines of pending connections will
-                // free some.
+                if (make_room_after(error)) return;
+                // The deadlines of pending connections may help.
                 log::warning("cannot accept a connection: {}; trying again soon", error.message());
                 retry.expires_after(kAcceptRetry);
                 retry.async_wait([this](const asio::error_code& stopped) {
@@ -92,6 +93,20 @@ struct Listener::Impl {
             take(std::move(socket));
             accept();
         });
+    }
+
+    // If no descriptor is free, the oldest unknown peer gives up its own, and the connection that
+    // waits is accepted. False if there is none.
+    bool make_room_after(const asio::error_code& error) {
+        if (error != asio::error::no_descriptors && error.value() != ENFILE) return false;
+        const auto stranger = oldest_stranger();
+        if (!stranger) return false;
+        stranger->give_way(
+            "it sent no complete hello before the descriptors were used up "
+            "(ulimit -n)");
+        // Its descriptor is closed once its handlers have run, which are before this one.
+        asio::post(context, [this] { accept(); });
+        return true;
     }
 
     // Begins to learn who made a new connection.
@@ -110,7 +125,10 @@ struct Listener::Impl {
                 std::erase(pending, self);
                 finished(*self, status);
             });
-        if (pending.size() == kMaxPending) least_promising()->give_way();
+        if (pending.size() == kMaxPending) {
+            least_promising()->give_way(fmt::format(
+                "it sent no complete hello before {} other connections came", kMaxPending));
+        }
         pending.push_back(one);
         one->start(handshake_timeout);
     }
@@ -118,10 +136,15 @@ struct Listener::Impl {
     // A sender sends its hello as soon as it is connected, so the connection that has been silent
     // for the longest is the least likely to be a sender. One that is authenticated is one.
     std::shared_ptr<PendingConnection> least_promising() const {
+        const auto stranger = oldest_stranger();
+        return stranger ? stranger : pending.front();
+    }
+    // Null if every pending connection is authenticated.
+    std::shared_ptr<PendingConnection> oldest_stranger() const {
         const auto stranger = std::find_if(pending.begin(), pending.end(), [](const auto& one) {
             return !one->is_authenticated();
         });
-        return stranger == pending.end() ? pending.front() : *stranger;
+        return stranger == pending.end() ? nullptr : *stranger;
     }
 
     void finished(PendingConnection& one, const Status& status) {

@@ -1,8 +1,8 @@
 // Accepts connections at the receiver and tells senders from strangers. Invariant: no connection
 // can delay another one: TLS handshakes and hellos are read in parallel, each connection under the
-// handshake timeout. At most kMaxPending are read at a time; a further connection closes the
-// oldest that is not authenticated. With TLS, a connection that is given out is encrypted and its
-// peer authenticated.
+// handshake timeout. At most kMaxPending are read at a time, and fewer if descriptors are few; a
+// further connection closes the oldest that is not authenticated. With TLS, a connection that is
+// given out is encrypted and its peer authenticated.
 #pragma once
 
 #include <chrono>

@@ -51,10 +51,7 @@ void PendingConnection::time_out() {
         tls_ != nullptr && !is_authenticated() ? "TLS handshake" : "hello", timeout_.count()));
 }
 
-void PendingConnection::give_way() {
-    finish(make_error("it sent no complete hello before {} other connections came",
-                      Listener::kMaxPending));
-}
+void PendingConnection::give_way(std::string_view reason) { finish(make_error("{}", reason)); }
 
 void PendingConnection::close() {
     timer_.cancel();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "transport/control_frame.hpp"
 #include "transport/credential_reader.hpp"
@@ -39,8 +40,8 @@ class PendingConnection : public std::enable_shared_from_this<PendingConnection>
     ~PendingConnection() { forget_descriptor(); }
 
     void start(std::chrono::milliseconds timeout);
-    // Gives up in favour of a newer connection.
-    void give_way();
+    // Gives up in favour of a newer connection, for this reason.
+    void give_way(std::string_view reason);
     // Closes the connection. The peer is told the reason if it can understand it.
     void close();
     // Gives out the connection once it is finished.

@@ -6,7 +6,6 @@
 #include "base/log.hpp"
 #include "base/memory_reserve.hpp"
 #include "base/outcome.hpp"
-#include "transport/handshake.hpp"
 
 namespace migrate::engine {
 namespace {
@@ -37,10 +36,17 @@ std::string_view failure_without_memory(std::optional<bool> guest_runs) {
     return *guest_runs ? kNoMemoryGuestRuns : kNoMemoryGuestNeverRuns;
 }
 
+// True for the frames that end the session and have the peer's reason.
+bool ends_session(FrameType type) {
+    return type == FrameType::kFailure || type == FrameType::kRefuse;
+}
+
+}  // namespace
+
 // The outcome in the peer's FAILURE also determines this side's exit code. An unknown outcome, and
 // one that each side decides for itself, count as `failed`. An older peer sends no outcome, only
 // whether a user cancelled.
-Error from_peer(const transport::Failure& failure) {
+Error error_of_peer(const transport::Failure& failure) {
     const std::string& why = failure.reason;
     const auto outcome = outcome_from_word(failure.outcome);
     if (failure.cancelled || outcome == Outcome::kCancelled) {
@@ -54,13 +60,6 @@ Error from_peer(const transport::Failure& failure) {
     }
     return make_error(ErrorKind::kPeer, "the peer failed: {}", why);
 }
-
-// True for the frames that end the session and have the peer's reason.
-bool ends_session(FrameType type) {
-    return type == FrameType::kFailure || type == FrameType::kRefuse;
-}
-
-}  // namespace
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
                    Cancellation& session)
@@ -221,7 +220,7 @@ Status PeerLink::take(Frame frame) {
         cancellation_.fail(
             frame.type == FrameType::kRefuse
                 ? make_error(ErrorKind::kRefused, "the receiver refused: {}", failure.reason)
-                : from_peer(failure));
+                : error_of_peer(failure));
         return {};
     }
     return queue_.put(std::move(frame));

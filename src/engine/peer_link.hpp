@@ -22,9 +22,13 @@
 #include "engine/link_times.hpp"
 #include "engine/liveness.hpp"
 #include "transport/control_channel.hpp"
+#include "transport/handshake.hpp"
 #include "transport/sequence.hpp"
 
 namespace migrate::engine {
+
+// The error that a peer's FAILURE or REFUSE stands for; the outcome that it names decides the kind.
+Error error_of_peer(const transport::Failure& failure);
 
 class PeerLink {
     using Clock = std::chrono::steady_clock;

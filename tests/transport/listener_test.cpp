@@ -180,6 +180,20 @@ TEST_CASE("strangers that hold all descriptors give them back when their time is
     CHECK(must(std::move(connection)).hello.channel == ChannelId{5});
 }
 
+TEST_CASE("the oldest strangers give way to a sender if descriptors are few") {
+    const auto listener = make_listener();
+    std::vector<Socket> strangers;
+    for (int i = 0; i < 20; ++i) strangers.push_back(connect(*listener));
+    const Socket sender = connect_data(*listener, 5);
+    DescriptorLimit three(3);
+    auto connection = listener->next(kLong, {});
+    three.lift();
+    REQUIRE(three.holds());
+    CHECK(must(std::move(connection)).hello.channel == ChannelId{5});
+    std::array<std::byte, 1> byte{};
+    CHECK(must(strangers.front().receive_first(byte)) == Arrival::kClosed);
+}
+
 TEST_CASE("several connections that came at once are given out one by one") {
     const auto listener = make_listener();
     std::vector<Socket> senders;

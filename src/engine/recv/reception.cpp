@@ -74,11 +74,59 @@ milliseconds until(Clock::time_point deadline) {
     return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
 }
 
+// Preparing the sink may take long, and the session longer. Without the thread (null), other
+// senders wait until the channels of the session are awaited.
+std::unique_ptr<BusyListener> begin_to_refuse(transport::Listener& listener) {
+    auto busy =
+        catching("the answer to other senders", [&] { return BusyListener::start(listener); });
+    if (busy) return *std::move(busy);
+    log::warning("other senders get no answer: {}", busy.error().message());
+    return nullptr;
+}
+
+void say_waiting(const RecvConfig& config) {
+    log::info("the receiver waits for another sender; a signal ends it{}",
+              config.listen_timeout ? ", or listen-timeout" : " (listen-timeout sets a limit)");
+}
+
 }  // namespace
 
-Result<Reception::Sender> Reception::await_sender(transport::Listener& listener) {
+Result<Reception::Begun> Reception::await_session(transport::Listener& listener) {
     std::optional<Clock::time_point> deadline;
     if (config_.listen_timeout) deadline = Clock::now() + *config_.listen_timeout;
+    while (true) {
+        MIGRATE_ASSIGN(Sender sender, await_sender(listener, deadline));
+        core_.start_clock();
+        const std::string peer = sender.connection.peer;
+        Result<Begun> begun = begin(listener, std::move(sender));
+        if (begun || core_.stopped() || !concerns_sender_only(begun.error())) return begun;
+        log::warning("{}: its migration did not begin: {}", peer, begun.error().message());
+        say_waiting(config_);
+        // A sink is prepared once; the next sender gets a new one.
+        destination_ = {};
+    }
+}
+
+// Accepts the sender and takes its channels; if that fails, tells it why.
+Result<Reception::Begun> Reception::begin(transport::Listener& listener, Sender sender) {
+    MIGRATE_ASSIGN(auto main, accept(std::move(sender.connection), sender.offer));
+    WaitingSender waiting(std::move(main));
+    auto channels =
+        collect_channels(listener, sender.offer, {0, sender.offer.settings.channels(), &waiting},
+                         config_.handshake_timeout);
+    if (channels) {
+        return Begun{std::move(sender.offer), waiting.take(), *std::move(channels), Clock::now()};
+    }
+    Error reason = std::move(channels).error();
+    if (core_.stopped()) reason = core_.cancellation().error().value_or(std::move(reason));
+    // The next sender may come as soon as this one knows.
+    leave_listener();
+    waiting.tell(reason);
+    return reason;
+}
+
+Result<Reception::Sender> Reception::await_sender(transport::Listener& listener,
+                                                  std::optional<Clock::time_point> deadline) {
     while (true) {
         std::optional<milliseconds> left;
         if (deadline) left = until(*deadline);
@@ -89,29 +137,31 @@ Result<Reception::Sender> Reception::await_sender(transport::Listener& listener)
             return make_error(ErrorKind::kTimeout, "no sender came within {} ms (listen-timeout)",
                               config_.listen_timeout->count());
         }
-        MIGRATE_ASSIGN(std::optional<transport::Offer> offer, consider(*connection));
+        MIGRATE_ASSIGN(std::optional<transport::Offer> offer, consider(listener, *connection));
         if (offer) return Sender{*std::move(connection), *std::move(offer)};
     }
 }
 
 // Returns the offer of a sender that can be served. A stray channel is closed and a sender that
 // cannot be served is refused; neither ends this session.
-Result<std::optional<transport::Offer>> Reception::consider(transport::NewConnection& connection) {
+Result<std::optional<transport::Offer>> Reception::consider(transport::Listener& listener,
+                                                            transport::NewConnection& connection) {
     std::optional<transport::Offer> served;
     if (connection.hello.role != transport::ConnectionRole::kMain) {
         log::warning("{}: a channel of a session that does not exist; closed", connection.peer);
         return served;
     }
+    busy_ = begin_to_refuse(listener);
     Result<transport::Offer> offer = catching("the offer", [&] {
         const SignOfLife sign_of_life(connection.socket);
         return examine(connection.offer);
     });
     if (!offer) {
+        // A sender that comes after this one's refusal is considered.
+        leave_listener();
         log::warning("{}: refused: {}", connection.peer, offer.error().message());
         transport::refuse(std::move(connection.socket), offer.error().message());
-        log::info(
-            "the receiver waits for another sender; a signal ends it{}",
-            config_.listen_timeout ? ", or listen-timeout" : " (listen-timeout sets a limit)");
+        say_waiting(config_);
         return served;
     }
     served = *std::move(offer);
@@ -214,10 +264,11 @@ Status Reception::check_journey(const transport::Journey& journey) const {
                       config_.expected_leg, config_.most_legs, journey.leg, journey.legs);
 }
 
-Result<std::unique_ptr<PeerLink>> Reception::accept(
-    transport::NewConnection connection, const transport::Offer& offer,
-    std::function<std::optional<bool>()> guest_runs) {
+// Sends ACCEPT.
+Result<std::unique_ptr<transport::ControlChannel>> Reception::accept(
+    transport::NewConnection connection, const transport::Offer& offer) {
     MIGRATE_ASSIGN(agreement_.session, transport::make_session_id());
+    if (busy_) busy_->serve(agreement_.session);
     agreement_.times = make_link_times(config_.io_timeout, offer.io_timeout);
     agreement_.checksums =
         choose_checksums(offer.settings.get<"packet-checksum", AutoOnOff>(),
@@ -225,9 +276,6 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
                           .discards = destination_.memory->discards()});
     MIGRATE_TRY(connection.socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(connection.socket)));
-    transport::Sequence sequence;
-    MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
-    MIGRATE_TRY(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
     MIGRATE_ASSIGN(const auto reuse_key, draw_reuse_key(offer));
     MIGRATE_TRY(
         control->send(FrameType::kAccept,
@@ -236,8 +284,18 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
                           std::string(destination_.memory->description()), devices_.on_channels(),
                           most_channels(offer), agreement_.checksums.used, reuse_key,
                           config_.io_timeout, offer.reconnect_timeout, warnings_})));
+    return control;
+}
+
+Result<std::unique_ptr<PeerLink>> Reception::link(std::unique_ptr<transport::ControlChannel> main,
+                                                  const transport::Offer& offer,
+                                                  std::function<std::optional<bool>()> guest_runs) {
+    transport::Sequence sequence;
+    MIGRATE_TRY(sequence.pass(transport::Party::kSender, FrameType::kOffer));
+    MIGRATE_TRY(sequence.pass(transport::Party::kReceiver, FrameType::kAccept));
+    // After this frame the sender waits for this side and need not send heartbeats.
     const bool guest = !offer.guest.empty();
-    MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(control),
+    MIGRATE_ASSIGN(auto link, PeerLink::create(std::move(main),
                                                {.name = "return_path",
                                                 .io_timeout = config_.io_timeout,
                                                 .guest_runs = std::move(guest_runs),
@@ -248,16 +306,10 @@ Result<std::unique_ptr<PeerLink>> Reception::accept(
                                                core_.times(), core_.cancellation()));
     link->agree(agreement_.times,
                 transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels()));
-    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s), {}", connection.peer,
-              offer.program, offer.settings.channels(), total_bytes(offer.regions) / kMiB,
-              offer.regions.size(), link->security().text());
+    log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s), {}",
+              link->peer_name(), offer.program, offer.settings.channels(),
+              total_bytes(offer.regions) / kMiB, offer.regions.size(), link->security().text());
     return link;
-}
-
-Result<std::vector<transport::Socket>> Reception::await_channels(transport::Listener& listener,
-                                                                 const transport::Offer& offer) {
-    return collect_channels(listener, offer, {0, offer.settings.channels()},
-                            config_.handshake_timeout);
 }
 
 Result<std::vector<transport::Socket>> Reception::take_channels(transport::Listener& listener,
@@ -268,7 +320,7 @@ Result<std::vector<transport::Socket>> Reception::take_channels(transport::Liste
     // A TLS handshake begins only now, and takes more than one round trip.
     const bool short_limit = channels == Channels::kReplacing && !config_.security.tls;
     return collect_channels(
-        listener, offer, {first, end},
+        listener, offer, {first, end, nullptr},
         std::min(config_.handshake_timeout, short_limit ? kReplaceLimit : kTakeLimit));
 }
 
@@ -282,7 +334,8 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
     std::vector<std::optional<transport::Socket>> connected(wanted);
     std::uint16_t count = 0;
     while (count < wanted) {
-        Result<transport::NewConnection> connection = next_channel(listener, until(deadline));
+        Result<transport::NewConnection> connection =
+            next_channel(listener, deadline, range.sender);
         if (!connection) {
             if (connection.error().kind() != ErrorKind::kTimeout)
                 return std::move(connection).error();
@@ -319,10 +372,23 @@ Result<std::vector<transport::Socket>> Reception::collect_channels(transport::Li
     return sockets;
 }
 
+// The same until `deadline`. With `sender`, fails when it is lost or gives up.
+Result<transport::NewConnection> Reception::next_channel(transport::Listener& listener,
+                                                         Clock::time_point deadline,
+                                                         WaitingSender* sender) {
+    while (sender != nullptr && Clock::now() + WaitingSender::kInterval < deadline) {
+        MIGRATE_TRY(sender->look());
+        auto connection = next_channel(listener, WaitingSender::kInterval);
+        if (connection || connection.error().kind() != ErrorKind::kTimeout) return connection;
+    }
+    return next_channel(listener, until(deadline));
+}
+
 // Returns the next data connection of this session. Refuses a second sender, and closes a channel
 // of another session.
 Result<transport::NewConnection> Reception::next_channel(transport::Listener& listener,
                                                          milliseconds timeout) {
+    if (busy_) return busy_->next(timeout, core_.token());
     const Clock::time_point deadline = Clock::now() + timeout;
     while (true) {
         MIGRATE_ASSIGN(transport::NewConnection connection,

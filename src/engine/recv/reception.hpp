@@ -1,6 +1,7 @@
 // The receiving side's handshake: waits for a sender that can be served, prepares the sink for it,
-// accepts it, and takes its channels. Invariant: a sender that cannot be served gets the reason and
-// leaves nothing behind, and the receiver waits for the next one.
+// accepts it, and takes its channels, with which its session begins. Invariant: a sender that
+// cannot be served gets the reason; neither it nor one that leaves before its session has begun
+// leaves anything behind; the receiver waits for the next one.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,9 @@
 #include "engine/checksum_choice.hpp"
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/recv/busy_listener.hpp"
 #include "engine/recv/recv_devices.hpp"
+#include "engine/recv/waiting_sender.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
 #include "guest/guest.hpp"
@@ -31,13 +34,17 @@ class Reception {
               RecvDevices& devices)
         : config_(config), core_(core), destination_(destination), devices_(devices) {}
 
-    struct Sender {
-        transport::NewConnection connection;
+    // A sender whose session begins: it can be served, and all its channels are connected.
+    struct Begun {
         transport::Offer offer;
+        std::unique_ptr<transport::ControlChannel> main;
+        std::vector<transport::Socket> channels;  // in the order of their ids
+        std::chrono::steady_clock::time_point arrived;
     };
-    // Returns the first sender that can be served; the sink is prepared for it. kTimeout after
-    // listen-timeout.
-    Result<Sender> await_sender(transport::Listener& listener);
+    // Returns the first one; the sink is prepared for it. kTimeout after listen-timeout. From the
+    // moment a sender comes, another one is told that the receiver is busy. A sender that goes away
+    // before all its channels are connected ends nothing.
+    Result<Begun> await_session(transport::Listener& listener);
 
     // The terms that both sides agreed on.
     struct Agreement {
@@ -46,15 +53,13 @@ class Reception {
         ChecksumChoice checksums;
         std::optional<memory::DigestKey> reuse_key;  // nothing: the sender is asked for no digests
     };
-    // Sends ACCEPT and starts the link's thread. `guest_runs`: see PeerLink::Options.
-    Result<std::unique_ptr<PeerLink>> accept(transport::NewConnection connection,
-                                             const transport::Offer& offer,
-                                             std::function<std::optional<bool>()> guest_runs);
+    // Starts the link's thread. `guest_runs`: see PeerLink::Options.
+    Result<std::unique_ptr<PeerLink>> link(std::unique_ptr<transport::ControlChannel> main,
+                                           const transport::Offer& offer,
+                                           std::function<std::optional<bool>()> guest_runs);
     const Agreement& agreement() const { return agreement_; }
-    // Takes one connection for each channel, in the order of their ids. kTimeout after
-    // handshake-timeout.
-    Result<std::vector<transport::Socket>> await_channels(transport::Listener& listener,
-                                                          const transport::Offer& offer);
+    // Another user of the listener follows: other senders are no longer refused.
+    void leave_listener() { busy_.reset(); }
     // `kReplacing` channels take the place of lost ones.
     enum class Channels : std::uint8_t { kFurther, kReplacing };
     // Takes a connection for each of the channels first … end − 1, which ADD_CHANNELS announced.
@@ -65,7 +70,18 @@ class Reception {
                                                          Channels channels);
 
   private:
-    Result<std::optional<transport::Offer>> consider(transport::NewConnection& connection);
+    using Clock = std::chrono::steady_clock;
+    struct Sender {
+        transport::NewConnection connection;
+        transport::Offer offer;
+    };
+    Result<Sender> await_sender(transport::Listener& listener,
+                                std::optional<Clock::time_point> deadline);
+    Result<Begun> begin(transport::Listener& listener, Sender sender);
+    Result<std::unique_ptr<transport::ControlChannel>> accept(transport::NewConnection connection,
+                                                              const transport::Offer& offer);
+    Result<std::optional<transport::Offer>> consider(transport::Listener& listener,
+                                                     transport::NewConnection& connection);
     Result<transport::Offer> examine(const std::string& body);
     Status prepare(const transport::Offer& offer);
     Status check_extras(const transport::Offer& offer) const;
@@ -79,11 +95,15 @@ class Reception {
     struct ChannelRange {
         std::uint16_t first = 0;
         std::uint16_t end = 0;
+        WaitingSender* sender = nullptr;  // looked at meanwhile
     };
     Result<std::vector<transport::Socket>> collect_channels(transport::Listener& listener,
                                                             const transport::Offer& offer,
                                                             const ChannelRange& range,
                                                             std::chrono::milliseconds timeout);
+    Result<transport::NewConnection> next_channel(transport::Listener& listener,
+                                                  Clock::time_point deadline,
+                                                  WaitingSender* sender);
     Result<transport::NewConnection> next_channel(transport::Listener& listener,
                                                   std::chrono::milliseconds timeout);
 
@@ -93,6 +113,8 @@ class Reception {
     RecvDevices& devices_;
     Agreement agreement_;                // valid from accept() on
     std::vector<std::string> warnings_;  // for the sender's user
+    // Null while no sender is considered or served, or if its thread cannot be started.
+    std::unique_ptr<BusyListener> busy_;
 };
 
 }  // namespace migrate::engine

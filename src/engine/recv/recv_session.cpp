@@ -58,9 +58,9 @@ Status RecvSession::fail(Error reason) {
 
 Status RecvSession::migrate() {
     MIGRATE_TRY(arrival_.watch(destination_));
-    MIGRATE_ASSIGN(Reception::Sender sender, reception_.await_sender(*listener_));
-    MIGRATE_TRY(accept(std::move(sender)));
-    MIGRATE_ASSIGN(transport::Ready ready, open_channels());
+    MIGRATE_ASSIGN(Reception::Begun begun, reception_.await_session(*listener_));
+    MIGRATE_TRY(accept(begun));
+    MIGRATE_ASSIGN(const transport::Ready ready, open_channels(std::move(begun)));
     core_.enter(Stage::kPagesMayMove);
     MIGRATE_TRY(link_->send(FrameType::kReady, transport::encode(ready)));
     core_.activate();
@@ -82,22 +82,19 @@ Status RecvSession::migrate() {
     return complete(completion);
 }
 
-Status RecvSession::accept(Reception::Sender sender) {
-    core_.start_clock();
-    offer_ = std::move(sender.offer);
+Status RecvSession::accept(Reception::Begun& begun) {
+    offer_ = std::move(begun.offer);
     published_.lock()->offer = offer_;
-    MIGRATE_ASSIGN(link_, reception_.accept(std::move(sender.connection), offer_,
-                                            [this] { return arrival_.settle_fate(); }));
+    MIGRATE_ASSIGN(link_, reception_.link(std::move(begun.main), offer_,
+                                          [this] { return arrival_.settle_fate(); }));
     const Reception::Agreement& agreed = reception_.agreement();
     devices_.accept(agreed.times.data.busy, agreed.checksums.limit());
     published_.lock()->link = link_.get();
     return {};
 }
 
-// Takes the sender's channels and starts their threads.
-Result<transport::Ready> RecvSession::open_channels() {
-    MIGRATE_ASSIGN(auto sockets, reception_.await_channels(*listener_, offer_));
-    const auto arrived = DeviceCounters::Clock::now();
+// Starts the threads of the sender's channels.
+Result<transport::Ready> RecvSession::open_channels(Reception::Begun begun) {
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
         run_timed(name, core_.times(), work);
     };
@@ -111,7 +108,7 @@ Result<transport::Ready> RecvSession::open_channels() {
     }
     MIGRATE_ASSIGN(channels_,
                    RecvChannelGroup::create(
-                       std::move(sockets),
+                       std::move(begun.channels),
                        {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
                                    offer_.regions, devices_.on_channels(),
                                    reception_.agreement().checksums.limit()},
@@ -125,7 +122,7 @@ Result<transport::Ready> RecvSession::open_channels() {
                         .survives_losses = offer_.reconnect_timeout.has_value()}));
     published_.lock()->channels = channels_.get();
     MIGRATE_TRY(channels_->start());
-    return transport::Ready{DeviceCounters::us_since(arrived)};
+    return transport::Ready{DeviceCounters::us_since(begun.arrived)};
 }
 
 // All pages are in place: waits for the devices, commits, and with a guest takes it over.

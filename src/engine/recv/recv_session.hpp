@@ -56,7 +56,10 @@ class RecvSession {
     const memory::PageSink& sink() const { return *destination_.memory; }
     const transport::Offer& offer() const { return offer_; }
     std::string peer_name() const { return link_->peer_name(); }
-    std::unique_ptr<transport::Listener> take_listener() { return std::move(listener_); }
+    std::unique_ptr<transport::Listener> take_listener() {
+        reception_.leave_listener();
+        return std::move(listener_);
+    }
 
     // The side that has the guest now; certain once run() has ended. Any thread.
     GuestOwner owner() const { return owner_of(*published_.lock()); }
@@ -69,8 +72,8 @@ class RecvSession {
         : config_(std::move(config)),
           core_(events, published_.part(&RecvFigures::session), config_.cpu) {}
     Status migrate();
-    Status accept(Reception::Sender sender);
-    Result<transport::Ready> open_channels();
+    Status accept(Reception::Begun& begun);
+    Result<transport::Ready> open_channels(Reception::Begun begun);
     Status complete(const transport::Completion& completion);
     void end_threads();
     Status settle(Status result);

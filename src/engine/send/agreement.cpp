@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "base/file_identity.hpp"
-#include "base/log.hpp"
 #include "base/version.hpp"
 #include "transport/connector.hpp"
 #include "transport/sequence.hpp"
@@ -81,8 +80,6 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     if (!offered_reconnect_timeout(config)) accepted.reconnect_timeout.reset();
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
-    log::info("connected to {} ({}, sink {}): {}", link.peer_name(), accepted.program,
-              accepted.sink, link.security().text());
     for (const std::string& warning : accepted.warnings)
         log::warning("the receiver says: {}", warning);
     std::optional<memory::DigestKey> key;

@@ -145,6 +145,8 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
                    link_->expect({FrameType::kReady}, config_.handshake_timeout));
     const auto waited = std::chrono::ceil<Microseconds>(std::chrono::steady_clock::now() - asked);
     MIGRATE_ASSIGN(const transport::Ready ready, transport::decode_ready(frame.body));
+    log::info("connected to {} ({}, sink {}): {}", link_->peer_name(), agreement.accepted.program,
+              agreement.accepted.sink, link_->security().text());
     const Microseconds answer = round_trip_of(waited, ready);
     core_.events().emit("MULTIFD_CONNECTED", {{"channels", std::uint64_t{channels_->count()}}});
     return answer;
