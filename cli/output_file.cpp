@@ -15,13 +15,19 @@ std::string name_of_file(std::string_view what, const std::string& path) {
 
 }  // namespace
 
+OutputFile OutputFile::unopened(std::string_view what, const std::string& path) {
+    return {name_of_file(what, path), path};
+}
+
 Result<OutputFile> OutputFile::open(std::string_view what, const std::string& path,
                                     std::string_view first) {
     if (path.empty()) return OutputFile();
-    OutputFile file(name_of_file(what, path), path);
+    OutputFile file = unopened(what, path);
     Status status = file.write(first);
-    if (!status) return std::move(status).error().as(ErrorKind::kUsage);
-    return file;
+    if (status) return file;
+    // For example, the disk is full. What an earlier run left must not look like this one's result.
+    static_cast<void>(remove_old_file(what, path));
+    return std::move(status).error().as(ErrorKind::kUsage);
 }
 
 Status OutputFile::write(std::string_view text) const {

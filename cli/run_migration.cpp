@@ -126,6 +126,7 @@ Status recv(const Settings& settings, RunResult& result) {
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
     log::set_level(settings.get<"log-level", log::Level>());
     auto result = std::make_unique<RunResult>(settings);
+    result->may_write_stats();
     Status status = catching(settings.side() == Side::kSend ? "send" : "recv",
                              [&] { return body(settings, *result); });
     const int code = result->conclude(std::move(status));

@@ -48,6 +48,14 @@ std::string statistics(const Settings& settings, const std::vector<Report>& repo
     return settings.get<"repeat">() != 0 ? to_json(reports) : to_json(reports.back());
 }
 
+Result<std::unique_ptr<engine::EventLog>> open_events(const std::string& path) {
+    if (path.empty()) return std::make_unique<engine::EventLog>();
+    // OutputFile replaces the file first: the log truncates the file that it opens, and an older
+    // file may be in use elsewhere.
+    MIGRATE_ASSIGN(const OutputFile emptied, OutputFile::open("events", path, ""));
+    return engine::EventLog::open(path);
+}
+
 }  // namespace
 
 Result<RunFiles> open_run_files(const Settings& settings) {
@@ -59,16 +67,24 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     RunFiles files;
     MIGRATE_ASSIGN(files.stats, OutputFile::open("stats", settings.get<"stats">(),
                                                  statistics(settings, begins)));
-    const std::string& events = settings.get<"events">();
-    if (events.empty()) {
-        files.events = std::make_unique<engine::EventLog>();
-    } else {
-        // OutputFile replaces the file first: the log truncates the file that it opens, and an
-        // older file may be in use elsewhere.
-        MIGRATE_ASSIGN(const OutputFile emptied, OutputFile::open("events", events, ""));
-        MIGRATE_ASSIGN(files.events, engine::EventLog::open(events));
+    Result<std::unique_ptr<engine::EventLog>> events = open_events(settings.get<"events">());
+    if (events) {
+        files.events = *std::move(events);
+        return files;
     }
-    return files;
+    // The statistics say how the run has ended, although there are no events.
+    Report failed = begins.back();
+    const Status status = std::move(events).error();
+    failed.outcome = outcome_of(status);
+    failed.status = engine::final_status_of(*failed.outcome);
+    failed.error_desc = status.error().message();
+    static_cast<void>(files.stats.write(statistics(settings, {failed})));
+    return status.error();
+}
+
+OutputFile unopened_stats(const Settings& settings) {
+    const std::string& path = settings.get<"stats">();
+    return path.empty() ? OutputFile() : OutputFile::unopened("stats", path);
 }
 
 RunResult::RunResult(const Settings& settings, Console console)

@@ -30,6 +30,9 @@ struct RunFiles {
 // earlier run can be taken for one of this run. kUsage if one cannot be written. May block.
 Result<RunFiles> open_run_files(const Settings& settings);
 
+// The statistics file of a run that has opened none, for its end.
+OutputFile unopened_stats(const Settings& settings);
+
 class RunResult {
   public:
     // `settings` must outlive this object.
@@ -39,6 +42,11 @@ class RunResult {
 
     const Console& console() const { return console_; }
 
+    // The run may replace the statistics file, also if it ends before it has opened its files. Not
+    // called for a wrong command line, which may name any file.
+    void may_write_stats() { stats_ = unopened_stats(settings_); }
+    // The run's files could not be opened: none of them is written.
+    void give_up_files() { stats_ = {}; }
     void adopt(RunFiles files);
     engine::EventLog& events() { return *events_; }
 

@@ -33,10 +33,14 @@ inline Progress make_progress(const Settings& settings) {
 
 // Opens the run's files, unless a signal comes first.
 inline Status open_files(const Settings& settings, const Signals& signals, RunResult& result) {
-    MIGRATE_ASSIGN(RunFiles files,
-                   unless_signalled<RunFiles>(signals, "open the output files",
-                                              [settings] { return open_run_files(settings); }));
-    result.adopt(std::move(files));
+    Result<RunFiles> files = unless_signalled<RunFiles>(
+        signals, "open the output files", [settings] { return open_run_files(settings); });
+    if (!files) {
+        // A second attempt at the end could wait for the same file system.
+        result.give_up_files();
+        return std::move(files).error();
+    }
+    result.adopt(*std::move(files));
     return {};
 }
 

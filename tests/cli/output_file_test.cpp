@@ -3,11 +3,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <string>
 #include <vector>
 
 #include "base/replacement_file.hpp"
 #include "catch.hpp"
+#include "tests/support/file_size_limit.hpp"
+#include "tests/support/ignored_signal.hpp"
 #include "tests/support/must.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -26,6 +29,38 @@ TEST_CASE("an output file replaces what an earlier run left, at once and again a
     must(file.write("ends"));
     CHECK(read_file(folder / "stats") == "ends");
     CHECK(folder.names() == std::vector<std::string>{"stats"});
+}
+
+TEST_CASE("an old file that cannot be replaced is removed, and nothing else is") {
+    const TemporaryFolder folder;
+    write_file(folder / "stats", "completed");
+    const auto opened = [&] {
+        // No byte can be written: as on a full disk.
+        const IgnoredSignal ignored(SIGXFSZ);
+        const FileSizeLimit none(0);
+        return OutputFile::open("stats", folder / "stats", "begins");
+    }();
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().kind() == ErrorKind::kUsage);
+    CHECK(folder.names().empty());
+}
+
+TEST_CASE("a file that an output must not replace stays") {
+    const TemporaryFolder folder;
+    write_file(folder / "image", "memory");
+    REQUIRE(::symlink("image", (folder / "stats").c_str()) == 0);
+    CHECK_FALSE(OutputFile::open("stats", folder / "stats", "begins"));
+    CHECK(read_file(folder / "image") == "memory");
+    CHECK(folder.names().size() == 2);
+}
+
+TEST_CASE("a file that was not opened is left alone until it is written") {
+    const TemporaryFolder folder;
+    write_file(folder / "stats", "old");
+    const OutputFile file = OutputFile::unopened("stats", folder / "stats");
+    CHECK(read_file(folder / "stats") == "old");
+    must(file.write("new"));
+    CHECK(read_file(folder / "stats") == "new");
 }
 
 TEST_CASE("an output file without a path writes nowhere") {

@@ -33,10 +33,10 @@ class Run {
         return *this;
     }
     RunResult& begin() {
-        make();
-        result_->adopt(must(open_run_files(settings_)));
+        make().adopt(must(open_run_files(settings_)));
         return *result_;
     }
+    RunResult& make() { return result_.emplace(settings_, output_.console(OutputFormat::kJson)); }
     Ended conclude(Status status) {
         if (!result_) make();
         const int code = result_->conclude(std::move(status));
@@ -48,8 +48,6 @@ class Run {
     const std::string& err() const { return output_.err(); }
 
   private:
-    void make() { result_.emplace(settings_, output_.console(OutputFormat::kJson)); }
-
     test::CapturedConsole output_;
     Settings settings_;
     std::optional<RunResult> result_;
@@ -106,6 +104,44 @@ TEST_CASE("statistics that cannot be written are reported and change no outcome"
         CHECK(error.find(folder / "in/stats") != std::string::npos);
         CHECK(ended.err.find(error) != std::string::npos);
     }
+}
+
+TEST_CASE("a run that fails before it opens its files replaces an older result") {
+    const TemporaryFolder folder;
+    write_file(folder / "stats", R"({"status":"completed"})");
+    Run run(Side::kRecv);
+    run.set("stats", folder / "stats").make().may_write_stats();
+    CHECK(run.conclude(Error(ErrorKind::kRefused, "no sandbox")).code == 3);
+    const json stats = json::parse(read_file(folder / "stats"));
+    CHECK(stats["status"] == "failed");
+    CHECK(stats["error-desc"] == "no sandbox");
+}
+
+TEST_CASE("wrong usage and files that cannot be opened touch no file of an earlier run") {
+    const TemporaryFolder folder;
+    write_file(folder / "stats", "kept");
+    Run run;
+    RunResult& result = run.set("stats", folder / "stats").make();
+    if (GENERATE(true, false)) {
+        result.may_write_stats();
+        result.give_up_files();
+    }
+    CHECK(run.conclude(Error(ErrorKind::kUsage, "wrong")).code == 2);
+    CHECK(read_file(folder / "stats") == "kept");
+}
+
+TEST_CASE("statistics say how a run ended whose events cannot be written") {
+    const TemporaryFolder folder;
+    write_file(folder / "stats", R"({"status":"completed"})");
+    Settings settings(Side::kSend);
+    must(settings.set("source", "anon:1M"));
+    must(settings.set("stats", folder / "stats"));
+    must(settings.set("events", folder / "missing/events"));
+    CHECK_FALSE(open_run_files(settings));
+    const json stats = json::parse(read_file(folder / "stats"));
+    CHECK(stats["status"] == "failed");
+    CHECK(stats["outcome"] == "usage");
+    CHECK_FALSE(stats["error-desc"].get<std::string>().empty());
 }
 
 TEST_CASE("a run that ends before its session reports all the same") {
