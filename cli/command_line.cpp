@@ -67,11 +67,15 @@ bool is_switch_alone(Arguments args, std::size_t at) {
 }
 
 // Separates values that Program_options accepts only as arguments of their own: the empty value of
-// "--stats=", and the value of an option that stands for "on" when it is alone.
+// "--stats=", and the value of an option that stands for "on" when it is alone. Replaces "-q".
 std::vector<std::string> separate_values(Arguments args) {
     std::vector<std::string> words;
     for (std::size_t i = 0; i < args.size(); ++i) {
         const std::string_view arg = args[i];
+        if (arg == "-q") {
+            words.insert(words.end(), {"--quiet", "on"});
+            continue;
+        }
         const std::size_t equals = arg.find('=');
         if (arg.starts_with("--") && equals != std::string_view::npos && equals + 1 == arg.size()) {
             words.emplace_back(arg.substr(0, equals));

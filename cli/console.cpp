@@ -9,13 +9,20 @@
 
 namespace migrate::cli {
 
-Console::Console(OutputFormat format)
-    : Console(format, {.out = output::to_stdout, .err = [](std::string_view text) {
-                           output::to_stderr(text, Importance::kImportant);
-                       }}) {}
+Console::Console(OutputFormat format, Loudness loudness)
+    : Console(
+          format,
+          {.out = output::to_stdout,
+           .err = [](std::string_view text) { output::to_stderr(text, Importance::kImportant); }},
+          loudness) {}
 
 void Console::say(std::string_view lines) const {
+    if (loudness_ == Loudness::kQuiet) return;
     (format_ == OutputFormat::kJson ? writers_.err : writers_.out)(lines);
+}
+
+void Console::advise(std::string_view advice) const {
+    if (loudness_ != Loudness::kQuiet && !advice.empty()) warn(advice);
 }
 
 void Console::warn(std::string_view message) const {

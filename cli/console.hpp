@@ -1,5 +1,5 @@
-// The program's messages. Invariant: with OutputFormat::kJson standard output holds only the last
-// line, the JSON object; text for people then goes to standard error.
+// The program's messages. Invariants: errors are always printed; with OutputFormat::kJson standard
+// output holds only the last line, the JSON object; text for people then goes to standard error.
 #pragma once
 
 #include <string_view>
@@ -13,6 +13,10 @@ enum class OutputFormat { kText, kJson };
 inline OutputFormat output_format(const Settings& settings) {
     return settings.get<"json">() ? OutputFormat::kJson : OutputFormat::kText;
 }
+enum class Loudness { kQuiet, kNormal };
+inline Loudness loudness(const Settings& settings) {
+    return settings.get<"quiet">() ? Loudness::kQuiet : Loudness::kNormal;
+}
 
 class Console {
   public:
@@ -22,11 +26,15 @@ class Console {
         Writer err;
     };
 
-    explicit Console(OutputFormat format);
-    Console(OutputFormat format, Writers writers) : format_(format), writers_(writers) {}
+    explicit Console(OutputFormat format, Loudness loudness = Loudness::kNormal);
+    Console(OutputFormat format, Writers writers, Loudness loudness = Loudness::kNormal)
+        : format_(format), loudness_(loudness), writers_(writers) {}
 
-    // Prints text for people, in whole lines.
+    // Prints text for people, in whole lines; nothing with Loudness::kQuiet.
     void say(std::string_view lines) const;
+    // Prints "migrate: ADVICE" on standard error: what to do after an error. Nothing with
+    // Loudness::kQuiet.
+    void advise(std::string_view advice) const;
     // Prints "migrate: MESSAGE" on standard error.
     void warn(std::string_view message) const;
     // Prints the error on standard error.
@@ -37,6 +45,7 @@ class Console {
 
   private:
     OutputFormat format_;
+    Loudness loudness_;
     Writers writers_;
 };
 

@@ -1,68 +1,130 @@
 #include "cli/progress.hpp"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
 #include "base/config/unit_text.hpp"
 #include "base/output.hpp"
 
 namespace migrate::cli {
 
+using engine::Report;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-ProgressStyle choose_progress(AutoOnOff option, bool is_terminal) {
-    if (option == AutoOnOff::kOff) return ProgressStyle::kNone;
-    return is_terminal ? ProgressStyle::kTerminal : ProgressStyle::kLines;
+namespace {
+
+constexpr std::uint64_t kBarWidth = 10;
+
+std::string bar(std::uint64_t done, std::uint64_t total) {
+    const std::uint64_t full =
+        total == 0 ? kBarWidth
+                   : static_cast<std::uint64_t>(static_cast<double>(done) /
+                                                static_cast<double>(total) * kBarWidth);
+    const auto filled = static_cast<std::size_t>(std::min(full, kBarWidth));
+    return fmt::format("[{}{}]", std::string(filled, '#'), std::string(kBarWidth - filled, '-'));
 }
 
-std::string progress_text(const engine::Report& report, std::uint64_t window_bytes,
-                          microseconds window) {
-    if (report.status != engine::MigrationStatus::kActive) {
-        return fmt::format("status: {}", name_of(report.status));
-    }
-    if (!report.rounds.empty()) {
-        const auto& [figures, decision] = report.rounds.back();
-        const unsigned throttle = report.guest ? report.guest->cpu_throttle : 0;
-        return fmt::format(
-            "round {}  {} remaining  dirty {:.0f} MiB/s  expected downtime {} ms{}{}",
-            report.rounds.size() + 1, format_bytes(report.remaining_bytes()),
-            figures.dirty_pages_per_second() * static_cast<double>(kPageSize) /
-                static_cast<double>(kMiB),
-            report.expected_downtime.count() / 1000,
-            throttle == 0 ? "" : fmt::format("  throttle {} %", throttle),
-            decision.stalled ? "  stalled" : "");
-    }
-    const std::uint64_t remaining = report.remaining_bytes();
-    const std::uint64_t done = report.total_bytes - remaining;
-    const std::uint64_t percent = report.total_bytes == 0 ? 100 : done * 100 / report.total_bytes;
-    const double seconds = static_cast<double>(window.count()) / 1e6;
-    std::string text = fmt::format("{:3} %  {} of {}", percent, format_bytes(done),
-                                   format_bytes(report.total_bytes));
-    if (seconds > 0) {
-        text += fmt::format("  {:.0f} mbps", static_cast<double>(window_bytes) * 8 / 1e6 / seconds);
-    }
-    const double active =
-        static_cast<double>((report.total_time - report.setup_time).count()) / 1e6;
-    if (done != 0 && remaining != 0 && active > 0) {
-        text += fmt::format("  {:.0f} s left",
-                            active * static_cast<double>(remaining) / static_cast<double>(done));
+// "0:07", "1:02:03".
+std::string clock_text(microseconds time) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
+    if (seconds < 3600) return fmt::format("{}:{:02}", seconds / 60, seconds % 60);
+    return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60);
+}
+
+// The rate, the time that has passed and the time left.
+std::string speed_text(const Report& report) {
+    std::string text;
+    if (report.progress) text += fmt::format("  {}", format_rate(report.progress->speed.bytes));
+    text += fmt::format("  {} elapsed", clock_text(report.total_time));
+    if (report.progress && report.progress->time_left) {
+        text += fmt::format("  {} left", clock_text(*report.progress->time_left));
     }
     return text;
 }
 
-milliseconds Progress::interval() const {
-    return style_ == ProgressStyle::kTerminal ? milliseconds(200) : milliseconds(1000);
+// The figures of the last round, which only the sender has.
+std::string round_text(const Report& report) {
+    if (report.rounds.empty()) return {};
+    const auto& [figures, decision] = report.rounds.back();
+    const unsigned throttle = report.guest ? report.guest->cpu_throttle : 0;
+    return fmt::format(
+        "  dirty {}  expected downtime {} ms{}{}",
+        format_rate(figures.dirty_pages_per_second() * static_cast<double>(kPageSize)),
+        report.expected_downtime.count() / 1000,
+        throttle == 0 ? "" : fmt::format("  throttle {} %", throttle),
+        decision.stalled ? "  stalled" : "");
 }
 
-void Progress::update(const engine::Report& report) {
+// Cuts a line that would wrap, since the next one could not replace it.
+void fit_terminal(std::string& text) {
+    winsize size{};
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return;
+    if (text.size() >= size.ws_col) text.resize(size.ws_col - 1U);
+}
+
+}  // namespace
+
+ProgressStyle choose_progress(AutoOnOff option, bool is_terminal) {
+    if (option == AutoOnOff::kOff) return ProgressStyle::kNone;
+    if (is_terminal) return ProgressStyle::kTerminal;
+    return option == AutoOnOff::kOn ? ProgressStyle::kLines : ProgressStyle::kNone;
+}
+
+std::string progress_text(const Report& report) {
+    if (report.status != engine::MigrationStatus::kActive) {
+        return fmt::format("status: {}", name_of(report.status));
+    }
+    const std::uint64_t remaining = report.remaining_bytes();
+    if (report.guest && report.round > 1) {
+        const std::uint64_t total = std::max(report.round_pages * kPageSize, remaining);
+        return fmt::format("{}  round {}  {} remaining{}{}", bar(total - remaining, total),
+                           report.round, format_bytes(remaining), speed_text(report),
+                           round_text(report));
+    }
+    const std::uint64_t done = report.total_bytes - std::min(report.total_bytes, remaining);
+    const std::uint64_t percent = report.total_bytes == 0 ? 100 : done * 100 / report.total_bytes;
+    return fmt::format("{}  {:3} %  {} of {}{}", bar(done, report.total_bytes), percent,
+                       format_bytes(done), format_bytes(report.total_bytes), speed_text(report));
+}
+
+milliseconds Progress::interval() const {
+    return milliseconds(style_ == ProgressStyle::kTerminal ? 200 : 500);
+}
+
+void Progress::update(const Report& report) {
     // There is nothing to show before a peer is connected.
-    if (style_ == ProgressStyle::kNone || report.peer.empty()) return;
-    const std::string text =
-        progress_text(report, report.transferred - last_bytes_, report.total_time - last_time_);
-    last_bytes_ = report.transferred;
-    last_time_ = report.total_time;
+    if (report.peer.empty()) return;
+    emit(report);
+    if (style_ == ProgressStyle::kNone) return;
+    std::string text = progress_text(report);
+    if (style_ == ProgressStyle::kTerminal) fit_terminal(text);
     // \033[K erases the rest of an earlier, longer line.
     const char* frame = style_ == ProgressStyle::kTerminal ? "\r{}\033[K" : "{}\n";
     output::to_stderr(fmt::format(fmt::runtime(frame), text));
     shown_ = true;
+}
+
+void Progress::emit(const Report& report) {
+    if (!report.progress) return;
+    const auto ms = [](microseconds time) {
+        return static_cast<std::uint64_t>(engine::whole_ms(time));
+    };
+    std::vector<engine::EventField> fields{
+        {"pass", std::uint64_t{report.round}},
+        {"remaining", report.remaining_bytes()},
+        {"transferred", report.transferred},
+        {"bytes-per-second", static_cast<std::uint64_t>(report.progress->speed.bytes)},
+        {"total-time", ms(report.total_time)}};
+    if (report.progress->time_left) {
+        fields.emplace_back("time-left", ms(*report.progress->time_left));
+    }
+    events_.emit("MIGRATION_PROGRESS", fields);
 }
 
 void Progress::finish() {

@@ -1,5 +1,5 @@
-// Shows the progress of a migration on standard error: one line that is rewritten on a terminal,
-// plain lines elsewhere.
+// Shows the progress of a migration: on standard error as one line that is rewritten on a terminal
+// or plain lines elsewhere, and as events.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/config/choices.hpp"
+#include "engine/report/events.hpp"
 #include "engine/report/report.hpp"
 
 namespace migrate::cli {
@@ -14,26 +15,29 @@ namespace migrate::cli {
 enum class ProgressStyle { kNone, kTerminal, kLines };
 ProgressStyle choose_progress(AutoOnOff option, bool is_terminal);
 
-// Returns, for example, "43 %  1.72 GiB of 4.00 GiB  25100 mbps  2 s left". `window_bytes` were
-// sent during `window`. With a guest, after the first round: "round 3  12.96 MiB remaining  dirty 5
-// MiB/s  expected downtime 2538 ms", followed by "throttle 30 %" and "stalled" if they apply.
-std::string progress_text(const engine::Report& report, std::uint64_t window_bytes,
-                          std::chrono::microseconds window);
+// Returns, for example, "[####------]   43 %  1.72 GiB of 4.00 GiB  2991 MiB/s  0:05 elapsed  0:07
+// left". With a guest, from the second round on: "[####------]  round 3  12.96 MiB remaining  117
+// MiB/s  0:21 elapsed  0:02 left", at the sender followed by "dirty 5 MiB/s  expected downtime 2538
+// ms", and by "throttle 30 %" and "stalled" if they apply.
+std::string progress_text(const engine::Report& report);
 
 class Progress {
   public:
-    explicit Progress(ProgressStyle style) : style_(style) {}
+    // `events` outlives this object.
+    Progress(ProgressStyle style, engine::EventLog& events) : style_(style), events_(events) {}
 
-    // Recommended interval between calls of update().
+    // Recommended interval between calls of update(); at most half a second.
     std::chrono::milliseconds interval() const;
+    // Shows the progress, and emits the event MIGRATION_PROGRESS while pages move.
     void update(const engine::Report& report);
     // Ends the rewritten line.
     void finish();
 
   private:
+    void emit(const engine::Report& report);
+
     ProgressStyle style_;
-    std::uint64_t last_bytes_ = 0;
-    std::chrono::microseconds last_time_{};
+    engine::EventLog& events_;
     bool shown_ = false;
 };
 

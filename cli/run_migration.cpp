@@ -33,11 +33,16 @@ Status run_to_end(Session& session, const Settings& settings, const Signals& sig
         return result.leave_at_once(signal, report_at_once(session));
     };
     Status status =
-        Runner<Session>(session, signals, make_progress(settings), leave).run(thread_name);
+        Runner<Session>(session, signals, make_progress(settings, result.events()), leave)
+            .run(thread_name);
     result.add(session.report());
     // If printing the report runs out of memory, the rest is still done.
     const Status told = catching("the report", [&]() -> Status {
-        result.console().say(to_text(result.last()));
+        if (settings.get<"verbose">()) {
+            result.console().say(to_text(result.last()));
+        } else if (status) {
+            result.console().say(to_summary(result.last()));
+        }
         return {};
     });
     if (!told) result.console().report(told.error());
@@ -124,7 +129,8 @@ Status recv(const Settings& settings, RunResult& result) {
 }
 
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
-    log::set_level(settings.get<"log-level", log::Level>());
+    log::set_level(settings.get<"quiet">() ? log::Level::kError
+                                           : settings.get<"log-level", log::Level>());
     auto result = std::make_unique<RunResult>(settings);
     result->may_write_stats();
     Status status = catching(settings.side() == Side::kSend ? "send" : "recv",

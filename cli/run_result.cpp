@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/advice.hpp"
 #include "cli/result_write.hpp"
 
 namespace migrate::cli {
@@ -137,9 +138,10 @@ int RunResult::conclude(Status status) {
         console_.report(one->error());
         reason += (reason.empty() ? "" : "; ") + one->error().message();
     }
+    const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
+    console_.advise(advice_for(outcome, owner_for(settings_.side(), reports_.back())));
     // A program that reads the line may read the events next.
     static_cast<void>(events_->flush());
-    const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
     console_.last_line(json_line(outcome, reason, reports_.back()));
     return exit_code_of(outcome);
 }

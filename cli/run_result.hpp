@@ -37,7 +37,7 @@ class RunResult {
   public:
     // `settings` must outlive this object.
     explicit RunResult(const Settings& settings)
-        : RunResult(settings, Console(output_format(settings))) {}
+        : RunResult(settings, Console(output_format(settings), loudness(settings))) {}
     RunResult(const Settings& settings, Console console);
 
     const Console& console() const { return console_; }

@@ -26,9 +26,10 @@
 
 namespace migrate::cli {
 
-inline Progress make_progress(const Settings& settings) {
-    return Progress(
-        choose_progress(settings.get<"progress", AutoOnOff>(), ::isatty(STDERR_FILENO) == 1));
+inline Progress make_progress(const Settings& settings, engine::EventLog& events) {
+    const AutoOnOff wanted =
+        settings.get<"quiet">() ? AutoOnOff::kOff : settings.get<"progress", AutoOnOff>();
+    return {choose_progress(wanted, ::isatty(STDERR_FILENO) == 1), events};
 }
 
 // Opens the run's files, unless a signal comes first.

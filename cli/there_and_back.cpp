@@ -97,10 +97,11 @@ class Traveller {
 
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
-        Runner<Session> runner(
-            session, signals_, make_progress(settings_), [&](std::string_view signal) {
-                return result_.leave_at_once(signal, of_leg(report_at_once(session), leg));
-            });
+        Runner<Session> runner(session, signals_, make_progress(settings_, result_.events()),
+                               [&](std::string_view signal) {
+                                   return result_.leave_at_once(
+                                       signal, of_leg(report_at_once(session), leg));
+                               });
         Status status = runner.run(thread_name);
         interrupted_by_ = runner.interrupted_by();
         result_.add(*of_leg(session.report(), leg));

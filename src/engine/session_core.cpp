@@ -12,6 +12,7 @@ using Clock = std::chrono::steady_clock;
 
 void SessionCore::set_status(MigrationStatus status) {
     status_.advance(status);
+    log::debug("state: {}", name_of(status));
     // A failed event does not change the session's result.
     const Status told = catching("event MIGRATION", [&]() -> Status {
         events_.emit("MIGRATION", {{"status", std::string(name_of(status))}});
@@ -97,6 +98,13 @@ void SessionCore::fill(Report& report, const SessionFigures& figures) const {
                   .budget_percent = cpu_.budget_percent,
                   .host_cpus = host_cpus(),
                   .use = budget_.figures()};
+}
+
+void SessionCore::fill_progress(Report& report, const SessionFigures& figures) const {
+    if (figures.active == Clock::time_point{} || figures.ended != Clock::time_point{}) return;
+    report.progress =
+        progress_of(report, progress_.note(figures.active, Clock::now(), report.transferred,
+                                           report.pages.total() + report.reuse.pages));
 }
 
 }  // namespace migrate::engine

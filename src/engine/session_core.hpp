@@ -16,6 +16,7 @@
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
+#include "engine/report/progress_meter.hpp"
 #include "engine/report/published.hpp"
 #include "engine/report/report.hpp"
 #include "engine/report/session_figures.hpp"
@@ -69,6 +70,8 @@ class SessionCore {
     // Fills in what is known so far: status, error, times, threads. Any thread, which holds the
     // lock of `figures`: those of this session.
     void fill(Report& report, const SessionFigures& figures) const;
+    // Fills in the progress while pages may move; the rest of the report is complete. As fill().
+    void fill_progress(Report& report, const SessionFigures& figures) const;
 
   private:
     // Sets the last state and ends total-time.
@@ -81,6 +84,7 @@ class SessionCore {
     Cancellation cancellation_;
     ThreadTimes times_;
     StatusCell status_;
+    mutable ProgressMeter progress_;
     std::atomic<Stage> stage_{Stage::kBeforePages};
 };
 

@@ -88,6 +88,8 @@ engine::Report active_report() {
     round.figures.duration = std::chrono::seconds(2);
     round.figures.dirty_pages = 40;
     report.rounds.push_back(round);
+    report.round = 1;
+    report.planned_pages = report.round_pages = 1000;
     report.dirty_pages = 40;
     report.expected_downtime = std::chrono::microseconds(123'456);
     report.guest.emplace();

@@ -267,6 +267,21 @@ TEST_CASE("an old port file does not outlive the start of a receiver") {
     CHECK(folder.names().empty());
 }
 
+TEST_CASE("a quiet console prints errors and the JSON line, and nothing else") {
+    const test::CapturedConsole output;
+    const Console console(
+        OutputFormat::kJson,
+        {.out = [](std::string_view text) { test::CapturedConsole::out() += text; },
+         .err = [](std::string_view text) { test::CapturedConsole::err() += text; }},
+        Loudness::kQuiet);
+    console.say("words\n");
+    console.advise("try again");
+    console.report(Error("broken"));
+    console.last_line("{}");
+    CHECK(test::CapturedConsole::out() == "{}\n");
+    CHECK(test::CapturedConsole::err() == "migrate: error: broken\n");
+}
+
 TEST_CASE("text for people leaves standard output to the JSON line") {
     for (const OutputFormat format : {OutputFormat::kText, OutputFormat::kJson}) {
         const test::CapturedConsole output;

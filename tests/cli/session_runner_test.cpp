@@ -46,7 +46,8 @@ TEST_CASE("a signal that comes too late to cancel a session is reported all the 
     const MaskRestored restored;
     const Signals signals = must(Signals::create());
     LateSession session;
-    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone), {});
+    engine::EventLog events;
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone, events), {});
     ::kill(::getpid(), SIGTERM);
     must(runner.run("late"));
     CHECK(runner.interrupted_by() == "SIGTERM");
@@ -57,7 +58,8 @@ TEST_CASE("a session without a signal is interrupted by none") {
     const Signals signals = must(Signals::create());
     LateSession session;
     session.awaits_cancel = false;
-    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone), {});
+    engine::EventLog events;
+    Runner<LateSession> runner(session, signals, Progress(ProgressStyle::kNone, events), {});
     must(runner.run("quick"));
     CHECK(runner.interrupted_by().empty());
 }

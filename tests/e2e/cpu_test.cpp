@@ -88,7 +88,7 @@ TEST_CASE("a budget holds a live migration up to its switchover, and the guest a
     const TemporaryFolder folder;
     // The last round is not limited, so it is faster than the rounds before it.
     LiveRun run(folder, "workload:96M,rate=20",
-                {"--cpu-budget", "5", "--avail-switchover-bandwidth", "2G/s"},
+                {"--cpu-budget", "5", "--avail-switchover-bandwidth", "2G/s", "--verbose"},
                 {"--sink", "anon:", "--cpu-budget", "5"});
     check_arrived(run);
     const nlohmann::json cpu = run.sent()["cpu"];

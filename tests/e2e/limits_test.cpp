@@ -119,6 +119,7 @@ void try_limit(LimitedProgram& program, const std::string& limit, bool at_sender
             }
         }
         std::vector<std::string> words = send_arguments(*receiver, work.source, work.options);
+        words.emplace_back("--verbose");
         std::optional<Process> sender;
         if (at_sender) {
             std::vector<std::string> under = program.under(limit);

@@ -51,7 +51,7 @@ bool guest_went_on(const Process& side) {
 
 bool gave_guest_away(const Process& sender) {
     return sender.both().find("was handed over") != std::string::npos ||
-           sender.out().find("postmigrate") != std::string::npos;
+           sender.out().find("moved: the guest") != std::string::npos;
 }
 
 GuestPlace judge_guest(Process& sender, Process& receiver) {

@@ -152,7 +152,9 @@ TEST_CASE("a program whose output is not read ends within a second", "[output]")
 
 TEST_CASE("a program's last line reaches a reader that comes late", "[output]") {
     FullPipe out;
-    Process sender(kNowhere, {.out = out.fd()});
+    std::vector<std::string> verbose = kNowhere;
+    verbose.emplace_back("--verbose");
+    Process sender(verbose, {.out = out.fd()});
     REQUIRE(sender.await_text("cannot connect"));
     CHECK_THAT(out.read_all(), Contains("Migration status: failed"));
     CHECK(sender.wait() == 1);

@@ -121,8 +121,8 @@ TEST_CASE("plaintext is named as such", "[tls]") {
     Process sender(send_arguments(receiver, "anon:4M", {"--stats", folder / "send.json"}));
     REQUIRE(sender.wait() == 0);
     REQUIRE(receiver->wait() == 0);
-    CHECK_THAT(sender.both(), Contains("security: plaintext") && Contains("): plaintext"));
-    CHECK_THAT(receiver->both(), Contains("security: plaintext") && Contains("), plaintext"));
+    CHECK_THAT(sender.both(), Contains(", plaintext\ntime: ") && Contains("): plaintext"));
+    CHECK_THAT(receiver->both(), Contains(", plaintext\ntime: ") && Contains("), plaintext"));
     CHECK(read_stats(folder / "send.json")["security"]["mode"] == "plaintext");
 }
 

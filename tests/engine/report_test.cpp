@@ -100,6 +100,48 @@ TEST_CASE("the remaining data is shown while the migration runs, and its error w
     CHECK(to_text(report).find("error: bad") != std::string::npos);
 }
 
+TEST_CASE("with a guest the remaining data is the rest of the round, or what the next one has") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.guest.emplace();
+    report.pages = {};
+    CHECK(report.remaining_bytes() == 256 * kPageSize);
+    report.round = 1;
+    report.planned_pages = report.round_pages = 256;
+    report.pages = {200, 0, 6};
+    CHECK(report.remaining_bytes() == 50 * kPageSize);
+    report.pages = {250, 0, 6};
+    report.dirty_pages = 80;  // collected after the round
+    CHECK(report.remaining_bytes() == 80 * kPageSize);
+    report.round = 2;
+    report.planned_pages += 80;
+    report.round_pages = 80;
+    report.dirty_pages = 0;
+    CHECK(report.remaining_bytes() == 80 * kPageSize);
+    report.pages.normal += 30;
+    CHECK(report.remaining_bytes() == 50 * kPageSize);
+    CHECK(json::parse(to_json(report)).at("ram").at("remaining") == 50 * kPageSize);
+}
+
+TEST_CASE("while a migration runs its rate is the present one, and the time left follows from it") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.pages = {100, 50, 6};
+    report.progress = progress_of(report, {.bytes = 1e6, .pages = 50});
+    CHECK(report.mbps() == Approx(8));
+    CHECK(report.progress->time_left == Microseconds(2'000'000));
+    CHECK(json::parse(to_json(report)).at("time-left") == 2000);
+    RoundReport round;
+    round.figures.duration = std::chrono::seconds(1);
+    round.figures.dirty_pages = 25;
+    report.rounds.push_back(round);
+    report.progress = progress_of(report, {.bytes = 1e6, .pages = 50});
+    CHECK(report.progress->time_left == Microseconds(4'000'000));
+    report.progress = progress_of(report, {.bytes = 0, .pages = 0});
+    CHECK_FALSE(report.progress->time_left);
+    CHECK_FALSE(json::parse(to_json(report)).contains("time-left"));
+}
+
 TEST_CASE("a migration that was never active has no rates") {
     Report report = some_report();
     report.total_time = report.setup_time;

@@ -97,7 +97,7 @@ class Upsets(Case):
         with source.operator() as qmp:
             qmp.ask("human-monitor-command", command_line=command)
         self.check_fails_soon(words)
-        self.assertIn("guest owner: source", self.migration.sender.words)
+        self.assertIn("the guest is at the source", self.migration.sender.words)
         self.assertEqual(destination.state(), "inmigrate")
         self.assertEqual(destination.ticks(), [])
         if what == "a watchdog that sends an NMI":

@@ -120,6 +120,10 @@ Status Settings::set(std::string_view key, std::string_view text, Origin origin)
 Status validate(const Settings& settings) {
     MIGRATE_TRY(check_required(settings));
     MIGRATE_TRY(validate_tls(settings));
+    if (settings.get<"quiet">() && settings.get<"verbose">()) {
+        return Error(ErrorKind::kUsage,
+                     "quiet and verbose cannot be combined: stats writes all figures to a file");
+    }
     return settings.side() == Side::kSend ? validate_send(settings) : validate_recv(settings);
 }
 

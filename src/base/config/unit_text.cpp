@@ -201,6 +201,12 @@ std::string format_bytes(std::uint64_t bytes) {
     return fmt::format("{:.2f} {}", value, kNames[name]);
 }
 
+std::string format_rate(double bytes_per_second) {
+    const double rate = bytes_per_second / static_cast<double>(kMiB);
+    // From 9.95 on, one decimal would print "10.0".
+    return rate < 9.95 ? fmt::format("{:.1f} MiB/s", rate) : fmt::format("{:.0f} MiB/s", rate);
+}
+
 std::string format_duration_ms(std::uint64_t duration_ms) {
     if (duration_ms < 1000) return fmt::format("{} ms", duration_ms);
     // Hundredths of a second are cut off, not rounded, so that "60.00 s" is never shown.

@@ -28,6 +28,8 @@ Result<std::uint64_t> parse_integer(std::string_view text);
 
 // For people: "512 bytes", "512.00 KiB", "1.50 GiB".
 std::string format_bytes(std::uint64_t bytes);
+// For people: "0.4 MiB/s", "2991 MiB/s". Always in MiB/s, so that rates can be compared.
+std::string format_rate(double bytes_per_second);
 // For people: "500 ms", "1.50 s", "2 min 5 s".
 std::string format_duration_ms(std::uint64_t duration_ms);
 

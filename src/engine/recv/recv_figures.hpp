@@ -1,6 +1,7 @@
 // The figures of a receiving session while it runs: one lock guards all that report() reads.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ struct RecvFigures {
     bool device_state = false;  // device state comes on the data channels
     std::vector<std::string> digests;
     ReuseReport reuse;
+    // As the sender announced them: the pages of all rounds so far, the last round and its pages.
+    std::uint64_t planned_pages = 0;
+    std::uint32_t round = 0;
+    std::uint64_t round_pages = 0;
     DowntimeReport downtime;
     GuestFate fate = GuestFate::kUndecided;
     const guest::Guest* guest = nullptr;  // that arrived; null: none yet, or it was dropped

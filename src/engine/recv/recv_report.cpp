@@ -46,10 +46,14 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
         report.devices = figures.devices->report();
         report.device_buffer_peak = figures.devices->peak_bytes();
     }
-    report.planned_pages = report.pages.total();
-    if (offer.guest.empty()) return report;
-    report.downtime = figures.downtime;
-    report.guest = guest_report(figures);
+    report.planned_pages = figures.planned_pages;
+    report.round = figures.round;
+    report.round_pages = figures.round_pages;
+    if (!offer.guest.empty()) {
+        report.downtime = figures.downtime;
+        report.guest = guest_report(figures);
+    }
+    core.fill_progress(report, figures.session);
     return report;
 }
 

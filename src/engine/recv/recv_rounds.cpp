@@ -30,6 +30,7 @@ Result<transport::Completion> RecvRounds::run() {
             }
             case FrameType::kSwitchoverStart:
                 switches_over_ = true;
+                log::debug("the switchover begins: the next round is the last");
                 // The guest is paused. Without one, the whole transfer is the switchover.
                 if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
                 // Device state that is lost does not come again.
@@ -66,6 +67,8 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
     parts_.core.events().emit("MIGRATION_PASS", {{"pass", std::uint64_t{round_}},
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
+    log::debug("round {} of {} pages begins", round_, start.pages);
+    publish_plan(start.pages);
     parts_.channels.begin_round(round_);
     MIGRATE_ASSIGN(transport::RoundMark mark, receive_part());
     while (true) {
@@ -85,7 +88,18 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
     } else {
         MIGRATE_TRY(parts_.sink.flush());
     }
+    log::debug("round {} is in place", round_);
     return parts_.offer.guest.empty() ? Status() : confirm(mark);
+}
+
+// The plan of a round that begins. The sender's number is only shown; no round has more pages than
+// the memory.
+void RecvRounds::publish_plan(std::uint64_t pages) {
+    const std::uint64_t most = total_bytes(parts_.offer.regions) / kPageSize;
+    const auto published = parts_.published.lock();
+    published->round = round_;
+    published->round_pages = std::min(pages, most);
+    published->planned_pages += published->round_pages;
 }
 
 // Receives what the channels bring until ROUND_END, and returns its mark.

@@ -47,6 +47,7 @@ class RecvRounds {
 
   private:
     Status receive_round(const transport::RoundMark& start);
+    void publish_plan(std::uint64_t pages);
     Result<transport::RoundMark> receive_part();
     Result<transport::RoundMark> await_round_end();
     Status report_arrived(std::vector<transport::LostChannel> lost);

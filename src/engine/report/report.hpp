@@ -21,6 +21,7 @@
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
 #include "engine/report/outage_report.hpp"
+#include "engine/report/progress_meter.hpp"
 #include "engine/report/round_history.hpp"
 #include "transport/packet_builder.hpp"
 #include "transport/security_info.hpp"
@@ -117,6 +118,14 @@ struct GuestReport {
     std::string check{};  // "passed" or the error; empty: not checked
 };
 
+// Progress at the moment of the report.
+struct ProgressReport {
+    PresentSpeed speed;
+    // Until all pages are sent if the speed stays as it is, and the guest writes as fast as in the
+    // last round; at the receiver, until the present round is sent. Empty: unknown.
+    std::optional<Microseconds> time_left;
+};
+
 struct Report {
     std::string side;       // "send" or "recv"
     std::uint32_t leg = 0;  // leg of a round trip (repeat), from 1; 0: no round trip
@@ -134,8 +143,9 @@ struct Report {
     std::uint64_t total_bytes = 0;  // size of all regions
     transport::PageCounts pages;    // pages found (sender) or placed (receiver) so far
     std::uint64_t transferred = 0;  // bytes, sender → receiver, over all channels, headers included
-    std::uint64_t payload_bytes = 0;      // page content in transferred
-    std::vector<ChannelReport> channels;  // the main channel first
+    std::uint64_t payload_bytes = 0;         // page content in transferred
+    std::optional<ProgressReport> progress;  // while pages may move; empty before and at the end
+    std::vector<ChannelReport> channels;     // the main channel first
     MultifdReport multifd;
     OutageReport outages;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
@@ -149,7 +159,9 @@ struct Report {
     // The members below, except accel, are set with a guest only. At the end planned_pages, of all
     // rounds, equals normal + duplicate + unpopulated.
     std::uint64_t planned_pages = 0;
-    std::uint64_t dirty_pages = 0;  // to be sent, as of the last collection
+    std::uint64_t dirty_pages = 0;  // collected, and in no round's plan yet
+    std::uint32_t round = 0;        // the last one that began; 0: none
+    std::uint64_t round_pages = 0;  // of its plan
     RoundHistory rounds;
     Microseconds expected_downtime{};
     DowntimeReport downtime;
@@ -160,11 +172,17 @@ struct Report {
     // memory with devices.
     bool has_downtime() const;
     std::uint64_t multifd_bytes() const;
+    // Memory that is still to be sent, as far as it is known: at the sender of a guest the rest of
+    // the round, or what was collected for the next one.
     std::uint64_t remaining_bytes() const;
-    // Decimal Mbit/s over total_time − setup_time, as QEMU's mbps at completion.
+    // Decimal Mbit/s: the present ones while the migration runs, and at its end those over
+    // total_time − setup_time, as in QEMU.
     double mbps() const;
     double pages_per_second() const;
 };
+
+// The progress of a migration with this present speed; the rest of the report is complete.
+ProgressReport progress_of(const Report& report, const PresentSpeed& speed);
 
 // Whole milliseconds, rounded down as in QEMU.
 std::int64_t whole_ms(Microseconds time);
@@ -173,7 +191,11 @@ std::int64_t whole_ms(Microseconds time);
 std::string to_json(const Report& report);
 // The JSON that --stats writes for a round trip: a list of such documents, one per leg.
 std::string to_json(const std::vector<Report>& legs);
-// The summary for people, in the style of `info migrate`.
+// Of a completed migration, at most five lines for people: what was moved, how long it took, the
+// downtime and its parts, the rounds or pages, and the proof.
+std::string to_summary(const Report& report);
+// All figures as a list, in the style of `info migrate`. If no connection was made, only the
+// status and the reason.
 std::string to_text(const Report& report);
 
 }  // namespace migrate::engine

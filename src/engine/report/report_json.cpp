@@ -290,6 +290,9 @@ Json document(const Report& report) {
                  {"threads", threads_json(report)},
                  {"cpu", cpu_json(report.cpu)},
                  {"memory", report.memory}};
+    if (report.progress && report.progress->time_left) {
+        json["time-left"] = whole_ms(*report.progress->time_left);
+    }
     if (report.zero_copy) json["zero-copy"] = zero_copy_json(*report.zero_copy);
     if (report.checksums) json["packet-checksum"] = checksums_json(*report.checksums);
     if (report.reuse.digests != 0) json["reuse"] = reuse_json(report.reuse);

@@ -1,4 +1,4 @@
-// The summary that `migrate` prints at the end, for people.
+// The list of all figures that `migrate --verbose` prints at the end.
 #include <fmt/format.h>
 
 #include "engine/report/report.hpp"
@@ -56,10 +56,15 @@ void add_guest_speed(Lines& lines, const GuestReport& guest) {
     }
 }
 
+void add_guest_state(Lines& lines, const Report& report) {
+    if (!report.guest) return;
+    lines.add("guest", fmt::format("{}, {}", report.guest->kind, report.guest->state));
+}
+
 void add_guest(Lines& lines, const Report& report) {
+    add_guest_state(lines, report);
     if (!report.guest) return;
     const GuestReport& guest = *report.guest;
-    lines.add("guest", fmt::format("{}, {}", guest.kind, guest.state));
     if (!guest.check.empty()) lines.add("guest memory check", guest.check);
     if (guest.stood_still.count() != 0) {
         lines.add("attached within", fmt::format("{} us", guest.stood_still.count()));
@@ -182,8 +187,13 @@ std::string to_text(const Report& report) {
         lines.add("outcome", name_of(*report.outcome));
         lines.add("guest owner", name_of(report.guest_owner));
     }
-    if (!report.peer.empty()) lines.add("security", report.security.text());
     lines.add_ms("total time", report.total_time);
+    // Without a peer there are no figures but zeros.
+    if (report.peer.empty() && report.transferred == 0) {
+        add_guest_state(lines, report);
+        return lines.take();
+    }
+    if (!report.peer.empty()) lines.add("security", report.security.text());
     lines.add_ms("setup", report.setup_time);
     add_downtime(lines, report);
     add_guest(lines, report);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/file_identity.hpp"
+#include "base/log.hpp"
 #include "base/version.hpp"
 #include "transport/connector.hpp"
 #include "transport/sequence.hpp"
@@ -82,6 +83,15 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
     for (const std::string& warning : accepted.warnings)
         log::warning("the receiver says: {}", warning);
+    log::debug(
+        "agreed: heartbeats every {} ms, data channels stall after {} ms; packet checksums {}; "
+        "reconnect-timeout {}; device state {}; page digests {}",
+        times.heartbeat.count(), times.data.busy.count(),
+        checksums.used ? "on" : "off: " + checksums.reason,
+        accepted.reconnect_timeout ? fmt::format("{} ms", accepted.reconnect_timeout->count())
+                                   : "off",
+        accepted.device_state ? "on the data channels" : "on the main channel",
+        accepted.reuse_key ? "wanted" : "not wanted");
     std::optional<memory::DigestKey> key;
     if (accepted.reuse_key && config.negotiated.get<"page-digests">()) {
         key.emplace(*accepted.reuse_key);

@@ -83,6 +83,14 @@ void Precopy::show(const RoundFigures& figures, const Decision& decision) {
         published->dirty_pages = figures.dirty_pages;
         published->cpu_throttle = decision.cpu_throttle;
     }
+    log::debug(
+        "round {}: {} pages, {} of them with content, {} bytes in {} ms; {} pages dirtied "
+        "meanwhile "
+        "and collected in {} us; bandwidth {:.1f} MiB/s, expected downtime {} us; {}{}{}",
+        figures.round, figures.pages, figures.normal_pages, figures.bytes,
+        whole_ms(figures.duration), figures.dirty_pages, figures.collect_time.count(),
+        decision.bandwidth / static_cast<double>(kMiB), decision.expected_downtime.count(),
+        name_of(decision.action), decision.reason.empty() ? "" : ": ", decision.reason);
     parts_.control.note(decision);
     const bool stalled = decision.stalled && decision.action == Action::kNextRound;
     if (!stall_reporter_.due(stalled, figures.elapsed)) return;

@@ -21,6 +21,18 @@ Microseconds since(Clock::time_point begin) {
     return std::chrono::duration_cast<Microseconds>(Clock::now() - begin);
 }
 
+void add_last_pass(std::vector<EventField>& fields, const RoundReport& round) {
+    const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
+    const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
+    const auto& [figures, decision] = round;
+    fields.emplace_back("dirty-pages", figures.dirty_pages);
+    fields.emplace_back("dirty-pages-rate", whole(figures.dirty_pages_per_second()));
+    fields.emplace_back("bandwidth", whole(decision.bandwidth));
+    fields.emplace_back("expected-downtime", ms(decision.expected_downtime));
+    fields.emplace_back("downtime-limit", ms(decision.downtime_limit));
+    fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
+}
+
 }  // namespace
 
 Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched watched) {
@@ -35,7 +47,6 @@ Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched
         const auto moved,
         channels_.run(round, std::move(plan),
                       watched == Watched::kYes ? watches_ : SendChannelGroup::Watches()));
-    published_.lock()->planned_pages += sent.figures.pages;
     sent.outages_before = outages;
     MIGRATE_ASSIGN(std::optional<Frame> broken, end(sent, moved));
     if (broken) MIGRATE_TRY(continue_round(sent, *std::move(broken)));
@@ -96,23 +107,20 @@ Result<ArrivedBitmaps> RoundSender::await_arrived(std::uint32_t round, Frame fra
     return arrived;
 }
 
-// Emits MIGRATION_PASS at the start of a round, as QEMU does. The event has the pages of this round
-// and the figures of the round before.
+// Publishes the plan of a round, and emits MIGRATION_PASS at its start, as QEMU does. The event has
+// the pages of this round and the figures of the round before.
 void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
-    const auto whole = [](double value) { return static_cast<std::uint64_t>(value); };
-    const auto ms = [](Microseconds time) { return static_cast<std::uint64_t>(whole_ms(time)); };
     std::vector<EventField> fields{{"pass", std::uint64_t{round}},
                                    {"pages", pages},
                                    {"bytes", pages * kPageSize},
                                    {"transferred", link_.bytes_sent() + channels_.bytes()}};
-    if (const auto published = published_.lock(); !published->rounds.empty()) {
-        const auto& [figures, decision] = published->rounds.back();
-        fields.emplace_back("dirty-pages", figures.dirty_pages);
-        fields.emplace_back("dirty-pages-rate", whole(figures.dirty_pages_per_second()));
-        fields.emplace_back("bandwidth", whole(decision.bandwidth));
-        fields.emplace_back("expected-downtime", ms(decision.expected_downtime));
-        fields.emplace_back("downtime-limit", ms(decision.downtime_limit));
-        fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
+    {
+        const auto published = published_.lock();
+        published->planned_pages += pages;
+        published->dirty_pages = 0;
+        published->round = round;
+        published->round_pages = pages;
+        if (!published->rounds.empty()) add_last_pass(fields, published->rounds.back());
     }
     core_.events().emit("MIGRATION_PASS", fields);
 }

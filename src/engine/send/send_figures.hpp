@@ -43,7 +43,9 @@ struct SendFigures {
     std::vector<std::string> digests;
     ReuseReport reuse;
     std::uint64_t planned_pages = 0;
-    std::uint64_t dirty_pages = 0;
+    std::uint64_t dirty_pages = 0;  // collected, and in no round's plan yet
+    std::uint32_t round = 0;        // the last one that began
+    std::uint64_t round_pages = 0;  // of its plan
     RoundHistory rounds;
     DowntimeReport downtime;
     std::string guest_state;

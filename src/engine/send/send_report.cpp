@@ -56,6 +56,15 @@ GuestReport guest_report(const LiveSource& live, const SendFigures& figures) {
     return guest;
 }
 
+void fill_guest(Report& report, const LiveSource& live, const SendFigures& figures) {
+    report.rounds = figures.rounds;
+    report.dirty_pages = figures.dirty_pages;
+    if (!report.rounds.empty()) {
+        report.expected_downtime = report.rounds.back().decision.expected_downtime;
+    }
+    report.guest = guest_report(live, figures);
+}
+
 }  // namespace
 
 Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
@@ -82,13 +91,10 @@ Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
     report.downtime = figures.downtime;
     report.planned_pages = figures.planned_pages;
     report.accel = fixed.scanners.accel_report();
-    if (fixed.live == nullptr) return report;
-    report.rounds = figures.rounds;
-    report.dirty_pages = figures.dirty_pages;
-    if (!report.rounds.empty()) {
-        report.expected_downtime = report.rounds.back().decision.expected_downtime;
-    }
-    report.guest = guest_report(*fixed.live, figures);
+    report.round = figures.round;
+    report.round_pages = figures.round_pages;
+    if (fixed.live != nullptr) fill_guest(report, *fixed.live, figures);
+    fixed.core.fill_progress(report, figures.session);
     return report;
 }
 

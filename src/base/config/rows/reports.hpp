@@ -18,8 +18,7 @@ inline constexpr auto kReportsRows = in_section(
          .type = OptionType::kChoice,
          .default_text = "auto",
          .choices = kNames<AutoOnOff>,
-         .help = "Show progress; auto shows it if standard error is a terminal.",
-         .everyday = true},
+         .help = "Show progress; auto shows it if standard error is a terminal."},
         {.key = "json",
          .type = OptionType::kOnOff,
          .default_text = "off",
@@ -27,6 +26,20 @@ inline constexpr auto kReportsRows = in_section(
              "Print one line of JSON on standard output at the end, and nothing else there: the "
              "outcome, its reason and which side has the guest. Reports for people go to standard "
              "error. --json without a value is on.",
+         .everyday = true,
+         .alone = true},
+        {.key = "verbose",
+         .type = OptionType::kOnOff,
+         .default_text = "off",
+         .help = "Print all figures at the end, one on a line, instead of the summary. --verbose "
+                 "without a value is on.",
+         .everyday = true,
+         .alone = true},
+        {.key = "quiet",
+         .type = OptionType::kOnOff,
+         .default_text = "off",
+         .help = "Print nothing but errors, and the object of json: no summary, no progress, no "
+                 "other messages. --quiet without a value is on; -q is short for it.",
          .everyday = true,
          .alone = true},
         {.key = "stats",

@@ -1,0 +1,53 @@
+// The present speed of a running migration. Invariant: it is that of the last kWindow, or of the
+// time since the migration began if that is shorter, whoever asks and however often.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/mutex.hpp"
+
+namespace migrate::engine {
+
+// Both are averages per second; never negative.
+struct PresentSpeed {
+    double bytes = 0;  // on all channels, headers included
+    double pages = 0;  // pages done, of any kind
+};
+
+class ProgressMeter {
+  public:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::milliseconds kWindow{2000};
+    static constexpr std::chrono::milliseconds kSpacing{50};
+
+    // Takes note of what has been sent and done by the time `now`, and returns the speed. `began`:
+    // when the first page could move. Any thread; needs no memory.
+    PresentSpeed note(Clock::time_point began, Clock::time_point now, std::uint64_t bytes,
+                      std::uint64_t pages);
+
+  private:
+    struct Sample {
+        Clock::time_point at{};
+        std::uint64_t bytes = 0;
+        std::uint64_t pages = 0;
+    };
+    // Samples of the window, and one that is older.
+    static constexpr std::size_t kMost = kWindow / kSpacing + 2;
+
+    const Sample& oldest() const REQUIRES(mutex_) { return samples_[first_]; }
+    const Sample& newest() const REQUIRES(mutex_) {
+        return samples_[(first_ + count_ - 1) % kMost];
+    }
+    void push(const Sample& sample) REQUIRES(mutex_);
+    void drop_oldest() REQUIRES(mutex_);
+
+    Mutex mutex_;
+    std::array<Sample, kMost> samples_ GUARDED_BY(mutex_);  // a ring
+    std::size_t first_ GUARDED_BY(mutex_) = 0;
+    std::size_t count_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace migrate::engine
