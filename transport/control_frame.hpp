@@ -45,6 +45,9 @@ enum class FrameType : std::uint16_t {
     kRoundArrived = 22,  // receiver: pages of the round that are in place; see arrived_pages.hpp
     kRoundBroken = 23,   // receiver: these were all; the channels that were lost
     kRoundAgain = 24,    // sender: the rest of the round follows
+    // Only with reconnect-timeout, on a main channel that takes the place of a lost one:
+    kResume = 25,   // sender: its first frame; where it is
+    kResumed = 26,  // receiver: where it is
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -69,7 +72,9 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kPagesReused, "PAGES_REUSED"},
                                      {FrameType::kRoundArrived, "ROUND_ARRIVED"},
                                      {FrameType::kRoundBroken, "ROUND_BROKEN"},
-                                     {FrameType::kRoundAgain, "ROUND_AGAIN"}});
+                                     {FrameType::kRoundAgain, "ROUND_AGAIN"},
+                                     {FrameType::kResume, "RESUME"},
+                                     {FrameType::kResumed, "RESUMED"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

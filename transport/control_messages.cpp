@@ -133,6 +133,48 @@ Result<RoundBreak> decode_round_break(std::string_view body) {
     return broken;
 }
 
+std::string encode(const Resume& message) {
+    return dump({{"round", message.round}, {"sizes", message.sizes}});
+}
+
+Result<Resume> decode_resume(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "RESUME"));
+    MIGRATE_ASSIGN(const std::uint64_t round, read_number(json, "round", 0, UINT32_MAX));
+    Resume resume{.round = static_cast<std::uint32_t>(round)};
+    const auto sizes = json.find("sizes");
+    if (sizes == json.end() || !sizes->is_array()) return protocol_error("'sizes' is no list");
+    for (const MessageJson& size : *sizes) {
+        if (!size.is_number_unsigned()) return protocol_error("a region has no valid size");
+        resume.sizes.push_back(size.get<std::uint64_t>());
+    }
+    return resume;
+}
+
+std::string encode(const Resumed& message) {
+    MessageJson json = {
+        {"round", message.round}, {"complete", message.complete}, {"channels", message.channels}};
+    if (message.load) json["load-us"] = message.load->microseconds;
+    return dump(json);
+}
+
+Result<Resumed> decode_resumed(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "RESUMED"));
+    MIGRATE_ASSIGN(const std::uint64_t round, read_number(json, "round", 0, UINT32_MAX));
+    MIGRATE_ASSIGN(const std::uint64_t channels, read_number(json, "channels", 1, kMaxChannelIds));
+    Resumed resumed{.round = static_cast<std::uint32_t>(round),
+                    .channels = static_cast<std::uint16_t>(channels)};
+    const auto complete = json.find("complete");
+    if (complete == json.end() || !complete->is_boolean()) {
+        return protocol_error("'complete' is neither true nor false");
+    }
+    resumed.complete = complete->get<bool>();
+    if (round == 0 && !resumed.complete) return protocol_error("round 0 cannot go on");
+    if (json.contains("load-us")) {
+        MIGRATE_ASSIGN(resumed.load, decode_load_time(body));
+    }
+    return resumed;
+}
+
 std::string encode(const Completion& message) {
     return dump({{"pages", to_json(message.pages)}, {"digests", message.digests}});
 }

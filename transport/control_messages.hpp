@@ -58,6 +58,20 @@ struct ChannelCount {
     std::vector<std::uint16_t> lost{};
 };
 
+// The body of kResume.
+struct Resume {
+    std::uint32_t round = 0;             // the last round that the sender began; 0: none
+    std::vector<std::uint64_t> sizes{};  // of the regions, in bytes
+};
+// The body of kResumed.
+struct Resumed {
+    std::uint32_t round = 0;     // the last round that began at the receiver; 0: none
+    bool complete = false;       // all of that round is in place
+    std::uint16_t channels = 1;  // data channels so far, all of which are lost
+    // As in kSwitchoverAck, if the receiver has acknowledged before.
+    std::optional<LoadTime> load{};
+};
+
 struct Completion {
     PageCounts pages;                  // sum over all rounds
     std::vector<std::string> digests;  // one per region if verify was agreed on, else empty
@@ -89,6 +103,8 @@ std::string encode(const LoadTime& message);
 std::string encode(const Ready& message);
 std::string encode(const ChannelCount& message);
 std::string encode(const RoundBreak& message);
+std::string encode(const Resume& message);
+std::string encode(const Resumed& message);
 std::string encode(const Completion& message);
 std::string encode(const Done& message);
 std::string encode(const Failure& message);
@@ -99,6 +115,8 @@ Result<LoadTime> decode_load_time(std::string_view body);
 Result<Ready> decode_ready(std::string_view body);
 Result<ChannelCount> decode_channel_count(std::string_view body);
 Result<RoundBreak> decode_round_break(std::string_view body);
+Result<Resume> decode_resume(std::string_view body);
+Result<Resumed> decode_resumed(std::string_view body);
 Result<Completion> decode_completion(std::string_view body);
 Result<Done> decode_done(std::string_view body);
 // Never fails: an unreadable body yields a default reason. Also reads kRefuse. The text is made

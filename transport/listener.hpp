@@ -20,12 +20,12 @@
 
 namespace migrate::transport {
 
-// A connection with a valid hello; on the main channel also with the offer's frame. Its stall
+// A connection with a valid hello; on a main channel also with the first frame. Its stall
 // limits are the handshake timeout until the session sets others.
 struct NewConnection {
     Socket socket;
     ConnectionHello hello;
-    std::string offer;  // JSON, kMain only
+    std::string offer;  // JSON: OFFER of kMain, RESUME of kResume
     std::string peer;
 };
 

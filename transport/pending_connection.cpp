@@ -159,18 +159,20 @@ void PendingConnection::on_hello() {
     }
     if (!hello) return finish(std::move(hello).error());
     hello_ = *hello;
-    const bool wants_offer =
-        hello_.version == kProtocolVersion && hello_.role == ConnectionRole::kMain;
-    if (!wants_offer) return finish({});
+    const bool has_frame =
+        hello_.version == kProtocolVersion && hello_.role != ConnectionRole::kData;
+    if (!has_frame) return finish({});
     read(frame_header_, &PendingConnection::on_frame_header);
 }
 
 void PendingConnection::on_frame_header() {
     Result<FrameHeader> header = decode_frame_header(frame_header_);
     if (!header) return finish(std::move(header).error());
-    if (header->type != FrameType::kOffer) {
-        return finish(make_error(ErrorKind::kProtocol, "expected OFFER after the hello, got {}",
-                                 name_of(header->type)));
+    const FrameType expected =
+        hello_.role == ConnectionRole::kMain ? FrameType::kOffer : FrameType::kResume;
+    if (header->type != expected) {
+        return finish(make_error(ErrorKind::kProtocol, "expected {} after the hello, got {}",
+                                 name_of(expected), name_of(header->type)));
     }
     offer_.resize(header->body_bytes);
     read(std::as_writable_bytes(std::span(offer_)), &PendingConnection::on_offer);

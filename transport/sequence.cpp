@@ -151,8 +151,22 @@ bool Sequence::may_follow(const Step& step) const {
     return true;
 }
 
+void Sequence::resume(std::uint32_t round, bool complete) {
+    const bool guest = kind_ == SessionKind::kGuest || kind_ == SessionKind::kGuestDeviceFrames;
+    const std::uint32_t ended = complete ? round : round - 1;
+    const Phase ended_phase = round == 0 ? Phase::kOffered : Phase::kRoundEnded;
+    sender_ = {.phase = complete ? ended_phase : Phase::kInRound, .rounds = ended};
+    receiver_ = {.phase = guest && ended != 0 ? Phase::kAcknowledged : Phase::kReady,
+                 .rounds = guest ? ended : 0};
+    interrupted_ = false;
+}
+
 FrameSet Sequence::allowed(Party by) const {
     FrameSet frames;
+    if (interrupted_) {
+        if (by == kR) frames.add(kResumed);
+        return frames;
+    }
     for (const Step& step : kTable) {
         if (step.by == by && may_follow(step)) frames.add(step.frame);
     }
@@ -160,8 +174,9 @@ FrameSet Sequence::allowed(Party by) const {
 }
 
 Status Sequence::pass(Party by, FrameType frame) {
+    if (interrupted_ && by == kR && frame == kResumed) return {};
     for (const Step& step : kTable) {
-        if (step.by != by || step.frame != frame || !may_follow(step)) continue;
+        if (interrupted_ || step.by != by || step.frame != frame || !may_follow(step)) continue;
         Progress& progress = of(by);
         progress.phase = step.then;
         if (frame == kRoundEnd || frame == kRoundDone) ++progress.rounds;

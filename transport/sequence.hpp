@@ -113,6 +113,12 @@ class Sequence {
     FrameSet allowed(Party by) const;
     // Takes one step. On failure, kProtocol names the frame and the allowed ones.
     Status pass(Party by, FrameType frame);
+    // The connection was lost, and another one takes its place: RESUMED comes next, and no other
+    // frame until resume().
+    void interrupt() { interrupted_ = true; }
+    // RESUMED has passed. The receiver has begun this round (0: none), and all of it is in place or
+    // it goes on.
+    void resume(std::uint32_t round, bool complete);
     // The session is over: no further frame can follow.
     bool ended() const {
         return allowed(Party::kSender).empty() && allowed(Party::kReceiver).empty();
@@ -131,6 +137,7 @@ class Sequence {
     bool may_follow(const Step& step) const;
 
     SessionKind kind_ = SessionKind::kImage;
+    bool interrupted_ = false;
     Progress sender_;
     Progress receiver_;
 };

@@ -35,6 +35,7 @@ HelloBytes encode_hello(const ConnectionHello& hello) {
     store_le(&bytes[4], hello.version);
     bytes[6] = static_cast<std::byte>(hello.role);
     store_le(&bytes[8], index_of(hello.channel));
+    store_le(&bytes[10], hello.epoch);
     std::copy(hello.session.begin(), hello.session.end(), bytes.begin() + 12);
     store_le(&bytes[28], checksum(std::span(bytes).first(28), {}));
     return bytes;
@@ -51,11 +52,12 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
         return protocol_error("the hello's checksum is wrong");
     }
     const auto role = std::to_integer<std::uint8_t>(bytes[6]);
-    if (role > static_cast<std::uint8_t>(ConnectionRole::kData)) {
+    if (role > static_cast<std::uint8_t>(ConnectionRole::kResume)) {
         return protocol_error(fmt::format("the hello has the unknown connection role {}", role));
     }
     hello.role = static_cast<ConnectionRole>(role);
     hello.channel = ChannelId{load_le<std::uint16_t>(&bytes[8])};
+    hello.epoch = load_le<std::uint16_t>(&bytes[10]);
     std::copy_n(bytes.begin() + 12, hello.session.size(), hello.session.begin());
     return hello;
 }

@@ -20,14 +20,18 @@ namespace migrate::transport {
 // Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
 inline constexpr std::uint16_t kProtocolVersion = 2;
 
-enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1 };
+// kResume: the main channel again, after its connection was lost.
+enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1, kResume = 2 };
 
 // The first bytes of every connection; the sender sends them.
 struct ConnectionHello {
     std::uint16_t version = kProtocolVersion;
     ConnectionRole role = ConnectionRole::kMain;
     ChannelId channel{};  // kData only
-    SessionId session{};  // kData only; from ACCEPT, so that a stranger cannot join
+    // kData, kResume: how often the sender has tried to make the main channel again.
+    std::uint16_t epoch = 0;
+    // kData, kResume: from ACCEPT, so that a stranger cannot join.
+    SessionId session{};
 };
 inline constexpr std::size_t kHelloSize = 32;
 using HelloBytes = std::array<std::byte, kHelloSize>;

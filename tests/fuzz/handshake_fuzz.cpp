@@ -65,6 +65,14 @@ void decode_all(std::string_view body) {
         for (const LostChannel& lost : broken->lost) require(lost.channel < kMaxChannelIds);
         require(decode_round_break(encode(*broken))->lost.size() == broken->lost.size());
     }
+    if (const auto resume = decode_resume(body)) {
+        require(decode_resume(encode(*resume))->sizes == resume->sizes);
+    }
+    if (const auto resumed = decode_resumed(body)) {
+        require(resumed->channels >= 1 && resumed->channels <= kMaxChannelIds);
+        require(resumed->complete || resumed->round != 0);
+        require(decode_resumed(encode(*resumed))->channels == resumed->channels);
+    }
     const std::vector<RegionInfo> regions{{"ram", 4096 * kPageSize}, {"video", kPageSize}};
     if (const auto arrived = decode_arrived(body, regions)) {
         for (const PageRange& pages : arrived->pages) {
@@ -102,7 +110,7 @@ void read_hello(std::span<const std::byte> bytes) {
     if (bytes.size() < kHelloSize) return;
     const auto hello = decode_hello(bytes.first<kHelloSize>());
     if (!hello || hello->version != kProtocolVersion) return;
-    require(hello->role <= ConnectionRole::kData);
+    require(hello->role <= ConnectionRole::kResume);
     const auto again = decode_hello(encode_hello(*hello));
     require(again && again->session == hello->session && again->channel == hello->channel);
 }

@@ -84,6 +84,32 @@ TEST_CASE("a report of arrived pages that is cut off, damaged or out of range is
     CHECK_THAT(refused.error().message(), Contains("other runs"));
 }
 
+TEST_CASE("the frames of a sender that returns are decoded as they were encoded") {
+    const Resume resume = must(decode_resume(encode(Resume{7, {4096, 1 << 20}})));
+    CHECK(resume.round == 7);
+    CHECK(resume.sizes == std::vector<std::uint64_t>{4096, 1 << 20});
+    const Resumed answer = must(decode_resumed(encode(Resumed{7, true, 9, LoadTime{2000}})));
+    CHECK(answer.round == 7);
+    CHECK(answer.complete);
+    CHECK(answer.channels == 9);
+    REQUIRE(answer.load);
+    CHECK(answer.load->microseconds == 2000);
+    CHECK_FALSE(must(decode_resumed(encode(Resumed{1, false, 1}))).load);
+    for (const char* body : {"", "{}", R"({"round":1})", R"({"round":1,"sizes":[-1]})",
+                             R"({"round":-1,"sizes":[]})"}) {
+        INFO(body);
+        CHECK_FALSE(decode_resume(body));
+    }
+    for (const char* body :
+         {R"({"round":1,"complete":true})", R"({"round":1,"complete":1,"channels":1})",
+          R"({"round":0,"complete":false,"channels":1})",
+          R"({"round":1,"complete":true,"channels":0})",
+          R"({"round":1,"complete":true,"channels":1,"load-us":-1})"}) {
+        INFO(body);
+        CHECK_FALSE(decode_resumed(body));
+    }
+}
+
 TEST_CASE("the frames of a broken round are decoded as they were encoded") {
     const RoundBreak broken{3, 77, {{2, 4096, {1, 2, 3}}, {5, 0, {}}}};
     const RoundBreak read = must(decode_round_break(encode(broken)));

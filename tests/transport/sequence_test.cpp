@@ -162,6 +162,43 @@ TEST_CASE("a broken round is continued, and is confirmed only after that") {
     must(sequence.pass(Party::kSender, kRoundEnd));
 }
 
+TEST_CASE("after an interruption RESUMED comes, and then what the round needs") {
+    struct Case {
+        SessionKind kind;
+        std::uint32_t round;
+        bool complete;
+        const char* sender;
+    };
+    for (const Case& one : {Case{SessionKind::kGuest, 3, false, "ROUND_END or ADD_CHANNELS"},
+                            Case{SessionKind::kGuest, 3, true, "ROUND_START or SWITCHOVER_START"},
+                            Case{SessionKind::kImage, 1, false, "ROUND_END or ADD_CHANNELS"},
+                            Case{SessionKind::kImage, 1, true, "ROUND_START or COMPLETE"},
+                            Case{SessionKind::kImage, 0, true, "ROUND_START or PAGE_DIGESTS"}}) {
+        INFO(one.round << ", complete: " << one.complete);
+        Sequence sequence;
+        sequence.agree(one.kind);
+        for (const Passed& step : {sent(kOffer), answered(kAccept), answered(kReady),
+                                   sent(kRoundStart), sent(kAddChannels)}) {
+            must(sequence.pass(step.by, step.frame));
+        }
+        CHECK_FALSE(sequence.pass(Party::kReceiver, kResumed));
+        sequence.interrupt();
+        CHECK(sequence.allowed(Party::kSender).empty());
+        CHECK(sequence.allowed(Party::kReceiver).names() == "RESUMED");
+        CHECK_FALSE(sequence.pass(Party::kReceiver, kChannelsAdded));
+        must(sequence.pass(Party::kReceiver, kResumed));
+        sequence.resume(one.round, one.complete);
+        CHECK(sequence.allowed(Party::kSender).names() == one.sender);
+        if (one.complete) continue;
+        CHECK(sequence.allowed(Party::kReceiver).empty());
+        must(sequence.pass(Party::kSender, kRoundEnd));
+        must(sequence.pass(Party::kReceiver, kRoundBroken));
+        must(sequence.pass(Party::kSender, kRoundAgain));
+        must(sequence.pass(Party::kSender, kRoundEnd));
+        if (one.kind == SessionKind::kGuest) must(sequence.pass(Party::kReceiver, kRoundDone));
+    }
+}
+
 TEST_CASE("an image's round may break after its COMPLETE, and another COMPLETE follows") {
     Sequence sequence;
     sequence.agree(SessionKind::kImage);

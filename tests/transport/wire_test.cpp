@@ -75,6 +75,14 @@ TEST_CASE("a hello survives its encoding") {
     CHECK(back.session == hello.session);
 }
 
+TEST_CASE("the hello of a sender that returns has its session and its epoch") {
+    const ConnectionHello back = must(decode_hello(encode_hello(
+        {.role = ConnectionRole::kResume, .epoch = 0xABCD, .session = some_session()})));
+    CHECK(back.role == ConnectionRole::kResume);
+    CHECK(back.epoch == 0xABCD);
+    CHECK(back.session == some_session());
+}
+
 TEST_CASE("a hello of another version shows its version, whatever follows") {
     HelloBytes bytes = encode_hello({.version = kProtocolVersion + 1});
     std::fill(bytes.begin() + 8, bytes.end(), std::byte{0xEE});
@@ -95,8 +103,8 @@ TEST_CASE("any flipped bit of a hello is noticed") {
 }
 
 TEST_CASE("a hello of a role that does not exist is refused") {
-    HelloBytes bytes = encode_hello({.role = static_cast<ConnectionRole>(2)});
-    CHECK(message_of(decode_hello(bytes)).find("role 2") != std::string::npos);
+    HelloBytes bytes = encode_hello({.role = static_cast<ConnectionRole>(3)});
+    CHECK(message_of(decode_hello(bytes)).find("role 3") != std::string::npos);
 }
 
 TEST_CASE("a pages packet's header survives its encoding") {
