@@ -9,6 +9,16 @@ void ChannelLosses::survive() {
     survives_ = true;
 }
 
+bool ChannelLosses::survives() const {
+    const MutexLock lock(mutex_);
+    return survives_;
+}
+
+void ChannelLosses::count_main_loss() {
+    const MutexLock lock(mutex_);
+    ++figures_.main_channel_lost;
+}
+
 Status ChannelLosses::fail_on_loss() {
     const MutexLock lock(mutex_);
     survives_ = false;

@@ -20,6 +20,9 @@ class ChannelLosses {
   public:
     // From now on a lost channel does not end the session.
     void survive();
+    bool survives() const;
+    // The main channel was lost, and with it all data channels.
+    void count_main_loss();
     // From now on it does, as before survive(). Returns the error of a loss that is not settled, if
     // there is one.
     Status fail_on_loss();

@@ -19,13 +19,14 @@ bool is_state(FrameType type) {
 
 bool FrameQueue::has_room() {
     const MutexLock lock(mutex_);
-    return state_frames_ < kMaxQueuedFrames;
+    return closed_ || state_frames_ < kMaxQueuedFrames;
 }
 
 bool FrameQueue::await_room(std::chrono::milliseconds timeout, const std::stop_token& stop) {
     MutexLock lock(mutex_);
-    return taken_.wait_for(lock, stop, timeout,
-                           [this]() REQUIRES(mutex_) { return state_frames_ < kMaxQueuedFrames; });
+    return taken_.wait_for(lock, stop, timeout, [this]() REQUIRES(mutex_) {
+        return closed_ || state_frames_ < kMaxQueuedFrames;
+    });
 }
 
 Status FrameQueue::put(Frame frame) {
@@ -42,13 +43,29 @@ Status FrameQueue::put(Frame frame) {
     return {};
 }
 
+void FrameQueue::close() {
+    {
+        const MutexLock lock(mutex_);
+        closed_ = true;
+    }
+    arrived_.notify_all();
+    taken_.notify_all();
+}
+
+void FrameQueue::reopen() {
+    const MutexLock lock(mutex_);
+    frames_.clear();
+    state_frames_ = 0;
+    closed_ = false;
+}
+
 std::optional<Frame> FrameQueue::take(std::optional<std::chrono::milliseconds> timeout,
                                       const std::stop_token& stop) {
     MutexLock lock(mutex_);
-    const auto ready = [this]() REQUIRES(mutex_) { return !frames_.empty(); };
+    const auto ready = [this]() REQUIRES(mutex_) { return closed_ || !frames_.empty(); };
     const bool came =
         timeout ? arrived_.wait_for(lock, stop, *timeout, ready) : arrived_.wait(lock, stop, ready);
-    if (!came) return std::nullopt;
+    if (!came || frames_.empty()) return std::nullopt;
     std::optional<Frame> frame = std::move(frames_.front());
     frames_.pop_front();
     if (is_state(frame->type)) --state_frames_;

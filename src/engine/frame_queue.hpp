@@ -24,8 +24,13 @@ class FrameQueue {
     // Called by the reader. kProtocol if the peer floods the queue.
     Status put(transport::Frame frame);
 
-    // Waits for the next frame, up to `timeout` if there is one; nothing after the timeout or a
-    // stop.
+    // No further frame comes: take() returns those that have come, and then nothing at once.
+    void close();
+    // Drops all frames; others may come again.
+    void reopen();
+
+    // Waits for the next frame, up to `timeout` if there is one; nothing after the timeout, a
+    // stop or close().
     std::optional<transport::Frame> take(std::optional<std::chrono::milliseconds> timeout,
                                          const std::stop_token& stop);
 
@@ -35,6 +40,7 @@ class FrameQueue {
     StopCondition taken_;
     std::deque<transport::Frame> frames_ GUARDED_BY(mutex_);
     std::size_t state_frames_ GUARDED_BY(mutex_) = 0;  // those in frames_
+    bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

@@ -62,16 +62,17 @@ Error error_of_peer(const transport::Failure& failure) {
 }
 
 PeerLink::PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
-                   Cancellation& session)
-    : channel_(std::move(channel)),
+                   ThreadTimes& times, Cancellation& session)
+    : connection_(std::move(channel)),
+      times_(times),
       options_(std::move(options)),
       cancellation_(session),
       liveness_(options_.io_timeout),
       on_stop_(cancellation_.token(), [this] {
           stopped_at_.store(Clock::now(), std::memory_order_release);
-          channel_->wake();
+          current()->wake();
       }) {
-    cancellation_.on_lost_connection([this] { channel_->wake(); });
+    cancellation_.on_lost_connection([this] { current()->wake(); });
 }
 
 Result<std::unique_ptr<PeerLink>> PeerLink::create(
@@ -80,20 +81,25 @@ Result<std::unique_ptr<PeerLink>> PeerLink::create(
     // An earlier sender's offer may have used up the last reserve.
     keep_memory_reserve();
     std::unique_ptr<PeerLink> link(
-        new PeerLink(std::move(channel), std::move(options), cancellation));
+        new PeerLink(std::move(channel), std::move(options), times, cancellation));
+    MIGRATE_TRY(link->start_thread());
+    return link;
+}
+
+// Starts to follow the connection.
+Status PeerLink::start_thread() {
     // A receiver that loads device state may read nothing for a while. A send to it waits as long
     // as this session is alive. A silent peer ends the session.
-    MIGRATE_TRY(link->channel_->wait_for_room_while(
-        [link = link.get()] { return link->may_wait_for_room(); },
-        std::min(link->options_.io_timeout, kRoomInterval)));
-    auto thread = SessionThread::start(link->options_.name, times, link->cancellation_,
-                                       [link = link.get()] { return link->run(); });
+    MIGRATE_TRY(current()->wait_for_room_while([this] { return may_wait_for_room(); },
+                                               std::min(options_.io_timeout, kRoomInterval)));
+    auto thread =
+        SessionThread::start(options_.name, times_, cancellation_, [this] { return run(); });
     if (!thread) {
-        link->send_failure(thread.error());
+        send_failure(thread.error());
         return std::move(thread).error();
     }
-    link->thread_ = *std::move(thread);
-    return link;
+    thread_ = *std::move(thread);
+    return {};
 }
 
 PeerLink::~PeerLink() {
@@ -104,7 +110,7 @@ PeerLink::~PeerLink() {
 
 void PeerLink::finish() {
     finished_.store(true, std::memory_order_release);
-    channel_->wake();
+    current()->wake();
     if (thread_) thread_->join();
 }
 
@@ -112,11 +118,38 @@ void PeerLink::agree(const LinkTimes& times, transport::SessionKind kind) {
     if (options_.sequence) options_.sequence->agree(kind);
     liveness_.agree(times);
     // The link's thread may still be in a wait of the old interval.
-    channel_->wake();
+    current()->wake();
+}
+
+std::string PeerLink::loss_reason() const {
+    const std::optional<Error> lost = connection_.lost();
+    return lost ? std::string(lost->message()) : std::string();
+}
+
+Status PeerLink::resume(std::unique_ptr<transport::ControlChannel> channel) {
+    if (thread_) thread_->join();
+    queue_.reopen();
+    connection_.replace(std::move(channel));
+    options_.sequence->interrupt();
+    liveness_.resume_sending();
+    liveness_.resume_expecting();
+    return start_thread();
+}
+
+void PeerLink::drop() {
+    current()->shutdown();
+    // The thread does not wait for room.
+    queue_.close();
+    // The thread reads the end of the connection, or the peer's reason before it.
+    if (thread_) thread_->join();
 }
 
 Status PeerLink::run() {
     Status status = catching("main channel", [this] { return follow(); });
+    if (!status && !cancellation_.stopped() && connection_.take_loss(status.error())) {
+        queue_.close();
+        return {};
+    }
     if (!status) {
         if (status.error().kind() == ErrorKind::kLostConnection) {
             peer_ended_ = true;
@@ -129,9 +162,9 @@ Status PeerLink::run() {
     const std::optional<Error> error = cancellation_.error();
     if (error && !peer_ended_) send_failure(*error);
     // The session is complete: the peer must not take the end of the connection for a loss.
-    if (!error && done_passed_.load(std::memory_order_acquire)) channel_->finish_sending();
+    if (!error && done_passed_.load(std::memory_order_acquire)) current()->finish_sending();
     // A peer that has sent its last frame waits until this side closes the connection.
-    if (peer_ended_) channel_->shutdown();
+    if (peer_ended_) current()->shutdown();
     return {};
 }
 
@@ -142,7 +175,7 @@ Status PeerLink::follow() {
         // sends heartbeats meanwhile, but cannot tell whether the peer is alive.
         const bool room = await_room();
         Result<std::optional<Frame>> frame =
-            room ? channel_->receive(liveness_.until_heartbeat(channel_->last_sent()))
+            room ? current()->receive(liveness_.until_heartbeat(current()->last_sent()))
                  : std::optional<Frame>();
         if (finished_.load(std::memory_order_acquire)) {
             // The peer's FAILURE may arrive while finish() is called.
@@ -160,14 +193,14 @@ Status PeerLink::follow() {
             // DONE is the receiver's last frame.
             if (done_passed_.load(std::memory_order_acquire)) return {};
         }
-        if (liveness_.heartbeat_is_due(channel_->last_sent())) {
-            MIGRATE_TRY(channel_->send_if_idle(FrameType::kHeartbeat));
+        if (liveness_.heartbeat_is_due(current()->last_sent())) {
+            MIGRATE_TRY(current()->send_if_idle(FrameType::kHeartbeat));
         }
         if (memory_reserve_spent()) {
             return Error("out of memory (check the limits ulimit -v and ulimit -d)");
         }
         // Unread bytes also show that the peer is alive: this thread may have been delayed.
-        if (room && liveness_.is_silent(channel_->last_heard()) && !channel_->has_input()) {
+        if (room && liveness_.is_silent(current()->last_heard()) && !current()->has_input()) {
             return make_error(ErrorKind::kTimeout,
                               "the peer has been silent for {} ms (io-timeout)",
                               options_.io_timeout.count());
@@ -190,7 +223,7 @@ bool PeerLink::may_wait_for_room() const {
 bool PeerLink::await_room() {
     if (queue_.has_room()) return true;
     const bool came =
-        queue_.await_room(liveness_.until_heartbeat(channel_->last_sent()), cancellation_.token());
+        queue_.await_room(liveness_.until_heartbeat(current()->last_sent()), cancellation_.token());
     liveness_.not_reading();
     return came;
 }
@@ -201,9 +234,15 @@ Status PeerLink::send(FrameType type, std::string_view body) {
 
 Status PeerLink::send(FrameType type, std::span<const std::byte> first,
                       std::span<const std::byte> second) {
+    if (const std::optional<Error> lost = connection_.lost()) return *lost;
     if (options_.sequence) MIGRATE_TRY(options_.sequence->pass(options_.party, type));
     if (type == FrameType::kDone) done_passed_.store(true, std::memory_order_release);
-    return channel_->send(type, first, second);
+    Status sent = current()->send(type, first, second);
+    if (sent || !connection_.survives()) return sent;
+    // Whether the session survives this, or the peer gave a reason, is known once the thread ended.
+    drop();
+    if (const std::optional<Error> reason = reason_to_stop()) return *reason;
+    return sent;
 }
 
 Status PeerLink::take(Frame frame) {
@@ -232,7 +271,7 @@ void PeerLink::await_reason() {
     const Clock::time_point deadline = Clock::now() + kReasonGrace;
     while (Clock::now() < deadline && cancellation_.reason_is_open()) {
         Result<std::optional<Frame>> frame =
-            channel_->receive(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+            current()->receive(std::chrono::ceil<milliseconds>(deadline - Clock::now()));
         if (!frame) {
             peer_ended_ = true;
             break;
@@ -249,25 +288,33 @@ void PeerLink::send_failure(const Error& error) {
         const Outcome outcome = outcome_of(options_.settled ? options_.settled(error) : error);
         const std::string body = transport::encode(transport::Failure{
             outcome == Outcome::kCancelled, error.message(), runs, std::string(name_of(outcome))});
-        return channel_->send_last(FrameType::kFailure, body, kFailureLinger);
+        return current()->send_last(FrameType::kFailure, body, kFailureLinger);
     });
     if (told) return;
     // There was no memory to encode the reason, or the send failed.
     const Status told_without_reason = catching("main channel", [&] {
-        return channel_->send_last(FrameType::kFailure, failure_without_memory(runs),
-                                   kFailureLinger);
+        return current()->send_last(FrameType::kFailure, failure_without_memory(runs),
+                                    kFailureLinger);
     });
     if (!told_without_reason) log::debug("the peer could not be told of the failure");
+}
+
+// After a wait for a frame that did not come: the reason why none will come; nothing if one may.
+std::optional<Error> PeerLink::reason_to_stop() const {
+    if (std::optional<Error> error = cancellation_.error()) return error;
+    if (std::optional<Error> lost = connection_.lost()) return lost;
+    // The link's thread still waits for the peer's reason (await_reason()).
+    if (cancellation_.stopped()) {
+        return Error(ErrorKind::kLostConnection, "the connection to the peer was lost");
+    }
+    return std::nullopt;
 }
 
 Result<Frame> PeerLink::expect(FrameSet types, std::optional<milliseconds> timeout) {
     const std::stop_token stop = cancellation_.token();
     std::optional<Frame> frame = queue_.take(timeout, stop);
     if (!frame) {
-        if (const std::optional<Error> error = cancellation_.error()) return *error;
-        if (stop.stop_requested()) {
-            return Error(ErrorKind::kLostConnection, "the connection to the peer was lost");
-        }
+        if (const std::optional<Error> reason = reason_to_stop()) return *reason;
         return make_error(ErrorKind::kTimeout,
                           "the peer did not send {} within {} ms (handshake-timeout)",
                           name_of(types.first()), timeout->count());
@@ -280,11 +327,7 @@ Result<std::optional<Frame>> PeerLink::expect_within(FrameSet types, millisecond
     const std::stop_token stop = cancellation_.token();
     std::optional<Frame> frame = queue_.take(timeout, stop);
     if (!frame) {
-        if (const std::optional<Error> error = cancellation_.error()) return *error;
-        // The link's thread still waits for the peer's reason (await_reason()).
-        if (stop.stop_requested()) {
-            return Error(ErrorKind::kLostConnection, "the connection to the peer was lost");
-        }
+        if (const std::optional<Error> reason = reason_to_stop()) return *reason;
         return std::optional<Frame>();
     }
     MIGRATE_TRY(check(types, frame->type));

@@ -1,10 +1,11 @@
 // One side of a session's main channel. Its thread reads frames, sends heartbeats and checks that
 // the peer's heartbeats arrive. It sends this side's first error to the peer, and passes the peer's
-// error on to the session. A link is one connection: it can end while its session goes on, and a
-// new link can take its place. Invariants: the peer gets the error that ends the session here, if
-// it can still be reached; the session fails if the peer is silent for io-timeout, or sends a frame
-// out of sequence. A heartbeat proves that the session is alive, not this thread: a failed session
-// sends none, and a session fails as soon as its own thread has ended (engine/presence.hpp).
+// error on to the session. Its connection can be lost while its session goes on, and a new
+// connection can take its place. Invariants: the peer gets the error that ends the session here, if
+// it can still be reached; the session fails, or survives a lost connection, if the peer is silent
+// for io-timeout; it fails if the peer sends a frame out of sequence. A heartbeat proves that the
+// session is alive, not this thread: a failed session sends none, and a session fails as soon as
+// its own thread has ended (engine/presence.hpp).
 #pragma once
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "base/error.hpp"
 #include "base/thread.hpp"
 #include "engine/frame_queue.hpp"
+#include "engine/link_connection.hpp"
 #include "engine/link_times.hpp"
 #include "engine/liveness.hpp"
 #include "transport/control_channel.hpp"
@@ -86,6 +88,26 @@ class PeerLink {
     void agree(const LinkTimes& times,
                transport::SessionKind kind = transport::SessionKind::kImage);
 
+    // From now on the session survives the loss of the connection (its end, a peer that is silent),
+    // until fail_on_loss(): `on_lost` is called, and the functions above fail with kLostConnection
+    // until resume(). `on_lost` does not use the link.
+    void survive_loss(std::function<void()> on_lost) { connection_.survive(std::move(on_lost)); }
+    // From now on it ends the session. The error of a connection that was lost before.
+    Status fail_on_loss() { return connection_.fail_on_loss(); }
+    bool survives_loss() const { return connection_.survives(); }
+    // True if the connection was lost, and the session survived that. Session's thread.
+    bool lost() const { return connection_.lost().has_value(); }
+    // Why; empty if it was not lost.
+    std::string loss_reason() const;
+    // Replaces a connection that was lost. The next frame is RESUMED, and then both sides call
+    // resumed_in(). Called by the session's thread.
+    Status resume(std::unique_ptr<transport::ControlChannel> channel);
+    void resumed_in(std::uint32_t round, bool complete) {
+        options_.sequence->resume(round, complete);
+    }
+    // Gives up a connection that the peer does not use: it is lost from now on.
+    void drop();
+
     // This side sends no heartbeat from now on: its last frame was sent or is the next one.
     void stop_sending_heartbeats() { liveness_.stop_sending(); }
     // The frame after which stop_sending_heartbeats() was called was not the last one after all.
@@ -103,16 +125,17 @@ class PeerLink {
     // more frames. Idempotent.
     void finish();
 
-    std::uint64_t bytes_sent() const { return channel_->bytes_sent(); }
-    std::uint64_t bytes_received() const { return channel_->bytes_received(); }
-    Result<transport::Endpoint> peer() const { return channel_->peer(); }
-    std::string peer_name() const { return channel_->peer_name(); }
-    const transport::SecurityInfo& security() const { return channel_->security(); }
+    std::uint64_t bytes_sent() const { return connection_.bytes_sent(); }
+    std::uint64_t bytes_received() const { return connection_.bytes_received(); }
+    Result<transport::Endpoint> peer() const { return connection_.get()->peer(); }
+    std::string peer_name() const { return connection_.get()->peer_name(); }
+    transport::SecurityInfo security() const { return connection_.get()->security(); }
 
   private:
     enum class PeerGuest : std::uint8_t { kUnknown, kRuns, kNeverRuns };
     PeerLink(std::unique_ptr<transport::ControlChannel> channel, Options options,
-             Cancellation& session);
+             ThreadTimes& times, Cancellation& session);
+    Status start_thread();
     Status run();
     Status follow();
     Status take(transport::Frame frame);
@@ -121,8 +144,11 @@ class PeerLink {
     Status check(transport::FrameSet types, transport::FrameType came);
     void send_failure(const Error& error);
     void await_reason();
+    LinkConnection::Channel current() const { return connection_.get(); }
+    std::optional<Error> reason_to_stop() const;
 
-    std::unique_ptr<transport::ControlChannel> channel_;
+    LinkConnection connection_;
+    ThreadTimes& times_;
     Options options_;  // only the session's thread uses options_.sequence
     Cancellation cancellation_;
     Liveness liveness_;

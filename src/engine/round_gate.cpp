@@ -67,6 +67,12 @@ void RoundGate::forget(unsigned which) {
     gone_.reset(which);
 }
 
+void RoundGate::end_workers() {
+    const MutexLock lock(mutex_);
+    for (unsigned which = 0; which < workers_; ++which) gone_.set(which);
+    arrived_ = 0;
+}
+
 bool RoundGate::any_arrived() {
     const MutexLock lock(mutex_);
     return arrived_ != 0;

@@ -44,6 +44,10 @@ class RoundGate {
     void dismiss(unsigned which);
     void forget(unsigned which);
 
+    // The threads of all workers so far have ended, after dismiss(): none of them takes part, in
+    // the open round either. Called by the coordinator.
+    void end_workers();
+
     // Called by a worker: waits for the round after `last`, and until worker `which` takes part.
     // Returns nothing when the gate is closed, if the worker was expelled or dismissed, or if a
     // stop was requested.

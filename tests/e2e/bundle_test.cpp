@@ -100,7 +100,7 @@ TEST_CASE("a guest continues from a bundle that it was parked in by other means"
 // Kills the receiver that writes the bundle. Returns true if the guest was the receiver's.
 bool park_and_kill(const TemporaryFolder& folder, const std::string& bundle, std::mt19937& random,
                    bool late) {
-    LiveRun run(folder, kBusyGuest, {}, {"--sink", "bundle:" + bundle});
+    LiveRun run(folder, kBusyGuest, {"--reconnect-timeout", "0"}, {"--sink", "bundle:" + bundle});
     Process& writer = run.receiver.process();
     if (!late) {
         const milliseconds when(std::uniform_int_distribution<int>(0, 400)(random));

@@ -202,8 +202,9 @@ TEST_CASE("the process that guards a guest has no descriptor of the migration", 
     const UniqueFd inherited(::open("/dev/zero", O_RDWR | O_CLOEXEC));
     Receiver receiver({"--sink", "null:"});
     Process sender(
-        send_arguments(receiver, fmt::format("pid:{},map={},pause=sigstop", mapper.pid(), memory),
-                       {"--max-bandwidth", "1M", "--events", folder / "events"}),
+        send_arguments(
+            receiver, fmt::format("pid:{},map={},pause=sigstop", mapper.pid(), memory),
+            {"--max-bandwidth", "1M", "--events", folder / "events", "--reconnect-timeout", "0"}),
         {.descriptors = {{inherited.get(), 9}}});
     REQUIRE(receiver->await_text("connected:"));
     const pid_t guard = await_guard(sender);

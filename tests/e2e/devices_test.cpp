@@ -64,7 +64,7 @@ TEST_CASE("killing either side while devices move leaves no second guest", "[dev
         const milliseconds when(std::uniform_int_distribution<int>(0, 500)(random));
         INFO("seed " << seed << ", turn " << turn << ", after " << when.count() << " ms");
         LiveRun run(folder, "workload:16M,rate=20,warm-up=0",
-                    {"--downtime-limit", "10s", "--devices",
+                    {"--downtime-limit", "10s", "--reconnect-timeout", "0", "--devices",
                      "sim:vf,count=3,size=10M,save-rate=50M,load-rate=50M"});
         if (kills_sender) {
             kill_sender(run, when);

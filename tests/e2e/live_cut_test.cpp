@@ -66,8 +66,9 @@ GuestPlace run_with_cut(const Cut& cut, bool& has_cut) {
     Receiver receiver(recv_options);
     const TcpProxy network(receiver.port(), cut);
     std::vector<std::string> send_options = common;
-    send_options.insert(send_options.end(), {"--multifd-channels", std::to_string(kCutChannels),
-                                             "--max-bandwidth", "150M/s"});
+    send_options.insert(send_options.end(),
+                        {"--multifd-channels", std::to_string(kCutChannels), "--max-bandwidth",
+                         "150M/s", "--reconnect-timeout", "5s"});
     Process sender(
         send_arguments(network.endpoint(), "workload:64M,rate=60,warm-up=0", send_options));
     sender.wait(kEndsWithin);

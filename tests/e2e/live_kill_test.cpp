@@ -21,7 +21,8 @@ TEST_CASE("killing either side at any moment leaves no second guest and no wrong
         const milliseconds when(std::uniform_int_distribution<int>(0, 900)(random));
         INFO("seed " << seed << ", turn " << turn << ", after " << when.count() << " ms, kills the "
                      << (kills_sender ? "sender" : "receiver"));
-        LiveRun run(folder, "workload:64M,rate=60,warm-up=0", {"--max-bandwidth", "150M/s"});
+        LiveRun run(folder, "workload:64M,rate=60,warm-up=0",
+                    {"--max-bandwidth", "150M/s", "--reconnect-timeout", "0"});
         if (kills_sender) {
             kill_sender(run, when);
         } else if (kill_receiver(run, when)) {

@@ -311,7 +311,7 @@ TEST_CASE("exit code 5: a guest that does not converge, on both sides", "[outcom
 TEST_CASE("exit code 1: the other side is killed", "[outcome]") {
     const bool at_sender = GENERATE(true, false);
     const TemporaryFolder folder;
-    Run run(folder, kSlowGuest, kSlow);
+    Run run(folder, kSlowGuest, joined(kSlow, {"--reconnect-timeout", "0"}));
     run.await_first_round();
     Process& killed = at_sender ? run.sender : run.receiver.process();
     Process& other = at_sender ? run.receiver.process() : run.sender;

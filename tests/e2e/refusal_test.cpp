@@ -17,6 +17,7 @@ using Catch::Matchers::Contains;
 // file that has a predecessor.
 class SlowTransfer {
   public:
+    // A lost main channel ends it at once. `timeouts` are options of both sides.
     explicit SlowTransfer(const std::vector<std::string>& timeouts = {}) {
         write_file(folder_ / "copy.mem", "old");
         std::vector<std::string> recv{"--sink",   "file:" + (folder_ / "copy.mem"),
@@ -24,8 +25,9 @@ class SlowTransfer {
                                       "--stats",  stats_folder_ / "recv.json"};
         recv.insert(recv.end(), timeouts.begin(), timeouts.end());
         receiver_ = std::make_unique<Receiver>(recv);
-        std::vector<std::string> send{"--max-bandwidth", "1M",      "--events",
-                                      sent_.path(),      "--stats", stats_folder_ / "send.json"};
+        std::vector<std::string> send{"--max-bandwidth",     "1M",      "--events",
+                                      sent_.path(),          "--stats", stats_folder_ / "send.json",
+                                      "--reconnect-timeout", "0"};
         send.insert(send.end(), timeouts.begin(), timeouts.end());
         sender_ =
             std::make_unique<Process>(send_arguments(*receiver_, "anon:256M,fill=random", send));

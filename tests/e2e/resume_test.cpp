@@ -37,7 +37,7 @@ Killed kill_one(const TemporaryFolder& folder, const std::string& image, const s
     std::vector<std::string> receives{"--sink", "file:" + copy, "--resume"};
     if (kills_sender) receives.insert(receives.end(), {"--stats", stats});
     Receiver receiver(receives);
-    std::vector<std::string> sends{"--max-bandwidth", kRate};
+    std::vector<std::string> sends{"--max-bandwidth", kRate, "--reconnect-timeout", "0"};
     if (!kills_sender) sends.insert(sends.end(), {"--stats", stats});
     Process sender(send_arguments(receiver, "file:" + image, sends));
     Process& killed = kills_sender ? sender : receiver.process();

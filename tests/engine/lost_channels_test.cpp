@@ -68,6 +68,8 @@ class Replacing final : public LossWatch {
   public:
     explicit Replacing(Groups& groups) : groups_(groups) {}
     void begin() override {}
+    void in_round(const transport::RoundMark& /*mark*/) override {}
+    Result<transport::Resumed> rejoin() override { return Error("there is no main channel"); }
     std::optional<RoundGate::Clock::time_point> next_look() const override { return std::nullopt; }
     Status look() override { return {}; }
     Status await_channel() override {

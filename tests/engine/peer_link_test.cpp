@@ -1,5 +1,6 @@
 #include "engine/peer_link.hpp"
 
+#include <atomic>
 #include <thread>
 
 #include "base/outcome.hpp"
@@ -121,6 +122,71 @@ TEST_CASE("a link ends and another takes its place, and the session goes on") {
         CHECK_FALSE(session.stopped());
     }
     CHECK(times.all().size() == 2);
+}
+
+TEST_CASE("a link that survives the loss of its connection goes on with another one") {
+    Ordered receiver(transport::Party::kReceiver);
+    std::atomic<int> losses{0};
+    receiver.link->survive_loss([&] { ++losses; });
+    must(receiver.link->send(FrameType::kReady, "{}"));
+    const std::uint64_t sent = receiver.link->bytes_sent();
+    receiver.peer.reset();
+    const auto frame = receiver.link->next();
+    REQUIRE_FALSE(frame);
+    CHECK(frame.error().kind() == ErrorKind::kLostConnection);
+    CHECK(receiver.link->lost());
+    CHECK_FALSE(receiver.link->loss_reason().empty());
+    CHECK_FALSE(receiver.link->send(FrameType::kPagesReused, "{}"));
+    CHECK(losses == 1);
+    CHECK_FALSE(receiver.cancellation.stopped());
+
+    auto [near, far] = transport::make_socket_pair();
+    receiver.peer = must(ControlChannel::create(std::move(far)));
+    must(receiver.link->resume(must(ControlChannel::create(std::move(near)))));
+    CHECK_FALSE(receiver.link->lost());
+    must(receiver.link->send(FrameType::kResumed, "{}"));
+    receiver.link->resumed_in(2, false);
+    CHECK(receiver.link->bytes_sent() > sent);
+    must(receiver.peer->send(FrameType::kRoundEnd, "{}"));
+    CHECK(must(receiver.link->next()).type == FrameType::kRoundEnd);
+
+    must(receiver.link->fail_on_loss());
+    receiver.peer.reset();
+    CHECK_FALSE(receiver.link->next());
+    CHECK(losses == 1);
+    CHECK(receiver.cancellation.stopped());
+}
+
+TEST_CASE("a link that survives a loss finds it when it sends, and drops a silent connection") {
+    for (const bool drops : {false, true}) {
+        Ordered receiver(transport::Party::kReceiver);
+        receiver.link->survive_loss([] {});
+        if (drops) {
+            receiver.link->drop();
+        } else {
+            receiver.peer.reset();
+            // The first of them may find room in the socket.
+            static_cast<void>(receiver.link->send(FrameType::kReady, "{}"));
+            CHECK_FALSE(receiver.link->next());
+        }
+        CHECK(receiver.link->lost());
+        CHECK_FALSE(receiver.cancellation.stopped());
+        const Status lost = receiver.link->fail_on_loss();
+        REQUIRE_FALSE(lost);
+        CHECK(lost.error().kind() == ErrorKind::kLostConnection);
+    }
+}
+
+TEST_CASE("a peer that says why it ends is no lost connection") {
+    Ordered receiver(transport::Party::kReceiver);
+    receiver.link->survive_loss([] {});
+    must(receiver.peer->send(FrameType::kFailure, failure("the disk is full")));
+    receiver.peer.reset();
+    const auto frame = receiver.link->next();
+    REQUIRE_FALSE(frame);
+    CHECK(frame.error().kind() == ErrorKind::kPeer);
+    CHECK_FALSE(receiver.link->lost());
+    CHECK(receiver.cancellation.stopped());
 }
 
 TEST_CASE("a frame that does not come in time is a timeout") {

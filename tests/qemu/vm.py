@@ -341,11 +341,14 @@ class Migration:
         self.receiver = Side(binary, "recv", "--listen", "127.0.0.1:0", "--sink", self._uri(destination, destination_at),
                              "--stats", self.reports[1], "--listen-timeout", "60s", "--io-timeout", "5s")
         self.sender = None
+        # A side whose peer is killed would wait for it; a case about that gives the option itself.
+        repair = () if "--reconnect-timeout" in options else ("--reconnect-timeout", "0")
         try:
             endpoint = self.receiver.endpoint()
             self.sender = Side(binary, "send", "--source", self._uri(source, source_at), "--connect",
                                route(endpoint) if route else endpoint, "--multifd-channels", channels, "--stats",
-                               self.reports[0], "--events", self.events, "--io-timeout", "5s", *options)
+                               self.reports[0], "--events", self.events, "--io-timeout", "5s", *repair,
+                               *options)
         except Trouble:
             self.end()
             raise

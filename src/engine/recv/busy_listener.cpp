@@ -50,6 +50,13 @@ void BusyListener::take(transport::NewConnection connection) {
             return;
         }
     }
+    if (connection.hello.role == transport::ConnectionRole::kResume) {
+        log::warning("{}: a sender that returns to another session; refused", peer);
+        transport::refuse(std::move(connection.socket),
+                          "the receiver does not know this session: it is busy with another "
+                          "sender");
+        return;
+    }
     log::warning("{}: a channel of another session; closed", peer);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/recv/reception.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/catching.hpp"
 #include "base/file_identity.hpp"
@@ -68,6 +69,11 @@ constexpr milliseconds kReplaceLimit{750};
 std::optional<std::uint16_t> most_channels(const transport::Offer& offer) {
     if (!offer.settings.adds_channels()) return std::nullopt;
     return offer.settings.most_channels();
+}
+
+void refuse_second_sender(transport::NewConnection connection) {
+    log::warning("{}: a second sender; refused", connection.peer);
+    transport::refuse(std::move(connection.socket), "the receiver is busy with another sender");
 }
 
 milliseconds until(Clock::time_point deadline) {
@@ -147,6 +153,13 @@ Result<Reception::Sender> Reception::await_sender(transport::Listener& listener,
 Result<std::optional<transport::Offer>> Reception::consider(transport::Listener& listener,
                                                             transport::NewConnection& connection) {
     std::optional<transport::Offer> served;
+    if (connection.hello.role == transport::ConnectionRole::kResume) {
+        log::warning("{}: a sender that returns to a session that does not exist; refused",
+                     connection.peer);
+        transport::refuse(std::move(connection.socket),
+                          "the receiver does not know this session: it was restarted");
+        return served;
+    }
     if (connection.hello.role != transport::ConnectionRole::kMain) {
         log::warning("{}: a channel of a session that does not exist; closed", connection.peer);
         return served;
@@ -388,21 +401,115 @@ Result<transport::NewConnection> Reception::next_channel(transport::Listener& li
 // of another session.
 Result<transport::NewConnection> Reception::next_channel(transport::Listener& listener,
                                                          milliseconds timeout) {
-    if (busy_) return busy_->next(timeout, core_.token());
     const Clock::time_point deadline = Clock::now() + timeout;
     while (true) {
         MIGRATE_ASSIGN(transport::NewConnection connection,
-                       listener.next(until(deadline), core_.token()));
+                       next_connection(listener, until(deadline)));
         if (connection.hello.role == transport::ConnectionRole::kMain) {
-            log::warning("{}: a second sender; refused", connection.peer);
-            transport::refuse(std::move(connection.socket),
-                              "the receiver is busy with another sender");
+            refuse_second_sender(std::move(connection));
         } else if (connection.hello.session != agreement_.session) {
             log::warning("{}: a channel of another session; closed", connection.peer);
+        } else if (connection.hello.role == transport::ConnectionRole::kResume) {
+            returned_ = std::move(connection);
+        } else if (connection.hello.epoch != epoch_) {
+            log::warning("{}: a channel of epoch {}, and this is epoch {}; closed", connection.peer,
+                         connection.hello.epoch, epoch_);
         } else {
             return connection;
         }
     }
+}
+
+// The next connection of any kind; while the BusyListener has the listener, only of this session.
+Result<transport::NewConnection> Reception::next_connection(transport::Listener& listener,
+                                                            milliseconds timeout) {
+    return busy_ ? busy_->next(timeout, core_.token()) : listener.next(timeout, core_.token());
+}
+
+Status Reception::await_return(transport::Listener& listener, const transport::Offer& offer,
+                               PeerLink& link, const transport::Resumed& here) {
+    // The sender may notice the loss later than this side, by io-timeout.
+    const milliseconds limit = offer.reconnect_timeout.value_or(milliseconds(0)) +
+                               offer.io_timeout.value_or(config_.io_timeout);
+    log::info("the receiver waits for the sender for up to {} ms (reconnect-timeout, io-timeout)",
+              limit.count());
+    const Clock::time_point deadline = Clock::now() + limit;
+    while (true) {
+        Result<transport::NewConnection> connection =
+            next_return(listener, offer, here, until(deadline));
+        if (!connection && connection.error().kind() == ErrorKind::kTimeout) {
+            return make_error(ErrorKind::kTimeout,
+                              "the main channel was lost, and the sender did not return within {} "
+                              "ms (reconnect-timeout, io-timeout)",
+                              limit.count());
+        }
+        if (!connection) return std::move(connection).error();
+        epoch_ = connection->hello.epoch;
+        transport::Socket& socket = connection->socket;
+        MIGRATE_TRY(socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
+        MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
+        MIGRATE_TRY(link.resume(std::move(control)));
+        const Status told = link.send(FrameType::kResumed, transport::encode(here));
+        if (!told && !link.lost()) return told;
+        if (!told) continue;
+        link.resumed_in(here.round, here.complete);
+        log::info("{}: the sender returned (epoch {})", connection->peer, epoch_);
+        return {};
+    }
+}
+
+// The next connection with which the sender may return.
+Result<transport::NewConnection> Reception::next_return(transport::Listener& listener,
+                                                        const transport::Offer& offer,
+                                                        const transport::Resumed& here,
+                                                        milliseconds timeout) {
+    const Clock::time_point deadline = Clock::now() + timeout;
+    while (true) {
+        std::optional<transport::NewConnection> connection = std::exchange(returned_, std::nullopt);
+        if (!connection) {
+            MIGRATE_ASSIGN(connection, next_connection(listener, until(deadline)));
+        }
+        if (connection->hello.role == transport::ConnectionRole::kMain) {
+            refuse_second_sender(*std::move(connection));
+            continue;
+        }
+        if (connection->hello.role == transport::ConnectionRole::kData) {
+            log::warning("{}: a channel of an earlier epoch or another session; closed",
+                         connection->peer);
+            continue;
+        }
+        const Status allowed = check_return(*connection, offer, here);
+        if (allowed) return *std::move(connection);
+        log::warning("{}: refused: {}", connection->peer, allowed.error().message());
+        transport::refuse(std::move(connection->socket), allowed.error().message());
+    }
+}
+
+Status Reception::check_return(const transport::NewConnection& connection,
+                               const transport::Offer& offer,
+                               const transport::Resumed& here) const {
+    const transport::ConnectionHello& hello = connection.hello;
+    if (hello.session != agreement_.session) {
+        return Error(ErrorKind::kRefused,
+                     "the receiver does not know this session: it is busy with another sender");
+    }
+    if (hello.epoch <= epoch_) {
+        return make_error(ErrorKind::kRefused, "epoch {} was used before; the present one is {}",
+                          hello.epoch, epoch_);
+    }
+    MIGRATE_ASSIGN(const transport::Resume resume, transport::decode_resume(connection.offer));
+    bool same = resume.sizes.size() == offer.regions.size();
+    for (std::size_t i = 0; same && i < offer.regions.size(); ++i) {
+        same = resume.sizes[i] == offer.regions[i].size_bytes;
+    }
+    if (!same) {
+        return Error(ErrorKind::kRefused,
+                     "the sender's memory changed its size while the connection was lost");
+    }
+    const bool next = here.complete && resume.round == std::uint64_t{here.round} + 1;
+    if (resume.round == here.round || next) return {};
+    return make_error(ErrorKind::kRefused, "the sender returns in round {}, this side is in {}",
+                      resume.round, here.round);
 }
 
 }  // namespace migrate::engine

@@ -69,6 +69,13 @@ class Reception {
                                                          std::uint16_t first, std::uint16_t end,
                                                          Channels channels);
 
+    // The main channel was lost: waits until the sender has made it again, as long as the sender
+    // tries. Only this sender may return, with a later epoch than before and the same memory; all
+    // others are refused and leave the wait as it is. Tells it where this side is. kTimeout if it
+    // does not return.
+    Status await_return(transport::Listener& listener, const transport::Offer& offer,
+                        PeerLink& link, const transport::Resumed& here);
+
   private:
     using Clock = std::chrono::steady_clock;
     struct Sender {
@@ -82,6 +89,14 @@ class Reception {
                                                               const transport::Offer& offer);
     Result<std::optional<transport::Offer>> consider(transport::Listener& listener,
                                                      transport::NewConnection& connection);
+    Result<transport::NewConnection> next_connection(transport::Listener& listener,
+                                                     std::chrono::milliseconds timeout);
+    Result<transport::NewConnection> next_return(transport::Listener& listener,
+                                                 const transport::Offer& offer,
+                                                 const transport::Resumed& here,
+                                                 std::chrono::milliseconds timeout);
+    Status check_return(const transport::NewConnection& connection, const transport::Offer& offer,
+                        const transport::Resumed& here) const;
     Result<transport::Offer> examine(const std::string& body);
     Status prepare(const transport::Offer& offer);
     Status check_extras(const transport::Offer& offer) const;
@@ -115,6 +130,9 @@ class Reception {
     std::vector<std::string> warnings_;  // for the sender's user
     // Null while no sender is considered or served, or if its thread cannot be started.
     std::unique_ptr<BusyListener> busy_;
+    std::uint16_t epoch_ = 0;  // of the sender's present main channel
+    // The sender came back before this side noticed that the main channel was lost.
+    std::optional<transport::NewConnection> returned_;
 };
 
 }  // namespace migrate::engine

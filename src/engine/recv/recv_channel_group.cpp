@@ -107,6 +107,19 @@ Status RecvChannelGroup::end_channels(std::span<const std::uint16_t> lost) {
     return {};
 }
 
+void RecvChannelGroup::cut() {
+    channels_.each([](const RecvChannel& channel) { channel.shutdown(); });
+}
+
+void RecvChannelGroup::lose_all(const Error& why) {
+    losses_.count_main_loss();
+    channels_.each([&](const RecvChannel& channel) {
+        static_cast<void>(losses_.add(channel.id(), why));
+        channel.shutdown();
+        gate_.dismiss(index_of(channel.id()));
+    });
+}
+
 std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
     std::vector<RecvChannel*> channels;
     channels_.each([&](RecvChannel& channel) { channels.push_back(&channel); });

@@ -65,8 +65,14 @@ class RecvChannelGroup {
     // The sender has lost these channels: nothing more comes on them. kProtocol if there are no
     // such channels, or if the session does not survive losses.
     Status end_channels(std::span<const std::uint16_t> lost);
-    // After finish_round(): what arrived on the channels that either side has lost since the last
-    // call. Called by the session's thread.
+    // The main channel was lost, and with it all channels, for the peer ends them, too. Ends their
+    // connections, so that their threads end. Any thread.
+    void cut();
+    // The same; each of them is a lost channel from now on, whose thread ends. Called by the
+    // session's thread, which calls take_losses() next.
+    void lose_all(const Error& why);
+    // After finish_round() or lose_all(): what arrived on the channels that either side has lost
+    // since the last call. Called by the session's thread.
     std::vector<transport::LostChannel> take_losses();
     const ChannelLosses& losses() const { return losses_; }
     // From now on a lost channel ends the session. The error of a loss that was not taken.

@@ -16,9 +16,54 @@ namespace {
 // The load time that the sender is told before a guest is loaded: the time to create its threads.
 constexpr Microseconds kTypicalLoadTime{2000};
 
+transport::LoadTime expected_load() {
+    return {static_cast<std::uint64_t>(kTypicalLoadTime.count())};
+}
+
+// From now on the session survives the loss of the main channel, if the sides agreed on that.
+void survive_loss(const RecvParts& parts) {
+    const bool devices_only = parts.offer.guest.empty() && !parts.offer.devices.empty();
+    if (!parts.offer.reconnect_timeout || devices_only) return;
+    parts.link.survive_loss([&channels = parts.channels] { channels.cut(); });
+}
+
 }  // namespace
 
 Result<transport::Completion> RecvRounds::run() {
+    // Questions about pages are not asked again.
+    if (!parts_.reuse.expects_questions()) survive_loss(parts_);
+    while (true) {
+        Result<transport::Completion> completion = follow();
+        if (completion || !parts_.link.lost() || switches_over_) return completion;
+        if (completion.error().kind() != ErrorKind::kLostConnection) return completion;
+        MIGRATE_TRY(rejoin(completion.error()));
+    }
+}
+
+// The main channel was lost. The threads of the channels end, and what they have not placed is not
+// marked. The sender learns in the answer which round this is, and at its end what arrived.
+Status RecvRounds::rejoin(const Error& lost) {
+    log::warning("the main channel was lost in round {} (reconnect-timeout): {}", round_,
+                 lost.message());
+    parts_.core.events().emit("MIGRATION_INTERRUPTED", {{"pass", std::uint64_t{round_}}});
+    parts_.channels.lose_all(Error(ErrorKind::kLostConnection, "the main channel was lost"));
+    for (transport::LostChannel& one : parts_.channels.take_losses()) {
+        unreported_.push_back(std::move(one));
+    }
+    survive_loss(parts_);
+    transport::Resumed here{
+        .round = round_, .complete = !open_, .channels = parts_.channels.count()};
+    const bool acknowledged = !parts_.offer.guest.empty() && round_ > (open_ ? 1U : 0U);
+    if (acknowledged) here.load = expected_load();
+    MIGRATE_TRY(parts_.rejoin(here));
+    if (open_) parts_.channels.continue_round(round_);
+    parts_.core.events().emit("MIGRATION_RESUMED", {{"pass", std::uint64_t{round_}}});
+    return {};
+}
+
+// Follows the sender until its COMPLETE, or until the main channel is lost.
+Result<transport::Completion> RecvRounds::follow() {
+    if (open_) MIGRATE_TRY(continue_round());
     while (true) {
         MIGRATE_ASSIGN(const transport::Frame frame, parts_.link.next());
         switch (frame.type) {
@@ -31,6 +76,7 @@ Result<transport::Completion> RecvRounds::run() {
             case FrameType::kSwitchoverStart:
                 switches_over_ = true;
                 log::debug("the switchover begins: the next round is the last");
+                MIGRATE_TRY(parts_.link.fail_on_loss());
                 // The guest is paused. Without one, the whole transfer is the switchover.
                 if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
                 // Device state that is lost does not come again.
@@ -50,6 +96,8 @@ Result<transport::Completion> RecvRounds::run() {
                 MIGRATE_ASSIGN(transport::Completion completion,
                                transport::decode_completion(frame.body));
                 MIGRATE_TRY(compare(completion));
+                // If it was lost meanwhile, the sender comes back with another COMPLETE.
+                MIGRATE_TRY(parts_.link.fail_on_loss());
                 return completion;
             }
         }
@@ -69,15 +117,25 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"bytes", start.pages * kPageSize}});
     log::debug("round {} of {} pages begins", round_, start.pages);
     publish_plan(start.pages);
+    if (!switches_over_) survive_loss(parts_);
+    open_ = true;
     parts_.channels.begin_round(round_);
+    return continue_round();
+}
+
+// Receives what is missing of the round, and confirms it.
+Status RecvRounds::continue_round() {
     MIGRATE_ASSIGN(transport::RoundMark mark, receive_part());
     while (true) {
-        auto lost = parts_.channels.take_losses();
-        if (lost.empty()) break;
-        log::warning("{} data channel(s) lost in round {} (reconnect-timeout): {}", lost.size(),
-                     round_, parts_.channels.losses().reason());
-        MIGRATE_TRY(report_arrived(std::move(lost)));
+        for (transport::LostChannel& one : parts_.channels.take_losses()) {
+            unreported_.push_back(std::move(one));
+        }
+        if (unreported_.empty()) break;
+        log::warning("{} data channel(s) lost in round {} (reconnect-timeout): {}",
+                     unreported_.size(), round_, parts_.channels.losses().reason());
+        MIGRATE_TRY(report_arrived());
         MIGRATE_TRY(await_continuation());
+        unreported_.clear();
         parts_.channels.continue_round(round_);
         MIGRATE_ASSIGN(mark, receive_part());
     }
@@ -89,6 +147,7 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
         MIGRATE_TRY(parts_.sink.flush());
     }
     log::debug("round {} is in place", round_);
+    open_ = false;
     return parts_.offer.guest.empty() ? Status() : confirm(mark);
 }
 
@@ -116,7 +175,7 @@ Result<transport::RoundMark> RecvRounds::receive_part() {
 
 // Channels were lost: tells the sender which pages of the round are in place. Anything that arrived
 // on a lost channel is in place or is not marked, since its thread has ended.
-Status RecvRounds::report_arrived(std::vector<transport::LostChannel> lost) {
+Status RecvRounds::report_arrived() {
     transport::ArrivedEncoder encoder(round_);
     const auto send = [this](const std::string& body) {
         return body.empty() ? Status() : parts_.link.send(FrameType::kRoundArrived, body);
@@ -133,9 +192,8 @@ Status RecvRounds::report_arrived(std::vector<transport::LostChannel> lost) {
         }
     }
     MIGRATE_TRY(send(encoder.finish()));
-    return parts_.link.send(
-        FrameType::kRoundBroken,
-        transport::encode(transport::RoundBreak{round_, encoder.pages(), std::move(lost)}));
+    return parts_.link.send(FrameType::kRoundBroken, transport::encode(transport::RoundBreak{
+                                                         round_, encoder.pages(), unreported_}));
 }
 
 // Without a guest, the sender's COMPLETE may be in transit. It sends another one after the rest of
@@ -169,8 +227,8 @@ Result<transport::RoundMark> RecvRounds::await_round_end() {
 
 Status RecvRounds::confirm(const transport::RoundMark& mark) {
     if (round_ == 1) {
-        const transport::LoadTime expected{static_cast<std::uint64_t>(kTypicalLoadTime.count())};
-        MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverAck, transport::encode(expected)));
+        MIGRATE_TRY(
+            parts_.link.send(FrameType::kSwitchoverAck, transport::encode(expected_load())));
     }
     MIGRATE_TRY(parts_.link.send(FrameType::kRoundDone, transport::encode(mark)));
     // The guest still runs, and the sender collects the pages of the next round meanwhile.

@@ -35,6 +35,8 @@ struct RecvParts {
     // Takes further channels, up to this number; returns how many there are then.
     std::function<Result<transport::ChannelCount>(const transport::ChannelCount&)> add_channels;
     ReuseAnswers& reuse;
+    // The main channel was lost: waits for the sender, and tells it where this side is.
+    std::function<Status(const transport::Resumed&)> rejoin;
 };
 
 class RecvRounds {
@@ -46,11 +48,14 @@ class RecvRounds {
     Result<transport::Completion> run();
 
   private:
+    Result<transport::Completion> follow();
+    Status rejoin(const Error& lost);
+    Status continue_round();
     Status receive_round(const transport::RoundMark& start);
     void publish_plan(std::uint64_t pages);
     Result<transport::RoundMark> receive_part();
     Result<transport::RoundMark> await_round_end();
-    Status report_arrived(std::vector<transport::LostChannel> lost);
+    Status report_arrived();
     Status await_continuation();
     Status confirm(const transport::RoundMark& mark);
     Status compare(const transport::Completion& completion);
@@ -59,7 +64,11 @@ class RecvRounds {
 
     const RecvParts& parts_;
     std::uint32_t round_ = 0;     // the last round that began
+    bool open_ = false;           // it has not ended
     bool switches_over_ = false;  // SWITCHOVER_START came: the round after it is the last
+    // Channels that were lost, and that ROUND_BROKEN has not named, or that the sender may not
+    // know.
+    std::vector<transport::LostChannel> unreported_;
     std::vector<std::string> digests_;
 };
 

@@ -72,12 +72,12 @@ Status RecvSession::migrate() {
                         *placer_,
                         published_},
                        reception_.agreement().reuse_key);
-    const RecvParts parts{core_,    published_,
-                          *link_,   *channels_,
-                          *placer_, *destination_.memory,
-                          devices_, arrival_,
-                          offer_,   [&](const auto& wanted) { return additions.take(wanted); },
-                          reuse};
+    const auto add = [&](const auto& wanted) { return additions.take(wanted); };
+    const auto rejoin = [this](const transport::Resumed& here) {
+        return reception_.await_return(*listener_, offer_, *link_, here);
+    };
+    const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
+                          devices_, arrival_,   offer_, add,        reuse,    rejoin};
     MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
     return complete(completion);
 }
@@ -149,6 +149,8 @@ Status RecvSession::complete(const transport::Completion& completion) {
 }
 
 void RecvSession::end_threads() {
+    // The link's thread uses the channels no more.
+    if (link_) static_cast<void>(link_->fail_on_loss());
     if (channels_) channels_->finish();
     devices_.join();
     // Also ends the placer's helper threads, because their CPU times belong to the report.

@@ -37,6 +37,8 @@ class ReuseAnswers {
     ReuseAnswers(const Needs& needs, std::optional<memory::DigestKey> key)
         : needs_(needs), key_(std::move(key)) {}
 
+    // True if the sender may ask.
+    bool expects_questions() const { return key_.has_value(); }
     // Takes the body of PAGE_DIGESTS, puts the pages that are known into the sink, and returns the
     // body of PAGES_REUSED.
     Result<std::string> answer(std::string_view body);

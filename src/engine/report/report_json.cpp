@@ -173,7 +173,8 @@ Json multifd_json(const MultifdReport& report) {
 
 Json outages_json(const Report& report) {
     const OutageReport& outages = report.outages;
-    Json json = {{"channels-lost", outages.channels_lost}};
+    Json json = {{"channels-lost", outages.channels_lost},
+                 {"main-channel-lost", outages.main_channel_lost}};
     if (report.side != "send") return json;
     json["count"] = outages.outages;
     json["duration-us"] = outages.duration.count();

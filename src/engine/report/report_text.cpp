@@ -108,8 +108,11 @@ void add_multifd(Lines& lines, const MultifdReport& report) {
 
 void add_outages(Lines& lines, const Report& report) {
     const OutageReport& outages = report.outages;
-    if (outages.channels_lost == 0) return;
+    if (outages.channels_lost == 0 && outages.outages == 0) return;
     std::string text = fmt::format("{} channels lost", outages.channels_lost);
+    if (outages.main_channel_lost != 0) {
+        text += fmt::format(" (the main channel {} times)", outages.main_channel_lost);
+    }
     if (report.side == "send") {
         text += fmt::format("; {} pages sent again, {} bytes lost; {} times no channel, {} ms",
                             outages.pages_sent_again, outages.bytes_lost, outages.outages,

@@ -77,7 +77,9 @@ Status ChannelGrowth::look() {
 
 Status ChannelGrowth::add(std::uint16_t wanted) {
     const std::uint16_t present = needs_.addition.channels.count();
-    MIGRATE_ASSIGN(const Addition added, add_channels(needs_.addition, wanted));
+    const Result<Addition> answer = add_channels(needs_.addition, wanted);
+    if (!answer) return needs_.addition.link.lost() ? Status() : Status(answer.error());
+    const Addition& added = *answer;
     if (!added.connected) {
         tuner_.stop(ChannelLimit::kConnection, added.reason);
         return {};

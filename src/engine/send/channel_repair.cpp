@@ -1,6 +1,7 @@
 #include "engine/send/channel_repair.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.hpp"
 #include "base/mutex.hpp"
@@ -41,7 +42,18 @@ std::optional<RoundGate::Clock::time_point> ChannelRepair::next_look() const {
     return pacing_.due();
 }
 
+void ChannelRepair::survive() {
+    if (!needs_.channels.losses().survives()) return;
+    needs_.link.survive_loss([&channels = needs_.channels] { channels.cut(); });
+}
+
+void ChannelRepair::in_round(const transport::RoundMark& mark) {
+    round_ = mark;
+    survive();
+}
+
 Status ChannelRepair::look() {
+    if (needs_.link.lost()) return restore(Needed::kDataChannel);
     if (lacking() == 0 || Clock::now() < pacing_.due()) return {};
     return attempt();
 }
@@ -55,8 +67,9 @@ Status ChannelRepair::attempt() {
                      needs_.channels.losses().reason());
         reported_ = lost;
     }
-    MIGRATE_ASSIGN(Addition added,
-                   add_channels(needs_, static_cast<std::uint16_t>(present + lacking())));
+    Result<Addition> answer = add_channels(needs_, static_cast<std::uint16_t>(present + lacking()));
+    if (!answer) return needs_.link.lost() ? Status() : Status(std::move(answer).error());
+    Addition added = *std::move(answer);
     const auto more = static_cast<std::uint16_t>(added.channels - present);
     pacing_.tried(Clock::now());
     replaced_ += more;
@@ -72,40 +85,114 @@ Status ChannelRepair::attempt() {
 }
 
 Status ChannelRepair::await_channel() {
+    // The main channel was just made again, and the outage ended with it.
+    if (std::exchange(main_is_new_, false) && !needs_.link.lost()) MIGRATE_TRY(attempt());
+    return lacks(Needed::kDataChannel) ? restore(Needed::kDataChannel) : Status();
+}
+
+Result<transport::Resumed> ChannelRepair::rejoin() {
+    MIGRATE_TRY(restore(Needed::kMainChannel));
+    main_is_new_ = true;
+    return resumed_;
+}
+
+// Waits until there is a channel again, which is an outage.
+Status ChannelRepair::restore(Needed needed) {
+    const Clock::time_point began = Clock::now();
+    begin_outage();
+    Status waited = wait_for(needed);
+    end_outage(began, waited);
+    return waited;
+}
+
+Status ChannelRepair::wait_for(Needed needed) {
     const Clock::time_point began = Clock::now();
     const milliseconds limit = needs_.config.reconnect_timeout;
     const std::stop_token stop = needs_.core.token();
-    log::warning(
-        "no data channel is left; the sender reconnects for up to {} ms "
-        "(reconnect-timeout)",
-        limit.count());
-    needs_.core.events().emit("MIGRATION_INTERRUPTED",
-                              {{"reconnect-timeout", static_cast<std::uint64_t>(limit.count())}});
-    control_.begin_outage();
-    Status waited;
+    bool main_lost = false;
     Clock::time_point due = std::min(pacing_.due(), began + kOutagePause);
-    while (waited && needs_.channels.all_lost()) {
-        if (stop.stop_requested()) {
-            waited = Error(ErrorKind::kCancelled, "cancelled");
-        } else if (lacking() == 0 || Clock::now() - began >= limit) {
-            waited = make_error(ErrorKind::kLostConnection,
-                                "all data channels were lost, and none could be made again within "
-                                "{} ms (reconnect-timeout){}{}",
-                                limit.count(), reason_.empty() ? "" : ": ", reason_);
-        } else if (Clock::now() < due) {
+    while (lacks(needed)) {
+        if (!std::exchange(main_lost, needs_.link.lost()) && main_lost) {
+            needs_.channels.lose_all(
+                Error(ErrorKind::kLostConnection, "the main channel was lost"));
+            reported_ = needs_.channels.losses().count();
+            due = Clock::now();
+        }
+        const auto left = std::chrono::floor<milliseconds>(began + limit - Clock::now());
+        if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
+        if (left.count() <= 0 || (!main_lost && lacking() == 0)) return too_late();
+        if (Clock::now() < due) {
             pause_until(stop, std::min(due, began + limit));
+            continue;
+        }
+        MIGRATE_TRY(main_lost ? reconnect(left) : attempt());
+        if (main_lost && !needs_.link.lost()) {
+            due = Clock::now();
         } else {
-            waited = attempt();
             due = std::min(pacing_.due(), Clock::now() + kOutagePause);
         }
     }
+    return {};
+}
+
+// One attempt to make the main channel again. The receiver begins the round if it has not.
+Status ChannelRepair::reconnect(milliseconds left) {
+    const std::uint16_t present = needs_.channels.count();
+    MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt(round_.round, left));
+    // Those that the receiver had taken already are to be replaced, but not twice.
+    replaced_ += needs_.channels.count() - present;
+    pacing_.tried(Clock::now());
+    if (!resumed) return {};
+    resumed_ = *resumed;
+    if (resumed_.round == round_.round) return {};
+    const Status began =
+        needs_.link.send(transport::FrameType::kRoundStart, transport::encode(round_));
+    return began || needs_.link.lost() ? Status() : began;
+}
+
+// A main channel that is lost for good is no kLostConnection, which would be survived once more.
+Error ChannelRepair::too_late() const {
+    const auto because = [](const std::string& reason) {
+        return reason.empty() ? std::string() : ": " + reason;
+    };
+    const auto limit = needs_.config.reconnect_timeout.count();
+    if (needs_.link.lost()) {
+        return make_error(ErrorKind::kTimeout,
+                          "the main channel was lost, and could not be made again within {} ms "
+                          "(reconnect-timeout){}",
+                          limit, because(reconnection_.reason()));
+    }
+    return make_error(ErrorKind::kLostConnection,
+                      "all data channels were lost, and none could be made again within {} ms "
+                      "(reconnect-timeout){}",
+                      limit, because(reason_));
+}
+
+void ChannelRepair::begin_outage() {
+    const auto limit = static_cast<std::uint64_t>(needs_.config.reconnect_timeout.count());
+    if (needs_.link.lost()) {
+        log::warning(
+            "the main channel was lost ({}); the sender reconnects for up to {} ms "
+            "(reconnect-timeout)",
+            needs_.link.loss_reason(), limit);
+    } else {
+        log::warning(
+            "no data channel is left; the sender reconnects for up to {} ms "
+            "(reconnect-timeout)",
+            limit);
+    }
+    needs_.core.events().emit("MIGRATION_INTERRUPTED", {{"reconnect-timeout", limit}});
+    control_.begin_outage();
+}
+
+void ChannelRepair::end_outage(Clock::time_point began, const Status& ended) {
     const auto lasted = std::chrono::ceil<Microseconds>(Clock::now() - began);
     control_.end_outage(lasted);
     needs_.channels.add_outage(lasted);
-    if (!waited) return waited;
+    if (!ended) return;
+    log::info("connected again after {} ms", lasted.count() / 1000);
     needs_.core.events().emit("MIGRATION_RESUMED",
                               {{"duration", static_cast<std::uint64_t>(lasted.count() / 1000)}});
-    return waited;
 }
 
 }  // namespace migrate::engine

@@ -1,13 +1,17 @@
-// reconnect-timeout: replaces lost data channels while a round runs. A new channel has a new id.
-// Invariants: the pauses between failed attempts grow; a round waits for a channel only if none is
-// left, and at most for reconnect-timeout.
+// reconnect-timeout: replaces channels that were lost, from the first round until the switchover. A
+// new data channel has a new id. Invariants: the pauses between failed attempts grow; a round waits
+// for a channel only if no data channel or no main channel is left, and at most for
+// reconnect-timeout.
 #pragma once
 
 #include <chrono>
 #include <optional>
+#include <span>
+#include <string>
 
 #include "engine/send/channel_addition.hpp"
 #include "engine/send/live_control.hpp"
+#include "engine/send/reconnection.hpp"
 #include "engine/send/send_channel_group.hpp"
 
 namespace migrate::engine {
@@ -32,25 +36,48 @@ class ReconnectPacing {
 
 class ChannelRepair final : public LossWatch {
   public:
-    // All outlive this object.
-    ChannelRepair(const AdditionNeeds& needs, LiveControl& control)
-        : needs_(needs), control_(control) {}
+    // All outlive this object. The main channel works.
+    ChannelRepair(const AdditionNeeds& needs, LiveControl& control,
+                  std::span<const RegionInfo> regions)
+        : needs_(needs), control_(control), reconnection_(needs, regions) {}
+
+    // From now on the session survives the loss of the main channel, unless it does not survive
+    // that of data channels.
+    void survive();
 
     // Called by the session's thread.
     void begin() override {}
     std::optional<RoundGate::Clock::time_point> next_look() const override;
-    // Makes an attempt if one is due. A failed attempt is no Error.
+    // Makes an attempt if one is due. A failed attempt is no Error, unless the main channel was
+    // lost.
     Status look() override;
     // Waits until a channel was replaced. kLostConnection after reconnect-timeout.
     Status await_channel() override;
+    void in_round(const transport::RoundMark& mark) override;
+    // kLostConnection after reconnect-timeout; else see Reconnection.
+    Result<transport::Resumed> rejoin() override;
 
   private:
+    enum class Needed : std::uint8_t { kMainChannel, kDataChannel };
+    bool lacks(Needed needed) const {
+        return needs_.link.lost() || (needed == Needed::kDataChannel && needs_.channels.all_lost());
+    }
+    Status restore(Needed needed);
+    Status wait_for(Needed needed);
+    Status reconnect(std::chrono::milliseconds left);
+    Error too_late() const;
+    void begin_outage();
+    void end_outage(RoundGate::Clock::time_point began, const Status& ended);
     // Number of lost channels without a replacement.
     std::uint16_t lacking() const;
     Status attempt();
 
     const AdditionNeeds needs_;
     LiveControl& control_;
+    Reconnection reconnection_;
+    transport::RoundMark round_{};  // of in_round()
+    transport::Resumed resumed_{};  // the receiver's last answer
+    bool main_is_new_ = false;      // no data channel was made since
     ReconnectPacing pacing_;
     std::uint16_t replaced_ = 0;
     std::uint16_t reported_ = 0;  // lost channels that were logged

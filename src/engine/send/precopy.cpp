@@ -64,7 +64,13 @@ Result<RoundFigures> Precopy::send_round(std::uint32_t round) {
 Decision Precopy::decide(const RoundFigures& figures) {
     const LiveControl::Current now = parts_.control.take_tunables();
     if (now.changed) pacing_.reset();
-    return convergence_.decide(figures, now.tunables, fixed_costs(), parts_.rounds.acked());
+    Decision decision =
+        convergence_.decide(figures, now.tunables, fixed_costs(), parts_.rounds.acked());
+    if (decision.action == Action::kSwitchOver && parts_.rounds.is_interrupted()) {
+        decision.action = Action::kNextRound;
+        decision.reason = "connections were lost, and are made again in a further round";
+    }
+    return decision;
 }
 
 FixedCosts Precopy::fixed_costs() const {

@@ -36,56 +36,94 @@ void add_last_pass(std::vector<EventField>& fields, const RoundReport& round) {
 }  // namespace
 
 Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched watched) {
-    SentRound sent{
-        .figures = {.round = round, .pages = plan.pages()}, .began = Clock::now(), .sent = {}};
-    const std::string mark = transport::encode(transport::RoundMark{round, plan.pages()});
+    SentRound sent{.figures = {.round = round, .pages = plan.pages()},
+                   .began = Clock::now(),
+                   .sent = {},
+                   .outages_before = channels_.losses().report().duration};
     core_.enter(Stage::kPagesMove);
-    MIGRATE_TRY(link_.send(FrameType::kRoundStart, mark));
+    MIGRATE_TRY(start({round, plan.pages()}, watched));
     announce(round, plan.pages());
-    const Microseconds outages = channels_.losses().report().duration;
-    MIGRATE_ASSIGN(
-        const auto moved,
-        channels_.run(round, std::move(plan),
-                      watched == Watched::kYes ? watches_ : SendChannelGroup::Watches()));
-    sent.outages_before = outages;
-    MIGRATE_ASSIGN(std::optional<Frame> broken, end(sent, moved));
-    if (broken) MIGRATE_TRY(continue_round(sent, *std::move(broken)));
+    MIGRATE_TRY(channels_.run(round, std::move(plan),
+                              watched == Watched::kYes ? watches_ : SendChannelGroup::Watches()));
+    MIGRATE_TRY(continue_round(sent, end(sent)));
     return sent;
 }
 
-// Sends ROUND_END. If this side has lost channels, the receiver answers with a report of the pages
-// that arrived: returns its first frame.
-Result<std::optional<Frame>> RoundSender::end(SentRound& sent,
-                                              const SendChannelGroup::RoundSent& moved) {
+Status RoundSender::start(const transport::RoundMark& mark, Watched watched) {
+    const bool repairs = watched == Watched::kYes && watches_.losses != nullptr;
+    if (repairs) watches_.losses->in_round(mark);
+    Status started = link_.send(FrameType::kRoundStart, transport::encode(mark));
+    if (started || !repairs || !link_.lost()) return started;
+    // Also sends ROUND_START, unless the receiver has it.
+    MIGRATE_TRY(watches_.losses->rejoin());
+    return {};
+}
+
+// Ends the round, or this part of it. If this side has lost channels, the receiver answers with a
+// report of the pages that arrived: returns its first frame.
+RoundSender::Answer RoundSender::end(SentRound& sent) {
+    measure(sent);
     const transport::RoundMark mark{sent.figures.round, sent.figures.pages,
                                     channels_.losses().unsettled()};
     MIGRATE_TRY(link_.send(FrameType::kRoundEnd, transport::encode(mark)));
     sent.sent = Clock::now();
-    sent.figures.normal_pages = moved.normal_pages;
-    sent.figures.bytes = moved.bytes;
-    sent.figures.outages = channels_.losses().report().duration;
-    sent.figures.outage = sent.figures.outages - sent.outages_before;
     if (mark.lost.empty()) return std::optional<Frame>();
     MIGRATE_ASSIGN(Frame frame, expect({FrameType::kRoundArrived, FrameType::kRoundBroken}));
     return std::optional<Frame>(std::move(frame));
 }
 
-Status RoundSender::continue_round(SentRound& sent, Frame first) {
-    const std::uint32_t round = sent.figures.round;
-    std::optional<Frame> frame = std::move(first);
-    while (frame) {
-        MIGRATE_ASSIGN(const ArrivedBitmaps arrived, await_arrived(round, *std::move(frame)));
-        const std::uint64_t missing = channels_.missing(arrived.bitmaps());
-        log::info(
-            "round {}: {} of {} pages are sent again or are still to come, because channels "
-            "were lost",
-            round, missing, sent.figures.pages);
-        MIGRATE_TRY(link_.send(FrameType::kRoundAgain,
-                               transport::encode(transport::RoundMark{round, missing})));
-        MIGRATE_ASSIGN(const auto moved, channels_.continue_round(arrived.bitmaps(), watches_));
-        MIGRATE_ASSIGN(frame, end(sent, moved));
+void RoundSender::measure(SentRound& sent) const {
+    const SendChannelGroup::RoundSent moved = channels_.round_sent();
+    sent.figures.normal_pages = moved.normal_pages;
+    sent.figures.bytes = moved.bytes;
+    sent.figures.outages = channels_.losses().report().duration;
+    sent.figures.outage = sent.figures.outages - sent.outages_before;
+}
+
+Status RoundSender::continue_round(SentRound& sent, Answer answer) {
+    while (true) {
+        if (!answer) {
+            const bool repairs = watches_.losses != nullptr && link_.lost();
+            if (!repairs || answer.error().kind() != ErrorKind::kLostConnection) {
+                return std::move(answer).error();
+            }
+            MIGRATE_TRY(rejoin(sent));
+            if (sent.complete) return {};
+            // All channels are lost: the receiver answers with what is in place.
+            answer = end(sent);
+            continue;
+        }
+        if (!*answer) return {};
+        answer = continue_broken(sent, **std::move(answer));
     }
+}
+
+// The main channel was lost after the round, or a part of it, was sent.
+Status RoundSender::rejoin(SentRound& sent) {
+    MIGRATE_ASSIGN(const transport::Resumed resumed, watches_.losses->rejoin());
+    if (resumed.load) note_load(*resumed.load);
+    sent.complete = resumed.complete && resumed.round == sent.figures.round;
+    measure(sent);
     return {};
+}
+
+// Sends the pages of a broken round that did not arrive, and ends it again.
+RoundSender::Answer RoundSender::continue_broken(SentRound& sent, Frame frame) {
+    const std::uint32_t round = sent.figures.round;
+    MIGRATE_ASSIGN(const ArrivedBitmaps arrived, await_arrived(round, std::move(frame)));
+    const std::uint64_t missing = channels_.missing(arrived.bitmaps());
+    log::info(
+        "round {}: {} of {} pages are sent again or are still to come, because channels were lost",
+        round, missing, sent.figures.pages);
+    MIGRATE_TRY(link_.send(FrameType::kRoundAgain,
+                           transport::encode(transport::RoundMark{round, missing})));
+    MIGRATE_TRY(channels_.continue_round(arrived.bitmaps(), watches_));
+    return end(sent);
+}
+
+void RoundSender::note_load(const transport::LoadTime& time) {
+    load_time_ = Microseconds(time.microseconds);
+    acked_ = true;
 }
 
 // Receives the rest of the report that begins with `frame`, settles the lost channels, and returns
@@ -128,30 +166,34 @@ void RoundSender::announce(std::uint32_t round, std::uint64_t pages) {
 Result<RoundFigures> RoundSender::await_done(SentRound sent) {
     const std::uint32_t round = sent.figures.round;
     control_.say(fmt::format("while the sender waited for ROUND_DONE of round {}", round));
-    while (true) {
-        MIGRATE_ASSIGN(const Frame frame,
-                       expect({FrameType::kRoundDone, FrameType::kSwitchoverAck,
-                               FrameType::kRoundArrived, FrameType::kRoundBroken}));
-        if (frame.type == FrameType::kRoundArrived || frame.type == FrameType::kRoundBroken) {
-            MIGRATE_TRY(continue_round(sent, frame));
+    while (!sent.complete) {
+        Result<Frame> frame = expect({FrameType::kRoundDone, FrameType::kSwitchoverAck,
+                                      FrameType::kRoundArrived, FrameType::kRoundBroken});
+        if (!frame) {
+            MIGRATE_TRY(continue_round(sent, std::move(frame).error()));
             continue;
         }
-        if (frame.type == FrameType::kSwitchoverAck) {
-            MIGRATE_ASSIGN(const transport::LoadTime time, transport::decode_load_time(frame.body));
-            load_time_ = Microseconds(time.microseconds);
-            acked_ = true;
+        if (frame->type == FrameType::kRoundArrived || frame->type == FrameType::kRoundBroken) {
+            MIGRATE_TRY(continue_round(sent, std::optional(*std::move(frame))));
             continue;
         }
-        MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame.body));
+        if (frame->type == FrameType::kSwitchoverAck) {
+            MIGRATE_ASSIGN(const transport::LoadTime time,
+                           transport::decode_load_time(frame->body));
+            note_load(time);
+            continue;
+        }
+        MIGRATE_ASSIGN(const transport::RoundMark mark, transport::decode_round_mark(frame->body));
         if (mark.round != round) {
             return make_error(ErrorKind::kProtocol, "expected ROUND_DONE {}, got ROUND_DONE {}",
                               round, mark.round);
         }
         note_answer(since(sent.sent));
-        RoundFigures figures = sent.figures;
-        figures.duration = since(sent.began);
-        return figures;
+        break;
     }
+    RoundFigures figures = sent.figures;
+    figures.duration = since(sent.began);
+    return figures;
 }
 
 Result<Frame> RoundSender::expect(FrameSet types) {

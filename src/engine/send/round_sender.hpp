@@ -25,6 +25,7 @@ struct SentRound {
     std::chrono::steady_clock::time_point began;
     std::chrono::steady_clock::time_point sent;  // the time of the last ROUND_END
     Microseconds outages_before{};  // sum of the session's outages before the round began
+    bool complete = false;          // the receiver has said, on another connection, that it has all
 };
 
 class RoundSender {
@@ -44,9 +45,15 @@ class RoundSender {
     // With a guest: waits for ROUND_DONE, so the duration includes the time that the receiver needs
     // to place the pages. Continues the round if the receiver has lost channels.
     Result<RoundFigures> await_done(SentRound sent);
-    // The receiver reports a broken round: `frame` is the first ROUND_ARRIVED, or ROUND_BROKEN if
-    // no page arrived. Receives the rest of the report, and sends the pages that did not arrive.
-    Status continue_round(SentRound& sent, transport::Frame frame);
+    // The receiver's answer after ROUND_END shows that the round goes on: it is its first
+    // ROUND_ARRIVED or its ROUND_BROKEN, or the error of a main channel that was lost and that the
+    // session survives. Sends the pages that did not arrive; returns when all of them were sent, or
+    // are in place. Another error is returned.
+    using Answer = Result<std::optional<transport::Frame>>;
+    Status continue_round(SentRound& sent, Answer answer);
+    // True if a channel was lost, and the receiver has not yet reported what arrived on it: only a
+    // round can repair that.
+    bool is_interrupted() const { return link_.lost() || !channels_.losses().unsettled().empty(); }
     // Waits for a frame of one of these types. kNotConverged, with the first type, if the receiver
     // is alive, but for stall-limit sends no frame and takes no data in transit.
     Result<transport::Frame> expect(transport::FrameSet types);
@@ -60,8 +67,12 @@ class RoundSender {
 
   private:
     void announce(std::uint32_t round, std::uint64_t pages);
-    Result<std::optional<transport::Frame>> end(SentRound& sent,
-                                                const SendChannelGroup::RoundSent& moved);
+    Status start(const transport::RoundMark& mark, Watched watched);
+    Answer end(SentRound& sent);
+    Answer continue_broken(SentRound& sent, transport::Frame frame);
+    Status rejoin(SentRound& sent);
+    void measure(SentRound& sent) const;
+    void note_load(const transport::LoadTime& time);
     Result<ArrivedBitmaps> await_arrived(std::uint32_t round, transport::Frame frame);
 
     SessionCore& core_;

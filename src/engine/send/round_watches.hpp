@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "engine/send/channel_growth.hpp"
 #include "engine/send/channel_repair.hpp"
@@ -13,12 +14,15 @@ namespace migrate::engine {
 class RoundWatches {
   public:
     // `rounds` has these watches from now on. `answer`: the time that the receiver's READY took.
-    RoundWatches(const ChannelGrowth::Needs& needs, Microseconds answer, RoundSender& rounds) {
+    RoundWatches(const ChannelGrowth::Needs& needs, std::span<const RegionInfo> regions,
+                 Microseconds answer, RoundSender& rounds) {
         const AdditionNeeds& addition = needs.addition;
         if (addition.config.negotiated.adds_channels()) growth_.emplace(needs, answer);
         if (addition.agreement.accepted.reconnect_timeout) {
-            repair_.emplace(addition, needs.control);
+            repair_.emplace(addition, needs.control, regions);
             addition.channels.survive_losses();
+            // The questions that come first are not asked again.
+            if (!addition.agreement.reuse_key) repair_->survive();
         }
         rounds.watch_by({growth_ ? &*growth_ : nullptr, repair_ ? &*repair_ : nullptr});
     }

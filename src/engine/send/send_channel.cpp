@@ -150,9 +150,11 @@ SendChannel::SendChannel(ChannelId id, transport::Socket socket,
                          SentPages* copies)
     : id_(id), socket_(std::move(socket)), payload_(std::move(compressor), copies), pacer_(pacer) {}
 
-Status SendChannel::send_hello(const transport::SessionId& session) {
-    Status sent = socket_.send(transport::encode_hello(
-        {.role = transport::ConnectionRole::kData, .channel = id_, .session = session}));
+Status SendChannel::send_hello(const transport::SessionId& session, std::uint16_t epoch) {
+    Status sent = socket_.send(transport::encode_hello({.role = transport::ConnectionRole::kData,
+                                                        .channel = id_,
+                                                        .epoch = epoch,
+                                                        .session = session}));
     if (!sent)
         return std::move(sent).error().with_context(
             fmt::format("channel {}, hello", index_of(id_)));

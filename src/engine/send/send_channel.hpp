@@ -60,7 +60,7 @@ class SendChannel {
     // From now on payloads have checksums; see PacketPayload::add_checksums(). Call it before the
     // first packet.
     void add_checksums(std::vector<bool> changing, bool all);
-    Status send_hello(const transport::SessionId& session);
+    Status send_hello(const transport::SessionId& session, std::uint16_t epoch = 0);
     // Sends round after round, as the gate opens them, until it closes. `scanner` is this thread's
     // own; null with zero-page-detection=legacy. The channel prefers pages of `group`; see
     // RoundPlan.

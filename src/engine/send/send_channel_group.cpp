@@ -95,7 +95,7 @@ Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
     if (zero_copy_.used) {
         MIGRATE_TRY(channel->send_in_place(needs_.scanners.regions_in_place()));
     }
-    MIGRATE_TRY(channel->send_hello(session));
+    MIGRATE_TRY(channel->send_hello(session, epoch_));
     return channel;
 }
 
@@ -172,6 +172,8 @@ Status SendChannelGroup::settle_losses(std::span<const transport::LostChannel> l
 
 Status SendChannelGroup::settle(SendChannel& channel, const transport::LostChannel& lost) {
     losses_.add_reported(channel.id());
+    // A receiver whose main channel was lost cannot know whether its last report arrived.
+    if (!losses_.is_unsettled(channel.id()) && epoch_ != 0) return {};
     if (!losses_.is_unsettled(channel.id())) {
         return make_error(ErrorKind::kProtocol, "the receiver lost channel {} twice", lost.channel);
     }
@@ -190,6 +192,48 @@ Status SendChannelGroup::settle(SendChannel& channel, const transport::LostChann
     const std::uint64_t lost_bytes = channel.bytes() - std::min(channel.bytes(), lost.bytes);
     channel.count_arrived(came);
     losses_.settle(channel.id(), {sent.total() - came.total(), lost_bytes});
+    return {};
+}
+
+void SendChannelGroup::cut() {
+    channels_.each([](const SendChannel& channel) { channel.shutdown(); });
+    gate_.interrupt();
+}
+
+void SendChannelGroup::lose_all(const Error& why) {
+    losses_.count_main_loss();
+    std::vector<const SendChannel*> ending;
+    channels_.each([&](const SendChannel& channel) {
+        static_cast<void>(losses_.add(channel.id(), why));
+        ending.push_back(&channel);
+    });
+    for (const auto& channel : prepared_) ending.push_back(channel.get());
+    for (const SendChannel* channel : ending) {
+        channel->shutdown();
+        gate_.dismiss(index_of(channel->id()));
+    }
+    workers_.clear();
+    gate_.end_workers();
+}
+
+Status SendChannelGroup::adopt(std::uint16_t channels, std::uint16_t epoch) {
+    epoch_ = epoch;
+    if (channels < count() || channels > count() + prepared_.size()) {
+        return make_error(ErrorKind::kProtocol,
+                          "the receiver has {} channels; {} were connected and {} were being added",
+                          channels, count(), prepared_.size());
+    }
+    const Error lost(ErrorKind::kLostConnection, "the main channel was lost");
+    for (auto& channel : prepared_) {
+        if (count() < channels) {
+            static_cast<void>(losses_.add(channel->id(), lost));
+            channels_.add(std::move(channel));
+        } else {
+            gate_.forget(index_of(channel->id()));
+        }
+    }
+    prepared_.clear();
+    gate_.admit(count());
     return {};
 }
 
@@ -245,13 +289,16 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t ope
         MIGRATE_TRY(feed_legacy_round(shared_, *scanner, cancellation_.token()));
     }
     MIGRATE_TRY(await_round_end(watches));
-    const transport::PageCounts now = pages();
-    const std::uint64_t sent = now.total() - round_.pages_before.total();
+    const std::uint64_t sent = pages().total() - round_.pages_before.total();
     if (sent != round_.planned && losses_.unsettled().empty()) {
         return make_error("round {} was to send {} pages and sent {}", round_.number,
                           round_.planned, sent);
     }
-    return RoundSent{now.normal - round_.pages_before.normal, bytes() - round_.bytes_before};
+    return round_sent();
+}
+
+SendChannelGroup::RoundSent SendChannelGroup::round_sent() const {
+    return {pages().normal - round_.pages_before.normal, bytes() - round_.bytes_before};
 }
 
 Status SendChannelGroup::await_round_end(const Watches& watches) {

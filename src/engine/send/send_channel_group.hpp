@@ -50,9 +50,14 @@ class RoundWatch {
     virtual Status look() = 0;
 };
 
-// Replaces the channels that were lost while a round runs.
+// Replaces the channels that were lost while a round runs, the main channel too.
 class LossWatch : public RoundWatch {
   public:
+    // ROUND_START of this round is sent next.
+    virtual void in_round(const transport::RoundMark& mark) = 0;
+    // The main channel was lost: returns when there is one again, and where the receiver is. It has
+    // begun the round of in_round(). The data channels are lost.
+    virtual Result<transport::Resumed> rejoin() = 0;
     // No channel is left: returns when there is one again. An Error ends the round.
     virtual Status await_channel() = 0;
 };
@@ -118,9 +123,20 @@ class SendChannelGroup {
     // The error of a loss that was not settled.
     Status fail_on_loss() { return losses_.fail_on_loss(); }
     const ChannelLosses& losses() const { return losses_; }
+    // The figures of the last round so far.
+    RoundSent round_sent() const;
     // Between run() and continue_round(): the receiver has told what arrived on the channels that
     // either side has lost. kProtocol if that cannot be. Called by the session's thread.
     Status settle_losses(std::span<const transport::LostChannel> lost);
+    // The main channel was lost, and with it all channels, for the peer ends them, too. Ends their
+    // connections, so that their threads end. Any thread.
+    void cut();
+    // The same; each of them is a lost channel from now on, and its thread has ended. Called by the
+    // session's thread.
+    void lose_all(const Error& why);
+    // After lose_all(): the receiver has so many channels. Those that were prepared and that it has
+    // are lost ones, too. Further channels are of this epoch. kProtocol if that cannot be.
+    Status adopt(std::uint16_t channels, std::uint16_t epoch);
     // There was no channel for this long.
     void add_outage(std::chrono::microseconds time) { losses_.add_outage(time); }
     // The rounds from now on carry the state of these devices, which outlive the group. The
@@ -179,6 +195,7 @@ class SendChannelGroup {
     };
     std::vector<Worker> workers_;
     ChannelLosses losses_;
+    std::uint16_t epoch_ = 0;  // of the main channel
     // The round that runs, or the last one.
     struct Round {
         std::uint32_t number = 0;

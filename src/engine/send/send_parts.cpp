@@ -39,23 +39,33 @@ Result<transport::Done> take_done(const SendParts& parts, const transport::Frame
     return done;
 }
 
-// Sends COMPLETE and waits for DONE. If only the receiver has noticed the loss of a channel, it
-// answers with a report instead: the missing pages and another COMPLETE follow. The first COMPLETE
-// does not wait for the receiver, which saves a round trip in a transfer without such a loss.
+// Returns the receiver's answer to COMPLETE.
+RoundSender::Answer send_completion(const SendParts& parts,
+                                    const transport::Completion& completion) {
+    MIGRATE_TRY(parts.link.send(FrameType::kComplete, transport::encode(completion)));
+    MIGRATE_ASSIGN(
+        transport::Frame frame,
+        parts.link.expect({FrameType::kDone, FrameType::kRoundArrived, FrameType::kRoundBroken},
+                          std::nullopt));
+    return std::optional(std::move(frame));
+}
+
+// Sends COMPLETE and waits for DONE. If only the receiver has noticed the loss of a channel, or if
+// the main channel was lost, pages may be missing: they and another COMPLETE follow. The first
+// COMPLETE does not wait for the receiver, which saves a round trip in a transfer without such a
+// loss.
 Result<transport::Done> complete_image(const SendParts& parts, SentRound sent,
                                        DowntimeClock& clock) {
     while (true) {
         MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts));
         clock.lap(&DowntimeReport::digest);
         parts.link.stop_sending_heartbeats();
-        MIGRATE_TRY(parts.link.send(FrameType::kComplete, transport::encode(completion)));
-        MIGRATE_ASSIGN(
-            transport::Frame frame,
-            parts.link.expect({FrameType::kDone, FrameType::kRoundArrived, FrameType::kRoundBroken},
-                              std::nullopt));
-        if (frame.type == FrameType::kDone) return take_done(parts, frame, completion);
+        RoundSender::Answer answer = send_completion(parts, completion);
+        if (answer && (*answer)->type == FrameType::kDone) {
+            return take_done(parts, **answer, completion);
+        }
         parts.link.resume_heartbeats();
-        MIGRATE_TRY(parts.rounds.continue_round(sent, std::move(frame)));
+        MIGRATE_TRY(parts.rounds.continue_round(sent, std::move(answer)));
     }
 }
 
@@ -76,6 +86,7 @@ Status migrate_image(const SendParts& parts) {
     MIGRATE_TRY(parts.reuse.ask());
     DowntimeClock clock;
     if (devices) {
+        MIGRATE_TRY(parts.link.fail_on_loss());
         MIGRATE_TRY(parts.channels.fail_on_loss());
         MIGRATE_TRY(parts.link.send(FrameType::kSwitchoverStart, "{}"));
         MIGRATE_TRY(parts.devices.start(parts.channels, parts.core, parts.published));

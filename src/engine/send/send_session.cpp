@@ -95,7 +95,8 @@ Status SendSession::migrate() {
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
     rounds.note_answer(answer);
     const RoundWatches watches(
-        {{config_, agreement, *link_, *channels_, core_}, published_, *control_}, answer, rounds);
+        {{config_, agreement, *link_, *channels_, core_}, published_, *control_}, source_.regions(),
+        answer, rounds);
     ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
                      agreement.reuse_key);
     const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,
@@ -162,6 +163,8 @@ Status SendSession::migrate_live(const SendParts& parts) {
 void SendSession::end_threads() {
     watcher_.reset();
     if (control_) control_->stop_timer();
+    // The link's thread uses the channels no more.
+    if (link_) static_cast<void>(link_->fail_on_loss());
     if (channels_) channels_->finish();
     if (devices_) devices_->join();
     if (scanners_) scanners_->stop();

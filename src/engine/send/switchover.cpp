@@ -10,6 +10,8 @@ namespace migrate::engine {
 using transport::FrameType;
 
 Status Switchover::run() {
+    // From here on a lost connection gives the guest back at once.
+    MIGRATE_TRY(parts_.link.fail_on_loss());
     MIGRATE_TRY(pause_guest());
     // From here on a lost channel fails the migration: the guest is paused, so no time is left to
     // replace it, and chunks of device state are not sent again.

@@ -76,10 +76,11 @@ inline constexpr auto kConnectionRows = in_section(
          .default_text = "60s",
          .max = kLongestTimeoutMs,
          .help =
-             "Replace a data channel that is lost, and send again what did not arrive on it. Fail "
-             "if there is no data channel for this long. 0: a lost data channel ends the "
-             "migration. A lost main channel always does, and so does a data channel that is lost "
-             "once the guest is paused, with --devices, or with zero-page-detection=legacy."},
+             "Replace a connection that is lost, and send again what did not arrive on it. Fail "
+             "if there is no main channel or no data channel for this long; the receiver waits "
+             "io-timeout longer. 0: a lost connection ends the migration. So does one that is "
+             "lost before the first round, once the guest is paused, with --devices (an image's; a "
+             "guest's data channels too), or with zero-page-detection=legacy."},
     }));
 
 }  // namespace option_rows

@@ -1,0 +1,81 @@
+#include "engine/send/reconnection.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "transport/connector.hpp"
+#include "transport/control_channel.hpp"
+
+namespace migrate::engine {
+
+using std::chrono::milliseconds;
+using transport::FrameType;
+
+namespace {
+
+// An attempt that takes longer met a path that is still down: the next one may be luckier.
+constexpr milliseconds kConnectLimit{1000};
+// The receiver may be about to notice the loss, or to flush its sink.
+constexpr milliseconds kAnswerLimit{2000};
+
+}  // namespace
+
+Result<std::unique_ptr<transport::ControlChannel>> Reconnection::connect(std::uint32_t round,
+                                                                         milliseconds left) {
+    MIGRATE_TRY(peer_);
+    const SendConfig& config = needs_.config;
+    MIGRATE_ASSIGN(auto sockets,
+                   transport::connect_alike(*peer_, 1,
+                                            {std::min(left, kConnectLimit),
+                                             transport::StallLimits::both(config.io_timeout),
+                                             needs_.core.token(), config.security}));
+    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(sockets.front())));
+    transport::Resume resume{.round = round};
+    for (const RegionInfo& region : regions_) resume.sizes.push_back(region.size_bytes);
+    const transport::HelloBytes hello =
+        transport::encode_hello({.role = transport::ConnectionRole::kResume,
+                                 .epoch = epoch_,
+                                 .session = needs_.agreement.accepted.session});
+    std::string opening(reinterpret_cast<const char*>(hello.data()), hello.size());
+    opening += transport::encode_frame(FrameType::kResume, transport::encode(resume));
+    MIGRATE_TRY(control->send_raw(std::as_bytes(std::span(opening))));
+    return control;
+}
+
+// An attempt that failed because of the network may succeed later.
+Result<std::optional<transport::Resumed>> Reconnection::failed(const Error& error) {
+    if (error.kind() != ErrorKind::kLostConnection && error.kind() != ErrorKind::kTimeout) {
+        return error;
+    }
+    reason_ = error.message();
+    return std::optional<transport::Resumed>();
+}
+
+Result<std::optional<transport::Resumed>> Reconnection::attempt(std::uint32_t round,
+                                                                milliseconds left) {
+    if (epoch_ == std::numeric_limits<std::uint16_t>::max()) {
+        return Error("the main channel was lost too often: no epoch is left");
+    }
+    ++epoch_;
+    auto control = connect(round, left);
+    if (!control) return failed(control.error());
+    MIGRATE_TRY(needs_.link.resume(*std::move(control)));
+    const auto frame =
+        needs_.link.expect_within({FrameType::kResumed}, std::min(left, kAnswerLimit));
+    if (!frame) return failed(frame.error());
+    if (!*frame) {
+        needs_.link.drop();
+        return failed(Error(ErrorKind::kTimeout, "the receiver did not answer"));
+    }
+    MIGRATE_ASSIGN(const transport::Resumed resumed, transport::decode_resumed((*frame)->body));
+    const bool behind = resumed.complete && resumed.round + 1 == round;
+    if (resumed.round != round && !behind) {
+        return make_error(ErrorKind::kProtocol, "the receiver resumes in round {}, this side in {}",
+                          resumed.round, round);
+    }
+    MIGRATE_TRY(needs_.channels.adopt(resumed.channels, epoch_));
+    needs_.link.resumed_in(resumed.round, resumed.complete);
+    return std::optional(resumed);
+}
+
+}  // namespace migrate::engine

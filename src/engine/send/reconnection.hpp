@@ -1,0 +1,45 @@
+// reconnect-timeout: makes the main channel again after its connection was lost. Invariant: each
+// attempt has an epoch of its own, later than all before, so that the receiver serves one at most.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/units.hpp"
+#include "engine/send/channel_addition.hpp"
+#include "transport/endpoint.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+class Reconnection {
+  public:
+    // Created while the main channel works. All outlive this object.
+    Reconnection(const AdditionNeeds& needs, std::span<const RegionInfo> regions)
+        : needs_(needs), regions_(regions), peer_(needs.link.peer()) {}
+
+    // Makes one attempt, at most for `left`. `round`: the last one that this side began. Returns
+    // where the receiver is, or nothing if the attempt failed for a reason that may pass, which
+    // reason() has. kRefused if the receiver does not know this session, kProtocol if it is in
+    // another round.
+    Result<std::optional<transport::Resumed>> attempt(std::uint32_t round,
+                                                      std::chrono::milliseconds left);
+    // Why the last attempt failed; empty if none did.
+    const std::string& reason() const { return reason_; }
+
+  private:
+    Result<std::unique_ptr<transport::ControlChannel>> connect(std::uint32_t round,
+                                                               std::chrono::milliseconds left);
+    Result<std::optional<transport::Resumed>> failed(const Error& error);
+
+    const AdditionNeeds needs_;
+    std::span<const RegionInfo> regions_;
+    Result<transport::Endpoint> peer_;
+    std::uint16_t epoch_ = 0;
+    std::string reason_;
+};
+
+}  // namespace migrate::engine
