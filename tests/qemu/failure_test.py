@@ -128,5 +128,22 @@ class Failures(runner.Case):
         self.check_runs(fresh)
 
 
+class Interruptions(runner.Case):
+    @each("main", "all")
+    def test_a_guest_moves_although_connections_are_lost_in_its_first_round(self, lost):
+        source, destination = self.guest(rewrite_mib=32), self.waiting(rewrite_mib=32)
+        route = CuttableRoute()
+        self.addCleanup(route.cut)
+        self.begin(source, destination, "--max-bandwidth", LINK, "--reconnect-timeout", "30s", *vm.ANY_PAUSE,
+                   route=route.to)
+        self.migration.await_event('"MIGRATION_PASS"')
+        vm.ends_within(self.migration.sender.process, self.chance.uniform(0.05, 0.5))
+        route.interrupt(1 if lost == "main" else None)
+        self.check_succeeds()
+        outages = self.migration.sent()["outages"]
+        self.assertEqual((outages["main-channel-lost"], outages["count"]), (1, 1), self.migration.words())
+        self.check_arrived(source, destination)
+
+
 if __name__ == "__main__":
     runner.main(__doc__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class CuttableRoute:
-    """Forwards TCP connections until cut() closes all of them."""
+    """Forwards TCP connections until cut() closes all of them, but for those that interrupt() ends."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -46,6 +46,16 @@ class CuttableRoute:
             target.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+    def interrupt(self, connections=None):
+        """Ends the first so many connections, or all; those that are made later go through."""
+        with self.lock:
+            sockets = self.sockets[:None if connections is None else 2 * connections]
+        for one in sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def cut_data(self):
         """All but the first connection, the main channel."""
