@@ -140,7 +140,7 @@ Status ChannelRepair::reconnect(milliseconds left) {
     const std::uint16_t present = needs_.channels.count();
     MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt(round_.round, left));
     // Those that the receiver had taken already are to be replaced, but not twice.
-    replaced_ += needs_.channels.count() - present;
+    replaced_ = static_cast<std::uint16_t>(replaced_ + needs_.channels.count() - present);
     pacing_.tried(Clock::now());
     if (!resumed) return {};
     resumed_ = *resumed;
