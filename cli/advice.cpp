@@ -8,7 +8,7 @@ using engine::GuestOwner;
 std::string_view after_failure(GuestOwner owner) {
     switch (owner) {
         case GuestOwner::kSource:
-            return "the guest is at the source, as before; remove the cause and start both sides "
+            return "the guest is at the source; remove the cause and start both sides "
                    "again";
         case GuestOwner::kDestination:
             return "the guest is at the destination";
@@ -30,10 +30,9 @@ std::string_view advice_for(Outcome outcome, GuestOwner owner) {
         case Outcome::kRefused:
             return "nothing was moved; change what the message names and start again";
         case Outcome::kCancelled:
-            return owner == GuestOwner::kSource ? "the guest is at the source, as before"
-                                                : std::string_view();
+            return owner == GuestOwner::kSource ? "the guest is at the source" : std::string_view();
         case Outcome::kNotConverged:
-            return "the guest is at the source, as before; change what the message names and start "
+            return "the guest is at the source; change what the message names and start "
                    "both sides again";
         case Outcome::kOwnerUnknown:
             return "check both hosts before you run the guest on either; the source keeps its "

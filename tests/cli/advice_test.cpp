@@ -13,7 +13,7 @@ TEST_CASE("the advice after a failure says where the guest is") {
     const auto says = [](Outcome outcome, GuestOwner owner, const char* words) {
         return std::string(advice_for(outcome, owner)).find(words) != std::string::npos;
     };
-    CHECK(says(Outcome::kFailed, GuestOwner::kSource, "the guest is at the source, as before"));
+    CHECK(says(Outcome::kFailed, GuestOwner::kSource, "the guest is at the source"));
     CHECK(says(Outcome::kFailed, GuestOwner::kDestination, "the guest is at the destination"));
     CHECK(says(Outcome::kFailed, GuestOwner::kUnknown, "check both hosts"));
     CHECK(says(Outcome::kFailed, GuestOwner::kNone, "no complete copy"));
