@@ -31,10 +31,9 @@ std::string encode_frame(FrameType type, std::string_view body) {
 
 Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderSize> bytes) {
     if (load_le<std::uint32_t>(&bytes[0]) != kFrameMagic) {
-        return Error(
-            ErrorKind::kProtocol,
-            "the peer does not speak migrate's protocol: another program listens there, or "
-            "the connection is damaged (expected a control frame, got other bytes)");
+        return Error(ErrorKind::kProtocol,
+                     "the peer does not speak migrate's protocol: it is another program, or "
+                     "the connection is damaged (expected a control frame, got other bytes)");
     }
     const auto type = load_le<std::uint16_t>(&bytes[4]);
     if (type == 0 || type > kLastType || type == kRetiredType) {

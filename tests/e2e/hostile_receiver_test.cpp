@@ -49,7 +49,7 @@ void send_heartbeats(RawSocket& main, Process& sender) {
 
 TEST_CASE("a receiver that misbehaves before it accepts fails the sender", "[hostile]") {
     check_sender_ends(1, "main channel", [](RawListener& l, Process&) { l.accept(); });
-    check_sender_ends(3, "magic", [](RawListener& l, Process& sender) {
+    check_sender_ends(3, "expected a control frame", [](RawListener& l, Process& sender) {
         const RawSocket main = l.accept();
         main.send(std::string(64, 'x'));
         sender.wait();

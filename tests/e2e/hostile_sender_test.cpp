@@ -343,7 +343,7 @@ TEST_CASE("receiver rejects a round or totals that do not add up", "[hostile]") 
                  "expected ROUND_START or PAGE_DIGESTS from the sender, got OFFER",
                  frame_of(FrameType::kOffer, "{}")),
          on_main("a mark that is no JSON", "JSON", frame_of(FrameType::kRoundStart, "{")),
-         on_main("garbage", "magic", std::string(64, 'x')),
+         on_main("garbage", "expected a control frame", std::string(64, 'x')),
          on_main("a frame of 4 GiB", "allowed",
                  frame_of(FrameType::kHeartbeat, "").substr(0, 8) + "\xFF\xFF\xFF\xFF")},
         make_offer(2, kOfferedPages));

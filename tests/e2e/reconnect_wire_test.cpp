@@ -52,14 +52,24 @@ transport::Resumed take_answer(RawSocket& socket) {
     return must(transport::decode_resumed(frame->body));
 }
 
+// A receiver in the first round of a session whose sender is the test.
+struct RunningRound {
+    RunningRound() {
+        sender.connect_channels();
+        sender.main().send(round_start());
+        REQUIRE(events.await("MIGRATION_PASS"));
+    }
+
+    EventsFile events;
+    Receiver receiver{{"--sink", "anon:", "--events", events.path()}};
+    RawSender sender{receiver.port(), repaired_offer()};
+};
+
 TEST_CASE("only the sender of the session returns, in a new epoch and with the same memory",
           "[wire][hostile]") {
-    const EventsFile events;
-    Receiver receiver({"--sink", "anon:", "--events", events.path()});
-    RawSender sender(receiver.port(), repaired_offer());
-    sender.connect_channels();
-    sender.main().send(round_start());
-    REQUIRE(events.await("MIGRATION_PASS"));
+    RunningRound round;
+    Receiver& receiver = round.receiver;
+    RawSender& sender = round.sender;
     sender.channel(0).send(normal_packet(0, {0, 4}).to_bytes());
     sender.main().close();
     REQUIRE(receiver->await_text("the main channel was lost in round 1"));
@@ -99,12 +109,9 @@ TEST_CASE("only the sender of the session returns, in a new epoch and with the s
 
 TEST_CASE("a round goes on after the sender returned, without the pages that are in place",
           "[wire]") {
-    const EventsFile events;
-    Receiver receiver({"--sink", "anon:", "--events", events.path()});
-    RawSender sender(receiver.port(), repaired_offer());
-    sender.connect_channels();
-    sender.main().send(round_start());
-    REQUIRE(events.await("MIGRATION_PASS"));
+    RunningRound round;
+    Receiver& receiver = round.receiver;
+    RawSender& sender = round.sender;
     const std::string cut_off = normal_packet(1, {4, 4}).to_bytes();
     sender.channel(0).send(zero_packet(0, {0, 4}).to_bytes() + cut_off.substr(0, 5000));
     // The receiver has read what came before the end.

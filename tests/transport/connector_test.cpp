@@ -4,7 +4,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 
 #include <fstream>
 #include <optional>
@@ -13,6 +12,7 @@
 
 #include "base/wait.hpp"
 #include "catch.hpp"
+#include "tests/support/descriptor_limit.hpp"
 #include "tests/support/long_wait.hpp"
 #include "tests/support/loopback.hpp"
 #include "tests/support/tcp_pair.hpp"
@@ -144,33 +144,18 @@ TEST_CASE("further connections to a receiver that is gone fail, and none is kept
     CHECK_FALSE(connect_alike(must(first.peer()), 4, options()));
 }
 
-// While it lives, this process may open `more` descriptors and not one beyond them.
-class DescriptorLimit {
-  public:
-    explicit DescriptorLimit(rlim_t more) {
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        const UniqueFd next(::dup(STDIN_FILENO));
-        const rlimit limit{static_cast<rlim_t>(next.get()) + more, before_.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    }
-    ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-    DescriptorLimit(const DescriptorLimit&) = delete;
-    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
-
-  private:
-    rlimit before_{};
-};
-
 TEST_CASE("connections beyond the limit on descriptors fail with that reason and its remedy") {
     const UniqueFd listener = loopback_socket(0, true);
     const Socket first = must(connect_to({"127.0.0.1", port_of(listener.get())}, options()));
     const Endpoint peer = must(first.peer());
     std::string message;
+    DescriptorLimit eight(8);
     {
-        const DescriptorLimit limit(8);
         const auto connections = connect_alike(peer, 32, options());
         if (!connections) message = connections.error().message();
     }
+    eight.lift();
+    REQUIRE(eight.holds());
     INFO(message);
     CHECK(message.find("Too many open files (raise the limit ulimit -n)") != std::string::npos);
     CHECK(message.find("is `migrate recv` listening") == std::string::npos);

@@ -8,6 +8,7 @@
 
 #include "base/log.hpp"
 #include "catch.hpp"
+#include "tests/support/descriptor_limit.hpp"
 #include "tests/support/long_wait.hpp"
 #include "tests/support/tcp_pair.hpp"
 #include "transport/control_channel.hpp"
@@ -34,37 +35,6 @@ Socket connect_data(const Listener& listener, std::uint16_t channel) {
     must(socket.send(encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{channel}})));
     return socket;
 }
-
-// While it lives, this process can open `more` descriptors beside those it has. No assertion
-// may be made then: the undefined-behaviour sanitizer opens a pipe to look at an object, and
-// calls the object invalid when it cannot.
-class DescriptorLimit {
-  public:
-    explicit DescriptorLimit(rlim_t more) {
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        // The limit is on the number, and the lowest free one is taken next.
-        rlim_t limit = 0;
-        for (rlim_t free = 0; free <= more; ++limit) {
-            if (::fcntl(static_cast<int>(limit), F_GETFD) < 0) ++free;
-        }
-        const rlimit lowered{limit - 1, before_.rlim_max};
-        std::vector<UniqueFd> opened;
-        const bool is_set = ::setrlimit(RLIMIT_NOFILE, &lowered) == 0;
-        for (rlim_t i = 0; i < more; ++i) opened.emplace_back(::dup(STDERR_FILENO));
-        holds_ = is_set && (more == 0 || opened.back()) && !UniqueFd(::dup(STDERR_FILENO));
-    }
-    ~DescriptorLimit() { lift(); }
-    DescriptorLimit(const DescriptorLimit&) = delete;
-    DescriptorLimit& operator=(const DescriptorLimit&) = delete;
-
-    void lift() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-    // True: no more than `more` could be opened, and these could.
-    [[nodiscard]] bool holds() const { return holds_; }
-
-  private:
-    rlimit before_{};
-    bool holds_ = false;
-};
 
 TEST_CASE("a listener says where it listens") {
     const auto listener = make_listener();
@@ -168,28 +138,32 @@ TEST_CASE("a listener without descriptors serves those who wait once there are s
     CHECK(must(listener->next(kLong, {})).hello.channel == ChannelId{4});
 }
 
-TEST_CASE("strangers that hold all descriptors give them back when their time is over") {
-    const auto listener = make_listener(milliseconds(1));
+std::vector<Socket> strangers_of(const Listener& listener, int count) {
     std::vector<Socket> strangers;
-    for (int i = 0; i < 4; ++i) strangers.push_back(connect(*listener));
-    const Socket sender = connect_data(*listener, 5);
+    for (int i = 0; i < count; ++i) strangers.push_back(connect(listener));
+    return strangers;
+}
+
+// A sender that comes after `strangers` is served, although few descriptors are left.
+void check_served_after(Listener& listener, const std::vector<Socket>& strangers) {
+    static_cast<void>(strangers);  // stay connected
+    const Socket sender = connect_data(listener, 5);
     DescriptorLimit three(3);
-    auto connection = listener->next(kLong, {});
+    auto connection = listener.next(kLong, {});
     three.lift();
     REQUIRE(three.holds());
     CHECK(must(std::move(connection)).hello.channel == ChannelId{5});
 }
 
+TEST_CASE("strangers that hold all descriptors give them back when their time is over") {
+    const auto listener = make_listener(milliseconds(1));
+    check_served_after(*listener, strangers_of(*listener, 4));
+}
+
 TEST_CASE("the oldest strangers give way to a sender if descriptors are few") {
     const auto listener = make_listener();
-    std::vector<Socket> strangers;
-    for (int i = 0; i < 20; ++i) strangers.push_back(connect(*listener));
-    const Socket sender = connect_data(*listener, 5);
-    DescriptorLimit three(3);
-    auto connection = listener->next(kLong, {});
-    three.lift();
-    REQUIRE(three.holds());
-    CHECK(must(std::move(connection)).hello.channel == ChannelId{5});
+    std::vector<Socket> strangers = strangers_of(*listener, 20);
+    check_served_after(*listener, strangers);
     std::array<std::byte, 1> byte{};
     CHECK(must(strangers.front().receive_first(byte)) == Arrival::kClosed);
 }
