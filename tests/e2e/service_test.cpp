@@ -27,7 +27,11 @@ Process start_service(int passed, const std::string& count,
         "--listen",     "systemd"};
     words.insert(words.end(), arguments.begin(), arguments.end());
     Surroundings surroundings;
-    if (passed >= 0) surroundings.descriptors = {{passed, kFirstPassed}};
+    if (passed >= 0) {
+        surroundings.descriptors = {{passed, kFirstPassed}};
+    } else {
+        surroundings.closed = {kFirstPassed};
+    }
     surroundings.environment = environment;
     return Process("/bin/sh", words, surroundings);
 }

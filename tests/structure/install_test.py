@@ -76,11 +76,11 @@ class Install(unittest.TestCase):
         texts = [path.read_text() for path in examples.glob("*.json")]
         self.assertGreater(len(texts), 2)
         good = [re.sub(r"^\s*//.*$", "", text, flags=re.M) for text in texts]
-        good += ['{"verify": "digest"}', '{"send": {"multifd-channels": 8, "max-bandwidth": "200M"}}',
+        good += ['{"io-timeout": "5s", "devices": []}', '{"send": {"verify": "digest"}}', '{"send": {"multifd-channels": 8, "max-bandwidth": "200M"}}',
                  '{"send": {"multifd-channels": "auto", "zero-copy-send": true}}', '{"recv": {"sandbox": "off"}}',
                  '{"send": {"devices": ["sim:a", "sim:b"], "downtime-limit": "1s"}}']
         bad = ['[]', '{"no-such-option": 1}', '{"send": {"listen": "127.0.0.1:1"}}', '{"recv": {"connect": "a:1"}}',
-               '{"verify": "never"}', '{"send": {"multifd-channels": 256}}', '{"send": {"multifd-channels": true}}',
+               '{"send": {"verify": "never"}}', '{"send": {"multifd-channels": 256}}', '{"send": {"multifd-channels": true}}',
                '{"recv": {"sandbox": 1}}', '{"send": []}']
         for text, valid in [(text, True) for text in good] + [(text, False) for text in bad]:
             with self.subTest(text=text), tempfile.TemporaryDirectory() as folder:

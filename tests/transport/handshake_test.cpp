@@ -107,23 +107,6 @@ TEST_CASE("the other messages survive their encoding") {
     CHECK(decode_failure(encode(Failure{false, "full", false, "refused"})).outcome == "refused");
 }
 
-TEST_CASE("the warnings of an acceptance are a few texts that a terminal can show") {
-    Accept accept;
-    CHECK(must(decode_accept(encode(accept))).warnings.empty());
-    accept.warnings = {"little room", "a\x1b[2Jb", std::string(2000, 'x')};
-    const auto warnings = must(decode_accept(encode(accept))).warnings;
-    REQUIRE(warnings.size() == 3);
-    CHECK(warnings[0] == "little room");
-    CHECK(warnings[1].find('\x1b') == std::string::npos);
-    CHECK(warnings[2].size() == kMaxWarning);
-    Json json = Json::parse(encode(accept));
-    for (const Json& wrong : {Json("text"), Json(7), Json::array({7}), Json::array({Json::array()}),
-                              Json(std::vector<std::string>(kMaxWarnings + 1, "x"))}) {
-        json["warnings"] = wrong;
-        CHECK_THAT(message_of(decode_accept(json.dump())), Catch::Contains("warnings"));
-    }
-}
-
 TEST_CASE("a failure's outcome is any word, or none from a program that sends none") {
     CHECK(decode_failure(R"({"reason":"r","guest-runs":false})").outcome.empty());
     CHECK(decode_failure(R"({"reason":"r","outcome":7})").outcome.empty());

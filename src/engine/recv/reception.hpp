@@ -1,5 +1,5 @@
-// The receiving side's handshake: waits for a sender that can be served, prepares the sink for it,
-// accepts it, and takes its channels, with which its session begins. Invariant: a sender that
+// The receiving side's handshake: waits for a sender that can be served (OfferExamination), accepts
+// it, and takes its channels, with which its session begins. Invariant: a sender that
 // cannot be served gets the reason; neither it nor one that leaves before its session has begun
 // leaves anything behind; the receiver waits for the next one.
 #pragma once
@@ -15,6 +15,7 @@
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/recv/busy_listener.hpp"
+#include "engine/recv/offer_examination.hpp"
 #include "engine/recv/recv_devices.hpp"
 #include "engine/recv/waiting_sender.hpp"
 #include "engine/session_config.hpp"
@@ -32,7 +33,11 @@ class Reception {
     // All outlive this object. `destination`: its memory is null between two senders.
     Reception(const RecvConfig& config, SessionCore& core, guest::Destination& destination,
               RecvDevices& devices)
-        : config_(config), core_(core), destination_(destination), devices_(devices) {}
+        : config_(config),
+          core_(core),
+          destination_(destination),
+          devices_(devices),
+          examination_(config, core, destination, devices) {}
 
     // A sender whose session begins: it can be served, and all its channels are connected.
     struct Begun {
@@ -97,16 +102,7 @@ class Reception {
                                                  std::chrono::milliseconds timeout);
     Status check_return(const transport::NewConnection& connection, const transport::Offer& offer,
                         const transport::Resumed& here) const;
-    Result<transport::Offer> examine(const std::string& body);
-    Status prepare(const transport::Offer& offer);
-    Status check_extras(const transport::Offer& offer) const;
     Result<std::optional<transport::ReuseKey>> draw_reuse_key(const transport::Offer& offer);
-    // Refuses a sender of another guest than the one that this side waits for.
-    Status check_name(const transport::Offer& offer) const;
-    // Compares the regions with what the sink can take in. A guest of which little was written to
-    // may fit nevertheless, so that no sender is refused.
-    void warn_of_little_room(const transport::Offer& offer);
-    Status check_journey(const transport::Journey& journey) const;
     struct ChannelRange {
         std::uint16_t first = 0;
         std::uint16_t end = 0;
@@ -126,8 +122,8 @@ class Reception {
     SessionCore& core_;
     guest::Destination& destination_;
     RecvDevices& devices_;
-    Agreement agreement_;                // valid from accept() on
-    std::vector<std::string> warnings_;  // for the sender's user
+    OfferExamination examination_;
+    Agreement agreement_;  // valid from accept() on
     // Null while no sender is considered or served, or if its thread cannot be started.
     std::unique_ptr<BusyListener> busy_;
     std::uint16_t epoch_ = 0;  // of the sender's present main channel

@@ -27,6 +27,15 @@ void survive_loss(const RecvParts& parts) {
     parts.link.survive_loss([&channels = parts.channels] { channels.cut(); });
 }
 
+// The pages of a round that begins; the number is the sender's.
+void publish_plan(const RecvParts& parts, const transport::RoundMark& start) {
+    const std::uint64_t most = total_bytes(parts.offer.regions) / kPageSize;
+    const auto published = parts.published.lock();
+    published->round = start.round;
+    published->round_pages = std::min(start.pages, most);
+    published->planned_pages += published->round_pages;
+}
+
 }  // namespace
 
 Result<transport::Completion> RecvRounds::run() {
@@ -116,7 +125,7 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
                                                  {"pages", start.pages},
                                                  {"bytes", start.pages * kPageSize}});
     log::debug("round {} of {} pages begins", round_, start.pages);
-    publish_plan(start.pages);
+    publish_plan(parts_, start);
     if (!switches_over_) survive_loss(parts_);
     open_ = true;
     parts_.channels.begin_round(round_);
@@ -153,14 +162,6 @@ Status RecvRounds::continue_round() {
 
 // The plan of a round that begins. The sender's number is only shown; no round has more pages than
 // the memory.
-void RecvRounds::publish_plan(std::uint64_t pages) {
-    const std::uint64_t most = total_bytes(parts_.offer.regions) / kPageSize;
-    const auto published = parts_.published.lock();
-    published->round = round_;
-    published->round_pages = std::min(pages, most);
-    published->planned_pages += published->round_pages;
-}
-
 // Receives what the channels bring until ROUND_END, and returns its mark.
 Result<transport::RoundMark> RecvRounds::receive_part() {
     MIGRATE_ASSIGN(transport::RoundMark mark, await_round_end());

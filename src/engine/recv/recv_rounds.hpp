@@ -52,7 +52,6 @@ class RecvRounds {
     Status rejoin(const Error& lost);
     Status continue_round();
     Status receive_round(const transport::RoundMark& start);
-    void publish_plan(std::uint64_t pages);
     Result<transport::RoundMark> receive_part();
     Result<transport::RoundMark> await_round_end();
     Status report_arrived();

@@ -28,13 +28,12 @@ SpanScanner::SpanScanner(const memory::PageSource& source,
 }
 
 void SpanScanner::stage(Mapping staging, bool reads_mapped) {
-    staging_ = std::move(staging);
-    reads_mapped_ = reads_mapped;
-    if (scanner_ && reads_mapped_) in_flight_.resize(1);
+    staging_ = {.memory = std::move(staging), .of_mapped = reads_mapped};
+    if (scanner_ && reads_mapped) in_flight_.resize(1);
 }
 
 bool SpanScanner::reads(RegionId region) const {
-    return staging_ && (reads_mapped_ || !source_.is_mapped(region));
+    return staging_.memory && (staging_.of_mapped || !source_.is_mapped(region));
 }
 
 std::uint64_t SpanScanner::batch_pages(RegionId region) const {
@@ -99,7 +98,7 @@ Status SpanScanner::send_unscanned(RegionId region, RunSink& sink) {
             const std::byte* content = nullptr;
             if (extent.populated && staged) {
                 MIGRATE_TRY(make_room(part.count, sink));
-                content = staging_.data() + staged_bytes_;
+                content = staging_.memory.data() + staging_.used;
                 MIGRATE_TRY(read_staged(region, part));
             } else if (extent.populated) {
                 if (prefaults_) MIGRATE_TRY(prefault(source_, options_.prefaulted, region, part));
@@ -176,21 +175,21 @@ Status SpanScanner::flush(RegionId region, RunSink& sink) {
 
 // Makes room to stage so many pages.
 Status SpanScanner::make_room(std::uint64_t pages, RunSink& sink) {
-    if (staged_bytes_ + pages * kPageSize <= staging_.size()) return {};
+    if (staging_.used + pages * kPageSize <= staging_.memory.size()) return {};
     MIGRATE_TRY(finish(sink));
     MIGRATE_TRY(sink.release());
-    staged_bytes_ = 0;
+    staging_.used = 0;
     return {};
 }
 
 Status SpanScanner::read_staged(RegionId region, PageRange pages) {
-    MIGRATE_TRY(source_.read(region, pages, staging_.data() + staged_bytes_));
-    staged_bytes_ += pages.size_bytes();
+    MIGRATE_TRY(source_.read(region, pages, staging_.memory.data() + staging_.used));
+    staging_.used += pages.size_bytes();
     return {};
 }
 
 Status SpanScanner::read_batch(RegionId region, Batch& batch) {
-    std::byte* const begin = staging_.data() + staged_bytes_;
+    std::byte* const begin = staging_.memory.data() + staging_.used;
     for (const memory::PopulationExtent& extent : batch.extents) {
         if (extent.populated) MIGRATE_TRY(read_staged(region, extent.pages));
     }
@@ -207,7 +206,7 @@ Status SpanScanner::restart() {
     filling_.clear();
     to_check_ = 0;
     while (outstanding_ != 0) MIGRATE_TRY(take_answer());
-    staged_bytes_ = 0;
+    staging_.used = 0;
     return {};
 }
 
@@ -261,7 +260,7 @@ Status SpanScanner::collect(RunSink& sink) {
     }
     // The next batch overwrites the zeros at the end, which stay in the nearest caches that way.
     if (batch.staged != nullptr) {
-        staged_bytes_ = static_cast<std::uint64_t>(used_end - staging_.data());
+        staging_.used = static_cast<std::uint64_t>(used_end - staging_.memory.data());
     }
     return {};
 }

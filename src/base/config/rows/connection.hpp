@@ -30,7 +30,6 @@ inline constexpr auto kConnectionRows = in_section(
          .min = 0,
          .max = 65535,
          .word = "systemd",
-         .value_name = "HOST:PORT|systemd",
          .help =
              "The address on which to wait for the sender. With port 0 the kernel chooses a port, "
              "and 'migrate recv' prints it. systemd: use the socket that the service manager "
