@@ -6,6 +6,7 @@
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
 #include "devices/device_spec.hpp"
+#include "transport/socket.hpp"
 
 namespace migrate::engine {
 namespace {
