@@ -332,7 +332,8 @@ TEST_CASE("a consumer that cannot let go of what is staged ends the scan") {
     scanner.stage(must(Mapping::create({.size = 16 * kPageSize,
                                         .protection = PROT_READ | PROT_WRITE,
                                         .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                                        .what = "staging"})), true);
+                                        .what = "staging"})),
+                  true);
     std::uint64_t emitted = 0;
     FunctionSink sink(
         [&](RegionId, const PageRun& run, const std::byte*) {
@@ -399,7 +400,8 @@ TEST_CASE("without a scanner, pages that are not mapped are read and sent as the
     scanner.stage(must(Mapping::create({.size = 128 * kPageSize,
                                         .protection = PROT_READ | PROT_WRITE,
                                         .flags = MAP_PRIVATE | MAP_ANONYMOUS,
-                                        .what = "staging"})), true);
+                                        .what = "staging"})),
+                  true);
     std::vector<std::pair<std::uint64_t, const std::byte*>> held;
     std::uint64_t pages = 0;
     const auto release = [&] {
