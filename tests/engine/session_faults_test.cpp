@@ -250,12 +250,12 @@ TEST_CASE("a session whose own thread cannot be started ends with that error") {
     CHECK(receiver->report().status == MigrationStatus::kFailed);
 }
 
+#ifndef MIGRATE_UNDER_TSAN
 int scarcity_runs() {
     const char* wanted = std::getenv("MIGRATE_TEST_SCARCITY");
     return wanted != nullptr ? std::atoi(wanted) : 40;
 }
 
-#ifndef MIGRATE_UNDER_TSAN
 TEST_CASE("if memory runs out at any moment, one side keeps the guest and both sides end") {
     ScarceHeap::exempt = true;
     const int runs = scarcity_runs();
