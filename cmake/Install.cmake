@@ -5,6 +5,7 @@ include(GNUInstallDirs)
 install(TARGETS migrate RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 # The script looks for the library beside its own folder, in lib/migrate whatever the system calls its lib.
 install(PROGRAMS "${PROJECT_SOURCE_DIR}/scripts/with-softdsa" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/docs/with-softdsa.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 install(TARGETS softdsa_preload LIBRARY DESTINATION lib/migrate)
 
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

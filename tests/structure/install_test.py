@@ -28,6 +28,7 @@ EXPECTED = (
     "share/doc/migrate/examples/scenarios/dsa-50.json",
     "share/doc/migrate/bench.md",
     "share/man/man1/migrate.1",
+    "share/man/man1/with-softdsa.1",
     "share/migrate/config.schema.json",
     "share/bash-completion/completions/migrate",
     "lib/systemd/system/migrate-recv@.service",
@@ -116,9 +117,10 @@ class Install(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
     def test_man_page_formats_without_a_warning(self):
-        page = self.installed("share/man/man1/migrate.1")
-        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", page], capture_output=True, text=True)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for name in ("migrate.1", "with-softdsa.1"):
+            page = self.installed("share/man/man1") / name
+            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", page], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), name)
 
     def test_completion_offers_options(self):
         completion = self.installed("share/bash-completion/completions/migrate")
