@@ -1,5 +1,5 @@
-// What a user should know and do after a run that did not complete. Invariant: it needs no memory,
-// since that may be what failed.
+// Tells a user what to do after a run that did not complete. Invariant: it needs no memory, since
+// that may be what failed.
 #pragma once
 
 #include <string_view>

@@ -18,7 +18,6 @@ class ServiceManager {
 
     // The service is up; `status` is one line for `systemctl status`.
     void ready(std::string_view status) const;
-    void status(std::string_view status) const;
     // The service ends; `status` says how.
     void stopping(std::string_view status) const;
 

@@ -37,8 +37,8 @@ struct Accept {
     // The session survives lost data channels: the offer's reconnect-timeout. Nothing from a
     // receiver that does not know it, or if the offer has none.
     std::optional<std::chrono::milliseconds> reconnect_timeout{};
-    // What the sender's user should know before the first page; at most kMaxWarnings, each cut to
-    // kMaxWarning bytes.
+    // Texts that the sender's user should read before the first page; at most kMaxWarnings, each
+    // cut to kMaxWarning bytes.
     std::vector<std::string> warnings{};
 };
 inline constexpr std::size_t kMaxWarnings = 4;

@@ -68,7 +68,7 @@ struct Resumed {
     std::uint32_t round = 0;     // the last round that began at the receiver; 0: none
     bool complete = false;       // all of that round is in place
     std::uint16_t channels = 1;  // data channels so far, all of which are lost
-    // As in kSwitchoverAck, if the receiver has acknowledged before.
+    // The load time of kSwitchoverAck, if the receiver has acknowledged before.
     std::optional<LoadTime> load{};
 };
 

@@ -47,8 +47,7 @@ class PageSink {
     // Makes room for the regions, zero-filled, without touching it: the sizes come from the peer,
     // so they are not assumed to be backed. Called once, before anything else below.
     virtual Status prepare(std::span<const RegionInfo> regions) = 0;
-    // What limits how much of the regions can be filled, as far as it is known. Called after
-    // prepare().
+    // The known limits of how much of the regions can be filled. Called after prepare().
     virtual std::vector<Room> rooms() const { return {}; }
     // True if pages are counted and checked but not kept; memory() is then empty.
     virtual bool discards() const = 0;

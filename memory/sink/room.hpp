@@ -17,17 +17,18 @@ struct Room {
     std::string remedy;  // "free space there"
 };
 
-// What the open file `fd` has already and its file system has free for this user; `path` is for the
-// text. Nothing if the kernel does not say.
+// The bytes that the open file `fd` has already, and those that its file system has free for this
+// user; `path` is for the text. Nothing if the kernel does not say.
 std::optional<Room> room_of_file(int fd, const std::string& path);
 
-// What this process may still use under memory.max of its cgroup and of those above it (cgroup
-// version 2): the least. Nothing if there is no limit. Memory of tmpfs counts as well.
+// The memory that this process may still use under memory.max of its cgroup and of those above it
+// (cgroup version 2): the least. Nothing if there is no limit. Memory of tmpfs counts as well.
 // `groups` and `root` are for tests.
 std::optional<Room> room_of_cgroup(const std::filesystem::path& groups = "/proc/self/cgroup",
                                    const std::filesystem::path& root = "/sys/fs/cgroup");
 
-// What the host has available for processes (MemAvailable and SwapFree of /proc/meminfo).
+// The memory that the host has available for processes (MemAvailable and SwapFree of
+// /proc/meminfo).
 std::optional<Room> room_of_host(const std::filesystem::path& meminfo = "/proc/meminfo");
 
 // The rooms of memory that this process allocates, and of a file.

@@ -239,7 +239,8 @@ Status PeerLink::send(FrameType type, std::span<const std::byte> first,
     if (type == FrameType::kDone) done_passed_.store(true, std::memory_order_release);
     Status sent = current()->send(type, first, second);
     if (sent || !connection_.survives()) return sent;
-    // Whether the session survives this, or the peer gave a reason, is known once the thread ended.
+    // The thread knows when it has ended whether the session survives this or the peer gave a
+    // reason.
     drop();
     if (const std::optional<Error> reason = reason_to_stop()) return *reason;
     return sent;

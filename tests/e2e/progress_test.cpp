@@ -1,4 +1,4 @@
-// What a user sees while a migration runs.
+// A user follows a migration that runs.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>

@@ -151,7 +151,8 @@ TEST_CASE("a round goes on after the sender returned, without the pages that are
     const auto lost = must(transport::decode_round_break(broken->body)).lost;
     REQUIRE(lost.size() == 1);
     CHECK(lost[0].channel == 0);
-    // What the receiver had read before it ended the channel; the packet that was cut off never.
+    // The receiver has the pages that it read before it ended the channel, but never those of the
+    // packet that was cut off.
     const std::uint64_t came = lost[0].pages.zero;
     CHECK(lost[0].pages == transport::PageCounts{0, came, 0});
     std::vector<PageRange> in_place{{8, 8}};

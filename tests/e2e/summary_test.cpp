@@ -1,4 +1,4 @@
-// What each side prints at the end of a migration.
+// Both sides print a summary at the end of a migration.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,7 +14,7 @@ using Catch::Contains;
 
 long lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
-// What a side printed from the summary on.
+// Returns the output of a side from the summary on.
 std::string summary_of(const Process& side) {
     const std::size_t begin = side.out().find("moved: ");
     return begin == std::string::npos ? std::string() : side.out().substr(begin);

@@ -28,7 +28,7 @@ class BusyListener {
 
     // A sender was accepted: the connections of this session are kept from now on.
     void serve(const transport::SessionId& session);
-    // As Listener::next(), but returns only connections of the session.
+    // Does the same as Listener::next(), but returns only connections of the session.
     Result<transport::NewConnection> next(std::chrono::milliseconds timeout,
                                           const std::stop_token& stop);
 

@@ -23,7 +23,7 @@ class OfferExamination {
     // Decodes the offer, checks that this side can serve it, and prepares the sink for it. The
     // Error is for the sender.
     Result<transport::Offer> examine(const std::string& body);
-    // What the sender's user should know about the last offer.
+    // Texts about the last offer that the sender's user should read.
     const std::vector<std::string>& warnings() const { return warnings_; }
 
   private:

@@ -33,7 +33,7 @@ struct RecvFigures {
     bool device_state = false;  // device state comes on the data channels
     std::vector<std::string> digests;
     ReuseReport reuse;
-    // As the sender announced them: the pages of all rounds so far, the last round and its pages.
+    // The sender announced these: the pages of all rounds so far, the last round and its pages.
     std::uint64_t planned_pages = 0;
     std::uint32_t round = 0;
     std::uint64_t round_pages = 0;

@@ -191,7 +191,7 @@ std::int64_t whole_ms(Microseconds time);
 std::string to_json(const Report& report);
 // The JSON that --stats writes for a round trip: a list of such documents, one per leg.
 std::string to_json(const std::vector<Report>& legs);
-// Of a completed migration, at most five lines for people: what was moved, how long it took, the
+// At most five lines for people about a completed migration: what was moved, how long it took, the
 // downtime and its parts, the rounds or pages, and the proof.
 std::string to_summary(const Report& report);
 // All figures as a list, in the style of `info migrate`. If no connection was made, only the

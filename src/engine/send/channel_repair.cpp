@@ -139,7 +139,8 @@ Status ChannelRepair::wait_for(Needed needed) {
 Status ChannelRepair::reconnect(milliseconds left) {
     const std::uint16_t present = needs_.channels.count();
     MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt(round_.round, left));
-    // Those that the receiver had taken already are to be replaced, but not twice.
+    // A channel that the receiver had taken already counts as a replacement that was lost again, so
+    // that it is replaced once.
     replaced_ = static_cast<std::uint16_t>(replaced_ + needs_.channels.count() - present);
     pacing_.tried(Clock::now());
     if (!resumed) return {};
