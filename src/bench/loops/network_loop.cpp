@@ -1,7 +1,9 @@
 #include "bench/loops/network_loop.hpp"
 
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +29,7 @@
 #include "base/units.hpp"
 #include "bench/host.hpp"
 #include "bench/loops/loop_threads.hpp"
+#include "memory/userfaultfd.hpp"
 
 namespace migrate::bench {
 namespace {
@@ -141,23 +144,40 @@ void receive_chunk(int socket, Receiver receiver, std::span<std::byte> target) {
     }
 }
 
-void receive_channel(int listener, const NetworkLoop& loop, const Mapping& sink) {
+// The receiver's memory, if it keeps what it receives.
+struct Sink {
+    Mapping memory;
+    UniqueFd faults;  // the userfaultfd that makes its pages, for the receivers that copy
+};
+
+void make_pages(const Sink& sink, std::span<std::byte> target, std::span<std::byte> content) {
+    uffdio_copy copy{};
+    copy.dst = reinterpret_cast<std::uintptr_t>(target.data());
+    copy.src = reinterpret_cast<std::uintptr_t>(content.data());
+    copy.len = content.size();
+    copy.mode = UFFDIO_COPY_MODE_DONTWAKE;
+    if (::ioctl(sink.faults.get(), UFFDIO_COPY, &copy) != 0) die("UFFDIO_COPY");
+}
+
+void receive_channel(int listener, const NetworkLoop& loop, const Sink& sink) {
     const UniqueFd socket(::accept(listener, nullptr, nullptr));
     if (!socket) die("accept");
     PageBuffer buffer(loop.chunk);
     Header header;
     while (::recv(socket.get(), &header, sizeof header, MSG_WAITALL) == sizeof header) {
-        std::span<std::byte> target =
-            sink ? sink.bytes().subspan(header.offset, loop.chunk) : std::span(buffer);
+        const std::span<std::byte> target =
+            sink.memory ? sink.memory.bytes().subspan(header.offset, loop.chunk)
+                        : std::span(buffer);
         if (loop.receiver == Receiver::kShared &&
             ::madvise(target.data(), target.size(), MADV_POPULATE_WRITE) != 0) {
             die("MADV_POPULATE_WRITE");
         }
-        receive_chunk(socket.get(), loop.receiver, target);
+        receive_chunk(socket.get(), loop.receiver, sink.faults ? std::span(buffer) : target);
+        if (sink.faults) make_pages(sink, target, buffer);
     }
 }
 
-Result<Mapping> make_sink(const NetworkLoop& loop) {
+Result<Mapping> make_memory(const NetworkLoop& loop) {
     switch (loop.receiver) {
         case Receiver::kDiscard:
         case Receiver::kTruncate:
@@ -165,8 +185,10 @@ Result<Mapping> make_sink(const NetworkLoop& loop) {
         case Receiver::kHuge:
             return private_memory(loop.bytes, PageSizing::kHuge);
         case Receiver::kSmall:
+        case Receiver::kSmallCopy:
             return private_memory(loop.bytes, PageSizing::kSmall);
         case Receiver::kShared:
+        case Receiver::kSharedCopy:
             break;
     }
     const UniqueFd file(::memfd_create("migrate-loop", MFD_CLOEXEC));
@@ -178,6 +200,18 @@ Result<Mapping> make_sink(const NetworkLoop& loop) {
                             .flags = MAP_SHARED,
                             .fd = file.get(),
                             .what = "a memfd"});
+}
+
+Result<Sink> make_sink(const NetworkLoop& loop) {
+    Sink sink;
+    MIGRATE_ASSIGN(sink.memory, make_memory(loop));
+    if (loop.receiver != Receiver::kSmallCopy && loop.receiver != Receiver::kSharedCopy)
+        return sink;
+    MIGRATE_ASSIGN(sink.faults, memory::open_userfaultfd());
+    int code = memory::enable_userfaultfd(sink.faults, UFFD_FEATURE_MISSING_SHMEM);
+    if (code == 0) code = memory::register_missing(sink.faults, sink.memory.bytes());
+    if (code != 0) return Error::system("use userfaultfd", code);
+    return sink;
 }
 
 // The receiving process, forked: serves every channel and writes its CPU time to `report`.

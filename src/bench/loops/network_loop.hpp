@@ -17,13 +17,19 @@ enum class Receiver {
     kHuge,      // fresh private memory in huge pages
     kSmall,     // fresh private memory in 4 KiB pages
     kShared,    // a fresh memfd, populated chunk by chunk
+    // As kSmall and kShared, but each chunk is read into a small buffer, from which UFFDIO_COPY
+    // makes the pages and fills them: migrate's own placement into such memory.
+    kSmallCopy,
+    kSharedCopy,
 };
 constexpr auto enum_names(Receiver) {
     return names_of_enum<Receiver>({{Receiver::kDiscard, "discard"},
                                     {Receiver::kTruncate, "truncate"},
                                     {Receiver::kHuge, "huge"},
                                     {Receiver::kSmall, "small"},
-                                    {Receiver::kShared, "shared"}});
+                                    {Receiver::kShared, "shared"},
+                                    {Receiver::kSmallCopy, "small-copy"},
+                                    {Receiver::kSharedCopy, "shared-copy"}});
 }
 
 struct NetworkLoop {
