@@ -65,6 +65,11 @@ PageRange pages_of(const PagemapRegion& run, AddressRange memory, std::uint64_t 
 Result<std::size_t> scan(const UniqueFd& pagemap, PagemapScanArgument& argument) {
     for (;;) {
         const int count = ::ioctl(pagemap.get(), kPagemapScan, &argument);
+        // Protecting a part of a huge page of hugetlbfs does that, for example.
+        if (count >= 0 && argument.walk_end <= argument.start) {
+            return make_error("the scan of the page tables (PAGEMAP_SCAN) stands still at {:#x}",
+                              argument.start);
+        }
         if (count >= 0) return static_cast<std::size_t>(count);
         // EINTR comes before anything was protected, or with a signal that ends the process.
         if (errno == EINTR) continue;
