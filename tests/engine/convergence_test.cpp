@@ -95,8 +95,8 @@ TEST_CASE("a collect that was short by chance switches nothing over") {
     rounds.figures.collect_time = milliseconds(260);
     rounds.after(0);
     rounds.figures.collect_time = milliseconds(80);
-    for (int i = 0; i < 3; ++i) CHECK(rounds.after(0).action == Action::kNextRound);
-    // Old measurements say little.
+    CHECK(rounds.after(0).action == Action::kNextRound);
+    // The collection before the last one says little: the first round's finds far more pages.
     CHECK(rounds.after(0).action == Action::kSwitchOver);
 }
 
@@ -124,6 +124,27 @@ TEST_CASE("a small round does not spoil the measured bandwidth") {
     small.bytes = kPageSize;
     const Decision decision = rounds.convergence.decide(small, rounds.tunables, rounds.costs, true);
     CHECK(decision.bandwidth == static_cast<double>(kRate));
+}
+
+TEST_CASE("the newest round that moved much measures the channels, not the first and largest one") {
+    Rounds rounds;
+    rounds.after(kStuck);
+    // The first round filled fresh memory; this one moves a quarter of its bytes in a tenth of the
+    // time.
+    RoundFigures second = rounds.next(kStuck / 4);
+    second.pages = second.normal_pages = kPagesPerSecond / 4;
+    second.bytes = kRate / 4;
+    second.duration = milliseconds(100);
+    const Decision faster = rounds.convergence.decide(second, rounds.tunables, rounds.costs, true);
+    CHECK(faster.bandwidth == 2.5 * static_cast<double>(kRate));
+    CHECK(faster.expected_downtime < milliseconds(110));
+    // The path has become slower: this counts at once, too.
+    RoundFigures third = rounds.next(kStuck / 4);
+    third.pages = third.normal_pages = kPagesPerSecond / 4;
+    third.bytes = kRate / 4;
+    third.duration = milliseconds(500);
+    const Decision slower = rounds.convergence.decide(third, rounds.tunables, rounds.costs, true);
+    CHECK(slower.bandwidth == 0.5 * static_cast<double>(kRate));
 }
 
 TEST_CASE("writes during a long collect are expected in the last round, too") {

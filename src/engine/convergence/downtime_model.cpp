@@ -9,6 +9,10 @@ namespace {
 constexpr std::size_t kRecentRounds = 4;
 // Bytes. Smaller rounds measure their own overhead instead of the channels.
 constexpr std::uint64_t kBandwidthSample = kMiB;
+// Bytes from which on a round measures the channels well.
+constexpr std::uint64_t kGoodSample = 16 * kMiB;
+// Number of rounds whose collections of dirty pages count.
+constexpr std::size_t kRecentCollections = 2;
 // Pausing the guest takes one page's write, and the guest's threads need a CPU to see it.
 constexpr Microseconds kPauseCost{1000};
 // Upper bound of an expected time: beyond an hour the exact time makes no difference.
@@ -53,11 +57,14 @@ void DowntimeModel::add(const RoundFigures& figures, Microseconds round_trip) {
     recent_.push_back({figures, std::max(time - round_trip, time / 8)});
 }
 
-// Returns the recent round that moved the most bytes, or carried_ if all recent rounds are small.
-const DowntimeModel::Sample* DowntimeModel::largest() const {
+// The first round fills fresh memory and looks at every page, so it says less than a later one.
+const DowntimeModel::Sample* DowntimeModel::rate_sample() const {
     const Sample* found = nullptr;
     for (const Sample& sample : recent_) {
-        if (found == nullptr || sample.figures.bytes > found->figures.bytes) found = &sample;
+        if (sample.figures.bytes >= kGoodSample || found == nullptr ||
+            sample.figures.bytes > found->figures.bytes) {
+            found = &sample;
+        }
     }
     const bool small = found == nullptr || found->figures.bytes < kBandwidthSample;
     return small && carried_ ? &*carried_ : found;
@@ -67,7 +74,7 @@ double DowntimeModel::bandwidth(const Tunables& tunables) const {
     if (tunables.avail_switchover_bandwidth != 0) {
         return static_cast<double>(tunables.avail_switchover_bandwidth);
     }
-    const Sample* sample = largest();
+    const Sample* sample = rate_sample();
     return sample != nullptr ? sample->rate() : 0;
 }
 
@@ -75,7 +82,7 @@ double DowntimeModel::bandwidth(const Tunables& tunables) const {
 // slower). That time shows in all recent rounds and grows at most with their size, so the smallest
 // one counts.
 double DowntimeModel::transfer_seconds(double bytes) const {
-    const Sample* sample = largest();
+    const Sample* sample = rate_sample();
     const double rate = sample != nullptr ? sample->rate() : 0;
     if (rate <= 0) return kLongestSeconds;
     double overhead = kLongestSeconds;
@@ -99,11 +106,13 @@ Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tun
     // Bytes on the wire per byte of content, below 1 with compression. Every dirty page may have
     // content.
     double weight = 1;
-    for (const Sample& recent : recent_) {
-        const RoundFigures& round = recent.figures;
-        // The longest collection counts: waiting for a short one would rely on luck in the last
-        // round.
-        expected.collect = std::max(expected.collect, round.collect_time);
+    for (std::size_t i = 0; i < recent_.size(); ++i) {
+        const RoundFigures& round = recent_[i].figures;
+        // The longer of the last collections counts: waiting for a short one would rely on luck in
+        // the last round. That of the first round finds far more pages than the last one will.
+        if (recent_.size() - i <= kRecentCollections) {
+            expected.collect = std::max(expected.collect, round.collect_time);
+        }
         if (round.normal_pages == 0) continue;
         weight = std::min(1.0, static_cast<double>(round.bytes) /
                                    bytes_of(static_cast<double>(round.normal_pages)));

@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint64_t kShrink = 2;
 // The least that a round must save of the pause. Below that the time of a pause varies by itself.
 constexpr Microseconds kLeastGain{500};
-constexpr Microseconds::rep kLeastShare = 4;  // and the least share of the pause, a quarter
+constexpr Microseconds::rep kLeastShare = 8;  // and the least share of the pause, an eighth
 // The largest share of the migration's time that extra rounds may take, a tenth.
 constexpr Microseconds::rep kLargestShare = 10;
 
