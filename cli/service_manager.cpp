@@ -49,6 +49,10 @@ void ServiceManager::ready(std::string_view status) const {
     tell(fmt::format("READY=1\nSTATUS={}", status));
 }
 
+void ServiceManager::status(std::string_view status) const {
+    tell(fmt::format("STATUS={}", status));
+}
+
 void ServiceManager::stopping(std::string_view status) const {
     tell(fmt::format("STOPPING=1\nSTATUS={}", status));
 }

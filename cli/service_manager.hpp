@@ -18,6 +18,8 @@ class ServiceManager {
 
     // The service is up; `status` is one line for `systemctl status`.
     void ready(std::string_view status) const;
+    // The service runs; `status` is one line for `systemctl status`.
+    void status(std::string_view status) const;
     // The service ends; `status` says how.
     void stopping(std::string_view status) const;
 
