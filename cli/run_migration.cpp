@@ -87,7 +87,8 @@ Status send(const Settings& settings, RunResult& result) {
                                       session->change(engine::make_tunables(changed));
                                   }},
                              result.events()));
-    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()));
+    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
+                           settings.get<"connect">());
     MIGRATE_TRY(run_to_end(*session, settings, signals, result, "live_migration",
                            [&] { return machine.guest.get(); }));
     if (settings.get<"quit-source">()) result.note("quit-source-error", machine.guest->quit());

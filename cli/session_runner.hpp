@@ -73,7 +73,7 @@ inline Status announce_listener(RunResult& result, const std::string& endpoint,
         Status written = write_whole_file(port_file, fmt::format("{}\n", port));
         if (!written) return std::move(written).error().as(ErrorKind::kUsage);
     }
-    result.outputs().ready(fmt::format("waiting for a sender on {}", endpoint));
+    result.outputs().ready(fmt::format("waiting for a sender on {}", endpoint), endpoint);
     return {};
 }
 

@@ -243,7 +243,8 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     Traveller traveller(settings, signals, result);
     traveller.home.machine = std::move(machine);
     traveller.listener = std::move(listener);
-    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()));
+    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
+                           settings.get<"connect">());
     Status status = go_and_come_back(traveller, there, back);
     traveller.leave_guest();
     return status;

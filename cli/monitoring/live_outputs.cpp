@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/catching.hpp"
+#include "base/log.hpp"
 #include "cli/progress.hpp"
 #include "cli/result_write.hpp"
 #include "transport/address.hpp"
@@ -14,10 +15,28 @@ using std::chrono::steady_clock;
 
 // The service manager need not hear of each change.
 constexpr std::chrono::seconds kBetweenStatuses{1};
+constexpr std::chrono::seconds kLongestEntry{1};
 
 }  // namespace
 
-void LiveOutputs::connect() { manager_ = ServiceManager::connect(); }
+void LiveOutputs::connect() {
+    manager_ = ServiceManager::connect();
+    using Entry = std::shared_ptr<const HostEntry>;
+    engine::Report begins;
+    Result<Entry> entry =
+        call_within<Entry>("make an entry for 'migrate status'", {.timeout = kLongestEntry},
+                           [first = running_here(settings_, begins, "")]() -> Result<Entry> {
+                               MIGRATE_ASSIGN(HostEntry made, HostEntry::create(first));
+                               return std::make_shared<const HostEntry>(std::move(made));
+                           });
+    if (!entry) {
+        log::debug("'migrate status' does not show this migration: {}", entry.error().message());
+        return;
+    }
+    entry_ = *std::move(entry);
+    entry_file_ = std::make_unique<LatestFile>(
+        [here = entry_](const std::string& text) { return here->write(text); });
+}
 
 void LiveOutputs::write_to(OutputFile metrics) {
     file_.reset();
@@ -44,11 +63,17 @@ Status LiveOutputs::serve(const Signals& signals) {
 
 std::string LiveOutputs::metrics_endpoint() const { return server_ ? server_->endpoint() : ""; }
 
-void LiveOutputs::ready(std::string_view status) { manager_.ready(status); }
+void LiveOutputs::ready(std::string_view status, std::string address) {
+    manager_.ready(status);
+    address_ = std::move(address);
+}
 
 void LiveOutputs::update(const engine::Report& report) {
     if (server_) server_->publish(families(report));
     if (file_ && file_->wants_text()) file_->offer(metrics_text(families(report)));
+    if (entry_file_ && entry_file_->wants_text()) {
+        entry_file_->offer(to_json(running(report)));
+    }
     // Before that, the status is that of ready().
     if (report.peer.empty() || steady_clock::now() - told_at_ < kBetweenStatuses) return;
     std::string status = status_text(report);
@@ -62,10 +87,17 @@ void LiveOutputs::finish(const engine::Report& report, std::string_view how) {
     // If there is no memory for the last figures, the run ends as it would without them.
     static_cast<void>(catching("metrics", [&]() -> Status {
         manager_.stopping(how);
+        if (entry_) entry_->remove();
         if (server_) server_->publish(families(report));
         if (file_) file_->finish(metrics_text(families(report)), kLongestResultWrite);
         return {};
     }));
+}
+
+RunningMigration LiveOutputs::running(const engine::Report& report) const {
+    RunningMigration running = running_here(settings_, report, metrics_endpoint());
+    if (!address_.empty()) running.address = address_;
+    return running;
 }
 
 MetricFamilies LiveOutputs::families(const engine::Report& report) const {
