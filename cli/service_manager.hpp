@@ -3,10 +3,9 @@
 // manager, and no failure to reach it ends a migration.
 #pragma once
 
-#include <string>
 #include <string_view>
 
-#include "base/fd.hpp"
+#include "cli/unix_datagrams.hpp"
 
 namespace migrate::cli {
 
@@ -24,9 +23,7 @@ class ServiceManager {
     void stopping(std::string_view status) const;
 
   private:
-    void tell(const std::string& text) const;
-
-    UniqueFd socket_;  // empty: there is no manager
+    UnixDatagrams socket_;
 };
 
 }  // namespace migrate::cli

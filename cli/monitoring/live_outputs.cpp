@@ -21,6 +21,7 @@ constexpr std::chrono::seconds kLongestEntry{1};
 
 void LiveOutputs::connect() {
     manager_ = ServiceManager::connect();
+    journal_ = connect_to_journal();
     using Entry = std::shared_ptr<const HostEntry>;
     engine::Report begins;
     Result<Entry> entry =
@@ -87,6 +88,7 @@ void LiveOutputs::finish(const engine::Report& report, std::string_view how) {
     // If there is no memory for the last figures, the run ends as it would without them.
     static_cast<void>(catching("metrics", [&]() -> Status {
         manager_.stopping(how);
+        journal_.send(journal_entry(report, settings_.get<"guest-name">(), how));
         if (entry_) entry_->remove();
         if (server_) server_->publish(families(report));
         if (file_) file_->finish(metrics_text(families(report)), kLongestResultWrite);

@@ -1,5 +1,5 @@
 // Shows a running migration to programs that watch this host: Prometheus, node_exporter, the
-// service manager and `migrate status`. Invariant: no call waits for one of them,
+// service manager, the journal and `migrate status`. Invariant: no call waits for one of them,
 // except connect() and serve() before the migration and finish() after it, which have limits; no
 // failure of one of them ends a migration.
 #pragma once
@@ -12,6 +12,7 @@
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 #include "cli/monitoring/host_entries.hpp"
+#include "cli/monitoring/journal.hpp"
 #include "cli/monitoring/latest_file.hpp"
 #include "cli/monitoring/metrics_server.hpp"
 #include "cli/output_file.hpp"
@@ -27,7 +28,7 @@ class LiveOutputs {
     // `settings` must outlive this object.
     explicit LiveOutputs(const Settings& settings) : settings_(settings) {}
 
-    // Connects to the service manager, and makes the entry for `migrate status`:
+    // Connects to the service manager and the journal, and makes the entry for `migrate status`:
     // before the receiver's sandbox, which forbids this. Takes at most a second.
     void connect();
     // The file of metrics-file.
@@ -51,6 +52,7 @@ class LiveOutputs {
 
     const Settings& settings_;
     ServiceManager manager_;
+    UnixDatagrams journal_;
     std::string address_;  // of ready()
     std::string told_;     // the status that the service manager has
     std::chrono::steady_clock::time_point told_at_{};
