@@ -32,7 +32,7 @@ CommandLine text_to_print(Command command, std::string text) {
     return {.command = command,
             .settings = Settings(Side::kSend),
             .text = std::move(text),
-            .probe_format = ProbeFormat::kText,
+            .print_format = PrintFormat::kText,
             .bench = {}};
 }
 
@@ -230,7 +230,7 @@ Result<CommandLine> parse_side(Side side, Arguments args) {
     return CommandLine{.command = side == Side::kSend ? Command::kSend : Command::kRecv,
                        .settings = std::move(parsed.settings),
                        .text = "",
-                       .probe_format = ProbeFormat::kText,
+                       .print_format = PrintFormat::kText,
                        .bench = {}};
 }
 
@@ -255,25 +255,26 @@ Result<CommandLine> parse_help(Arguments args) {
         return help_of(topic == "send" ? Side::kSend : Side::kRecv,
                        all ? HelpPart::kAll : HelpPart::kEveryday);
     }
+    if (topic == "status") return text_to_print(Command::kHelp, status_help_text());
     if (topic == "probe") return text_to_print(Command::kHelp, probe_help_text());
     if (topic == "bench") return text_to_print(Command::kHelp, bench_help_text());
-    constexpr std::array<std::string_view, 4> kTopics{"send", "recv", "probe", "bench"};
+    constexpr std::array<std::string_view, 5> kTopics{"send", "recv", "status", "probe", "bench"};
     return unknown_word("command", topic, kTopics);
 }
 
-Result<CommandLine> parse_probe(Arguments args) {
-    CommandLine line = text_to_print(Command::kProbe, "");
+// A command whose only option is --json.
+Result<CommandLine> parse_printing(Command command, std::string_view name, const std::string& help,
+                                   Arguments args) {
+    CommandLine line = text_to_print(command, "");
     for (const std::string_view word : args) {
-        if (word == "--help" || word == "-h") {
-            return text_to_print(Command::kHelp, probe_help_text());
-        }
+        if (word == "--help" || word == "-h") return text_to_print(Command::kHelp, help);
     }
     for (const std::string_view word : args) {
         if (word != "--json") {
-            return usage_error("'migrate probe' has no option '{}': its only option is --json",
+            return usage_error("'migrate {}' has no option '{}': its only option is --json", name,
                                word);
         }
-        line.probe_format = ProbeFormat::kJson;
+        line.print_format = PrintFormat::kJson;
     }
     return line;
 }
@@ -308,7 +309,7 @@ Result<CommandLine> parse_generated(std::string_view command, std::string text, 
 
 Error unknown_command(std::string_view word) {
     if (!word.starts_with('-')) {
-        constexpr std::array<std::string_view, 6> kCommands{"send",  "recv", "probe",
+        constexpr std::array<std::string_view, 7> kCommands{"send",  "recv", "status",    "probe",
                                                             "bench", "help", "completion"};
         return unknown_word("command", word, kCommands);
     }
@@ -328,7 +329,12 @@ Result<CommandLine> parse_command_line(Arguments args) {
     const Arguments rest = args.subspan(1);
     if (command == "send") return parse_side(Side::kSend, rest);
     if (command == "recv") return parse_side(Side::kRecv, rest);
-    if (command == "probe") return parse_probe(rest);
+    if (command == "status") {
+        return parse_printing(Command::kStatus, command, status_help_text(), rest);
+    }
+    if (command == "probe") {
+        return parse_printing(Command::kProbe, command, probe_help_text(), rest);
+    }
     if (command == "bench") return parse_bench_line(rest);
     if (command == "help" || command == "--help" || command == "-h") return parse_help(rest);
     if (command == "--version") {

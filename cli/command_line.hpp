@@ -20,17 +20,18 @@ enum class Command {
     kVersion,      // print `text`
     kPrintConfig,  // print `text`
     kBench,        // run the scenarios of `bench`
-    kProbe,        // examine what this host can do, and print it in `probe_format`
+    kProbe,        // examine what this host can do, and print it in `print_format`
+    kStatus,       // print the migrations that run here, in `print_format`
 };
 
-enum class ProbeFormat { kText, kJson };
+enum class PrintFormat { kText, kJson };
 
 struct CommandLine {
     Command command = Command::kHelp;
     Settings settings;  // meaningful for kSend and kRecv; settings.side() is the command's side
     std::string text;   // ends with a newline; to print on standard output
-    ProbeFormat probe_format = ProbeFormat::kText;
-    BenchLine bench{};  // meaningful for kBench
+    PrintFormat print_format = PrintFormat::kText;  // meaningful for kProbe and kStatus
+    BenchLine bench{};                              // meaningful for kBench
 };
 
 // `args` are the arguments after the program's name. Reads the file of --config.

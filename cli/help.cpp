@@ -198,9 +198,10 @@ std::string overview_text() {
     text += "\nCommands:\n";
     text += entry("recv", "Wait for a sender and receive the memory.");
     text += entry("send", "Send the memory to a receiver.");
+    text += entry("status [--json]", "Show the migrations that run on this host.");
     text += entry("probe [--json]", "Show what this host supports.");
     text += entry("bench NAME… --out DIR", "Run scenarios and report the measurements.");
-    text += entry("help [send|recv|probe|bench]",
+    text += entry("help [send|recv|status|probe|bench]",
                   "Show this help, or that of a command; 'help send all' shows every option.");
     text += entry("completion bash|zsh|fish", "Print the completion script of a shell.");
     text += entry("--version", "Show version, commit, protocol and features.");
@@ -230,6 +231,18 @@ std::string command_help_text(Side side, HelpPart part) {
     }
     text += '\n' + exit_status_text();
     return text + '\n' + paragraph(unit_note());
+}
+
+std::string_view status_summary() {
+    return "Shows the 'migrate send' and 'migrate recv' that run on this host, one line each: "
+           "process id, side, guest, state, progress, memory and peer. A user sees the own ones, "
+           "root those of all users.";
+}
+
+std::string status_help_text() {
+    return "Usage: migrate status [--json]\n\n" + paragraph(status_summary()) + "\nOptions:\n" +
+           entry("--json", "Print a JSON list with an object for each.") +
+           entry("-h, --help", "Show this help and exit.");
 }
 
 std::string_view probe_summary() {

@@ -44,6 +44,10 @@ enum class HelpPart { kEveryday, kAll };
 // The text of `migrate send --help` or `migrate recv --help`: the everyday options with examples,
 // or, for `--help all`, every option in its section, with the words of its forms.
 std::string command_help_text(Side side, HelpPart part);
+// The text of `migrate status --help`.
+std::string status_help_text();
+// The purpose of `migrate status`, in a sentence or two.
+std::string_view status_summary();
 // The text of `migrate probe --help`.
 std::string probe_help_text();
 // The purpose of `migrate probe`, in a sentence or two.

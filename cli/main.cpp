@@ -17,6 +17,7 @@
 #include "cli/bench_command.hpp"
 #include "cli/command_line.hpp"
 #include "cli/console.hpp"
+#include "cli/monitoring/host_entries.hpp"
 #include "cli/probe.hpp"
 #include "cli/run_migration.hpp"
 #include "cli/run_result.hpp"
@@ -32,10 +33,16 @@ void raise_descriptor_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-std::string probe(migrate::cli::ProbeFormat format) {
+std::string status(migrate::cli::PrintFormat format) {
+    using namespace migrate::cli;
+    const std::vector<RunningMigration> running = running_migrations();
+    return format == PrintFormat::kJson ? status_json(running) : status_lines(running);
+}
+
+std::string probe(migrate::cli::PrintFormat format) {
     using namespace migrate::cli;
     const std::vector<ProbedGroup> groups = probe_host();
-    return format == ProbeFormat::kJson ? probe_json(groups) : probe_text(groups);
+    return format == PrintFormat::kJson ? probe_json(groups) : probe_text(groups);
 }
 
 // These signals would end the process in the middle of a migration. If they are ignored, the
@@ -62,7 +69,9 @@ int run(std::span<const char* const> arguments) {
     }
     switch (line->command) {
         case cli::Command::kProbe:
-            return print(probe(line->probe_format));
+            return print(probe(line->print_format));
+        case cli::Command::kStatus:
+            return print(status(line->print_format));
         case cli::Command::kBench:
             ignore_write_signals();
             return cli::run_bench_command(line->bench);

@@ -71,11 +71,14 @@ std::string synopsis() {
         }
         text += "[\\fIoptions\\fR]\n.br\n";
     }
+    text += ".B migrate status\n[\\fB\\-\\-json\\fR]\n.br\n";
     text += ".B migrate probe\n[\\fB\\-\\-json\\fR]\n.br\n";
     text +=
         ".B migrate bench\n\\fB\\-\\-list\\fR|\\fINAME\\fR... \\fB\\-\\-out\\fR \\fIDIR\\fR "
         "[\\fIoptions\\fR]\n.br\n";
-    return text + ".B migrate help\n[\\fBsend\\fR|\\fBrecv\\fR|\\fBprobe\\fR|\\fBbench\\fR]\n";
+    return text +
+           ".B migrate "
+           "help\n[\\fBsend\\fR|\\fBrecv\\fR|\\fBstatus\\fR|\\fBprobe\\fR|\\fBbench\\fR]\n";
 }
 
 std::string description() {
@@ -84,6 +87,8 @@ std::string description() {
            "QEMU's multifd. Each channel looks for zero pages on its own thread.\n" +
            roff_paragraph("'migrate send': " + std::string(command_summary(Side::kSend))) +
            roff_paragraph("'migrate recv': " + std::string(command_summary(Side::kRecv))) +
+           roff_paragraph("'migrate status': " + std::string(status_summary()) +
+                          " --json prints a JSON list.") +
            roff_paragraph("'migrate probe': " + std::string(probe_summary()) +
                           " --json prints one JSON object.") +
            roff_paragraph("'migrate bench': " + std::string(bench_summary())) +

@@ -24,6 +24,8 @@ class OutputFile {
     static Result<OutputFile> open(std::string_view what, const std::string& path,
                                    std::string_view first);
 
+    // False if nothing is written.
+    bool is_named() const { return !path_.empty(); }
     // Replaces the file by one that holds `text`. After an Error it is unchanged.
     Status write(std::string_view text) const;
 

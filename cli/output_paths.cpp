@@ -136,6 +136,7 @@ Result<std::vector<NamedFile>> named_files(const Settings& settings,
     };
     add("--stats", settings.get<"stats">(), Use::kOutput);
     add("--events", settings.get<"events">(), Use::kOutput);
+    add("--metrics-file", settings.get<"metrics-file">(), Use::kOutput);
     if (settings.side() == Side::kRecv) {
         add("--port-file", settings.get<"port-file">(), Use::kOutput);
         MIGRATE_ASSIGN(const ParsedForm sink, parse_form_of<"sink">(settings.get<"sink">()));

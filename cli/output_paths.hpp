@@ -12,10 +12,10 @@
 
 namespace migrate::cli {
 
-// Checks stats, events, port-file, the socket of qmp, a sink and a source that are files, devices'
-// streams, the configuration file, and standard output and error if they are files. kUsage names
-// the option whose path is a link, a device, a FIFO …, or the two options that name one file: by
-// the same path, by another path to it, or by another of its names. Opens nothing.
+// Checks stats, events, metrics-file, port-file, the socket of qmp, a sink and a source that are
+// files, devices' streams, the configuration file, and standard output and error if they are files.
+// kUsage names the option whose path is a link, a device, a FIFO …, or the two options that name
+// one file: by the same path, by another path to it, or by another of its names. Opens nothing.
 Status check_output_paths(const Settings& settings, const std::optional<std::string>& config_path);
 
 // The paths that a run with these settings creates, replaces, writes or removes, sockets included.

@@ -30,6 +30,13 @@ std::string bar(std::uint64_t done, std::uint64_t total) {
     return fmt::format("[{}{}]", std::string(filled, '#'), std::string(kBarWidth - filled, '-'));
 }
 
+// The part of all memory that is sent, in percent.
+std::uint64_t percent_done(const Report& report) {
+    if (report.total_bytes == 0) return 100;
+    const std::uint64_t remaining = std::min(report.total_bytes, report.remaining_bytes());
+    return (report.total_bytes - remaining) * 100 / report.total_bytes;
+}
+
 // "0:07", "1:02:03".
 std::string clock_text(microseconds time) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
@@ -88,9 +95,23 @@ std::string progress_text(const Report& report) {
                            round_text(report));
     }
     const std::uint64_t done = report.total_bytes - std::min(report.total_bytes, remaining);
-    const std::uint64_t percent = report.total_bytes == 0 ? 100 : done * 100 / report.total_bytes;
-    return fmt::format("{}  {:3} %  {} of {}{}", bar(done, report.total_bytes), percent,
-                       format_bytes(done), format_bytes(report.total_bytes), speed_text(report));
+    return fmt::format("{}  {:3} %  {} of {}{}", bar(done, report.total_bytes),
+                       percent_done(report), format_bytes(done), format_bytes(report.total_bytes),
+                       speed_text(report));
+}
+
+std::string status_text(const Report& report) {
+    if (report.peer.empty() && !is_final(report.status)) return "waiting";
+    std::string text(name_of(report.status));
+    if (report.status != engine::MigrationStatus::kActive) return text;
+    text += fmt::format(", {} %", percent_done(report));
+    if (report.guest && report.round > 1) text += fmt::format(", round {}", report.round);
+    if (!report.progress) return text;
+    text += fmt::format(", {}", format_rate(report.progress->speed.bytes));
+    if (report.progress->time_left) {
+        text += fmt::format(", {} left", clock_text(*report.progress->time_left));
+    }
+    return text;
 }
 
 milliseconds Progress::interval() const {

@@ -21,6 +21,10 @@ ProgressStyle choose_progress(AutoOnOff option, bool is_terminal);
 // ms", and by "throttle 30 %" and "stalled" if they apply.
 std::string progress_text(const engine::Report& report);
 
+// Returns, for example, "active, 43 %, 2991 MiB/s, 0:07 left", with a guest also "round 3", and
+// "waiting" before a peer is connected. Figures that are not known are left out.
+std::string status_text(const engine::Report& report);
+
 class Progress {
   public:
     // `events` outlives this object.

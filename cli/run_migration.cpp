@@ -10,7 +10,6 @@
 #include "cli/qmp_commands.hpp"
 #include "cli/run_result.hpp"
 #include "cli/sandbox.hpp"
-#include "cli/service_manager.hpp"
 #include "cli/session_runner.hpp"
 #include "cli/signals.hpp"
 #include "cli/there_and_back.hpp"
@@ -33,7 +32,8 @@ Status run_to_end(Session& session, const Settings& settings, const Signals& sig
         return result.leave_at_once(signal, report_at_once(session));
     };
     Status status =
-        Runner<Session>(session, signals, make_progress(settings, result.events()), leave)
+        Runner<Session>(session, signals, make_progress(settings, result.events()), leave,
+                        [&](const engine::Report& report) { result.outputs().update(report); })
             .run(thread_name);
     result.add(session.report());
     // If printing the report runs out of memory, the rest is still done.
@@ -57,7 +57,7 @@ Status run_to_end(Session& session, const Settings& settings, const Signals& sig
 
 Status send(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
     MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.connect));
     MIGRATE_ASSIGN(const guest::Machine machine,
@@ -87,6 +87,8 @@ Status send(const Settings& settings, RunResult& result) {
                                       session->change(engine::make_tunables(changed));
                                   }},
                              result.events()));
+    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
+                           settings.get<"connect">());
     MIGRATE_TRY(run_to_end(*session, settings, signals, result, "live_migration",
                            [&] { return machine.guest.get(); }));
     if (settings.get<"quit-source">()) result.note("quit-source-error", machine.guest->quit());
@@ -94,10 +96,9 @@ Status send(const Settings& settings, RunResult& result) {
 }
 
 Status recv(const Settings& settings, RunResult& result) {
-    const ServiceManager manager = ServiceManager::connect();
     MIGRATE_ASSIGN(const Sandbox sandbox, Sandbox::begin(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
     MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
     config.security.options.emplace_back("sandbox", sandbox.text());
@@ -116,25 +117,24 @@ Status recv(const Settings& settings, RunResult& result) {
                               .change = {}},
                              result.events()));
     MIGRATE_TRY(sandbox.complete());
-    MIGRATE_TRY(announce_listener(result.console(), session->endpoint(), sandbox, port_file,
-                                  session->port()));
-    manager.ready(fmt::format("waiting for a sender on {}", session->endpoint()));
-    Status status = run_to_end(*session, settings, signals, result, "incoming", [&] {
+    MIGRATE_TRY(
+        announce_listener(result, session->endpoint(), sandbox, port_file, session->port()));
+    return run_to_end(*session, settings, signals, result, "incoming", [&] {
         // The session is over: a one-time key serves no other one.
         config.security.session_ended();
         return session->guest();
     });
-    manager.stopping(status ? "completed" : status.error().message());
-    return status;
 }
 
 int run(const Settings& settings, Status (*body)(const Settings&, RunResult&)) {
     log::set_level(settings.get<"quiet">() ? log::Level::kError
                                            : settings.get<"log-level", log::Level>());
     auto result = std::make_unique<RunResult>(settings);
-    result->may_write_stats();
-    Status status = catching(settings.side() == Side::kSend ? "send" : "recv",
-                             [&] { return body(settings, *result); });
+    result->may_write_files();
+    Status status = catching(settings.side() == Side::kSend ? "send" : "recv", [&]() -> Status {
+        result->outputs().connect();
+        return body(settings, *result);
+    });
     const int code = result->conclude(std::move(status));
     // A call that was left behind may still use the result.
     if (calls_left_behind()) static_cast<void>(result.release());

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/advice.hpp"
+#include "cli/monitoring/metrics.hpp"
 #include "cli/result_write.hpp"
 
 namespace migrate::cli {
@@ -49,12 +50,28 @@ std::string statistics(const Settings& settings, const std::vector<Report>& repo
     return settings.get<"repeat">() != 0 ? to_json(reports) : to_json(reports.back());
 }
 
+std::string metrics_of(const Report& report, const Settings& settings) {
+    return metrics_text(metric_families(report, settings.get<"guest-name">()));
+}
+
 Result<std::unique_ptr<engine::EventLog>> open_events(const std::string& path) {
     if (path.empty()) return std::make_unique<engine::EventLog>();
     // OutputFile replaces the file first: the log truncates the file that it opens, and an older
     // file may be in use elsewhere.
     MIGRATE_ASSIGN(const OutputFile emptied, OutputFile::open("events", path, ""));
     return engine::EventLog::open(path);
+}
+
+// Makes the files that are open say how the run has ended, although another one cannot be opened.
+// Returns the error.
+Error conclude_opened(const RunFiles& files, const Settings& settings, Error error) {
+    Report failed = unstarted(settings, {});
+    failed.outcome = outcome_of(error);
+    failed.status = engine::final_status_of(*failed.outcome);
+    failed.error_desc = error.message();
+    static_cast<void>(files.stats.write(statistics(settings, {failed})));
+    static_cast<void>(files.metrics.write(metrics_of(failed, settings)));
+    return error;
 }
 
 }  // namespace
@@ -68,32 +85,41 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     RunFiles files;
     MIGRATE_ASSIGN(files.stats, OutputFile::open("stats", settings.get<"stats">(),
                                                  statistics(settings, begins)));
+    Result<OutputFile> metrics = OutputFile::open("metrics", settings.get<"metrics-file">(),
+                                                  metrics_of(begins.back(), settings));
+    if (!metrics) return conclude_opened(files, settings, std::move(metrics).error());
+    files.metrics = *std::move(metrics);
     Result<std::unique_ptr<engine::EventLog>> events = open_events(settings.get<"events">());
-    if (events) {
-        files.events = *std::move(events);
-        return files;
-    }
-    // The statistics say how the run has ended, although there are no events.
-    Report failed = begins.back();
-    const Status status = std::move(events).error();
-    failed.outcome = outcome_of(status);
-    failed.status = engine::final_status_of(*failed.outcome);
-    failed.error_desc = status.error().message();
-    static_cast<void>(files.stats.write(statistics(settings, {failed})));
-    return status.error();
-}
-
-OutputFile unopened_stats(const Settings& settings) {
-    const std::string& path = settings.get<"stats">();
-    return path.empty() ? OutputFile() : OutputFile::unopened("stats", path);
+    if (!events) return conclude_opened(files, settings, std::move(events).error());
+    files.events = *std::move(events);
+    return files;
 }
 
 RunResult::RunResult(const Settings& settings, Console console)
-    : settings_(settings), console_(console), events_(std::make_unique<engine::EventLog>()) {}
+    : settings_(settings),
+      console_(console),
+      outputs_(settings),
+      events_(std::make_unique<engine::EventLog>()) {}
+
+void RunResult::may_write_files() {
+    stats_ = OutputFile::unopened("stats", settings_.get<"stats">());
+    outputs_.write_to(OutputFile::unopened("metrics", settings_.get<"metrics-file">()));
+}
+
+void RunResult::give_up_files() {
+    stats_ = {};
+    outputs_.write_to({});
+}
 
 void RunResult::adopt(RunFiles files) {
     stats_ = std::move(files.stats);
+    outputs_.write_to(std::move(files.metrics));
     events_ = std::move(files.events);
+}
+
+void RunResult::add(Report report) {
+    outputs_.update(report);
+    reports_.push_back(std::move(report));
 }
 
 void RunResult::guest_fared(const Status& checked) {
@@ -139,6 +165,7 @@ int RunResult::conclude(Status status) {
         reason += (reason.empty() ? "" : "; ") + one->error().message();
     }
     const Outcome outcome = guest_ ? outcome_of(status) : Outcome::kFailed;
+    outputs_.finish(reports_.back(), reason.empty() ? name_of(outcome) : reason);
     console_.advise(advice_for(outcome, owner_for(settings_.side(), reports_.back())));
     // A program that reads the line may read the events next.
     static_cast<void>(events_->flush());

@@ -1,6 +1,6 @@
-// The results of a run of `send` or `recv`, however it ends: statistics, messages, one line of JSON
-// and an exit code. Invariant: all of them name the same outcome, which is the migration's. A
-// failure to write a file afterwards is reported and does not change the outcome.
+// The results of a run of `send` or `recv`, however it ends: statistics, metrics, messages, one
+// line of JSON and an exit code. Invariant: all of them name the same outcome, which is the
+// migration's. A failure to write a file afterwards is reported and does not change the outcome.
 #pragma once
 
 #include <memory>
@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/outcome.hpp"
 #include "cli/console.hpp"
+#include "cli/monitoring/live_outputs.hpp"
 #include "cli/output_file.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/report.hpp"
@@ -23,15 +24,13 @@ namespace migrate::cli {
 // The files that a run writes to.
 struct RunFiles {
     OutputFile stats;
+    OutputFile metrics;
     std::unique_ptr<engine::EventLog> events;
 };
 
-// Opens the files of stats and events, and removes an old port file: from then on no file of an
-// earlier run can be taken for one of this run. kUsage if one cannot be written. May block.
+// Opens the files of stats, metrics and events, and removes an old port file: from then on no file
+// of an earlier run can be taken for one of this run. kUsage if one cannot be written. May block.
 Result<RunFiles> open_run_files(const Settings& settings);
-
-// The statistics file of a run that has opened none, for its end.
-OutputFile unopened_stats(const Settings& settings);
 
 class RunResult {
   public:
@@ -42,16 +41,17 @@ class RunResult {
 
     const Console& console() const { return console_; }
 
-    // The run may replace the statistics file, also if it ends before it has opened its files. Not
-    // called for a wrong command line, which may name any file.
-    void may_write_stats() { stats_ = unopened_stats(settings_); }
+    // The run may replace the files of statistics and metrics, also if it ends before it has opened
+    // its files. Not called for a wrong command line, which may name any file.
+    void may_write_files();
     // The run's files could not be opened: none of them is written.
-    void give_up_files() { stats_ = {}; }
+    void give_up_files();
     void adopt(RunFiles files);
     engine::EventLog& events() { return *events_; }
+    LiveOutputs& outputs() { return outputs_; }
 
     // Adds the report of a session that ended.
-    void add(engine::Report report) { reports_.push_back(std::move(report)); }
+    void add(engine::Report report);
     bool has_report() const { return !reports_.empty(); }
     engine::Report& last() { return reports_.back(); }
     // Takes the check of the guest that ran on here after the last session; an Error fails the run.
@@ -75,6 +75,7 @@ class RunResult {
     const Settings& settings_;
     Console console_;
     OutputFile stats_;
+    LiveOutputs outputs_;
     std::unique_ptr<engine::EventLog> events_;
     std::vector<engine::Report> reports_;  // one, or one per leg
     Status guest_;

@@ -3,10 +3,9 @@
 // manager, and no failure to reach it ends a migration.
 #pragma once
 
-#include <string>
 #include <string_view>
 
-#include "base/fd.hpp"
+#include "cli/unix_datagrams.hpp"
 
 namespace migrate::cli {
 
@@ -18,13 +17,13 @@ class ServiceManager {
 
     // The service is up; `status` is one line for `systemctl status`.
     void ready(std::string_view status) const;
+    // The service runs; `status` is one line for `systemctl status`.
+    void status(std::string_view status) const;
     // The service ends; `status` says how.
     void stopping(std::string_view status) const;
 
   private:
-    void tell(const std::string& text) const;
-
-    UniqueFd socket_;  // empty: there is no manager
+    UnixDatagrams socket_;
 };
 
 }  // namespace migrate::cli

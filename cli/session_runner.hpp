@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,8 +33,8 @@ inline Progress make_progress(const Settings& settings, engine::EventLog& events
     return {choose_progress(wanted, ::isatty(STDERR_FILENO) == 1), events};
 }
 
-// Opens the run's files, unless a signal comes first.
-inline Status open_files(const Settings& settings, const Signals& signals, RunResult& result) {
+// Opens the run's files and the port of its metrics, unless a signal comes first.
+inline Status open_outputs(const Settings& settings, const Signals& signals, RunResult& result) {
     Result<RunFiles> files = unless_signalled<RunFiles>(
         signals, "open the output files", [settings] { return open_run_files(settings); });
     if (!files) {
@@ -42,6 +43,11 @@ inline Status open_files(const Settings& settings, const Signals& signals, RunRe
         return std::move(files).error();
     }
     result.adopt(*std::move(files));
+    MIGRATE_TRY(result.outputs().serve(signals));
+    if (!result.outputs().metrics_endpoint().empty()) {
+        result.console().say(
+            fmt::format("metrics on http://{}/metrics\n", result.outputs().metrics_endpoint()));
+    }
     return {};
 }
 
@@ -57,15 +63,17 @@ inline Result<transport::Security> read_security(const Signals& signals, const S
     return security;
 }
 
-// Prints the address on which a receiver listens and what confines it, and writes its port to the
+// Says on which address a receiver listens and what confines it, and writes its port to the
 // requested file.
-inline Status announce_listener(const Console& console, const std::string& endpoint,
+inline Status announce_listener(RunResult& result, const std::string& endpoint,
                                 const Sandbox& sandbox, const std::string& port_file,
                                 std::uint16_t port) {
-    console.say(fmt::format("listening on {}\nsandbox: {}\n", endpoint, sandbox.text()));
-    if (port_file.empty()) return {};
-    Status written = write_whole_file(port_file, fmt::format("{}\n", port));
-    if (!written) return std::move(written).error().as(ErrorKind::kUsage);
+    result.console().say(fmt::format("listening on {}\nsandbox: {}\n", endpoint, sandbox.text()));
+    if (!port_file.empty()) {
+        Status written = write_whole_file(port_file, fmt::format("{}\n", port));
+        if (!written) return std::move(written).error().as(ErrorKind::kUsage);
+    }
+    result.outputs().ready(fmt::format("waiting for a sender on {}", endpoint), endpoint);
     return {};
 }
 
@@ -86,9 +94,17 @@ class Runner {
   public:
     // Handles a second signal: concludes the run without waiting for it, and returns the exit code.
     using Leave = Signals::Leave;
+    // Sees a report about twice a second, before any peer is connected too.
+    using Watcher = std::function<void(const engine::Report&)>;
 
-    Runner(Session& session, const Signals& signals, Progress progress, Leave leave)
-        : session_(session), signals_(signals), progress_(progress), leave_(std::move(leave)) {}
+    Runner(
+        Session& session, const Signals& signals, Progress progress, Leave leave,
+        Watcher watcher = [](const engine::Report&) {})
+        : session_(session),
+          signals_(signals),
+          progress_(progress),
+          leave_(std::move(leave)),
+          watcher_(std::move(watcher)) {}
 
     // Name of the signal that came during run(), even if the session could not be cancelled any
     // more; empty if none came.
@@ -135,7 +151,9 @@ class Runner {
             if (polled[1].revents != 0) interrupt();
             // If showing progress runs out of memory, the session continues.
             static_cast<void>(catching("progress", [this]() -> Status {
-                progress_.update(session_.report());
+                const engine::Report report = session_.report();
+                progress_.update(report);
+                watcher_(report);
                 return {};
             }));
         }
@@ -156,6 +174,7 @@ class Runner {
     const Signals& signals_;
     Progress progress_;
     Leave leave_;
+    Watcher watcher_;
     std::string_view interrupted_by_;  // the signal's name, a literal
 };
 

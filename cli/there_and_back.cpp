@@ -97,11 +97,12 @@ class Traveller {
 
     template <typename Session>
     Status run(Session& session, std::uint32_t leg, const std::string& thread_name) {
-        Runner<Session> runner(session, signals_, make_progress(settings_, result_.events()),
-                               [&](std::string_view signal) {
-                                   return result_.leave_at_once(
-                                       signal, of_leg(report_at_once(session), leg));
-                               });
+        Runner<Session> runner(
+            session, signals_, make_progress(settings_, result_.events()),
+            [&](std::string_view signal) {
+                return result_.leave_at_once(signal, of_leg(report_at_once(session), leg));
+            },
+            [&](const engine::Report& report) { result_.outputs().update(*of_leg(report, leg)); });
         Status status = runner.run(thread_name);
         interrupted_by_ = runner.interrupted_by();
         result_.add(*of_leg(session.report(), leg));
@@ -204,7 +205,7 @@ Result<std::unique_ptr<transport::Listener>> open_listener(const Signals& signal
 
 Status send_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
     MIGRATE_ASSIGN(there.security, read_security(signals, settings, there.connect));
     engine::RecvConfig back;
@@ -242,6 +243,8 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     Traveller traveller(settings, signals, result);
     traveller.home.machine = std::move(machine);
     traveller.listener = std::move(listener);
+    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
+                           settings.get<"connect">());
     Status status = go_and_come_back(traveller, there, back);
     traveller.leave_guest();
     return status;
@@ -250,7 +253,7 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
 Status recv_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Sandbox sandbox, Sandbox::begin(settings));
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
-    MIGRATE_TRY(open_files(settings, signals, result));
+    MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
     MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.listen));
     config.security.options.emplace_back("sandbox", sandbox.text());
@@ -258,8 +261,8 @@ Status recv_there_and_back(const Settings& settings, RunResult& result) {
     Traveller traveller(settings, signals, result);
     MIGRATE_ASSIGN(traveller.listener, open_listener(signals, config));
     MIGRATE_TRY(sandbox.complete());
-    MIGRATE_TRY(announce_listener(result.console(), traveller.listener->endpoint(), sandbox,
-                                  config.port_file, traveller.listener->port()));
+    MIGRATE_TRY(announce_listener(result, traveller.listener->endpoint(), sandbox, config.port_file,
+                                  traveller.listener->port()));
     Status status = take_in_and_send_back(traveller, config);
     config.security.session_ended();
     traveller.leave_guest();

@@ -6,7 +6,7 @@ function(migrate_missing what package)
                         "(or run scripts/install-dependencies, which installs all of them)")
 endfunction()
 
-# migrate_c_library(TARGET HEADER LIBRARY PACKAGE): an imported target for a library without a CMake package.
+# migrate_c_library(TARGET HEADER LIBRARY PACKAGE): an imported target for a library, without its CMake package.
 function(migrate_c_library target header library package)
     find_path(${target}_INCLUDE_DIR ${header})
     find_library(${target}_LIBRARY ${library})
@@ -24,6 +24,9 @@ migrate_c_library(zstd zstd.h zstd libzstd-dev)
 migrate_c_library(xxhash xxhash.h xxhash libxxhash-dev)
 migrate_c_library(seccomp seccomp.h seccomp libseccomp-dev)
 migrate_c_library(accel_config accel-config/libaccel_config.h accel-config libaccel-config-dev)
+# The package's own CMake files would also need those of its push gateway and of its HTTP server.
+migrate_c_library(prometheus_core prometheus/metric_family.h prometheus-cpp-core prometheus-cpp-dev)
+migrate_c_library(prometheus_pull prometheus/exposer.h prometheus-cpp-pull prometheus-cpp-dev)
 
 # libaccel-config's header includes it, and its package does not depend on it.
 find_path(UUID_INCLUDE_DIR uuid/uuid.h)

@@ -75,6 +75,22 @@ CompletedCommand command_of(Side side, std::string_view name, std::string_view h
     return command;
 }
 
+// A command whose only option is --json.
+CompletedCommand printing(std::string_view name, std::string_view help) {
+    return {.name = std::string(name),
+            .help = std::string(help),
+            .flags = {{.name = "json",
+                       .letter = "",
+                       .help = "Print JSON",
+                       .value = Value::kNone,
+                       .value_name = ""},
+                      {.name = "help",
+                       .letter = "h",
+                       .help = "Show this help and exit",
+                       .value = Value::kNone,
+                       .value_name = ""}}};
+}
+
 CompletedCommand bench() {
     CompletedCommand command{.name = "bench", .help = "Run scenarios and report the measurements"};
     for (const CommandFlag& row : kBenchFlags) command.flags.push_back(flag_of(row));
@@ -90,22 +106,12 @@ std::vector<CompletedCommand> completed_commands() {
     std::vector<CompletedCommand> commands;
     commands.push_back(command_of(Side::kRecv, "recv", "Wait for a sender and receive the memory"));
     commands.push_back(command_of(Side::kSend, "send", "Send the memory to a receiver"));
-    commands.push_back({.name = "probe",
-                        .help = "Show what this host supports",
-                        .flags = {{.name = "json",
-                                   .letter = "",
-                                   .help = "Print one JSON object",
-                                   .value = Value::kNone,
-                                   .value_name = ""},
-                                  {.name = "help",
-                                   .letter = "h",
-                                   .help = "Show this help and exit",
-                                   .value = Value::kNone,
-                                   .value_name = ""}}});
+    commands.push_back(printing("status", "Show the migrations that run on this host"));
+    commands.push_back(printing("probe", "Show what this host supports"));
     commands.push_back(bench());
     commands.push_back({.name = "help",
                         .help = "Show the help of a command",
-                        .words = {"send", "recv", "probe", "bench"}});
+                        .words = {"send", "recv", "status", "probe", "bench"}});
     CompletedCommand completion{.name = "completion",
                                 .help = "Print the completion script of a shell"};
     for (const Shell& shell : kShells) completion.words.emplace_back(shell.name);

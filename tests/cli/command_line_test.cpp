@@ -188,7 +188,7 @@ TEST_CASE("an unknown command is answered with the nearest one") {
     CHECK(refusal({"receive"}) == "unknown command 'receive': did you mean 'recv'?");
     CHECK(refusal({"hlep"}) == "unknown command 'hlep': did you mean 'help'?");
     CHECK(refusal({"version"}) ==
-          "unknown command 'version': use send, recv, probe, bench, help or completion");
+          "unknown command 'version': use send, recv, status, probe, bench, help or completion");
     CHECK(refusal({"--frobnicate"}) == "unknown option '--frobnicate': use --help or --version");
     CHECK(refusal({"-v"}) == "unknown option '-v': did you mean '--version'?");
     CHECK(refusal({"--connect", "a:1"}) ==
@@ -288,24 +288,29 @@ TEST_CASE("a printed configuration with a value that is not UTF-8 is an error") 
     CHECK(contains(refusal({"send", "--print-config", "--stats", "\xff\xfe"}), "UTF-8"));
 }
 
-TEST_CASE("probe takes --json and nothing else") {
-    const auto text = parse({"probe"});
-    REQUIRE(text);
-    CHECK(text->command == Command::kProbe);
-    CHECK(text->probe_format == ProbeFormat::kText);
-    const auto json = parse({"probe", "--json"});
-    REQUIRE(json);
-    CHECK(json->command == Command::kProbe);
-    CHECK(json->probe_format == ProbeFormat::kJson);
-    CHECK(refusal({"probe", "--jsn"}) ==
-          "'migrate probe' has no option '--jsn': its only option is --json");
-    for (const auto& words : {std::vector{"probe", "--help"}, std::vector{"help", "probe"}}) {
-        const auto help = parse_command_line(words);
-        REQUIRE(help);
-        CHECK(help->command == Command::kHelp);
-        CHECK(contains(help->text, "Usage: migrate probe [--json]"));
+TEST_CASE("probe and status take --json and nothing else") {
+    for (const auto& [name, command] :
+         {std::pair{"probe", Command::kProbe}, std::pair{"status", Command::kStatus}}) {
+        INFO(name);
+        const auto text = parse({name});
+        REQUIRE(text);
+        CHECK(text->command == command);
+        CHECK(text->print_format == PrintFormat::kText);
+        const auto json = parse({name, "--json"});
+        REQUIRE(json);
+        CHECK(json->command == command);
+        CHECK(json->print_format == PrintFormat::kJson);
+        CHECK(refusal({name, "--jsn"}) ==
+              fmt::format("'migrate {}' has no option '--jsn': its only option is --json", name));
+        for (const auto& words : {std::vector{name, "--help"}, std::vector{"help", name}}) {
+            const auto help = parse_command_line(words);
+            REQUIRE(help);
+            CHECK(help->command == Command::kHelp);
+            CHECK(contains(help->text, fmt::format("Usage: migrate {} [--json]", name)));
+        }
     }
     CHECK(refusal({"prob"}) == "unknown command 'prob': did you mean 'probe'?");
+    CHECK(refusal({"statu"}) == "unknown command 'statu': did you mean 'status'?");
 }
 
 TEST_CASE("the hidden commands take exactly their words") {

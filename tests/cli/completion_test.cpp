@@ -39,10 +39,11 @@ using Candidates = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("completion offers the commands first") {
-    CHECK(offered({"migrate", ""}) == Candidates{"recv", "send", "probe", "bench", "help",
+    CHECK(offered({"migrate", ""}) == Candidates{"recv", "send", "status", "probe", "bench", "help",
                                                  "completion", "--help", "--version"});
-    CHECK(offered({"migrate", "s"}) == Candidates{"send"});
-    CHECK(offered({"migrate", "help", ""}) == Candidates{"send", "recv", "probe", "bench"});
+    CHECK(offered({"migrate", "se"}) == Candidates{"send"});
+    CHECK(offered({"migrate", "help", ""}) ==
+          Candidates{"send", "recv", "status", "probe", "bench"});
     CHECK(offered({"migrate", "probe", ""}) == Candidates{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
     CHECK(offered({"migrate", "completion", ""}) == Candidates{"bash", "zsh", "fish"});
@@ -130,7 +131,7 @@ TEST_CASE("zsh offers commands, flags, choices and forms") {
     CHECK(contains(handed_to_zsh("migrate recv ''"), ":SINK:_migrate_sink\n"));
     CHECK(contains(handed_to_zsh("migrate bench ''"), " dsa-50 dsa-zero "));
     CHECK(contains(handed_to_zsh("migrate bench ''"), "--out[Folder"));
-    CHECK(contains(handed_to_zsh("migrate help ''"), "*:word:(send recv probe bench)\n"));
+    CHECK(contains(handed_to_zsh("migrate help ''"), "*:word:(send recv status probe bench)\n"));
 }
 
 TEST_CASE("fish offers commands, flags, choices and forms") {

@@ -59,11 +59,11 @@ TEST_CASE("a command's help shows its own options with default and range, and no
 }
 
 TEST_CASE("no line of the help is wider than a terminal of 100 columns or ends in a blank") {
-    for (const std::string& text :
-         {overview_text(), command_help_text(Side::kSend, HelpPart::kAll),
-          command_help_text(Side::kRecv, HelpPart::kAll),
-          command_help_text(Side::kSend, HelpPart::kEveryday),
-          command_help_text(Side::kRecv, HelpPart::kEveryday), probe_help_text()}) {
+    for (const std::string& text : {overview_text(), command_help_text(Side::kSend, HelpPart::kAll),
+                                    command_help_text(Side::kRecv, HelpPart::kAll),
+                                    command_help_text(Side::kSend, HelpPart::kEveryday),
+                                    command_help_text(Side::kRecv, HelpPart::kEveryday),
+                                    probe_help_text(), status_help_text()}) {
         CHECK(text.ends_with('\n'));
         std::istringstream lines(text);
         for (std::string line; std::getline(lines, line);) {

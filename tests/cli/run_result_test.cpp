@@ -110,7 +110,7 @@ TEST_CASE("a run that fails before it opens its files replaces an older result")
     const TemporaryFolder folder;
     write_file(folder / "stats", R"({"status":"completed"})");
     Run run(Side::kRecv);
-    run.set("stats", folder / "stats").make().may_write_stats();
+    run.set("stats", folder / "stats").make().may_write_files();
     CHECK(run.conclude(Error(ErrorKind::kRefused, "no sandbox")).code == 3);
     const json stats = json::parse(read_file(folder / "stats"));
     CHECK(stats["status"] == "failed");
@@ -123,21 +123,30 @@ TEST_CASE("wrong usage and files that cannot be opened touch no file of an earli
     Run run;
     RunResult& result = run.set("stats", folder / "stats").make();
     if (GENERATE(true, false)) {
-        result.may_write_stats();
+        result.may_write_files();
         result.give_up_files();
     }
     CHECK(run.conclude(Error(ErrorKind::kUsage, "wrong")).code == 2);
     CHECK(read_file(folder / "stats") == "kept");
 }
 
-TEST_CASE("statistics say how a run ended whose events cannot be written") {
+TEST_CASE("the files say how a run ended of which another file cannot be written") {
     const TemporaryFolder folder;
     write_file(folder / "stats", R"({"status":"completed"})");
     Settings settings(Side::kSend);
     must(settings.set("source", "anon:1M"));
     must(settings.set("stats", folder / "stats"));
-    must(settings.set("events", folder / "missing/events"));
+    bool has_metrics = false;
+    SECTION("the events") {
+        must(settings.set("metrics-file", folder / "metrics"));
+        must(settings.set("events", folder / "missing/events"));
+        has_metrics = true;
+    }
+    SECTION("the metrics") { must(settings.set("metrics-file", folder / "missing/metrics")); }
     CHECK_FALSE(open_run_files(settings));
+    if (has_metrics) {
+        CHECK(read_file(folder / "metrics").find(R"(outcome="usage"} 1)") != std::string::npos);
+    }
     const json stats = json::parse(read_file(folder / "stats"));
     CHECK(stats["status"] == "failed");
     CHECK(stats["outcome"] == "usage");

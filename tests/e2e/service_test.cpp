@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <regex>
 
 #include "catch.hpp"
 #include "e2e/test_image.hpp"
@@ -64,6 +65,30 @@ TEST_CASE("a receiver listens on the socket that the service manager passed, and
     const std::string told = read_messages(manager.get());
     CHECK_THAT(told, Contains("READY=1\nSTATUS=waiting for a sender on " + endpoint));
     CHECK_THAT(told, Contains("STOPPING=1\nSTATUS=completed"));
+}
+
+TEST_CASE("both sides tell the service manager how far they are", "[live]") {
+    const TemporaryFolder folder;
+    const UniqueFd listener = loopback_socket(0, true);
+    const UniqueFd receivers = bound_unix_socket(folder / "recv", SOCK_DGRAM);
+    const UniqueFd senders = bound_unix_socket(folder / "send", SOCK_DGRAM);
+    Process receiver = start_service(listener.get(), "1", {"--sink", "null:"},
+                                     {"NOTIFY_SOCKET=" + folder / "recv"});
+    REQUIRE(receiver.await_text("listening on 127.0.0.1:"));
+    const std::string endpoint = "127.0.0.1:" + std::to_string(port_of(listener.get()));
+    Surroundings surroundings;
+    surroundings.environment = {"NOTIFY_SOCKET=" + folder / "send"};
+    Process sender(send_arguments(endpoint, "anon:16M,fill=random", {"--max-bandwidth", "8M/s"}),
+                   surroundings);
+    CHECK(sender.wait() == 0);
+    CHECK(receiver.wait() == 0);
+    const std::regex progress("STATUS=active, [0-9]+ %, [0-9.]+ MiB/s, 0:0[0-9] left\n");
+    for (const UniqueFd* manager : {&receivers, &senders}) {
+        const std::string told = read_messages(manager->get());
+        INFO(told);
+        CHECK_THAT(told, Contains("READY=1\n") && Contains("STOPPING=1\nSTATUS=completed\n"));
+        CHECK(std::regex_search(told, progress));
+    }
 }
 
 TEST_CASE("a receiver whose migration fails tells the service manager why") {

@@ -50,6 +50,17 @@ inline constexpr auto kReportsRows = in_section(
         {.key = "events",
          .value_name = "FILE",
          .help = "Write each event to this file when it happens, one JSON object per line."},
+        {.key = "metrics",
+         .type = OptionType::kHostPort,
+         .min = 0,
+         .max = 65535,
+         .help = "Serve the figures as Prometheus metrics on this address while the program runs: "
+                 "http://HOST:PORT/metrics. With port 0 the kernel chooses a port, which is "
+                 "printed. Whoever reaches the address can read them."},
+        {.key = "metrics-file",
+         .value_name = "FILE",
+         .help = "Write the same metrics to this file, once a second and at the end, for the "
+                 "textfile collector of node_exporter. The name must end in .prom there."},
         {.key = "log-level",
          .type = OptionType::kChoice,
          .default_text = "info",
