@@ -2,8 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/version.hpp"
 #include "cli/advice.hpp"
+#include "cli/report_context.hpp"
 #include "cli/result_write.hpp"
+#include "engine/report/schemas.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -38,6 +41,8 @@ Report unstarted(const Settings& settings, const std::vector<Report>& reports) {
     report.side = side_name(settings.side());
     report.memory = sends ? settings.get<"source">() : settings.get<"sink">();
     report.guest_owner = owner_before_session(settings);
+    report.began = std::chrono::system_clock::now();
+    add_context(report, settings);
     if (reports.empty()) return report;
     report.side = reports.back().side == "send" ? "recv" : "send";
     report.leg = reports.back().leg + 1;
@@ -57,6 +62,16 @@ Result<std::unique_ptr<engine::EventLog>> open_events(const std::string& path) {
     return engine::EventLog::open(path);
 }
 
+// Says which command and which program the events are of. QMP has no client yet.
+void emit_begin(engine::EventLog& events, const Report& report) {
+    std::vector<engine::EventField> fields{{"format", engine::kEventsFormat},
+                                           {"version", std::string(kVersion)},
+                                           {"side", report.side}};
+    if (!report.host.empty()) fields.emplace_back("host", report.host);
+    fields.emplace_back("settings", report.settings);
+    events.emit("MIGRATION_BEGIN", fields);
+}
+
 }  // namespace
 
 Result<RunFiles> open_run_files(const Settings& settings) {
@@ -71,6 +86,7 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     Result<std::unique_ptr<engine::EventLog>> events = open_events(settings.get<"events">());
     if (events) {
         files.events = *std::move(events);
+        emit_begin(*files.events, begins.back());
         return files;
     }
     // The statistics say how the run has ended, although there are no events.
@@ -79,6 +95,7 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     failed.outcome = outcome_of(status);
     failed.status = engine::final_status_of(*failed.outcome);
     failed.error_desc = status.error().message();
+    failed.ended = std::chrono::system_clock::now();
     static_cast<void>(files.stats.write(statistics(settings, {failed})));
     return status.error();
 }
@@ -89,11 +106,20 @@ OutputFile unopened_stats(const Settings& settings) {
 }
 
 RunResult::RunResult(const Settings& settings, Console console)
-    : settings_(settings), console_(console), events_(std::make_unique<engine::EventLog>()) {}
+    : settings_(settings), console_(console), events_(std::make_unique<engine::EventLog>()) {
+    static_cast<void>(own_host_name());
+}
 
 void RunResult::adopt(RunFiles files) {
     stats_ = std::move(files.stats);
     events_ = std::move(files.events);
+}
+
+void RunResult::add(Report report) {
+    add_context(report, settings_);
+    // A receiver to which no sender came has not begun a session.
+    if (report.began == std::chrono::system_clock::time_point{}) report.began = began_;
+    reports_.push_back(std::move(report));
 }
 
 void RunResult::guest_fared(const Status& checked) {
@@ -124,6 +150,8 @@ Status RunResult::settle(Status status) {
     report.outcome = outcome_of(status);
     report.status = engine::final_status_of(*report.outcome);
     if (!status) report.error_desc = status.error().message();
+    report.ended = std::chrono::system_clock::now();
+    if (reports_.empty()) report.began = began_;
     engine::emit_end(*events_, status, report.guest_owner);
     reports_.push_back(std::move(report));
     return status;

@@ -3,6 +3,7 @@
 // failure to write a file afterwards is reported and does not change the outcome.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,7 +52,7 @@ class RunResult {
     engine::EventLog& events() { return *events_; }
 
     // Adds the report of a session that ended.
-    void add(engine::Report report) { reports_.push_back(std::move(report)); }
+    void add(engine::Report report);
     bool has_report() const { return !reports_.empty(); }
     engine::Report& last() { return reports_.back(); }
     // Takes the check of the guest that ran on here after the last session; an Error fails the run.
@@ -73,6 +74,7 @@ class RunResult {
                           const engine::Report& report) const;
 
     const Settings& settings_;
+    const std::chrono::system_clock::time_point began_ = std::chrono::system_clock::now();
     Console console_;
     OutputFile stats_;
     std::unique_ptr<engine::EventLog> events_;

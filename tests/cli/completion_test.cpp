@@ -40,12 +40,13 @@ using Candidates = std::vector<std::string>;
 
 TEST_CASE("completion offers the commands first") {
     CHECK(offered({"migrate", ""}) == Candidates{"recv", "send", "probe", "bench", "help",
-                                                 "completion", "--help", "--version"});
-    CHECK(offered({"migrate", "s"}) == Candidates{"send"});
+                                                 "completion", "schema", "--help", "--version"});
+    CHECK(offered({"migrate", "s"}) == Candidates{"send", "schema"});
     CHECK(offered({"migrate", "help", ""}) == Candidates{"send", "recv", "probe", "bench"});
     CHECK(offered({"migrate", "probe", ""}) == Candidates{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
     CHECK(offered({"migrate", "completion", ""}) == Candidates{"bash", "zsh", "fish"});
+    CHECK(offered({"migrate", "schema", "s"}) == Candidates{"statistics", "scenario"});
     CHECK(offered({"migrate", "bench", "dsa-"}) == Candidates{"dsa-50", "dsa-zero"});
     CHECK(offered({"migrate", "bench", "--peer", ""}) == Candidates{"qemu", "none"});
 }
