@@ -13,11 +13,11 @@
 #include "base/version.hpp"
 #include "cli/completion/completion.hpp"
 #include "cli/config_file.hpp"
-#include "cli/config_schema.hpp"
 #include "cli/help.hpp"
 #include "cli/man_page.hpp"
 #include "cli/markdown.hpp"
 #include "cli/output_paths.hpp"
+#include "cli/schemas.hpp"
 #include "cli/usage_error.hpp"
 #include "transport/features.hpp"
 #include "transport/wire.hpp"
@@ -302,6 +302,18 @@ Result<CommandLine> parse_completion(Arguments args) {
     return text_to_print(Command::kHelp, found->script());
 }
 
+Result<CommandLine> parse_schema(Arguments args) {
+    const std::string_view name = args.empty() ? "" : args.front();
+    const auto* found = std::find_if(kSchemas.begin(), kSchemas.end(),
+                                     [&](const Schema& each) { return each.name == name; });
+    if (found == kSchemas.end()) {
+        return usage_error(
+            "'migrate schema' prints a JSON schema: use config, statistics, events or scenario");
+    }
+    MIGRATE_TRY(expect_no_more(fmt::format("schema {}", name), args.subspan(1)));
+    return text_to_print(Command::kHelp, found->text());
+}
+
 Result<CommandLine> parse_generated(std::string_view command, std::string text, Arguments args) {
     MIGRATE_TRY(expect_no_more(command, args));
     return text_to_print(Command::kHelp, std::move(text));
@@ -309,8 +321,8 @@ Result<CommandLine> parse_generated(std::string_view command, std::string text, 
 
 Error unknown_command(std::string_view word) {
     if (!word.starts_with('-')) {
-        constexpr std::array<std::string_view, 7> kCommands{"send",  "recv", "status",    "probe",
-                                                            "bench", "help", "completion"};
+        constexpr std::array<std::string_view, 8> kCommands{
+            "send", "recv", "status", "probe", "bench", "help", "completion", "schema"};
         return unknown_word("command", word, kCommands);
     }
     const std::string name = bare_name(word);
@@ -343,7 +355,7 @@ Result<CommandLine> parse_command_line(Arguments args) {
     }
     if (command == "completion") return parse_completion(rest);
     if (command == "man") return parse_generated(command, man_page(), rest);
-    if (command == "config-schema") return parse_generated(command, config_schema(), rest);
+    if (command == "schema") return parse_schema(rest);
     if (command == "options-markdown") return parse_generated(command, options_page(), rest);
     if (command == "exit-codes-markdown") {
         return parse_generated(command, exit_codes_markdown(), rest);

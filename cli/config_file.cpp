@@ -110,7 +110,7 @@ std::string_view section_name(Side side) { return side == Side::kSend ? "send" :
 
 bool is_section(std::string_view key) { return key == "send" || key == "recv"; }
 
-// The address of a schema, which is for editors (see config_schema.hpp).
+// The address of a schema, which is for editors (see schemas.hpp).
 constexpr std::string_view kSchemaKey = "$schema";
 
 Status apply_top_level(const Json& json, Settings& settings) {

@@ -204,6 +204,9 @@ std::string overview_text() {
     text += entry("help [send|recv|status|probe|bench]",
                   "Show this help, or that of a command; 'help send all' shows every option.");
     text += entry("completion bash|zsh|fish", "Print the completion script of a shell.");
+    text += entry("schema config|statistics|events|scenario",
+                  "Print a JSON schema: of configurations, of what the program writes, or of "
+                  "scenarios for 'bench'.");
     text += entry("--version", "Show version, commit, protocol and features.");
     text +=
         "\nOn one machine, in two terminals:\n"

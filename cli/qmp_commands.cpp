@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/config/setting_value.hpp"
 #include "base/mutex.hpp"
 #include "cli/config_file.hpp"
+#include "cli/report_context.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -21,10 +23,12 @@ Status no_arguments(const Json& arguments) {
 }
 
 // QEMU answers with an empty object before there is a migration.
-Result<Json> query_migrate(const QmpTarget& target, const Json& arguments) {
+Result<Json> query_migrate(const QmpTarget& target, const Settings& settings,
+                           const Json& arguments) {
     MIGRATE_TRY(no_arguments(arguments));
-    const engine::Report report = target.report();
+    engine::Report report = target.report();
     if (report.status == engine::MigrationStatus::kNone) return Json::object();
+    add_context(report, settings);
     return Json::parse(to_json(report));
 }
 
@@ -81,19 +85,10 @@ class Parameters {
     Result<Json> query(const Json& arguments) const {
         MIGRATE_TRY(no_arguments(arguments));
         const MutexLock lock(mutex_);
-        MIGRATE_ASSIGN(const std::string text, settings_to_json(settings_));
-        const Json all = Json::parse(text);
+        // Numbers are in QEMU's units: milliseconds, bytes, bytes per second.
         Json parameters = Json::object();
-        for (const auto& [key, value] : all.items()) {
-            const std::size_t index = find_option(key);
-            if (index == kOptionCount) continue;
-            // Numbers are in QEMU's units: milliseconds, bytes, bytes per second. A word that
-            // replaces a number (off, forever) stays a word.
-            const Option& option = kOptions[index];
-            const OptionValue& held = settings_.value(index);
-            const bool number = !is_textual(option.type) && option.type != OptionType::kOnOff &&
-                                (option.word.empty() || option_text(option, held) != option.word);
-            parameters[key] = number ? Json(held.number) : value;
+        for (const auto& [key, value] : setting_values(settings_)) {
+            std::visit([&, name = key](const auto& held) { parameters[name] = held; }, value);
         }
         return parameters;
     }
@@ -165,7 +160,9 @@ std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Setting
     const auto shared = std::make_shared<QmpTarget>(std::move(target));
     const auto parameters = std::make_shared<Parameters>(settings);
     std::map<std::string, qmp::Command> commands;
-    commands["query-migrate"] = [shared](const Json& args) { return query_migrate(*shared, args); };
+    commands["query-migrate"] = [shared, settings](const Json& args) {
+        return query_migrate(*shared, settings, args);
+    };
     commands["query-status"] = [shared](const Json& args) { return query_status(*shared, args); };
     commands["query-migrate-parameters"] = [parameters](const Json& args) {
         return parameters->query(args);

@@ -2,9 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/version.hpp"
 #include "cli/advice.hpp"
 #include "cli/monitoring/metrics.hpp"
+#include "cli/report_context.hpp"
 #include "cli/result_write.hpp"
+#include "engine/report/schemas.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -39,6 +42,8 @@ Report unstarted(const Settings& settings, const std::vector<Report>& reports) {
     report.side = side_name(settings.side());
     report.memory = sends ? settings.get<"source">() : settings.get<"sink">();
     report.guest_owner = owner_before_session(settings);
+    report.began = std::chrono::system_clock::now();
+    add_context(report, settings);
     if (reports.empty()) return report;
     report.side = reports.back().side == "send" ? "recv" : "send";
     report.leg = reports.back().leg + 1;
@@ -69,9 +74,20 @@ Error conclude_opened(const RunFiles& files, const Settings& settings, Error err
     failed.outcome = outcome_of(error);
     failed.status = engine::final_status_of(*failed.outcome);
     failed.error_desc = error.message();
+    failed.ended = std::chrono::system_clock::now();
     static_cast<void>(files.stats.write(statistics(settings, {failed})));
     static_cast<void>(files.metrics.write(metrics_of(failed, settings)));
     return error;
+}
+
+// Says which command and which program the events are of. QMP has no client yet.
+void emit_begin(engine::EventLog& events, const Report& report) {
+    std::vector<engine::EventField> fields{{"format", engine::kEventsFormat},
+                                           {"version", std::string(kVersion)},
+                                           {"side", report.side}};
+    if (!report.host.empty()) fields.emplace_back("host", report.host);
+    fields.emplace_back("settings", report.settings);
+    events.emit("MIGRATION_BEGIN", fields);
 }
 
 }  // namespace
@@ -92,6 +108,7 @@ Result<RunFiles> open_run_files(const Settings& settings) {
     Result<std::unique_ptr<engine::EventLog>> events = open_events(settings.get<"events">());
     if (!events) return conclude_opened(files, settings, std::move(events).error());
     files.events = *std::move(events);
+    emit_begin(*files.events, begins.back());
     return files;
 }
 
@@ -99,7 +116,9 @@ RunResult::RunResult(const Settings& settings, Console console)
     : settings_(settings),
       console_(console),
       outputs_(settings),
-      events_(std::make_unique<engine::EventLog>()) {}
+      events_(std::make_unique<engine::EventLog>()) {
+    static_cast<void>(own_host_name());
+}
 
 void RunResult::may_write_files() {
     stats_ = OutputFile::unopened("stats", settings_.get<"stats">());
@@ -118,6 +137,9 @@ void RunResult::adopt(RunFiles files) {
 }
 
 void RunResult::add(Report report) {
+    add_context(report, settings_);
+    // A receiver to which no sender came has not begun a session.
+    if (report.began == std::chrono::system_clock::time_point{}) report.began = began_;
     outputs_.update(report);
     reports_.push_back(std::move(report));
 }
@@ -150,6 +172,8 @@ Status RunResult::settle(Status status) {
     report.outcome = outcome_of(status);
     report.status = engine::final_status_of(*report.outcome);
     if (!status) report.error_desc = status.error().message();
+    report.ended = std::chrono::system_clock::now();
+    if (reports_.empty()) report.began = began_;
     engine::emit_end(*events_, status, report.guest_owner);
     reports_.push_back(std::move(report));
     return status;

@@ -3,6 +3,7 @@
 // migration's. A failure to write a file afterwards is reported and does not change the outcome.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -73,6 +74,7 @@ class RunResult {
                           const engine::Report& report) const;
 
     const Settings& settings_;
+    const std::chrono::system_clock::time_point began_ = std::chrono::system_clock::now();
     Console console_;
     OutputFile stats_;
     LiveOutputs outputs_;

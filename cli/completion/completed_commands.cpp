@@ -10,6 +10,7 @@
 #include "cli/bench_command.hpp"
 #include "cli/completion/completion.hpp"
 #include "cli/help.hpp"
+#include "cli/schemas.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -116,6 +117,9 @@ std::vector<CompletedCommand> completed_commands() {
                                 .help = "Print the completion script of a shell"};
     for (const Shell& shell : kShells) completion.words.emplace_back(shell.name);
     commands.push_back(std::move(completion));
+    CompletedCommand schema{.name = "schema", .help = "Print a JSON schema"};
+    for (const Schema& each : kSchemas) schema.words.emplace_back(each.name);
+    commands.push_back(std::move(schema));
     return commands;
 }
 

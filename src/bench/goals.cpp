@@ -12,13 +12,13 @@
 #include "bench/figures.hpp"
 #include "bench/json_reading.hpp"
 #include "bench/scenario.hpp"
+#include "bench/scenario_keys.hpp"
 #include "bench/statistics.hpp"
 
 namespace migrate::bench {
 namespace {
 
-constexpr std::array<std::string_view, 8> kGoalKeys{
-    "figure", "of", "against", "by", "at-most", "at-least", "within", "published-within"};
+constexpr auto kGoalKeys = key_names(kGoalRows);
 // The peers that a goal may be against: the installed QEMU, and QEMU 10.
 constexpr std::array<std::string_view, 2> kPeers{"qemu", "qemu-10"};
 

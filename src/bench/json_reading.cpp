@@ -6,14 +6,12 @@
 #include "base/config/unit_text.hpp"
 #include "base/suggestion.hpp"
 #include "base/units.hpp"
+#include "bench/scenario_keys.hpp"
 
 namespace migrate::bench {
 namespace {
 
 constexpr std::uint64_t kLargestGuest = std::uint64_t{16} << 40;
-constexpr std::size_t kLongestText = 600;
-constexpr std::size_t kLongestName = 40;
-constexpr std::size_t kMostTexts = 64;
 
 Status check_text(const Json& json, std::string_view key) {
     if (!json.is_string()) return wrong("{} is no text", key);

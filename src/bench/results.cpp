@@ -1,9 +1,10 @@
 #include "bench/results.hpp"
 
 #include <algorithm>
-#include <ctime>
+#include <chrono>
 
 #include "base/replacement_file.hpp"
+#include "base/utc_text.hpp"
 #include "bench/host.hpp"
 #include "bench/transfer.hpp"
 
@@ -14,15 +15,6 @@ constexpr int kFormat = 1;
 
 Json mode_json(const Mode& mode) {
     return {{"quick", mode.quick}, {"scale", mode.scale}, {"peer", mode.peer ? "qemu" : "none"}};
-}
-
-std::string now_text() {
-    const std::time_t now = std::time(nullptr);
-    std::tm utc{};
-    ::gmtime_r(&now, &utc);
-    std::string text(32, '\0');
-    text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc));
-    return text;
 }
 
 Json variant_json(const PlannedVariant& planned) {
@@ -62,9 +54,12 @@ Json scenario_json(const Plan& plan) {
 }  // namespace
 
 Results Results::begin(std::filesystem::path path, const Mode& mode) {
-    Json json = {{"tool", "migrate bench"}, {"format", kFormat},
-                 {"started", now_text()},   {"mode", mode_json(mode)},
-                 {"host", describe_host()}, {"scenarios", Json::array()}};
+    Json json = {{"tool", "migrate bench"},
+                 {"format", kFormat},
+                 {"started", utc_text(std::chrono::system_clock::now())},
+                 {"mode", mode_json(mode)},
+                 {"host", describe_host()},
+                 {"scenarios", Json::array()}};
     return {std::move(path), std::move(json)};
 }
 

@@ -2,28 +2,24 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <span>
 
 #include "base/config/option_lookup.hpp"
 #include "base/config/unit_text.hpp"
 #include "base/duplicate_keys.hpp"
 #include "bench/json_reading.hpp"
+#include "bench/scenario_keys.hpp"
 
 namespace migrate::bench {
 namespace {
 
-constexpr std::array<std::string_view, 19> kScenarioKeys{
-    "name",     "title",         "about",          "published-by", "x-label",
-    "tables",   "repeats",       "warm-ups",       "legs",         "guest",
-    "timeout",  "quick-repeats", "quick-warm-ups", "quick-legs",   "quick-guest",
-    "defaults", "variants",      "baselines",      "goals"};
-constexpr std::array<std::string_view, 12> kVariantKeys{
-    "name", "label", "guest", "quick-guest", "source",     "sink",
-    "send", "recv",  "x",     "peer",        "compare-to", "published"};
-constexpr std::array<std::string_view, 5> kBaselineKeys{"name", "label", "run", "guest",
-                                                        "quick-guest"};
-constexpr std::array<std::string_view, 6> kTableNames{"threads", "latency",     "throughput",
-                                                      "live",    "percentiles", "memory"};
+constexpr auto kScenarioKeys = key_names(kScenarioRows);
+constexpr auto kVariantKeys = key_names(kVariantRows);
+constexpr auto kBaselineKeys = key_names(kBaselineRows);
+// The bench sets these options itself.
+constexpr std::array<std::string_view, 7> kOwnOptions{"connect", "listen",    "source", "sink",
+                                                      "stats",   "port-file", "repeat"};
 // Deeper JSON than any scenario needs.
 constexpr int kDeepest = 8;
 
@@ -123,15 +119,12 @@ Status check_source(const Variant& variant) {
 Status check_variant(const Variant& variant) {
     MIGRATE_TRY(check_name(variant.name));
     MIGRATE_TRY(check_source(variant));
-    constexpr std::array<std::string_view, 5> kSinks{"anon:", "anon:huge=off",
-                                                     "memfd:", "null:", "tmpfs:"};
-    if (std::find(kSinks.begin(), kSinks.end(), variant.sink) == kSinks.end()) {
-        return wrong("sink '{}' is not one of {}", variant.sink, fmt::join(kSinks, ", "));
+    if (std::find(kSinkNames.begin(), kSinkNames.end(), variant.sink) == kSinkNames.end()) {
+        return wrong("sink '{}' is not one of {}", variant.sink, fmt::join(kSinkNames, ", "));
     }
     if (variant.guest == 0) return wrong("guest is missing");
     for (const auto* options : {&variant.send, &variant.recv}) {
-        for (const std::string_view own :
-             {"connect", "listen", "source", "sink", "stats", "port-file", "repeat"}) {
+        for (const std::string_view own : kOwnOptions) {
             if (!option_in(*options, own).empty())
                 return wrong("option {} is the bench's own", own);
         }
@@ -244,6 +237,15 @@ Status read_lists(const Json& json, Scenario& scenario) {
     return {};
 }
 
+// Reads a count within the range of its row.
+Status read_count(const Json& json, std::string_view key, unsigned& to) {
+    const auto* row = std::find_if(kScenarioRows.begin(), kScenarioRows.end(),
+                                   [&](const KeyRow& each) { return each.key == key; });
+    // A key without a row is a mistake in this file.
+    if (row == kScenarioRows.end()) std::abort();
+    return bench::read_count(json, key, row->min, row->max, to);
+}
+
 Status read_scenario(const Json& json, Scenario& to) {
     MIGRATE_TRY(check_object(json, "the scenario", kScenarioKeys));
     MIGRATE_TRY(read_text(json, "name", to.name));
@@ -253,13 +255,13 @@ Status read_scenario(const Json& json, Scenario& to) {
     MIGRATE_TRY(read_text(json, "about", to.about));
     MIGRATE_TRY(read_text(json, "published-by", to.source_of_published));
     MIGRATE_TRY(read_text(json, "x-label", to.x_label));
-    MIGRATE_TRY(read_count(json, "repeats", 1, kMaxRepeats, to.repeats));
-    MIGRATE_TRY(read_count(json, "warm-ups", 0, kMaxWarmUps, to.warm_ups));
-    MIGRATE_TRY(read_count(json, "quick-repeats", 1, kMaxRepeats, to.quick_repeats));
-    MIGRATE_TRY(read_count(json, "quick-warm-ups", 0, kMaxWarmUps, to.quick_warm_ups));
-    MIGRATE_TRY(read_count(json, "legs", 0, kMaxLegs, to.legs));
+    MIGRATE_TRY(read_count(json, "repeats", to.repeats));
+    MIGRATE_TRY(read_count(json, "warm-ups", to.warm_ups));
+    MIGRATE_TRY(read_count(json, "quick-repeats", to.quick_repeats));
+    MIGRATE_TRY(read_count(json, "quick-warm-ups", to.quick_warm_ups));
+    MIGRATE_TRY(read_count(json, "legs", to.legs));
     to.quick_legs = to.legs;
-    MIGRATE_TRY(read_count(json, "quick-legs", 0, kMaxLegs, to.quick_legs));
+    MIGRATE_TRY(read_count(json, "quick-legs", to.quick_legs));
     if (to.legs % 2 != 0 || to.quick_legs % 2 != 0) {
         return wrong("legs: a guest that goes there and back makes an even number of them");
     }
@@ -278,6 +280,10 @@ Status read_scenario(const Json& json, Scenario& to) {
 }
 
 }  // namespace
+
+bool is_own_option(std::string_view key) {
+    return std::find(kOwnOptions.begin(), kOwnOptions.end(), key) != kOwnOptions.end();
+}
 
 std::string option_in(const OptionList& options, std::string_view key) {
     const auto found = std::find_if(options.begin(), options.end(),

@@ -18,15 +18,13 @@
 
 namespace migrate::bench {
 
-inline constexpr unsigned kMaxRepeats = 1000;
-inline constexpr unsigned kMaxWarmUps = 10;
-inline constexpr unsigned kMaxLegs = 1000;
-inline constexpr std::size_t kMaxVariants = 256;
 inline constexpr std::size_t kMaxScenarioBytes = 1 << 20;
 
 // Options of a command by name, with their values as text.
 using OptionList = std::vector<std::pair<std::string, std::string>>;
 
+// True for an option that the bench sets itself: a scenario may not set it.
+bool is_own_option(std::string_view key);
 // The value of an option in the list, or "".
 std::string option_in(const OptionList& options, std::string_view key);
 

@@ -25,6 +25,30 @@ Tunables make_tunables(const Settings& settings) {
     return tunables;
 }
 
+SettingValues tunable_values(const Tunables& tunables) {
+    SettingValues values;
+    const auto add = [&](const char* key, std::uint64_t number) {
+        values.emplace_back(key, setting_value(kOptions[find_option(key)], number));
+    };
+    const auto add_ms = [&](const char* key, Microseconds time) {
+        add(key, static_cast<std::uint64_t>(std::chrono::floor<milliseconds>(time).count()));
+    };
+    add("max-bandwidth", tunables.max_bandwidth);
+    add("avail-switchover-bandwidth", tunables.avail_switchover_bandwidth);
+    add_ms("downtime-limit", tunables.downtime_limit);
+    add_ms("max-downtime", tunables.max_downtime);
+    add("shorten-downtime", tunables.shorten_downtime ? 1 : 0);
+    add("auto-converge", tunables.auto_converge ? 1 : 0);
+    add("throttle-trigger-threshold", tunables.throttle_trigger_threshold);
+    add("cpu-throttle-initial", tunables.cpu_throttle_initial);
+    add("cpu-throttle-increment", tunables.cpu_throttle_increment);
+    add("max-cpu-throttle", tunables.max_cpu_throttle);
+    add_ms("deadline", tunables.deadline);
+    values.emplace_back("on-deadline", std::string(name_of(tunables.on_deadline)));
+    add_ms("stall-limit", tunables.stall_limit);
+    return values;
+}
+
 std::map<std::string, std::string> options_for_way_back(const Settings& settings) {
     std::map<std::string, std::string> options;
     for (std::size_t i = 0; i < kOptionCount; ++i) {

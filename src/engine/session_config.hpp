@@ -10,6 +10,7 @@
 
 #include "accel/dsa_accelerator.hpp"
 #include "base/config/negotiated_settings.hpp"
+#include "base/config/setting_value.hpp"
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 #include "devices/device_spec.hpp"
@@ -53,6 +54,8 @@ struct SendConfig {
 
 // The parameters that may change while a migration runs, from settings of Side::kSend.
 Tunables make_tunables(const Settings& settings);
+// The values of these options; make_tunables() reads the same ones.
+SettingValues tunable_values(const Tunables& tunables);
 // The same for the way back of a round trip: the first function returns options and their values
 // for the peer, the second reads a peer's. It ignores options that this program does not know or
 // that may not change; kUsage names an option whose value is not allowed.

@@ -1,5 +1,7 @@
 #include "engine/session_core.hpp"
 
+#include <span>
+
 #include "base/catching.hpp"
 #include "base/log.hpp"
 #include "base/memory_reserve.hpp"
@@ -9,6 +11,13 @@
 namespace migrate::engine {
 
 using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// Half of the id: who knows all of it could take part in a session over plaintext.
+constexpr std::size_t kShownSessionBytes = 8;
+
+}  // namespace
 
 void SessionCore::set_status(MigrationStatus status) {
     status_.advance(status);
@@ -47,7 +56,17 @@ Status SessionCore::run(const std::function<Status()>& migrate,
     return settled;
 }
 
-void SessionCore::start_clock() { figures_.lock()->started = Clock::now(); }
+void SessionCore::agreed(const transport::SessionId& session) {
+    const std::string id = transport::to_hex(std::span(session).first<kShownSessionBytes>());
+    figures_.lock()->session_id = id;
+    events_.emit("MIGRATION_SESSION", {{"session-id", id}});
+}
+
+void SessionCore::start_clock() {
+    const auto figures = figures_.lock();
+    figures->started = Clock::now();
+    figures->started_at = std::chrono::system_clock::now();
+}
 
 void SessionCore::activate() {
     figures_.lock()->active = Clock::now();
@@ -71,6 +90,7 @@ void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     {
         const auto figures = figures_.lock();
         figures->ended = Clock::now();
+        figures->ended_at = std::chrono::system_clock::now();
         figures->outcome = outcome;
         try {
             if (!status) figures->error_desc = status.error().message();
@@ -92,6 +112,9 @@ void SessionCore::fill(Report& report, const SessionFigures& figures) const {
     report.status = status_.get();
     report.error_desc = figures.error_desc;
     report.outcome = figures.outcome;
+    report.session_id = figures.session_id;
+    report.began = figures.started_at;
+    report.ended = figures.ended_at;
     fill_times(report, figures);
     report.threads = times_.all();
     report.cpu = {.affinity = cpu_.affinity,

@@ -20,6 +20,7 @@
 #include "engine/report/published.hpp"
 #include "engine/report/report.hpp"
 #include "engine/report/session_figures.hpp"
+#include "transport/session_id.hpp"
 
 namespace migrate::engine {
 
@@ -49,6 +50,8 @@ class SessionCore {
 
     // Called by the session's main thread.
     void set_status(MigrationStatus status);
+    // Both sides have agreed on this session.
+    void agreed(const transport::SessionId& session);
     // Starts total-time.
     void start_clock();
     // Ends the set-up and sets kActive.

@@ -3,6 +3,7 @@
 #include "base/commit.hpp"
 #include "base/version.hpp"
 #include "cli_test_support.hpp"
+#include "tests/support/must.hpp"
 #include "transport/wire.hpp"
 
 using namespace migrate;
@@ -188,7 +189,8 @@ TEST_CASE("an unknown command is answered with the nearest one") {
     CHECK(refusal({"receive"}) == "unknown command 'receive': did you mean 'recv'?");
     CHECK(refusal({"hlep"}) == "unknown command 'hlep': did you mean 'help'?");
     CHECK(refusal({"version"}) ==
-          "unknown command 'version': use send, recv, status, probe, bench, help or completion");
+          "unknown command 'version': use send, recv, status, probe, bench, help, completion or "
+          "schema");
     CHECK(refusal({"--frobnicate"}) == "unknown option '--frobnicate': use --help or --version");
     CHECK(refusal({"-v"}) == "unknown option '-v': did you mean '--version'?");
     CHECK(refusal({"--connect", "a:1"}) ==
@@ -324,4 +326,10 @@ TEST_CASE("the hidden commands take exactly their words") {
     CHECK(contains(refusal({"completion"}), "use bash, zsh or fish"));
     CHECK(contains(refusal({"completion", "csh"}), "use bash, zsh or fish"));
     CHECK(contains(refusal({"completion", "bash", "x"}), "remove 'x'"));
+    for (const char* name : {"config", "statistics", "events", "scenario"}) {
+        CHECK(contains(must(parse({"schema", name})).text, "2020-12/schema"));
+    }
+    CHECK(contains(refusal({"schema"}), "use config, statistics, events or scenario"));
+    CHECK(contains(refusal({"schema", "stats"}), "use config, statistics, events or scenario"));
+    CHECK(contains(refusal({"schema", "config", "x"}), "remove 'x'"));
 }

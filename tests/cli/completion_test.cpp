@@ -40,13 +40,14 @@ using Candidates = std::vector<std::string>;
 
 TEST_CASE("completion offers the commands first") {
     CHECK(offered({"migrate", ""}) == Candidates{"recv", "send", "status", "probe", "bench", "help",
-                                                 "completion", "--help", "--version"});
-    CHECK(offered({"migrate", "se"}) == Candidates{"send"});
+                                                 "completion", "schema", "--help", "--version"});
+    CHECK(offered({"migrate", "s"}) == Candidates{"send", "status", "schema"});
     CHECK(offered({"migrate", "help", ""}) ==
           Candidates{"send", "recv", "status", "probe", "bench"});
     CHECK(offered({"migrate", "probe", ""}) == Candidates{"--json", "--help"});
     CHECK(offered({"migrate", "unknown", ""}).empty());
     CHECK(offered({"migrate", "completion", ""}) == Candidates{"bash", "zsh", "fish"});
+    CHECK(offered({"migrate", "schema", "s"}) == Candidates{"statistics", "scenario"});
     CHECK(offered({"migrate", "bench", "dsa-"}) == Candidates{"dsa-50", "dsa-zero"});
     CHECK(offered({"migrate", "bench", "--peer", ""}) == Candidates{"qemu", "none"});
 }

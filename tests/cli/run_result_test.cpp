@@ -166,8 +166,14 @@ TEST_CASE("a run that ends before its session reports all the same") {
     CHECK(stats["status"] == "failed");
     CHECK(stats["outcome"] == "refused");
     CHECK(stats["guest-owner"] == "source");
-    const json event = json::parse(read_file(folder / "events"));
-    CHECK(event["data"]["outcome"] == "refused");
+    const std::string events = read_file(folder / "events");
+    const std::size_t second = events.find('\n') + 1;
+    const json begin = json::parse(events.substr(0, second));
+    CHECK(begin["event"] == "MIGRATION_BEGIN");
+    CHECK(begin["data"]["side"] == "send");
+    CHECK(begin["data"]["settings"]["source"] == "qemu:/run/vm.qmp");
+    CHECK(begin["data"]["settings"]["auto-converge"] == false);
+    CHECK(json::parse(events.substr(second))["data"]["outcome"] == "refused");
 }
 
 TEST_CASE("an error of the network before the session is no refusal, and wrong usage stays it") {

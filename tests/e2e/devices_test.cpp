@@ -148,7 +148,7 @@ TEST_CASE("the way back goes by the options that the way there was given", "[dev
     CHECK(run.receiver->wait() == 0);
     const auto back = nlohmann::json::parse(read_file(folder / "recv.json")).at(1);
     CHECK(back["side"] == "send");
-    CHECK(back["settings"]["max-bandwidth"] == std::to_string(900 * kMiB));
+    CHECK(back["settings"]["max-bandwidth"] == 900 * kMiB);
 }
 
 TEST_CASE("a journey that one side was not told of keeps the guest at home", "[devices]") {

@@ -317,7 +317,7 @@ TEST_CASE("both sides use the socket buffer that the sender chose, and report it
     for (const std::string size : {"64K", "1M"}) {
         const TransferStats stats =
             copy_file(folder, image, {"--multifd-socket-buffer", size, "--multifd-channels", "3"});
-        const std::string bytes = std::to_string(size == "64K" ? 64 * kKiB : kMiB);
+        const std::uint64_t bytes = size == "64K" ? 64 * kKiB : kMiB;
         CHECK(stats.sender.at("settings").at("multifd-socket-buffer") == bytes);
         CHECK(stats.receiver.at("settings").at("multifd-socket-buffer") == bytes);
     }

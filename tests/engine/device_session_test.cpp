@@ -75,7 +75,7 @@ struct Run {
 
 std::string setting(const Report& report, std::string_view key) {
     for (const auto& [name, value] : report.settings) {
-        if (name == key) return value;
+        if (name == key) return std::get<std::string>(value);
     }
     return "";
 }

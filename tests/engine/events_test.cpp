@@ -60,9 +60,9 @@ TEST_CASE("an event is a line with its name, its data in order and its time") {
 TEST_CASE("numbers keep all their digits, and text that needs it is escaped or mended") {
     const TemporaryFolder folder;
     const auto log = must(EventLog::open(folder / "events"));
-    log->emit("E", {{"largest", ~std::uint64_t{0}},
-                    {"line", std::string("a\n\"b\"")},
-                    {"broken", std::string("\xFF!")}});
+    log->emit("STOP", {{"largest", ~std::uint64_t{0}},
+                       {"line", std::string("a\n\"b\"")},
+                       {"broken", std::string("\xFF!")}});
     REQUIRE(log->flush());
     const auto lines = lines_of(folder / "events");
     REQUIRE(lines.size() == 1);
@@ -90,7 +90,7 @@ TEST_CASE("an events file that cannot be opened is wrong usage, by its name") {
 
 TEST_CASE("a log to nowhere takes events") {
     EventLog log;
-    log.emit("E", {{"key", std::string("value")}});
+    log.emit("STOP", {{"key", std::string("value")}});
 }
 
 TEST_CASE("threads write whole lines") {
@@ -102,7 +102,8 @@ TEST_CASE("threads write whole lines") {
         std::vector<std::jthread> threads;
         for (unsigned i = 0; i < kThreads; ++i) {
             threads.emplace_back([&log, i] {
-                for (unsigned j = 0; j < kEach; ++j) log->emit("E", {{"n", i * kEach + j + 0ULL}});
+                for (unsigned j = 0; j < kEach; ++j)
+                    log->emit("STOP", {{"n", i * kEach + j + 0ULL}});
             });
         }
     }
@@ -114,7 +115,7 @@ TEST_CASE("threads write whole lines") {
 
 TEST_CASE("a full disk costs events and nothing else") {
     const auto log = must(EventLog::open("/dev/full"));
-    for (int i = 0; i < 3; ++i) log->emit("E", {});
+    for (int i = 0; i < 3; ++i) log->emit("STOP", {});
 }
 
 TEST_CASE("an events file that takes nothing holds up neither emit() nor, for long, the end") {
@@ -127,7 +128,7 @@ TEST_CASE("an events file that takes nothing holds up neither emit() nor, for lo
     auto log = must(EventLog::open(path));
     const std::string filler(1000, 'x');
     const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < 5000; ++i) log->emit("E", {{"filler", filler}});
+    for (int i = 0; i < 5000; ++i) log->emit("STOP", {{"filler", filler}});
     log.reset();
     const auto time = std::chrono::steady_clock::now() - start;
     CHECK(time < std::chrono::seconds(10));
@@ -135,7 +136,7 @@ TEST_CASE("an events file that takes nothing holds up neither emit() nor, for lo
     std::string text(1 << 20, '\0');
     const ssize_t size = ::read(reader.get(), text.data(), text.size());
     REQUIRE(size > 0);
-    CHECK(text.starts_with(R"({"event":"E")"));
+    CHECK(text.starts_with(R"({"event":"STOP")"));
 }
 
 TEST_CASE("events that a file had no room for are counted by an event") {
@@ -146,7 +147,7 @@ TEST_CASE("events that a file had no room for are counted by an event") {
     auto log = must(EventLog::open(path));
     const std::string filler(1000, 'x');
     constexpr std::uint64_t kEvents = 5000;
-    for (std::uint64_t i = 0; i < kEvents; ++i) log->emit("E", {{"filler", filler}});
+    for (std::uint64_t i = 0; i < kEvents; ++i) log->emit("STOP", {{"filler", filler}});
     std::string text;
     std::jthread end([&] { log->flush(); });
     std::string piece(65536, '\0');
@@ -160,7 +161,10 @@ TEST_CASE("events that a file had no room for are counted by an event") {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
         const auto event = nlohmann::ordered_json::parse(line);
-        counted += event["event"] == "E" ? 1 : event["data"]["count"].get<std::uint64_t>();
+        if (event["event"] == "EVENTS_DROPPED") {
+            CHECK(keys_of(event["data"]) == std::vector<std::string>{"count"});
+        }
+        counted += event["event"] == "STOP" ? 1 : event["data"]["count"].get<std::uint64_t>();
     }
     CHECK(counted == kEvents);
 }
@@ -168,17 +172,17 @@ TEST_CASE("events that a file had no room for are counted by an event") {
 TEST_CASE("a write that fails ends the log, also if later ones could succeed") {
     const TemporaryFolder folder;
     const auto log = must(EventLog::open(folder / "events"));
-    log->emit("FIRST", {});
+    log->emit("STOP", {});
     REQUIRE(log->flush());
     const std::string before = read_file(folder / "events");
     {
         // With room for a part of the line, which must not stay.
         const IgnoredSignal ignored(SIGXFSZ);
         const FileSizeLimit full(before.size() + 10);
-        log->emit("SECOND", {});
+        log->emit("RESUME", {});
         REQUIRE(log->flush());
     }
-    log->emit("THIRD", {});
+    log->emit("STOP", {});
     REQUIRE(log->flush());
     CHECK(read_file(folder / "events") == before);
 }

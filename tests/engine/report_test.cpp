@@ -2,7 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/config/option_lookup.hpp"
+#include "base/version.hpp"
 #include "catch.hpp"
+#include "engine/report/schemas.hpp"
 #include "engine/report/session_report.hpp"
 
 namespace migrate::engine {
@@ -19,7 +22,9 @@ Report some_report() {
     report.pages = {100, 50, 106};
     report.total_time = std::chrono::microseconds(3'500'999);
     report.setup_time = std::chrono::microseconds(1'500'999);
-    report.settings = {{"verify", "none"}};
+    report.settings = {{"verify", std::string("none")},
+                       {"multifd-channels", std::uint64_t{2}},
+                       {"skip-unpopulated", true}};
     add_channel(report, main_channel_report(1000));
     ChannelCounters counters;
     counters.pages.add({60, 50, 6});
@@ -60,7 +65,8 @@ TEST_CASE("the JSON has QEMU's fields") {
     CHECK(document.at("setup-time") == 1500);
     CHECK(document.at("total-time-us") == 3'500'999);
     CHECK(document.at("memory") == "anon:1M");
-    CHECK(document.at("settings").at("verify") == "none");
+    CHECK(document.at("settings").dump() ==
+          R"({"multifd-channels":2,"skip-unpopulated":true,"verify":"none"})");
     CHECK_FALSE(document.contains("error-desc"));
     CHECK_FALSE(document.contains("peer"));
     CHECK_FALSE(document.contains("digests"));
@@ -166,6 +172,42 @@ TEST_CASE("times that have not come are counted up to now, or left out") {
     figures.active = {};
     fill_times(report, figures);
     CHECK(report.setup_time == report.total_time);
+}
+
+TEST_CASE("a report names its format, its program, its hosts, its session and its times") {
+    Report report = some_report();
+    json document = json::parse(to_json(report));
+    CHECK(document.at("format") == kStatisticsFormat);
+    CHECK(document.at("version") == kVersion);
+    for (const char* key : {"host", "peer-host", "session-id", "began", "ended"}) {
+        CHECK_FALSE(document.contains(key));
+    }
+    report.host = "here";
+    report.peer_host = "there";
+    report.session_id = "0011223344556677";
+    report.began = std::chrono::system_clock::time_point(std::chrono::milliseconds(1'500));
+    report.ended = report.began + std::chrono::hours(24);
+    document = json::parse(to_json(report));
+    CHECK(document.at("host") == "here");
+    CHECK(document.at("peer-host") == "there");
+    CHECK(document.at("session-id") == "0011223344556677");
+    CHECK(document.at("began") == "1970-01-01T00:00:01.500Z");
+    CHECK(document.at("ended") == "1970-01-02T00:00:01.500Z");
+}
+
+TEST_CASE("the schema of the statistics has every option with its type") {
+    const json schema = json::parse(statistics_schema());
+    const json& report = schema.at("$defs").at("report");
+    CHECK(report.at("required").size() < report.at("properties").size());
+    CHECK(report.at("additionalProperties") == false);
+    const json& settings = report.at("properties").at("settings").at("properties");
+    CHECK(settings.size() == kOptionCount);
+    CHECK(settings.at("auto-converge").at("type") == "boolean");
+    CHECK(settings.at("multifd-packet-size").at("type") == "integer");
+    CHECK(settings.at("multifd-channels").at("anyOf").at(0).at("maximum") == kMaxChannels);
+    CHECK(settings.at("multifd-channels").at("anyOf").at(1).at("enum") == json::array({"auto"}));
+    CHECK(settings.at("verify").at("enum") == json::array({"none", "digest"}));
+    CHECK(settings.at("source").at("type") == "string");
 }
 
 TEST_CASE("a report says how it ended in a word, and who has the guest") {

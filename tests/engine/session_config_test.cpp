@@ -1,5 +1,7 @@
 #include "engine/session_config.hpp"
 
+#include <map>
+
 #include "catch.hpp"
 #include "tests/support/must.hpp"
 
@@ -206,6 +208,22 @@ TEST_CASE("the way back goes by every option of the sender that may change") {
     CHECK(back.deadline == milliseconds(90'000));
     CHECK(back.on_deadline == OnDeadline::kSwitch);
     CHECK(back.stall_limit == milliseconds(5000));
+}
+
+TEST_CASE("the reported values of the options that may change are those that were given") {
+    const Settings settings = settings_with(Side::kSend, {{"max-bandwidth", "3M"},
+                                                          {"downtime-limit", "50ms"},
+                                                          {"auto-converge", "on"},
+                                                          {"throttle-trigger-threshold", "40"},
+                                                          {"on-deadline", "switch"},
+                                                          {"stall-limit", "0"},
+                                                          {"shorten-downtime", "off"}});
+    std::map<std::string, SettingValue> live;
+    for (const auto& [key, value] : setting_values(settings)) {
+        if (kOptions[find_option(key)].live) live.emplace(key, value);
+    }
+    const SettingValues values = tunable_values(make_tunables(settings));
+    CHECK(std::map<std::string, SettingValue>(values.begin(), values.end()) == live);
 }
 
 TEST_CASE("only a value that is not allowed is an error in the options for the way back") {

@@ -30,19 +30,13 @@ std::map<std::string, std::string> NegotiatedSettings::changed() const {
     return texts;
 }
 
-std::vector<std::pair<std::string, std::string>> NegotiatedSettings::report() const {
-    std::vector<std::pair<std::string, std::string>> texts;
+SettingValues NegotiatedSettings::report() const {
+    SettingValues values;
     for (std::size_t i = 0; i < kOptionCount; ++i) {
-        const Option& option = kOptions[i];
-        if (!option.negotiated) continue;
-        const OptionValue& value = values_.value(i);
-        const bool is_word = !option.word.empty() && value.number == option.word_value;
-        const bool numeric =
-            !is_textual(option.type) && option.type != OptionType::kOnOff && !is_word;
-        texts.emplace_back(option.key,
-                           numeric ? std::to_string(value.number) : option_text(option, value));
+        if (!kOptions[i].negotiated) continue;
+        values.emplace_back(kOptions[i].key, setting_value(kOptions[i], values_.value(i)));
     }
-    return texts;
+    return values;
 }
 
 }  // namespace migrate

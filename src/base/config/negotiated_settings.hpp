@@ -7,9 +7,8 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
+#include "base/config/setting_value.hpp"
 #include "base/config/settings.hpp"
 #include "base/error.hpp"
 
@@ -36,8 +35,8 @@ class NegotiatedSettings {
 
     // The values that are not the default, as set() reads them.
     std::map<std::string, std::string> changed() const;
-    // All values for a report, in the order of the table: numbers in the row's unit.
-    std::vector<std::pair<std::string, std::string>> report() const;
+    // All values for a report, in the order of the table.
+    SettingValues report() const;
 
     // Shorthands for the settings that many places use.
     // multifd-channels: channels at the start; whether more may be added; the largest number.

@@ -28,12 +28,12 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
     core.fill(report, figures.session);
     report.guest_owner = owner_of(figures);
     report.memory = config.sink;
+    for (const auto& [key, text] : config.security.options) set_value(report.settings, key, text);
     const transport::Offer& offer = figures.offer;
     if (figures.link != nullptr) {
-        report.settings = offer.settings.report();
-        report.settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
-        const auto& security = config.security.options;
-        report.settings.insert(report.settings.end(), security.begin(), security.end());
+        set_values(report.settings, offer.settings.report());
+        set_value(report.settings, "multifd-device-state",
+                  std::string(figures.device_state ? "on" : "off"));
         report.total_bytes = total_bytes(offer.regions);
         report.peer = figures.link->peer_name();
         report.security = figures.link->security();

@@ -88,6 +88,7 @@ Status RecvSession::accept(Reception::Begun& begun) {
     MIGRATE_ASSIGN(link_, reception_.link(std::move(begun.main), offer_,
                                           [this] { return arrival_.settle_fate(); }));
     const Reception::Agreement& agreed = reception_.agreement();
+    core_.agreed(agreed.session);
     devices_.accept(agreed.times.data.busy, agreed.checksums.limit());
     published_.lock()->link = link_.get();
     return {};

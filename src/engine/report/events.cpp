@@ -4,18 +4,16 @@
 
 #include <cerrno>
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "base/replacement_file.hpp"
+#include "engine/report/json_members.hpp"
 #include "engine/report/migration_status.hpp"
 
 namespace migrate::engine {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kQueueBytes = std::size_t{1024} * 1024;
 
@@ -46,7 +44,7 @@ Result<std::unique_ptr<EventLog>> EventLog::open(const std::string& path) {
             .queue_bytes = kQueueBytes,
             .dropped_line =
                 [](std::uint64_t count) {
-                    return event_line("EVENTS_DROPPED", {{"count", count}});
+                    return event_line(EventName("EVENTS_DROPPED").text(), {{"count", count}});
                 },
             .ends_at_error = true,
             .on_end =
@@ -62,15 +60,17 @@ EventLog::~EventLog() {
     log::error("the events file {} takes nothing: {} events are lost", path_, file_->unwritten());
 }
 
-void EventLog::emit(std::string_view event, std::span<const EventField> data) {
+void EventLog::emit(EventName event, std::span<const EventField> data) {
     const MutexLock lock(mutex_);
     if (!file_ && !listener_) return;
     Json fields = Json::object();
     for (const auto& [key, value] : data) {
-        std::visit([&, name = std::string(key)](const auto& held) { fields[name] = held; }, value);
+        fields[std::string(key)] =
+            std::visit([](const auto& held) { return json_of(held); }, value);
     }
-    if (listener_) listener_(event, fields.dump(-1, ' ', false, Json::error_handler_t::replace));
-    if (file_) file_->write(event_line(event, std::move(fields)));
+    if (listener_)
+        listener_(event.text(), fields.dump(-1, ' ', false, Json::error_handler_t::replace));
+    if (file_) file_->write(event_line(event.text(), std::move(fields)));
 }
 
 void emit_end(EventLog& events, const Status& status, GuestOwner owner) {

@@ -12,14 +12,16 @@
 #include <utility>
 #include <variant>
 
+#include "base/config/setting_value.hpp"
 #include "base/error.hpp"
 #include "base/mutex.hpp"
 #include "base/output.hpp"
+#include "engine/report/event_table.hpp"
 #include "engine/report/guest_owner.hpp"
 
 namespace migrate::engine {
 
-using EventValue = std::variant<std::uint64_t, std::string>;
+using EventValue = std::variant<std::uint64_t, std::string, SettingValues>;
 using EventField = std::pair<std::string_view, EventValue>;
 
 // Writes {"event": …, "data": {…}, "timestamp": {"seconds": …, "microseconds": …}} lines.
@@ -46,10 +48,10 @@ class EventLog {
     }
 
     // A failed write is logged once and ends the log; it never ends a migration.
-    void emit(std::string_view event, std::initializer_list<EventField> data) {
+    void emit(EventName event, std::initializer_list<EventField> data) {
         emit(event, std::span(data.begin(), data.size()));
     }
-    void emit(std::string_view event, std::span<const EventField> data);
+    void emit(EventName event, std::span<const EventField> data);
     // Waits until every event is written. Returns false if the file accepts nothing for one second.
     bool flush() { return !file_ || output::drain(*file_); }
 

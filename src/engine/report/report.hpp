@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "accel/dsa_accelerator.hpp"
+#include "base/config/setting_value.hpp"
 #include "base/cpu_budget.hpp"
 #include "base/outcome.hpp"
 #include "base/thread.hpp"
@@ -136,8 +136,17 @@ struct Report {
     std::string peer;                            // "ADDRESS:PORT"; empty: not connected
     transport::SecurityInfo security;            // of the main channel; valid with `peer`
     std::string memory;                          // the source's or sink's URI
-    // The settings that were negotiated or chosen, by option name.
-    std::vector<std::pair<std::string, std::string>> settings;
+    // A session reports the settings that were negotiated or chosen, or changed while it ran; the
+    // command adds all others.
+    SettingValues settings;
+    // A part of the session's id, the same on both sides; empty before they have agreed on it. The
+    // whole id would let a reader take part in the session.
+    std::string session_id;
+    std::string host;       // name of this host; empty: unknown
+    std::string peer_host;  // name of the peer's host; empty: unknown, or only its address is known
+    // Wall-clock times of the begin and end of total_time; the epoch stands for "not yet".
+    std::chrono::system_clock::time_point began;
+    std::chrono::system_clock::time_point ended;
     std::chrono::microseconds total_time{};
     std::chrono::microseconds setup_time{};
     std::uint64_t total_bytes = 0;  // size of all regions

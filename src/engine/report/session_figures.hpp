@@ -14,6 +14,11 @@ struct SessionFigures {
     std::chrono::steady_clock::time_point started;
     std::chrono::steady_clock::time_point active;
     std::chrono::steady_clock::time_point ended;
+    // Wall-clock times of `started` and `ended`.
+    std::chrono::system_clock::time_point started_at;
+    std::chrono::system_clock::time_point ended_at;
+    // See Report::session_id.
+    std::string session_id;
     std::string error_desc;
     std::optional<Outcome> outcome;  // set once the session has ended
 };

@@ -8,24 +8,17 @@
 namespace migrate::engine {
 namespace {
 
-using Settings = std::vector<std::pair<std::string, std::string>>;
-
-Settings settings_of(const SendFixed& fixed, const SendFigures& figures) {
+SettingValues settings_of(const SendFixed& fixed, const SendFigures& figures) {
     const SendConfig& config = fixed.config;
-    Settings settings = config.negotiated.report();
-    settings.insert(settings.end(),
-                    {{"zero-page-detection", std::string(name_of(config.detection))},
-                     {"zero-kernel", fixed.scanners.kernel_name()},
-                     {"multifd-normal-page-ratio",
-                      config.normal_page_ratio ? std::to_string(*config.normal_page_ratio) : "off"},
-                     {"skip-unpopulated", config.skip_unpopulated ? "on" : "off"},
-                     {"max-bandwidth", std::to_string(figures.tunables.max_bandwidth)}});
-    const auto& security = config.security.options;
-    settings.insert(settings.end(), security.begin(), security.end());
-    if (!figures.sink.empty()) {
-        settings.emplace_back("sink", figures.sink);
-        settings.emplace_back("multifd-device-state", figures.device_state ? "on" : "off");
-    }
+    SettingValues settings = config.negotiated.report();
+    set_value(settings, "zero-page-detection", std::string(name_of(config.detection)));
+    set_value(settings, "zero-kernel", fixed.scanners.kernel_name());
+    set_value(settings, "skip-unpopulated", config.skip_unpopulated);
+    set_values(settings, tunable_values(figures.tunables));
+    for (const auto& [key, text] : config.security.options) set_value(settings, key, text);
+    if (figures.sink.empty()) return settings;
+    set_value(settings, "sink", figures.sink);
+    set_value(settings, "multifd-device-state", std::string(figures.device_state ? "on" : "off"));
     return settings;
 }
 

@@ -120,6 +120,7 @@ Result<Agreement> SendSession::agree() {
         link_, connect_link(config_, make_offer(config_, source_, live_.get(), *devices_), core_));
     published_.lock()->link = link_.get();
     MIGRATE_ASSIGN(Agreement agreement, negotiate(*link_, config_, live_ != nullptr, *devices_));
+    core_.agreed(agreement.accepted.session);
     const auto published = published_.lock();
     published->sink = agreement.accepted.sink;
     published->device_state = agreement.accepted.device_state;
