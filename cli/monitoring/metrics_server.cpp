@@ -2,6 +2,7 @@
 
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -16,6 +17,7 @@
 #include "base/catching.hpp"
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/memory_reserve.hpp"
 #include "base/mutex.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/resolver.hpp"
@@ -27,7 +29,7 @@ using Families = std::shared_ptr<const MetricFamilies>;
 
 constexpr int kLowestPriority = 19;
 constexpr std::chrono::milliseconds kLongestClose{1000};
-// The library turns a scrape into text after collect() has returned, where no exception is caught.
+// The library turns a scrape into text after Collect() has returned, where no exception is caught.
 constexpr std::size_t kRoomForText = std::size_t{1024} * 1024;
 
 // The figures that were published last.
@@ -41,13 +43,23 @@ class LastFigures final : public prometheus::Collectable {
     // Without memory a scrape gets no metrics.
     MetricFamilies Collect() const override {
         Result<MetricFamilies> families = catching("metrics", [&]() -> Result<MetricFamilies> {
-            const std::vector<std::byte> room(kRoomForText);
+            MIGRATE_TRY(check_room());
             return *get();
         });
         return families ? *std::move(families) : MetricFamilies();
     }
 
   private:
+    // Maps the memory instead of allocating it: an allocation that fails would spend the memory
+    // reserve, which ends the migration.
+    static Status check_room() {
+        if (memory_reserve_spent()) return Error(ErrorKind::kFailed, "the memory reserve is spent");
+        const auto room = Mapping::create({.size = kRoomForText,
+                                           .protection = PROT_READ | PROT_WRITE,
+                                           .flags = MAP_PRIVATE | MAP_ANONYMOUS,
+                                           .what = "a scrape"});
+        return room ? Status() : Status(room.error());
+    }
     Families get() const {
         const MutexLock lock(mutex_);
         return families_;
