@@ -47,11 +47,18 @@ Result<std::vector<Plan>> make_plans(const Request& request) {
 Result<Drawings> draw_all(const Json& results, const fs::path& folder, int stop_fd) {
     Drawings drawings;
     unsigned count = 0;
+    const auto draw = [&](const Chart& chart) {
+        return draw_svg(chart.script, fmt::format("c{}_", ++count), chart.width, chart.height,
+                        folder, stop_fd);
+    };
     for (const Json& scenario : results.at("scenarios")) {
-        for (const Chart& chart : charts_of(scenario)) {
-            MIGRATE_ASSIGN(std::string svg, draw_svg(chart.script, fmt::format("c{}_", ++count),
-                                                     chart.width, chart.height, folder, stop_fd));
-            drawings[text_at(scenario, "name")].emplace_back(chart.title, std::move(svg));
+        const std::vector<Chart> wide = charts_of(scenario, PageWidth::kWide);
+        const std::vector<Chart> narrow = charts_of(scenario, PageWidth::kNarrow);
+        for (std::size_t i = 0; i < wide.size(); ++i) {
+            Drawing drawing{wide[i].title, wide[i].legend, "", ""};
+            MIGRATE_ASSIGN(drawing.wide, draw(wide[i]));
+            MIGRATE_ASSIGN(drawing.narrow, draw(narrow.at(i)));
+            drawings[text_at(scenario, "name")].push_back(std::move(drawing));
         }
     }
     return drawings;
@@ -138,6 +145,8 @@ Result<Tally> run_bench(const Request& request, int stop_fd, bool live) {
     std::size_t runs = 0;
     for (const Plan& plan : plans) runs += plan.runs();
     Terminal terminal(runs, live);
+    // Said before the runs, which may take an hour, so that it can still be installed.
+    if (const std::string missing = gnuplot_missing(); !missing.empty()) terminal.note(missing);
     Result<Tally> done = run_plans(plans, *results, request, terminal, stop_fd);
     // The finished runs are reported, however the bench ended.
     MIGRATE_TRY(results->save());

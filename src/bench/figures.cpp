@@ -74,66 +74,69 @@ std::optional<double> write_rate_kept(const Json& run) {
 }
 
 constexpr auto kFigures = std::to_array<FigureRow>({
-    {"total-time", "ms", false,
+    {"total-time", "total time", "ms", false,
      [](const Json& run) { return ms_at(run, "total-time-us", "total-time"); }},
-    {"downtime", "ms", false,
+    {"downtime", "downtime", "ms", false,
      [](const Json& run) { return ms_at(run, "downtime-us", "downtime"); }},
-    {"last-round", "ms", false, last_round},
-    {"longest-gap", "ms", false,
+    {"last-round", "last round", "ms", false, last_round},
+    {"longest-gap", "longest gap", "ms", false,
      [](const Json& run) {
          return divided(number_at(run, {"recv", "guest", "longest-gap-us"}), 1e3);
      }},
-    {"gb-per-s", "GB/s", true, gb_per_s},
-    {"mbps", "Mbit/s", true,
+    {"gb-per-s", "throughput", "GiB/s", true, gb_per_s},
+    {"mbps", "throughput on the wire", "Mbit/s", true,
      [](const Json& run) {
          return number_at(run, {"send", "ram", "mbps"});
      }},
-    {"transferred-kb", "KiB", false,
+    {"transferred-kb", "data transferred", "KiB", false,
      [](const Json& run) {
          return divided(number_at(run, {"send", "ram", "transferred"}), kKiB);
      }},
-    {"total-kb", "KiB", false,
+    {"total-kb", "size of the memory", "KiB", false,
      [](const Json& run) {
          return divided(number_at(run, {"send", "ram", "total"}), kKiB);
      }},
-    {"payload", "bytes", false,
+    {"payload", "page content sent", "bytes", false,
      [](const Json& run) {
          return number_at(run, {"send", "ram", "payload-bytes"});
      }},
-    {"header", "bytes", false,
+    {"header", "headers sent", "bytes", false,
      [](const Json& run) {
          return number_at(run, {"send", "ram", "header-bytes"});
      }},
-    {"cpu-ms", "ms", false, both_cpu},
-    {"send-cpu-ms", "ms", false,
+    {"cpu-ms", "CPU time of both sides", "ms", false, both_cpu},
+    {"send-cpu-ms", "sender's CPU time", "ms", false,
      [](const Json& run) {
          return number_at(run, {"cpu-ms", "send"});
      }},
-    {"recv-cpu-ms", "ms", false,
+    {"recv-cpu-ms", "receiver's CPU time", "ms", false,
      [](const Json& run) {
          return number_at(run, {"cpu-ms", "recv"});
      }},
-    {"send-threads-ms", "ms", false, [](const Json& run) { return threads_ms(run, "send"); }},
-    {"recv-threads-ms", "ms", false, [](const Json& run) { return threads_ms(run, "recv"); }},
-    {"send-peak-mib", "MiB", false,
+    {"send-threads-ms", "CPU time of the sender's threads", "ms", false,
+     [](const Json& run) { return threads_ms(run, "send"); }},
+    {"recv-threads-ms", "CPU time of the receiver's threads", "ms", false,
+     [](const Json& run) { return threads_ms(run, "recv"); }},
+    {"send-peak-mib", "sender's peak memory", "MiB", false,
      [](const Json& run) {
          return divided(number_at(run, {"peak-memory", "send"}), kMiB);
      }},
-    {"recv-peak-mib", "MiB", false,
+    {"recv-peak-mib", "receiver's peak memory", "MiB", false,
      [](const Json& run) {
          return divided(number_at(run, {"peak-memory", "recv"}), kMiB);
      }},
-    {"device-buffer-mib", "MiB", false,
+    {"device-buffer-mib", "device state buffered", "MiB", false,
      [](const Json& run) {
          return divided(number_at(run, {"recv", "device-state-buffer-peak"}), kMiB);
      }},
-    {"rounds", "", false, rounds},
-    {"throttle", "%", false, throttle},
-    {"dirty-mib-per-s", "MiB/s", false,
+    {"rounds", "number of rounds", "", false, rounds},
+    {"throttle", "throttle", "%", false, throttle},
+    {"dirty-mib-per-s", "guest's rate of writing", "MiB/s", false,
      [](const Json& run) {
          return divided(number_at(run, {"send", "guest", "bytes-per-second-before"}), kMiB);
      }},
-    {"write-rate-kept", "", true, write_rate_kept},
+    {"write-rate-kept", "part of its rate of writing that the guest kept", "", true,
+     write_rate_kept},
 });
 
 // The place of a thread in the published tables.

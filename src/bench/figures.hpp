@@ -16,14 +16,14 @@ namespace migrate::bench {
 
 // A figure that can be taken out of one run.
 struct FigureRow {
-    std::string_view name;
-    std::string_view unit;  // empty: a plain number
+    std::string_view name;   // as in a goal
+    std::string_view words;  // as in a sentence
+    std::string_view unit;   // empty: a plain number
     bool more_is_better;
     std::optional<double> (*of)(const Json& run);  // empty where the run does not have it
 };
 
-// All of them; docs/bench.md lists them, too. "gb-per-s" is guest memory over total time, in units
-// of 2^30 bytes, as published.
+// All of them; docs/bench.md lists them, too. "gb-per-s" is guest memory over total time in GiB/s.
 std::span<const FigureRow> figure_rows();
 // Null for an unknown name.
 const FigureRow* find_figure(std::string_view name);

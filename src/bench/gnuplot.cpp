@@ -38,7 +38,7 @@ std::string for_page(std::string svg, const std::string& id) {
 
 std::string gnuplot_missing() {
     const std::string missing = program_missing(kGnuplot, "gnuplot-nox");
-    return missing.empty() ? "" : "the page has no charts: " + missing;
+    return missing.empty() ? "" : "the report has no charts: " + missing;
 }
 
 Result<std::string> draw_svg(const std::string& script, const std::string& id, int width,

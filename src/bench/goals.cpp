@@ -175,11 +175,6 @@ Goal goal_from(const Json& json) {
     return goal;
 }
 
-// "0.67", "948.2", "12345": three or more digits, as many as are worth reading.
-std::string short_number(double value) {
-    return value < 10 ? fmt::format("{:.3g}", value) : fmt::format("{:.1f}", value);
-}
-
 std::string goal_text(const Goal& goal) {
     std::string text =
         fmt::format("{} {} of {}", name_of(goal.value), goal.figure, fmt::join(goal.of, ", "));
@@ -187,6 +182,41 @@ std::string goal_text(const Goal& goal) {
     const bool sum = goal.against.size() > 1;
     return text +
            fmt::format(" ÷ {}{}{}", sum ? "(" : "", fmt::join(goal.against, " + "), sum ? ")" : "");
+}
+
+std::string capitalized(std::string_view word) {
+    std::string text(word);
+    if (!text.empty() && text.front() >= 'a' && text.front() <= 'z') {
+        text.front() = static_cast<char>(text.front() - 'a' + 'A');
+    }
+    return text;
+}
+
+// The label of a variant; its name if it has none.
+std::string label_of(const Json& scenario, const std::string& name) {
+    for (const Json& variant : scenario.at("variants")) {
+        if (text_at(variant, "name") == name) return text_at(variant, "label", name);
+    }
+    return name;
+}
+
+// "Median total time of 'into private memory' ÷ 'QEMU: into private memory'".
+std::string goal_words(const Json& scenario, const Goal& goal) {
+    const auto quoted = [&](const std::vector<std::string>& names, std::string_view between) {
+        std::vector<std::string> labels;
+        for (const std::string& name : names) {
+            labels.push_back(fmt::format("'{}'", label_of(scenario, name)));
+        }
+        return fmt::format("{}", fmt::join(labels, between));
+    };
+    const FigureRow* row = find_figure(goal.figure);
+    const std::string value =
+        goal.value == GoalValue::kP25 ? "25th percentile of the" : capitalized(name_of(goal.value));
+    std::string text = fmt::format("{} {} of {}", value,
+                                   row == nullptr ? std::string_view(goal.figure) : row->words,
+                                   quoted(goal.of, ", "));
+    if (goal.against.empty()) return text;
+    return text + " ÷ " + quoted(goal.against, " + ");
 }
 
 std::string wanted_text(const Goal& goal) {
@@ -253,6 +283,12 @@ bool is_met(const Goal& goal, double value) {
            (!goal.at_least || value >= *goal.at_least);
 }
 
+// The first limit of a goal for a value; 1 if that is 0.
+double limit_of(const Goal& goal) {
+    const double limit = goal.at_most.value_or(goal.at_least.value_or(goal.published));
+    return limit > 0 ? limit : 1;
+}
+
 // " by QEMU 10.0.2" if a peer ran one of these series.
 std::string peer_text(const Json& scenario, const std::vector<std::string>& names) {
     for (const std::string& name : names) {
@@ -284,11 +320,16 @@ Status judge_goal(const Json& scenario, const Goal& goal, Verdict& verdict) {
         ratio ? fmt::format("{} ({} ÷ {}{}{})", short_number(value / divisor), short_number(value),
                             short_number(divisor), unit, peer_text(scenario, goal.against))
               : short_number(value) + unit;
+    verdict.ratio = ratio ? value / divisor : value / limit_of(goal);
     verdict.state = is_met(goal, value / divisor) ? Verdict::State::kMet : Verdict::State::kMissed;
     return {};
 }
 
 }  // namespace
+
+std::string short_number(double value) {
+    return value < 10 ? fmt::format("{:.3g}", value) : fmt::format("{:.1f}", value);
+}
 
 std::string_view word_of(Verdict::State state) {
     constexpr std::array<std::string_view, 3> kWords{"met", "missed", "not judged"};
@@ -326,7 +367,10 @@ std::vector<Verdict> judge(const Json& scenario) {
     std::vector<Verdict> verdicts;
     for (const Json& json : scenario.value("goals", Json::array())) {
         const Goal goal = goal_from(json);
-        Verdict verdict{.goal = goal_text(goal), .wanted = wanted_text(goal), .found = ""};
+        Verdict verdict{.goal = goal_text(goal),
+                        .words = goal_words(scenario, goal),
+                        .wanted = wanted_text(goal),
+                        .found = ""};
         const Status judged = judge_goal(scenario, goal, verdict);
         if (!judged) verdict.found = judged.error().message();
         verdicts.push_back(std::move(verdict));

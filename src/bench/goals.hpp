@@ -54,10 +54,16 @@ struct Verdict {
     enum class State { kMet, kMissed, kNotJudged };
     State state = State::kNotJudged;
     std::string goal;    // "median total-time of anon ÷ anon-qemu"
+    std::string words;   // the same for a sentence, with labels instead of names
     std::string wanted;  // "at most 0.67"
     std::string found;   // "0.71 (948 ÷ 1335 ms)", or why it could not be judged
+    // If it was judged: the ratio of the goal, or the value over its limit or the published value.
+    double ratio = 0;
 };
 std::string_view word_of(Verdict::State state);  // "met", "missed", "not judged"
+
+// "0.67", "948.2", "12345": three or more digits, as many as are worth reading.
+std::string short_number(double value);
 
 // The goals of a scenario's entry in results.json, judged by its runs.
 std::vector<Verdict> judge(const Json& scenario);

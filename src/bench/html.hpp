@@ -1,17 +1,26 @@
-// The report as one HTML page, without network access or scripts.
+// The report as one HTML page, without network access or scripts. It is a story: what was found, in
+// a ratio and a sentence for each scenario; then each scenario with its question, its charts, its
+// goals and all its figures; the machine at the end.
 #pragma once
 
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "bench/charts.hpp"
 #include "bench/json.hpp"
 
 namespace migrate::bench {
 
-// Title and SVG of each drawing, by scenario.
-using Drawings = std::map<std::string, std::vector<std::pair<std::string, std::string>>>;
+// One chart as SVG, drawn for both widths of the page.
+struct Drawing {
+    std::string title;
+    std::vector<LegendEntry> legend;
+    std::string wide;
+    std::string narrow;
+};
+// By scenario.
+using Drawings = std::map<std::string, std::vector<Drawing>>;
 
 // `missing` says why there are no drawings; empty where there are.
 std::string html_report(const Json& results, const Drawings& drawings, const std::string& missing);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "bench/headline.hpp"
+
 namespace migrate::bench {
 namespace {
 
@@ -30,7 +32,16 @@ std::string markdown_table(const Table& table) {
 }
 
 std::string markdown_report(const Json& results) {
-    std::string text = "# migrate bench\n\n" + markdown_table(host_table(results));
+    std::string text = "# migrate bench\n\n";
+    if (const std::string warning = mode_warning(results); !warning.empty()) {
+        text += "**" + warning + "**\n\n";
+    }
+    for (const Json& scenario : results.at("scenarios")) {
+        const Headline headline = headline_of(scenario);
+        text += fmt::format("- **{}{}{}**: {}\n", text_at(scenario, "name"),
+                            headline.ratio.empty() ? "" : ", ", headline.ratio, headline.sentence);
+    }
+    text += '\n' + markdown_table(host_table(results));
     for (const Json& scenario : results.at("scenarios")) {
         text += fmt::format("## {}: {}\n\n{}\n\n", text_at(scenario, "name"),
                             text_at(scenario, "title"), text_at(scenario, "about"));

@@ -34,7 +34,7 @@ constexpr std::array<Column, 7> kLatency{{{"total time (ms)", "total-time", 0},
                                           {"payload (bytes)", "payload", 0, false},
                                           {"headers (bytes)", "header", 0, false}}};
 constexpr std::array<Column, 5> kThroughput{{{"total time (ms)", "total-time", 1},
-                                             {"throughput (GB/s)", "gb-per-s", 2},
+                                             {"throughput (GiB/s)", "gb-per-s", 2},
                                              {"CPU sender (ms)", "send-cpu-ms", 0, false},
                                              {"CPU receiver (ms)", "recv-cpu-ms", 0, false},
                                              {"transferred (kb)", "transferred-kb", 0, false}}};
@@ -96,7 +96,7 @@ Table published_table(const Json& scenario, const auto& columns) {
     }
     for (const Json* variant : variants_of(scenario)) {
         if (!variant->contains("published")) continue;
-        Row row{text_at((*variant), "name")};
+        Row row{text_at((*variant), "label")};
         bool any = false;
         for (const Column& column : columns) {
             if (!column.published) continue;
@@ -192,7 +192,7 @@ Table thread_table(std::string title, const std::vector<ThreadColumn>& columns, 
     std::vector<std::string> names;
     Row total{"total (whole ms)"};
     for (const ThreadColumn& column : columns) {
-        table.header.push_back(text_at(*column.variant, measured ? "label" : "name"));
+        table.header.push_back(text_at(*column.variant, "label"));
         size.push_back(guest_text(*column.variant));
         backing.push_back(text_at(*column.variant, "backing"));
         total.push_back(fmt::format("{:.0f}", column.total));
@@ -288,7 +288,7 @@ void add_percentile_tables(const Json& scenario, std::vector<Table>& tables) {
     };
     for (const Json* variant : variants_of(scenario)) {
         if (const double p25 = p25_published(*variant); p25 > 0) {
-            published.rows.push_back({text_at(*variant, "name"), published_text(p25, 0),
+            published.rows.push_back({text_at(*variant, "label"), published_text(p25, 0),
                                       speed_up(scenario, *variant, p25_published)});
         }
         if (variant->contains("skipped")) continue;
@@ -351,7 +351,7 @@ Table goals_table(const Json& scenario) {
     Table table{"Goals", {"goal", "wanted", "found", "outcome"}, {}};
     for (const Verdict& verdict : judge(scenario)) {
         table.rows.push_back(
-            {verdict.goal, verdict.wanted, verdict.found, std::string(word_of(verdict.state))});
+            {verdict.words, verdict.wanted, verdict.found, std::string(word_of(verdict.state))});
     }
     return table;
 }

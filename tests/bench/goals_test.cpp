@@ -176,7 +176,7 @@ TEST_CASE("reports and terminal show each goal and its outcome") {
     const std::string terminal = goals_text(canned);
     for (const char* outcome : {"met", "missed", "not judged"}) {
         INFO(outcome);
-        CHECK(page.find(fmt::format("<td>{}</td>", outcome)) != std::string::npos);
+        CHECK(page.find(fmt::format(">{}</td>", outcome)) != std::string::npos);
         CHECK(markdown.find(fmt::format("| {} |\n", outcome)) != std::string::npos);
         CHECK(terminal.find(fmt::format("goal {}: ", outcome)) != std::string::npos);
     }

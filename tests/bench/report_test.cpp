@@ -4,6 +4,7 @@
 #include "bench/canned_results.hpp"
 #include "bench/charts.hpp"
 #include "bench/figures.hpp"
+#include "bench/headline.hpp"
 #include "bench/html.hpp"
 #include "bench/markdown.hpp"
 #include "bench/tables.hpp"
@@ -49,12 +50,12 @@ TEST_CASE("published and measured figures are in tables of their own") {
     const auto tables = tables_of(scenario());
     REQUIRE(tables.size() == 6);
     CHECK(tables[0].title == "Published (nobody)");
-    CHECK(tables[0].header == std::vector<std::string>{"thread, run time in ms", "base"});
+    CHECK(tables[0].header == std::vector<std::string>{"thread, run time in ms", "base <CPU>"});
     CHECK(row(tables[0], "total (whole ms)")[1] == "4000");
     CHECK(tables[1].title.starts_with("Measured here"));
     CHECK(row(tables[1], "total (whole ms)")[1] == "120");
     CHECK(row(tables[1], "guest memory")[1] == "touched zeros, read");
-    CHECK(row(tables[2], "base")[1] == "10343");
+    CHECK(row(tables[2], "base <CPU>")[1] == "10343");
     const auto measured = row(tables[3], "base <CPU>");
     CHECK(measured[1] == "1.00 GiB");
     CHECK(measured[4] == "3 (2 … 4)");
@@ -87,27 +88,116 @@ TEST_CASE("the Markdown report keeps its cells apart") {
 }
 
 TEST_CASE("the page escapes text and refers to nothing outside") {
-    const std::string page =
-        html_report(test::results("DSA"), {{"canned", {{"drawn", "<svg></svg>"}}}}, "");
+    const Drawing drawing{
+        "drawn", {{"us", "#3b82c4", LegendEntry::Mark::kFull}}, "<svg>w</svg>", "<svg>n</svg>"};
+    const std::string page = html_report(test::results("DSA"), {{"canned", {drawing}}}, "");
     CHECK(page.find("base &lt;CPU&gt;") != std::string::npos);
     CHECK(page.find("base <CPU>") == std::string::npos);
-    CHECK(page.find("<figcaption>drawn</figcaption>\n<svg></svg>") != std::string::npos);
+    CHECK(page.find(
+              "<figcaption>drawn</figcaption>\n<ul class=\"legend\"><li><i class=\"full\" "
+              "style=\"color: #3b82c4\"></i>us</li></ul>\n<div class=\"wide\"><svg>w</svg></div>\n"
+              "<div class=\"narrow\"><svg>n</svg></div>") != std::string::npos);
     for (const char* outside : {"<script", "http:", "https:", "<link", "<img"})
         CHECK(page.find(outside) == std::string::npos);
     CHECK(html_report(test::results("DSA"), {}, "no gnuplot").find("no gnuplot") !=
           std::string::npos);
 }
 
+TEST_CASE("the page begins with a ratio and a sentence for each scenario") {
+    const std::string page = html_report(test::results("DSA"), {}, "");
+    const std::size_t story = page.find("<ol class=\"story\">");
+    REQUIRE(story != std::string::npos);
+    CHECK(story < page.find("<h2"));
+    // 3 ms here, 10343 ms published.
+    CHECK(page.find("0.000 ×", story) < page.find("<h2"));
+    CHECK(page.find("'base &lt;CPU&gt;' is 0.000 × the published one", story) != std::string::npos);
+}
+
+TEST_CASE("quick and scaled runs say so on the page and in Markdown") {
+    Json canned = test::results("DSA");
+    const std::string words =
+        "Quick run: small guests and few repeats, all sizes × 0.5. These figures show";
+    CHECK(html_report(canned, {}, "").find(words) != std::string::npos);
+    CHECK(markdown_report(canned).find("**" + words) != std::string::npos);
+    canned["mode"]["quick"] = false;
+    CHECK(mode_warning(canned).starts_with("All sizes × 0.5."));
+    canned["mode"]["scale"] = 1;
+    CHECK(mode_warning(canned).empty());
+    CHECK(html_report(canned, {}, "").find("class=\"warning\"") == std::string::npos);
+}
+
+TEST_CASE("each cell of the page names its column, for pages on which rows are blocks") {
+    const std::string page = html_report(test::results("DSA"), {}, "");
+    CHECK(page.find("<td data-name=\"throughput (GiB/s)\">333.33") != std::string::npos);
+    CHECK(page.find("@media (max-width: 640px)") != std::string::npos);
+}
+
+TEST_CASE("published and measured bars have one name and one colour, and measured ones a spread") {
+    for (const PageWidth width : {PageWidth::kWide, PageWidth::kNarrow}) {
+        const auto charts = charts_of(scenario(), width);
+        REQUIRE(charts.size() == 3);
+        const std::string& speed = charts[2].script;
+        INFO(speed);
+        // One label for both bars.
+        const std::size_t label = speed.find("'base <CPU>'");
+        REQUIRE(label != std::string::npos);
+        CHECK(speed.find("'base <CPU>'", label + 1) == std::string::npos);
+        REQUIRE(charts[2].legend.size() == 1);
+        CHECK(charts[2].legend[0].text == "migrate, measured here");
+        CHECK(charts[2].legend[0].colour == "#3b82c4");
+        CHECK(speed.find("xerrorbars") != std::string::npos);
+        CHECK(charts[2].title.find("GiB/s") != std::string::npos);
+        // The threads' charts: the same label, and the same colour for a thread.
+        for (const std::size_t at : {0U, 1U}) {
+            CHECK(charts[at].script.find("'base <CPU>'") != std::string::npos);
+            REQUIRE(charts[at].legend.size() == 2);
+            CHECK(charts[at].legend[1].text == "multifdsend_0");
+            CHECK(charts[at].legend[1].colour == "#e08a2e");
+        }
+        CHECK((charts[2].width < 400) == (width == PageWidth::kNarrow));
+    }
+}
+
+TEST_CASE("a published speed is beside the measured one") {
+    Json canned = scenario();
+    canned["variants"][0]["published"]["gb-per-s"] = 9.5;
+    const Chart chart = charts_of(canned, PageWidth::kWide)[2];
+    INFO(chart.script);
+    CHECK(chart.script.find("$bar1 << EOD\n9.5 -1\nEOD") != std::string::npos);
+    REQUIRE(chart.legend.size() == 2);
+    CHECK(chart.legend[1].text == "published, another machine");
+    CHECK(chart.legend[1].colour == chart.legend[0].colour);
+    CHECK(chart.legend[1].mark == LegendEntry::Mark::kLight);
+}
+
+TEST_CASE("a distribution is drawn as steps, from no run to all") {
+    Json canned = scenario();
+    canned["tables"] = {"live"};
+    double ms = 1;
+    for (Json& run : canned["runs"]) {
+        if (!run.contains("error")) run["send"]["downtime-us"] = 1000 * ms++;
+    }
+    const auto charts = charts_of(canned, PageWidth::kWide);
+    REQUIRE(charts.size() == 2);
+    INFO(charts[1].script);
+    CHECK(charts[1].script.find("with steps") != std::string::npos);
+    // The timed runs of the first variant took 3, 5 and 7 ms.
+    CHECK(charts[1].script.find("3 0 0 0\n3 33.3333") != std::string::npos);
+    CHECK(charts[1].script.find("\n7 100 100 100\nEOD") != std::string::npos);
+}
+
 TEST_CASE("charts keep labels out of gnuplot's syntax") {
     Json canned = scenario();
     canned["variants"][0]["label"] = "it's \"a\" `date` $x_y\nEOD";
-    const auto charts = charts_of(canned);
-    CHECK(charts.size() == 3);
-    for (const Chart& chart : charts) {
-        INFO(chart.script);
-        CHECK(chart.script.find("it's") == std::string::npos);
-        CHECK(chart.script.find("`") == std::string::npos);
-        CHECK(chart.script.find("$x_y\nEOD") == std::string::npos);
+    for (const PageWidth width : {PageWidth::kWide, PageWidth::kNarrow}) {
+        const auto charts = charts_of(canned, width);
+        CHECK(charts.size() == 3);
+        for (const Chart& chart : charts) {
+            INFO(chart.script);
+            CHECK(chart.script.find("it's") == std::string::npos);
+            CHECK(chart.script.find("`") == std::string::npos);
+            CHECK(chart.script.find("$x_y\nEOD") == std::string::npos);
+        }
     }
 }
 
