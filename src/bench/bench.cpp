@@ -64,7 +64,7 @@ Result<Drawings> draw_all(const Json& results, const fs::path& folder, int stop_
     return drawings;
 }
 
-// Without gnuplot the page has the reason instead of charts.
+// Without gnuplot the page has the reason instead of charts; it was said before the runs.
 Status write_reports(const Json& results, const fs::path& out, Terminal& terminal) {
     MIGRATE_TRY(write_file(out / "report.md", markdown_report(results)));
     std::string missing = gnuplot_missing();
@@ -79,9 +79,9 @@ Status write_reports(const Json& results, const fs::path& out, Terminal& termina
             drawings = *std::move(drawn);
         } else {
             missing = drawn.error().message();
+            terminal.note(missing);
         }
     }
-    if (!missing.empty()) terminal.note(missing);
     return write_file(out / "report.html", html_report(results, drawings, missing));
 }
 

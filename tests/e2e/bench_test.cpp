@@ -175,6 +175,10 @@ TEST_CASE("goals that are met are shown, and the exit code is 0", "[bench]") {
     CHECK(scenario["verdicts"][0]["outcome"] == "met");
     CHECK(scenario["verdicts"][4]["outcome"] == "not judged");
     CHECK(process.out().find("goal met: median total-time of v-1: ") != std::string::npos);
+    // Said before the first run has ended, and once.
+    const std::size_t no_charts = process.err().find("the report has no charts: gnuplot");
+    CHECK(no_charts < process.err().find("1/"));
+    CHECK(process.err().find("has no charts", no_charts + 20) == std::string::npos);
     CHECK(process.out().find("goal not judged: ") != std::string::npos);
     const std::string report = read_file(bench.folder / "out/report.md");
     CHECK(report.find("iperf3:streams=2: skipped: iperf3 is not installed") != std::string::npos);
