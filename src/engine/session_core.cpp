@@ -49,6 +49,11 @@ Status SessionCore::run(const std::function<Status()>& migrate,
 
 void SessionCore::start_clock() { figures_.lock()->started = Clock::now(); }
 
+void SessionCore::stop_clock() {
+    const auto figures = figures_.lock();
+    if (figures->ended == Clock::time_point{}) figures->ended = Clock::now();
+}
+
 void SessionCore::activate() {
     figures_.lock()->active = Clock::now();
     set_status(MigrationStatus::kActive);
@@ -68,9 +73,9 @@ Status SessionCore::outcome() const {
 
 void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     const Outcome outcome = outcome_of(status);
+    stop_clock();
     {
         const auto figures = figures_.lock();
-        figures->ended = Clock::now();
         figures->outcome = outcome;
         try {
             if (!status) figures->error_desc = status.error().message();

@@ -51,6 +51,8 @@ class SessionCore {
     void set_status(MigrationStatus status);
     // Starts total-time.
     void start_clock();
+    // Ends total-time before the session ends.
+    void stop_clock();
     // Ends the set-up and sets kActive.
     void activate();
     // Time since activate(), 0 before.

@@ -39,13 +39,18 @@ Status GuestArrival::load(const guest::Destination& destination, const transport
     return {};
 }
 
-Result<transport::Done> GuestArrival::take_over(PeerLink& link, transport::Done done) {
+Status GuestArrival::acknowledge(PeerLink& link) {
     const transport::LoadTime load{
         static_cast<std::uint64_t>(published_.lock()->downtime.load.count())};
-    MIGRATE_TRY(link.send(FrameType::kLoaded, transport::encode(load)));
-    MIGRATE_TRY(guest_->prepare_resume());
-    MIGRATE_TRY(link.expect({FrameType::kHandover}, std::nullopt));
-    link.stop_expecting_heartbeats();
+    Status sent = link.send(FrameType::kLoaded, transport::encode(load));
+    Status prepared = guest_->prepare_resume();
+    if (prepared) return sent;
+    // The guest's own connection says nothing about the sender's.
+    const bool lost = prepared.error().kind() == ErrorKind::kLostConnection;
+    return lost ? std::move(prepared).error().as(ErrorKind::kFailed) : prepared.error();
+}
+
+Result<transport::Done> GuestArrival::run(transport::Done done) {
     {
         // If the sender was told that this side failed, it was also told that the guest will not
         // run here.

@@ -18,8 +18,8 @@ RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
               .budget = needs.budget,
               .ended_round = {},
               .devices = needs.devices},
-      survives_(needs.survives_losses) {
-    if (survives_) losses_.survive();
+      survives_(false) {
+    if (needs.survives_losses) survive_losses();
 }
 
 Result<std::unique_ptr<RecvChannelGroup>> RecvChannelGroup::create(
@@ -139,6 +139,11 @@ std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
 Status RecvChannelGroup::fail_on_loss() {
     survives_ = false;
     return losses_.fail_on_loss();
+}
+
+void RecvChannelGroup::survive_losses() {
+    survives_ = true;
+    losses_.survive();
 }
 
 Status RecvChannelGroup::finish_round(std::uint32_t round) {

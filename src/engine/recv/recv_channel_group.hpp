@@ -77,6 +77,8 @@ class RecvChannelGroup {
     const ChannelLosses& losses() const { return losses_; }
     // From now on a lost channel ends the session. The error of a loss that was not taken.
     Status fail_on_loss();
+    // Undoes that.
+    void survive_losses();
 
     // Ends the threads after the last round, or after a stop. Idempotent.
     void finish();

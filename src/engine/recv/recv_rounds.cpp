@@ -64,7 +64,8 @@ Status RecvRounds::rejoin(const Error& lost) {
         .round = round_, .complete = !open_, .channels = parts_.channels.count()};
     const bool acknowledged = !parts_.offer.guest.empty() && round_ > (open_ ? 1U : 0U);
     if (acknowledged) here.load = expected_load();
-    MIGRATE_TRY(parts_.rejoin(here));
+    MIGRATE_ASSIGN(const transport::Resume resume, parts_.rejoin(here));
+    log::debug("the sender is in round {}", resume.round);
     if (open_) parts_.channels.continue_round(round_);
     parts_.core.events().emit("MIGRATION_RESUMED", {{"pass", std::uint64_t{round_}}});
     return {};
@@ -105,8 +106,11 @@ Result<transport::Completion> RecvRounds::follow() {
                 MIGRATE_ASSIGN(transport::Completion completion,
                                transport::decode_completion(frame.body));
                 MIGRATE_TRY(compare(completion));
-                // If it was lost meanwhile, the sender comes back with another COMPLETE.
-                MIGRATE_TRY(parts_.link.fail_on_loss());
+                if (switches_over_ && parts_.offer.reconnect_timeout) {
+                    // Nothing more comes on them.
+                    parts_.channels.survive_losses();
+                    survive_loss(parts_);
+                }
                 return completion;
             }
         }

@@ -36,7 +36,7 @@ struct RecvParts {
     std::function<Result<transport::ChannelCount>(const transport::ChannelCount&)> add_channels;
     ReuseAnswers& reuse;
     // The main channel was lost: waits for the sender, and tells it where this side is.
-    std::function<Status(const transport::Resumed&)> rejoin;
+    std::function<Result<transport::Resume>(const transport::Resumed&)> rejoin;
 };
 
 class RecvRounds {
@@ -44,8 +44,11 @@ class RecvRounds {
     explicit RecvRounds(const RecvParts& parts) : parts_(parts) {}
 
     // Returns the sender's COMPLETE. Its totals, and its digests if they were agreed on, are those
-    // of this side. Call once.
+    // of this side. Call once. From then on the session survives the loss of the main channel, if
+    // the sides agreed on that.
     Result<transport::Completion> run();
+    // The last round that began; 0: none.
+    std::uint32_t round() const { return round_; }
 
   private:
     Result<transport::Completion> follow();

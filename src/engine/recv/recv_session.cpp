@@ -78,8 +78,11 @@ Status RecvSession::migrate() {
     };
     const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
                           devices_, arrival_,   offer_, add,        reuse,    rejoin};
-    MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
-    return complete(completion);
+    RecvRounds rounds(parts);
+    MIGRATE_ASSIGN(const transport::Completion completion, rounds.run());
+    return complete(completion,
+                    RecvEnding({core_, *link_, *channels_, arrival_, config_.io_timeout, rejoin},
+                               rounds.round()));
 }
 
 Status RecvSession::accept(Reception::Begun& begun) {
@@ -126,7 +129,7 @@ Result<transport::Ready> RecvSession::open_channels(Reception::Begun begun) {
 }
 
 // All pages are in place: waits for the devices, commits, and with a guest takes it over.
-Status RecvSession::complete(const transport::Completion& completion) {
+Status RecvSession::complete(const transport::Completion& completion, RecvEnding ending) {
     transport::Done done{.pages = completion.pages};
     const auto began = DeviceCounters::Clock::now();
     MIGRATE_TRY(devices_.await_complete());
@@ -140,12 +143,12 @@ Status RecvSession::complete(const transport::Completion& completion) {
     if (guest) MIGRATE_TRY(arrival_.load(destination_, offer_));
     MIGRATE_TRY(destination_.memory->commit());
     if (guest) {
-        MIGRATE_ASSIGN(done, arrival_.take_over(*link_, done));
+        MIGRATE_ASSIGN(done, ending.take_over(done));
     } else {
         MIGRATE_TRY(devices_.commit());
+        committed_ = link_->survives_loss();
     }
-    link_->stop_sending_heartbeats();
-    return link_->send(FrameType::kDone, transport::encode(done));
+    return ending.confirm(done);
 }
 
 void RecvSession::end_threads() {
@@ -168,9 +171,11 @@ Status RecvSession::settle(Status result) {
     Status status = core_.outcome();
     // This error replaces an earlier one: the user must know that the guest may run here.
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
-    if (arrival_.runs()) {
-        // The guest runs here, whatever happened to the connection afterwards.
-        if (!status) log::warning("after the handover: {}", status.error().message());
+    if (arrival_.runs() || committed_) {
+        // All is here, whatever happened to the connection afterwards.
+        if (!status)
+            log::warning("after the {}: {}", arrival_.runs() ? "handover" : "commit",
+                         status.error().message());
         status = Status();
     }
     if (status) return status;
@@ -182,6 +187,8 @@ Status RecvSession::settle(Status result) {
 
 void RecvSession::cancel(const std::string& reason) {
     if (arrival_.cancel(Error(ErrorKind::kCancelled, reason))) return;
+    // Ends the wait for the sender's acknowledgement.
+    if (arrival_.runs()) core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
     log::warning("{}: cannot cancel, the guest was already handed over to this side", reason);
 }
 

@@ -13,6 +13,7 @@
 #include "engine/recv/reception.hpp"
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/recv/recv_devices.hpp"
+#include "engine/recv/recv_ending.hpp"
 #include "engine/recv/recv_figures.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
@@ -74,7 +75,7 @@ class RecvSession {
     Status migrate();
     Status accept(Reception::Begun& begun);
     Result<transport::Ready> open_channels(Reception::Begun begun);
-    Status complete(const transport::Completion& completion);
+    Status complete(const transport::Completion& completion, RecvEnding ending);
     void end_threads();
     Status settle(Status result);
 
@@ -91,6 +92,7 @@ class RecvSession {
     // The connection.
     std::unique_ptr<PeerLink> link_;
     std::unique_ptr<RecvChannelGroup> channels_;
+    bool committed_ = false;  // an image; whether its sender learns that changes nothing
 };
 
 }  // namespace migrate::engine

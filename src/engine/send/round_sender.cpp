@@ -83,10 +83,7 @@ void RoundSender::measure(SentRound& sent) const {
 Status RoundSender::continue_round(SentRound& sent, Answer answer) {
     while (true) {
         if (!answer) {
-            const bool repairs = watches_.losses != nullptr && link_.lost();
-            if (!repairs || answer.error().kind() != ErrorKind::kLostConnection) {
-                return std::move(answer).error();
-            }
+            if (!repairs(answer.error())) return std::move(answer).error();
             MIGRATE_TRY(rejoin(sent));
             if (sent.complete) return {};
             // All channels are lost: the receiver answers with what is in place.
@@ -95,6 +92,30 @@ Status RoundSender::continue_round(SentRound& sent, Answer answer) {
         }
         if (!*answer) return {};
         answer = continue_broken(sent, **std::move(answer));
+    }
+}
+
+// The error is the loss of the main channel, which can be made again.
+bool RoundSender::repairs(const Error& lost) const {
+    return watches_.losses != nullptr && link_.lost() && lost.kind() == ErrorKind::kLostConnection;
+}
+
+void RoundSender::prepare_handover(const SentRound& last) {
+    if (watches_.losses == nullptr) return;
+    watches_.losses->hand_over({last.figures.round, last.figures.pages});
+}
+
+// The receiver resumes the guest once, however often it hears that the guest is handed over.
+Result<Frame> RoundSender::hand_over() {
+    bool came = false;  // to the receiver, as it says
+    while (true) {
+        link_.stop_sending_heartbeats();
+        Status sent = came ? Status() : link_.send(FrameType::kHandover, "{}");
+        Result<Frame> done = sent ? link_.expect({FrameType::kDone}, std::nullopt)
+                                  : Result<Frame>(std::move(sent).error());
+        if (done || !repairs(done.error())) return done;
+        MIGRATE_ASSIGN(const transport::Resumed there, watches_.losses->rejoin());
+        came = there.handed_over;
     }
 }
 

@@ -51,6 +51,12 @@ class RoundSender {
     // are in place. Another error is returned.
     using Answer = Result<std::optional<transport::Frame>>;
     Status continue_round(SentRound& sent, Answer answer);
+    // The guest is handed over next, after this last round: from now on the session survives the
+    // loss of the main channel, if the sides agreed on that.
+    void prepare_handover(const SentRound& last);
+    // After prepare_handover(): sends HANDOVER, again if it got lost, and waits for the receiver's
+    // answer, DONE. The receiver's FAILURE is an Error of the session.
+    Result<transport::Frame> hand_over();
     // True if a channel was lost, and the receiver has not yet reported what arrived on it: only a
     // round can repair that.
     bool is_interrupted() const { return link_.lost() || !channels_.losses().unsettled().empty(); }
@@ -68,6 +74,7 @@ class RoundSender {
   private:
     void announce(std::uint32_t round, std::uint64_t pages);
     Status start(const transport::RoundMark& mark, Watched watched);
+    bool repairs(const Error& lost) const;
     Answer end(SentRound& sent);
     Answer continue_broken(SentRound& sent, transport::Frame frame);
     Status rejoin(SentRound& sent);

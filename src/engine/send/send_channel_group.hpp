@@ -58,6 +58,9 @@ class LossWatch : public RoundWatch {
     // The main channel was lost: returns when there is one again, and where the receiver is. It has
     // begun the round of in_round(). The data channels are lost.
     virtual Result<transport::Resumed> rejoin() = 0;
+    // The last round is in place, and the guest is handed over next: from now on the main channel
+    // may be lost until DONE has come, and rejoin() says that the guest belongs to the receiver.
+    virtual void hand_over(const transport::RoundMark& last) = 0;
     // No channel is left: returns when there is one again. An Error ends the round.
     virtual Status await_channel() = 0;
 };

@@ -49,10 +49,10 @@ Status Switchover::run() {
     MIGRATE_ASSIGN(const Microseconds load, await_loaded());
     clock_.add(&DowntimeReport::load, load);
 
+    parts_.rounds.prepare_handover(last);
     MIGRATE_TRY(parts_.custody.hand_over());
-    parts_.link.stop_sending_heartbeats();
-    MIGRATE_TRY(parts_.link.send(FrameType::kHandover, "{}"));
-    MIGRATE_ASSIGN(const transport::Done done, await_done(parts_, completion));
+    MIGRATE_ASSIGN(const transport::Frame answer, parts_.rounds.hand_over());
+    MIGRATE_ASSIGN(const transport::Done done, take_done(parts_, answer, completion));
     publish(done, figures);
     return {};
 }

@@ -1,0 +1,56 @@
+// The end of a receiving session, after the sender's COMPLETE was compared: the handover of a
+// guest, and DONE, which the sender acknowledges if that was agreed on. The main channel may then
+// be lost meanwhile: the sender returns and learns which side has the guest, or that its image is
+// complete. Invariant: an answer to a sender that returns says that HANDOVER came exactly if it
+// did.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+#include "engine/peer_link.hpp"
+#include "engine/recv/guest_arrival.hpp"
+#include "engine/recv/recv_channel_group.hpp"
+#include "engine/session_core.hpp"
+#include "transport/handshake.hpp"
+
+namespace migrate::engine {
+
+class RecvEnding {
+  public:
+    // All outlive this object.
+    struct Needs {
+        SessionCore& core;
+        PeerLink& link;
+        RecvChannelGroup& channels;
+        GuestArrival& arrival;
+        std::chrono::milliseconds io_timeout;  // the limit for DONE_ACK
+        // The main channel was lost: waits for the sender, and tells it where this side is.
+        std::function<Result<transport::Resume>(const transport::Resumed&)> rejoin;
+    };
+    // `round`: the last one, which is complete.
+    RecvEnding(Needs needs, std::uint32_t round) : needs_(std::move(needs)), round_(round) {}
+
+    // With a guest that is loaded: acknowledges, waits for HANDOVER, and runs the guest. Fills in
+    // the times of `done`. A failure is told to the sender even if it has to return first.
+    Result<transport::Done> take_over(transport::Done done);
+    // Sends DONE, again if it got lost, until the sender acknowledges it. What the sender moved is
+    // this side's whatever this returns. kLostConnection if the sender did not acknowledge.
+    Status confirm(const transport::Done& done);
+
+  private:
+    bool survives(const Error& error) const;
+    Status await_handover();
+    Status rejoin();
+    Status confirm_once(const transport::Done& done);
+    Status await_completion_again(const transport::Done& done);
+
+    const Needs needs_;
+    const std::uint32_t round_;
+    bool loaded_ = false;       // a guest is
+    bool handed_over_ = false;  // HANDOVER came
+    bool gone_ = false;         // the sender did not return
+};
+
+}  // namespace migrate::engine
