@@ -146,6 +146,18 @@ void PeerLink::drop() {
     if (thread_) thread_->join();
 }
 
+void PeerLink::leave() {
+    liveness_.stop_sending();
+    current()->finish_sending();
+    // The peer ends the connection, too, or has sent its reason before.
+    const std::stop_token stop = cancellation_.token();
+    const Clock::time_point deadline = Clock::now() + kReasonGrace;
+    while (!stop.stop_requested() && !lost() && Clock::now() < deadline) {
+        queue_.take(std::chrono::ceil<milliseconds>(deadline - Clock::now()), stop);
+    }
+    drop();
+}
+
 Status PeerLink::run() {
     Status status = catching("main channel", [this] { return follow(); });
     if (!status && !cancellation_.stopped() && connection_.take_loss(status.error())) {

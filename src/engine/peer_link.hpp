@@ -109,6 +109,8 @@ class PeerLink {
     void resumed_in_handover(bool came) { options_.sequence->resume_handover(came); }
     // Gives up a connection that the peer does not use: it is lost from now on.
     void drop();
+    // The same for a peer that may be about to say why it fails: waits for that up to a second.
+    void leave();
 
     // This side sends no heartbeat from now on: its last frame was sent or is the next one.
     void stop_sending_heartbeats() { liveness_.stop_sending(); }

@@ -1,5 +1,5 @@
-// The main channel is lost around the handover of a guest, or around DONE: the sender returns, and
-// both sides learn which of them has the guest.
+// Connections are lost in the switchover of a guest, around its handover or around DONE: the guest
+// runs on at its source, or both sides learn that the receiver has it.
 #include "catch.hpp"
 #include "e2e/broken_run.hpp"
 #include "e2e/live_run.hpp"
@@ -45,6 +45,74 @@ TEST_CASE("a handed over guest runs at the receiver although HANDOVER or DONE ge
             }
         }
     }
+}
+
+TEST_CASE("a guest whose switchover loses the main channel runs on, and is moved afterwards",
+          "[repair][live][part-2]") {
+    const TemporaryFolder folder(scratch_parent());
+    const bool on_channels = GENERATE(true, false);
+    std::vector<FrameType> frames{FrameType::kSwitchoverStart, FrameType::kComplete,
+                                  FrameType::kLoaded};
+    if (!on_channels) frames.push_back(FrameType::kDeviceState);
+    for (const FrameType frame : frames) {
+        for (const bool after : {false, true}) {
+            // The sender has LOADED then, and hands the guest over.
+            if (frame == FrameType::kLoaded && after) continue;
+            const Cut cut = cut_at(frame, after, after ? CutBy::kFin : CutBy::kReset);
+            INFO(describe(cut) << ", device state on the channels: " << on_channels);
+            const Broken broken =
+                run_broken(folder,
+                           {"workload:16M,rate=10,warm-up=0",
+                            "anon:huge=off",
+                            {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit",
+                             "2s", "--multifd-device-state", on_channels ? "on" : "off"}},
+                           {cut});
+            INFO(broken.output);
+            CHECK(broken.cuts == 1);
+            check_repaired(broken, {cut});
+            CHECK_THAT(broken.output, Contains("lost in the switchover"));
+            CHECK(broken.outage("main-channel-lost") == 1);
+            CHECK(broken.sent.at("guest-owner") == "destination");
+            CHECK(broken.received.at("guest").at("check") == "passed");
+        }
+    }
+}
+
+TEST_CASE("a data channel that is lost in the last round gives the guest back, and is replaced",
+          "[repair][live]") {
+    const TemporaryFolder folder(scratch_parent());
+    // Each of the two channels has half of the first round; then each carries a little.
+    for (const std::uint64_t more : {100'000U, 400'000U}) {
+        Cut cut{.connection = 2, .by = CutBy::kReset};
+        cut.when.own_bytes = 8 * kMiBytes + more;
+        INFO(describe(cut));
+        const Broken broken = run_broken(
+            folder,
+            {"workload:16M,rate=100,warm-up=0",
+             "anon:",
+             {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit", "2s"}},
+            {cut});
+        INFO(broken.output);
+        check_repaired(broken, {cut});
+        CHECK(broken.received.at("guest").at("check") == "passed");
+    }
+}
+
+TEST_CASE("a receiver that can load a guest once only is used up by a lost switchover",
+          "[repair][live]") {
+    const TemporaryFolder folder(scratch_parent());
+    const Broken broken =
+        run_broken(folder,
+                   {.source = "workload:16M,rate=10,warm-up=0",
+                    .sink = "bundle:" + (folder / "copy"),
+                    .send_options = {"--run-for", "50ms", "--downtime-limit", "2s"},
+                    .code = 1},
+                   {cut_at(FrameType::kLoaded, false, CutBy::kReset)});
+    INFO(broken.output);
+    CHECK_THAT(broken.sent.at("error-desc").get<std::string>(), Contains("it is used up"));
+    CHECK(broken.sent.at("guest-owner") == "source");
+    CHECK(broken.sent.at("guest").at("state") == "running");
+    CHECK(broken.sent.at("guest").at("check") == "passed");
 }
 
 TEST_CASE("an image is complete for both sides although DONE gets lost", "[repair]") {

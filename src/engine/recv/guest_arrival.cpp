@@ -121,6 +121,20 @@ bool GuestArrival::cancel(Error error) {
     return true;
 }
 
+Status GuestArrival::undo(const memory::PageSink& memory) {
+    switchover_began_.reset();
+    if (!guest_) return {};
+    const bool used_up = loader_ != nullptr || !memory.may_commit_again();
+    drop();
+    published_.lock()->downtime = {};
+    if (!used_up) return {};
+    return make_error(
+        "connections were lost after {} had loaded the guest, which it can do once only: it is "
+        "used up; the guest runs at its source, and needs a new receiver",
+        loader_ != nullptr && !loader_->process().name.empty() ? loader_->process().name
+                                                               : std::string(memory.description()));
+}
+
 void GuestArrival::drop() {
     published_.lock()->guest = nullptr;
     guest_.reset();

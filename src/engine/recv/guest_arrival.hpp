@@ -50,6 +50,9 @@ class GuestArrival {
 
     // Null if none arrived.
     guest::Guest* guest() { return guest_.get(); }
+    // The switchover broke off, and the guest runs at its source: drops what was loaded. An Error
+    // if another guest cannot be loaded in its place.
+    Status undo(const memory::PageSink& memory);
     // Drops a guest that does not run here.
     void drop();
 

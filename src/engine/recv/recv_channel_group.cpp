@@ -18,7 +18,8 @@ RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
               .budget = needs.budget,
               .ended_round = {},
               .devices = needs.devices},
-      survives_(false) {
+      survives_(false),
+      survives_device_losses_(needs.survives_device_losses) {
     if (needs.survives_losses) survive_losses();
 }
 
@@ -79,7 +80,8 @@ Status RecvChannelGroup::add(std::vector<transport::Socket> sockets) {
 // Called on the channel's thread, which ends. If the session survives the loss, the sender sends on
 // other channels what did not arrive.
 Status RecvChannelGroup::leave(RecvChannel& channel, Error error) {
-    if (channel.ended_in_device() || !losses_.add(channel.id(), error)) return error;
+    if (channel.ended_in_device() && !survives_device_losses_) return error;
+    if (!losses_.add(channel.id(), error)) return error;
     log::debug("{}", error.message());
     // The sender may not have noticed it.
     channel.shutdown();

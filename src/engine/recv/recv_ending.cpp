@@ -12,54 +12,46 @@ bool RecvEnding::survives(const Error& error) const {
            needs_.link.survives_loss();
 }
 
-Result<transport::Done> RecvEnding::take_over(transport::Done done) {
-    loaded_ = true;
-    Status status = needs_.arrival.acknowledge(needs_.link);
-    if (!status && survives(status.error())) status = {};
-    if (status) status = await_handover();
-    Result<transport::Done> taken =
-        status ? needs_.arrival.run(done) : Result<transport::Done>(std::move(status).error());
+Result<std::optional<transport::Done>> RecvEnding::take_over(transport::Done done) {
+    guest_.loaded = true;
+    const auto take = [&]() -> Result<std::optional<transport::Done>> {
+        const Status acknowledged = needs_.arrival.acknowledge(needs_.link);
+        if (!acknowledged && !survives(acknowledged.error())) return acknowledged.error();
+        MIGRATE_ASSIGN(const bool mine, await_handover());
+        if (!mine) return std::optional<transport::Done>();
+        MIGRATE_ASSIGN(done, needs_.arrival.run(done));
+        return std::optional(done);
+    };
+    auto taken = take();
     // The sender may have handed the guest over and must learn that it does not run here.
     if (!taken && needs_.link.lost() && !gone_ && !needs_.core.stopped()) {
-        const Status back = rejoin();
-        if (!back)
+        const auto back = rejoin();
+        if (!back) {
             log::warning("the sender does not know of the failure: {}", back.error().message());
+        }
     }
     return taken;
 }
 
-Status RecvEnding::await_handover() {
+// Returns false if the sender has kept its guest.
+Result<bool> RecvEnding::await_handover() {
     while (true) {
         const auto handover = needs_.link.expect({FrameType::kHandover}, std::nullopt);
         if (handover) break;
         if (!survives(handover.error())) return handover.error();
-        MIGRATE_TRY(rejoin());
+        MIGRATE_ASSIGN(const transport::Resume back, rejoin());
+        if (!back.handed_over) return false;
     }
-    handed_over_ = true;
+    guest_.handed_over = true;
     needs_.link.stop_expecting_heartbeats();
-    return {};
+    return true;
 }
 
-// All channels are lost, too, and are not made again: nothing is missing.
-Status RecvEnding::rejoin() {
-    log::warning("the main channel was lost after the last round (reconnect-timeout): {}",
-                 needs_.link.loss_reason());
-    needs_.core.events().emit("MIGRATION_INTERRUPTED", {{"pass", std::uint64_t{round_}}});
-    needs_.channels.lose_all(Error(ErrorKind::kLostConnection, "the main channel was lost"));
-    static_cast<void>(needs_.channels.take_losses());
+Result<transport::Resume> RecvEnding::rejoin() {
     gone_ = true;
-    MIGRATE_ASSIGN(const transport::Resume resume,
-                   needs_.rejoin({.round = round_,
-                                  .complete = true,
-                                  .channels = needs_.channels.count(),
-                                  .load = {},
-                                  .loaded = loaded_,
-                                  .handed_over = handed_over_}));
+    MIGRATE_ASSIGN(transport::Resume back, needs_.rounds.rejoin(guest_));
     gone_ = false;
-    needs_.core.events().emit("MIGRATION_RESUMED", {{"pass", std::uint64_t{round_}}});
-    if (!loaded_ || resume.handed_over) return {};
-    return Error(
-        "the main channel was lost before the guest was handed over, and its sender keeps it");
+    return back;
 }
 
 Status RecvEnding::confirm(const transport::Done& done) {
@@ -69,7 +61,7 @@ Status RecvEnding::confirm(const transport::Done& done) {
         Status confirmed = confirm_once(done);
         if (confirmed || !survives(confirmed.error())) return confirmed;
         MIGRATE_TRY(rejoin());
-        if (loaded_) continue;
+        if (guest_.loaded) continue;
         const Status again = await_completion_again(done);
         if (!again && !survives(again.error())) return again;
     }

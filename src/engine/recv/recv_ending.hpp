@@ -6,12 +6,11 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
-#include <functional>
+#include <optional>
 
 #include "engine/peer_link.hpp"
 #include "engine/recv/guest_arrival.hpp"
-#include "engine/recv/recv_channel_group.hpp"
+#include "engine/recv/recv_rounds.hpp"
 #include "engine/session_core.hpp"
 #include "transport/handshake.hpp"
 
@@ -23,34 +22,30 @@ class RecvEnding {
     struct Needs {
         SessionCore& core;
         PeerLink& link;
-        RecvChannelGroup& channels;
         GuestArrival& arrival;
+        RecvRounds& rounds;
         std::chrono::milliseconds io_timeout;  // the limit for DONE_ACK
-        // The main channel was lost: waits for the sender, and tells it where this side is.
-        std::function<Result<transport::Resume>(const transport::Resumed&)> rejoin;
     };
-    // `round`: the last one, which is complete.
-    RecvEnding(Needs needs, std::uint32_t round) : needs_(std::move(needs)), round_(round) {}
+    explicit RecvEnding(const Needs& needs) : needs_(needs) {}
 
     // With a guest that is loaded: acknowledges, waits for HANDOVER, and runs the guest. Fills in
-    // the times of `done`. A failure is told to the sender even if it has to return first.
-    Result<transport::Done> take_over(transport::Done done);
+    // the times of `done`. Returns nothing if the sender has kept its guest, and the rounds go on.
+    // A failure is told to the sender even if it has to return first.
+    Result<std::optional<transport::Done>> take_over(transport::Done done);
     // Sends DONE, again if it got lost, until the sender acknowledges it. What the sender moved is
     // this side's whatever this returns. kLostConnection if the sender did not acknowledge.
     Status confirm(const transport::Done& done);
 
   private:
     bool survives(const Error& error) const;
-    Status await_handover();
-    Status rejoin();
+    Result<bool> await_handover();
+    Result<transport::Resume> rejoin();
     Status confirm_once(const transport::Done& done);
     Status await_completion_again(const transport::Done& done);
 
     const Needs needs_;
-    const std::uint32_t round_;
-    bool loaded_ = false;       // a guest is
-    bool handed_over_ = false;  // HANDOVER came
-    bool gone_ = false;         // the sender did not return
+    RecvRounds::Ending guest_;
+    bool gone_ = false;  // the sender did not return
 };
 
 }  // namespace migrate::engine

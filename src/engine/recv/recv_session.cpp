@@ -7,8 +7,8 @@
 #include "base/log.hpp"
 #include "engine/devices/device_counters.hpp"
 #include "engine/recv/channel_additions.hpp"
+#include "engine/recv/recv_ending.hpp"
 #include "engine/recv/recv_report.hpp"
-#include "engine/recv/recv_rounds.hpp"
 
 namespace migrate::engine {
 
@@ -79,10 +79,11 @@ Status RecvSession::migrate() {
     const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
                           devices_, arrival_,   offer_, add,        reuse,    rejoin};
     RecvRounds rounds(parts);
-    MIGRATE_ASSIGN(const transport::Completion completion, rounds.run());
-    return complete(completion,
-                    RecvEnding({core_, *link_, *channels_, arrival_, config_.io_timeout, rejoin},
-                               rounds.round()));
+    for (bool ended = false; !ended;) {
+        MIGRATE_ASSIGN(const transport::Completion completion, rounds.run());
+        MIGRATE_ASSIGN(ended, complete(completion, rounds));
+    }
+    return {};
 }
 
 Status RecvSession::accept(Reception::Begun& begun) {
@@ -109,46 +110,47 @@ Result<transport::Ready> RecvSession::open_channels(Reception::Begun begun) {
         log::debug("region '{}': placement {}: {}", offer_.regions[i].name,
                    name_of(choice.placement), choice.reason);
     }
-    MIGRATE_ASSIGN(channels_,
-                   RecvChannelGroup::create(
-                       std::move(begun.channels),
-                       {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
-                                   offer_.regions, devices_.on_channels(),
-                                   reception_.agreement().checksums.limit()},
-                        .checksums = reception_.agreement().checksums,
-                        .placer = *placer_,
-                        .discards = destination_.memory->discards(),
-                        .devices = devices_.for_channels(),
-                        .times = core_.times(),
-                        .session = core_.cancellation(),
-                        .budget = core_.budget(),
-                        .survives_losses = offer_.reconnect_timeout.has_value()}));
+    MIGRATE_ASSIGN(
+        channels_,
+        RecvChannelGroup::create(
+            std::move(begun.channels),
+            {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
+                        offer_.regions, devices_.on_channels(),
+                        reception_.agreement().checksums.limit()},
+             .checksums = reception_.agreement().checksums,
+             .placer = *placer_,
+             .discards = destination_.memory->discards(),
+             .devices = devices_.for_channels(),
+             .times = core_.times(),
+             .session = core_.cancellation(),
+             .budget = core_.budget(),
+             .survives_losses = offer_.reconnect_timeout.has_value(),
+             .survives_device_losses = devices_.can_start_again() && !offer_.guest.empty()}));
     published_.lock()->channels = channels_.get();
     MIGRATE_TRY(channels_->start());
     return transport::Ready{DeviceCounters::us_since(begun.arrived)};
 }
 
-// All pages are in place: waits for the devices, commits, and with a guest takes it over.
-Status RecvSession::complete(const transport::Completion& completion, RecvEnding ending) {
+// All pages are in place: waits for the devices, commits, and with a guest takes it over. Returns
+// false if the sender has kept the guest and goes on with its rounds.
+Result<bool> RecvSession::complete(const transport::Completion& completion, RecvRounds& rounds) {
     transport::Done done{.pages = completion.pages};
-    const auto began = DeviceCounters::Clock::now();
-    MIGRATE_TRY(devices_.await_complete());
-    if (devices_.any()) {
-        done.devices_us = DeviceCounters::us_since(began);
-        published_.lock()->downtime.devices =
-            Microseconds(static_cast<std::int64_t>(done.devices_us));
-    }
+    MIGRATE_ASSIGN(done.devices_us, devices_.await_complete());
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     const bool guest = !offer_.guest.empty();
     if (guest) MIGRATE_TRY(arrival_.load(destination_, offer_));
     MIGRATE_TRY(destination_.memory->commit());
+    RecvEnding ending({core_, *link_, arrival_, rounds, config_.io_timeout});
     if (guest) {
-        MIGRATE_ASSIGN(done, ending.take_over(done));
+        MIGRATE_ASSIGN(const auto taken, ending.take_over(done));
+        if (!taken) return false;
+        done = *taken;
     } else {
         MIGRATE_TRY(devices_.commit());
         committed_ = link_->survives_loss();
     }
-    return ending.confirm(done);
+    MIGRATE_TRY(ending.confirm(done));
+    return true;
 }
 
 void RecvSession::end_threads() {

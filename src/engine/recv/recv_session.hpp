@@ -13,8 +13,8 @@
 #include "engine/recv/reception.hpp"
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/recv/recv_devices.hpp"
-#include "engine/recv/recv_ending.hpp"
 #include "engine/recv/recv_figures.hpp"
+#include "engine/recv/recv_rounds.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/report.hpp"
@@ -75,7 +75,7 @@ class RecvSession {
     Status migrate();
     Status accept(Reception::Begun& begun);
     Result<transport::Ready> open_channels(Reception::Begun begun);
-    Status complete(const transport::Completion& completion, RecvEnding ending);
+    Result<bool> complete(const transport::Completion& completion, RecvRounds& rounds);
     void end_threads();
     Status settle(Status result);
 

@@ -44,7 +44,10 @@ std::optional<RoundGate::Clock::time_point> ChannelRepair::next_look() const {
 
 void ChannelRepair::survive() {
     if (!needs_.channels.losses().survives()) return;
-    needs_.link.survive_loss([&channels = needs_.channels] { channels.cut(); });
+    needs_.link.survive_loss([&channels = needs_.channels, &control = control_] {
+        channels.cut();
+        control.interrupt();
+    });
 }
 
 void ChannelRepair::in_round(const transport::RoundMark& mark) {

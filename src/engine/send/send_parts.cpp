@@ -84,8 +84,7 @@ Status migrate_image(const SendParts& parts) {
         MIGRATE_TRY(parts.link.send(FrameType::kSwitchoverStart, "{}"));
         MIGRATE_TRY(parts.devices.start(parts.channels, parts.core, parts.published));
     }
-    MIGRATE_ASSIGN(SentRound sent,
-                   parts.rounds.send(kOnlyRound, parts.all_pages(), RoundSender::Watched::kYes));
+    MIGRATE_ASSIGN(SentRound sent, parts.rounds.send(kOnlyRound, parts.all_pages()));
     if (parts.devices.on_channels()) {
         clock.lap(&DowntimeReport::last_round, parts.devices.memory_done());
         clock.lap(&DowntimeReport::devices);
