@@ -48,6 +48,7 @@ enum class FrameType : std::uint16_t {
     // Only with reconnect-timeout, on a main channel that takes the place of a lost one:
     kResume = 25,   // sender: its first frame; where it is
     kResumed = 26,  // receiver: where it is
+    kDoneAck = 27,  // sender: DONE came. Its last frame, with reconnect-timeout.
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -74,7 +75,8 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kRoundBroken, "ROUND_BROKEN"},
                                      {FrameType::kRoundAgain, "ROUND_AGAIN"},
                                      {FrameType::kResume, "RESUME"},
-                                     {FrameType::kResumed, "RESUMED"}});
+                                     {FrameType::kResumed, "RESUMED"},
+                                     {FrameType::kDoneAck, "DONE_ACK"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

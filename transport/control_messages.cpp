@@ -25,6 +25,15 @@ Result<PageCounts> pages_from(const MessageJson& json) {
     return pages;
 }
 
+// Reads true or false; false if there is no such key.
+Result<bool> read_flag(const MessageJson& json, const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end()) return false;
+    if (found->is_boolean()) return found->get<bool>();
+    return protocol_error(fmt::format("'{}' is neither true nor false", key));
+}
+
+constexpr const char* kHandedOver = "handed-over";
 constexpr const char* kLost = "lost";
 
 // The list of lost channels; null if there is none.
@@ -134,7 +143,9 @@ Result<RoundBreak> decode_round_break(std::string_view body) {
 }
 
 std::string encode(const Resume& message) {
-    return dump({{"round", message.round}, {"sizes", message.sizes}});
+    MessageJson json = {{"round", message.round}, {"sizes", message.sizes}};
+    if (message.handed_over) json[kHandedOver] = true;
+    return dump(json);
 }
 
 Result<Resume> decode_resume(std::string_view body) {
@@ -147,6 +158,7 @@ Result<Resume> decode_resume(std::string_view body) {
         if (!size.is_number_unsigned()) return protocol_error("a region has no valid size");
         resume.sizes.push_back(size.get<std::uint64_t>());
     }
+    MIGRATE_ASSIGN(resume.handed_over, read_flag(json, kHandedOver));
     return resume;
 }
 
@@ -154,6 +166,8 @@ std::string encode(const Resumed& message) {
     MessageJson json = {
         {"round", message.round}, {"complete", message.complete}, {"channels", message.channels}};
     if (message.load) json["load-us"] = message.load->microseconds;
+    if (message.loaded) json["loaded"] = true;
+    if (message.handed_over) json[kHandedOver] = true;
     return dump(json);
 }
 
@@ -171,6 +185,14 @@ Result<Resumed> decode_resumed(std::string_view body) {
     if (round == 0 && !resumed.complete) return protocol_error("round 0 cannot go on");
     if (json.contains("load-us")) {
         MIGRATE_ASSIGN(resumed.load, decode_load_time(body));
+    }
+    MIGRATE_ASSIGN(resumed.loaded, read_flag(json, "loaded"));
+    MIGRATE_ASSIGN(resumed.handed_over, read_flag(json, kHandedOver));
+    if (resumed.loaded && !resumed.complete) {
+        return protocol_error("a guest is loaded although its last round is not complete");
+    }
+    if (resumed.handed_over && !resumed.loaded) {
+        return protocol_error("a guest that is not loaded cannot be handed over");
     }
     return resumed;
 }

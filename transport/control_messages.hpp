@@ -62,6 +62,7 @@ struct ChannelCount {
 struct Resume {
     std::uint32_t round = 0;             // the last round that the sender began; 0: none
     std::vector<std::uint64_t> sizes{};  // of the regions, in bytes
+    bool handed_over = false;            // the guest was handed over: it never runs here again
 };
 // The body of kResumed.
 struct Resumed {
@@ -70,6 +71,8 @@ struct Resumed {
     std::uint16_t channels = 1;  // data channels so far, all of which are lost
     // The load time of kSwitchoverAck, if the receiver has acknowledged before.
     std::optional<LoadTime> load{};
+    bool loaded = false;       // the guest is loaded, and kLoaded was sent
+    bool handed_over = false;  // kHandover came
 };
 
 struct Completion {

@@ -102,6 +102,10 @@ constexpr Step kTable[] = {
      When::kRoundsConfirmed},
     {kS, Phase::kCompleted, kHandover, Phase::kHandedOver, kGuests, Phase::kLoaded, When::kAlways},
     {kR, Phase::kLoaded, kDone, Phase::kDone, kGuests, Phase::kHandedOver, When::kAlways},
+    {kS, Phase::kCompleted, kDoneAck, Phase::kConfirmed, kPlain, Phase::kDone,
+     When::kDoneIsAcknowledged},
+    {kS, Phase::kHandedOver, kDoneAck, Phase::kConfirmed, kGuests, Phase::kDone,
+     When::kDoneIsAcknowledged},
 };
 
 }  // namespace
@@ -121,6 +125,11 @@ SessionKind session_kind(bool guest, bool devices, bool on_channels) {
     if (guest) return on_channels ? SessionKind::kGuest : SessionKind::kGuestDeviceFrames;
     if (!devices) return SessionKind::kImage;
     return on_channels ? SessionKind::kImageDevices : SessionKind::kImageDeviceFrames;
+}
+
+LastFrame last_frame(SessionKind kind, bool repairs) {
+    const bool survives = ((kPlain | kGuests) & kinds({kind})) != 0;
+    return repairs && survives ? LastFrame::kDoneAck : LastFrame::kDone;
 }
 
 std::span<const Step> sequence_table() { return kTable; }
@@ -147,6 +156,8 @@ bool Sequence::may_follow(const Step& step) const {
             return sender_.digests - receiver_.digests < kMostUnansweredDigests;
         case When::kBreakNotContinued:
             return receiver_.breaks > sender_.breaks;
+        case When::kDoneIsAcknowledged:
+            return last_ == LastFrame::kDoneAck;
     }
     return true;
 }
@@ -158,6 +169,12 @@ void Sequence::resume(std::uint32_t round, bool complete) {
     sender_ = {.phase = complete ? ended_phase : Phase::kInRound, .rounds = ended};
     receiver_ = {.phase = guest && ended != 0 ? Phase::kAcknowledged : Phase::kReady,
                  .rounds = guest ? ended : 0};
+    interrupted_ = false;
+}
+
+void Sequence::resume_handover(bool came) {
+    sender_.phase = came ? Phase::kHandedOver : Phase::kCompleted;
+    receiver_ = {.phase = Phase::kLoaded, .rounds = sender_.rounds};
     interrupted_ = false;
 }
 

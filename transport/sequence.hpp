@@ -52,6 +52,13 @@ enum class SessionKind : std::uint8_t {
 };
 SessionKind session_kind(bool guest, bool devices, bool on_channels);
 
+// The frame that ends a session without a failure. kDoneAck was agreed on if the main channel may
+// be lost and made again: the receiver then knows that the sender has DONE.
+enum class LastFrame : std::uint8_t { kDone, kDoneAck };
+// `repairs`: both sides have named reconnect-timeout. A session that moves devices of an image does
+// not survive the loss of its main channel.
+LastFrame last_frame(SessionKind kind, bool repairs);
+
 // The progress of one side's frames. The phases of each side are in ascending order.
 enum class Phase : std::uint8_t {
     kStart,  // no frame yet; both sides
@@ -65,6 +72,7 @@ enum class Phase : std::uint8_t {
     kInDevices,
     kCompleted,
     kHandedOver,
+    kConfirmed,  // DONE_ACK was sent
     // the receiver's
     kRefused,
     kAccepted,
@@ -87,6 +95,7 @@ enum class When : std::uint8_t {
     kDigestsUnanswered,
     kFewDigestsUnanswered,  // fewer than kMostUnansweredDigests
     kBreakNotContinued,     // the receiver reported a break, and the round was not yet continued
+    kDoneIsAcknowledged,    // the sender answers DONE
 };
 
 // A row of the table: in phase `at`, side `by` may send `frame`, which leads it to phase `then`.
@@ -106,9 +115,12 @@ std::span<const Step> sequence_table();
 // One session's place in the table. Used by one thread.
 class Sequence {
   public:
-    // Sets the kind of session. Called when it is agreed, before the first frame after ACCEPT;
-    // OFFER, ACCEPT and REFUSE are the same in every kind.
-    void agree(SessionKind kind) { kind_ = kind; }
+    // Sets the kind of session and its last frame. Called when they are agreed, before the first
+    // frame after ACCEPT; OFFER, ACCEPT and REFUSE are the same in every kind.
+    void agree(SessionKind kind, LastFrame last = LastFrame::kDone) {
+        kind_ = kind;
+        last_ = last;
+    }
     // The frames that the side `by` may send next.
     FrameSet allowed(Party by) const;
     // Takes one step. On failure, kProtocol names the frame and the allowed ones.
@@ -119,6 +131,9 @@ class Sequence {
     // RESUMED has passed. The receiver has begun this round (0: none), and all of it is in place or
     // it goes on.
     void resume(std::uint32_t round, bool complete);
+    // The same once the sender has handed its guest over: the receiver has loaded it, and either
+    // HANDOVER has come there or it follows.
+    void resume_handover(bool came);
     // The session is over: no further frame can follow.
     bool ended() const {
         return allowed(Party::kSender).empty() && allowed(Party::kReceiver).empty();
@@ -137,6 +152,7 @@ class Sequence {
     bool may_follow(const Step& step) const;
 
     SessionKind kind_ = SessionKind::kImage;
+    LastFrame last_ = LastFrame::kDone;
     bool interrupted_ = false;
     Progress sender_;
     Progress receiver_;

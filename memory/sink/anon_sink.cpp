@@ -85,6 +85,7 @@ class AnonSink final : public PageSink {
     }
 
     Status commit() override { return {}; }
+    bool may_commit_again() const override { return true; }
 
   private:
     std::span<std::byte> bytes_of(RegionId region, PageRange range) const {
@@ -125,6 +126,7 @@ class MemfdSink final : public BackedSink {
         return shared_huge_pages_allowed() ? BackingKind::kSharedHuge : at(region).kind();
     }
     Status commit() override { return check_sizes(); }
+    bool may_commit_again() const override { return true; }
 
   private:
     std::string uri_;

@@ -253,4 +253,12 @@ Status PagePlacer::finish_round(std::uint64_t pages) {
     return make_error(ErrorKind::kProtocol, "{} pages came in a round of {}", came, pages);
 }
 
+void PagePlacer::resume_rounds() {
+    if (plan_.filler) return;
+    for (PlacementChoice& choice : plan_.regions) {
+        if (choice.placement != Placement::kUffdCopy) continue;
+        choice = {Placement::kInPlace, "its memory was released for a switchover that broke off"};
+    }
+}
+
 }  // namespace migrate::memory

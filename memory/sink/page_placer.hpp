@@ -107,6 +107,8 @@ class PagePlacer {
     Status finish_round(std::uint64_t pages);
     // Releases the memory for other uses: no page is accepted from now on. May be called again.
     void end_rounds() { plan_.filler.reset(); }
+    // The other uses have ended, and pages are accepted again. They are received in place.
+    void resume_rounds();
 
   private:
     struct Region {

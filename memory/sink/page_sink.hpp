@@ -118,6 +118,8 @@ class PageSink {
     // Makes the result durable and visible under its name. Called after the last byte is in place
     // and checked.
     virtual Status commit() = 0;
+    // True if further pages may be placed after commit(), which is then called again.
+    virtual bool may_commit_again() const { return false; }
     // Pages that are in the sink, too, but have to be written again where they are right. Null:
     // none.
     virtual const KnownPages* leftovers() const { return nullptr; }

@@ -98,6 +98,7 @@ class SharedSink final : public BackedSink {
         MIGRATE_TRY(check_sole_use());
         return check_sizes();
     }
+    bool may_commit_again() const override { return true; }
 
   private:
     Status adopt(SharedRegion& region) {

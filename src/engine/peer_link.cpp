@@ -114,8 +114,10 @@ void PeerLink::finish() {
     if (thread_) thread_->join();
 }
 
-void PeerLink::agree(const LinkTimes& times, transport::SessionKind kind) {
-    if (options_.sequence) options_.sequence->agree(kind);
+void PeerLink::agree(const LinkTimes& times, transport::SessionKind kind,
+                     transport::LastFrame last) {
+    if (options_.sequence) options_.sequence->agree(kind, last);
+    acknowledges_.store(last == transport::LastFrame::kDoneAck, std::memory_order_release);
     liveness_.agree(times);
     // The link's thread may still be in a wait of the old interval.
     current()->wake();
@@ -144,6 +146,18 @@ void PeerLink::drop() {
     if (thread_) thread_->join();
 }
 
+void PeerLink::leave() {
+    liveness_.stop_sending();
+    current()->finish_sending();
+    // The peer ends the connection, too, or has sent its reason before.
+    const std::stop_token stop = cancellation_.token();
+    const Clock::time_point deadline = Clock::now() + kReasonGrace;
+    while (!stop.stop_requested() && !lost() && Clock::now() < deadline) {
+        queue_.take(std::chrono::ceil<milliseconds>(deadline - Clock::now()), stop);
+    }
+    drop();
+}
+
 Status PeerLink::run() {
     Status status = catching("main channel", [this] { return follow(); });
     if (!status && !cancellation_.stopped() && connection_.take_loss(status.error())) {
@@ -161,8 +175,13 @@ Status PeerLink::run() {
     }
     const std::optional<Error> error = cancellation_.error();
     if (error && !peer_ended_) send_failure(*error);
-    // The session is complete: the peer must not take the end of the connection for a loss.
-    if (!error && done_passed_.load(std::memory_order_acquire)) current()->finish_sending();
+    // The session is complete: the peer must not take the end of the connection for a loss. A
+    // sender still has a frame to send.
+    const bool more = options_.party == transport::Party::kSender &&
+                      acknowledges_.load(std::memory_order_acquire);
+    if (!error && !more && done_passed_.load(std::memory_order_acquire)) {
+        current()->finish_sending();
+    }
     // A peer that has sent its last frame waits until this side closes the connection.
     if (peer_ended_) current()->shutdown();
     return {};
@@ -188,9 +207,11 @@ Status PeerLink::follow() {
             return std::move(frame).error();
         }
         if (*frame) {
-            if ((*frame)->type == FrameType::kDone) done_passed_.store(true);
+            const FrameType type = (*frame)->type;
+            const bool last = type == FrameType::kDone || type == FrameType::kDoneAck;
+            if (last) done_passed_.store(true);
             MIGRATE_TRY(take(**std::move(frame)));
-            // DONE is the receiver's last frame.
+            // It is the peer's last frame.
             if (done_passed_.load(std::memory_order_acquire)) return {};
         }
         if (liveness_.heartbeat_is_due(current()->last_sent())) {
@@ -236,7 +257,9 @@ Status PeerLink::send(FrameType type, std::span<const std::byte> first,
                       std::span<const std::byte> second) {
     if (const std::optional<Error> lost = connection_.lost()) return *lost;
     if (options_.sequence) MIGRATE_TRY(options_.sequence->pass(options_.party, type));
-    if (type == FrameType::kDone) done_passed_.store(true, std::memory_order_release);
+    if (type == FrameType::kDone && !acknowledges_.load(std::memory_order_acquire)) {
+        done_passed_.store(true, std::memory_order_release);
+    }
     Status sent = current()->send(type, first, second);
     if (sent || !connection_.survives()) return sent;
     // The thread knows when it has ended whether the session survives this or the peer gave a
@@ -244,6 +267,13 @@ Status PeerLink::send(FrameType type, std::span<const std::byte> first,
     drop();
     if (const std::optional<Error> reason = reason_to_stop()) return *reason;
     return sent;
+}
+
+void PeerLink::acknowledge_done() {
+    if (!acknowledges_.load(std::memory_order_acquire)) return;
+    const Status told = send(FrameType::kDoneAck, "{}");
+    if (!told) log::debug("the receiver does not know that DONE came: {}", told.error().message());
+    current()->finish_sending();
 }
 
 Status PeerLink::take(Frame frame) {
@@ -254,7 +284,8 @@ Status PeerLink::take(Frame frame) {
     if (ends_session(frame.type)) {
         peer_ended_ = true;
         const transport::Failure failure = transport::decode_failure(frame.body);
-        if (failure.guest_runs) {
+        // A receiver that refuses may not know the session, and says nothing about its guest.
+        if (failure.guest_runs && frame.type == FrameType::kFailure) {
             peer_guest_.store(*failure.guest_runs ? PeerGuest::kRuns : PeerGuest::kNeverRuns);
         }
         cancellation_.fail(

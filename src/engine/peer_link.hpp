@@ -83,10 +83,10 @@ class PeerLink {
     // Waits for whatever frame the sequence allows now, as long as the peer is alive.
     Result<transport::Frame> next();
 
-    // Applies the times derived from both sides' io-timeouts, and the kind of session that was
-    // agreed on; the peer's silence is judged from now on. Called once.
-    void agree(const LinkTimes& times,
-               transport::SessionKind kind = transport::SessionKind::kImage);
+    // Applies the times derived from both sides' io-timeouts, and the kind of session and its last
+    // frame that were agreed on; the peer's silence is judged from now on. Called once.
+    void agree(const LinkTimes& times, transport::SessionKind kind = transport::SessionKind::kImage,
+               transport::LastFrame last = transport::LastFrame::kDone);
 
     // From now on the session survives the loss of the connection (its end, a peer that is silent),
     // until fail_on_loss(): `on_lost` is called, and the functions above fail with kLostConnection
@@ -105,8 +105,12 @@ class PeerLink {
     void resumed_in(std::uint32_t round, bool complete) {
         options_.sequence->resume(round, complete);
     }
+    // The same once the sender has handed its guest over; see Sequence.
+    void resumed_in_handover(bool came) { options_.sequence->resume_handover(came); }
     // Gives up a connection that the peer does not use: it is lost from now on.
     void drop();
+    // The same for a peer that may be about to say why it fails: waits for that up to a second.
+    void leave();
 
     // This side sends no heartbeat from now on: its last frame was sent or is the next one.
     void stop_sending_heartbeats() { liveness_.stop_sending(); }
@@ -121,6 +125,9 @@ class PeerLink {
         return guest == PeerGuest::kUnknown ? std::nullopt
                                             : std::optional(guest == PeerGuest::kRuns);
     }
+    // The sender: DONE came. Tells the receiver so if that was agreed on; this side's last frame. A
+    // failure changes nothing: the session is complete.
+    void acknowledge_done();
     // Ends the link but not the session: the peer may close the connection, and this side reads no
     // more frames. Idempotent.
     void finish();
@@ -157,8 +164,10 @@ class PeerLink {
     std::atomic<Clock::time_point> last_frame_{};
     // When the session stopped; the epoch if it has not.
     std::atomic<Clock::time_point> stopped_at_{};
-    // DONE was sent or received: from now on a closed connection is no error.
+    // The last frame but a sender's DONE_ACK was sent or received: from now on a closed connection
+    // is no error.
     std::atomic<bool> done_passed_{false};
+    std::atomic<bool> acknowledges_{false};  // DONE_ACK was agreed on
     std::atomic<bool> finished_{false};
     bool peer_ended_ = false;  // FAILURE or REFUSE came, or the connection ended; link thread only
     std::atomic<PeerGuest> peer_guest_{PeerGuest::kUnknown};

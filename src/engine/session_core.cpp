@@ -68,6 +68,13 @@ void SessionCore::start_clock() {
     figures->started_at = std::chrono::system_clock::now();
 }
 
+void SessionCore::stop_clock() {
+    const auto figures = figures_.lock();
+    if (figures->ended != Clock::time_point{}) return;
+    figures->ended = Clock::now();
+    figures->ended_at = std::chrono::system_clock::now();
+}
+
 void SessionCore::activate() {
     figures_.lock()->active = Clock::now();
     set_status(MigrationStatus::kActive);
@@ -87,10 +94,9 @@ Status SessionCore::outcome() const {
 
 void SessionCore::conclude(const Status& status, GuestOwner owner) noexcept {
     const Outcome outcome = outcome_of(status);
+    stop_clock();
     {
         const auto figures = figures_.lock();
-        figures->ended = Clock::now();
-        figures->ended_at = std::chrono::system_clock::now();
         figures->outcome = outcome;
         try {
             if (!status) figures->error_desc = status.error().message();

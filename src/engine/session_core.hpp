@@ -54,6 +54,8 @@ class SessionCore {
     void agreed(const transport::SessionId& session);
     // Starts total-time.
     void start_clock();
+    // Ends total-time before the session ends.
+    void stop_clock();
     // Ends the set-up and sets kActive.
     void activate();
     // Time since activate(), 0 before.

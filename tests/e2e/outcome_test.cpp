@@ -347,8 +347,9 @@ TEST_CASE("exit code 6: a handover that was not confirmed leaves the owner unkno
     Receiver receiver(joined(timeouts, {"--sink", "anon:", "--stats", folder / "recv.json"}));
     const TcpProxy network(receiver.port(),
                            {.connection = 0, .by = by, .when = {.before_frame = frame}});
-    Process sender(send_arguments(network.endpoint(), "workload:16M,rate=10,warm-up=0",
-                                  joined(timeouts, {"--stats", folder / "send.json"})));
+    Process sender(send_arguments(
+        network.endpoint(), "workload:16M,rate=10,warm-up=0",
+        joined(timeouts, {"--stats", folder / "send.json", "--reconnect-timeout", "0"})));
     check_ends(sender, {6, "owner-unknown", "unknown", "handed over"});
     CHECK_FALSE(guest_went_on(sender));
     CHECK(read_stats(folder / "send.json")["outcome"] == "owner-unknown");

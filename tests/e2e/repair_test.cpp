@@ -2,10 +2,10 @@
 // on, and only what was in flight is sent again. tests/engine/lost_channels_test has those that
 // fall silent. MIGRATE_TEST_KILLS sets the number of random turns.
 #include <algorithm>
-#include <optional>
 #include <random>
 
 #include "catch.hpp"
+#include "e2e/broken_run.hpp"
 #include "e2e/live_run.hpp"
 #include "e2e/tcp_proxy.hpp"
 #include "e2e/test_image.hpp"
@@ -16,95 +16,6 @@ namespace {
 
 using Catch::Matchers::Contains;
 using Options = std::vector<std::string>;
-
-constexpr std::uint64_t kMiBytes = 1024 * 1024;
-// The most that is in flight on one connection: its buffers at both hosts and in the proxy between
-// them, and the packet that is being sent.
-constexpr std::uint64_t kMostInFlight = 24 * kMiBytes;
-// The most that is in flight on the main channel.
-constexpr std::uint64_t kMostFrames = 4096;
-
-std::uint64_t any_of(std::mt19937& random, std::uint64_t first, std::uint64_t last) {
-    return std::uniform_int_distribution<std::uint64_t>(first, last)(random);
-}
-
-// The ends of a migration whose connections broke, and what its sides reported.
-struct Broken {
-    nlohmann::json sent;
-    nlohmann::json received;
-    std::string output;
-    unsigned cuts = 0;
-
-    std::uint64_t outage(const char* key) const { return sent.at("outages").at(key); }
-};
-
-struct Attempt {
-    std::string source;
-    std::string sink;
-    Options send_options{};
-    std::size_t most_connections = SIZE_MAX;
-    std::optional<int> code = 0;  // of both sides; nothing: the test looks at it
-};
-
-Broken run_broken(const TemporaryFolder& folder, const Attempt& attempt,
-                  const std::vector<Cut>& cuts) {
-    Receiver receiver(
-        {"--sink", attempt.sink, "--stats", folder / "recv.json", "--run-for", "50ms"});
-    const TcpProxy network(receiver.port(), cuts, attempt.most_connections);
-    Options options{"--stats", folder / "send.json"};
-    options.insert(options.end(), attempt.send_options.begin(), attempt.send_options.end());
-    Process sender(send_arguments(network.endpoint(), attempt.source, options));
-    const int sent = sender.wait();
-    const int received = receiver->wait();
-    Broken broken{.sent = read_stats(folder / "send.json"),
-                  .received = read_stats(folder / "recv.json"),
-                  .output = "sender:\n" + sender.both() + "receiver:\n" + receiver->both(),
-                  .cuts = network.cuts()};
-    INFO(broken.output);
-    CHECK(sent == received);
-    CHECK(sent == attempt.code.value_or(sent));
-    return broken;
-}
-
-// Checks a migration that lost channels by these cuts, and completed.
-void check_repaired(const Broken& broken, const std::vector<Cut>& cuts) {
-    INFO(broken.output);
-    const auto& sent = broken.sent.at("ram");
-    const auto& received = broken.received.at("ram");
-    for (const char* key : {"total", "normal", "duplicate", "unpopulated"}) {
-        INFO(key);
-        CHECK(sent.at(key) == received.at(key));
-    }
-    // A reset ends the sender's channel at once. After an orderly end, this network takes all that
-    // the sender still sends, so the sender learns of the loss only at the end of the round.
-    const bool resets = std::all_of(cuts.begin(), cuts.end(),
-                                    [](const Cut& cut) { return cut.by == CutBy::kReset; });
-    const std::uint64_t lost = broken.outage("channels-lost");
-    if (resets) CHECK(broken.outage("bytes-lost") <= lost * kMostInFlight);
-    // Bytes that did not arrive count as lost, but for frames of the main channel. With TLS, a part
-    // of a send that failed may have arrived.
-    const std::uint64_t frames = broken.outage("main-channel-lost") * kMostFrames;
-    CHECK(sent.at("transferred").get<std::uint64_t>() - broken.outage("bytes-lost") <=
-          received.at("transferred").get<std::uint64_t>() + frames);
-}
-
-// Cuts of any data channels, those that replace others included.
-std::vector<Cut> random_cuts(std::mt19937& random, std::uint64_t channels, std::uint64_t most) {
-    std::vector<Cut> cuts;
-    for (std::uint64_t count = any_of(random, 1, 6); count > 0; --count) {
-        Cut cut{.connection = any_of(random, 1, channels + 3),
-                .by = any_of(random, 0, 1) == 0 ? CutBy::kFin : CutBy::kReset};
-        cut.when.own_bytes = any_of(random, 33, most);
-        cuts.push_back(cut);
-    }
-    return cuts;
-}
-
-std::string describe_all(const std::vector<Cut>& cuts) {
-    std::string text;
-    for (const Cut& cut : cuts) text += describe(cut) + "; ";
-    return text;
-}
 
 // Sends the folder's image while the connections are cut, and checks that the copy is right.
 Broken send_image(const TemporaryFolder& folder, const Options& options,

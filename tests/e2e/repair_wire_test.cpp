@@ -77,6 +77,7 @@ TEST_CASE("the pages of a packet that was cut off come again on another channel"
     pair.sender.channel(1).send(normal_packet(2, {4, 4}).to_bytes() + sync_packet(3));
     pair.sender.main().send(round_end() + completion({4, 12, 0}));
     CHECK(pair.sender.main().await_frame(FrameType::kDone));
+    pair.sender.main().send(frame_of(FrameType::kDoneAck, "{}"));
     const int code = pair.receiver->wait();
     INFO(pair.receiver->both());
     CHECK(code == 0);
@@ -101,6 +102,7 @@ TEST_CASE("a channel takes the place of one that only the sender has lost", "[wi
     pair.sender.channel(1).send(zero_packet(2, {came, 8 - came}).to_bytes() + sync_packet(3));
     pair.sender.main().send(round_end() + completion({0, 16, 0}));
     CHECK(pair.sender.main().await_frame(FrameType::kDone));
+    pair.sender.main().send(frame_of(FrameType::kDoneAck, "{}"));
     CHECK(pair.receiver->wait() == 0);
 }
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "engine/devices/device_queue.hpp"
 #include "tests/support/must.hpp"
 
 namespace migrate::engine {
@@ -164,6 +165,32 @@ TEST_CASE("a stop ends every wait") {
     loader.join();
     CHECK(admitted == ErrorKind::kCancelled);
     CHECK(given == ErrorKind::kCancelled);
+}
+
+TEST_CASE("a buffer that is not needed any more lets no channel wait") {
+    DeviceBuffer buffer = make_buffer(4 * kMaxDeviceChunkBytes, milliseconds(60'000));
+    buffer.open();
+    put(buffer, 0, 1, false, kMaxDeviceChunkBytes);
+    put(buffer, 0, 2, false, kMaxDeviceChunkBytes);
+    std::optional<ErrorKind> admitted;
+    std::jthread channel(
+        [&] { admitted = buffer.admit(0, 3, false, kMaxDeviceChunkBytes, {}).error().kind(); });
+    buffer.abandon();
+    channel.join();
+    CHECK(admitted == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("a queue that is closed gives out nothing, and lets no channel wait") {
+    DeviceQueue queue(4, 1);
+    REQUIRE(queue.put({.device = 0, .index = 0, .config = false, .content = {}}, {}));
+    bool got = true;
+    REQUIRE(queue.try_take());
+    std::jthread channel([&] { got = queue.take({}).has_value(); });
+    queue.close();
+    channel.join();
+    CHECK_FALSE(got);
+    REQUIRE(queue.put({.device = 0, .index = 1, .config = false, .content = {}}, {}));
+    CHECK_FALSE(queue.try_take());
 }
 
 TEST_CASE("a limit of less than two chunks a device is refused") {

@@ -70,6 +70,7 @@ class Replacing final : public LossWatch {
     void begin() override {}
     void in_round(const transport::RoundMark& /*mark*/) override {}
     Result<transport::Resumed> rejoin() override { return Error("there is no main channel"); }
+    void hand_over(const transport::RoundMark& /*last*/) override {}
     std::optional<RoundGate::Clock::time_point> next_look() const override { return std::nullopt; }
     Status look() override { return {}; }
     Status await_channel() override {

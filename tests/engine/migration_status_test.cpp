@@ -15,22 +15,12 @@ const std::vector<MigrationStatus> kAll{kNone,       kSetup,     kActive, kPreSw
 
 TEST_CASE("exactly the legal transitions are legal") {
     const std::set<std::pair<MigrationStatus, MigrationStatus>> legal{
-        {kNone, kSetup},
-        {kSetup, kActive},
-        {kActive, kCompleted},
-        {kSetup, kCancelling},
-        {kActive, kCancelling},
-        {kSetup, kFailed},
-        {kActive, kFailed},
-        {kCancelling, kCancelled},
-        {kActive, kPreSwitchover},
-        {kActive, kDevice},
-        {kPreSwitchover, kDevice},
-        {kDevice, kCompleted},
-        {kPreSwitchover, kCancelling},
-        {kPreSwitchover, kFailed},
-        {kDevice, kCancelling},
-        {kDevice, kFailed},
+        {kNone, kSetup},           {kSetup, kActive},         {kActive, kCompleted},
+        {kSetup, kCancelling},     {kActive, kCancelling},    {kSetup, kFailed},
+        {kActive, kFailed},        {kCancelling, kCancelled}, {kActive, kPreSwitchover},
+        {kActive, kDevice},        {kPreSwitchover, kDevice}, {kDevice, kCompleted},
+        {kPreSwitchover, kActive}, {kDevice, kActive},        {kPreSwitchover, kCancelling},
+        {kPreSwitchover, kFailed}, {kDevice, kCancelling},    {kDevice, kFailed},
     };
     for (const MigrationStatus from : kAll) {
         for (const MigrationStatus to : kAll) {

@@ -45,7 +45,10 @@ TEST_CASE("a frame of another type than expected is a protocol error") {
 
 // A link that keeps to the sequence, and the other end in the test's hands.
 struct Ordered {
-    explicit Ordered(transport::Party party) : other(transport::other(party)) {
+    // A guest's session, or an image's with DONE_ACK.
+    explicit Ordered(transport::Party party,
+                     transport::LastFrame last = transport::LastFrame::kDone)
+        : other(transport::other(party)) {
         auto [near, far] = transport::make_socket_pair();
         peer = must(ControlChannel::create(std::move(far)));
         transport::Sequence sequence;
@@ -55,7 +58,9 @@ struct Ordered {
             must(ControlChannel::create(std::move(near))),
             {.name = "link", .io_timeout = kLong, .party = party, .sequence = sequence}, times,
             cancellation));
-        link->agree(make_link_times(kLong, std::nullopt), transport::SessionKind::kGuest);
+        const bool guest = last == transport::LastFrame::kDone;
+        link->agree(make_link_times(kLong, std::nullopt),
+                    guest ? transport::SessionKind::kGuest : transport::SessionKind::kImage, last);
     }
 
     transport::Party other;
@@ -320,6 +325,47 @@ TEST_CASE("guest-runs is true, false or absent") {
     CHECK(word(true) == true);
     CHECK(word(false) == false);
     CHECK(word(std::nullopt) == std::nullopt);
+}
+
+TEST_CASE("a receiver that refuses says nothing about the guest, whatever its frame has") {
+    Linked both;
+    must(both.peer->send(FrameType::kRefuse,
+                         transport::encode(transport::Failure{false, "restarted", false})));
+    const auto frame = both.expect({FrameType::kDone});
+    REQUIRE_FALSE(frame);
+    CHECK(frame.error().kind() == ErrorKind::kRefused);
+    CHECK(both.link->peer_runs_guest() == std::nullopt);
+}
+
+TEST_CASE("a receiver that waits for DONE_ACK survives the loss of DONE, and ends with it") {
+    Ordered receiver(transport::Party::kReceiver, transport::LastFrame::kDoneAck);
+    receiver.link->survive_loss([] {});
+    must(receiver.link->send(FrameType::kReady, "{}"));
+    for (const FrameType frame :
+         {FrameType::kRoundStart, FrameType::kRoundEnd, FrameType::kComplete}) {
+        must(receiver.peer->send(frame, "{}"));
+        CHECK(must(receiver.link->next()).type == frame);
+    }
+    must(receiver.link->send(FrameType::kDone, "{}"));
+    receiver.peer.reset();
+    CHECK_FALSE(receiver.link->expect_within({FrameType::kDoneAck}, kLong));
+    CHECK(receiver.link->lost());
+    CHECK_FALSE(receiver.cancellation.stopped());
+
+    auto [near, far] = transport::make_socket_pair();
+    receiver.peer = must(ControlChannel::create(std::move(far)));
+    must(receiver.link->resume(must(ControlChannel::create(std::move(near)))));
+    must(receiver.link->send(FrameType::kResumed, "{}"));
+    receiver.link->resumed_in(1, true);
+    must(receiver.peer->send(FrameType::kComplete, "{}"));
+    CHECK(must(receiver.link->next()).type == FrameType::kComplete);
+    must(receiver.link->send(FrameType::kDone, "{}"));
+    must(receiver.peer->send(FrameType::kDoneAck, "{}"));
+    CHECK(must(receiver.link->expect_within({FrameType::kDoneAck}, kLong)).has_value());
+    receiver.peer.reset();
+    receiver.link->finish();
+    CHECK_FALSE(receiver.link->lost());
+    CHECK_FALSE(receiver.cancellation.error());
 }
 
 TEST_CASE("a peer that closes the main channel is lost; after DONE it may") {

@@ -86,8 +86,9 @@ bool write_repair_frames(const std::filesystem::path& folder) {
     return write(folder / "round-arrived", body + arrived.finish()) &&
            write(folder / "round-broken",
                  body + encode(RoundBreak{1, 5, {{1, 4096, {1, 2, 3}}}})) &&
-           write(folder / "resume", body + encode(Resume{3, {4096, 8192}})) &&
-           write(folder / "resumed", body + encode(Resumed{3, true, 4, LoadTime{2000}})) &&
+           write(folder / "resume", body + encode(Resume{3, {4096, 8192}, true})) &&
+           write(folder / "resumed",
+                 body + encode(Resumed{3, true, 4, LoadTime{2000}, true, true})) &&
            write(folder / "round-end-lost", body + encode(RoundMark{1, 77, {1, 3}})) &&
            write(folder / "replace", body + encode(ChannelCount{.channels = 5, .lost = {1}}));
 }

@@ -246,6 +246,20 @@ TEST_CASE("the end of the rounds frees the memory for other users of userfaultfd
     missing = std::byte{1};
 }
 
+TEST_CASE("rounds that go on after their end are received in place") {
+    Receiver receiver("anon:huge=off");
+    must(receiver.receive({0, 2}, PageKind::kNormal, 'x'));
+    receiver.end_round(2);
+    receiver.placer().end_rounds();
+    receiver.placer().resume_rounds();
+    CHECK(receiver.placer().placements().front().placement == Placement::kInPlace);
+    must(receiver.receive({1, 2}, PageKind::kNormal, 'y'));
+    receiver.end_round(2);
+    must(receiver.receive({0, 1}, PageKind::kZero));
+    receiver.end_round(1);
+    CHECK(receiver.matches());
+}
+
 TEST_CASE("every kind of memory is probed, with a reason") {
     const auto supports = probe_placements();
     CHECK(supports.size() == 4);

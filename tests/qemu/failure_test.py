@@ -144,6 +144,28 @@ class Interruptions(runner.Case):
         self.assertEqual((outages["main-channel-lost"], outages["count"]), (1, 1), self.migration.words())
         self.check_arrived(source, destination)
 
+    @each("main", "all")
+    def test_a_guest_runs_on_one_side_although_connections_are_lost_in_its_switchover(self, lost):
+        source, destination = self.guest(rewrite_mib=16, rate=16), self.waiting(rewrite_mib=16, rate=16)
+        route = CuttableRoute()
+        self.addCleanup(route.cut)
+        self.begin(source, destination, "--reconnect-timeout", "20s", *vm.ANY_PAUSE, route=route.to)
+        self.migration.await_event('"STOP"')
+        vm.ends_within(self.migration.sender.process, self.chance.uniform(0, 0.06))
+        route.interrupt(1 if lost == "main" else None)
+        codes, words = self.migration.wait(), self.migration.words()
+        if codes == (0, 0):
+            print("the guest is at: destination", "after a switchover that broke off" if
+                  "lost in the switchover" in self.migration.sender.words else "")
+            self.check_arrived(source, destination)
+            return
+        # The destination had loaded the devices, which it can do once.
+        print("the guest is at: source")
+        self.assertEqual(codes, (1, 1), words)
+        self.assertIn("it is used up", self.migration.sender.words, words)
+        self.assertEqual(self.migration.sent()["guest-owner"], "source", words)
+        self.check_runs(source)
+
 
 if __name__ == "__main__":
     runner.main(__doc__)

@@ -94,9 +94,18 @@ TEST_CASE("the frames of a sender that returns are decoded as they were encoded"
     CHECK(answer.channels == 9);
     REQUIRE(answer.load);
     CHECK(answer.load->microseconds == 2000);
+    CHECK_FALSE(answer.loaded);
+    CHECK_FALSE(answer.handed_over);
     CHECK_FALSE(must(decode_resumed(encode(Resumed{1, false, 1}))).load);
-    for (const char* body : {"", "{}", R"({"round":1})", R"({"round":1,"sizes":[-1]})",
-                             R"({"round":-1,"sizes":[]})"}) {
+    CHECK_FALSE(resume.handed_over);
+    CHECK(must(decode_resume(encode(Resume{7, {4096}, true}))).handed_over);
+    const Resumed waiting = must(decode_resumed(encode(Resumed{7, true, 9, {}, true})));
+    CHECK(waiting.loaded);
+    CHECK_FALSE(waiting.handed_over);
+    CHECK(must(decode_resumed(encode(Resumed{7, true, 9, {}, true, true}))).handed_over);
+    for (const char* body :
+         {"", "{}", R"({"round":1})", R"({"round":1,"sizes":[-1]})", R"({"round":-1,"sizes":[]})",
+          R"({"round":1,"sizes":[1],"handed-over":1})"}) {
         INFO(body);
         CHECK_FALSE(decode_resume(body));
     }
@@ -104,7 +113,10 @@ TEST_CASE("the frames of a sender that returns are decoded as they were encoded"
          {R"({"round":1,"complete":true})", R"({"round":1,"complete":1,"channels":1})",
           R"({"round":0,"complete":false,"channels":1})",
           R"({"round":1,"complete":true,"channels":0})",
-          R"({"round":1,"complete":true,"channels":1,"load-us":-1})"}) {
+          R"({"round":1,"complete":true,"channels":1,"load-us":-1})",
+          R"({"round":1,"complete":true,"channels":1,"loaded":1})",
+          R"({"round":1,"complete":false,"channels":1,"loaded":true})",
+          R"({"round":1,"complete":true,"channels":1,"handed-over":true})"}) {
         INFO(body);
         CHECK_FALSE(decode_resumed(body));
     }

@@ -17,7 +17,7 @@ constexpr Party kBoth[] = {Party::kSender, Party::kReceiver};
 constexpr SessionKind kKinds[] = {SessionKind::kImage, SessionKind::kImageDevices,
                                   SessionKind::kImageDeviceFrames, SessionKind::kGuest,
                                   SessionKind::kGuestDeviceFrames};
-constexpr std::uint16_t kLastType = 24;
+constexpr std::uint16_t kLastType = 27;
 
 struct Passed {
     Party by;
@@ -72,6 +72,45 @@ TEST_CASE("every kind of session passes from OFFER to DONE, and nothing follows 
             CHECK(sequence.allowed(step.by).has(step.frame));
             must(sequence.pass(step.by, step.frame));
         }
+        CHECK(sequence.ended());
+    }
+}
+
+TEST_CASE("with reconnect-timeout the sender acknowledges DONE, and nothing follows that") {
+    for (const SessionKind kind : kKinds) {
+        INFO("kind " << static_cast<int>(kind));
+        const LastFrame last = last_frame(kind, true);
+        CHECK(last_frame(kind, false) == LastFrame::kDone);
+        const bool survives =
+            kind != SessionKind::kImageDevices && kind != SessionKind::kImageDeviceFrames;
+        CHECK((last == LastFrame::kDoneAck) == survives);
+        Sequence sequence;
+        sequence.agree(kind, last);
+        for (const Passed& step : whole_session(kind)) must(sequence.pass(step.by, step.frame));
+        CHECK(sequence.ended() != survives);
+        if (!survives) continue;
+        CHECK(sequence.allowed(Party::kSender).names() == "DONE_ACK");
+        must(sequence.pass(Party::kSender, kDoneAck));
+        CHECK(sequence.ended());
+    }
+}
+
+TEST_CASE("after an interruption of the handover HANDOVER follows unless it came, and DONE") {
+    for (const bool came : {false, true}) {
+        Sequence sequence;
+        sequence.agree(SessionKind::kGuest, LastFrame::kDoneAck);
+        for (const Passed& step : whole_session(SessionKind::kGuest)) {
+            if (step.frame == kDone) break;
+            must(sequence.pass(step.by, step.frame));
+        }
+        sequence.interrupt();
+        must(sequence.pass(Party::kReceiver, kResumed));
+        sequence.resume_handover(came);
+        CHECK(sequence.allowed(Party::kSender).names() == (came ? "no frame" : "HANDOVER"));
+        CHECK(sequence.allowed(Party::kReceiver).names() == (came ? "DONE" : "no frame"));
+        if (!came) must(sequence.pass(Party::kSender, kHandover));
+        must(sequence.pass(Party::kReceiver, kDone));
+        must(sequence.pass(Party::kSender, kDoneAck));
         CHECK(sequence.ended());
     }
 }
@@ -294,7 +333,7 @@ TEST_CASE("every row of the table occurs, and every way on leads to an end") {
     std::set<const Step*> used;
     for (const SessionKind kind : kKinds) {
         Sequence sequence;
-        sequence.agree(kind);
+        sequence.agree(kind, last_frame(kind, true));
         bool ended = false;
         walk(sequence, 3, used, ended);
         CHECK(ended);

@@ -78,8 +78,11 @@ Result<DeviceBuffer::Room> DeviceBuffer::await_room(MutexLock& lock, std::size_t
         const std::uint64_t moves = moves_;
         const bool found = changed_.wait_for(lock, stop, patience_, [&]() REQUIRES(mutex_) {
             room = room_for(which, index, footprint);
-            return room != Room::kNone;
+            return abandoned_ || room != Room::kNone;
         });
+        if (abandoned_) {
+            return Error(ErrorKind::kLostConnection, "the state of the devices is not needed");
+        }
         if (found) return room;
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         // SWITCHOVER_START on the main channel may arrive after the first chunks, but within
@@ -145,6 +148,14 @@ void DeviceBuffer::end() {
     {
         const MutexLock lock(mutex_);
         ended_ = true;
+    }
+    changed_.notify_all();
+}
+
+void DeviceBuffer::abandon() {
+    {
+        const MutexLock lock(mutex_);
+        abandoned_ = true;
     }
     changed_.notify_all();
 }

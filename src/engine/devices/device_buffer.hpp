@@ -55,6 +55,8 @@ class DeviceBuffer {
     void open();
     // No further chunk will come: a thread that waits for one gets an error.
     void end();
+    // The chunks are not needed any more: admit() fails with kLostConnection.
+    void abandon();
 
     // Called by the device's load thread. Waits for the device's next chunk in order.
     Result<Chunk> next(std::size_t device, const std::stop_token& stop);
@@ -102,6 +104,7 @@ class DeviceBuffer {
     std::uint64_t moves_ GUARDED_BY(mutex_) = 0;  // chunks admitted or loaded so far
     bool open_ GUARDED_BY(mutex_) = false;
     bool ended_ GUARDED_BY(mutex_) = false;
+    bool abandoned_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

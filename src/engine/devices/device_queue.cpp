@@ -29,8 +29,16 @@ void DeviceQueue::finish_one() {
     changed_.notify_all();
 }
 
+void DeviceQueue::close() {
+    {
+        const MutexLock lock(mutex_);
+        closed_ = true;
+    }
+    changed_.notify_all();
+}
+
 std::optional<OutgoingChunk> DeviceQueue::take_locked() {
-    if (chunks_.empty()) return std::nullopt;
+    if (closed_ || chunks_.empty()) return std::nullopt;
     OutgoingChunk chunk = std::move(chunks_.front());
     chunks_.pop_front();
     return chunk;
@@ -50,8 +58,9 @@ std::optional<OutgoingChunk> DeviceQueue::take(const std::stop_token& stop) {
     std::optional<OutgoingChunk> chunk;
     {
         MutexLock lock(mutex_);
-        const auto ready = [this]()
-                               REQUIRES(mutex_) { return !chunks_.empty() || unfinished_ == 0; };
+        const auto ready = [this]() REQUIRES(mutex_) {
+            return closed_ || !chunks_.empty() || unfinished_ == 0;
+        };
         if (!changed_.wait(lock, stop, ready)) return std::nullopt;
         chunk = take_locked();
     }

@@ -34,11 +34,13 @@ class DeviceQueue {
     bool put(OutgoingChunk chunk, const std::stop_token& stop);
     // One device has put its last chunk.
     void finish_one();
+    // No further chunk is given out: the state is not needed any more.
+    void close();
 
     // Returns a chunk if the queue has one now.
     std::optional<OutgoingChunk> try_take();
-    // Waits for a chunk. Returns nothing if all devices have finished and no chunk is left, or if a
-    // stop was requested.
+    // Waits for a chunk. Returns nothing if all devices have finished and no chunk is left, after
+    // close(), or if a stop was requested.
     std::optional<OutgoingChunk> take(const std::stop_token& stop);
 
   private:
@@ -49,6 +51,7 @@ class DeviceQueue {
     StopCondition changed_;
     std::deque<OutgoingChunk> chunks_ GUARDED_BY(mutex_);
     std::size_t unfinished_ GUARDED_BY(mutex_);
+    bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace migrate::engine

@@ -46,6 +46,8 @@ class DeviceReceiver {
     Status start(ThreadTimes& times, Cancellation& cancellation);
     // The channels have delivered everything: a missing chunk is an error from now on.
     void end() { buffer_.end(); }
+    // The state is not needed any more: no channel waits for room.
+    void abandon() { buffer_.abandon(); }
     // Waits until every device is complete. kCancelled if a stop was requested.
     Status await_complete(const std::stop_token& stop);
     // Called once every device is complete. Makes the loaded state visible.

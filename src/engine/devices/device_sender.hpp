@@ -42,6 +42,8 @@ class DeviceSender {
     Status start(ThreadTimes& times, Cancellation& cancellation);
     // Called after a stop or once everything is sent. Idempotent.
     void join() { threads_.clear(); }
+    // The state is not needed any more: no channel waits for it.
+    void abandon() { queue_.close(); }
 
     // So many channels send from now on. Called by the session's thread.
     void set_channels(unsigned channels);

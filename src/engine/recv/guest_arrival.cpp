@@ -39,13 +39,18 @@ Status GuestArrival::load(const guest::Destination& destination, const transport
     return {};
 }
 
-Result<transport::Done> GuestArrival::take_over(PeerLink& link, transport::Done done) {
+Status GuestArrival::acknowledge(PeerLink& link) {
     const transport::LoadTime load{
         static_cast<std::uint64_t>(published_.lock()->downtime.load.count())};
-    MIGRATE_TRY(link.send(FrameType::kLoaded, transport::encode(load)));
-    MIGRATE_TRY(guest_->prepare_resume());
-    MIGRATE_TRY(link.expect({FrameType::kHandover}, std::nullopt));
-    link.stop_expecting_heartbeats();
+    Status sent = link.send(FrameType::kLoaded, transport::encode(load));
+    Status prepared = guest_->prepare_resume();
+    if (prepared) return sent;
+    // The guest's own connection says nothing about the sender's.
+    const bool lost = prepared.error().kind() == ErrorKind::kLostConnection;
+    return lost ? std::move(prepared).error().as(ErrorKind::kFailed) : prepared.error();
+}
+
+Result<transport::Done> GuestArrival::run(transport::Done done) {
     {
         // If the sender was told that this side failed, it was also told that the guest will not
         // run here.
@@ -114,6 +119,20 @@ bool GuestArrival::cancel(Error error) {
     }
     core_.cancellation().fail(std::move(error));
     return true;
+}
+
+Status GuestArrival::undo(const memory::PageSink& memory) {
+    switchover_began_.reset();
+    if (!guest_) return {};
+    const bool used_up = loader_ != nullptr || !memory.may_commit_again();
+    drop();
+    published_.lock()->downtime = {};
+    if (!used_up) return {};
+    return make_error(
+        "connections were lost after {} had loaded the guest, which it can do once only: it is "
+        "used up; the guest runs at its source, and needs a new receiver",
+        loader_ != nullptr && !loader_->process().name.empty() ? loader_->process().name
+                                                               : std::string(memory.description()));
 }
 
 void GuestArrival::drop() {

@@ -34,9 +34,11 @@ class GuestArrival {
     Status prepare_load();
     // Loads the guest, paused, into the memory that arrived.
     Status load(const guest::Destination& destination, const transport::Offer& offer);
-    // Acknowledges with LOADED, and runs the guest once the sender has handed it over. Fills in
-    // the times of `done`.
-    Result<transport::Done> take_over(PeerLink& link, transport::Done done);
+    // Acknowledges with LOADED, and does what can be done before HANDOVER. kLostConnection only if
+    // LOADED could not be sent; the rest was done then, too.
+    Status acknowledge(PeerLink& link);
+    // HANDOVER came: runs the guest. Fills in the times of `done`.
+    Result<transport::Done> run(transport::Done done);
 
     // True if the guest runs here, false if it does not and never will, nothing if that is unknown.
     // A guest that was not resumed yet never will be after this call. Any thread.
@@ -48,6 +50,9 @@ class GuestArrival {
 
     // Null if none arrived.
     guest::Guest* guest() { return guest_.get(); }
+    // The switchover broke off, and the guest runs at its source: drops what was loaded. An Error
+    // if another guest cannot be loaded in its place.
+    Status undo(const memory::PageSink& memory);
     // Drops a guest that does not run here.
     void drop();
 

@@ -191,8 +191,10 @@ Result<std::unique_ptr<PeerLink>> Reception::link(std::unique_ptr<transport::Con
                                                 .party = transport::Party::kReceiver,
                                                 .sequence = sequence},
                                                core_.times(), core_.cancellation()));
-    link->agree(agreement_.times,
-                transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels()));
+    const auto kind =
+        transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels());
+    link->agree(agreement_.times, kind,
+                transport::last_frame(kind, offer.reconnect_timeout.has_value()));
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s), {}",
               link->peer_name(), offer.program, offer.settings.channels(),
               total_bytes(offer.regions) / kMiB, offer.regions.size(), link->security().text());
@@ -300,8 +302,9 @@ Result<transport::NewConnection> Reception::next_connection(transport::Listener&
     return busy_ ? busy_->next(timeout, core_.token()) : listener.next(timeout, core_.token());
 }
 
-Status Reception::await_return(transport::Listener& listener, const transport::Offer& offer,
-                               PeerLink& link, const transport::Resumed& here) {
+Result<transport::Resume> Reception::await_return(transport::Listener& listener,
+                                                  const transport::Offer& offer, PeerLink& link,
+                                                  const transport::Resumed& here) {
     // The sender may notice the loss later than this side, by io-timeout.
     const milliseconds limit = offer.reconnect_timeout.value_or(milliseconds(0)) +
                                offer.io_timeout.value_or(config_.io_timeout);
@@ -309,34 +312,37 @@ Status Reception::await_return(transport::Listener& listener, const transport::O
               limit.count());
     const Clock::time_point deadline = Clock::now() + limit;
     while (true) {
-        Result<transport::NewConnection> connection =
-            next_return(listener, offer, here, until(deadline));
-        if (!connection && connection.error().kind() == ErrorKind::kTimeout) {
+        Result<Return> back = next_return(listener, offer, here, until(deadline));
+        if (!back && back.error().kind() == ErrorKind::kTimeout) {
             return make_error(ErrorKind::kTimeout,
                               "the main channel was lost, and the sender did not return within {} "
                               "ms (reconnect-timeout, io-timeout)",
                               limit.count());
         }
-        if (!connection) return std::move(connection).error();
-        epoch_ = connection->hello.epoch;
-        transport::Socket& socket = connection->socket;
+        if (!back) return std::move(back).error();
+        epoch_ = back->connection.hello.epoch;
+        transport::Socket& socket = back->connection.socket;
         MIGRATE_TRY(socket.set_limits(transport::StallLimits::both(config_.io_timeout)));
         MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
         MIGRATE_TRY(link.resume(std::move(control)));
         const Status told = link.send(FrameType::kResumed, transport::encode(here));
-        if (!told && !link.lost()) return told;
+        if (!told && !link.lost()) return told.error();
         if (!told) continue;
-        link.resumed_in(here.round, here.complete);
-        log::info("{}: the sender returned (epoch {})", connection->peer, epoch_);
-        return {};
+        if (back->resume.handed_over) {
+            link.resumed_in_handover(here.handed_over);
+        } else {
+            link.resumed_in(here.round, here.complete);
+        }
+        log::info("{}: the sender returned (epoch {})", back->connection.peer, epoch_);
+        return std::move(back->resume);
     }
 }
 
 // The next connection with which the sender may return.
-Result<transport::NewConnection> Reception::next_return(transport::Listener& listener,
-                                                        const transport::Offer& offer,
-                                                        const transport::Resumed& here,
-                                                        milliseconds timeout) {
+Result<Reception::Return> Reception::next_return(transport::Listener& listener,
+                                                 const transport::Offer& offer,
+                                                 const transport::Resumed& here,
+                                                 milliseconds timeout) {
     const Clock::time_point deadline = Clock::now() + timeout;
     while (true) {
         std::optional<transport::NewConnection> connection = std::exchange(returned_, std::nullopt);
@@ -352,16 +358,16 @@ Result<transport::NewConnection> Reception::next_return(transport::Listener& lis
                          connection->peer);
             continue;
         }
-        const Status allowed = check_return(*connection, offer, here);
-        if (allowed) return *std::move(connection);
+        auto allowed = check_return(*connection, offer, here);
+        if (allowed) return Return{*std::move(connection), *std::move(allowed)};
         log::warning("{}: refused: {}", connection->peer, allowed.error().message());
         transport::refuse(std::move(connection->socket), allowed.error().message());
     }
 }
 
-Status Reception::check_return(const transport::NewConnection& connection,
-                               const transport::Offer& offer,
-                               const transport::Resumed& here) const {
+Result<transport::Resume> Reception::check_return(const transport::NewConnection& connection,
+                                                  const transport::Offer& offer,
+                                                  const transport::Resumed& here) const {
     const transport::ConnectionHello& hello = connection.hello;
     if (hello.session != agreement_.session) {
         return Error(ErrorKind::kRefused,
@@ -371,7 +377,7 @@ Status Reception::check_return(const transport::NewConnection& connection,
         return make_error(ErrorKind::kRefused, "epoch {} was used before; the present one is {}",
                           hello.epoch, epoch_);
     }
-    MIGRATE_ASSIGN(const transport::Resume resume, transport::decode_resume(connection.offer));
+    MIGRATE_ASSIGN(transport::Resume resume, transport::decode_resume(connection.offer));
     bool same = resume.sizes.size() == offer.regions.size();
     for (std::size_t i = 0; same && i < offer.regions.size(); ++i) {
         same = resume.sizes[i] == offer.regions[i].size_bytes;
@@ -380,8 +386,17 @@ Status Reception::check_return(const transport::NewConnection& connection,
         return Error(ErrorKind::kRefused,
                      "the sender's memory changed its size while the connection was lost");
     }
-    const bool next = here.complete && resume.round == std::uint64_t{here.round} + 1;
-    if (resume.round == here.round || next) return {};
+    if (resume.handed_over && !here.loaded) {
+        return Error(ErrorKind::kRefused,
+                     "the sender returns without its guest, which is not loaded here");
+    }
+    if (!resume.handed_over && here.handed_over) {
+        return Error(ErrorKind::kRefused,
+                     "the sender returns with its guest, which it has handed over");
+    }
+    const bool next =
+        here.complete && !here.loaded && resume.round == std::uint64_t{here.round} + 1;
+    if (resume.round == here.round || next) return resume;
     return make_error(ErrorKind::kRefused, "the sender returns in round {}, this side is in {}",
                       resume.round, here.round);
 }

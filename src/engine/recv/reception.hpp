@@ -76,10 +76,11 @@ class Reception {
 
     // The main channel was lost: waits until the sender has made it again, as long as the sender
     // tries. Only this sender may return, with a later epoch than before and the same memory; all
-    // others are refused and leave the wait as it is. Tells it where this side is. kTimeout if it
-    // does not return.
-    Status await_return(transport::Listener& listener, const transport::Offer& offer,
-                        PeerLink& link, const transport::Resumed& here);
+    // others are refused and leave the wait as it is. Tells it where this side is, and returns
+    // where the sender is. kTimeout if it does not return.
+    Result<transport::Resume> await_return(transport::Listener& listener,
+                                           const transport::Offer& offer, PeerLink& link,
+                                           const transport::Resumed& here);
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -96,12 +97,15 @@ class Reception {
                                                      transport::NewConnection& connection);
     Result<transport::NewConnection> next_connection(transport::Listener& listener,
                                                      std::chrono::milliseconds timeout);
-    Result<transport::NewConnection> next_return(transport::Listener& listener,
-                                                 const transport::Offer& offer,
-                                                 const transport::Resumed& here,
-                                                 std::chrono::milliseconds timeout);
-    Status check_return(const transport::NewConnection& connection, const transport::Offer& offer,
-                        const transport::Resumed& here) const;
+    struct Return {
+        transport::NewConnection connection;
+        transport::Resume resume;
+    };
+    Result<Return> next_return(transport::Listener& listener, const transport::Offer& offer,
+                               const transport::Resumed& here, std::chrono::milliseconds timeout);
+    Result<transport::Resume> check_return(const transport::NewConnection& connection,
+                                           const transport::Offer& offer,
+                                           const transport::Resumed& here) const;
     Result<std::optional<transport::ReuseKey>> draw_reuse_key(const transport::Offer& offer);
     struct ChannelRange {
         std::uint16_t first = 0;

@@ -18,8 +18,9 @@ RecvChannelGroup::RecvChannelGroup(const Needs& needs, unsigned channels)
               .budget = needs.budget,
               .ended_round = {},
               .devices = needs.devices},
-      survives_(needs.survives_losses) {
-    if (survives_) losses_.survive();
+      survives_(false),
+      survives_device_losses_(needs.survives_device_losses) {
+    if (needs.survives_losses) survive_losses();
 }
 
 Result<std::unique_ptr<RecvChannelGroup>> RecvChannelGroup::create(
@@ -79,7 +80,8 @@ Status RecvChannelGroup::add(std::vector<transport::Socket> sockets) {
 // Called on the channel's thread, which ends. If the session survives the loss, the sender sends on
 // other channels what did not arrive.
 Status RecvChannelGroup::leave(RecvChannel& channel, Error error) {
-    if (channel.ended_in_device() || !losses_.add(channel.id(), error)) return error;
+    if (channel.ended_in_device() && !survives_device_losses_) return error;
+    if (!losses_.add(channel.id(), error)) return error;
     log::debug("{}", error.message());
     // The sender may not have noticed it.
     channel.shutdown();
@@ -139,6 +141,11 @@ std::vector<transport::LostChannel> RecvChannelGroup::take_losses() {
 Status RecvChannelGroup::fail_on_loss() {
     survives_ = false;
     return losses_.fail_on_loss();
+}
+
+void RecvChannelGroup::survive_losses() {
+    survives_ = true;
+    losses_.survive();
 }
 
 Status RecvChannelGroup::finish_round(std::uint32_t round) {

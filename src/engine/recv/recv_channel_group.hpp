@@ -38,6 +38,8 @@ class RecvChannelGroup {
         CpuBudget& budget;
         // The session survives the loss of channels, until fail_on_loss().
         bool survives_losses = false;
+        // That of channels on which device state comes, too: all of it comes again then.
+        bool survives_device_losses = false;
     };
     // One socket for each channel, in the order of their ids.
     static Result<std::unique_ptr<RecvChannelGroup>> create(std::vector<transport::Socket> sockets,
@@ -77,6 +79,10 @@ class RecvChannelGroup {
     const ChannelLosses& losses() const { return losses_; }
     // From now on a lost channel ends the session. The error of a loss that was not taken.
     Status fail_on_loss();
+    // Undoes that.
+    void survive_losses();
+    // Chunks of device state go there from now on. The threads of all channels have ended.
+    void pass_devices_to(DeviceReceiver* devices) { shared_.devices = devices; }
 
     // Ends the threads after the last round, or after a stop. Idempotent.
     void finish();
@@ -101,6 +107,7 @@ class RecvChannelGroup {
     ChannelList<RecvChannel> channels_;
     std::vector<SessionThread> workers_;  // by id
     bool survives_;
+    const bool survives_device_losses_;
     ChannelLosses losses_;
 };
 

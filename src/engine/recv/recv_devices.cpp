@@ -54,15 +54,20 @@ bool RecvDevices::use_channels(const transport::Offer& offer,
 
 Status RecvDevices::open(const transport::Offer& offer,
                          std::span<const devices::DeviceSpec> specs) {
+    specs_.assign(specs.begin(), specs.end());
+    on_channels_ = use_channels(offer, specs);
+    return open_sinks();
+}
+
+Status RecvDevices::open_sinks() {
     entries_.clear();
     guest_state_ = std::make_shared<std::string>();
-    on_channels_ = use_channels(offer, specs);
-    MIGRATE_ASSIGN(auto sinks, devices::make_sinks(specs, config_.devices));
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-        if (specs[i].kind == devices::DeviceKind::kGuest) {
+    MIGRATE_ASSIGN(auto sinks, devices::make_sinks(specs_, config_.devices));
+    for (std::size_t i = 0; i < specs_.size(); ++i) {
+        if (specs_[i].kind == devices::DeviceKind::kGuest) {
             sinks[i] = std::make_unique<GuestSink>(guest_state_);
         }
-        entries_.push_back({specs[i].id, specs[i].kind, std::move(sinks[i])});
+        entries_.push_back({specs_[i].id, specs_[i].kind, std::move(sinks[i])});
     }
     return {};
 }
@@ -70,9 +75,14 @@ Status RecvDevices::open(const transport::Offer& offer,
 void RecvDevices::accept(std::chrono::milliseconds patience,
                          transport::PayloadChecksums checksums) {
     checksums_ = checksums;
+    patience_ = patience;
+    make_receiver();
+}
+
+void RecvDevices::make_receiver() {
     if (!entries_.empty()) {
         receiver_ = std::make_unique<DeviceReceiver>(std::exchange(entries_, {}),
-                                                     config_.device_state_buffer, patience);
+                                                     config_.device_state_buffer, patience_);
     }
     const auto published = published_.lock();
     published->devices = receiver_.get();
@@ -80,8 +90,9 @@ void RecvDevices::accept(std::chrono::milliseconds patience,
 }
 
 Status RecvDevices::begin_loading() {
-    return for_channels() != nullptr ? receiver_->start(core_.times(), core_.cancellation())
-                                     : Status();
+    if (for_channels() == nullptr) return {};
+    loading_.emplace(core_.cancellation());
+    return receiver_->start(core_.times(), *loading_);
 }
 
 Status RecvDevices::load_frame(std::string_view body) {
@@ -94,16 +105,42 @@ void RecvDevices::end_of_channels() {
     if (receiver_) receiver_->end();
 }
 
-Status RecvDevices::await_complete() {
-    if (!receiver_) return {};
-    return on_channels_ ? receiver_->await_complete(core_.token())
-                        : receiver_->check_all_in_turn_loaded();
+Result<std::uint64_t> RecvDevices::await_complete() {
+    if (!receiver_) return 0;
+    const auto began = DeviceCounters::Clock::now();
+    MIGRATE_TRY(on_channels_ ? receiver_->await_complete(core_.token())
+                             : receiver_->check_all_in_turn_loaded());
+    const std::uint64_t waited = DeviceCounters::us_since(began);
+    published_.lock()->downtime.devices = Microseconds(static_cast<std::int64_t>(waited));
+    return waited;
 }
 
 Status RecvDevices::commit() { return receiver_ ? receiver_->commit() : Status(); }
 
 void RecvDevices::join() {
     if (receiver_) receiver_->join();
+}
+
+bool RecvDevices::can_start_again() const {
+    return std::none_of(specs_.begin(), specs_.end(), [](const devices::DeviceSpec& one) {
+        return one.kind == devices::DeviceKind::kStream;
+    });
+}
+
+void RecvDevices::abandon() {
+    if (loading_) loading_->end();
+    if (!receiver_) return;
+    receiver_->abandon();
+    receiver_->join();
+}
+
+Status RecvDevices::prepare_again() {
+    published_.lock()->devices = nullptr;
+    receiver_.reset();
+    loading_.reset();
+    MIGRATE_TRY(open_sinks());
+    make_receiver();
+    return {};
 }
 
 }  // namespace migrate::engine

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/cancellation.hpp"
 #include "devices/device_spec.hpp"
 #include "engine/devices/device_receiver.hpp"
 #include "engine/recv/recv_figures.hpp"
@@ -43,18 +46,29 @@ class RecvDevices {
     Status load_frame(std::string_view body);
     // The channels have delivered all.
     void end_of_channels();
-    // Waits until every device is complete. kProtocol names a device that is not, if no further
-    // frame can come.
-    Status await_complete();
+    // Waits until every device is complete; returns how long, in microseconds. kProtocol names a
+    // device that is not, if no further frame can come.
+    Result<std::uint64_t> await_complete();
     // Makes the loaded state visible.
     Status commit();
     // Ends the threads. Called after a stop or await_complete(). Idempotent.
     void join();
 
+    // True if the state can be loaded a second time: a stream may have been passed on already.
+    bool can_start_again() const;
+    // The connections were lost: what was not loaded by now never is, and no channel waits for
+    // room. State that was loaded completely can still be committed.
+    void abandon();
+    // After abandon(), when the threads of the channels have ended: drops what was loaded, so that
+    // begin_loading() may be called again.
+    Status prepare_again();
+
     // The guest's own state, once complete; empty without a guest.
     const std::string& guest_state() const { return *guest_state_; }
 
   private:
+    Status open_sinks();
+    void make_receiver();
     bool use_channels(const transport::Offer& offer,
                       std::span<const devices::DeviceSpec> specs) const;
 
@@ -63,8 +77,11 @@ class RecvDevices {
     PublishedRecv& published_;
     bool on_channels_ = false;
     transport::PayloadChecksums checksums_ = transport::PayloadChecksums::kNone;
+    std::vector<devices::DeviceSpec> specs_;      // of the offer
     std::vector<DeviceReceiver::Entry> entries_;  // of the offer, until it is accepted
+    std::chrono::milliseconds patience_{};
     std::shared_ptr<std::string> guest_state_ = std::make_shared<std::string>();
+    std::optional<Cancellation> loading_;       // of the threads, below the session's
     std::unique_ptr<DeviceReceiver> receiver_;  // null: no devices
 };
 

@@ -36,6 +36,36 @@ void publish_plan(const RecvParts& parts, const transport::RoundMark& start) {
     published->planned_pages += published->round_pages;
 }
 
+// True if the switchover may be broken off, and be done again.
+bool repeats_switchover(const RecvParts& parts) {
+    return parts.offer.reconnect_timeout && !parts.offer.guest.empty() &&
+           parts.devices.can_start_again();
+}
+
+// Channels were lost: tells the sender which pages of the round are in place. Anything that arrived
+// on a lost channel is in place or is not marked, since its thread has ended.
+Status report_arrived(const RecvParts& parts, std::uint32_t round,
+                      const std::vector<transport::LostChannel>& lost) {
+    transport::ArrivedEncoder encoder(round);
+    const auto send = [&parts](const std::string& body) {
+        return body.empty() ? Status() : parts.link.send(FrameType::kRoundArrived, body);
+    };
+    for (std::size_t i = 0; i < parts.offer.regions.size(); ++i) {
+        const RegionId region{static_cast<std::uint16_t>(i)};
+        const memory::PageBitmap& arrived = parts.placer.arrived(region);
+        const std::uint64_t end = arrived.pages();
+        std::uint64_t page = arrived.find(0, end, true);
+        while (page < end) {
+            const std::uint64_t next = arrived.find(page, end, false);
+            MIGRATE_TRY(send(encoder.add(region, {page, next - page})));
+            page = arrived.find(next, end, true);
+        }
+    }
+    MIGRATE_TRY(send(encoder.finish()));
+    return parts.link.send(FrameType::kRoundBroken,
+                           transport::encode(transport::RoundBreak{round, encoder.pages(), lost}));
+}
+
 }  // namespace
 
 Result<transport::Completion> RecvRounds::run() {
@@ -43,30 +73,66 @@ Result<transport::Completion> RecvRounds::run() {
     if (!parts_.reuse.expects_questions()) survive_loss(parts_);
     while (true) {
         Result<transport::Completion> completion = follow();
-        if (completion || !parts_.link.lost() || switches_over_) return completion;
+        if (completion || !parts_.link.lost()) return completion;
+        if (switches_over_ && !repeats_switchover(parts_)) return completion;
         if (completion.error().kind() != ErrorKind::kLostConnection) return completion;
-        MIGRATE_TRY(rejoin(completion.error()));
+        MIGRATE_TRY(rejoin({}));
     }
 }
 
 // The main channel was lost. The threads of the channels end, and what they have not placed is not
 // marked. The sender learns in the answer which round this is, and at its end what arrived.
-Status RecvRounds::rejoin(const Error& lost) {
-    log::warning("the main channel was lost in round {} (reconnect-timeout): {}", round_,
-                 lost.message());
+Result<transport::Resume> RecvRounds::rejoin(const Ending& ending) {
+    log::warning("the main channel was lost {} round {} (reconnect-timeout): {}",
+                 open_ ? "in" : "after", round_, parts_.link.loss_reason());
     parts_.core.events().emit("MIGRATION_INTERRUPTED", {{"pass", std::uint64_t{round_}}});
+    // No thread of a channel waits for room in the devices' buffer any more.
+    if (switches_over_) parts_.devices.abandon();
     parts_.channels.lose_all(Error(ErrorKind::kLostConnection, "the main channel was lost"));
     for (transport::LostChannel& one : parts_.channels.take_losses()) {
         unreported_.push_back(std::move(one));
     }
     survive_loss(parts_);
-    transport::Resumed here{
-        .round = round_, .complete = !open_, .channels = parts_.channels.count()};
+    transport::Resumed here{.round = round_,
+                            .complete = !open_,
+                            .channels = parts_.channels.count(),
+                            .load = {},
+                            .loaded = ending.loaded,
+                            .handed_over = ending.handed_over};
     const bool acknowledged = !parts_.offer.guest.empty() && round_ > (open_ ? 1U : 0U);
     if (acknowledged) here.load = expected_load();
-    MIGRATE_TRY(parts_.rejoin(here));
+    MIGRATE_ASSIGN(transport::Resume resume, parts_.rejoin(here));
+    if (switches_over_ && !resume.handed_over) MIGRATE_TRY(undo_switchover());
     if (open_) parts_.channels.continue_round(round_);
     parts_.core.events().emit("MIGRATION_RESUMED", {{"pass", std::uint64_t{round_}}});
+    return resume;
+}
+
+Status RecvRounds::begin_switchover() {
+    switches_over_ = true;
+    log::debug("the switchover begins: the next round is the last");
+    if (!repeats_switchover(parts_)) {
+        MIGRATE_TRY(parts_.link.fail_on_loss());
+        // Device state that is lost does not come again.
+        MIGRATE_TRY(parts_.channels.fail_on_loss());
+    }
+    // The guest is paused. Without one, the whole transfer is the switchover.
+    if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
+    parts_.arrival.begin_switchover();
+    return parts_.devices.begin_loading();
+}
+
+// The guest runs at its source again, and its last round is no longer the last one.
+Status RecvRounds::undo_switchover() {
+    log::info("the switchover broke off: the guest runs on at its source, and its rounds go on");
+    switches_over_ = false;
+    digests_.clear();
+    parts_.published.lock()->digests.clear();
+    MIGRATE_TRY(parts_.arrival.undo(parts_.sink));
+    MIGRATE_TRY(parts_.devices.prepare_again());
+    parts_.channels.pass_devices_to(parts_.devices.for_channels());
+    parts_.placer.resume_rounds();
+    parts_.core.budget().begin();
     return {};
 }
 
@@ -83,15 +149,7 @@ Result<transport::Completion> RecvRounds::follow() {
                 break;
             }
             case FrameType::kSwitchoverStart:
-                switches_over_ = true;
-                log::debug("the switchover begins: the next round is the last");
-                MIGRATE_TRY(parts_.link.fail_on_loss());
-                // The guest is paused. Without one, the whole transfer is the switchover.
-                if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
-                // Device state that is lost does not come again.
-                MIGRATE_TRY(parts_.channels.fail_on_loss());
-                parts_.arrival.begin_switchover();
-                MIGRATE_TRY(parts_.devices.begin_loading());
+                MIGRATE_TRY(begin_switchover());
                 break;
             case FrameType::kPageDigests: {
                 MIGRATE_ASSIGN(const std::string answer, parts_.reuse.answer(frame.body));
@@ -105,8 +163,11 @@ Result<transport::Completion> RecvRounds::follow() {
                 MIGRATE_ASSIGN(transport::Completion completion,
                                transport::decode_completion(frame.body));
                 MIGRATE_TRY(compare(completion));
-                // If it was lost meanwhile, the sender comes back with another COMPLETE.
-                MIGRATE_TRY(parts_.link.fail_on_loss());
+                if (switches_over_ && parts_.offer.reconnect_timeout) {
+                    // Nothing more comes on them.
+                    parts_.channels.survive_losses();
+                    survive_loss(parts_);
+                }
                 return completion;
             }
         }
@@ -140,9 +201,14 @@ Status RecvRounds::continue_round() {
             unreported_.push_back(std::move(one));
         }
         if (unreported_.empty()) break;
+        if (switches_over_) {
+            // No time is left to repair this, and the guest runs on at its source.
+            parts_.link.leave();
+            return Error(ErrorKind::kLostConnection, "a channel was lost in the last round");
+        }
         log::warning("{} data channel(s) lost in round {} (reconnect-timeout): {}",
                      unreported_.size(), round_, parts_.channels.losses().reason());
-        MIGRATE_TRY(report_arrived());
+        MIGRATE_TRY(report_arrived(parts_, round_, unreported_));
         MIGRATE_TRY(await_continuation());
         unreported_.clear();
         parts_.channels.continue_round(round_);
@@ -172,29 +238,6 @@ Result<transport::RoundMark> RecvRounds::receive_part() {
     MIGRATE_TRY(parts_.channels.end_channels(mark.lost));
     MIGRATE_TRY(parts_.channels.finish_round(round_));
     return mark;
-}
-
-// Channels were lost: tells the sender which pages of the round are in place. Anything that arrived
-// on a lost channel is in place or is not marked, since its thread has ended.
-Status RecvRounds::report_arrived() {
-    transport::ArrivedEncoder encoder(round_);
-    const auto send = [this](const std::string& body) {
-        return body.empty() ? Status() : parts_.link.send(FrameType::kRoundArrived, body);
-    };
-    for (std::size_t i = 0; i < parts_.offer.regions.size(); ++i) {
-        const RegionId region{static_cast<std::uint16_t>(i)};
-        const memory::PageBitmap& arrived = parts_.placer.arrived(region);
-        const std::uint64_t end = arrived.pages();
-        std::uint64_t page = arrived.find(0, end, true);
-        while (page < end) {
-            const std::uint64_t next = arrived.find(page, end, false);
-            MIGRATE_TRY(send(encoder.add(region, {page, next - page})));
-            page = arrived.find(next, end, true);
-        }
-    }
-    MIGRATE_TRY(send(encoder.finish()));
-    return parts_.link.send(FrameType::kRoundBroken, transport::encode(transport::RoundBreak{
-                                                         round_, encoder.pages(), unreported_}));
 }
 
 // Without a guest, the sender's COMPLETE may be in transit. It sends another one after the rest of

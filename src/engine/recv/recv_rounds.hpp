@@ -36,7 +36,7 @@ struct RecvParts {
     std::function<Result<transport::ChannelCount>(const transport::ChannelCount&)> add_channels;
     ReuseAnswers& reuse;
     // The main channel was lost: waits for the sender, and tells it where this side is.
-    std::function<Status(const transport::Resumed&)> rejoin;
+    std::function<Result<transport::Resume>(const transport::Resumed&)> rejoin;
 };
 
 class RecvRounds {
@@ -44,17 +44,27 @@ class RecvRounds {
     explicit RecvRounds(const RecvParts& parts) : parts_(parts) {}
 
     // Returns the sender's COMPLETE. Its totals, and its digests if they were agreed on, are those
-    // of this side. Call once.
+    // of this side. From then on the session survives the loss of the main channel, if the sides
+    // agreed on that. Called again if the sender has come back to its rounds.
     Result<transport::Completion> run();
+
+    // What became of the guest after COMPLETE.
+    struct Ending {
+        bool loaded = false;
+        bool handed_over = false;  // HANDOVER came
+    };
+    // The main channel was lost: waits for the sender and tells it where this side is. Returns
+    // where the sender is. If it still has its guest, this side is back in the rounds.
+    Result<transport::Resume> rejoin(const Ending& ending);
 
   private:
     Result<transport::Completion> follow();
-    Status rejoin(const Error& lost);
+    Status begin_switchover();
+    Status undo_switchover();
     Status continue_round();
     Status receive_round(const transport::RoundMark& start);
     Result<transport::RoundMark> receive_part();
     Result<transport::RoundMark> await_round_end();
-    Status report_arrived();
     Status await_continuation();
     Status confirm(const transport::RoundMark& mark);
     Status compare(const transport::Completion& completion);

@@ -7,8 +7,8 @@
 #include "base/log.hpp"
 #include "engine/devices/device_counters.hpp"
 #include "engine/recv/channel_additions.hpp"
+#include "engine/recv/recv_ending.hpp"
 #include "engine/recv/recv_report.hpp"
-#include "engine/recv/recv_rounds.hpp"
 
 namespace migrate::engine {
 
@@ -78,8 +78,12 @@ Status RecvSession::migrate() {
     };
     const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
                           devices_, arrival_,   offer_, add,        reuse,    rejoin};
-    MIGRATE_ASSIGN(const transport::Completion completion, RecvRounds(parts).run());
-    return complete(completion);
+    RecvRounds rounds(parts);
+    for (bool ended = false; !ended;) {
+        MIGRATE_ASSIGN(const transport::Completion completion, rounds.run());
+        MIGRATE_ASSIGN(ended, complete(completion, rounds));
+    }
+    return {};
 }
 
 Status RecvSession::accept(Reception::Begun& begun) {
@@ -107,46 +111,47 @@ Result<transport::Ready> RecvSession::open_channels(Reception::Begun begun) {
         log::debug("region '{}': placement {}: {}", offer_.regions[i].name,
                    name_of(choice.placement), choice.reason);
     }
-    MIGRATE_ASSIGN(channels_,
-                   RecvChannelGroup::create(
-                       std::move(begun.channels),
-                       {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
-                                   offer_.regions, devices_.on_channels(),
-                                   reception_.agreement().checksums.limit()},
-                        .checksums = reception_.agreement().checksums,
-                        .placer = *placer_,
-                        .discards = destination_.memory->discards(),
-                        .devices = devices_.for_channels(),
-                        .times = core_.times(),
-                        .session = core_.cancellation(),
-                        .budget = core_.budget(),
-                        .survives_losses = offer_.reconnect_timeout.has_value()}));
+    MIGRATE_ASSIGN(
+        channels_,
+        RecvChannelGroup::create(
+            std::move(begun.channels),
+            {.limits = {offer_.settings.packet_bytes(), offer_.settings.compression(),
+                        offer_.regions, devices_.on_channels(),
+                        reception_.agreement().checksums.limit()},
+             .checksums = reception_.agreement().checksums,
+             .placer = *placer_,
+             .discards = destination_.memory->discards(),
+             .devices = devices_.for_channels(),
+             .times = core_.times(),
+             .session = core_.cancellation(),
+             .budget = core_.budget(),
+             .survives_losses = offer_.reconnect_timeout.has_value(),
+             .survives_device_losses = devices_.can_start_again() && !offer_.guest.empty()}));
     published_.lock()->channels = channels_.get();
     MIGRATE_TRY(channels_->start());
     return transport::Ready{DeviceCounters::us_since(begun.arrived)};
 }
 
-// All pages are in place: waits for the devices, commits, and with a guest takes it over.
-Status RecvSession::complete(const transport::Completion& completion) {
+// All pages are in place: waits for the devices, commits, and with a guest takes it over. Returns
+// false if the sender has kept the guest and goes on with its rounds.
+Result<bool> RecvSession::complete(const transport::Completion& completion, RecvRounds& rounds) {
     transport::Done done{.pages = completion.pages};
-    const auto began = DeviceCounters::Clock::now();
-    MIGRATE_TRY(devices_.await_complete());
-    if (devices_.any()) {
-        done.devices_us = DeviceCounters::us_since(began);
-        published_.lock()->downtime.devices =
-            Microseconds(static_cast<std::int64_t>(done.devices_us));
-    }
+    MIGRATE_ASSIGN(done.devices_us, devices_.await_complete());
     if (core_.stopped()) return Error(ErrorKind::kCancelled, "cancelled");
     const bool guest = !offer_.guest.empty();
     if (guest) MIGRATE_TRY(arrival_.load(destination_, offer_));
     MIGRATE_TRY(destination_.memory->commit());
+    RecvEnding ending({core_, *link_, arrival_, rounds, config_.io_timeout});
     if (guest) {
-        MIGRATE_ASSIGN(done, arrival_.take_over(*link_, done));
+        MIGRATE_ASSIGN(const auto taken, ending.take_over(done));
+        if (!taken) return false;
+        done = *taken;
     } else {
         MIGRATE_TRY(devices_.commit());
+        committed_ = link_->survives_loss();
     }
-    link_->stop_sending_heartbeats();
-    return link_->send(FrameType::kDone, transport::encode(done));
+    MIGRATE_TRY(ending.confirm(done));
+    return true;
 }
 
 void RecvSession::end_threads() {
@@ -169,9 +174,11 @@ Status RecvSession::settle(Status result) {
     Status status = core_.outcome();
     // This error replaces an earlier one: the user must know that the guest may run here.
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
-    if (arrival_.runs()) {
-        // The guest runs here, whatever happened to the connection afterwards.
-        if (!status) log::warning("after the handover: {}", status.error().message());
+    if (arrival_.runs() || committed_) {
+        // All is here, whatever happened to the connection afterwards.
+        if (!status)
+            log::warning("after the {}: {}", arrival_.runs() ? "handover" : "commit",
+                         status.error().message());
         status = Status();
     }
     if (status) return status;
@@ -183,6 +190,8 @@ Status RecvSession::settle(Status result) {
 
 void RecvSession::cancel(const std::string& reason) {
     if (arrival_.cancel(Error(ErrorKind::kCancelled, reason))) return;
+    // Ends the wait for the sender's acknowledgement.
+    if (arrival_.runs()) core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
     log::warning("{}: cannot cancel, the guest was already handed over to this side", reason);
 }
 

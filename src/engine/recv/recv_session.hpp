@@ -14,6 +14,7 @@
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/recv/recv_devices.hpp"
 #include "engine/recv/recv_figures.hpp"
+#include "engine/recv/recv_rounds.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/report.hpp"
@@ -74,7 +75,7 @@ class RecvSession {
     Status migrate();
     Status accept(Reception::Begun& begun);
     Result<transport::Ready> open_channels(Reception::Begun begun);
-    Status complete(const transport::Completion& completion);
+    Result<bool> complete(const transport::Completion& completion, RecvRounds& rounds);
     void end_threads();
     Status settle(Status result);
 
@@ -91,6 +92,7 @@ class RecvSession {
     // The connection.
     std::unique_ptr<PeerLink> link_;
     std::unique_ptr<RecvChannelGroup> channels_;
+    bool committed_ = false;  // an image; whether its sender learns that changes nothing
 };
 
 }  // namespace migrate::engine

@@ -30,7 +30,8 @@ bool may_follow(MigrationStatus from, MigrationStatus to) {
         case MigrationStatus::kSetup:
             return from == MigrationStatus::kNone;
         case MigrationStatus::kActive:
-            return from == MigrationStatus::kSetup;
+            return from == MigrationStatus::kSetup || from == MigrationStatus::kPreSwitchover ||
+                   from == MigrationStatus::kDevice;
         case MigrationStatus::kPreSwitchover:
             return from == MigrationStatus::kActive;
         case MigrationStatus::kDevice:

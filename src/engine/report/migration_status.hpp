@@ -37,8 +37,8 @@ constexpr auto enum_names(MigrationStatus) {
 // kFailed.
 MigrationStatus final_status_of(Outcome outcome);
 // Allowed: none → setup → active → completed; with a guest active → [pre-switchover →] device →
-// completed; setup, active, pre-switchover or device → cancelling or failed; cancelling →
-// cancelled.
+// completed; pre-switchover or device → active, if the switchover broke off; setup, active,
+// pre-switchover or device → cancelling or failed; cancelling → cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);
 inline bool is_final(MigrationStatus status) {
     return status == MigrationStatus::kCancelled || status == MigrationStatus::kFailed ||

@@ -80,7 +80,8 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
                                         link.security().is_encrypted(), accepted.checksums));
     if (!offered_reconnect_timeout(config)) accepted.reconnect_timeout.reset();
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
-    link.agree(times, transport::session_kind(guest, devices.any(), devices.on_channels()));
+    const auto kind = transport::session_kind(guest, devices.any(), devices.on_channels());
+    link.agree(times, kind, transport::last_frame(kind, accepted.reconnect_timeout.has_value()));
     for (const std::string& warning : accepted.warnings)
         log::warning("the receiver says: {}", warning);
     log::debug(

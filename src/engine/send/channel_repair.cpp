@@ -44,11 +44,21 @@ std::optional<RoundGate::Clock::time_point> ChannelRepair::next_look() const {
 
 void ChannelRepair::survive() {
     if (!needs_.channels.losses().survives()) return;
-    needs_.link.survive_loss([&channels = needs_.channels] { channels.cut(); });
+    needs_.link.survive_loss([&channels = needs_.channels, &control = control_] {
+        channels.cut();
+        control.interrupt();
+    });
 }
 
 void ChannelRepair::in_round(const transport::RoundMark& mark) {
     round_ = mark;
+    survive();
+}
+
+void ChannelRepair::hand_over(const transport::RoundMark& last) {
+    round_ = last;
+    handed_over_ = true;
+    needs_.channels.survive_losses();
     survive();
 }
 
@@ -138,7 +148,7 @@ Status ChannelRepair::wait_for(Needed needed) {
 // One attempt to make the main channel again. The receiver begins the round if it has not.
 Status ChannelRepair::reconnect(milliseconds left) {
     const std::uint16_t present = needs_.channels.count();
-    MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt(round_.round, left));
+    MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt({round_.round, handed_over_}, left));
     // A channel that the receiver had taken already counts as a replacement that was lost again, so
     // that it is replaced once.
     replaced_ = static_cast<std::uint16_t>(replaced_ + needs_.channels.count() - present);

@@ -56,6 +56,7 @@ class ChannelRepair final : public LossWatch {
     void in_round(const transport::RoundMark& mark) override;
     // kLostConnection after reconnect-timeout; else see Reconnection.
     Result<transport::Resumed> rejoin() override;
+    void hand_over(const transport::RoundMark& last) override;
 
   private:
     enum class Needed : std::uint8_t { kMainChannel, kDataChannel };
@@ -76,6 +77,7 @@ class ChannelRepair final : public LossWatch {
     LiveControl& control_;
     Reconnection reconnection_;
     transport::RoundMark round_{};  // of in_round()
+    bool handed_over_ = false;      // hand_over() was called
     transport::Resumed resumed_{};  // the receiver's last answer
     bool main_is_new_ = false;      // no data channel was made since
     ReconnectPacing pacing_;

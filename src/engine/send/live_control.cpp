@@ -29,10 +29,10 @@ LiveControl::Current LiveControl::take_tunables() {
 }
 
 Status LiveControl::continue_switchover() {
-    const MutexLock lock(mutex_);
-    if (!awaits_continue_) return Error("the migration does not wait for migrate-continue");
-    may_switch_over_ = true;
-    continued_.notify_all();
+    const MutexLock lock(continuation_.mutex);
+    if (!continuation_.awaited) return Error("the migration does not wait for migrate-continue");
+    continuation_.may_switch_over = true;
+    continuation_.came.notify_all();
     return {};
 }
 
@@ -40,15 +40,27 @@ Status LiveControl::await_continue() {
     say("while the migration waited for migrate-continue");
     {
         // Set before the status changes: a client that sees the status may answer at once.
-        const MutexLock lock(mutex_);
-        awaits_continue_ = true;
+        const MutexLock lock(continuation_.mutex);
+        continuation_.awaited = true;
     }
     core_.set_status(MigrationStatus::kPreSwitchover);
-    MutexLock lock(mutex_);
-    const bool came = continued_.wait(lock, core_.token(),
-                                      [this]() REQUIRES(mutex_) { return may_switch_over_; });
-    awaits_continue_ = false;
-    return came ? Status() : Status(Error(ErrorKind::kCancelled, "cancelled"));
+    MutexLock lock(continuation_.mutex);
+    const bool came =
+        continuation_.came.wait(lock, core_.token(), [this]() REQUIRES(continuation_.mutex) {
+            return continuation_.may_switch_over || continuation_.interrupted;
+        });
+    continuation_.awaited = false;
+    if (!came) return Error(ErrorKind::kCancelled, "cancelled");
+    if (!continuation_.interrupted) return {};
+    return Error(ErrorKind::kLostConnection, "the main channel was lost");
+}
+
+void LiveControl::interrupt() {
+    {
+        const MutexLock lock(continuation_.mutex);
+        continuation_.interrupted = true;
+    }
+    continuation_.came.notify_all();
 }
 
 Status LiveControl::wait_until(Clock::time_point moment) {
@@ -67,6 +79,16 @@ void LiveControl::lift_rate() {
     const MutexLock lock(mutex_);
     rate_lifted_ = true;
     pacer_.set_rate(0);
+}
+
+void LiveControl::return_to_precopy() {
+    {
+        const MutexLock lock(continuation_.mutex);
+        continuation_.may_switch_over = false;
+    }
+    const MutexLock lock(mutex_);
+    rate_lifted_ = false;
+    pacer_.set_rate(tunables().max_bandwidth);
 }
 
 void LiveControl::say(std::string doing) {
@@ -89,6 +111,10 @@ void LiveControl::begin_outage() {
 }
 
 void LiveControl::end_outage(Microseconds lasted) {
+    {
+        const MutexLock lock(continuation_.mutex);
+        continuation_.interrupted = false;
+    }
     const MutexLock lock(mutex_);
     stall_.in_outage = false;
     stall_.outages += lasted;

@@ -34,6 +34,8 @@ class LiveControl {
     Tunables tunables() const { return published_.lock()->tunables; }
     // Ends await_continue(); an Error if nothing waits there.
     Status continue_switchover();
+    // The main channel was lost. Until end_outage() it ends await_continue().
+    void interrupt();
 
     // The session's thread calls the rest.
     struct Current {
@@ -42,13 +44,17 @@ class LiveControl {
     };
     // A change after this call ends the wait that may follow the decision.
     Current take_tunables();
-    // Waits for continue_switchover(). kCancelled if the session was stopped.
+    // Waits for continue_switchover(). kCancelled if the session was stopped, kLostConnection once
+    // the main channel was lost.
     Status await_continue();
     // Waits until `moment`, a change of the parameters, or a deadline at which the guest is
     // switched over. kCancelled if the session was stopped.
     Status wait_until(Clock::time_point moment);
     // The bandwidth is not limited from now on, whatever max-bandwidth says.
     void lift_rate();
+    // The switchover broke off, and the guest runs again: the bandwidth is limited, and another
+    // switchover waits for another continue_switchover().
+    void return_to_precopy();
     // Sets the present step ("in round 3"), for the error of a migration that the timer ends.
     void say(std::string doing);
     // Notes the decision after a round: why the guest was not switched over, and since when no
@@ -73,11 +79,18 @@ class LiveControl {
     GuestCustody& custody_;
     mutable Mutex mutex_;  // locked before the lock of published_
     StopCondition woken_;
-    StopCondition continued_;
+    // The wait for continue_switchover(). Its mutex is locked while no other one of this object is:
+    // interrupt() is called under the lock of a connection.
+    struct Continuation {
+        Mutex mutex;
+        StopCondition came;
+        bool may_switch_over GUARDED_BY(mutex) = false;  // migrate-continue came
+        bool awaited GUARDED_BY(mutex) = false;
+        bool interrupted GUARDED_BY(mutex) = false;
+    };
+    Continuation continuation_;
     bool changed_ GUARDED_BY(mutex_) = false;  // tunables() changed since the last decision
     bool rate_lifted_ GUARDED_BY(mutex_) = false;
-    bool may_switch_over_ GUARDED_BY(mutex_) = false;  // migrate-continue came
-    bool awaits_continue_ GUARDED_BY(mutex_) = false;
     std::string doing_ GUARDED_BY(mutex_);
     std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
     // When a stall ends the migration.

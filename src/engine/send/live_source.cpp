@@ -165,6 +165,8 @@ Status LiveSource::collect_written() {
 
 Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
+    // Of a switchover that broke off; its round has ended.
+    given_back_.clear();
     for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
     MIGRATE_TRY(collect_written());
     add_filled();
@@ -235,6 +237,13 @@ Status LiveSource::throttle(unsigned percent) {
 Status LiveSource::pause() {
     const MutexLock lock(guest_mutex_);
     return guest_.pause();
+}
+
+Status LiveSource::resume() {
+    const MutexLock lock(guest_mutex_);
+    MIGRATE_TRY(guest_.resume());
+    guest_.obey(stop_);
+    return {};
 }
 
 Status LiveSource::check_unchanged() {

@@ -92,6 +92,8 @@ class LiveSource final : public SentPages {
     Status throttle(unsigned percent);
     // The next ones call the guest's functions of the same name.
     Status pause();
+    // The guest runs on here after pause(), and can be paused again.
+    Status resume();
     Status check_still();
     std::string disturbance() const;
     Status prepare_give_away();

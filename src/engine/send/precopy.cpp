@@ -1,5 +1,7 @@
 #include "engine/send/precopy.hpp"
 
+#include <utility>
+
 #include "base/log.hpp"
 
 namespace migrate::engine {
@@ -12,8 +14,14 @@ Result<Precopy::Converged> Precopy::run() {
     note_speed();
     parts_.control.say("before round 1");
     MIGRATE_TRY(parts_.reuse.ask());
-    for (std::uint32_t round = 1;; ++round) {
-        MIGRATE_ASSIGN(const RoundFigures figures, send_round(round));
+    return go_on({.round = 1, .begun = {}});
+}
+
+Result<Precopy::Converged> Precopy::go_on(RoundsLeft left) {
+    for (std::uint32_t round = left.round;; ++round) {
+        MIGRATE_ASSIGN(const RoundFigures figures,
+                       left.begun ? finish_round(*std::exchange(left.begun, std::nullopt))
+                                  : send_round(round));
         const Decision decision = decide(figures);
         show(figures, decision);
         if (decision.action == Action::kGiveUp) {
@@ -49,9 +57,21 @@ Result<RoundFigures> Precopy::send_round(std::uint32_t round) {
     parts_.control.say(fmt::format("in round {}", round));
     RoundPlan plan = round == 1 ? parts_.all_pages()
                                 : live_.dirty_plan(parts_.config.negotiated.most_channels());
-    MIGRATE_ASSIGN(const SentRound sent,
-                   parts_.rounds.send(round, std::move(plan), RoundSender::Watched::kYes));
-    MIGRATE_ASSIGN(RoundFigures figures, parts_.rounds.await_done(sent));
+    MIGRATE_ASSIGN(SentRound sent, parts_.rounds.send(round, std::move(plan)));
+    return end_round(std::move(sent));
+}
+
+// The round was to be the last one. What did not arrive of it follows while the guest runs.
+Result<RoundFigures> Precopy::finish_round(SentRound begun) {
+    parts_.control.say(fmt::format("in round {}", begun.figures.round));
+    MIGRATE_TRY(parts_.rounds.continue_round(
+        begun, Error(ErrorKind::kLostConnection, "the switchover broke off")));
+    return end_round(std::move(begun));
+}
+
+Result<RoundFigures> Precopy::end_round(SentRound sent) {
+    const std::uint32_t round = sent.figures.round;
+    MIGRATE_ASSIGN(RoundFigures figures, parts_.rounds.await_done(std::move(sent)));
     MIGRATE_TRY(live_.collect());
     MIGRATE_TRY(live_.check_alive());
     figures.collect_time = live_.collect_time();

@@ -26,13 +26,18 @@ class Precopy {
         std::uint32_t next_round = 0;
         Microseconds expected_downtime{};
     };
-    // Returns once it was decided to switch over. kNotConverged if it was decided to give up.
+    // Returns once it was decided to switch over. kNotConverged if it was decided to give up. Call
+    // once.
     Result<Converged> run();
+    // The same after a switchover that broke off.
+    Result<Converged> go_on(RoundsLeft left);
 
   private:
     guest::Saving saving() const;
     void note_speed();
     Result<RoundFigures> send_round(std::uint32_t round);
+    Result<RoundFigures> finish_round(SentRound begun);
+    Result<RoundFigures> end_round(SentRound sent);
     Decision decide(const RoundFigures& figures);
     FixedCosts fixed_costs() const;
     void show(const RoundFigures& figures, const Decision& decision);

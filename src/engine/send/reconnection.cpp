@@ -18,9 +18,27 @@ constexpr milliseconds kConnectLimit{1000};
 // The receiver may be about to notice the loss, or to flush its sink.
 constexpr milliseconds kAnswerLimit{2000};
 
+Status check_answer(const transport::Resumed& there, const Reconnection::Place& here) {
+    const bool behind =
+        !here.handed_over && there.complete && std::uint64_t{there.round} + 1 == here.round;
+    if (there.round != here.round && !behind) {
+        return make_error(ErrorKind::kProtocol, "the receiver resumes in round {}, this side in {}",
+                          there.round, here.round);
+    }
+    if (here.handed_over && !there.loaded) {
+        return Error(ErrorKind::kProtocol,
+                     "the receiver does not have the guest loaded that was handed over to it");
+    }
+    if (there.handed_over && !here.handed_over) {
+        return Error(ErrorKind::kProtocol,
+                     "the receiver was handed a guest over that runs at this side");
+    }
+    return {};
+}
+
 }  // namespace
 
-Result<std::unique_ptr<transport::ControlChannel>> Reconnection::connect(std::uint32_t round,
+Result<std::unique_ptr<transport::ControlChannel>> Reconnection::connect(const Place& here,
                                                                          milliseconds left) {
     MIGRATE_TRY(peer_);
     const SendConfig& config = needs_.config;
@@ -30,7 +48,7 @@ Result<std::unique_ptr<transport::ControlChannel>> Reconnection::connect(std::ui
                                              transport::StallLimits::both(config.io_timeout),
                                              needs_.core.token(), config.security}));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(sockets.front())));
-    transport::Resume resume{.round = round};
+    transport::Resume resume{.round = here.round, .sizes = {}, .handed_over = here.handed_over};
     for (const RegionInfo& region : regions_) resume.sizes.push_back(region.size_bytes);
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kResume,
@@ -51,13 +69,13 @@ Result<std::optional<transport::Resumed>> Reconnection::failed(const Error& erro
     return std::optional<transport::Resumed>();
 }
 
-Result<std::optional<transport::Resumed>> Reconnection::attempt(std::uint32_t round,
+Result<std::optional<transport::Resumed>> Reconnection::attempt(const Place& here,
                                                                 milliseconds left) {
     if (epoch_ == std::numeric_limits<std::uint16_t>::max()) {
         return Error("the main channel was lost too often: no epoch is left");
     }
     ++epoch_;
-    auto control = connect(round, left);
+    auto control = connect(here, left);
     if (!control) return failed(control.error());
     MIGRATE_TRY(needs_.link.resume(*std::move(control)));
     const auto frame =
@@ -68,13 +86,13 @@ Result<std::optional<transport::Resumed>> Reconnection::attempt(std::uint32_t ro
         return failed(Error(ErrorKind::kTimeout, "the receiver did not answer"));
     }
     MIGRATE_ASSIGN(const transport::Resumed resumed, transport::decode_resumed((*frame)->body));
-    const bool behind = resumed.complete && resumed.round + 1 == round;
-    if (resumed.round != round && !behind) {
-        return make_error(ErrorKind::kProtocol, "the receiver resumes in round {}, this side in {}",
-                          resumed.round, round);
-    }
+    MIGRATE_TRY(check_answer(resumed, here));
     MIGRATE_TRY(needs_.channels.adopt(resumed.channels, epoch_));
-    needs_.link.resumed_in(resumed.round, resumed.complete);
+    if (here.handed_over) {
+        needs_.link.resumed_in_handover(resumed.handed_over);
+    } else {
+        needs_.link.resumed_in(resumed.round, resumed.complete);
+    }
     return std::optional(resumed);
 }
 

@@ -21,17 +21,21 @@ class Reconnection {
     Reconnection(const AdditionNeeds& needs, std::span<const RegionInfo> regions)
         : needs_(needs), regions_(regions), peer_(needs.link.peer()) {}
 
-    // Makes one attempt, at most for `left`. `round`: the last one that this side began. Returns
-    // where the receiver is, or nothing if the attempt failed for a reason that may pass, which
-    // reason() has. kRefused if the receiver does not know this session, kProtocol if it is in
-    // another round.
-    Result<std::optional<transport::Resumed>> attempt(std::uint32_t round,
+    // Where this side is.
+    struct Place {
+        std::uint32_t round = 0;   // the last one that it began
+        bool handed_over = false;  // the guest
+    };
+    // Makes one attempt, at most for `left`. Returns where the receiver is, or nothing if the
+    // attempt failed for a reason that may pass, which reason() has. kRefused if the receiver does
+    // not know this session, kProtocol if it is elsewhere.
+    Result<std::optional<transport::Resumed>> attempt(const Place& here,
                                                       std::chrono::milliseconds left);
     // Why the last attempt failed; empty if none did.
     const std::string& reason() const { return reason_; }
 
   private:
-    Result<std::unique_ptr<transport::ControlChannel>> connect(std::uint32_t round,
+    Result<std::unique_ptr<transport::ControlChannel>> connect(const Place& here,
                                                                std::chrono::milliseconds left);
     Result<std::optional<transport::Resumed>> failed(const Error& error);
 

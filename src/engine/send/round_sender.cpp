@@ -33,27 +33,90 @@ void add_last_pass(std::vector<EventField>& fields, const RoundReport& round) {
     fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
 }
 
+// Ends a round in which a connection was lost.
+class EndOnLoss final : public LossWatch {
+  public:
+    EndOnLoss(const PeerLink& link, const SendChannelGroup& channels)
+        : link_(link), channels_(channels) {}
+
+    void begin() override {}
+    // A channel that loses its connection ends the wait for the round, and so does the main one.
+    std::optional<RoundGate::Clock::time_point> next_look() const override { return std::nullopt; }
+    Status look() override {
+        if (!link_.lost() && channels_.losses().unsettled().empty()) return {};
+        return Error(ErrorKind::kLostConnection, "a connection was lost in the last round");
+    }
+    void in_round(const transport::RoundMark&) override {}
+    Result<transport::Resumed> rejoin() override { return look().error(); }
+    void hand_over(const transport::RoundMark&) override {}
+    Status await_channel() override { return look(); }
+
+  private:
+    const PeerLink& link_;
+    const SendChannelGroup& channels_;
+};
+
 }  // namespace
 
-Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan, Watched watched) {
+Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan) {
+    MIGRATE_ASSIGN(SentRound sent, begin(round, plan));
+    MIGRATE_TRY(channels_.run(round, std::move(plan), watches_));
+    MIGRATE_TRY(continue_round(sent, end(sent)));
+    return sent;
+}
+
+Result<SentRound> RoundSender::begin(std::uint32_t round, const RoundPlan& plan) {
     SentRound sent{.figures = {.round = round, .pages = plan.pages()},
                    .began = Clock::now(),
                    .sent = {},
                    .outages_before = channels_.losses().report().duration};
     core_.enter(Stage::kPagesMove);
-    MIGRATE_TRY(start({round, plan.pages()}, watched));
+    MIGRATE_TRY(start({round, plan.pages()}));
     announce(round, plan.pages());
-    MIGRATE_TRY(channels_.run(round, std::move(plan),
-                              watched == Watched::kYes ? watches_ : SendChannelGroup::Watches()));
-    MIGRATE_TRY(continue_round(sent, end(sent)));
     return sent;
 }
 
-Status RoundSender::start(const transport::RoundMark& mark, Watched watched) {
-    const bool repairs = watched == Watched::kYes && watches_.losses != nullptr;
-    if (repairs) watches_.losses->in_round(mark);
+Status RoundSender::begin_switchover(std::uint32_t round, OnLoss on_loss) {
+    switching_ = {.round = round, .on_loss = on_loss, .begun = {}};
+    if (on_loss == OnLoss::kFail) return link_.fail_on_loss();
+    if (!is_interrupted()) return {};
+    return Error(ErrorKind::kLostConnection, "a connection was lost before the switchover");
+}
+
+// Not watched by those that add or replace channels: the guest is paused, so no time is left.
+Result<SentRound> RoundSender::send_last(RoundPlan plan) {
+    EndOnLoss watch(link_, channels_);
+    const bool breaks_off = switching_->on_loss == OnLoss::kBreakOff;
+    MIGRATE_ASSIGN(SentRound sent, begin(switching_->round, plan));
+    switching_->begun = sent;
+    MIGRATE_TRY(channels_.run(switching_->round, std::move(plan),
+                              {.growth = nullptr, .losses = breaks_off ? &watch : nullptr}));
+    MIGRATE_TRY(watch.look());
+    MIGRATE_ASSIGN(const auto none, end(sent));
+    static_cast<void>(none);
+    switching_->begun = sent;
+    return sent;
+}
+
+bool RoundSender::breaks_off(const Error& error) const {
+    return switching_ && switching_->on_loss == OnLoss::kBreakOff && !core_.stopped() &&
+           error.kind() == ErrorKind::kLostConnection && is_interrupted();
+}
+
+Result<RoundsLeft> RoundSender::return_to_precopy() {
+    if (!link_.lost()) link_.leave();
+    if (const std::optional<Error> reason = core_.cancellation().error()) return *reason;
+    RoundsLeft left{.round = switching_->round, .begun = std::move(switching_->begun)};
+    switching_.reset();
+    return left;
+}
+
+Status RoundSender::start(const transport::RoundMark& mark) {
+    const bool replaces =
+        watches_.losses != nullptr && (!switching_ || switching_->on_loss == OnLoss::kBreakOff);
+    if (replaces) watches_.losses->in_round(mark);
     Status started = link_.send(FrameType::kRoundStart, transport::encode(mark));
-    if (started || !repairs || !link_.lost()) return started;
+    if (started || switching_ || !replaces || !link_.lost()) return started;
     // Also sends ROUND_START, unless the receiver has it.
     MIGRATE_TRY(watches_.losses->rejoin());
     return {};
@@ -83,10 +146,7 @@ void RoundSender::measure(SentRound& sent) const {
 Status RoundSender::continue_round(SentRound& sent, Answer answer) {
     while (true) {
         if (!answer) {
-            const bool repairs = watches_.losses != nullptr && link_.lost();
-            if (!repairs || answer.error().kind() != ErrorKind::kLostConnection) {
-                return std::move(answer).error();
-            }
+            if (!repairs(answer.error())) return std::move(answer).error();
             MIGRATE_TRY(rejoin(sent));
             if (sent.complete) return {};
             // All channels are lost: the receiver answers with what is in place.
@@ -95,6 +155,32 @@ Status RoundSender::continue_round(SentRound& sent, Answer answer) {
         }
         if (!*answer) return {};
         answer = continue_broken(sent, **std::move(answer));
+    }
+}
+
+// The error is the loss of the main channel, which can be made again.
+bool RoundSender::repairs(const Error& lost) const {
+    return watches_.losses != nullptr && !switching_ && link_.lost() &&
+           lost.kind() == ErrorKind::kLostConnection;
+}
+
+void RoundSender::prepare_handover(const SentRound& last) {
+    switching_.reset();
+    if (watches_.losses == nullptr) return;
+    watches_.losses->hand_over({last.figures.round, last.figures.pages});
+}
+
+// The receiver resumes the guest once, however often it hears that the guest is handed over.
+Result<Frame> RoundSender::hand_over() {
+    bool came = false;  // to the receiver, as it says
+    while (true) {
+        link_.stop_sending_heartbeats();
+        Status sent = came ? Status() : link_.send(FrameType::kHandover, "{}");
+        Result<Frame> done = sent ? link_.expect({FrameType::kDone}, std::nullopt)
+                                  : Result<Frame>(std::move(sent).error());
+        if (done || !repairs(done.error())) return done;
+        MIGRATE_ASSIGN(const transport::Resumed there, watches_.losses->rejoin());
+        came = there.handed_over;
     }
 }
 

@@ -28,6 +28,12 @@ struct SentRound {
     bool complete = false;          // the receiver has said, on another connection, that it has all
 };
 
+// The rounds that are left after a switchover that broke off.
+struct RoundsLeft {
+    std::uint32_t round = 0;           // the next one
+    std::optional<SentRound> begun{};  // set if that was begun in the switchover
+};
+
 class RoundSender {
   public:
     // All outlive this object.
@@ -35,13 +41,26 @@ class RoundSender {
                 SendChannelGroup& channels)
         : core_(core), published_(published), control_(control), link_(link), channels_(channels) {}
 
-    // The watches of the rounds that are sent with Watched::kYes. They outlive the last round;
-    // either may be null.
+    // The watches of the rounds before the switchover. They outlive the last round; either may be
+    // null.
     void watch_by(const SendChannelGroup::Watches& watches) { watches_ = watches; }
-    enum class Watched { kYes, kNo };
     // Sends a round, from ROUND_START to ROUND_END. If this side has lost channels, continues the
     // round until all of it was sent on channels that still exist.
-    Result<SentRound> send(std::uint32_t round, RoundPlan plan, Watched watched);
+    Result<SentRound> send(std::uint32_t round, RoundPlan plan);
+
+    // What happens in the switchover if a connection is lost: it ends the session, or the
+    // switchover breaks off.
+    enum class OnLoss : std::uint8_t { kFail, kBreakOff };
+    // The guest is about to be paused, and `round` follows. From now on no channel is added or
+    // replaced. kLostConnection if a connection was lost before.
+    Status begin_switchover(std::uint32_t round, OnLoss on_loss);
+    // Sends the last round, as send(). kLostConnection if a connection was lost.
+    Result<SentRound> send_last(RoundPlan plan);
+    // True if this error is the loss of a connection, after which the switchover breaks off.
+    bool breaks_off(const Error& error) const;
+    // The guest runs here again: the connections are given up, and the next send() or
+    // continue_round() makes them again. kPeer or kRefused if the receiver says why it fails.
+    Result<RoundsLeft> return_to_precopy();
     // With a guest: waits for ROUND_DONE, so the duration includes the time that the receiver needs
     // to place the pages. Continues the round if the receiver has lost channels.
     Result<RoundFigures> await_done(SentRound sent);
@@ -51,6 +70,12 @@ class RoundSender {
     // are in place. Another error is returned.
     using Answer = Result<std::optional<transport::Frame>>;
     Status continue_round(SentRound& sent, Answer answer);
+    // The guest is handed over next, after this last round: from now on the session survives the
+    // loss of the main channel, if the sides agreed on that.
+    void prepare_handover(const SentRound& last);
+    // After prepare_handover(): sends HANDOVER, again if it got lost, and waits for the receiver's
+    // answer, DONE. The receiver's FAILURE is an Error of the session.
+    Result<transport::Frame> hand_over();
     // True if a channel was lost, and the receiver has not yet reported what arrived on it: only a
     // round can repair that.
     bool is_interrupted() const { return link_.lost() || !channels_.losses().unsettled().empty(); }
@@ -67,7 +92,9 @@ class RoundSender {
 
   private:
     void announce(std::uint32_t round, std::uint64_t pages);
-    Status start(const transport::RoundMark& mark, Watched watched);
+    Result<SentRound> begin(std::uint32_t round, const RoundPlan& plan);
+    Status start(const transport::RoundMark& mark);
+    bool repairs(const Error& lost) const;
     Answer end(SentRound& sent);
     Answer continue_broken(SentRound& sent, transport::Frame frame);
     Status rejoin(SentRound& sent);
@@ -81,6 +108,13 @@ class RoundSender {
     PeerLink& link_;
     SendChannelGroup& channels_;
     SendChannelGroup::Watches watches_;
+    // Set in a switchover.
+    struct Switching {
+        std::uint32_t round = 0;
+        OnLoss on_loss = OnLoss::kFail;
+        std::optional<SentRound> begun;
+    };
+    std::optional<Switching> switching_;
     RoundTripMeter round_trip_;
     bool acked_ = false;
     Microseconds load_time_{};

@@ -202,6 +202,10 @@ void SendChannelGroup::cut() {
 
 void SendChannelGroup::lose_all(const Error& why) {
     losses_.count_main_loss();
+    end_all(why);
+}
+
+void SendChannelGroup::end_all(const Error& why) {
     std::vector<const SendChannel*> ending;
     channels_.each([&](const SendChannel& channel) {
         static_cast<void>(losses_.add(channel.id(), why));

@@ -58,6 +58,9 @@ class LossWatch : public RoundWatch {
     // The main channel was lost: returns when there is one again, and where the receiver is. It has
     // begun the round of in_round(). The data channels are lost.
     virtual Result<transport::Resumed> rejoin() = 0;
+    // The last round is in place, and the guest is handed over next: from now on the main channel
+    // may be lost until DONE has come, and rejoin() says that the guest belongs to the receiver.
+    virtual void hand_over(const transport::RoundMark& last) = 0;
     // No channel is left: returns when there is one again. An Error ends the round.
     virtual Status await_channel() = 0;
 };
@@ -134,6 +137,8 @@ class SendChannelGroup {
     // The same; each of them is a lost channel from now on, and its thread has ended. Called by the
     // session's thread.
     void lose_all(const Error& why);
+    // The same, but the loss of the main channel is not counted: lose_all() follows.
+    void end_all(const Error& why);
     // After lose_all(): the receiver has so many channels. Those that were prepared and that it has
     // are lost ones, too. Further channels are of this epoch. kProtocol if that cannot be.
     Status adopt(std::uint16_t channels, std::uint16_t epoch);
@@ -142,6 +147,8 @@ class SendChannelGroup {
     // The rounds from now on carry the state of these devices, which outlive the group. The
     // receiver may stop reading for any time then; the main channel shows whether it is alive.
     Status carry(DeviceSender& devices);
+    // The rounds from now on carry none. The threads of all channels have ended.
+    void carry_nothing() { shared_.devices = nullptr; }
 
     // Makes further channels of these sockets, whose ids continue those of the present ones. Their
     // threads wait for admit(). Called by the session's thread, also while a round runs. After an

@@ -1,5 +1,7 @@
 #include "engine/send/send_devices.hpp"
 
+#include <algorithm>
+
 #include "engine/devices/session_devices.hpp"
 #include "transport/device_chunk.hpp"
 
@@ -74,7 +76,8 @@ Status SendDevices::start(SendChannelGroup& channels, SessionCore& core, Publish
     published.lock()->devices = sender_.get();
     if (!on_channels_) return {};
     MIGRATE_TRY(channels.carry(*sender_));
-    return sender_->start(core.times(), core.cancellation());
+    saving_.emplace(core.cancellation());
+    return sender_->start(core.times(), *saving_);
 }
 
 Status SendDevices::send_frames(PeerLink& link, const std::stop_token& stop, DowntimeClock& clock) {
@@ -95,6 +98,31 @@ Status SendDevices::send_frames(PeerLink& link, const std::stop_token& stop, Dow
 
 void SendDevices::join() {
     if (sender_) sender_->join();
+}
+
+bool SendDevices::can_start_again() const {
+    return std::none_of(
+        config_.devices.begin(), config_.devices.end(),
+        [](const devices::DeviceSpec& one) { return one.kind == devices::DeviceKind::kStream; });
+}
+
+void SendDevices::break_off(SendChannelGroup& channels) {
+    // What the threads still do is no error of the session.
+    if (saving_) saving_->end();
+    // First, so that no channel ends its round without all of the state.
+    channels.cut();
+    if (!sender_) return;
+    sender_->abandon();
+    sender_->join();
+}
+
+Status SendDevices::prepare_again(SendChannelGroup& channels, PublishedSend& published) {
+    channels.carry_nothing();
+    published.lock()->devices = nullptr;
+    sender_.reset();
+    saving_.reset();
+    MIGRATE_ASSIGN(sources_, devices::make_sources(config_.devices));
+    return {};
 }
 
 }  // namespace migrate::engine

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/cancellation.hpp"
 #include "devices/device.hpp"
 #include "engine/devices/device_sender.hpp"
 #include "engine/peer_link.hpp"
@@ -46,6 +48,14 @@ class SendDevices {
     // Ends the threads. Called after a stop or once everything is sent. Idempotent.
     void join();
 
+    // True if the state can be saved a second time: a stream can be read once only.
+    bool can_start_again() const;
+    // The switchover broke off: ends the connections that may carry state, and the threads. No
+    // state is saved once this has returned.
+    void break_off(SendChannelGroup& channels);
+    // After break_off(), when the threads of the channels have ended: start() may be called again.
+    Status prepare_again(SendChannelGroup& channels, PublishedSend& published);
+
   private:
     SendDevices(const SendConfig& config, LiveSource* live) : config_(config), live_(live) {}
     std::vector<DeviceSender::Entry> take_entries();
@@ -55,7 +65,8 @@ class SendDevices {
     bool on_channels_ = false;
     bool checksums_ = false;                                       // frames have a checksum
     std::vector<std::unique_ptr<devices::DeviceSource>> sources_;  // until start()
-    std::unique_ptr<DeviceSender> sender_;                         // from start() on, if any()
+    std::optional<Cancellation> saving_;    // of the threads, below the session's; from start() on
+    std::unique_ptr<DeviceSender> sender_;  // from start() on, if any()
 };
 
 }  // namespace migrate::engine

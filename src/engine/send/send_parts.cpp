@@ -21,8 +21,6 @@ Result<transport::Completion> make_completion(const SendParts& parts) {
     return completion;
 }
 
-namespace {
-
 Result<transport::Done> take_done(const SendParts& parts, const transport::Frame& frame,
                                   const transport::Completion& completion) {
     parts.custody.arrived();
@@ -36,8 +34,11 @@ Result<transport::Done> take_done(const SendParts& parts, const transport::Frame
                           completion.pages.unpopulated);
     }
     parts.published.lock()->digests = completion.digests;
+    parts.link.acknowledge_done();
     return done;
 }
+
+namespace {
 
 // Returns the receiver's answer to COMPLETE.
 RoundSender::Answer send_completion(const SendParts& parts,
@@ -71,15 +72,7 @@ Result<transport::Done> complete_image(const SendParts& parts, SentRound sent,
 
 }  // namespace
 
-Result<transport::Done> await_done(const SendParts& parts,
-                                   const transport::Completion& completion) {
-    MIGRATE_ASSIGN(const transport::Frame frame,
-                   parts.link.expect({FrameType::kDone}, std::nullopt));
-    return take_done(parts, frame, completion);
-}
-
-// The sender sends nothing after COMPLETE, so that both sides' byte counts end with it. The
-// downtime of an image with devices is the whole transfer.
+// The downtime of an image with devices is the whole transfer.
 Status migrate_image(const SendParts& parts) {
     constexpr std::uint32_t kOnlyRound = 1;
     const bool devices = parts.devices.any();
@@ -91,8 +84,7 @@ Status migrate_image(const SendParts& parts) {
         MIGRATE_TRY(parts.link.send(FrameType::kSwitchoverStart, "{}"));
         MIGRATE_TRY(parts.devices.start(parts.channels, parts.core, parts.published));
     }
-    MIGRATE_ASSIGN(SentRound sent,
-                   parts.rounds.send(kOnlyRound, parts.all_pages(), RoundSender::Watched::kYes));
+    MIGRATE_ASSIGN(SentRound sent, parts.rounds.send(kOnlyRound, parts.all_pages()));
     if (parts.devices.on_channels()) {
         clock.lap(&DowntimeReport::last_round, parts.devices.memory_done());
         clock.lap(&DowntimeReport::devices);

@@ -38,8 +38,9 @@ struct SendParts {
 unsigned digest_threads();
 // Checks the source, and returns the totals, with the digests if they were agreed on.
 Result<transport::Completion> make_completion(const SendParts& parts);
-// Waits for DONE, and checks that the receiver counted the same pages.
-Result<transport::Done> await_done(const SendParts& parts, const transport::Completion& completion);
+// DONE came: checks that the receiver counted the same pages, and tells it that DONE came.
+Result<transport::Done> take_done(const SendParts& parts, const transport::Frame& frame,
+                                  const transport::Completion& completion);
 
 // Sends an image, which nobody writes: one round, which is its last.
 Status migrate_image(const SendParts& parts);

@@ -1,10 +1,9 @@
 #include "engine/send/send_session.hpp"
 
 #include "base/log.hpp"
-#include "engine/send/precopy.hpp"
+#include "engine/send/live_migration.hpp"
 #include "engine/send/round_watches.hpp"
 #include "engine/send/send_report.hpp"
-#include "engine/send/switchover.hpp"
 
 namespace migrate::engine {
 
@@ -156,8 +155,7 @@ Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
 
 Status SendSession::migrate_live(const SendParts& parts) {
     MIGRATE_TRY(control_->start_timer());
-    MIGRATE_ASSIGN(const Precopy::Converged converged, Precopy(parts, *live_).run());
-    return Switchover(parts, *live_, converged.next_round, converged.expected_downtime).run();
+    return engine::migrate_live(parts, *live_);
 }
 
 // After a failure the stop wakes the threads, after success they wait at the gate.

@@ -9,13 +9,29 @@ namespace migrate::engine {
 
 using transport::FrameType;
 
-Status Switchover::run() {
-    // From here on a lost connection gives the guest back at once.
-    MIGRATE_TRY(parts_.link.fail_on_loss());
+Result<std::optional<RoundsLeft>> Switchover::run() {
+    Result<Loaded> loaded = move();
+    if (loaded && parts_.link.lost()) {
+        loaded = Error(ErrorKind::kLostConnection, "the main channel was lost before the handover");
+    }
+    if (!loaded) {
+        if (!parts_.rounds.breaks_off(loaded.error())) return std::move(loaded).error();
+        MIGRATE_ASSIGN(RoundsLeft left, break_off(loaded.error()));
+        return std::optional(std::move(left));
+    }
+    MIGRATE_TRY(hand_over(*loaded));
+    return std::optional<RoundsLeft>();
+}
+
+Result<Switchover::Loaded> Switchover::move() {
+    // Without repair a lost connection gives the guest back at once. A lost channel does, too: the
+    // guest is paused, so no time is left to replace it, and chunks of device state are not sent
+    // again.
+    const bool again = parts_.channels.losses().survives() && parts_.devices.can_start_again();
+    MIGRATE_TRY(parts_.rounds.begin_switchover(
+        round_, again ? RoundSender::OnLoss::kBreakOff : RoundSender::OnLoss::kFail));
     MIGRATE_TRY(pause_guest());
-    // From here on a lost channel fails the migration: the guest is paused, so no time is left to
-    // replace it, and chunks of device state are not sent again.
-    MIGRATE_TRY(parts_.channels.fail_on_loss());
+    if (!again) MIGRATE_TRY(parts_.channels.fail_on_loss());
     MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverStart, "{}"));
     MIGRATE_TRY(parts_.devices.start(parts_.channels, parts_.core, parts_.published));
     MIGRATE_ASSIGN(const SentRound last, send_last_round());
@@ -34,7 +50,7 @@ Status Switchover::run() {
         MIGRATE_TRY(send_device_frames());
     }
 
-    MIGRATE_ASSIGN(const transport::Completion completion, make_completion(parts_));
+    MIGRATE_ASSIGN(transport::Completion completion, make_completion(parts_));
     const Microseconds digest = clock_.lap(&DowntimeReport::digest);
     MIGRATE_TRY(parts_.link.send(FrameType::kComplete, transport::encode(completion)));
     // Fails if memory was plugged, removed or remapped since check(), or since the devices were
@@ -48,13 +64,42 @@ Status Switchover::run() {
     }
     MIGRATE_ASSIGN(const Microseconds load, await_loaded());
     clock_.add(&DowntimeReport::load, load);
+    return Loaded{last, figures, std::move(completion)};
+}
 
+Status Switchover::hand_over(const Loaded& loaded) {
+    parts_.rounds.prepare_handover(loaded.last);
     MIGRATE_TRY(parts_.custody.hand_over());
-    parts_.link.stop_sending_heartbeats();
-    MIGRATE_TRY(parts_.link.send(FrameType::kHandover, "{}"));
-    MIGRATE_ASSIGN(const transport::Done done, await_done(parts_, completion));
-    publish(done, figures);
+    MIGRATE_ASSIGN(const transport::Frame answer, parts_.rounds.hand_over());
+    MIGRATE_ASSIGN(const transport::Done done, take_done(parts_, answer, loaded.completion));
+    publish(done, loaded.figures);
     return {};
+}
+
+// The receiver cannot run the guest: it was not handed over.
+Result<RoundsLeft> Switchover::break_off(const Error& lost) {
+    // A thread that saves the guest's state would find that it runs.
+    parts_.devices.break_off(parts_.channels);
+    MIGRATE_TRY(live_.resume());
+    log::warning(
+        "a connection was lost in the switchover: the guest runs on here, and the migration goes "
+        "on (reconnect-timeout): {}",
+        lost.message());
+    {
+        const auto published = parts_.published.lock();
+        published->guest_state = live_.guest_runs() ? "running" : "paused";
+        published->paused = {};
+    }
+    if (paused_) parts_.core.events().emit("RESUME", {});
+    parts_.control.return_to_precopy();
+    parts_.core.budget().begin();
+    if (parts_.core.status() != MigrationStatus::kActive) {
+        parts_.core.set_status(MigrationStatus::kActive);
+    }
+    MIGRATE_ASSIGN(RoundsLeft left, parts_.rounds.return_to_precopy());
+    parts_.channels.end_all(lost);
+    MIGRATE_TRY(parts_.devices.prepare_again(parts_.channels, parts_.published));
+    return left;
 }
 
 // Pauses the guest, waits for migrate-continue if that was asked for, and lifts the bandwidth
@@ -71,6 +116,7 @@ Status Switchover::pause_guest() {
         published->guest_state = "finish-migrate";
     }
     parts_.core.events().emit("STOP", {});
+    paused_ = true;
     if (parts_.config.pause_before_switchover) {
         MIGRATE_TRY(parts_.control.await_continue());
         MIGRATE_TRY(live_.check_still());
@@ -86,9 +132,7 @@ Status Switchover::pause_guest() {
 Result<SentRound> Switchover::send_last_round() {
     MIGRATE_TRY(live_.collect_paused());
     parts_.control.say(fmt::format("in round {}", round_));
-    // Not watched: the guest is paused, so no time is left to add channels.
-    return parts_.rounds.send(round_, live_.dirty_plan(parts_.config.negotiated.most_channels()),
-                              RoundSender::Watched::kNo);
+    return parts_.rounds.send_last(live_.dirty_plan(parts_.config.negotiated.most_channels()));
 }
 
 // check_still() is safe here, because no other thread uses the guest. With device state on the

@@ -104,6 +104,9 @@ Status QemuGuest::entrust() {
 
 Result<std::optional<std::string>> QemuGuest::prepare_pause(Saving saving) {
     saving_ = saving;
+    if (saver_ && std::exchange(saver_spent_, false)) {
+        MIGRATE_ASSIGN(saver_, DeviceSaver::prepare(*monitor_));
+    }
     const Monitor::Moment moment(
         *monitor_, joined({memory_questions(*monitor_), machine_questions(), device_questions(),
                            state_questions()}));
@@ -328,6 +331,7 @@ Status QemuGuest::settle(const GiveBackResult& given) {
     running_ = given.guest == GivenBack::kRuns;
     if (running_) paused_at_ = 0;
     monitor_->put_back_or_warn();
+    saver_spent_ = true;
     MIGRATE_TRY(entrust());
     MIGRATE_TRY(throttle_->release());
     if (given.guest == GivenBack::kElsewhere && !late) return unfit(given.state);

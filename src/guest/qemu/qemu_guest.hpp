@@ -105,6 +105,7 @@ class QemuGuest final : public Guest {
     std::optional<DeviceSaver> saver_;
     Saving saving_ = Saving::kLater;
     bool saved_alone_ = false;   // QEMU may have inactivated its disks
+    bool saver_spent_ = false;   // resume() took its file from QEMU
     std::atomic<bool> running_;  // the last known state
     Hold hold_ = Hold::kNobody;
     std::string prepared_;  // QEMU's state when pause() was prepared; empty: it was not

@@ -78,8 +78,8 @@ inline constexpr auto kConnectionRows = in_section(
              "Replace a connection that is lost, and send again what did not arrive on it. Fail "
              "if there is no main channel or no data channel for this long; the receiver waits "
              "io-timeout longer. 0: a lost connection ends the migration. So does one that is "
-             "lost before the first round, once the guest is paused, with --devices (an image's; a "
-             "guest's data channels too), or with zero-page-detection=legacy."},
+             "lost before the first round, with an image's --devices, with a guest's that is a "
+             "stream while the guest is paused, or with zero-page-detection=legacy."},
     }));
 
 }  // namespace option_rows
