@@ -116,7 +116,8 @@ inline constexpr auto kEvents = std::to_array<EventRow>({
     {"MIGRATION_PROGRESS", "Twice a second while pages move.", event_rows::kProgress},
     {"MIGRATION_STALLED", "More rounds do not help.", event_rows::kStalled},
     {"STOP", "The guest was paused at the sender."},
-    {"RESUME", "The guest was resumed at the receiver."},
+    {"RESUME",
+     "The guest was resumed at the receiver, or at the sender after a loss in the switchover."},
     {"EVENTS_DROPPED", "The file did not take events.", event_rows::kDropped},
 });
 
