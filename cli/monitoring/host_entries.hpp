@@ -39,7 +39,7 @@ class HostEntry {
 // Removes files of dead processes.
 std::vector<RunningMigration> running_migrations();
 
-// What `migrate status` prints.
+// The output of `migrate status`, as text and as JSON.
 std::string status_lines(const std::vector<RunningMigration>& running);
 std::string status_json(const std::vector<RunningMigration>& running);
 

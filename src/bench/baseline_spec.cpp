@@ -63,7 +63,10 @@ Status set_word(std::string_view key, const std::string& value, BaselineSpec& sp
     if (key == "receiver") {
         const auto receiver = value_named<Receiver>(value);
         if (!receiver) {
-            return wrong("receiver={}: use discard, truncate, huge, small, shared, small-copy or shared-copy", value);
+            return wrong(
+                "receiver={}: use discard, truncate, huge, small, shared, small-copy or "
+                "shared-copy",
+                value);
         }
         spec.receiver = *receiver;
         return {};

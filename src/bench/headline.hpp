@@ -1,4 +1,4 @@
-// What a scenario shows, in one ratio and one sentence, for the head of the report.
+// The result of a scenario, in one ratio and one sentence, for the head of the report.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ struct Headline {
     Tone tone = Tone::kNeutral;
 };
 
-// Of a scenario's entry in results.json. The comparison is the first of these that the results
+// `scenario`: its entry in results.json. The comparison is the first of these that the results
 // have: with QEMU, the pair in which migrate does worst; a goal, a missed one before the others;
 // with published figures; the extremes among the variants.
 Headline headline_of(const Json& scenario);

@@ -19,7 +19,7 @@ struct Drawing {
     std::string wide;
     std::string narrow;
 };
-// By scenario.
+// The drawings of each scenario, by its name.
 using Drawings = std::map<std::string, std::vector<Drawing>>;
 
 // `missing` says why there are no drawings; empty where there are.

@@ -10,7 +10,7 @@
 
 namespace migrate::bench {
 
-// Who was measured; the value is also the index of the colour.
+// The program that was measured; the value is also the index of the colour.
 enum class Kind : std::size_t { kOurs, kPeer, kBaseline };
 
 // A figure of one series of runs: its median, its least and its largest value.

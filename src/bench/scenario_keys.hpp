@@ -81,7 +81,7 @@ inline constexpr auto kScenarioRows = std::to_array<KeyRow>({
     {"goals", KeyType::kGoals, "Limits for the figures."},
 });
 
-// Of a variant and of the defaults.
+// The keys of a variant and of the defaults.
 inline constexpr auto kVariantRows = std::to_array<KeyRow>({
     {"name", KeyType::kName, "Name in the results.", true},
     {"label", KeyType::kText, "Name for people."},

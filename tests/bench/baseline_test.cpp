@@ -50,7 +50,8 @@ TEST_CASE("wrong words of a baseline are refused by name") {
     refuses("iperf3:streams=256", "from 1 to 255");
     refuses("iperf3:streams", "from 1 to 255");
     refuses("iperf3:threads=1", "did you mean 'streams'?");
-    refuses("network:receiver=hug", "use discard, truncate, huge, small, shared, small-copy or shared-copy");
+    refuses("network:receiver=hug",
+            "use discard, truncate, huge, small, shared, small-copy or shared-copy");
     refuses("network:chunk=3", "in whole pages");
     refuses("network:chunk=65M", "from 4K to 64M");
     refuses("read:pages=large", "use huge or small");

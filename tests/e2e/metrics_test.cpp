@@ -130,7 +130,7 @@ void check_with_promtool(const TemporaryFolder& folder, const std::vector<std::s
     CHECK_THAT(check.both(), Contains("SUCCESS"));
 }
 
-// What both sides served.
+// The metrics that both sides served.
 struct Scrapes {
     std::set<std::string> names;
     std::vector<std::string> texts;  // the longest one of each side

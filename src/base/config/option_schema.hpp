@@ -36,7 +36,7 @@ inline SchemaJson integer_schema(const Option& option) {
     return schema;
 }
 
-// What a choice that may be on or off accepts beside these two words.
+// kYes: a choice that may be on or off also accepts true and false.
 enum class Booleans { kNo, kYes };
 
 // The words of a choice; NAME:N stands for the name and a number.

@@ -46,8 +46,8 @@ class DowntimeModel {
         Microseconds moving;  // the round's moving_time() without the round trip
         double rate() const;
     };
-    // The newest recent round that moved enough bytes to measure the channels; otherwise the largest
-    // one, or carried_ if all recent rounds are small. Null before the first round.
+    // The newest recent round that moved enough bytes to measure the channels; otherwise the
+    // largest one, or carried_ if all recent rounds are small. Null before the first round.
     const Sample* rate_sample() const;
     double transfer_seconds(double bytes) const;
 

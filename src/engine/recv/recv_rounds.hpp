@@ -48,7 +48,7 @@ class RecvRounds {
     // agreed on that. Called again if the sender has come back to its rounds.
     Result<transport::Completion> run();
 
-    // What became of the guest after COMPLETE.
+    // The steps that the guest has taken here after COMPLETE.
     struct Ending {
         bool loaded = false;
         bool handed_over = false;  // HANDOVER came

@@ -49,7 +49,7 @@ bool has_peer(const Report& report) { return !report.peer.empty(); }
 bool has_devices(const Report& report) { return !report.devices.empty(); }
 bool has_downtime(const Report& report) { return report.has_downtime(); }
 
-// Who wrote the report, and about which migration.
+// The members that name the program, the hosts and the session.
 void add_identity(Members<Report>& rows) {
     const auto add = [&](auto... fields) { rows.push_back(member<Report>(fields...)); };
     add("format", "Version of this format. It changes when a member changes or goes.",

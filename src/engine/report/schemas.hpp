@@ -12,9 +12,9 @@ namespace migrate::engine {
 inline constexpr unsigned kStatisticsFormat = 1;
 inline constexpr std::uint64_t kEventsFormat = 1;
 
-// Of the file of --stats: one report, or with repeat the list of one report per leg.
+// The schema of a file of --stats: one report, or with repeat the list of one report per leg.
 std::string statistics_schema();
-// Of one line of the file of --events.
+// The schema of one line of a file of --events.
 std::string events_schema();
 
 }  // namespace migrate::engine

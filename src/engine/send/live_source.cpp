@@ -165,7 +165,7 @@ Status LiveSource::collect_written() {
 
 Status LiveSource::collect() {
     const Clock::time_point began = Clock::now();
-    // Of a switchover that broke off; its round has ended.
+    // A switchover that broke off may have left some; its round has ended.
     given_back_.clear();
     for (memory::PageBitmap& bitmap : dirty_) bitmap.reset();
     MIGRATE_TRY(collect_written());

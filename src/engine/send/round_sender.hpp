@@ -48,8 +48,8 @@ class RoundSender {
     // round until all of it was sent on channels that still exist.
     Result<SentRound> send(std::uint32_t round, RoundPlan plan);
 
-    // What happens in the switchover if a connection is lost: it ends the session, or the
-    // switchover breaks off.
+    // The effect of a lost connection in the switchover: it ends the session, or the switchover
+    // breaks off.
     enum class OnLoss : std::uint8_t { kFail, kBreakOff };
     // The guest is about to be paused, and `round` follows. From now on no channel is added or
     // replaced. kLostConnection if a connection was lost before.

@@ -107,7 +107,7 @@ bool SendDevices::can_start_again() const {
 }
 
 void SendDevices::break_off(SendChannelGroup& channels) {
-    // What the threads still do is no error of the session.
+    // The threads end with errors now; these are no errors of the session.
     if (saving_) saving_->end();
     // First, so that no channel ends its round without all of the state.
     channels.cut();
