@@ -103,7 +103,7 @@ struct Costs {
     }
 };
 
-TEST_CASE("an image arrives whole whatever connections are cut", "[repair][part-1]") {
+TEST_CASE("an image arrives whole whatever connections are cut", "[repair]") {
     const unsigned seed = test_seed();
     std::mt19937 random(seed);
     const TemporaryFolder folder(scratch_parent());
@@ -128,7 +128,7 @@ TEST_CASE("an image arrives whole whatever connections are cut", "[repair][part-
     WARN("seed " << seed << ": " << costs.text());
 }
 
-TEST_CASE("a guest arrives whole whatever connections are cut", "[repair][live][part-2]") {
+TEST_CASE("a guest arrives whole whatever connections are cut", "[repair][live][part-1]") {
     const unsigned seed = test_seed();
     std::mt19937 random(seed);
     const TemporaryFolder folder(scratch_parent());

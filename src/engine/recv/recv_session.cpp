@@ -176,10 +176,9 @@ Status RecvSession::settle(Status result) {
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
     if (arrival_.runs() || committed_) {
         // All is here, whatever happened to the connection afterwards.
-        if (!status)
-            log::warning("after the {}: {}", arrival_.runs() ? "handover" : "commit",
-                         status.error().message());
-        status = Status();
+        const char* step = arrival_.runs() ? "handover" : "commit";
+        if (!status) log::warning("after the {}: {}", step, status.error().message());
+        return {};
     }
     if (status) return status;
     arrival_.drop();
