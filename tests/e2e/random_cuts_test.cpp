@@ -47,9 +47,13 @@ void add_cuts(std::vector<Cut>& cuts, std::mt19937& random, std::uint64_t channe
                 if (any_of(random, 0, 1) == 0) cut(one, by);
             }
             return;
-        case 2:
-            // A connection that falls silent is lost after io-timeout.
-            return cut(0, any_of(random, 0, 3) == 0 ? CutBy::kHold : by);
+        case 2: {
+            // A main connection that falls silent is lost after io-timeout. A later connection may
+            // be a data channel, whose bytes the proxy would go on taking: that looks like a slow
+            // receiver, which only stall-limit ends.
+            const bool held = any_of(random, 0, 3) == 0;
+            return cut(0, held && base == 0 ? CutBy::kHold : by);
+        }
         default:
             for (std::uint64_t one = 0; one <= channels; ++one) cut(one, by);
             return;
