@@ -19,7 +19,7 @@ using transport::FrameType;
 
 std::uint64_t wanted_cuts() {
     const char* set = std::getenv("MIGRATE_TEST_CUTS");
-    return set == nullptr ? 24 : std::strtoull(set, nullptr, 10);
+    return set == nullptr ? 16 : std::strtoull(set, nullptr, 10);
 }
 
 // Frames at which the first main channel is cut.
