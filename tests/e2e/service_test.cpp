@@ -143,7 +143,7 @@ TEST_CASE("a receiver refuses a socket that no service manager passed, or that i
     CHECK_THAT(alone.err(), Contains("no service manager passed a socket to this process"));
 }
 
-TEST_CASE("a socket that other hosts reach needs encryption, or the word none") {
+TEST_CASE("a socket that other hosts reach needs encryption, or the word none", "[wire]") {
     const UniqueFd any(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     REQUIRE(::listen(any.get(), 1) == 0);  // binds it to 0.0.0.0
     Process receiver = start_service(any.get(), "1", {"--sink", "null:"});
