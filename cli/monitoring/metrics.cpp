@@ -187,12 +187,9 @@ void add_downtime(FamilyList& list, const Report& report) {
                seconds(downtime.total));
     list.begin(MetricType::Gauge, "migrate_downtime_part_seconds",
                "The downtime by cause; the sender's parts add up to the whole.");
-    const std::pair<const char*, std::chrono::microseconds> parts[] = {
-        {"stop", downtime.stop},       {"last-round", downtime.last_round},
-        {"devices", downtime.devices}, {"state-save", downtime.state_save},
-        {"digest", downtime.digest},   {"wire", downtime.wire},
-        {"load", downtime.load},       {"resume", downtime.resume}};
-    for (const auto& [part, time] : parts) list.add(seconds(time), {{"part", part}});
+    for (const engine::DowntimePart& part : engine::kDowntimeParts) {
+        list.add(seconds(downtime.*part.time), {{"part", std::string(part.key)}});
+    }
 }
 
 }  // namespace

@@ -5,10 +5,12 @@
 // transferred.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "accel/dsa_accelerator.hpp"
@@ -96,6 +98,26 @@ struct DowntimeReport {
     Microseconds wire{};    // the rest: data in transit
     Microseconds total{};
 };
+
+// A part of the downtime, in the order in which reports name them.
+struct DowntimePart {
+    std::string_view key;   // in the statistics and the metrics
+    std::string_view word;  // in the summary
+    std::string_view meaning;
+    Microseconds DowntimeReport::*time;
+};
+inline constexpr auto kDowntimeParts = std::to_array<DowntimePart>({
+    {"stop", "stop", "Until no vCPU ran.", &DowntimeReport::stop},
+    {"last-round", "last round", "Collecting the dirty pages and sending them.",
+     &DowntimeReport::last_round},
+    {"devices", "devices", "Time of devices beyond the last round, on both sides.",
+     &DowntimeReport::devices},
+    {"state-save", "state", "Saving the state of the machine.", &DowntimeReport::state_save},
+    {"digest", "digest", "Comparing the digests (verify).", &DowntimeReport::digest},
+    {"wire", "wire", "The rest: data in transit.", &DowntimeReport::wire},
+    {"load", "load", "Loading the state at the receiver.", &DowntimeReport::load},
+    {"resume", "resume", "Resuming the guest.", &DowntimeReport::resume},
+});
 
 // The guest's figures on this side.
 struct GuestReport {

@@ -144,17 +144,13 @@ const Members<RoundTotals>& MembersOf<RoundTotals>::all() {
 
 const Members<DowntimeReport>& MembersOf<DowntimeReport>::all() {
     using Down = DowntimeReport;
-    static const Members<Down> kAll{
-        member<Down>("stop", "Until no vCPU ran.", &Down::stop),
-        member<Down>("last-round", "Collecting the dirty pages and sending them.",
-                     &Down::last_round),
-        member<Down>("devices", "Time of devices beyond the last round, on both sides.",
-                     &Down::devices),
-        member<Down>("state-save", "Saving the state of the machine.", &Down::state_save),
-        member<Down>("digest", "Comparing the digests (verify).", &Down::digest),
-        member<Down>("wire", "The rest: data in transit.", &Down::wire),
-        member<Down>("load", "Loading the state at the receiver.", &Down::load),
-        member<Down>("resume", "Resuming the guest.", &Down::resume)};
+    static const Members<Down> kAll = [] {
+        Members<Down> rows;
+        for (const DowntimePart& part : kDowntimeParts) {
+            rows.push_back(member<Down>(part.key, part.meaning, part.time));
+        }
+        return rows;
+    }();
     return kAll;
 }
 

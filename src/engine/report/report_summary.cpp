@@ -2,9 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <string_view>
-#include <utility>
 
 #include "base/config/unit_text.hpp"
 #include "engine/report/report.hpp"
@@ -45,19 +43,15 @@ std::string time_line(const Report& report) {
 std::string downtime_line(const Report& report) {
     if (!report.has_downtime()) return {};
     const DowntimeReport& down = report.downtime;
-    const std::array parts{
-        std::pair{"stop", down.stop},       std::pair{"last round", down.last_round},
-        std::pair{"devices", down.devices}, std::pair{"state", down.state_save},
-        std::pair{"digest", down.digest},   std::pair{"wire", down.wire},
-        std::pair{"load", down.load},       std::pair{"resume", down.resume}};
     std::string text = fmt::format("downtime: {:.1f} ms", in_ms(down.total));
     if (report.expected_downtime.count() != 0) {
         text += fmt::format(" (expected {:.1f})", in_ms(report.expected_downtime));
     }
     std::string_view separator = ": ";
-    for (const auto& [name, time] : parts) {
+    for (const DowntimePart& part : kDowntimeParts) {
+        const Microseconds time = down.*part.time;
         if (time.count() < 50) continue;  // it would be shown as 0.0
-        text += fmt::format("{}{} {:.1f}", separator, name, in_ms(time));
+        text += fmt::format("{}{} {:.1f}", separator, part.word, in_ms(time));
         separator = ", ";
     }
     return text + '\n';

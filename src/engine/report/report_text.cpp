@@ -1,6 +1,9 @@
 // The list of all figures that `migrate --verbose` prints at the end.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string>
+
 #include "engine/report/report.hpp"
 
 namespace migrate::engine {
@@ -31,13 +34,15 @@ class Lines {
 void add_downtime(Lines& lines, const Report& report) {
     if (report.has_downtime()) {
         const DowntimeReport& down = report.downtime;
-        lines.add("downtime",
-                  fmt::format("{} ms ({} us: stop {}, last round {}, devices {}, state save {}, "
-                              "digest {}, wire {}, load {}, resume {})",
-                              whole_ms(down.total), down.total.count(), down.stop.count(),
-                              down.last_round.count(), down.devices.count(),
-                              down.state_save.count(), down.digest.count(), down.wire.count(),
-                              down.load.count(), down.resume.count()));
+        std::string parts;
+        for (const DowntimePart& part : kDowntimeParts) {
+            std::string words(part.key);
+            std::replace(words.begin(), words.end(), '-', ' ');
+            parts +=
+                fmt::format("{}{} {}", parts.empty() ? "" : ", ", words, (down.*part.time).count());
+        }
+        lines.add("downtime", fmt::format("{} ms ({} us: {})", whole_ms(down.total),
+                                          down.total.count(), parts));
     } else if (report.status != MigrationStatus::kCompleted && !report.rounds.empty()) {
         lines.add_ms("expected downtime", report.expected_downtime);
     }

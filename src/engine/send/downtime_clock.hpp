@@ -37,9 +37,8 @@ class DowntimeClock {
     DowntimeReport close(Microseconds way) const {
         DowntimeReport report = parts_;
         report.total = std::chrono::duration_cast<Microseconds>(Clock::now() - began_);
-        const Microseconds covered = report.stop + report.last_round + report.devices +
-                                     report.state_save + report.digest + report.load +
-                                     report.resume;
+        Microseconds covered{};  // wire is not known yet
+        for (const DowntimePart& part : kDowntimeParts) covered += report.*part.time;
         report.wire = std::max(Microseconds(0), report.total - covered);
         const Microseconds transit = std::min(way, report.wire);
         report.wire -= transit;
