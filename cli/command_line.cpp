@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/commit.hpp"
+#include "base/join_words.hpp"
 #include "base/suggestion.hpp"
 #include "base/version.hpp"
 #include "cli/completion/completion.hpp"
@@ -287,33 +288,25 @@ Result<CommandLine> parse_bench_line(Arguments args) {
     return line;
 }
 
+// `command` prints one of several texts, by its name. `what` is "the script of a shell".
+template <typename Texts>
+Result<CommandLine> parse_named_text(std::string_view command, std::string_view what,
+                                     const Texts& texts, Arguments args) {
+    const std::string_view name = args.empty() ? "" : args.front();
+    std::vector<std::string_view> names;
+    for (const auto& each : texts) names.push_back(each.name);
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) {
+        return usage_error("'migrate {}' prints {}: use {}", command, what,
+                           join_words(names, "or"));
+    }
+    MIGRATE_TRY(expect_no_more(fmt::format("{} {}", command, name), args.subspan(1)));
+    const auto index = static_cast<std::size_t>(found - names.begin());
+    return text_to_print(Command::kHelp, texts[index].text());
+}
+
 // These commands serve the build and the tests: the texts that are installed, and those that the
 // documents take from the program's tables.
-Result<CommandLine> parse_completion(Arguments args) {
-    const std::string_view shell = args.empty() ? "" : args.front();
-    const auto* found = std::find_if(kShells.begin(), kShells.end(),
-                                     [&](const Shell& each) { return each.name == shell; });
-    if (found == kShells.end()) {
-        return usage_error(
-            "'migrate completion' prints the script of a shell: use bash, zsh or "
-            "fish");
-    }
-    MIGRATE_TRY(expect_no_more(fmt::format("completion {}", shell), args.subspan(1)));
-    return text_to_print(Command::kHelp, found->script());
-}
-
-Result<CommandLine> parse_schema(Arguments args) {
-    const std::string_view name = args.empty() ? "" : args.front();
-    const auto* found = std::find_if(kSchemas.begin(), kSchemas.end(),
-                                     [&](const Schema& each) { return each.name == name; });
-    if (found == kSchemas.end()) {
-        return usage_error(
-            "'migrate schema' prints a JSON schema: use config, statistics, events or scenario");
-    }
-    MIGRATE_TRY(expect_no_more(fmt::format("schema {}", name), args.subspan(1)));
-    return text_to_print(Command::kHelp, found->text());
-}
-
 Result<CommandLine> parse_generated(std::string_view command, std::string text, Arguments args) {
     MIGRATE_TRY(expect_no_more(command, args));
     return text_to_print(Command::kHelp, std::move(text));
@@ -353,9 +346,11 @@ Result<CommandLine> parse_command_line(Arguments args) {
         MIGRATE_TRY(expect_no_more(command, rest));
         return text_to_print(Command::kVersion, version_text());
     }
-    if (command == "completion") return parse_completion(rest);
+    if (command == "completion") {
+        return parse_named_text(command, "the script of a shell", kShells, rest);
+    }
     if (command == "man") return parse_generated(command, man_page(), rest);
-    if (command == "schema") return parse_schema(rest);
+    if (command == "schema") return parse_named_text(command, "a JSON schema", kSchemas, rest);
     if (command == "options-markdown") return parse_generated(command, options_page(), rest);
     if (command == "exit-codes-markdown") {
         return parse_generated(command, exit_codes_markdown(), rest);

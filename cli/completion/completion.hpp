@@ -16,7 +16,7 @@ std::string fish_completion();
 
 struct Shell {
     std::string_view name;
-    std::string (*script)();
+    std::string (*text)();  // its script
 };
 inline constexpr std::array kShells{Shell{"bash", bash_completion}, Shell{"zsh", zsh_completion},
                                     Shell{"fish", fish_completion}};

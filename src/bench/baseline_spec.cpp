@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/config/unit_text.hpp"
+#include "base/join_words.hpp"
 #include "base/suggestion.hpp"
 #include "bench/json_reading.hpp"
 
@@ -63,10 +64,7 @@ Status set_word(std::string_view key, const std::string& value, BaselineSpec& sp
     if (key == "receiver") {
         const auto receiver = value_named<Receiver>(value);
         if (!receiver) {
-            return wrong(
-                "receiver={}: use discard, truncate, huge, small, shared, small-copy or "
-                "shared-copy",
-                value);
+            return wrong("receiver={}: use {}", value, join_words(kNames<Receiver>, "or"));
         }
         spec.receiver = *receiver;
         return {};
