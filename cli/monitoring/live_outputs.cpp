@@ -70,8 +70,12 @@ void LiveOutputs::ready(std::string_view status, std::string address) {
 }
 
 void LiveOutputs::update(const engine::Report& report) {
-    if (server_) server_->publish(families(report));
-    if (file_ && file_->wants_text()) file_->offer(metrics_text(families(report)));
+    const bool writes = file_ && file_->wants_text();
+    if (server_ || writes) {
+        MetricFamilies present = families(report);
+        if (writes) file_->offer(metrics_text(present));
+        if (server_) server_->publish(std::move(present));
+    }
     if (entry_file_ && entry_file_->wants_text()) {
         entry_file_->offer(to_json(running(report)));
     }
