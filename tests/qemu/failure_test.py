@@ -138,7 +138,7 @@ class Interruptions(runner.Case):
                    route=route.to)
         self.migration.await_event('"MIGRATION_PASS"')
         vm.ends_within(self.migration.sender.process, self.chance.uniform(0.05, 0.5))
-        route.interrupt(1 if lost == "main" else None)
+        route.interrupt(end=1 if lost == "main" else None)
         self.check_succeeds()
         outages = self.migration.sent()["outages"]
         self.assertEqual((outages["main-channel-lost"], outages["count"]), (1, 1), self.migration.words())
@@ -152,7 +152,7 @@ class Interruptions(runner.Case):
         self.begin(source, destination, "--reconnect-timeout", "20s", *vm.ANY_PAUSE, route=route.to)
         self.migration.await_event('"STOP"')
         vm.ends_within(self.migration.sender.process, self.chance.uniform(0, 0.06))
-        route.interrupt(1 if lost == "main" else None)
+        route.interrupt(end=1 if lost == "main" else None)
         codes, words = self.migration.wait(), self.migration.words()
         if codes == (0, 0):
             print("the guest is at: destination", "after a switchover that broke off" if

@@ -47,28 +47,26 @@ class CuttableRoute:
         except OSError:
             pass
 
-    def interrupt(self, connections=None):
-        """Ends the first so many connections, or all; those that are made later go through."""
+    def count(self):
+        return len(self.sockets) // 2
+
+    def interrupt(self, first=0, end=None):
+        """Ends the connections [first, end) in the order in which they were made; later ones go through."""
         with self.lock:
-            sockets = self.sockets[:None if connections is None else 2 * connections]
-        for one in sockets:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            self._end(self.sockets[2 * first:None if end is None else 2 * end])
 
     def cut_data(self):
         """All but the first connection, the main channel."""
-        for one in list(self.sockets)[2:]:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self.interrupt(first=1)
 
     def cut(self):
         self.is_cut = True
         self.listener.close()
-        for one in list(self.sockets):
+        self._end(list(self.sockets))
+
+    @staticmethod
+    def _end(sockets):
+        for one in sockets:
             try:
                 one.shutdown(socket.SHUT_RDWR)
             except OSError:

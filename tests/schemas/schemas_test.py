@@ -16,7 +16,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "tests" / "qemu"))
 
-from cut_off_relay import Relay  # noqa: E402
+from faults import CuttableRoute  # noqa: E402
 from waiting import eventually  # noqa: E402
 
 ENDS_WITHIN_S = 60
@@ -37,10 +37,11 @@ class Run:
         self.receiver = self.start("recv", "--listen", "127.0.0.1:0", "--sink", sink, "--port-file", port_file, *recv)
         eventually(lambda: port_file.exists() or self.receiver.poll() is not None)
         port = int(port_file.read_text())
-        self.relay = Relay(port) if relay else None
+        self.relay = CuttableRoute() if relay else None
+        endpoint = f"127.0.0.1:{port}"
         self.first = {"recv": self.stats("recv")}
-        self.sender = self.start("send", "--connect", f"127.0.0.1:{self.relay.port if relay else port}",
-                                 "--source", source, *send)
+        self.sender = self.start("send", "--connect", self.relay.to(endpoint) if relay else endpoint, "--source", source,
+                                 *send)
 
     def start(self, side, *words):
         files = ["--stats", self.folder / f"{side}.json", "--events", self.folder / f"{side}.events"]
@@ -69,7 +70,7 @@ class Run:
                 raise
             codes.append(process.returncode)
         if self.relay:
-            self.relay.close()
+            self.relay.cut()
         return tuple(codes)
 
 
@@ -202,10 +203,9 @@ class Schemas(unittest.TestCase):
         run = Run(self.binary, self.folder, "anon:32M,fill=random", relay=True,
                   send=["--max-bandwidth", "8M", "--multifd-channels", "2"])
         run.await_event("send", "MIGRATION_PROGRESS")
-        before = run.relay.count()
-        run.relay.cut(before - 1)
+        run.relay.interrupt(first=run.relay.count() - 1)
         run.await_event("send", "MULTIFD_CHANNELS_ADDED")
-        run.relay.cut()
+        run.relay.interrupt()
         run.await_event("send", "MIGRATION_RESUMED")
         self.assertEqual(run.end(), (0, 0), run.errors)
         sent, _ = self.check_files(run)
