@@ -158,13 +158,10 @@ Headline headline_of(const Json& scenario) {
 std::string mode_warning(const Json& results) {
     const Json& mode = results.at("mode");
     const double scale = mode.value("scale", 1.0);
-    std::string what;
-    if (flag_at(mode, "quick")) what = "quick run: small guests and few repeats";
-    if (scale != 1) {
-        what += fmt::format("{}all sizes × {:g}", what.empty() ? "" : ", ", scale);
-    }
-    if (what.empty()) return "";
-    what.front() = what.front() == 'q' ? 'Q' : 'A';
+    const bool quick = flag_at(mode, "quick");
+    if (!quick && scale == 1) return "";
+    std::string what = quick ? "Quick run: small guests and few repeats" : "";
+    if (scale != 1) what += fmt::format("{} sizes × {:g}", quick ? ", all" : "All", scale);
     return what + ". These figures show that everything works; they are no measurement.";
 }
 

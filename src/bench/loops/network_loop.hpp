@@ -17,8 +17,8 @@ enum class Receiver {
     kHuge,      // fresh private memory in huge pages
     kSmall,     // fresh private memory in 4 KiB pages
     kShared,    // a fresh memfd, populated chunk by chunk
-    // As kSmall and kShared, but each chunk is read into a small buffer, from which UFFDIO_COPY
-    // makes the pages and fills them: migrate's own placement into such memory.
+    // The same memory as kSmall and kShared. Each chunk is read into a small buffer, from which
+    // UFFDIO_COPY makes the pages and fills them: migrate's own placement into such memory.
     kSmallCopy,
     kSharedCopy,
 };
