@@ -72,13 +72,13 @@ TEST_CASE("a guest continues from a bundle with every write, and can be loaded a
     const TemporaryFolder folder;
     const std::string bundle = parent / "bundle";
     park(folder, bundle, "workload:64M,rate=100,threads=2,working-set=24M,warm-up=0",
-         {"--verify", "digest", "--downtime-limit", "20s"});
+         {"--verify", "digest", "--downtime-limit", kAnyDowntime});
     struct stat status {};
     const std::string memory = file_in(bundle, "memory-0.");
     REQUIRE(::stat(memory.c_str(), &status) == 0);
     CHECK(status.st_size == 64 * 1024 * 1024);
     CHECK(status.st_blocks <= 25 * 1024 * 2);
-    load(folder, bundle, {"--verify", "digest", "--downtime-limit", "20s"});
+    load(folder, bundle, {"--verify", "digest", "--downtime-limit", kAnyDowntime});
     load(folder, bundle, {"--multifd-compression", "lz4"});
     load(folder, bundle, {"--skip-unpopulated", "off", "--zero-page-detection", "none"});
 }

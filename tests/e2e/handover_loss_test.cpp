@@ -30,7 +30,7 @@ TEST_CASE("a handed over guest runs at the receiver although HANDOVER or DONE ge
                     run_broken(folder,
                                {"workload:16M,rate=10,warm-up=0",
                                 "anon:",
-                                {"--verify", "digest", "--downtime-limit", "2s",
+                                {"--verify", "digest", "--downtime-limit", kAnyDowntime,
                                  "--reconnect-timeout", "3s", "--io-timeout", "1s"}},
                                {cut});
                 INFO(broken.output);
@@ -65,7 +65,7 @@ TEST_CASE("a guest whose switchover loses the main channel runs on, and is moved
                            {"workload:16M,rate=10,warm-up=0",
                             "anon:huge=off",
                             {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit",
-                             "2s", "--multifd-device-state", on_channels ? "on" : "off"}},
+                             kAnyDowntime, "--multifd-device-state", on_channels ? "on" : "off"}},
                            {cut});
             INFO(broken.output);
             CHECK(broken.cuts == 1);
@@ -90,7 +90,7 @@ TEST_CASE("a data channel that is lost in the last round gives the guest back, a
             folder,
             {"workload:16M,rate=100,warm-up=0",
              "anon:",
-             {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit", "2s"}},
+             {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit", kAnyDowntime}},
             {cut});
         INFO(broken.output);
         check_repaired(broken, {cut});
@@ -105,7 +105,7 @@ TEST_CASE("a receiver that can load a guest once only is used up by a lost switc
         run_broken(folder,
                    {.source = "workload:16M,rate=10,warm-up=0",
                     .sink = "bundle:" + (folder / "copy"),
-                    .send_options = {"--run-for", "50ms", "--downtime-limit", "2s"},
+                    .send_options = {"--run-for", "50ms", "--downtime-limit", kAnyDowntime},
                     .code = 1},
                    {cut_at(FrameType::kLoaded, false, CutBy::kReset)});
     INFO(broken.output);

@@ -64,10 +64,10 @@ const std::vector<Work>& works() {
     static const std::vector<Work> all{
         {"anon:8M,fill=random", {"--verify", "digest"}, false},
         {"workload:8M,rate=10,threads=2,warm-up=0",
-         {"--run-for", "20ms", "--downtime-limit", "20s"},
+         {"--run-for", "20ms", "--downtime-limit", kAnyDowntime},
          true},
         {"workload:8M,rate=10,threads=2,warm-up=0",
-         {"--run-for", "20ms", "--downtime-limit", "20s", "--verify", "digest", "--devices",
+         {"--run-for", "20ms", "--downtime-limit", kAnyDowntime, "--verify", "digest", "--devices",
           "sim:a,count=3,size=1M sim:net0,count=2,size=1M"},
          true}};
     return all;

@@ -33,10 +33,10 @@ TEST_CASE("a QMP client follows, changes and releases a migration", "[live]") {
     CHECK((seen["status"] == "setup" || seen["status"] == "active"));
     CHECK((*execute("query-status", qmp::Json::object()))["running"] == true);
     CHECK_FALSE(execute("migrate-set-parameters", {{"multifd-channels", 3}}));
-    REQUIRE(execute("migrate-set-parameters", {{"max-bandwidth", 0}, {"downtime-limit", 500}}));
+    REQUIRE(execute("migrate-set-parameters", {{"max-bandwidth", 0}, {"downtime-limit", 20000}}));
     const auto parameters = execute("query-migrate-parameters", qmp::Json::object());
     REQUIRE(parameters);
-    CHECK((*parameters)["downtime-limit"] == 500);
+    CHECK((*parameters)["downtime-limit"] == 20000);
     CHECK((*parameters)["max-bandwidth"] == 0);
     bool waits = false;
     while (!waits) {

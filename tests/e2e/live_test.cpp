@@ -17,13 +17,6 @@
 namespace migrate::e2e {
 namespace {
 
-// Counts the digest, for which ThreadSanitizer takes most of the default already.
-#ifdef MIGRATE_UNDER_TSAN
-constexpr const char* kVerifiedDowntime = "3s";
-#else
-constexpr const char* kVerifiedDowntime = "300ms";
-#endif
-
 // Moves a guest with this pattern of writes, in every memory and with every tracker.
 void check_pattern_arrives(const std::string& pattern) {
     const TemporaryFolder folder;
@@ -33,8 +26,7 @@ void check_pattern_arrives(const std::string& pattern) {
             LiveRun run(folder,
                         "workload:48M,rate=100,threads=2,working-set=32M,pattern=" + pattern +
                             ",memory=" + memory,
-                        {"--dirty-tracker", tracker, "--verify", "digest", "--downtime-limit",
-                         kVerifiedDowntime});
+                        {"--dirty-tracker", tracker, "--verify", "digest"});
             check_arrived(run);
         }
     }
@@ -64,9 +56,7 @@ TEST_CASE("a guest in huge pages goes on at the receiver with every write", "[li
         for (const char* sink : {"anon:", "memfd:"}) {
             INFO(tracker << " " << sink);
             LiveRun run(folder, "workload:48M,rate=100,threads=2,memory=hugetlb",
-                        {"--dirty-tracker", tracker, "--verify", "digest", "--downtime-limit",
-                         kVerifiedDowntime},
-                        {"--sink", sink});
+                        {"--dirty-tracker", tracker, "--verify", "digest"}, {"--sink", sink});
             check_arrived(run);
         }
     }

@@ -10,6 +10,7 @@
 #include "catch.hpp"
 #include "e2e/broken_run.hpp"
 #include "e2e/test_image.hpp"
+#include "e2e/transfer.hpp"
 #include "tests/support/seed.hpp"
 
 namespace migrate::e2e {
@@ -148,7 +149,7 @@ TEST_CASE("a guest arrives whole whatever connections are cut", "[repair][live][
             {"workload:32M,rate=40,warm-up=0",
              any_of(random, 0, 1) == 0 ? "anon:" : "anon:huge=off",
              {"--verify", "digest", "--multifd-channels", std::to_string(channels),
-              "--downtime-limit", "2s", "--io-timeout", "2s", "--reconnect-timeout", "20s",
+              "--downtime-limit", kAnyDowntime, "--io-timeout", "2s", "--reconnect-timeout", "20s",
               "--multifd-device-state", any_of(random, 0, 2) == 0 ? "off" : "on"}},
             cuts);
         check_repaired(broken, cuts);

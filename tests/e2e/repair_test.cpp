@@ -68,7 +68,7 @@ TEST_CASE("a guest survives the loss of any data channels while it runs",
                        {.source = "workload:64M,rate=40,warm-up=0",
                         .sink = "anon:",
                         .send_options = {"--verify", "digest", "--multifd-channels", "2",
-                                         "--downtime-limit", "2s"},
+                                         "--downtime-limit", kAnyDowntime},
                         .code = std::nullopt},
                        cuts);
         INFO(broken.output);
@@ -151,7 +151,7 @@ TEST_CASE("a guest survives the loss of the main channel and of all channels whi
                        {.source = "workload:64M,rate=40,warm-up=0",
                         .sink = "anon:",
                         .send_options = {"--verify", "digest", "--multifd-channels", "2",
-                                         "--downtime-limit", "2s"}},
+                                         "--downtime-limit", kAnyDowntime}},
                        cuts);
         check_repaired(broken, cuts);
         CHECK(broken.outage("main-channel-lost") != 0);
@@ -186,13 +186,14 @@ TEST_CASE("a main channel that is lost at any frame of a round is made again", "
              {FrameType::kRoundStart, FrameType::kRoundEnd, FrameType::kSwitchoverAck}) {
             run({"workload:16M,rate=10,warm-up=0",
                  "anon:",
-                 {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit", "2s"}},
+                 {"--verify", "digest", "--multifd-channels", "2", "--downtime-limit",
+                  kAnyDowntime}},
                 frame, after);
         }
     }
     run({"file:" + (folder / "image"), "file:" + (folder / "copy"), {"--verify", "digest"}},
         FrameType::kComplete, false);
-    run({"workload:16M,rate=10,warm-up=0", "anon:", {"--downtime-limit", "2s"}},
+    run({"workload:16M,rate=10,warm-up=0", "anon:", {"--downtime-limit", kAnyDowntime}},
         FrameType::kRoundDone, false);
 }
 

@@ -101,11 +101,11 @@ TEST_CASE("a guest that comes back to a bundle is sent without what it had there
     const TemporaryFolder folder(scratch_parent());
     const auto park = [&](const std::string& source, const std::string& bundle,
                           const std::vector<std::string>& options) {
-        return run_transfer(folder,
-                            {.source = source,
-                             .sink = "bundle:" + folder / bundle,
-                             .send_options = {"--verify", "digest", "--downtime-limit", "20s"},
-                             .recv_options = options});
+        return run_transfer(
+            folder, {.source = source,
+                     .sink = "bundle:" + folder / bundle,
+                     .send_options = {"--verify", "digest", "--downtime-limit", kAnyDowntime},
+                     .recv_options = options});
     };
     const TransferStats first = park("workload:32M,rate=5,warm-up=0,fill=all", "there", {});
     const TransferStats again =

@@ -1,5 +1,7 @@
 #include "e2e/transfer.hpp"
 
+#include <algorithm>
+
 #include "catch.hpp"
 
 namespace migrate::e2e {
@@ -56,6 +58,13 @@ std::vector<std::string> send_arguments(const Receiver& receiver, const std::str
 std::vector<std::string> send_arguments(const std::string& endpoint, const std::string& source,
                                         const std::vector<std::string>& options) {
     std::vector<std::string> arguments{"send", "--connect", endpoint, "--source", source};
+    const auto given = [&](const char* option) {
+        return std::find(options.begin(), options.end(), option) != options.end();
+    };
+    if (source.starts_with("workload:") && !given("--downtime-limit") &&
+        !given("--max-bandwidth")) {
+        arguments.insert(arguments.end(), {"--downtime-limit", kAnyDowntime});
+    }
     arguments.insert(arguments.end(), options.begin(), options.end());
     return arguments;
 }

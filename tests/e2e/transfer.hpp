@@ -28,7 +28,12 @@ struct TransferStats {
     std::uint64_t ram(const std::string& name) const;
 };
 
-// "send --connect … --source …" and the options.
+// A downtime-limit that every machine keeps, however slow it is at the digest, for the tests of
+// guests that are about something else.
+inline constexpr const char* kAnyDowntime = "20s";
+
+// "send --connect … --source …" and the options. A guest's sender that was given neither a
+// downtime-limit nor a max-bandwidth gets kAnyDowntime.
 std::vector<std::string> send_arguments(const Receiver& receiver, const std::string& source,
                                         const std::vector<std::string>& options = {});
 std::vector<std::string> send_arguments(const std::string& endpoint, const std::string& source,
