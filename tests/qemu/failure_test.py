@@ -153,6 +153,29 @@ class Interruptions(runner.Case):
         self.migration.await_event('"STOP"')
         vm.ends_within(self.migration.sender.process, self.chance.uniform(0, 0.06))
         route.interrupt(end=1 if lost == "main" else None)
+        self.check_runs_on_one_side(source, destination)
+
+    def test_a_guest_runs_on_one_side_although_any_connections_are_lost_at_any_moments(self):
+        source, destination = self.guest(rewrite_mib=32), self.waiting(rewrite_mib=32)
+        route = CuttableRoute()
+        self.addCleanup(route.cut)
+        self.begin(source, destination, "--max-bandwidth", LINK, "--reconnect-timeout", "20s", *vm.ANY_PAUSE,
+                   route=route.to)
+        cuts = []
+        for _ in range(self.chance.randint(1, 3)):
+            event = self.chance.choice(('"MIGRATION_PASS"', '"STOP"'))
+            within_s = {'"MIGRATION_PASS"': 0.5, '"STOP"': 0.06}[event]
+            if not self.migration.has_event(event) or vm.ends_within(self.migration.sender.process,
+                                                                     self.chance.uniform(0, within_s)):
+                break
+            first = self.chance.randrange(route.count())
+            last = self.chance.choice((first + 1, None))
+            route.interrupt(first, last)
+            cuts.append((event, first, last))
+        print("connections cut:", cuts)
+        self.check_runs_on_one_side(source, destination)
+
+    def check_runs_on_one_side(self, source, destination):
         codes, words = self.migration.wait(), self.migration.words()
         if codes == (0, 0):
             print("the guest is at: destination", "after a switchover that broke off" if
