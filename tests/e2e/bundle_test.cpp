@@ -296,8 +296,9 @@ TEST_CASE("a disk that takes longer than io-timeout delays the write and does no
     Receiver receiver(
         {"--sink", "bundle:" + bundle, "--io-timeout", "1s"},
         {.environment = {std::string("LD_PRELOAD=") + MIGRATE_HUNG_CALLS, "SLOW_SYNC_MS=1800"}});
-    Process sender(send_arguments(receiver, kBusyGuest,
-                                  {"--io-timeout", "1s", "--stats", folder / "send.json"}));
+    Process sender(send_arguments(
+        receiver, kBusyGuest,
+        {"--io-timeout", "1s", "--downtime-limit", "1s", "--stats", folder / "send.json"}));
     CHECK(sender.wait() == 0);
     CHECK(receiver->wait() == 0);
     INFO(sender.both() << receiver->both());

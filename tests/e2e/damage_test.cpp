@@ -103,8 +103,11 @@ TEST_CASE("random damage anywhere is never accepted, and no side hangs", "[damag
         Receiver receiver({"--sink", "file:" + (folder / "copy"), "--io-timeout", "2s",
                            "--handshake-timeout", "6s", "--listen-timeout", "8s"});
         const DamagingRelay relay(receiver.port(), damage);
-        Process sender(send_arguments(relay.endpoint(), "file:" + (folder / "image"),
-                                      options_with({"--handshake-timeout", "6s"})));
+        // Under TLS, damage ends a connection, and a sender may look for a receiver that has
+        // failed.
+        Process sender(send_arguments(
+            relay.endpoint(), "file:" + (folder / "image"),
+            options_with({"--handshake-timeout", "6s", "--reconnect-timeout", "6s"})));
         const int sent = sender.wait();
         const int received = receiver->wait();
         INFO("sender, " << sent << ":\n"
