@@ -119,7 +119,8 @@ void try_limit(LimitedProgram& program, const std::string& limit, bool at_sender
             }
         }
         std::vector<std::string> words = send_arguments(*receiver, work.source, work.options);
-        words.emplace_back("--verbose");
+        // A receiver that fails while it waits for its sender's return cannot tell it.
+        words.insert(words.end(), {"--verbose", "--reconnect-timeout", "3s"});
         std::optional<Process> sender;
         if (at_sender) {
             std::vector<std::string> under = program.under(limit);
