@@ -13,6 +13,7 @@ struct Address {
     std::string host;        // a name, an IPv4 or an IPv6 address without brackets
     std::uint16_t port = 0;  // 0 only if the kernel may choose
     bool passed = false;     // for listening: the socket that the service manager passed
+    bool mptcp = false;      // for listening: MPTCP connections are accepted, too
 
     std::string text() const;
 };

@@ -35,6 +35,19 @@ Result<Endpoint> Endpoint::own_of(int fd) {
     return Error::system("get the address of a socket", errno).as(ErrorKind::kLostConnection);
 }
 
+Endpoint Endpoint::of(const sockaddr* address) {
+    Endpoint end;
+    end.size_ = 0;
+    if (address->sa_family == AF_INET) end.size_ = sizeof(sockaddr_in);
+    if (address->sa_family == AF_INET6) end.size_ = sizeof(sockaddr_in6);
+    std::memcpy(&end.address_, address, end.size_);
+    return end;
+}
+
+bool Endpoint::is_address() const {
+    return address_.ss_family == AF_INET || address_.ss_family == AF_INET6;
+}
+
 std::array<unsigned char, 16> Endpoint::bytes() const {
     std::array<unsigned char, 16> bytes{};
     if (address_.ss_family == AF_INET) {
@@ -57,17 +70,29 @@ bool Endpoint::is_loopback() const {
 
 bool Endpoint::same_host(const Endpoint& other) const { return bytes() == other.bytes(); }
 
-std::string Endpoint::text() const {
+std::string Endpoint::address() const {
     std::array<char, INET6_ADDRSTRLEN> text{};
     if (address_.ss_family == AF_INET) {
         const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address_);
         ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
-        return fmt::format("{}:{}", text.data(), ntohs(v4->sin_port));
+        return text.data();
     }
     if (address_.ss_family == AF_INET6) {
         const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address_);
         ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-        return fmt::format("[{}{}]:{}", text.data(), zone_of(*v6), ntohs(v6->sin6_port));
+        return text.data() + zone_of(*v6);
+    }
+    return "?";
+}
+
+std::string Endpoint::text() const {
+    if (address_.ss_family == AF_INET) {
+        const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address_);
+        return fmt::format("{}:{}", address(), ntohs(v4->sin_port));
+    }
+    if (address_.ss_family == AF_INET6) {
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address_);
+        return fmt::format("[{}]:{}", address(), ntohs(v6->sin6_port));
     }
     return "?";
 }

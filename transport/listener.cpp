@@ -1,11 +1,17 @@
 #include "transport/listener.hpp"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <asio.hpp>
 #include <cerrno>
 #include <deque>
+#include <memory>
+#include <vector>
 
 #include "base/catching.hpp"
+#include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/outcome.hpp"
 #include "transport/control_frame.hpp"
@@ -22,15 +28,26 @@ namespace {
 using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};
+// Number of ports that the kernel chooses until one is free on all addresses.
+constexpr int kMostPorts = 16;
 
 }  // namespace
 
 struct Listener::Impl {
+    // One of the addresses.
+    struct Entry {
+        explicit Entry(asio::io_context& context) : acceptor(context), retry(context) {}
+
+        std::uint16_t port() const {
+            asio::error_code error;
+            return acceptor.local_endpoint(error).port();
+        }
+        tcp::acceptor acceptor;
+        asio::steady_timer retry;  // delays accepting after an error
+    };
+
     Impl(std::chrono::milliseconds timeout, Security protection)
-        : acceptor(context),
-          retry(context),
-          handshake_timeout(timeout),
-          security(std::move(protection)) {
+        : handshake_timeout(timeout), security(std::move(protection)) {
         if (!security.tls) return;
         credentials.emplace(context, [tls = security.tls.get()](std::function<void()> ended) {
             return tls->read(TlsRole::kServer, std::move(ended));
@@ -40,15 +57,55 @@ struct Listener::Impl {
         for (const auto& one : pending) one->close();
     }
 
-    Status bind(const Address& address, const std::stop_token& stop) {
-        if (address.passed) return adopt_passed(address);
+    Status bind(std::span<const Address> addresses, const std::stop_token& stop) {
+        for (int attempt = 1;; ++attempt) {
+            const Status bound = bind_all(addresses, stop);
+            if (bound) return {};
+            // Only the first address chose a port, which another program has on a further one.
+            const bool again = !entries.empty() && addresses.front().port == 0 &&
+                               bound.error().kind() == ErrorKind::kLostConnection &&
+                               attempt < kMostPorts;
+            if (!again) return bound;
+            entries.clear();
+        }
+    }
+
+    Status bind_all(std::span<const Address> addresses, const std::stop_token& stop) {
+        for (Address address : addresses) {
+            if (address.port == 0 && !entries.empty()) address.port = entries.front()->port();
+            entries.push_back(std::make_unique<Entry>(context));
+            Status bound = bind(*entries.back(), address, stop);
+            if (!bound) {
+                entries.pop_back();
+                return bound;
+            }
+        }
+        return {};
+    }
+
+    static asio::error_code open(tcp::acceptor& acceptor, const tcp& protocol, bool mptcp) {
+        asio::error_code error;
+        if (!mptcp) {
+            acceptor.open(protocol, error);
+            return error;
+        }
+        UniqueFd fd(::socket(protocol.family(), SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+        if (!fd) return {errno, asio::error::get_system_category()};
+        acceptor.assign(protocol, fd.get(), error);
+        if (!error) static_cast<void>(fd.release());
+        return error;
+    }
+
+    Status bind(Entry& entry, const Address& address, const std::stop_token& stop) {
+        tcp::acceptor& acceptor = entry.acceptor;
+        if (address.passed) return adopt_passed(acceptor, address);
         MIGRATE_ASSIGN(const auto resolved,
                        resolve(address, ResolveFor::kListening, "handshake-timeout",
                                {handshake_timeout, stop}));
         MIGRATE_TRY(check_reach(security, address, resolved));
         asio::error_code error;
         const tcp::endpoint endpoint = resolved.front();
-        acceptor.open(endpoint.protocol(), error);
+        error = open(acceptor, endpoint.protocol(), address.mptcp);
         if (!error) keep_from_children(acceptor.native_handle());
         if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
         if (!error) acceptor.bind(endpoint, error);
@@ -61,7 +118,7 @@ struct Listener::Impl {
     }
 
     // The socket is bound and listens already.
-    Status adopt_passed(const Address& address) {
+    Status adopt_passed(tcp::acceptor& acceptor, const Address& address) {
         MIGRATE_ASSIGN(UniqueFd passed, take_passed_socket());
         MIGRATE_ASSIGN(const Endpoint own, Endpoint::own_of(passed.get()));
         if (!own.is_loopback()) MIGRATE_TRY(check_reach_beyond(security, address.text()));
@@ -78,26 +135,31 @@ struct Listener::Impl {
     }
 
     void accept() {
-        acceptor.async_accept([this](const asio::error_code& error, tcp::socket socket) {
+        for (const auto& entry : entries) accept(*entry);
+    }
+
+    void accept(Entry& entry) {
+        entry.acceptor.async_accept([this, &entry](const asio::error_code& error,
+                                                   tcp::socket socket) {
             if (error == asio::error::operation_aborted) return;
             if (error) {
-                if (make_room_after(error)) return;
+                if (make_room_after(error, entry)) return;
                 // The deadlines of pending connections may help.
                 log::warning("cannot accept a connection: {}; trying again soon", error.message());
-                retry.expires_after(kAcceptRetry);
-                retry.async_wait([this](const asio::error_code& stopped) {
-                    if (!stopped) accept();
+                entry.retry.expires_after(kAcceptRetry);
+                entry.retry.async_wait([this, &entry](const asio::error_code& stopped) {
+                    if (!stopped) accept(entry);
                 });
                 return;
             }
             take(std::move(socket));
-            accept();
+            accept(entry);
         });
     }
 
     // If no descriptor is free, the oldest unknown peer gives up its own, and the connection that
     // waits is accepted. False if there is none.
-    bool make_room_after(const asio::error_code& error) {
+    bool make_room_after(const asio::error_code& error, Entry& entry) {
         if (error != asio::error::no_descriptors && error.value() != ENFILE) return false;
         const auto stranger = oldest_stranger();
         if (!stranger) return false;
@@ -105,7 +167,7 @@ struct Listener::Impl {
             "it sent no complete hello before the descriptors were used up "
             "(ulimit -n)");
         // Its descriptor is closed once its handlers have run, which are before this one.
-        asio::post(context, [this] { accept(); });
+        asio::post(context, [this, &entry] { accept(entry); });
         return true;
     }
 
@@ -174,8 +236,7 @@ struct Listener::Impl {
     }
 
     asio::io_context context;
-    tcp::acceptor acceptor;
-    asio::steady_timer retry;  // delays accepting after an error
+    std::vector<std::unique_ptr<Entry>> entries;  // in the order of the addresses
     std::chrono::milliseconds handshake_timeout;
     Security security;
     std::optional<CredentialReader> credentials;             // with TLS
@@ -186,14 +247,14 @@ struct Listener::Impl {
 Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Listener::~Listener() = default;
 
-Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
+Result<std::unique_ptr<Listener>> Listener::create(std::span<const Address> addresses,
                                                    std::chrono::milliseconds handshake_timeout,
                                                    const Security& security,
                                                    const std::stop_token& stop) {
-    const std::string where = "cannot listen on " + address.text();
+    const std::string where = "cannot listen on " + addresses.front().text();
     try {
         auto impl = std::make_unique<Impl>(handshake_timeout, security);
-        MIGRATE_TRY(impl->bind(address, stop));
+        MIGRATE_TRY(impl->bind(addresses, stop));
         impl->accept();
         return std::unique_ptr<Listener>(new Listener(std::move(impl)));
     } catch (...) {
@@ -202,14 +263,15 @@ Result<std::unique_ptr<Listener>> Listener::create(const Address& address,
 }
 
 std::string Listener::endpoint() const {
-    const Result<Endpoint> own = Endpoint::own_of(impl_->acceptor.native_handle());
-    return own ? own->text() : "?";
+    std::string text;
+    for (const auto& entry : impl_->entries) {
+        const Result<Endpoint> own = Endpoint::own_of(entry->acceptor.native_handle());
+        text += fmt::format("{}{}", text.empty() ? "" : " ", own ? own->text() : "?");
+    }
+    return text;
 }
 
-std::uint16_t Listener::port() const {
-    asio::error_code error;
-    return impl_->acceptor.local_endpoint(error).port();
-}
+std::uint16_t Listener::port() const { return impl_->entries.front()->port(); }
 
 Result<NewConnection> Listener::next(std::optional<std::chrono::milliseconds> timeout,
                                      const std::stop_token& stop) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 
@@ -33,19 +34,28 @@ class Listener {
   public:
     static constexpr std::size_t kMaxPending = 384;
 
-    // Binds and listens. Port 0 lets the kernel choose. A host name is resolved within the
-    // handshake timeout; kCancelled when stop is requested meanwhile. kUsage if other hosts could
-    // connect, and `security` is plaintext that does not leave this host.
-    static Result<std::unique_ptr<Listener>> create(const Address& address,
+    // Binds and listens on all addresses, at least one. Port 0 lets the kernel choose; all
+    // addresses with port 0 get the same one. A host name is resolved within the handshake timeout;
+    // kCancelled when stop is requested meanwhile. kUsage if other hosts could connect, and
+    // `security` is plaintext that does not leave this host.
+    static Result<std::unique_ptr<Listener>> create(std::span<const Address> addresses,
                                                     std::chrono::milliseconds handshake_timeout,
                                                     const Security& security = {},
                                                     const std::stop_token& stop = {});
+    static Result<std::unique_ptr<Listener>> create(const Address& address,
+                                                    std::chrono::milliseconds handshake_timeout,
+                                                    const Security& security = {},
+                                                    const std::stop_token& stop = {}) {
+        return create(std::span(&address, 1), handshake_timeout, security, stop);
+    }
     ~Listener();
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
-    // Returns the "HOST:PORT" that it listens on, with the actual port.
+    // Returns the "HOST:PORT" that it listens on, with the actual port; with several addresses, all
+    // of them with blanks between them.
     std::string endpoint() const;
+    // The port of the first address.
     std::uint16_t port() const;
 
     // Returns the next connection with a hello of our version. Strangers are closed and logged;

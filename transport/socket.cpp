@@ -26,6 +26,18 @@ Status set_option(int fd, int level, int name, const T& value, std::string_view 
     return {};
 }
 
+// An MPTCP socket has no TCP_USER_TIMEOUT (Linux 6.18): there, the waits of this class alone notice
+// a peer that does not answer.
+Status set_user_timeout(int fd, unsigned timeout_ms) {
+    int protocol = 0;
+    socklen_t size = sizeof protocol;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 &&
+        protocol == IPPROTO_MPTCP) {
+        return {};
+    }
+    return set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms, "TCP_USER_TIMEOUT");
+}
+
 // Rate of the fastest path that is to be filled: 200 Gbit/s.
 constexpr std::uint64_t kPathBytesPerMicrosecond = 25'000;
 // Least sum of all channels: a channel's thread does not run all the time, so the data that its
@@ -165,12 +177,26 @@ Result<Endpoint> Socket::peer() const {
     return Error(ErrorKind::kLostConnection, "the address of the peer is not known");
 }
 
+Result<Endpoint> Socket::own() const { return Endpoint::own_of(fd_.get()); }
+
+TcpFigures Socket::tcp_figures() const {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+    // linux/tcp.h, since Linux 5.16.
+    constexpr int kTcpIsMptcp = 43;
+    int mptcp = 0;
+    socklen_t one = sizeof mptcp;
+    static_cast<void>(::getsockopt(fd_.get(), IPPROTO_TCP, kTcpIsMptcp, &mptcp, &one));
+    return {info.tcpi_total_retrans, std::chrono::microseconds(info.tcpi_rtt), mptcp != 0};
+}
+
 Status Socket::set_limits(const StallLimits& limits) {
     const int fd = fd_.get();
     // The timeout also ends a connection whose peer has no room, so it is the longer of the limits.
     const auto user_timeout =
         static_cast<unsigned>(std::min<std::int64_t>(limits.busy.count(), INT_MAX));
-    MIGRATE_TRY(set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout, "TCP_USER_TIMEOUT"));
+    MIGRATE_TRY(set_user_timeout(fd, user_timeout));
     MIGRATE_TRY(set_option(fd, SOL_SOCKET, SO_RCVTIMEO, to_timeval(limits.busy), "SO_RCVTIMEO"));
     // A send checks several times within the limit whether anything moved.
     const auto slice = std::max(limits.silent / 4, std::chrono::milliseconds(1));
@@ -225,8 +251,7 @@ Status Socket::keep_waiting(Stillness& still) const {
 }
 
 Status Socket::wait_for_room_while(std::function<bool()> goes_on, std::chrono::milliseconds every) {
-    const unsigned none = 0;
-    MIGRATE_TRY(set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, none, "TCP_USER_TIMEOUT"));
+    MIGRATE_TRY(set_user_timeout(fd_.get(), 0));
     MIGRATE_TRY(set_option(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, to_timeval(every), "SO_SNDTIMEO"));
     room_goes_on_ = std::move(goes_on);
     return {};
@@ -234,8 +259,7 @@ Status Socket::wait_for_room_while(std::function<bool()> goes_on, std::chrono::m
 
 Status Socket::expect_back_pressure() {
     // The timeout also ends a connection whose peer answers that it has no room.
-    const unsigned none = 0;
-    MIGRATE_TRY(set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, none, "TCP_USER_TIMEOUT"));
+    MIGRATE_TRY(set_user_timeout(fd_.get(), 0));
     expects_back_pressure_ = true;
     return {};
 }
@@ -335,7 +359,7 @@ std::string Socket::zero_copy_fallback() const {
 }
 
 bool Socket::peer_is_local() const {
-    const auto own = Endpoint::own_of(fd_.get());
+    const auto own = this->own();
     return peer_ && own && (peer_->is_loopback() || peer_->same_host(*own));
 }
 

@@ -53,6 +53,13 @@ struct StallLimits {
     static StallLimits both(std::chrono::milliseconds limit) { return {limit, limit}; }
 };
 
+// What the kernel knows of a connection (TCP_INFO).
+struct TcpFigures {
+    std::uint64_t retransmits = 0;           // packets that were sent again
+    std::chrono::microseconds round_trip{};  // smoothed; 0: unknown
+    bool mptcp = false;                      // both sides use MPTCP
+};
+
 // The end of a connection whose buffer is meant: data leaves it, or arrives there.
 enum class BufferSide { kSends, kReceives };
 // Checks on a socket of its own whether the kernel allows buffers of this size: 1 … INT_MAX bytes.
@@ -153,12 +160,16 @@ class Socket {
     // The peer's address; known after the connection has ended, too. kLostConnection if it had
     // ended before adopt().
     Result<Endpoint> peer() const;
+    // This host's end. kLostConnection if it is not known.
+    Result<Endpoint> own() const;
     // "ADDRESS:PORT" of the peer; "?" if that is not known.
     std::string peer_name() const { return peer_ ? peer_->text() : "?"; }
 
     // Returns the bytes sent that the peer's host has not acknowledged (SIOCOUTQ); 0 if the kernel
     // does not know. Any thread may call it.
     std::uint64_t unacknowledged_bytes() const;
+    // TCP's figures of the connection, also once it has ended. Any thread.
+    TcpFigures tcp_figures() const;
     // Bytes moved so far, before encryption; readable from any thread.
     std::uint64_t bytes_sent() const { return counters_->sent.load(std::memory_order_relaxed); }
     std::uint64_t bytes_received() const {

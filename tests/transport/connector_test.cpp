@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/wait.hpp"
 #include "catch.hpp"
@@ -16,6 +17,7 @@
 #include "tests/support/long_wait.hpp"
 #include "tests/support/loopback.hpp"
 #include "tests/support/tcp_pair.hpp"
+#include "transport/host_interfaces.hpp"
 
 namespace migrate::transport {
 namespace {
@@ -66,6 +68,46 @@ TEST_CASE("further connections lead where the first leads") {
     const auto nowhere = Endpoint::peer_of(listener.get());
     REQUIRE_FALSE(nowhere);
     CHECK(nowhere.error().kind() == ErrorKind::kLostConnection);
+}
+
+TEST_CASE("of several routes the first one that answers is taken") {
+    const UniqueFd listener = loopback_socket(0, true);
+    const std::uint16_t port = port_of(listener.get());
+    const std::vector<Route> routes{{"127.0.0.1", unused_port()}, {"127.0.0.1", port}};
+    const Answer answer = must(connect_to_first(routes, options()));
+    CHECK(answer.route == 1);
+    CHECK(answer.socket.peer_name() == own_name(listener));
+    const std::vector<Route> both{{"127.0.0.1", port}, {"127.0.0.2", port}};
+    CHECK(must(connect_to_first(both, options())).route == 0);
+}
+
+TEST_CASE("if no route answers in time, the reason of each is said") {
+    const std::vector<Route> routes{{"127.0.0.1", unused_port()}, {"127.0.0.1", unused_port()}};
+    const auto answer = connect_to_first(routes, options(milliseconds(100)));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().kind() == ErrorKind::kLostConnection);
+    const std::string& message = answer.error().message();
+    INFO(message);
+    CHECK(message.find("within 100 ms (connect-timeout)") != std::string::npos);
+    for (const Route& route : routes) CHECK(message.find(route.text()) != std::string::npos);
+}
+
+TEST_CASE("a route begins at the address or the interface of this host that it has") {
+    const UniqueFd listener = loopback_socket(0, true);
+    const Address to{"127.0.0.1", port_of(listener.get())};
+    const Route from(to, {.address = "127.0.0.3", .device = {}});
+    CHECK(must(must(connect_to(from, options())).own()).address() == "127.0.0.3");
+    const Route by(to, {.address = {}, .device = "lo"});
+    for (const Socket& socket : must(connect_alike(by, 3, options()))) {
+        CHECK(interface_of(must(socket.own())) == "lo");
+    }
+    // An address for documents (RFC 5737).
+    CHECK_FALSE(connect_to(Route(to, {.address = "192.0.2.1", .device = {}}), options()));
+    CHECK_FALSE(connect_to(Route(to, {.address = {}, .device = "no-such-if"}), options()));
+    const auto mixed = connect_to(Route(to, {.address = "::1", .device = {}}), options());
+    REQUIRE_FALSE(mixed);
+    CHECK(mixed.error().kind() == ErrorKind::kUsage);
+    CHECK(mixed.error().message().find("127.0.0.1 has no IPv6 address") != std::string::npos);
 }
 
 TEST_CASE("a refused connection says where and what to check") {

@@ -11,6 +11,7 @@
 #include "tests/support/descriptor_limit.hpp"
 #include "tests/support/long_wait.hpp"
 #include "tests/support/tcp_pair.hpp"
+#include "transport/connector.hpp"
 #include "transport/control_channel.hpp"
 #include "transport/handshake.hpp"
 
@@ -43,6 +44,22 @@ TEST_CASE("a listener says where it listens") {
     const auto second = Listener::create({"127.0.0.1", listener->port()}, kLong);
     CHECK(message_of(second).find(listener->endpoint()) != std::string::npos);
     CHECK_FALSE(Listener::create({"no such host.invalid", 1}, kLong));
+}
+
+TEST_CASE("a listener takes connections on all its addresses, which share a port") {
+    const std::vector<Address> addresses{{.host = "127.0.0.1"}, {.host = "127.0.0.2"}};
+    const auto listener = must(Listener::create(addresses, kLong));
+    const std::string port = std::to_string(listener->port());
+    CHECK(listener->endpoint() == "127.0.0.1:" + port + " 127.0.0.2:" + port);
+    for (const Address& address : addresses) {
+        Socket socket =
+            must(connect_to({address.host, listener->port()}, {kLong, StallLimits::both(kLong)}));
+        must(socket.send(encode_hello({.role = ConnectionRole::kData, .channel = ChannelId{1}})));
+        const NewConnection connection = must(listener->next(kLong, {}));
+        CHECK(must(connection.socket.own()).address() == address.host);
+    }
+    const std::vector<Address> twice{addresses[0], {"127.0.0.1", listener->port()}};
+    CHECK(message_of(Listener::create(twice, kLong)).find(port) != std::string::npos);
 }
 
 TEST_CASE("a sender's hello and offer arrive, and are counted") {
