@@ -179,12 +179,23 @@ struct SideOptions {
     std::set<std::string> seen;
 };
 
+// A flag that was there before. Its value follows the others.
+Status take_another(const po::option& option, SideOptions& to) {
+    const std::string& name = option.string_key;
+    const std::size_t index = find_option(name);
+    if (index == kOptionCount || !kOptions[index].repeats) {
+        return usage_error("option {} is given twice", name);
+    }
+    const std::string& before = to.settings.value(index).text;
+    return to.settings.set(name, before + ' ' + option.value.front(), Origin::kFlag);
+}
+
 Status take_option(const po::option& option, SideOptions& to) {
     const std::string& name = option.string_key;
     if (option.unregistered || option.position_key >= 0)
         return unrecognized(option, to.settings.side());
     if (value_is_a_flag(option)) return missing_value(name);
-    if (!to.seen.insert(name).second) return usage_error("option {} is given twice", name);
+    if (!to.seen.insert(name).second) return take_another(option, to);
     if (name == "config") {
         to.config_path = option.value.front();
         return {};

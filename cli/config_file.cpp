@@ -62,10 +62,6 @@ Result<Json> parse_json(const std::string& text) {
     }
 }
 
-bool is_list(const Option& option) {
-    return option.type == OptionType::kForms || option.type == OptionType::kWords;
-}
-
 bool has_choice(const Option& option, std::string_view choice) {
     const auto choices = choices_of(option);
     return std::find(choices.begin(), choices.end(), choice) != choices.end();
@@ -88,13 +84,13 @@ Result<std::string> words_text(const Option& option, const Json& list) {
 // Returns the value as the user would have typed it after the flag.
 Result<std::string> value_text(const Option& option, const Json& value) {
     if (value.is_string()) return value.get<std::string>();
-    if (value.is_array() && is_list(option)) return words_text(option, value);
+    if (value.is_array() && is_list(option.type)) return words_text(option, value);
     const bool numeric = !is_textual(option.type) && option.type != OptionType::kOnOff;
     if (value.is_number() && numeric) return value.dump();
     if (value.is_boolean() && has_choice(option, "on") && has_choice(option, "off")) {
         return std::string(value.get<bool>() ? "on" : "off");
     }
-    std::string_view wanted = is_list(option) ? "a string, or a list of strings" : "a string";
+    std::string_view wanted = is_list(option.type) ? "a string, or a list of strings" : "a string";
     if (numeric) wanted = "a number, or a string with a number and its unit";
     if (option.type == OptionType::kOnOff) wanted = "true, false, \"on\" or \"off\"";
     return usage_error("option {}: the value must be {}", option.key, wanted);

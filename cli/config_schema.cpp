@@ -17,7 +17,7 @@ Json value_schema(const Option& option) {
     if (!choices_of(option).empty()) return choice_schema(option, Booleans::kYes);
     const Json text{{"type", "string"}};
     if (is_number(option)) return {{"anyOf", {integer_schema(option), text}}};
-    if (option.type != OptionType::kForms && option.type != OptionType::kWords) return text;
+    if (!is_list(option.type)) return text;
     const Json word{{"type", "string"}, {"pattern", "^[^ ]*$"}};
     return {{"anyOf", {text, Json{{"type", "array"}, {"items", word}}}}};
 }

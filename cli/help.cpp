@@ -165,7 +165,9 @@ std::string command_usage(Side side) {
 
 std::string describe(const Option& option) {
     std::vector<std::string> notes;
-    if (option.required) notes.emplace_back("required");
+    if (option.required && option.instead.empty()) notes.emplace_back("required");
+    if (!option.instead.empty())
+        notes.push_back(fmt::format("required without {}", option.instead));
     if (!option.default_text.empty())
         notes.push_back(fmt::format("default {}", option.default_text));
     if (choices_of(option).empty() && !allowed_text(option).empty()) {

@@ -79,6 +79,7 @@ std::string_view unit_of(OptionType type) {
         case OptionType::kForms:
         case OptionType::kWords:
         case OptionType::kHostPort:
+        case OptionType::kHostPorts:
         case OptionType::kChoice:
         case OptionType::kOnOff:
         case OptionType::kInteger:
@@ -88,7 +89,7 @@ std::string_view unit_of(OptionType type) {
 }
 
 std::string range_cell(const Option& option) {
-    if (option.type == OptionType::kHostPort) {
+    if (option.type == OptionType::kHostPort || option.type == OptionType::kHostPorts) {
         return fmt::format("port {} … {}", option.min, option.max);
     }
     // The flag shows the choices already.
@@ -96,6 +97,9 @@ std::string range_cell(const Option& option) {
 }
 
 std::string default_cell(const Option& option) {
+    if (option.required && !option.instead.empty()) {
+        return fmt::format("required without `--{}`", option.instead);
+    }
     if (option.required) return "required";
     return option.default_text.empty() ? "" : fmt::format("`{}`", option.default_text);
 }

@@ -6,7 +6,7 @@
 #include <array>
 
 #include "base/config/setting_value.hpp"
-#include "transport/address.hpp"
+#include "engine/path_config.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -22,8 +22,10 @@ bool is_name(const std::string& host) {
 // by the other side.
 std::string peer_host_name(const Settings& settings) {
     if (settings.side() == Side::kRecv) return "";
-    const auto address = transport::parse_address(settings.get<"connect">());
-    return address && is_name(address->host) ? address->host : "";
+    const auto paths = engine::make_paths(settings);
+    if (!paths || paths->empty()) return "";
+    const std::string& host = paths->front().route.remote.host;
+    return is_name(host) ? host : "";
 }
 
 }  // namespace

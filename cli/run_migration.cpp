@@ -59,7 +59,8 @@ Status send(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(config.security, read_security(signals, settings, config.connect));
+    MIGRATE_ASSIGN(config.security, read_security(signals, settings, remotes_of(config)));
+    const std::string where = engine::paths_text(config.paths);
     MIGRATE_ASSIGN(const guest::Machine machine,
                    unless_signalled<guest::Machine>(signals, "open the source", [settings] {
                        return guest::open_machine(settings.get<"source">());
@@ -87,8 +88,7 @@ Status send(const Settings& settings, RunResult& result) {
                                       session->change(engine::make_tunables(changed));
                                   }},
                              result.events()));
-    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
-                           settings.get<"connect">());
+    result.outputs().ready(fmt::format("sending to {}", where), where);
     MIGRATE_TRY(run_to_end(*session, settings, signals, result, "live_migration",
                            [&] { return machine.guest.get(); }));
     if (settings.get<"quit-source">()) result.note("quit-source-error", machine.guest->quit());

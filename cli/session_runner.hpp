@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/blocking_call.hpp"
 #include "base/catching.hpp"
@@ -22,6 +23,7 @@
 #include "cli/sandbox.hpp"
 #include "cli/signals.hpp"
 #include "engine/report/report.hpp"
+#include "engine/session_config.hpp"
 #include "transport/address.hpp"
 #include "transport/security.hpp"
 
@@ -51,15 +53,25 @@ inline Status open_outputs(const Settings& settings, const Signals& signals, Run
     return {};
 }
 
-// Reads the credentials, unless a signal comes first. `address`: of --connect or --listen.
+// The addresses to which a sender connects.
+inline std::vector<transport::Address> remotes_of(const engine::SendConfig& config) {
+    std::vector<transport::Address> addresses;
+    for (const engine::PathConfig& path : config.paths) addresses.push_back(path.route.remote);
+    return addresses;
+}
+
+// Reads the credentials, unless a signal comes first. `addresses`: those of the paths, or of
+// --listen.
 inline Result<transport::Security> read_security(const Signals& signals, const Settings& settings,
-                                                 const transport::Address& address) {
+                                                 const std::vector<transport::Address>& addresses) {
     MIGRATE_ASSIGN(
         transport::Security security,
         unless_signalled<transport::Security>(signals, "read the TLS credentials", [settings] {
             return transport::make_security(settings);
         }));
-    MIGRATE_TRY(transport::check_reach(security, address));
+    for (const transport::Address& address : addresses) {
+        MIGRATE_TRY(transport::check_reach(security, address));
+    }
     return security;
 }
 

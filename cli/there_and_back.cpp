@@ -136,8 +136,9 @@ class Traveller {
 Result<engine::SendConfig> way_back(const RecvSession& arrived, const engine::RecvConfig& here) {
     const transport::Offer& offer = arrived.offer();
     engine::SendConfig config;
-    MIGRATE_ASSIGN(config.connect, transport::parse_address(arrived.peer_name()));
-    config.connect.port = offer.journey.return_port;
+    MIGRATE_ASSIGN(transport::Address home, transport::parse_address(arrived.peer_name()));
+    home.port = offer.journey.return_port;
+    config.paths.push_back({.route = std::move(home)});
     config.negotiated = offer.settings;
     MIGRATE_ASSIGN(config.tunables, engine::tunables_for_way_back(offer.journey.options));
     config.connect_timeout = here.handshake_timeout;
@@ -194,11 +195,12 @@ Status take_in_and_send_back(Traveller& traveller, engine::RecvConfig config) {
 Result<std::unique_ptr<transport::Listener>> open_listener(const Signals& signals,
                                                            const engine::RecvConfig& config) {
     using Pointer = std::unique_ptr<transport::Listener>;
-    return unless_signalled<Pointer>(
-        signals, "open the listener",
-        [address = config.listen, timeout = config.handshake_timeout, security = config.security] {
-            return transport::Listener::create(address, timeout, security);
-        });
+    return unless_signalled<Pointer>(signals, "open the listener",
+                                     [addresses = config.listen, timeout = config.handshake_timeout,
+                                      security = config.security] {
+                                         return transport::Listener::create(addresses, timeout,
+                                                                            security);
+                                     });
 }
 
 }  // namespace
@@ -207,9 +209,11 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(there.security, read_security(signals, settings, there.connect));
+    MIGRATE_ASSIGN(there.security, read_security(signals, settings, remotes_of(there)));
     engine::RecvConfig back;
-    MIGRATE_ASSIGN(back.listen, transport::parse_address(settings.get<"return-listen">()));
+    MIGRATE_ASSIGN(transport::Address return_address,
+                   transport::parse_address(settings.get<"return-listen">()));
+    back.listen.push_back(std::move(return_address));
     back.sink = "anon:";
     back.security = there.security;
     // If the receiver of the odd legs cannot come back, it says so; the wait for it has a limit.
@@ -243,8 +247,8 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     Traveller traveller(settings, signals, result);
     traveller.home.machine = std::move(machine);
     traveller.listener = std::move(listener);
-    result.outputs().ready(fmt::format("sending to {}", settings.get<"connect">()),
-                           settings.get<"connect">());
+    const std::string where = engine::paths_text(there.paths);
+    result.outputs().ready(fmt::format("sending to {}", where), where);
     Status status = go_and_come_back(traveller, there, back);
     traveller.leave_guest();
     return status;

@@ -9,13 +9,8 @@ namespace {
 constexpr std::string_view kOneTimeIdentity = "migrate";
 
 std::vector<std::string> split_words(std::string_view text) {
-    std::vector<std::string> words;
-    while (!text.empty()) {
-        const std::size_t blank = std::min(text.find(' '), text.size());
-        if (blank != 0) words.emplace_back(text.substr(0, blank));
-        text.remove_prefix(std::min(blank + 1, text.size()));
-    }
-    return words;
+    const std::vector<std::string_view> words = split_list(text);
+    return {words.begin(), words.end()};
 }
 
 Result<std::shared_ptr<TlsEndpoint>> make_endpoint(const ParsedForm& creds,

@@ -17,8 +17,10 @@ namespace {
 
 using Value = CompletedFlag::Value;
 
-// Returns "anon:". A form that is complete by its name, as "default", gets no colon.
+// Returns "anon:". A form that is complete by its name, as "default", gets no colon. One without a
+// name begins with its first word: "remote=".
 std::string beginning_of(const Form& form) {
+    if (form.name.empty()) return fmt::format("{}=", form.words.front().key);
     const bool complete = form.alone && form.operand.key.empty();
     return fmt::format("{}{}", form.name, complete ? "" : ":");
 }
@@ -38,7 +40,8 @@ CompletedFlag flag_of(const Option& option) {
                        .letter = "",
                        .help = std::string(option.help),
                        .value = Value::kUnknown,
-                       .value_name = value_name_of(option)};
+                       .value_name = value_name_of(option),
+                       .repeats = option.repeats};
     if (const auto choices = choices_of(option); !choices.empty()) {
         flag.value = Value::kWords;
         flag.words.assign(choices.begin(), choices.end());

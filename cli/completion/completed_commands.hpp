@@ -25,6 +25,7 @@ struct CompletedFlag {
     std::string value_name;  // "HOST:PORT"
     std::vector<std::string> words{};
     bool may_be_path = false;  // kForms: a path may stand in place of a form
+    bool repeats = false;      // may occur several times
 };
 
 struct CompletedCommand {

@@ -48,8 +48,9 @@ std::string argument_of(const CompletedFlag& flag) {
     const std::string end = flag.value == Value::kNone
                                 ? ""
                                 : fmt::format(":{}:{}", escape(flag.value_name), action_of(flag));
-    std::string text =
-        fmt::format("            '--{}[{}]{}' \\\n", flag.name, escape(flag.help), end);
+    // The star offers the flag again after it was given.
+    std::string text = fmt::format("            '{}--{}[{}]{}' \\\n", flag.repeats ? "*" : "",
+                                   flag.name, escape(flag.help), end);
     if (!flag.letter.empty()) {
         text += fmt::format("            '-{}[{}]{}' \\\n", flag.letter, escape(flag.help), end);
     }

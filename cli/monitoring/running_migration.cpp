@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cli/progress.hpp"
+#include "engine/path_config.hpp"
 
 namespace migrate::cli {
 namespace {
@@ -43,6 +44,11 @@ void read(const Json& json, const char* key, Integer& value) {
     if (found != json.end() && found->is_number_integer()) value = found->get<Integer>();
 }
 
+std::string addresses_of(const Settings& settings) {
+    const auto paths = engine::make_paths(settings);
+    return paths ? engine::paths_text(*paths) : std::string();
+}
+
 }  // namespace
 
 RunningMigration running_here(const Settings& settings, const engine::Report& report,
@@ -53,7 +59,7 @@ RunningMigration running_here(const Settings& settings, const engine::Report& re
     running.side = sends ? "send" : "recv";
     running.guest = settings.get<"guest-name">();
     running.memory = sends ? settings.get<"source">() : settings.get<"sink">();
-    running.address = sends ? settings.get<"connect">() : settings.get<"listen">();
+    running.address = sends ? addresses_of(settings) : settings.get<"listen">();
     running.peer = report.peer;
     running.status = name_of(report.status);
     running.progress = status_text(report);

@@ -18,8 +18,8 @@ constexpr auto kScenarioKeys = key_names(kScenarioRows);
 constexpr auto kVariantKeys = key_names(kVariantRows);
 constexpr auto kBaselineKeys = key_names(kBaselineRows);
 // The bench sets these options itself.
-constexpr std::array<std::string_view, 7> kOwnOptions{"connect", "listen",    "source", "sink",
-                                                      "stats",   "port-file", "repeat"};
+constexpr std::array<std::string_view, 8> kOwnOptions{"connect", "path",  "listen",    "source",
+                                                      "sink",    "stats", "port-file", "repeat"};
 // Deeper JSON than any scenario needs.
 constexpr int kDeepest = 8;
 

@@ -72,6 +72,11 @@ bool ChannelLosses::is_unsettled(ChannelId channel) const {
     return loss != nullptr && !loss->settled;
 }
 
+bool ChannelLosses::is_lost(ChannelId channel) const {
+    const MutexLock lock(mutex_);
+    return find(channel) != nullptr;
+}
+
 void ChannelLosses::settle(ChannelId channel, const Cost& cost) {
     const MutexLock lock(mutex_);
     for (Loss& loss : losses_) {

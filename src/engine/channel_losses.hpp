@@ -35,6 +35,8 @@ class ChannelLosses {
     // The channels whose loss is not settled, in ascending order.
     std::vector<std::uint16_t> unsettled() const;
     bool is_unsettled(ChannelId channel) const;
+    // The channel was lost, settled or not.
+    bool is_lost(ChannelId channel) const;
     // Settles the loss of a channel. `cost`: what was sent on it and did not arrive.
     struct Cost {
         std::uint64_t pages = 0;

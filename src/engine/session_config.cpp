@@ -87,7 +87,7 @@ Result<std::string> read_guest_name(const Settings& settings) {
 
 Result<SendConfig> make_send_config(const Settings& settings) {
     SendConfig config;
-    MIGRATE_ASSIGN(config.connect, transport::parse_address(settings.get<"connect">()));
+    MIGRATE_ASSIGN(config.paths, make_paths(settings));
     MIGRATE_ASSIGN(config.guest_name, read_guest_name(settings));
     config.negotiated = NegotiatedSettings(settings);
     config.detection = settings.get<"zero-page-detection", ZeroPageDetection>();
@@ -123,7 +123,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
 
 Result<RecvConfig> make_recv_config(const Settings& settings) {
     RecvConfig config;
-    MIGRATE_ASSIGN(config.listen, transport::parse_listen_address(settings.get<"listen">()));
+    MIGRATE_ASSIGN(config.listen, make_listen_addresses(settings));
     MIGRATE_ASSIGN(config.guest_name, read_guest_name(settings));
     config.sink = settings.get<"sink">();
     config.extras.reuse = settings.get<"reuse">();

@@ -16,6 +16,7 @@
 #include "devices/device_spec.hpp"
 #include "engine/convergence/convergence.hpp"
 #include "engine/cpu_config.hpp"
+#include "engine/path_config.hpp"
 #include "engine/send/channel_limit.hpp"
 #include "guest/guest.hpp"
 #include "transport/address.hpp"
@@ -25,7 +26,7 @@
 namespace migrate::engine {
 
 struct SendConfig {
-    transport::Address connect;
+    std::vector<PathConfig> paths;  // at least one
     std::string guest_name;         // empty: none
     NegotiatedSettings negotiated;  // hold for both sides
     ChannelTuning channel_tuning;   // for multifd-channels=auto
@@ -66,8 +67,8 @@ Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>&
 Result<SendConfig> make_send_config(const Settings& settings);
 
 struct RecvConfig {
-    transport::Address listen;
-    std::string guest_name;  // the only guest that is taken; empty: any
+    std::vector<transport::Address> listen;  // at least one
+    std::string guest_name;                  // the only guest that is taken; empty: any
     std::string sink;
     guest::Extras extras;
     Placement placement = Placement::kAuto;

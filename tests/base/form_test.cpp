@@ -39,11 +39,13 @@ bool contains(const std::string& text, std::string_view part) {
 }  // namespace
 
 TEST_CASE("every form and word is complete, and a word's default is allowed") {
-    for (const FormTable* table : {&kSources, &kSinks, &kDevices, &kAccelPaths}) {
+    for (const FormTable* table : {&kSources, &kSinks, &kDevices, &kAccelPaths, &kPaths}) {
         for (const Form& form : table->forms) {
             INFO(form.name);
             CHECK(form.help.ends_with('.'));
-            CHECK(form_syntax(form).starts_with(std::string(form.name) + ":"));
+            const std::string begin = form.name.empty() ? std::string(form.words.front().key) + "="
+                                                        : std::string(form.name) + ":";
+            CHECK(form_syntax(form).starts_with(begin));
             for (const Option& word : form.words) {
                 INFO(word.key);
                 CHECK(word.help.ends_with('.'));
@@ -166,6 +168,29 @@ TEST_CASE("a form's mistakes are found, whatever they are") {
     CHECK(list.error().message() ==
           "option devices: 'b:c': there is no kind 'b:'; write file:NAME=PATH, fd:NAME=NUMBER or "
           "sim:NAME");
+}
+
+TEST_CASE("a form without a name has words only") {
+    const auto all = parse_forms(kPaths, "remote=[::1]:5,dev=eth0  channels=3,remote=a:1");
+    REQUIRE(all);
+    REQUIRE(all->size() == 2);
+    const Words<kPathWords> first((*all)[0]);
+    CHECK(first.get<"remote">() == "[::1]:5");
+    CHECK(first.get<"dev">() == "eth0");
+    CHECK_FALSE(first.has<"channels">());
+    CHECK(Words<kPathWords>((*all)[1]).get<"channels">() == 3);
+    CHECK(form_syntax(kPathForms.front()) == "remote=HOST:PORT[,WORD=VALUE…]");
+    const auto refused = [](std::string_view text) {
+        const auto parsed = parse_form(kPaths, text);
+        REQUIRE_FALSE(parsed);
+        return parsed.error().message();
+    };
+    CHECK(contains(refused("a:1"), "'a:1': unknown word 'a:1'; it takes remote, local, dev"));
+    CHECK(contains(refused("remote=a"), "remote: 'a' is not HOST:PORT"));
+    CHECK(contains(refused("remote=a:1,"), "a word is missing at a comma; it takes remote"));
+    CHECK(contains(refused("remote=a:1,channels=256"), "channels: 256 is out of range 1 … 255"));
+    CHECK(contains(refused("remote=a:1,remote=b:1"), "remote is given twice"));
+    CHECK(contains(refused("dev=eth0"), "remote=HOST:PORT is missing"));
 }
 
 TEST_CASE("a form that needs no operand may be its name alone") {

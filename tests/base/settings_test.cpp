@@ -117,4 +117,20 @@ TEST_CASE("validation names every required option that is missing") {
           "'migrate recv' needs --sink SINK");
     CHECK(validate(with(Side::kRecv, {{"listen", "a:0"}, {"sink", "anon:"}})));
     CHECK(validate(with(Side::kSend, {{"connect", "a:1"}, {"source", "anon:1G"}})));
+    CHECK(validate(with(Side::kSend, {{"path", "remote=a:1"}, {"source", "anon:1G"}})));
+}
+
+TEST_CASE("several addresses are refused where there can be one only") {
+    CHECK(validate(with(Side::kRecv, {{"listen", "a:1 b:2"}, {"sink", "anon:"}})));
+    CHECK(validate(with(Side::kRecv, {{"listen", "systemd"}, {"sink", "anon:"}})));
+    CHECK(message(validate(with(Side::kRecv, {{"listen", "systemd a:1"}, {"sink", "anon:"}})))
+              .starts_with("listen=systemd takes the socket"));
+    CHECK(
+        message(validate(with(Side::kRecv,
+                              {{"listen", "systemd"}, {"listen-mptcp", "on"}, {"sink", "anon:"}})))
+            .starts_with("listen-mptcp has no effect with listen=systemd"));
+    const Settings there_and_back = with(
+        Side::kSend,
+        {{"connect", "a:1"}, {"path", "remote=b:1"}, {"source", "workload:1M"}, {"repeat", "1"}});
+    CHECK(message(validate(there_and_back)).starts_with("repeat and several paths"));
 }

@@ -150,6 +150,21 @@ TEST_CASE("a flag given twice is refused") {
     CHECK(refusal({"send", "--config", "a", "--config", "b"}) == "option config is given twice");
 }
 
+TEST_CASE("an option of several values collects those of its flags, which replace the file's") {
+    const TemporaryFile file(R"({"connect": ["f:1", "g:1"], "source": "anon:1G"})");
+    const auto from_file = parse({"send", "--config", file.path().c_str()});
+    REQUIRE(from_file);
+    CHECK(from_file->settings.get<"connect">() == "f:1 g:1");
+    const auto flags =
+        parse({"send", "--config", file.path().c_str(), "--connect", "a:1", "--path=remote=c:1",
+               "--connect=b:1", "--path", "remote=d:1,channels=2"});
+    REQUIRE(flags);
+    CHECK(flags->settings.get<"connect">() == "a:1 b:1");
+    CHECK(flags->settings.get<"path">() == "remote=c:1 remote=d:1,channels=2");
+    CHECK(contains(refusal({"send", "--connect", "a:1", "--connect", "b"}), "is not HOST:PORT"));
+    CHECK(contains(refusal({"send", "--path", "local=10.0.0.1"}), "remote=HOST:PORT is missing"));
+}
+
 TEST_CASE("a stray word is refused") {
     CHECK(refusal({"send", "127.0.0.1:4444"}) ==
           "'127.0.0.1:4444' is not an option of 'migrate send': options begin with --");

@@ -130,6 +130,7 @@ TEST_CASE("zsh offers commands, flags, choices and forms") {
     CHECK(contains(send, ":none|lz4|zstd:(none lz4 zstd)\n"));
     CHECK_FALSE(contains(send, "--listen["));
     CHECK(contains(handed_to_zsh("migrate recv ''"), ":SINK:_migrate_sink\n"));
+    CHECK(contains(zsh_completion(), "'*--path["));
     CHECK(contains(handed_to_zsh("migrate bench ''"), " dsa-50 dsa-zero "));
     CHECK(contains(handed_to_zsh("migrate bench ''"), "--out[Folder"));
     CHECK(contains(handed_to_zsh("migrate help ''"), "*:word:(send recv status probe bench)\n"));

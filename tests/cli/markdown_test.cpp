@@ -65,7 +65,8 @@ TEST_CASE("the options page shows command, default, range, unit and negotiation 
                    "| `--multifd-packet-size SIZE` | send | `512K` | 4K … 4M, a multiple of 4K | "
                    "bytes | yes | "));
     CHECK(contains(page, "| `--io-timeout TIME` | both | `30s` | 100ms … 24h | ms | | "));
-    CHECK(contains(page, "| `--connect HOST:PORT` | send | required | port 1 … 65535 | | | "));
+    CHECK(contains(page, "| `--listen HOST:PORT` | recv | required | port 0 … 65535 | | | "));
+    CHECK(contains(page, "| `--connect HOST:PORT` | send | required without `--path` | port 1 … "));
     CHECK(
         contains(page, R"(| `--multifd-compression none\|lz4\|zstd` | send | `none` | | | yes |)"));
 }
@@ -81,8 +82,10 @@ TEST_CASE("the options page has a row for every form and every word of an option
         const std::string table = page.substr(at, page.find("\n#", at + 1) - at);
         for (const Form& form : option.forms->forms) {
             INFO(form.name);
-            CHECK(unescaped_bars(line_of(
-                      table, fmt::format("| `{}{}", form.name, form.alone ? "" : ":"))) == 7);
+            const std::string begin = form.name.empty()
+                                          ? fmt::format("{}=", form.words.front().key)
+                                          : fmt::format("{}{}", form.name, form.alone ? "" : ":");
+            CHECK(unescaped_bars(line_of(table, "| `" + begin)) == 7);
             for (const Option& word : form.words) {
                 const std::string row = line_of(table, fmt::format("| | `{}=", word.key));
                 INFO(word.key);

@@ -19,7 +19,7 @@ class InProcessReceiver {
   public:
     explicit InProcessReceiver(const std::string& copy) {
         engine::RecvConfig config;
-        config.listen = {"127.0.0.1", 0};
+        config.listen.push_back({"127.0.0.1", 0});
         config.sink = "file:" + copy;
         config.handshake_timeout = config.io_timeout = kDeadline;
         auto created = engine::RecvSession::create(config, events_);

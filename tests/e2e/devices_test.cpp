@@ -108,7 +108,7 @@ TEST_CASE("a receiver whose guest went home does not wait for ever for it to com
     auto listener = must(transport::Listener::create({"127.0.0.1", 0}, kLong, test_security()));
     engine::SendConfig there;
     there.security = test_security();
-    there.connect = {"127.0.0.1", receiver.port()};
+    there.paths.push_back({.route = {"127.0.0.1", receiver.port()}});
     set_negotiated(there.negotiated, "multifd-packet-size", "64K");
     there.connect_timeout = there.handshake_timeout = there.io_timeout = kLong;
     there.journey = {.leg = 1, .legs = 10, .return_port = listener->port()};

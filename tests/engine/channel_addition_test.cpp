@@ -46,7 +46,7 @@ Moved move(const std::string& source_uri, SendConfig config, const std::string& 
     EventLog events;
     const auto source = must(memory::open_page_source(source_uri));
     const auto receiver = must(RecvSession::create(patient_receiver(sink), events));
-    config.connect = {"127.0.0.1", receiver->port()};
+    config.paths = path_to(receiver->port());
     const auto sender = must(SendSession::create(std::move(config), *source, events));
     Moved moved;
     std::jthread receiving([&] { moved.received = receiver->run(); });
@@ -152,7 +152,7 @@ TEST_CASE("both sides end at once when either is cancelled while channels join")
         const auto source = must(memory::open_page_source("anon:512M,fill=random"));
         const auto receiver = must(RecvSession::create(patient_receiver(), events));
         SendConfig config = growing_sender();
-        config.connect = {"127.0.0.1", receiver->port()};
+        config.paths = path_to(receiver->port());
         const auto sender = must(SendSession::create(std::move(config), *source, events));
         std::jthread receiving([&] { static_cast<void>(receiver->run()); });
         std::jthread cancels([&](const std::stop_token& stop) {

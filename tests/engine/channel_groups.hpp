@@ -51,12 +51,12 @@ struct Groups {
     void connect(std::optional<std::size_t> silent = std::nullopt) {
         sending.reset();
         receiving.reset();
-        std::vector<transport::Socket> near;
+        std::vector<PathSocket> near;
         std::vector<transport::Socket> far;
         cables.clear();
         for (std::uint16_t i = 0; i < kGroupChannels; ++i) {
             auto pair = make_connection();
-            near.push_back(std::move(pair.near));
+            near.push_back({std::move(pair.near)});
             if (i == silent) {
                 auto other = transport::make_socket_pair(kSilenceMs);
                 swallow(std::exchange(pair.far, std::move(other.far)));

@@ -57,7 +57,7 @@ struct Run {
         EventLog events;
         guest::Machine machine = must(guest::open_machine(source));
         const auto receiving = must(RecvSession::create(recv, events));
-        send.connect = {"127.0.0.1", receiving->port()};
+        send.paths = path_to(receiving->port());
         const auto sending =
             must(SendSession::create(send, *machine.memory, events, machine.guest.get()));
         std::jthread disturbing;
@@ -154,7 +154,7 @@ std::string refusal(Run& run) {
     run.send.devices = must(devices::parse_devices(run.devices));
     const guest::Machine machine = must(guest::open_machine(run.source));
     const auto receiving = must(RecvSession::create(run.recv, events));
-    run.send.connect = {"127.0.0.1", receiving->port()};
+    run.send.paths = path_to(receiving->port());
     const auto sending =
         must(SendSession::create(run.send, *machine.memory, events, machine.guest.get()));
     std::jthread thread([&] { static_cast<void>(receiving->run()); });
@@ -210,7 +210,7 @@ TEST_CASE("a refused offer leaves the receiver's descriptor open for the next se
     EventLog events;
     const auto source = must(memory::open_page_source("anon:1M"));
     const auto receiving = must(RecvSession::create(run.recv, events));
-    run.send.connect = {"127.0.0.1", receiving->port()};
+    run.send.paths = path_to(receiving->port());
     std::jthread thread([&] { run.received = receiving->run(); });
     const auto refused = must(SendSession::create(run.send, *source, events));
     CHECK_THAT(message_of(refused->run()), Contains("device disk"));

@@ -34,7 +34,7 @@ TEST_CASE("migrate-continue is taken from the moment on that the wait for it is 
     });
     guest::Machine machine = must(guest::open_machine("workload:2M,rate=10,warm-up=0"));
     SendConfig here = patient_sender();
-    here.connect = {"127.0.0.1", receiver->port()};
+    here.paths = path_to(receiver->port());
     set_negotiated(here.negotiated, "multifd-packet-size", "64K");
     here.pause_before_switchover = true;
     here.tunables.downtime_limit = kLong;

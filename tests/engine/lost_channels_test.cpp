@@ -77,9 +77,9 @@ class Replacing final : public LossWatch {
         ++waits;
         const auto present = groups_.sending->count();
         auto pair = groups_.make_connection();
-        std::vector<transport::Socket> near;
+        std::vector<PathSocket> near;
         std::vector<transport::Socket> far;
-        near.push_back(std::move(pair.near));
+        near.push_back({std::move(pair.near)});
         MIGRATE_TRY(groups_.sending->prepare(std::move(near), {}));
         Groups::take_hello(pair.far);
         far.push_back(std::move(pair.far));

@@ -30,7 +30,7 @@ Reports transfer(const std::string& source_uri, const RecvConfig& receiver_confi
     EventLog events;
     const auto source = must(memory::open_page_source(source_uri));
     const auto receiver = must(RecvSession::create(receiver_config, events));
-    config.connect = {"127.0.0.1", receiver->port()};
+    config.paths = path_to(receiver->port());
     const auto sender = must(SendSession::create(std::move(config), *source, events));
     Status received;
     std::jthread receiving([&] { received = receiver->run(); });
@@ -226,7 +226,7 @@ void break_off(const std::string& image, const RecvConfig& receiver_config, std:
     const auto source = must(memory::open_page_source("file:" + image));
     const auto receiver = must(RecvSession::create(receiver_config, events));
     SendConfig config = patient_sender();
-    config.connect = {"127.0.0.1", receiver->port()};
+    config.paths = path_to(receiver->port());
     config.tunables.max_bandwidth = 20 * kMiB;
     const auto sender = must(SendSession::create(std::move(config), *source, events));
     std::jthread receiving([&] { CHECK_FALSE(receiver->run()); });

@@ -50,8 +50,10 @@ TEST_CASE("a sender's options arrive, each in its field") {
                                            {"handshake-timeout", "102ms"},
                                            {"io-timeout", "103ms"},
                                            {"reconnect-timeout", "104ms"}});
-    CHECK(config.connect.host == "::1");
-    CHECK(config.connect.port == 4321);
+    REQUIRE(config.paths.size() == 1);
+    CHECK(config.paths[0].route.remote.host == "::1");
+    CHECK(config.paths[0].route.remote.port == 4321);
+    CHECK(config.paths[0].max_bandwidth == 0);
     CHECK(config.negotiated.channels() == 7);
     CHECK(config.detection == ZeroPageDetection::kLegacy);
     CHECK(config.zero_kernel == "scalar");
@@ -148,8 +150,9 @@ TEST_CASE("a receiver's options arrive, each in its field") {
                                            {"listen-timeout", "104ms"},
                                            {"handshake-timeout", "105ms"},
                                            {"io-timeout", "106ms"}});
-    CHECK(config.listen.host == "127.0.0.1");
-    CHECK(config.listen.port == 0);
+    REQUIRE(config.listen.size() == 1);
+    CHECK(config.listen[0].host == "127.0.0.1");
+    CHECK(config.listen[0].port == 0);
     CHECK(config.sink == "file:copy.mem");
     CHECK(config.port_file == "port.txt");
     CHECK(config.listen_timeout == milliseconds(104));

@@ -131,7 +131,7 @@ struct Journey {
         EventLog events;
         guest::Machine machine = must(guest::open_machine(source));
         const auto receiving = must(RecvSession::create(recv, events));
-        send.connect = {"127.0.0.1", receiving->port()};
+        send.paths = path_to(receiving->port());
         const auto sending =
             must(SendSession::create(send, *machine.memory, events, machine.guest.get()));
         begin();
@@ -237,7 +237,7 @@ TEST_CASE("a session whose own thread cannot be started ends with that error") {
     EventLog events;
     guest::Machine machine = must(guest::open_machine("workload:1M,rate=10,warm-up=0"));
     SendConfig config = patient_sender();
-    config.connect = {"127.0.0.1", 1};
+    config.paths = path_to(1);
     const auto session =
         must(SendSession::create(config, *machine.memory, events, machine.guest.get()));
     CHECK(words_of(session->fail(start_error("thread live_migration", EAGAIN))) ==

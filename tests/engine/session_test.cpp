@@ -35,7 +35,7 @@ struct Sessions {
     Sessions(const std::string& source_uri, SendConfig config, RecvConfig receiver_config)
         : source(must(memory::open_page_source(source_uri))),
           receiver(must(RecvSession::create(std::move(receiver_config), events))) {
-        config.connect = {"127.0.0.1", receiver->port()};
+        config.paths = path_to(receiver->port());
         sender = must(SendSession::create(std::move(config), *source, events));
     }
     Outcome run() {

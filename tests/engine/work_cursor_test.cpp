@@ -80,5 +80,16 @@ TEST_CASE("without regions there is nothing to claim; no worker counts as one") 
     CHECK_FALSE(cursor.claim());
 }
 
+TEST_CASE("the rests of a round are claimed in small parts, so that every worker gets one") {
+    const auto regions = regions_of({kGiB / kPageSize, 3});
+    WorkCursor cursor(regions, 2, WorkCursor::Work::kRests);
+    std::vector<WorkSpan> claims;
+    while (const auto span = cursor.claim()) {
+        CHECK(span->pages.size_bytes() <= 4 * kMiB);
+        claims.push_back(*span);
+    }
+    check_covers(std::move(claims), regions);
+}
+
 }  // namespace
 }  // namespace migrate::engine

@@ -37,8 +37,14 @@ struct NamedText {
     std::string_view rest;  // after the name's colon
 };
 
+// "file:"; empty for a form without a name.
+std::string form_mark(const Form& form) {
+    return form.name.empty() ? std::string() : fmt::format("{}:", form.name);
+}
+
 // A colon after a slash belongs to a path.
 Result<NamedText> find_named(const FormTable& table, std::string_view text) {
+    if (table.forms.front().name.empty()) return NamedText{&table.forms.front(), text};
     const std::size_t colon = text.find(':');
     const bool has_name = colon != std::string_view::npos && colon < text.find('/');
     if (!has_name && table.bare_path && !text.empty()) {
@@ -76,12 +82,12 @@ Status read_operand(const Form& form, std::string_view text, ParsedForm& parsed)
 Error unknown_word(const Form& form, std::string_view item) {
     std::vector<std::string_view> keys;
     for (const Option& row : form.words) keys.push_back(row.key);
+    const std::string takes = fmt::format("{} takes {}", form.name.empty() ? "it" : form_mark(form),
+                                          join_words(keys, "and"));
     if (item.empty()) {
-        return make_error(ErrorKind::kUsage, "a word is missing at a comma; {}: takes {}",
-                          form.name, join_words(keys, "and"));
+        return make_error(ErrorKind::kUsage, "a word is missing at a comma; {}", takes);
     }
-    return make_error(ErrorKind::kUsage, "unknown word '{}'; {}: takes {}", item, form.name,
-                      join_words(keys, "and"));
+    return make_error(ErrorKind::kUsage, "unknown word '{}'; {}", item, takes);
 }
 
 Status read_word(const Form& form, std::string_view item, ParsedForm& parsed) {
@@ -176,11 +182,7 @@ Result<ParsedForm> parse_form(const FormTable& table, std::string_view text) {
 
 Result<std::vector<ParsedForm>> parse_forms(const FormTable& table, std::string_view text) {
     std::vector<ParsedForm> all;
-    while (!text.empty()) {
-        const std::size_t blank = std::min(text.find(' '), text.size());
-        const std::string_view one = text.substr(0, blank);
-        text.remove_prefix(std::min(blank + 1, text.size()));
-        if (one.empty()) continue;
+    for (const std::string_view one : split_list(text)) {
         MIGRATE_ASSIGN(ParsedForm parsed, parse_form(table, one));
         all.push_back(std::move(parsed));
     }
@@ -199,13 +201,12 @@ std::string form_syntax(const Form& form) {
                                         : fmt::format("{}[:{}]", form.name, form.operand.key);
     }
     const bool optional = !form.operand.key.empty() && !form.operand.required;
-    std::string syntax = fmt::format("{}:{}{}{}", form.name, optional ? "[" : "", form.operand.key,
-                                     optional ? "]" : "");
-    std::string required;
+    std::string syntax = fmt::format("{}{}{}{}", form_mark(form), optional ? "[" : "",
+                                     form.operand.key, optional ? "]" : "");
     for (const Option& row : form.words) {
-        if (row.required) required += fmt::format(",{}={}", row.key, value_name_of(row));
+        if (!row.required) continue;
+        syntax += fmt::format("{}{}={}", syntax.empty() ? "" : ",", row.key, value_name_of(row));
     }
-    syntax += required;
     if (form.words.empty()) return syntax;
     return syntax + (syntax.ends_with(':') ? "[WORD=VALUE…]" : "[,WORD=VALUE…]");
 }

@@ -14,10 +14,11 @@
 
 namespace migrate {
 
-// NAME:OPERAND[,KEY=VALUE]… Without words, the operand is everything after the colon. An operand
-// that is not required may be missing: then the first word follows the colon.
+// NAME:OPERAND[,KEY=VALUE]…, or KEY=VALUE… for a form without a name. Without words, the operand is
+// everything after the colon. An operand that is not required may be missing: then the first word
+// follows the colon.
 struct Form {
-    std::string_view name;
+    std::string_view name;  // empty: the only form of its table, words alone: "remote=a:1"
     std::string_view help;  // one sentence or two
     Option operand{};       // `key` is its placeholder: "SIZE"; empty: the form has none
     std::span<const Option> words{};

@@ -1,4 +1,5 @@
-// The forms of --source, --sink, --devices, --accel-path and --tls-creds, with a row for each word.
+// The forms of --source, --sink, --devices, --accel-path, --tls-creds and --path, with a row for
+// each word.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include "base/config/choices.hpp"
 #include "base/config/form.hpp"
 #include "base/device_limits.hpp"
+#include "base/limits.hpp"
 #include "base/units.hpp"
 
 namespace migrate {
@@ -364,5 +366,43 @@ inline constexpr auto kTlsForms = std::to_array<Form>({
      .words = kPskWords},
 });
 inline constexpr FormTable kTlsCreds{.forms = kTlsForms};
+
+// --path
+
+inline constexpr auto kPathWords = std::to_array<Option>({
+    {.key = "remote",
+     .type = OptionType::kHostPort,
+     .min = 1,
+     .max = 65535,
+     .help = "The receiver's address on this path.",
+     .required = true},
+    {.key = "local",
+     .value_name = "ADDRESS",
+     .help = "The address of this host from which to connect. Without it: the kernel's choice."},
+    {.key = "dev",
+     .value_name = "INTERFACE",
+     .help = "The network interface of this host that carries the path, in place of local."},
+    {.key = "channels",
+     .type = OptionType::kInteger,
+     .min = 1,
+     .max = kMaxChannels,
+     .help = "Number of data channels on this path, out of multifd-channels. Without it: an equal "
+             "part of those that are left."},
+    {.key = "max-bandwidth",
+     .type = OptionType::kBytesPerSecond,
+     .default_text = "0",
+     .max = 1024 * kGiB,
+     .help = "Bandwidth limit for the data channels of this path, in every phase; 0 is no limit."},
+    {.key = "mptcp",
+     .type = OptionType::kOnOff,
+     .default_text = "off",
+     .help = "Use MPTCP for the connections of this path, so that the kernels can add subflows. "
+             "The receiver needs listen-mptcp=on; without it the path uses plain TCP."},
+});
+
+inline constexpr auto kPathForms = std::to_array<Form>({
+    {.name = "", .help = "One path.", .words = kPathWords},
+});
+inline constexpr FormTable kPaths{.forms = kPathForms};
 
 }  // namespace migrate

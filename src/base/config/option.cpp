@@ -1,5 +1,6 @@
 #include "base/config/option.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "base/config/form.hpp"
@@ -70,6 +71,12 @@ Result<OptionValue> parse_address(const Option& option, std::string_view text) {
     if (*port < option.min || *port > option.max) {
         return reject("port {} is out of range {} … {}", port_text, option.min, option.max);
     }
+    return OptionValue{.text = std::string(text)};
+}
+
+Result<OptionValue> parse_addresses(const Option& option, std::string_view text) {
+    MIGRATE_TRY(parse_plain_text(text));
+    for (const std::string_view one : split_list(text)) MIGRATE_TRY(parse_address(option, one));
     return OptionValue{.text = std::string(text)};
 }
 
@@ -188,6 +195,8 @@ Result<OptionValue> parse_value(const Option& option, std::string_view text) {
             return parse_form_text(option, text);
         case OptionType::kHostPort:
             return parse_address(option, text);
+        case OptionType::kHostPorts:
+            return parse_addresses(option, text);
         case OptionType::kChoice:
             return parse_choice(option, text);
         case OptionType::kOnOff:
@@ -211,6 +220,16 @@ std::string option_text(const Option& option, const OptionValue& value) {
     return number_text(option.type, value.number);
 }
 
+std::vector<std::string_view> split_list(std::string_view text) {
+    std::vector<std::string_view> values;
+    while (!text.empty()) {
+        const std::size_t blank = std::min(text.find(' '), text.size());
+        if (blank != 0) values.push_back(text.substr(0, blank));
+        text.remove_prefix(std::min(blank + 1, text.size()));
+    }
+    return values;
+}
+
 std::span<const std::string_view> choices_of(const Option& option) {
     static constexpr std::array<std::string_view, 2> kOnOff{"on", "off"};
     if (option.type == OptionType::kOnOff) return kOnOff;
@@ -226,6 +245,7 @@ std::string value_name_of(const Option& option) {
         case OptionType::kWords:
             return "TEXT";
         case OptionType::kHostPort:
+        case OptionType::kHostPorts:
             return "HOST:PORT";
         case OptionType::kChoice:
             return fmt::format("{}", fmt::join(option.choices, "|"));

@@ -28,6 +28,7 @@ enum class OptionType {
     kForms,           // any number of them, with blanks between them; in JSON also a list
     kWords,           // any number of words with blanks between them; in JSON also a list
     kHostPort,        // HOST:PORT, IPv6 as [::1]:4444; the range is the port's; empty is "not set"
+    kHostPorts,       // any number of them, with blanks between them; in JSON also a list
     kChoice,          // one of `choices`; NAME:N stands for the name and a number, min … max
     kOnOff,           // on or off
     kInteger,         // min … max
@@ -72,9 +73,12 @@ struct Option {
     std::string_view help = "";                   // one sentence or two, without default and range
     bool everyday = false;  // `--help` shows it; the others are in `--help all`
     bool required = false;  // the command does not start without it; such a row has no default
-    bool alone = false;     // on/off: the flag without a value stands for "on"
-    bool live = false;      // may change while a migration runs
-    bool repeats = false;   // kText in a form: may occur several times; see base/config/form.hpp
+    std::string_view instead = "";  // key of an option that makes this one not required
+    bool alone = false;             // on/off: the flag without a value stands for "on"
+    bool live = false;              // may change while a migration runs
+    // May occur several times. kText in a form: its values have commas between them; see
+    // base/config/form.hpp. An option: its values have blanks between them.
+    bool repeats = false;
     // The sender's value holds for both sides. The offer carries it as text, and the receiver
     // checks it against this row. The default is part of the protocol: a value that the offer lacks
     // has it.
@@ -98,7 +102,13 @@ constexpr bool option_applies(const Option& option, Side side) {
 constexpr bool is_textual(OptionType type) {
     return type == OptionType::kText || type == OptionType::kForm || type == OptionType::kForms ||
            type == OptionType::kWords || type == OptionType::kHostPort ||
-           type == OptionType::kChoice;
+           type == OptionType::kHostPorts || type == OptionType::kChoice;
+}
+
+// Any number of values with blanks between them; in JSON also a list.
+constexpr bool is_list(OptionType type) {
+    return type == OptionType::kForms || type == OptionType::kWords ||
+           type == OptionType::kHostPorts;
 }
 
 // A value of a row, in the member that fits the row's type.
@@ -113,6 +123,9 @@ Result<OptionValue> parse_option(const Option& option, std::string_view text);
 Result<OptionValue> parse_value(const Option& option, std::string_view text);
 // Returns the shortest text that parse_option() turns back into this value.
 std::string option_text(const Option& option, const OptionValue& value);
+
+// The values of a text of a list, without the blanks.
+std::vector<std::string_view> split_list(std::string_view text);
 
 // The choices, or on and off, or nothing for other types.
 std::span<const std::string_view> choices_of(const Option& option);

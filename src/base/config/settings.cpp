@@ -1,5 +1,6 @@
 #include "base/config/settings.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -14,6 +15,8 @@ Status check_required(const Settings& settings) {
         const Option& option = kOptions[i];
         if (!option.required || !option_applies(option, settings.side())) continue;
         if (!settings.value(i).text.empty()) continue;
+        const std::size_t instead = find_option(option.instead);
+        if (instead < kOptionCount && !settings.value(instead).text.empty()) continue;
         missing.push_back(fmt::format("--{} {}", option.key, value_name_of(option)));
     }
     if (missing.empty()) return {};
@@ -83,6 +86,12 @@ Status validate_tls(const Settings& settings) {
 
 Status validate_send(const Settings& settings) {
     MIGRATE_TRY(validate_repeat(settings));
+    const std::size_t paths =
+        split_list(settings.get<"connect">()).size() + split_list(settings.get<"path">()).size();
+    if (settings.get<"repeat">() != 0 && paths > 1) {
+        return Error(ErrorKind::kUsage,
+                     "repeat and several paths cannot be combined: the way back has one path");
+    }
     if (!settings.get<"accel-path">().empty() &&
         settings.get<"zero-page-detection", ZeroPageDetection>() != ZeroPageDetection::kDsaAccel) {
         return Error(ErrorKind::kUsage,
@@ -96,7 +105,22 @@ Status validate_send(const Settings& settings) {
     return {};
 }
 
-Status validate_recv(const Settings& settings) { return validate_repeat(settings); }
+Status validate_recv(const Settings& settings) {
+    const auto addresses = split_list(settings.get<"listen">());
+    const bool passed = std::find(addresses.begin(), addresses.end(), "systemd") != addresses.end();
+    if (passed && addresses.size() > 1) {
+        return Error(ErrorKind::kUsage,
+                     "listen=systemd takes the socket that the service manager passed, and no "
+                     "further address: leave the others out");
+    }
+    if (passed && settings.get<"listen-mptcp">()) {
+        return Error(
+            ErrorKind::kUsage,
+            "listen-mptcp has no effect with listen=systemd: the service manager makes the "
+            "socket (SocketProtocol=mptcp)");
+    }
+    return validate_repeat(settings);
+}
 
 }  // namespace
 

@@ -45,9 +45,12 @@ ProgressReport progress_of(const Report& report, const PresentSpeed& speed) {
 }
 
 double Report::mbps() const {
-    if (progress) return progress->speed.bytes * 8 / 1e6;
+    return progress ? progress->speed.bytes * 8 / 1e6 : mbps_of(transferred);
+}
+
+double Report::mbps_of(std::uint64_t bytes) const {
     const auto active = static_cast<double>((total_time - setup_time).count());
-    return active > 0 ? static_cast<double>(transferred) * 8 / active : 0;
+    return active > 0 ? static_cast<double>(bytes) * 8 / active : 0;
 }
 
 double Report::pages_per_second() const {

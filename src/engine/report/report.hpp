@@ -23,6 +23,7 @@
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
 #include "engine/report/outage_report.hpp"
+#include "engine/report/path_report.hpp"
 #include "engine/report/progress_meter.hpp"
 #include "engine/report/round_history.hpp"
 #include "transport/packet_builder.hpp"
@@ -177,6 +178,7 @@ struct Report {
     std::uint64_t payload_bytes = 0;         // page content in transferred
     std::optional<ProgressReport> progress;  // while pages may move; empty before and at the end
     std::vector<ChannelReport> channels;     // the main channel first
+    std::vector<PathReport> paths;           // sender; empty before the channels are connected
     MultifdReport multifd;
     OutageReport outages;
     std::optional<ZeroCopyReport> zero_copy;  // empty before the channels are connected
@@ -209,6 +211,8 @@ struct Report {
     // Decimal Mbit/s: the present ones while the migration runs, and at its end those over
     // total_time − setup_time, as in QEMU.
     double mbps() const;
+    // The mean rate of these bytes over the same time, decimal Mbit/s.
+    double mbps_of(std::uint64_t bytes) const;
     double pages_per_second() const;
 };
 

@@ -25,6 +25,12 @@ std::vector<DeviceView> devices_of(const Report& report) {
     return devices;
 }
 
+std::vector<PathView> paths_of(const Report& report) {
+    std::vector<PathView> paths;
+    for (const PathReport& path : report.paths) paths.push_back({report, path});
+    return paths;
+}
+
 std::vector<RoundReport> rounds_of(const Report& report) {
     std::vector<RoundReport> rounds;
     for (const RoundReport* round : report.rounds.kept()) rounds.push_back(*round);
@@ -81,6 +87,8 @@ void add_times_and_counts(Members<Report>& rows) {
     add("setup-time-us", "", &Report::setup_time);
     add("ram", "What was sent.", [](const Report& report) { return RamView{report}; });
     add("channels", "The main channel first.", &Report::channels);
+    add("paths", "Sender: the network paths.",
+        only_if([](const Report& report) { return !report.paths.empty(); }, paths_of));
     add("multifd", "The data channels.", &Report::multifd);
     add("outages", "The cost of lost connections.",
         [](const Report& report) { return OutagesView{report}; });

@@ -154,6 +154,43 @@ const Members<DowntimeReport>& MembersOf<DowntimeReport>::all() {
     return kAll;
 }
 
+const Members<PathView>& MembersOf<PathView>::all() {
+    using View = PathView;
+    static const Members<View> kAll{
+        member<View>("remote", "Address of the receiver.",
+                     [](const View& one) { return one.path.remote; }),
+        member<View>("local", "Address of this host, on the last connection.",
+                     [](const View& one) { return unless_empty(one.path.local); }),
+        member<View>("interface", "The interface that has it.",
+                     [](const View& one) { return unless_empty(one.path.interface_name); }),
+        member<View>("main", "The main channel goes by this path.",
+                     [](const View& one) { return one.path.main; }),
+        member<View>("mptcp", "Both sides use MPTCP on its data channels that work.",
+                     [](const View& one) { return one.path.mptcp; }),
+        member<View>("channels", "Data channels that work.",
+                     [](const View& one) { return one.path.channels; }),
+        member<View>("channels-lost", "Data channels that were lost so far.",
+                     [](const View& one) { return one.path.channels_lost; }),
+        member<View>("bytes", "Sent on its data channels.",
+                     [](const View& one) { return one.path.bytes; }),
+        member<View>("mbps", "Mbit/s (10^6) of bytes over total time minus setup time.",
+                     [](const View& one) { return one.of.mbps_of(one.path.bytes); }),
+        member<View>("retransmits", "Packets that TCP sent again.",
+                     [](const View& one) { return one.path.retransmits; }),
+        member<View>("round-trip-us", "TCP's mean over the data channels that work.",
+                     [](const View& one) {
+                         return one.path.round_trip.count() != 0
+                                    ? std::optional(one.path.round_trip)
+                                    : std::nullopt;
+                     }),
+        member<View>("max-bandwidth", "Bytes per second, if the path has a limit.",
+                     [](const View& one) {
+                         return one.path.max_bandwidth != 0 ? std::optional(one.path.max_bandwidth)
+                                                            : std::nullopt;
+                     })};
+    return kAll;
+}
+
 const Members<DeviceView>& MembersOf<DeviceView>::all() {
     using View = DeviceView;
     static const Members<View> kAll{

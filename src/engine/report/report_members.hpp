@@ -14,6 +14,10 @@ struct RamView {
 struct OutagesView {
     const Report& of;
 };
+struct PathView {
+    const Report& of;
+    const PathReport& path;
+};
 struct DeviceView {
     const Report& of;
     const DeviceReport& device;
@@ -27,6 +31,7 @@ struct DeviceView {
 MIGRATE_MEMBERS(Report);
 MIGRATE_MEMBERS(RamView);
 MIGRATE_MEMBERS(OutagesView);
+MIGRATE_MEMBERS(PathView);
 MIGRATE_MEMBERS(DeviceView);
 MIGRATE_MEMBERS(RoundReport);
 MIGRATE_MEMBERS(RoundTotals);

@@ -111,6 +111,28 @@ void add_multifd(Lines& lines, const MultifdReport& report) {
                                                     report.limited_by, report.reason));
 }
 
+void add_paths(Lines& lines, const Report& report) {
+    for (const PathReport& path : report.paths) {
+        std::string text;
+        if (!path.local.empty()) text += fmt::format("from {}", path.local);
+        if (!path.interface_name.empty()) text += fmt::format(" ({})", path.interface_name);
+        if (!text.empty()) text += ", ";
+        if (path.main) text += "main channel, ";
+        if (path.mptcp) text += "MPTCP, ";
+        text += fmt::format("{} channels", path.channels);
+        if (path.channels_lost != 0) text += fmt::format(" ({} lost)", path.channels_lost);
+        const std::string round_trip = path.round_trip.count() == 0
+                                           ? "unknown"
+                                           : fmt::format("{} us", path.round_trip.count());
+        text += fmt::format(", {} bytes, {:.2f} mbps, {} retransmits, round trip {}", path.bytes,
+                            report.mbps_of(path.bytes), path.retransmits, round_trip);
+        if (path.max_bandwidth != 0) {
+            text += fmt::format(", max-bandwidth {} bytes/s", path.max_bandwidth);
+        }
+        lines.add("path " + path.remote, text);
+    }
+}
+
 void add_outages(Lines& lines, const Report& report) {
     const OutageReport& outages = report.outages;
     if (outages.channels_lost == 0 && outages.outages == 0) return;
@@ -208,6 +230,7 @@ std::string to_text(const Report& report) {
     add_ram(lines, report);
     add_reuse(lines, report.reuse);
     add_multifd(lines, report.multifd);
+    add_paths(lines, report);
     add_outages(lines, report);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
     if (report.checksums) add_checksums(lines, *report.checksums);

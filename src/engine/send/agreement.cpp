@@ -6,7 +6,6 @@
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
 #include "base/version.hpp"
-#include "transport/connector.hpp"
 #include "transport/sequence.hpp"
 
 namespace migrate::engine {
@@ -44,13 +43,9 @@ transport::Offer make_offer(const SendConfig& config, const memory::PageSource& 
     return offer;
 }
 
-Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
+Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config, Paths& paths,
                                                const transport::Offer& offer, SessionCore& core) {
-    MIGRATE_ASSIGN(
-        transport::Socket socket,
-        transport::connect_to(config.connect, {config.connect_timeout,
-                                               transport::StallLimits::both(config.io_timeout),
-                                               core.token(), config.security}));
+    MIGRATE_ASSIGN(transport::Socket socket, paths.connect_main(core.token()));
     MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     const transport::HelloBytes hello =
         transport::encode_hello({.role = transport::ConnectionRole::kMain});
@@ -103,25 +98,6 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
 Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready) {
     const Microseconds prepared(static_cast<std::int64_t>(ready.prepared_us));
     return std::max(waited - prepared, Microseconds(1));
-}
-
-Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
-                                                        const SendConfig& config,
-                                                        const LinkTimes& times,
-                                                        const ChannelCounts& channels,
-                                                        const std::stop_token& stop) {
-    MIGRATE_ASSIGN(const transport::Endpoint peer, link.peer());
-    MIGRATE_ASSIGN(
-        std::vector<transport::Socket> sockets,
-        transport::connect_alike(peer, channels.count,
-                                 {config.connect_timeout, times.data, stop, config.security}));
-    const auto buffer = config.negotiated.get<"multifd-socket-buffer">();
-    for (transport::Socket& socket : sockets) {
-        MIGRATE_TRY(buffer == kAutoSocketBuffer
-                        ? socket.share_path(channels.all)
-                        : socket.use_buffer(transport::BufferSide::kSends, buffer));
-    }
-    return sockets;
 }
 
 }  // namespace migrate::engine

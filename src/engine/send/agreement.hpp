@@ -4,12 +4,12 @@
 
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "engine/checksum_choice.hpp"
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
 #include "engine/send/live_source.hpp"
+#include "engine/send/paths.hpp"
 #include "engine/send/send_devices.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
@@ -24,7 +24,7 @@ namespace migrate::engine {
 transport::Offer make_offer(const SendConfig& config, const memory::PageSource& source,
                             const LiveSource* live, const SendDevices& devices);
 // Connects to the receiver and sends hello and OFFER. The link's thread runs from now on.
-Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config,
+Result<std::unique_ptr<PeerLink>> connect_link(const SendConfig& config, Paths& paths,
                                                const transport::Offer& offer, SessionCore& core);
 
 // The terms that both sides agreed on.
@@ -42,17 +42,5 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
 // The round trip between the last connection and READY, which came after `waited`: without the time
 // in which the receiver prepared itself. At least 1 µs, since the receiver's clock may be faster.
 Microseconds round_trip_of(Microseconds waited, const transport::Ready& ready);
-// Sockets to connect, and the number of channels that share the path with them, themselves
-// included.
-struct ChannelCounts {
-    std::uint16_t count = 0;
-    std::uint16_t all = 0;
-};
-// Connects one socket for each of these channels, to where the main channel goes.
-Result<std::vector<transport::Socket>> connect_channels(const PeerLink& link,
-                                                        const SendConfig& config,
-                                                        const LinkTimes& times,
-                                                        const ChannelCounts& channels,
-                                                        const std::stop_token& stop);
 
 }  // namespace migrate::engine

@@ -17,13 +17,9 @@ namespace {
 constexpr std::chrono::milliseconds kConnectLimit{1000};
 
 // Makes the connections, and says hello on each.
-Status connect(const AdditionNeeds& needs, std::uint16_t wanted) {
-    SendConfig config = needs.config;
-    config.connect_timeout = std::min(config.connect_timeout, kConnectLimit);
-    const auto count = static_cast<std::uint16_t>(wanted - needs.channels.count());
+Status connect(const AdditionNeeds& needs, const Paths::Further& further) {
     MIGRATE_ASSIGN(auto sockets,
-                   connect_channels(needs.link, config, needs.agreement.times,
-                                    {.count = count, .all = wanted}, needs.core.token()));
+                   needs.paths.connect_further(further, needs.agreement.times, needs.core.token()));
     return needs.channels.prepare(std::move(sockets), needs.agreement.accepted.session);
 }
 
@@ -54,18 +50,29 @@ Result<transport::ChannelCount> take_answer(const AdditionNeeds& needs, std::uin
 
 }  // namespace
 
-// A plain connection is made by the receiver's kernel, so the receiver hears only of connections
-// that it can take. A TLS handshake needs the receiver, which takes part only once it expects the
+// A connection is made by the receiver's kernel, so the receiver hears only of connections that it
+// can take. A TLS handshake needs the receiver, which takes part only once it expects the
 // connection.
-Result<Addition> add_channels(const AdditionNeeds& needs, std::uint16_t wanted) {
+Result<Addition> add_channels(const AdditionNeeds& needs, std::span<const std::uint16_t> paths) {
     const std::uint16_t present = needs.channels.count();
-    const bool tls = needs.link.security().is_encrypted();
-    if (tls) MIGRATE_TRY(announce(needs, wanted));
-    const Status connected = connect(needs, wanted);
+    const auto wanted = static_cast<std::uint16_t>(present + paths.size());
+    Paths::Further further{.paths = paths,
+                           .limit = std::min(needs.config.connect_timeout, kConnectLimit),
+                           .all = wanted};
+    bool announced = false;
+    Status told;
+    if (needs.link.security().is_encrypted()) {
+        further.connected = [&] {
+            announced = true;
+            return told = announce(needs, wanted);
+        };
+    }
+    const Status connected = connect(needs, further);
+    if (!told) return told.error();
     if (!connected && needs.core.stopped()) return connected.error();
-    if (connected && !tls) MIGRATE_TRY(announce(needs, wanted));
+    if (connected && !announced) MIGRATE_TRY(announce(needs, wanted));
     Addition addition{.connected = bool(connected), .channels = present};
-    if (connected || tls) {
+    if (connected || announced) {
         MIGRATE_ASSIGN(transport::ChannelCount answer, take_answer(needs, wanted));
         addition.channels = answer.channels;
         addition.reason = std::move(answer.reason);

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "engine/peer_link.hpp"
 #include "engine/send/agreement.hpp"
+#include "engine/send/paths.hpp"
 #include "engine/send/send_channel_group.hpp"
 #include "engine/session_config.hpp"
 #include "engine/session_core.hpp"
@@ -20,6 +22,7 @@ struct AdditionNeeds {
     PeerLink& link;
     SendChannelGroup& channels;
     SessionCore& core;
+    Paths& paths;
 };
 
 // The result of an addition.
@@ -29,8 +32,8 @@ struct Addition {
     std::string reason{};        // why there are fewer than wanted
 };
 
-// Adds channels until there are `wanted`, those that were lost included. Called by the session's
-// thread between ROUND_START and ROUND_END. An Error ends the session.
-Result<Addition> add_channels(const AdditionNeeds& needs, std::uint16_t wanted);
+// Adds a channel for each entry of `paths`, which are indices; those of a path follow one another.
+// Called by the session's thread between ROUND_START and ROUND_END. An Error ends the session.
+Result<Addition> add_channels(const AdditionNeeds& needs, std::span<const std::uint16_t> paths);
 
 }  // namespace migrate::engine

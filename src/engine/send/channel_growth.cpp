@@ -75,9 +75,26 @@ Status ChannelGrowth::look() {
     return {};
 }
 
+// The paths of further channels: equal parts for each, since none has a number of its own.
+std::vector<std::uint16_t> ChannelGrowth::paths_of(std::uint16_t further) const {
+    std::vector<std::uint16_t> numbers;
+    for (std::uint16_t i = 0; i < needs_.addition.paths.count(); ++i) {
+        numbers.push_back(needs_.addition.channels.working_on(i));
+    }
+    std::vector<std::uint16_t> paths;
+    while (paths.size() < further) {
+        const auto least = std::min_element(numbers.begin(), numbers.end());
+        ++*least;
+        paths.push_back(static_cast<std::uint16_t>(least - numbers.begin()));
+    }
+    std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
 Status ChannelGrowth::add(std::uint16_t wanted) {
     const std::uint16_t present = needs_.addition.channels.count();
-    const Result<Addition> answer = add_channels(needs_.addition, wanted);
+    const auto paths = paths_of(static_cast<std::uint16_t>(wanted - present));
+    const Result<Addition> answer = add_channels(needs_.addition, paths);
     if (!answer) return needs_.addition.link.lost() ? Status() : Status(answer.error());
     const Addition& added = *answer;
     if (!added.connected) {
@@ -85,6 +102,8 @@ Status ChannelGrowth::add(std::uint16_t wanted) {
         return {};
     }
     tuner_.added(added.channels);
+    const std::size_t more = added.channels - std::size_t{present};
+    for (std::size_t i = 0; i < more; ++i) needs_.addition.paths.want_another(paths[i]);
     if (added.channels < wanted) {
         tuner_.stop(ChannelLimit::kReceiver,
                     fmt::format("the receiver took no further channel: {}", added.reason));

@@ -3,7 +3,9 @@
 // answered; a channel that cannot be added leaves the session as it was.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/cpu_load.hpp"
 #include "engine/peer_link.hpp"
@@ -38,6 +40,7 @@ class ChannelGrowth final : public RoundWatch {
 
   private:
     ChannelProgress progress() const;
+    std::vector<std::uint16_t> paths_of(std::uint16_t further) const;
     Status add(std::uint16_t wanted);
     void publish();
 

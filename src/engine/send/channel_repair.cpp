@@ -31,15 +31,30 @@ void ReconnectPacing::tried(Clock::time_point now) {
     due_ = now + pause_;
 }
 
+std::uint16_t ChannelRepair::lacking(std::uint16_t path) const {
+    const std::uint16_t wanted = needs_.paths.wanted(path);
+    const std::uint16_t working = needs_.channels.working_on(path);
+    if (working >= wanted) return 0;
+    return std::min<std::uint16_t>(wanted - working, lacking());
+}
+
+// Other paths may have channels of a path that did not answer at the start.
 std::uint16_t ChannelRepair::lacking() const {
-    const std::uint16_t lost = needs_.channels.losses().count();
-    const auto room = static_cast<std::uint16_t>(kMaxChannelIds - needs_.channels.count());
-    return std::min<std::uint16_t>(lost - replaced_, room);
+    const unsigned present = needs_.channels.count();
+    const unsigned working = present - needs_.channels.losses().count();
+    const unsigned wanted = needs_.paths.all_wanted();
+    const unsigned lost = wanted - std::min(wanted, working);
+    return static_cast<std::uint16_t>(std::min(lost, kMaxChannelIds - present));
 }
 
 std::optional<RoundGate::Clock::time_point> ChannelRepair::next_look() const {
-    if (lacking() == 0) return std::nullopt;
-    return pacing_.due();
+    std::optional<Clock::time_point> next;
+    if (lacking() == 0) return next;
+    for (std::uint16_t i = 0; i < needs_.paths.count(); ++i) {
+        if (lacking(i) == 0) continue;
+        next = std::min(next.value_or(Clock::time_point::max()), pacing_[i].due());
+    }
+    return next;
 }
 
 void ChannelRepair::survive() {
@@ -64,31 +79,55 @@ void ChannelRepair::hand_over(const transport::RoundMark& last) {
 
 Status ChannelRepair::look() {
     if (needs_.link.lost()) return restore(Needed::kDataChannel);
-    if (lacking() == 0 || Clock::now() < pacing_.due()) return {};
-    return attempt();
+    return attempt(By::kDuePaths);
 }
 
-Status ChannelRepair::attempt() {
-    const std::uint16_t present = needs_.channels.count();
-    if (const std::uint16_t lost = needs_.channels.losses().count(); lost != reported_) {
-        // Logged here, not by the channels' threads: they also lose their connections when the peer
-        // fails, and then the peer's reason is the message.
-        log::warning("{} of {} data channels lost (reconnect-timeout): {}", lost, present,
-                     needs_.channels.losses().reason());
-        reported_ = lost;
+void ChannelRepair::report_losses() {
+    const std::uint16_t lost = needs_.channels.losses().count();
+    if (lost == reported_) return;
+    // Logged here, not by the channels' threads: they also lose their connections when the peer
+    // fails, and then the peer's reason is the message.
+    log::warning("{} of {} data channels lost (reconnect-timeout): {}", lost,
+                 needs_.channels.count(), needs_.channels.losses().reason());
+    reported_ = lost;
+    if (needs_.paths.count() == 1 || needs_.channels.all_lost()) return;
+    for (std::uint16_t i = 0; i < needs_.paths.count(); ++i) {
+        if (needs_.channels.working_on(i) != 0 || lacking(i) == 0) continue;
+        log::warning("path {} has no data channel left; the other paths go on",
+                     needs_.paths.name(i));
     }
-    Result<Addition> answer = add_channels(needs_, static_cast<std::uint16_t>(present + lacking()));
+}
+
+// One attempt by each of these paths that lacks channels. The path of the main channel comes first,
+// because it works.
+Status ChannelRepair::attempt(By by) {
+    if (lacking() == 0) return {};
+    report_losses();
+    for (const std::uint16_t path : needs_.paths.in_order()) {
+        if (lacking(path) == 0) continue;
+        if (by == By::kDuePaths && Clock::now() < pacing_[path].due()) continue;
+        MIGRATE_TRY(attempt_by(path));
+        if (needs_.link.lost()) return {};
+        if (by == By::kFirstPath && !needs_.channels.all_lost()) return {};
+    }
+    return {};
+}
+
+Status ChannelRepair::attempt_by(std::uint16_t path) {
+    const std::uint16_t present = needs_.channels.count();
+    const std::vector<std::uint16_t> paths(lacking(path), path);
+    Result<Addition> answer = add_channels(needs_, paths);
     if (!answer) return needs_.link.lost() ? Status() : Status(std::move(answer).error());
     Addition added = *std::move(answer);
     const auto more = static_cast<std::uint16_t>(added.channels - present);
-    pacing_.tried(Clock::now());
-    replaced_ += more;
+    pacing_[path].tried(Clock::now());
     reason_ = std::move(added.reason);
     if (more == 0) {
         log::debug("a lost channel is not replaced yet: {}", reason_);
         return {};
     }
-    log::info("{} lost channel(s) replaced", more);
+    log::info("{} lost channel(s) replaced{}", more,
+              needs_.paths.count() == 1 ? "" : " on path " + needs_.paths.name(path));
     needs_.core.events().emit("MULTIFD_CHANNELS_ADDED",
                               {{"channels", std::uint64_t{added.channels}}});
     return {};
@@ -96,7 +135,8 @@ Status ChannelRepair::attempt() {
 
 Status ChannelRepair::await_channel() {
     // The main channel was just made again, and the outage ended with it.
-    if (std::exchange(main_is_new_, false) && !needs_.link.lost()) MIGRATE_TRY(attempt());
+    if (std::exchange(main_is_new_, false) && !needs_.link.lost())
+        MIGRATE_TRY(attempt(By::kAllPaths));
     return lacks(Needed::kDataChannel) ? restore(Needed::kDataChannel) : Status();
 }
 
@@ -120,39 +160,36 @@ Status ChannelRepair::wait_for(Needed needed) {
     const milliseconds limit = needs_.config.reconnect_timeout;
     const std::stop_token stop = needs_.core.token();
     bool main_lost = false;
-    Clock::time_point due = std::min(pacing_.due(), began + kOutagePause);
+    const auto soon = [&] {
+        const Clock::time_point latest = Clock::now() + kOutagePause;
+        if (main_lost) return std::min(main_pacing_.due(), latest);
+        return std::min(next_look().value_or(latest), latest);
+    };
+    Clock::time_point next = soon();
     while (lacks(needed)) {
         if (!std::exchange(main_lost, needs_.link.lost()) && main_lost) {
             needs_.channels.lose_all(
                 Error(ErrorKind::kLostConnection, "the main channel was lost"));
             reported_ = needs_.channels.losses().count();
-            due = Clock::now();
+            next = Clock::now();
         }
         const auto left = std::chrono::floor<milliseconds>(began + limit - Clock::now());
         if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
         if (left.count() <= 0 || (!main_lost && lacking() == 0)) return too_late();
-        if (Clock::now() < due) {
-            pause_until(stop, std::min(due, began + limit));
+        if (Clock::now() < next) {
+            pause_until(stop, std::min(next, began + limit));
             continue;
         }
-        MIGRATE_TRY(main_lost ? reconnect(left) : attempt());
-        if (main_lost && !needs_.link.lost()) {
-            due = Clock::now();
-        } else {
-            due = std::min(pacing_.due(), Clock::now() + kOutagePause);
-        }
+        MIGRATE_TRY(main_lost ? reconnect(left) : attempt(By::kFirstPath));
+        next = main_lost && !needs_.link.lost() ? Clock::now() : soon();
     }
     return {};
 }
 
 // One attempt to make the main channel again. The receiver begins the round if it has not.
 Status ChannelRepair::reconnect(milliseconds left) {
-    const std::uint16_t present = needs_.channels.count();
     MIGRATE_ASSIGN(const auto resumed, reconnection_.attempt({round_.round, handed_over_}, left));
-    // A channel that the receiver had taken already counts as a replacement that was lost again, so
-    // that it is replaced once.
-    replaced_ = static_cast<std::uint16_t>(replaced_ + needs_.channels.count() - present);
-    pacing_.tried(Clock::now());
+    main_pacing_.tried(Clock::now());
     if (!resumed) return {};
     resumed_ = *resumed;
     if (resumed_.round == round_.round) return {};

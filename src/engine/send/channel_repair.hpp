@@ -1,13 +1,14 @@
 // reconnect-timeout: replaces channels that were lost, from the first round until the switchover. A
-// new data channel has a new id. Invariants: the pauses between failed attempts grow; a round waits
-// for a channel only if no data channel or no main channel is left, and at most for
-// reconnect-timeout.
+// new data channel has a new id, and takes the path of the lost one. Invariants: the pauses between
+// failed attempts by a path grow; a round waits for a channel only if no data channel or no main
+// channel is left, and at most for reconnect-timeout.
 #pragma once
 
 #include <chrono>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/send/channel_addition.hpp"
 #include "engine/send/live_control.hpp"
@@ -39,7 +40,10 @@ class ChannelRepair final : public LossWatch {
     // All outlive this object. The main channel works.
     ChannelRepair(const AdditionNeeds& needs, LiveControl& control,
                   std::span<const RegionInfo> regions)
-        : needs_(needs), control_(control), reconnection_(needs, regions) {}
+        : needs_(needs),
+          control_(control),
+          reconnection_(needs, regions),
+          pacing_(needs.paths.count()) {}
 
     // From now on the session survives the loss of the main channel, unless it does not survive
     // that of data channels.
@@ -69,9 +73,15 @@ class ChannelRepair final : public LossWatch {
     Error too_late() const;
     void begin_outage();
     void end_outage(RoundGate::Clock::time_point began, const Status& ended);
-    // Number of lost channels without a replacement.
+    // Number of lost channels without a replacement: of a path, and of all paths.
+    std::uint16_t lacking(std::uint16_t path) const;
     std::uint16_t lacking() const;
-    Status attempt();
+    void report_losses();
+    // The paths that an attempt takes: those whose time has come, all until one has a channel
+    // again, or all.
+    enum class By : std::uint8_t { kDuePaths, kFirstPath, kAllPaths };
+    Status attempt(By by);
+    Status attempt_by(std::uint16_t path);
 
     const AdditionNeeds needs_;
     LiveControl& control_;
@@ -80,10 +90,10 @@ class ChannelRepair final : public LossWatch {
     bool handed_over_ = false;      // hand_over() was called
     transport::Resumed resumed_{};  // the receiver's last answer
     bool main_is_new_ = false;      // no data channel was made since
-    ReconnectPacing pacing_;
-    std::uint16_t replaced_ = 0;
-    std::uint16_t reported_ = 0;  // lost channels that were logged
-    std::string reason_;          // why the last attempt failed
+    ReconnectPacing main_pacing_;
+    std::vector<ReconnectPacing> pacing_;  // of the data channels, by path
+    std::uint16_t reported_ = 0;           // lost channels that were logged
+    std::string reason_;                   // why the last attempt failed
 };
 
 }  // namespace migrate::engine

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "transport/connector.hpp"
 #include "transport/control_channel.hpp"
 
 namespace migrate::engine {
@@ -40,14 +39,10 @@ Status check_answer(const transport::Resumed& there, const Reconnection::Place& 
 
 Result<std::unique_ptr<transport::ControlChannel>> Reconnection::connect(const Place& here,
                                                                          milliseconds left) {
-    MIGRATE_TRY(peer_);
-    const SendConfig& config = needs_.config;
-    MIGRATE_ASSIGN(auto sockets,
-                   transport::connect_alike(*peer_, 1,
-                                            {std::min(left, kConnectLimit),
-                                             transport::StallLimits::both(config.io_timeout),
-                                             needs_.core.token(), config.security}));
-    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(sockets.front())));
+    MIGRATE_ASSIGN(
+        transport::Socket socket,
+        needs_.paths.connect_main_again(std::min(left, kConnectLimit), needs_.core.token()));
+    MIGRATE_ASSIGN(auto control, transport::ControlChannel::create(std::move(socket)));
     transport::Resume resume{.round = here.round, .sizes = {}, .handed_over = here.handed_over};
     for (const RegionInfo& region : regions_) resume.sizes.push_back(region.size_bytes);
     const transport::HelloBytes hello =

@@ -10,7 +10,6 @@
 
 #include "base/units.hpp"
 #include "engine/send/channel_addition.hpp"
-#include "transport/endpoint.hpp"
 #include "transport/handshake.hpp"
 
 namespace migrate::engine {
@@ -19,16 +18,16 @@ class Reconnection {
   public:
     // Created while the main channel works. All outlive this object.
     Reconnection(const AdditionNeeds& needs, std::span<const RegionInfo> regions)
-        : needs_(needs), regions_(regions), peer_(needs.link.peer()) {}
+        : needs_(needs), regions_(regions) {}
 
     // Where this side is.
     struct Place {
         std::uint32_t round = 0;   // the last one that it began
         bool handed_over = false;  // the guest
     };
-    // Makes one attempt, at most for `left`. Returns where the receiver is, or nothing if the
-    // attempt failed for a reason that may pass, which reason() has. kRefused if the receiver does
-    // not know this session, kProtocol if it is elsewhere.
+    // Makes one attempt, at most for `left`, by the next path. Returns where the receiver is, or
+    // nothing if the attempt failed for a reason that may pass, which reason() has. kRefused if the
+    // receiver does not know this session, kProtocol if it is elsewhere.
     Result<std::optional<transport::Resumed>> attempt(const Place& here,
                                                       std::chrono::milliseconds left);
     // Why the last attempt failed; empty if none did.
@@ -41,7 +40,6 @@ class Reconnection {
 
     const AdditionNeeds needs_;
     std::span<const RegionInfo> regions_;
-    Result<transport::Endpoint> peer_;
     std::uint16_t epoch_ = 0;
     std::string reason_;
 };

@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace migrate::engine {
+namespace {
+
+WorkCursor::Work work_of(RoundPlan::Bitmaps arrived) {
+    return arrived.empty() ? WorkCursor::Work::kWhole : WorkCursor::Work::kRests;
+}
+
+}  // namespace
 
 std::uint64_t PlannedPages::next_planned(std::uint64_t page, std::uint64_t end) const {
     while (page < end) {
@@ -26,7 +33,7 @@ RoundPlan::RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitm
       given_back_(given_back),
       arrived_(arrived),
       pages_(count()) {
-    cursors_.push_back(std::make_unique<WorkCursor>(regions, workers));
+    cursors_.push_back(std::make_unique<WorkCursor>(regions, workers, work_of(arrived)));
 }
 
 void RoundPlan::divide(std::span<const unsigned> group_of, unsigned groups) {
@@ -34,7 +41,8 @@ void RoundPlan::divide(std::span<const unsigned> group_of, unsigned groups) {
     for (unsigned group = 0; group < groups; ++group) {
         std::vector<bool> wanted;
         for (const unsigned of : group_of) wanted.push_back(of == group);
-        cursors_.push_back(std::make_unique<WorkCursor>(regions_, workers_, wanted));
+        cursors_.push_back(
+            std::make_unique<WorkCursor>(regions_, workers_, wanted, work_of(arrived_)));
     }
 }
 

@@ -147,8 +147,19 @@ Status scan_spans(SendShared& shared, unsigned group, SpanScanner& scanner, RunS
 
 SendChannel::SendChannel(ChannelId id, transport::Socket socket,
                          std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
-                         SentPages* copies)
-    : id_(id), socket_(std::move(socket)), payload_(std::move(compressor), copies), pacer_(pacer) {}
+                         SentPages* copies, const ChannelPath& path)
+    : id_(id),
+      socket_(std::move(socket)),
+      payload_(std::move(compressor), copies),
+      pacer_(pacer),
+      path_(path) {}
+
+// Waits until these bytes may be sent. The path comes first: what waits for its own path takes no
+// bandwidth from the others. False after a stop.
+bool SendChannel::pace(std::uint64_t bytes, const std::stop_token& stop) {
+    if (path_.pacer != nullptr && !path_.pacer->acquire(bytes, stop)) return false;
+    return pacer_.acquire(bytes, stop);
+}
 
 Status SendChannel::send_hello(const transport::SessionId& session, std::uint16_t epoch) {
     Status sent = socket_.send(transport::encode_hello({.role = transport::ConnectionRole::kData,
@@ -230,7 +241,7 @@ Status SendChannel::send(PacketBuilder& packet, std::uint32_t round, const std::
          .has_checksum = payload->has_checksum},
         runs);
     const std::uint64_t trailer = payload->has_checksum ? transport::kPayloadChecksumSize : 0;
-    if (!pacer_.acquire(header.size() + runs.size() + payload->bytes + trailer, stop)) {
+    if (!pace(header.size() + runs.size() + payload->bytes + trailer, stop)) {
         return Error(ErrorKind::kCancelled, "cancelled");
     }
     Status sent = payload_.send(socket_, header, runs);
@@ -296,7 +307,7 @@ Status SendChannel::send_device(std::span<const std::byte> header, std::span<con
     };
     std::uint64_t bytes = 0;
     for (const iovec& part : parts) bytes += part.iov_len;
-    if (!pacer_.acquire(bytes, stop)) return Error(ErrorKind::kCancelled, "cancelled");
+    if (!pace(bytes, stop)) return Error(ErrorKind::kCancelled, "cancelled");
     Status sent = socket_.send(parts);
     if (!sent) {
         return std::move(sent).error().with_context(

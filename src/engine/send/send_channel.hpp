@@ -45,14 +45,21 @@ struct SendShared {
     std::uint32_t continued = 0;
 };
 
+// The network path of a channel.
+struct ChannelPath {
+    std::uint16_t index = 0;
+    transport::Pacer* pacer = nullptr;  // shared by its channels; null: no limit
+};
+
 // Used by one thread, except for shutdown() and the counters.
 class SendChannel {
   public:
     // `compressor` may be null. `pacer` is shared by all channels. If `copies` is set, pages are
-    // sent from a copy, and note_copy() gets the copy. Both outlive the channel.
+    // sent from a copy, and note_copy() gets the copy. Both outlive the channel, and so does the
+    // path's pacer.
     SendChannel(ChannelId id, transport::Socket socket,
                 std::unique_ptr<transport::Compressor> compressor, transport::Pacer& pacer,
-                SentPages* copies = nullptr);
+                SentPages* copies = nullptr, const ChannelPath& path = {});
 
     // From now on pages of the regions for which `regions` is true are sent without copying them.
     // kRefused if the connection cannot. Call it before the first packet.
@@ -87,6 +94,8 @@ class SendChannel {
     // Called for a lost channel once run() has returned: only the pages that arrived count as sent.
     void count_arrived(const transport::PageCounts& pages) { counters_.pages.set(pages); }
     ChannelId id() const { return id_; }
+    std::uint16_t path() const { return path_.index; }
+    transport::TcpFigures tcp_figures() const { return socket_.tcp_figures(); }
     const ChannelCounters& counters() const { return counters_; }
     std::uint64_t bytes() const { return socket_.bytes_sent(); }
     // Bytes sent and not yet acknowledged by the peer's host. Any thread.
@@ -102,6 +111,7 @@ class SendChannel {
     Status send_filled_packets(SendShared& shared, std::uint32_t round,
                                const std::stop_token& stop);
     Status finish_in_place();
+    bool pace(std::uint64_t bytes, const std::stop_token& stop);
     std::string where(const transport::PacketBuilder& packet) const;
     void count_packet(bool has_payload, bool has_checksum);
 
@@ -111,6 +121,7 @@ class SendChannel {
     // Makes the checksums of device chunks; empty if they have none.
     std::optional<transport::PayloadChecksum> device_checksum_;
     transport::Pacer& pacer_;
+    const ChannelPath path_;
     std::uint32_t sequence_ = 0;
     std::uint32_t last_round_ = 0;
     ChannelCounters counters_;

@@ -41,12 +41,11 @@ SendChannelGroup::SendChannelGroup(const Needs& needs)
 }
 
 Result<std::unique_ptr<SendChannelGroup>> SendChannelGroup::create(
-    std::vector<transport::Socket> sockets, const transport::SessionId& session,
-    const Needs& needs) {
+    std::vector<PathSocket> sockets, const transport::SessionId& session, const Needs& needs) {
     std::unique_ptr<SendChannelGroup> group(new SendChannelGroup(needs));
     group->channels_.reserve(kMaxChannelIds);
-    if (!sockets.empty()) group->zero_copy_ = group->choose_zero_copy_for(sockets.front());
-    for (transport::Socket& socket : sockets) {
+    if (!sockets.empty()) group->zero_copy_ = group->choose_zero_copy_for(sockets.front().socket);
+    for (PathSocket& socket : sockets) {
         MIGRATE_ASSIGN(auto channel,
                        group->make_channel(group->channels_.size(), std::move(socket), session));
         group->channels_.add(std::move(channel));
@@ -69,6 +68,11 @@ ZeroCopyChoice SendChannelGroup::choose_zero_copy_for(transport::Socket& socket)
                                         needs_.sent != nullptr,
                         .in_place = needs_.scanners.regions_in_place(),
                         .refused = {}};
+    const auto& paths = needs_.config.paths;
+    if (std::any_of(paths.begin(), paths.end(),
+                    [](const PathConfig& path) { return path.route.local.mptcp; })) {
+        facts.refused = "the kernel has no zero-copy send for MPTCP, which a path uses";
+    }
     ZeroCopyChoice choice = choose_zero_copy(option, facts);
     if (choice.used) {
         if (const Status allowed = socket.use_zero_copy(); !allowed) {
@@ -83,11 +87,13 @@ ZeroCopyChoice SendChannelGroup::choose_zero_copy_for(transport::Socket& socket)
 }
 
 Result<std::unique_ptr<SendChannel>> SendChannelGroup::make_channel(
-    std::size_t id, transport::Socket socket, const transport::SessionId& session) {
+    std::size_t id, PathSocket socket, const transport::SessionId& session) {
     MIGRATE_ASSIGN(auto compressor, make_compressor(needs_.config));
-    auto channel =
-        std::make_unique<SendChannel>(ChannelId{static_cast<std::uint16_t>(id)}, std::move(socket),
-                                      std::move(compressor), needs_.pacer, copies());
+    const ChannelPath path{socket.path,
+                           needs_.paths != nullptr ? needs_.paths->pacer(socket.path) : nullptr};
+    auto channel = std::make_unique<SendChannel>(ChannelId{static_cast<std::uint16_t>(id)},
+                                                 std::move(socket.socket), std::move(compressor),
+                                                 needs_.pacer, copies(), path);
     if (shared_.devices != nullptr) MIGRATE_TRY(channel->expect_back_pressure());
     if (needs_.checksums.used) {
         channel->add_checksums(needs_.changing, needs_.checksums.option == AutoOnOff::kOn);
@@ -241,9 +247,9 @@ Status SendChannelGroup::adopt(std::uint16_t channels, std::uint16_t epoch) {
     return {};
 }
 
-Status SendChannelGroup::prepare(std::vector<transport::Socket> sockets,
+Status SendChannelGroup::prepare(std::vector<PathSocket> sockets,
                                  const transport::SessionId& session) {
-    for (transport::Socket& socket : sockets) {
+    for (PathSocket& socket : sockets) {
         MIGRATE_ASSIGN(auto channel, make_channel(channels_.size() + prepared_.size(),
                                                   std::move(socket), session));
         prepared_.push_back(std::move(channel));
@@ -364,14 +370,45 @@ std::uint64_t SendChannelGroup::bytes() const {
     return bytes;
 }
 
+std::uint16_t SendChannelGroup::working_on(std::uint16_t path) const {
+    std::uint16_t working = 0;
+    channels_.each([&](const SendChannel& channel) {
+        if (channel.path() == path && !losses_.is_lost(channel.id())) ++working;
+    });
+    return working;
+}
+
 std::uint64_t SendChannelGroup::bytes_under_way() const {
     std::uint64_t bytes = 0;
     channels_.each([&](const SendChannel& channel) { bytes += channel.bytes_under_way(); });
     return bytes;
 }
 
+void SendChannelGroup::fill_paths(Report& report) const {
+    report.paths = needs_.paths->report();
+    std::vector<std::chrono::microseconds> round_trips(report.paths.size());
+    channels_.each([&](const SendChannel& channel) {
+        PathReport& path = report.paths[channel.path()];
+        const transport::TcpFigures tcp = channel.tcp_figures();
+        path.bytes += channel.bytes();
+        path.retransmits += tcp.retransmits;
+        if (losses_.is_lost(channel.id())) {
+            ++path.channels_lost;
+        } else {
+            ++path.channels;
+            path.mptcp = tcp.mptcp;
+            round_trips[channel.path()] += tcp.round_trip;
+        }
+    });
+    for (std::size_t i = 0; i < report.paths.size(); ++i) {
+        PathReport& path = report.paths[i];
+        if (path.channels != 0) path.round_trip = round_trips[i] / path.channels;
+    }
+}
+
 void SendChannelGroup::fill(Report& report) const {
     add_channels(report, channels_);
+    if (needs_.paths != nullptr) fill_paths(report);
     report.outages = losses_.report();
     report.multifd.channels -= report.outages.channels_lost;
     report.checksums = checksum_report(needs_.checksums, channels_);

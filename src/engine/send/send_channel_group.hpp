@@ -22,6 +22,7 @@
 #include "engine/round_gate.hpp"
 #include "engine/send/channel_placement.hpp"
 #include "engine/send/legacy_feed.hpp"
+#include "engine/send/paths.hpp"
 #include "engine/send/round_plan.hpp"
 #include "engine/send/scanner_set.hpp"
 #include "engine/send/send_channel.hpp"
@@ -80,9 +81,10 @@ class SendChannelGroup {
         ChecksumChoice checksums{};
         // True for a region whose pages may change while they are sent from where they are.
         std::vector<bool> changing{};
+        const Paths* paths = nullptr;  // null: the paths have no limits, and no report
     };
     // One socket for each channel, in the order of their ids; each says its hello.
-    static Result<std::unique_ptr<SendChannelGroup>> create(std::vector<transport::Socket> sockets,
+    static Result<std::unique_ptr<SendChannelGroup>> create(std::vector<PathSocket> sockets,
                                                             const transport::SessionId& session,
                                                             const Needs& needs);
     ~SendChannelGroup() { shutdown(); }
@@ -153,12 +155,14 @@ class SendChannelGroup {
     // Makes further channels of these sockets, whose ids continue those of the present ones. Their
     // threads wait for admit(). Called by the session's thread, also while a round runs. After an
     // Error none of them can be admitted.
-    Status prepare(std::vector<transport::Socket> sockets, const transport::SessionId& session);
+    Status prepare(std::vector<PathSocket> sockets, const transport::SessionId& session);
     // From now on, and in the round that runs, there are `channels`: the present ones and the first
     // of those that were prepared. The other ones end.
     void admit(std::uint16_t channels);
     // Number of channels that take part or took part before they were lost: the next one's id.
     std::uint16_t count() const { return static_cast<std::uint16_t>(channels_.size()); }
+    // Number of channels on this path without lost ones.
+    std::uint16_t working_on(std::uint16_t path) const;
     // True if there is no channel but lost ones.
     bool all_lost() const { return losses_.count() == count(); }
 
@@ -179,12 +183,13 @@ class SendChannelGroup {
     explicit SendChannelGroup(const Needs& needs);
     SentPages* copies() const;
     ZeroCopyChoice choose_zero_copy_for(transport::Socket& socket) const;
+    void fill_paths(Report& report) const;
     Result<RoundSent> run_plan(std::uint32_t opened, const Watches& watches);
     Status await_round_end(const Watches& watches);
     Status leave(SendChannel& channel, Error error);
     Status settle(SendChannel& channel, const transport::LostChannel& lost);
     void join(const SendChannel& channel);
-    Result<std::unique_ptr<SendChannel>> make_channel(std::size_t id, transport::Socket socket,
+    Result<std::unique_ptr<SendChannel>> make_channel(std::size_t id, PathSocket socket,
                                                       const transport::SessionId& session);
     Status start_worker(SendChannel& channel);
 

@@ -29,7 +29,8 @@ SendSession::SendSession(SendConfig config, const memory::PageSource& source, Ev
     : config_(std::move(config)),
       source_(source),
       core_(events, published_.part(&SendFigures::session), config_.cpu),
-      pacer_(config_.tunables.max_bandwidth) {}
+      pacer_(config_.tunables.max_bandwidth),
+      paths_(config_) {}
 
 SendSession::~SendSession() {
     // The text is short enough to need no heap memory.
@@ -45,6 +46,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
         MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kSends, buffer));
     }
     MIGRATE_TRY(check_cpus(config.cpu));
+    MIGRATE_TRY(check_paths(config.paths));
     std::unique_ptr<SendSession> session(new SendSession(std::move(config), source, events));
     MIGRATE_TRY(session->prepare(guest));
     return session;
@@ -94,8 +96,8 @@ Status SendSession::migrate() {
     RoundSender rounds(core_, published_, *control_, *link_, *channels_);
     rounds.note_answer(answer);
     const RoundWatches watches(
-        {{config_, agreement, *link_, *channels_, core_}, published_, *control_}, source_.regions(),
-        answer, rounds);
+        {{config_, agreement, *link_, *channels_, core_, paths_}, published_, *control_},
+        source_.regions(), answer, rounds);
     ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
                      agreement.reuse_key);
     const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,
@@ -115,8 +117,8 @@ Status SendSession::watch_guest() {
 }
 
 Result<Agreement> SendSession::agree() {
-    MIGRATE_ASSIGN(
-        link_, connect_link(config_, make_offer(config_, source_, live_.get(), *devices_), core_));
+    const transport::Offer offer = make_offer(config_, source_, live_.get(), *devices_);
+    MIGRATE_ASSIGN(link_, connect_link(config_, paths_, offer, core_));
     published_.lock()->link = link_.get();
     MIGRATE_ASSIGN(Agreement agreement, negotiate(*link_, config_, live_ != nullptr, *devices_));
     core_.agreed(agreement.accepted.session);
@@ -128,16 +130,14 @@ Result<Agreement> SendSession::agree() {
 
 // Connects the channels and starts their threads; returns the round trip that READY took.
 Result<Microseconds> SendSession::open_channels(const Agreement& agreement) {
-    MIGRATE_ASSIGN(auto sockets,
-                   connect_channels(*link_, config_, agreement.times,
-                                    {config_.negotiated.channels(), config_.negotiated.channels()},
-                                    core_.token()));
-    MIGRATE_ASSIGN(channels_, SendChannelGroup::create(
-                                  std::move(sockets), agreement.accepted.session,
-                                  {config_, *scanners_, pacer_, live_.get(), core_.times(),
-                                   core_.cancellation(), core_.budget(),
-                                   place_channels(config_.cpu, source_), agreement.checksums,
-                                   changing_regions(source_, *scanners_, live_ != nullptr)}));
+    MIGRATE_ASSIGN(auto sockets, paths_.connect_channels(agreement.times, core_.token()));
+    MIGRATE_ASSIGN(
+        channels_,
+        SendChannelGroup::create(
+            std::move(sockets), agreement.accepted.session,
+            {config_, *scanners_, pacer_, live_.get(), core_.times(), core_.cancellation(),
+             core_.budget(), place_channels(config_.cpu, source_), agreement.checksums,
+             changing_regions(source_, *scanners_, live_ != nullptr), &paths_}));
     published_.lock()->channels = channels_.get();
     const auto asked = std::chrono::steady_clock::now();
     MIGRATE_TRY(scanners_->start(core_.times(), core_.cancellation()));

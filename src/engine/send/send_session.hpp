@@ -16,6 +16,7 @@
 #include "engine/send/guest_custody.hpp"
 #include "engine/send/live_control.hpp"
 #include "engine/send/live_source.hpp"
+#include "engine/send/paths.hpp"
 #include "engine/send/scanner_set.hpp"
 #include "engine/send/send_channel_group.hpp"
 #include "engine/send/send_devices.hpp"
@@ -84,6 +85,7 @@ class SendSession {
     std::unique_ptr<SendDevices> devices_;
     std::unique_ptr<ScannerSet> scanners_;
     // The connection.
+    Paths paths_;
     std::unique_ptr<PeerLink> link_;
     std::unique_ptr<SendChannelGroup> channels_;
     std::unique_ptr<GuestWatcher> watcher_;  // of live_

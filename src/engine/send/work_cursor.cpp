@@ -6,15 +6,17 @@ namespace migrate::engine {
 namespace {
 
 constexpr std::uint64_t kMaxUnits = 64 * kMiB / kHugePageSize;
+constexpr std::uint64_t kMaxUnitsOfRests = 4 * kMiB / kHugePageSize;
 
 }  // namespace
 
-WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers)
-    : WorkCursor(regions, workers, std::vector<bool>(regions.size(), true)) {}
+WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers, Work work)
+    : WorkCursor(regions, workers, std::vector<bool>(regions.size(), true), work) {}
 
 WorkCursor::WorkCursor(std::span<const RegionInfo> regions, unsigned workers,
-                       const std::vector<bool>& wanted)
-    : divisor_(2 * std::uint64_t{std::max(workers, 1U)}) {
+                       const std::vector<bool>& wanted, Work work)
+    : divisor_(2 * std::uint64_t{std::max(workers, 1U)}),
+      most_units_(work == Work::kWhole ? kMaxUnits : kMaxUnitsOfRests) {
     for (std::size_t i = 0; i < regions.size(); ++i) {
         const RegionInfo& region = regions[i];
         const std::uint64_t units =
@@ -35,7 +37,7 @@ std::optional<WorkSpan> WorkCursor::claim() {
             }));
         const std::uint64_t within = unit - part->first_unit;
         const std::uint64_t share =
-            std::clamp<std::uint64_t>((total_units_ - unit) / divisor_, 1, kMaxUnits);
+            std::clamp<std::uint64_t>((total_units_ - unit) / divisor_, 1, most_units_);
         const std::uint64_t units = std::min(share, part->units - within);
         if (!next_unit_.compare_exchange_weak(unit, unit + units, std::memory_order_relaxed))
             continue;

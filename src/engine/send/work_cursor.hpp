@@ -21,10 +21,13 @@ struct WorkSpan {
 // so that runs stay long while there is much to do and all workers end together.
 class WorkCursor {
   public:
-    WorkCursor(std::span<const RegionInfo> regions, unsigned workers);
+    // kRests: some pages have arrived already, and the others may lie together, in what lost
+    // channels had claimed. Claims are then at most 4 MiB, so that all workers get a part.
+    enum class Work : std::uint8_t { kWhole, kRests };
+    WorkCursor(std::span<const RegionInfo> regions, unsigned workers, Work work = Work::kWhole);
     // Hands out only the regions for which `wanted` is true; one entry for each region.
     WorkCursor(std::span<const RegionInfo> regions, unsigned workers,
-               const std::vector<bool>& wanted);
+               const std::vector<bool>& wanted, Work work = Work::kWhole);
 
     // The next span, or nothing when all are taken. Any thread.
     std::optional<WorkSpan> claim();
@@ -39,6 +42,7 @@ class WorkCursor {
     std::vector<Part> parts_;
     std::uint64_t total_units_ = 0;
     std::uint64_t divisor_;
+    std::uint64_t most_units_;  // of a claim
     std::atomic<std::uint64_t> next_unit_{0};
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "base/config/form_tables.hpp"
 #include "base/config/option.hpp"
 
 namespace migrate {
@@ -17,24 +18,41 @@ inline constexpr auto kConnectionRows = in_section(
     OptionSection::kConnection,
     std::to_array<Option>({
         {.key = "connect",
-         .type = OptionType::kHostPort,
+         .type = OptionType::kHostPorts,
          .side = OptionSide::kSend,
          .min = 1,
          .max = 65535,
          .help = "The address where 'migrate recv' listens. An IPv6 address goes in brackets: "
-                 "[::1]:4444.",
-         .required = true},
+                 "[::1]:4444. Several times: several network paths, as with path.",
+         .required = true,
+         .instead = "path",
+         .repeats = true},
+        {.key = "path",
+         .type = OptionType::kForms,
+         .side = OptionSide::kSend,
+         .forms = &kPaths,
+         .value_name = "WORDS",
+         .help = "A network path to the receiver, in addition to those of connect; may occur "
+                 "several times. The channels of all paths share the work, so each path carries "
+                 "what it can. The main channel goes by the first path that answers.",
+         .repeats = true},
         {.key = "listen",
-         .type = OptionType::kHostPort,
+         .type = OptionType::kHostPorts,
          .side = OptionSide::kRecv,
          .min = 0,
          .max = 65535,
          .word = "systemd",
          .help =
-             "The address on which to wait for the sender. With port 0 the kernel chooses a port, "
-             "and 'migrate recv' prints it. systemd: use the socket that the service manager "
-             "passed (socket activation).",
-         .required = true},
+             "The address on which to wait for the sender; may occur several times. With port 0 "
+             "the kernel chooses a port, the same for all addresses, and 'migrate recv' prints it. "
+             "systemd: use the socket that the service manager passed (socket activation).",
+         .required = true,
+         .repeats = true},
+        {.key = "listen-mptcp",
+         .type = OptionType::kOnOff,
+         .side = OptionSide::kRecv,
+         .default_text = "off",
+         .help = "Accept MPTCP connections, too, for senders whose path has mptcp=on."},
         {.key = "port-file",
          .side = OptionSide::kRecv,
          .value_name = "FILE",
