@@ -87,6 +87,19 @@ Result<LoadTime> decode_load_time(std::string_view body) {
     return time;
 }
 
+std::string encode(const PauseTime& message) {
+    if (!message.microseconds) return dump(MessageJson::object());
+    return dump({{"paused-us", *message.microseconds}});
+}
+
+Result<PauseTime> decode_pause_time(std::string_view body) {
+    MIGRATE_ASSIGN(const MessageJson json, parse_object(body, "the time of the pause"));
+    PauseTime time;
+    if (!json.contains("paused-us")) return time;
+    MIGRATE_ASSIGN(time.microseconds, read_number(json, "paused-us", 0, kMaxMicroseconds));
+    return time;
+}
+
 std::string encode(const Ready& message) { return dump({{"prepared-us", message.prepared_us}}); }
 
 Result<Ready> decode_ready(std::string_view body) {

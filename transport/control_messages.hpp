@@ -49,6 +49,13 @@ struct LoadTime {
     std::uint64_t microseconds = 0;
 };
 
+// The body of kSwitchoverStart and kHandover: how long the guest has been paused at the moment at
+// which the frame arrives, if that takes half the shortest round trip. Empty without a guest, and
+// from a program that does not send it.
+struct PauseTime {
+    std::optional<std::uint64_t> microseconds{};
+};
+
 // The body of kAddChannels, and of its answer kChannelsAdded: the number of data channels that take
 // part from now on, those of before included. Their ids are below it.
 struct ChannelCount {
@@ -82,8 +89,8 @@ struct Completion {
 
 struct Done {
     PageCounts pages;  // as counted by the receiver
-    // With a guest: the time to resume it, and the downtime that the receiver saw: from
-    // kSwitchoverStart until the guest ran again.
+    // With a guest: the time to resume it, and the downtime by the receiver's clock: from the pause
+    // at the source, as PauseTime tells it, until the guest ran again.
     std::uint64_t resume_us = 0;
     std::uint64_t downtime_us = 0;
     // Time for which only the devices were still missing.
@@ -103,6 +110,7 @@ struct Failure {
 
 std::string encode(const RoundMark& message);
 std::string encode(const LoadTime& message);
+std::string encode(const PauseTime& message);
 std::string encode(const Ready& message);
 std::string encode(const ChannelCount& message);
 std::string encode(const RoundBreak& message);
@@ -115,6 +123,7 @@ std::string encode(const Failure& message);
 // All of these but the last fail with kProtocol.
 Result<RoundMark> decode_round_mark(std::string_view body);
 Result<LoadTime> decode_load_time(std::string_view body);
+Result<PauseTime> decode_pause_time(std::string_view body);
 Result<Ready> decode_ready(std::string_view body);
 Result<ChannelCount> decode_channel_count(std::string_view body);
 Result<RoundBreak> decode_round_break(std::string_view body);

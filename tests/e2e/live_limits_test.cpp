@@ -2,6 +2,8 @@
 // it says.
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -203,7 +205,7 @@ TEST_CASE("a digest that exceeds the limit is no flood, and one that fits in the
 
 TEST_CASE("an almost idle guest arrives with the defaults at a round trip of 100 ms", "[live]") {
     const TemporaryFolder folder;
-    Receiver receiver({"--sink", "anon:", "--run-for", "50ms"});
+    Receiver receiver({"--sink", "anon:", "--run-for", "50ms", "--stats", folder / "recv.json"});
     const SlowNetwork network(receiver.port(), milliseconds(100));
     // The default of downtime-limit, which send_arguments would raise.
     Process sender(send_arguments(network.endpoint(), "workload:32M,rate=1",
@@ -215,6 +217,10 @@ TEST_CASE("an almost idle guest arrives with the defaults at a round trip of 100
     const auto sent = read_stats(folder / "send.json");
     // One and a half round trips are the network's.
     CHECK(sent["downtime"] >= 150);
+    // Both sides tell the gap that the guest saw, although neither saw both of its ends.
+    const auto received = read_stats(folder / "recv.json");
+    CHECK(std::abs(sent["downtime-us"].get<std::int64_t>() -
+                   received["downtime-us"].get<std::int64_t>()) <= 1000);
     CHECK(sent["rounds"].size() <= 4);
 }
 

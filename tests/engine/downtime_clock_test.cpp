@@ -19,7 +19,7 @@ TEST_CASE("the parts of a downtime add up to its total") {
     clock.lap(&DowntimeReport::last_round);
     clock.lap(&DowntimeReport::devices);
     clock.lap(&DowntimeReport::digest);
-    const DowntimeReport report = clock.close({});
+    const DowntimeReport report = clock.close();
     CHECK(sum(report) == report.total);
     CHECK(report.wire >= Microseconds(0));
 }
@@ -33,7 +33,7 @@ TEST_CASE("a lap ends at the moment that is given, and a moment before the last 
     CHECK(clock.lap(&DowntimeReport::devices, later + microseconds(7)) == microseconds(7));
     // Two laps of one part add up.
     CHECK(clock.lap(&DowntimeReport::devices, later + microseconds(10)) == microseconds(3));
-    const DowntimeReport report = clock.close({});
+    const DowntimeReport report = clock.close();
     CHECK(report.last_round == first);
     CHECK(report.devices == microseconds(10));
 }
@@ -44,20 +44,28 @@ TEST_CASE(
     clock.add(&DowntimeReport::load, Microseconds(60'000'000));
     clock.add(&DowntimeReport::load, Microseconds(1));
     const DowntimeReport report = clock.close(Microseconds(5));
+    CHECK(report.total <= clock.elapsed());
     CHECK(report.load == Microseconds(60'000'001));
     CHECK(report.wire == Microseconds(0));
 }
 
-TEST_CASE("the transit of the last answer is taken off wire and total, as far as wire goes") {
+TEST_CASE("a total that the other side measured shortens the wire only, and lengthens nothing") {
     DowntimeClock clock;
     const auto later = DowntimeClock::Clock::now();
     while (DowntimeClock::Clock::now() < later + microseconds(300)) {
     }
-    const DowntimeReport report = clock.close(microseconds(100));
-    const DowntimeReport whole = clock.close({});
-    CHECK(report.total <= whole.total - microseconds(100));
-    CHECK(sum(report) == report.total);
-    CHECK(clock.close(std::chrono::seconds(60)).wire == microseconds(0));
+    const Microseconds stop = clock.lap(&DowntimeReport::stop);
+    while (DowntimeClock::Clock::now() < later + microseconds(600)) {
+    }
+    const DowntimeReport report = clock.close(stop + microseconds(100));
+    CHECK(report.total == stop + microseconds(100));
+    CHECK(report.wire == microseconds(100));
+    const DowntimeReport shortest = clock.close(microseconds(0));
+    CHECK(shortest.total == stop);
+    CHECK(shortest.wire == microseconds(0));
+    const DowntimeReport whole = clock.close(std::chrono::seconds(60));
+    CHECK(whole.total <= clock.elapsed());
+    CHECK(sum(whole) == whole.total);
 }
 
 }  // namespace

@@ -47,6 +47,10 @@ void decode_all(std::string_view body) {
         require(time->microseconds <= kLongestUs);
         require(decode_load_time(encode(*time))->microseconds == time->microseconds);
     }
+    if (const auto pause = decode_pause_time(body)) {
+        require(pause->microseconds.value_or(0) <= kLongestUs);
+        require(decode_pause_time(encode(*pause))->microseconds == pause->microseconds);
+    }
     if (const auto ready = decode_ready(body)) {
         require(ready->prepared_us <= kLongestUs);
         require(decode_ready(encode(*ready))->prepared_us == ready->prepared_us);

@@ -98,8 +98,10 @@ bool write_live_frames(const std::filesystem::path& folder) {
     const std::string body(1, '\0');
     const std::string mark = encode(RoundMark{2, 77});
     const std::string time = encode(LoadTime{2000});
+    const std::string pause = encode(PauseTime{70'000});
     const std::string failure = encode(Failure{false, "why", true});
     return write(folder / "round-done", body + mark) && write(folder / "load-time", body + time) &&
+           write(folder / "pause-time", body + pause) &&
            write(folder / "guest-runs", body + failure) &&
            write(folder / "resumed", body + encode(Done{{1, 2, 3}, 50, 7000})) &&
            write(folder / "guest-offer",

@@ -89,6 +89,8 @@ TEST_CASE("the other messages survive their encoding") {
     CHECK(mark.pages == UINT64_MAX);
     CHECK(must(decode_round_mark(encode(RoundMark{2, 0}))).pages == 0);
     CHECK(must(decode_load_time(encode(LoadTime{12'345}))).microseconds == 12'345);
+    CHECK(must(decode_pause_time(encode(PauseTime{12'345}))).microseconds == 12'345);
+    CHECK_FALSE(must(decode_pause_time(encode(PauseTime{}))).microseconds);
     const PageCounts pages{1, UINT64_MAX, 3};
     const Completion completion = must(decode_completion(encode(Completion{pages, {"ab", "cd"}})));
     CHECK(completion.pages == pages);
@@ -189,6 +191,7 @@ TEST_CASE("a message cut at any byte is refused") {
     refused_at_every_byte(encode(Accept{}), decode_accept);
     refused_at_every_byte(encode(RoundMark{1, 77}), decode_round_mark);
     refused_at_every_byte(encode(LoadTime{123}), decode_load_time);
+    refused_at_every_byte(encode(PauseTime{123}), decode_pause_time);
     refused_at_every_byte(encode(Ready{123}), decode_ready);
     refused_at_every_byte(encode(Completion{{1, 2, 3}, {"ab"}}), decode_completion);
     refused_at_every_byte(encode(Done{{1, 2, 3}, 4, 5}), decode_done);
@@ -224,6 +227,7 @@ TEST_CASE("times have a bound, so that their sums have one") {
     for (const std::uint64_t time : {kMost + 1, UINT64_MAX}) {
         CHECK(names(message_of(decode_ready(encode(Ready{time}))), "prepared-us"));
         CHECK(names(message_of(decode_load_time(encode(LoadTime{time}))), "load-us"));
+        CHECK(names(message_of(decode_pause_time(encode(PauseTime{time}))), "paused-us"));
         CHECK(names(message_of(decode_done(encode(Done{{}, time, 0}))), "resume-us"));
         CHECK(names(message_of(decode_done(encode(Done{{}, 0, time}))), "downtime-us"));
     }

@@ -1,5 +1,6 @@
 #include "engine/recv/guest_arrival.hpp"
 
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,11 @@ Status GuestArrival::watch(const guest::Destination& destination) {
                    GuestWatcher::start_for(destination.loader->process(), core_,
                                            [this](Error ended) { cancel(std::move(ended)); }));
     return {};
+}
+
+void GuestArrival::note_pause(const transport::PauseTime& time) {
+    const Clock::time_point at = Clock::now() - Microseconds(time.microseconds.value_or(0));
+    paused_at_ = paused_at_ ? std::min(*paused_at_, at) : at;
 }
 
 Status GuestArrival::prepare_load() {
@@ -71,7 +77,7 @@ Result<transport::Done> GuestArrival::run(transport::Done done) {
     const auto published = published_.lock();
     DowntimeReport& downtime = published->downtime;
     downtime.resume = std::chrono::ceil<Microseconds>(resumed - began);
-    downtime.total = std::chrono::ceil<Microseconds>(resumed - *switchover_began_);
+    downtime.total = std::chrono::ceil<Microseconds>(resumed - *paused_at_);
     done.resume_us = static_cast<std::uint64_t>(downtime.resume.count());
     done.downtime_us = static_cast<std::uint64_t>(downtime.total.count());
     return done;
@@ -122,7 +128,7 @@ bool GuestArrival::cancel(Error error) {
 }
 
 Status GuestArrival::undo(const memory::PageSink& memory) {
-    switchover_began_.reset();
+    paused_at_.reset();
     if (!guest_) return {};
     const bool used_up = loader_ != nullptr || !memory.may_commit_again();
     drop();

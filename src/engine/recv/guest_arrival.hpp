@@ -28,8 +28,9 @@ class GuestArrival {
     // Its end ends the session. Another destination that is opened for another sender has the same
     // one.
     Status watch(const guest::Destination& destination);
-    // SWITCHOVER_START came: the guest is paused at its source.
-    void begin_switchover() { switchover_began_ = Clock::now(); }
+    // SWITCHOVER_START or HANDOVER came now: the guest is paused at its source. Each of them tells
+    // since when, and the earliest moment counts: a frame that came late tells a later one.
+    void note_pause(const transport::PauseTime& time);
     // Called after each round in which the guest ran: does what need not wait for its state.
     Status prepare_load();
     // Loads the guest, paused, into the memory that arrived.
@@ -63,9 +64,9 @@ class GuestArrival {
     SessionCore& core_;
     PublishedRecv& published_;
     RecvDevices& devices_;
-    std::optional<Clock::time_point> switchover_began_;
-    guest::GuestLoader* loader_ = nullptr;  // the destination's; set by watch()
-    std::unique_ptr<guest::Guest> guest_;   // lives in the sink's memory
+    std::optional<Clock::time_point> paused_at_;  // at the source; set by note_pause()
+    guest::GuestLoader* loader_ = nullptr;        // the destination's; set by watch()
+    std::unique_ptr<guest::Guest> guest_;         // lives in the sink's memory
     std::unique_ptr<GuestWatcher> watcher_;
 };
 

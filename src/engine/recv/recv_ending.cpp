@@ -37,7 +37,12 @@ Result<std::optional<transport::Done>> RecvEnding::take_over(transport::Done don
 Result<bool> RecvEnding::await_handover() {
     while (true) {
         const auto handover = needs_.link.expect({FrameType::kHandover}, std::nullopt);
-        if (handover) break;
+        if (handover) {
+            MIGRATE_ASSIGN(const transport::PauseTime time,
+                           transport::decode_pause_time(handover->body));
+            needs_.arrival.note_pause(time);
+            break;
+        }
         if (!survives(handover.error())) return handover.error();
         MIGRATE_ASSIGN(const transport::Resume back, rejoin());
         if (!back.handed_over) return false;

@@ -108,7 +108,7 @@ Result<transport::Resume> RecvRounds::rejoin(const Ending& ending) {
     return resume;
 }
 
-Status RecvRounds::begin_switchover() {
+Status RecvRounds::begin_switchover(const transport::PauseTime& time) {
     switches_over_ = true;
     log::debug("the switchover begins: the next round is the last");
     if (!repeats_switchover(parts_)) {
@@ -118,7 +118,7 @@ Status RecvRounds::begin_switchover() {
     }
     // The guest is paused. Without one, the whole transfer is the switchover.
     if (!parts_.offer.guest.empty()) parts_.core.budget().lift();
-    parts_.arrival.begin_switchover();
+    parts_.arrival.note_pause(time);
     return parts_.devices.begin_loading();
 }
 
@@ -148,9 +148,12 @@ Result<transport::Completion> RecvRounds::follow() {
                 MIGRATE_TRY(receive_round(start));
                 break;
             }
-            case FrameType::kSwitchoverStart:
-                MIGRATE_TRY(begin_switchover());
+            case FrameType::kSwitchoverStart: {
+                MIGRATE_ASSIGN(const transport::PauseTime time,
+                               transport::decode_pause_time(frame.body));
+                MIGRATE_TRY(begin_switchover(time));
                 break;
+            }
             case FrameType::kPageDigests: {
                 MIGRATE_ASSIGN(const std::string answer, parts_.reuse.answer(frame.body));
                 MIGRATE_TRY(parts_.link.send(FrameType::kPagesReused, answer));

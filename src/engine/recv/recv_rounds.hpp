@@ -59,7 +59,7 @@ class RecvRounds {
 
   private:
     Result<transport::Completion> follow();
-    Status begin_switchover();
+    Status begin_switchover(const transport::PauseTime& time);
     Status undo_switchover();
     Status continue_round();
     Status receive_round(const transport::RoundMark& start);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "engine/report/report.hpp"
 
@@ -17,6 +18,11 @@ class DowntimeClock {
     // The downtime begins now.
     DowntimeClock() : began_(Clock::now()), lap_(began_) {}
 
+    Clock::time_point began() const { return began_; }
+    // The time since the downtime began.
+    Microseconds elapsed() const {
+        return std::chrono::duration_cast<Microseconds>(Clock::now() - began_);
+    }
     // The time since the last lap belongs to `part`; returns it.
     Microseconds lap(Part part) { return lap(part, Clock::now()); }
     // The time from the last lap to `moment`. A moment before the last lap counts as 0.
@@ -32,15 +38,17 @@ class DowntimeClock {
     // Time of `part` that the other side has measured.
     void add(Part part, Microseconds time) { parts_.*part += time; }
 
-    // The downtime ended `way` before now, the time that the last answer was in transit. What no
-    // part covers is wire.
-    DowntimeReport close(Microseconds way) const {
+    // The downtime took `total`, as far as this clock allows, or it ends now. What no part covers
+    // is wire.
+    DowntimeReport close(std::optional<Microseconds> total = {}) const {
         DowntimeReport report = parts_;
-        report.total = std::chrono::duration_cast<Microseconds>(Clock::now() - began_);
+        report.total = elapsed();
         Microseconds covered{};  // wire is not known yet
         for (const DowntimePart& part : kDowntimeParts) covered += report.*part.time;
         report.wire = std::max(Microseconds(0), report.total - covered);
-        const Microseconds transit = std::min(way, report.wire);
+        const Microseconds after =
+            report.total - std::min(total.value_or(report.total), report.total);
+        const Microseconds transit = std::min(after, report.wire);
         report.wire -= transit;
         report.total -= transit;
         return report;

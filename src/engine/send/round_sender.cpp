@@ -171,17 +171,22 @@ void RoundSender::prepare_handover(const SentRound& last) {
 }
 
 // The receiver resumes the guest once, however often it hears that the guest is handed over.
-Result<Frame> RoundSender::hand_over() {
+Result<Frame> RoundSender::hand_over(Clock::time_point paused) {
     bool came = false;  // to the receiver, as it says
     while (true) {
         link_.stop_sending_heartbeats();
-        Status sent = came ? Status() : link_.send(FrameType::kHandover, "{}");
+        Status sent = came ? Status() : link_.send(FrameType::kHandover, pause_time(paused));
         Result<Frame> done = sent ? link_.expect({FrameType::kDone}, std::nullopt)
                                   : Result<Frame>(std::move(sent).error());
         if (done || !repairs(done.error())) return done;
         MIGRATE_ASSIGN(const transport::Resumed there, watches_.losses->rejoin());
         came = there.handed_over;
     }
+}
+
+std::string RoundSender::pause_time(Clock::time_point paused) const {
+    const Microseconds time = since(paused) + round_trip() / 2;
+    return transport::encode(transport::PauseTime{static_cast<std::uint64_t>(time.count())});
 }
 
 // The main channel was lost after the round, or a part of it, was sent.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "engine/convergence/convergence_types.hpp"
 #include "engine/peer_link.hpp"
@@ -74,8 +75,11 @@ class RoundSender {
     // loss of the main channel, if the sides agreed on that.
     void prepare_handover(const SentRound& last);
     // After prepare_handover(): sends HANDOVER, again if it got lost, and waits for the receiver's
-    // answer, DONE. The receiver's FAILURE is an Error of the session.
-    Result<transport::Frame> hand_over();
+    // answer, DONE. `paused`: when the guest was paused. The receiver's FAILURE is an Error of the
+    // session.
+    Result<transport::Frame> hand_over(std::chrono::steady_clock::time_point paused);
+    // The body of a frame that is sent now and tells when the guest was paused.
+    std::string pause_time(std::chrono::steady_clock::time_point paused) const;
     // True if a channel was lost, and the receiver has not yet reported what arrived on it: only a
     // round can repair that.
     bool is_interrupted() const { return link_.lost() || !channels_.losses().unsettled().empty(); }

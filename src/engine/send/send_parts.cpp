@@ -95,7 +95,7 @@ Status migrate_image(const SendParts& parts) {
     MIGRATE_ASSIGN(const transport::Done done, complete_image(parts, std::move(sent), clock));
     if (!devices) return {};
     clock.add(&DowntimeReport::devices, Microseconds(done.devices_us));
-    parts.published.lock()->downtime = clock.close({});
+    parts.published.lock()->downtime = clock.close();
     return {};
 }
 

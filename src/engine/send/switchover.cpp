@@ -32,7 +32,8 @@ Result<Switchover::Loaded> Switchover::move() {
         round_, again ? RoundSender::OnLoss::kBreakOff : RoundSender::OnLoss::kFail));
     MIGRATE_TRY(pause_guest());
     if (!again) MIGRATE_TRY(parts_.channels.fail_on_loss());
-    MIGRATE_TRY(parts_.link.send(FrameType::kSwitchoverStart, "{}"));
+    MIGRATE_TRY(
+        parts_.link.send(FrameType::kSwitchoverStart, parts_.rounds.pause_time(clock_.began())));
     MIGRATE_TRY(parts_.devices.start(parts_.channels, parts_.core, parts_.published));
     MIGRATE_ASSIGN(const SentRound last, send_last_round());
 
@@ -70,9 +71,10 @@ Result<Switchover::Loaded> Switchover::move() {
 Status Switchover::hand_over(const Loaded& loaded) {
     parts_.rounds.prepare_handover(loaded.last);
     MIGRATE_TRY(parts_.custody.hand_over());
-    MIGRATE_ASSIGN(const transport::Frame answer, parts_.rounds.hand_over());
+    const Microseconds before = clock_.elapsed();
+    MIGRATE_ASSIGN(const transport::Frame answer, parts_.rounds.hand_over(clock_.began()));
     MIGRATE_ASSIGN(const transport::Done done, take_done(parts_, answer, loaded.completion));
-    publish(done, loaded.figures);
+    publish(done, loaded.figures, before);
     return {};
 }
 
@@ -149,11 +151,15 @@ Result<Microseconds> Switchover::await_loaded() {
     return Microseconds(time.microseconds);
 }
 
-// The guest already runs while DONE is in transit, so half a round trip does not count as downtime.
-void Switchover::publish(const transport::Done& done, RoundFigures figures) {
-    clock_.add(&DowntimeReport::resume, Microseconds(done.resume_us));
+// The guest already runs while DONE is in transit, and the receiver knows for how long. So its
+// figure counts, unless the guest must have been paused for longer: an older receiver counts from
+// the arrival of SWITCHOVER_START on. `before`: time from the pause to HANDOVER.
+void Switchover::publish(const transport::Done& done, RoundFigures figures, Microseconds before) {
+    const Microseconds resume(done.resume_us);
+    clock_.add(&DowntimeReport::resume, resume);
     clock_.add(&DowntimeReport::devices, Microseconds(done.devices_us));
-    const DowntimeReport downtime = clock_.close(parts_.rounds.round_trip() / 2);
+    const DowntimeReport downtime = clock_.close(
+        std::max(Microseconds(done.downtime_us), before + parts_.rounds.round_trip() / 2 + resume));
     figures.elapsed = parts_.core.active_time();
     const auto published = parts_.published.lock();
     published->downtime = downtime;

@@ -37,7 +37,7 @@ class Switchover {
     Result<SentRound> send_last_round();
     Status send_device_frames();
     Result<Microseconds> await_loaded();
-    void publish(const transport::Done& done, RoundFigures figures);
+    void publish(const transport::Done& done, RoundFigures figures, Microseconds before);
 
     const SendParts& parts_;
     LiveSource& live_;
