@@ -92,7 +92,8 @@ TEST_CASE("scripts/qmp-follow cancels a migration after a round, and the guest s
     const TemporaryFolder folder;
     const std::string path = folder / "qmp";
     LiveRun run(folder, "workload:32M,rate=60",
-                {"--qmp", "unix:" + path, "--max-bandwidth", "20M/s", "--downtime-limit", "10ms"});
+                {"--qmp", "unix:" + path, "--max-bandwidth", "20M/s",
+                 "--avail-switchover-bandwidth", "20M/s", "--downtime-limit", "10ms"});
     Process script = follow(path, {"--cancel-after-round", "1"});
     CHECK(run.sender.wait() == 4);
     CHECK(run.receiver->wait() == 4);

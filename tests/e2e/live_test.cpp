@@ -115,7 +115,8 @@ TEST_CASE("a guest that dirties faster than the link carries stays, and the reas
           "[live]") {
     const TemporaryFolder folder;
     LiveRun run(folder, "workload:64M,rate=150",
-                {"--max-bandwidth", "50M/s", "--deadline", "3s", "--downtime-limit", "50ms"});
+                {"--max-bandwidth", "50M/s", "--avail-switchover-bandwidth", "50M/s", "--deadline",
+                 "3s", "--downtime-limit", "50ms"});
     CHECK(run.sender.wait() == 5);
     CHECK(run.receiver->wait() == 5);
     INFO(run.sender.both());
@@ -135,7 +136,8 @@ TEST_CASE("with auto-converge, or a deadline that switches, the same guest arriv
         {"--deadline", "2s", "--on-deadline", "switch"}};
     for (std::vector<std::string> options : countermeasures) {
         INFO(options[0]);
-        options.insert(options.end(), {"--max-bandwidth", "50M/s", "--downtime-limit", "50ms"});
+        options.insert(options.end(), {"--max-bandwidth", "50M/s", "--avail-switchover-bandwidth",
+                                       "50M/s", "--downtime-limit", "50ms"});
         LiveRun run(folder, "workload:48M,rate=150", options);
         check_arrived(run);
     }

@@ -129,6 +129,7 @@ struct Run {
 
 const char* const kSlowGuest = "workload:64M,rate=20,warm-up=0";
 const Options kSlow{"--max-bandwidth", "5M/s"};
+const Options kLink{"--max-bandwidth", "60M/s", "--avail-switchover-bandwidth", "60M/s"};
 
 }  // namespace
 
@@ -302,7 +303,7 @@ TEST_CASE("exit code 5: a guest that does not converge, on both sides", "[outcom
     const std::string limit = GENERATE(std::string("--stall-limit"), std::string("--deadline"));
     const TemporaryFolder folder;
     Run run(folder, "workload:32M,rate=150,warm-up=0",
-            {"--max-bandwidth", "50M/s", "--downtime-limit", "20ms", limit, "1s"});
+            joined(kLink, {"--downtime-limit", "20ms", limit, "1s"}));
     run.check({5, "not-converged", "source"}, {5, "not-converged", "source", "the peer gave up: "});
     CHECK(read_stats(folder / "send.json")["status"] == "failed");
     CHECK_THAT(run.sender.err(), Contains("memory check: passed"));
@@ -427,8 +428,7 @@ TEST_CASE("an old port file does not survive a receiver that cannot listen", "[o
 
 TEST_CASE("each pass says what it is to send and what the passes before it found", "[outcome]") {
     const TemporaryFolder folder;
-    Run run(folder, "workload:32M,rate=40,warm-up=0",
-            {"--max-bandwidth", "60M/s", "--downtime-limit", "100ms"});
+    Run run(folder, "workload:32M,rate=40,warm-up=0", joined(kLink, {"--downtime-limit", "100ms"}));
     run.check({0, "completed", "destination"}, {0, "completed", "destination"});
     const json stats = read_stats(folder / "send.json");
     const json& rounds = stats["rounds"];

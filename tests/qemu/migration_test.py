@@ -116,8 +116,8 @@ class Moves(Case):
 
     def test_a_guest_that_writes_faster_than_the_link_is_throttled(self):
         source, destination = self.guest(rewrite_mib=64, rate=64), self.waiting(rewrite_mib=64, rate=64)
-        migration = self.move(source, destination, "--max-bandwidth", "40M/s", "--auto-converge", "on",
-                              "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30",
+        migration = self.move(source, destination, "--max-bandwidth", "40M/s", "--avail-switchover-bandwidth", "40M/s",
+                              "--auto-converge", "on", "--cpu-throttle-initial", "50", "--cpu-throttle-increment", "30",
                               pause=("--downtime-limit", "1s"))
         throttles = [entry["cpu-throttle-percentage"] for entry in migration.sent()["rounds"]]
         self.assertGreater(max(throttles), 0, throttles)

@@ -49,6 +49,42 @@ TEST_CASE("a new rate takes effect for those that wait already") {
     }
 }
 
+TEST_CASE("a burst passes at once, and the next one waits until it is paid for") {
+    Pacer pacer(1);
+    std::stop_source stop;
+    REQUIRE(pacer.acquire(kHuge, stop.get_token()));
+    bool acquired = false;
+    std::jthread waiter([&] { acquired = pacer.acquire(5, stop.get_token()); });
+    pacer.begin_burst();
+    waiter.join();
+    CHECK(acquired);
+    REQUIRE(pacer.acquire(7, stop.get_token()));
+    const auto burst = pacer.end_burst();
+    REQUIRE(burst);
+    CHECK(burst->bytes == 12);
+    CHECK(burst->began <= std::chrono::steady_clock::now());
+    CHECK_FALSE(pacer.end_burst());
+    pacer.begin_burst();
+    std::jthread late([&] { acquired = pacer.acquire(1, stop.get_token()); });
+    stop.request_stop();
+    late.join();
+    CHECK_FALSE(acquired);
+    CHECK_FALSE(pacer.end_burst());
+}
+
+TEST_CASE("a burst ends without figures if the rate changes, and counts nothing without a limit") {
+    const std::stop_source stop;
+    Pacer pacer(kHuge);
+    pacer.begin_burst();
+    REQUIRE(pacer.acquire(5, stop.get_token()));
+    pacer.set_rate(0);
+    CHECK(pacer.rate() == 0);
+    CHECK_FALSE(pacer.end_burst());
+    pacer.begin_burst();
+    REQUIRE(pacer.acquire(5, stop.get_token()));
+    CHECK_FALSE(pacer.end_burst());
+}
+
 TEST_CASE("many threads share one budget, and all get through") {
     Pacer pacer(kHuge);
     const std::stop_source stop;

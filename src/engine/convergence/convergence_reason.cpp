@@ -87,12 +87,17 @@ std::string explain(Obstacle obstacle, const RoundFigures& figures, const Tunabl
             headline(obstacle), ms_text(decision.expected_downtime), parts_text(costs, expected),
             limits);
     }
+    // The rounds keep max-bandwidth, and only the last one does not.
+    const auto most = static_cast<double>(tunables.max_bandwidth);
+    const bool limited = tunables.max_bandwidth != 0 && decision.bandwidth > most;
     std::string text = fmt::format(
-        "the guest dirties {}/s and the channels carry {}/s: after round {} {} are left, for which "
+        "the guest dirties {}/s and {} {}/s: after round {} {} are left, for which "
         "it would be paused for {} ({}); {}",
         mib_text(figures.dirty_pages_per_second() * static_cast<double>(kPageSize)),
-        mib_text(decision.bandwidth), figures.round, mib_text(bytes_of(figures.dirty_pages)),
-        ms_text(decision.expected_downtime), parts_text(costs, expected), limits);
+        limited ? "max-bandwidth is" : "the channels carry",
+        mib_text(limited ? most : decision.bandwidth), figures.round,
+        mib_text(bytes_of(figures.dirty_pages)), ms_text(decision.expected_downtime),
+        parts_text(costs, expected), limits);
     if (decision.cpu_throttle != 0) {
         text += fmt::format(", its CPUs are throttled by {} %", decision.cpu_throttle);
     }

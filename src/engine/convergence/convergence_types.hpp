@@ -36,6 +36,10 @@ struct RoundFigures {
     std::uint64_t pages = 0;         // pages of its plan
     std::uint64_t normal_pages = 0;  // pages of its plan that were sent with content
     std::uint64_t bytes = 0;         // bytes sent on the data channels
+    // The bytes that were sent at its end without max-bandwidth, and the time from the first of
+    // them until all is in place; 0 if there are none.
+    std::uint64_t tail_bytes = 0;
+    Microseconds tail_time{};
     Microseconds duration{};      // from its start until the receiver confirms that all is in place
     Microseconds collect_time{};  // time to collect the dirty pages after the round
     std::uint64_t dirty_pages = 0;  // pages dirtied since it began

@@ -7,19 +7,20 @@ namespace {
 
 // Number of rounds that the expectation is based on: older rounds say little about the next one.
 constexpr std::size_t kRecentRounds = 4;
-// Bytes. Smaller rounds measure their own overhead instead of the channels.
-constexpr std::uint64_t kBandwidthSample = kMiB;
-// Bytes from which on a round measures the channels well.
-constexpr std::uint64_t kGoodSample = 16 * kMiB;
+// Bytes from which on a round, and the tail of one, measures the channels well.
+constexpr std::uint64_t kGoodRound = 16 * kMiB;
+constexpr std::uint64_t kGoodTail = kMiB;
+// A tail is believed to say how long up to this many times its bytes take: a path may carry a short
+// burst faster than a long one.
+constexpr double kTailReach = 16;
 // Number of rounds whose collections of dirty pages count.
 constexpr std::size_t kRecentCollections = 2;
 // Pausing the guest takes one page's write, and the guest's threads need a CPU to see it.
 constexpr Microseconds kPauseCost{1000};
-// Upper bound of an expected time: beyond an hour the exact time makes no difference.
-constexpr double kLongestSeconds = 3600;
 
 Microseconds micros(double seconds) {
-    return Microseconds(static_cast<std::int64_t>(std::min(seconds, kLongestSeconds) * 1e6));
+    return Microseconds(
+        static_cast<std::int64_t>(std::min(seconds, TransferModel::kLongestSeconds) * 1e6));
 }
 
 double in_seconds(Microseconds time) { return static_cast<double>(time.count()) / 1e6; }
@@ -42,61 +43,42 @@ double RoundFigures::dirty_pages_per_second() const {
 
 Microseconds Expectation::needed_limit() const { return total() + (total() - round_trips) / 4; }
 
-double DowntimeModel::Sample::rate() const {
-    return moving.count() > 0 ? static_cast<double>(figures.bytes) / in_seconds(moving) : 0;
-}
+DowntimeModel::DowntimeModel() : rounds_(kGoodRound), tails_(kGoodTail) {}
 
 void DowntimeModel::add(const RoundFigures& figures, Microseconds round_trip) {
-    if (recent_.size() == kRecentRounds) {
-        if (recent_.front().figures.bytes >= kBandwidthSample) carried_ = recent_.front();
-        recent_.erase(recent_.begin());
-    }
-    // If the round trip is about as long as the round, the difference says nothing about the
-    // channels.
-    const Microseconds time = figures.moving_time();
-    recent_.push_back({figures, std::max(time - round_trip, time / 8)});
-}
-
-// The first round fills fresh memory and looks at every page, so it says less than a later one.
-const DowntimeModel::Sample* DowntimeModel::rate_sample() const {
-    const Sample* found = nullptr;
-    for (const Sample& sample : recent_) {
-        if (sample.figures.bytes >= kGoodSample || found == nullptr ||
-            sample.figures.bytes > found->figures.bytes) {
-            found = &sample;
-        }
-    }
-    const bool small = found == nullptr || found->figures.bytes < kBandwidthSample;
-    return small && carried_ ? &*carried_ : found;
+    if (recent_.size() == kRecentRounds) recent_.erase(recent_.begin());
+    recent_.push_back(figures);
+    rounds_.add(figures.bytes, figures.moving_time(), round_trip);
+    if (figures.tail_bytes != 0) tails_.add(figures.tail_bytes, figures.tail_time, round_trip);
 }
 
 double DowntimeModel::bandwidth(const Tunables& tunables) const {
     if (tunables.avail_switchover_bandwidth != 0) {
         return static_cast<double>(tunables.avail_switchover_bandwidth);
     }
-    const Sample* sample = rate_sample();
-    return sample != nullptr ? sample->rate() : 0;
+    const double limited = rounds_.rate();
+    return tunables.max_bandwidth != 0 ? std::max(limited, tails_.cautious_rate()) : limited;
 }
 
-// Rounds take time beyond their bytes (threads that wake up, short queues, a link that has become
-// slower). That time shows in all recent rounds and grows at most with their size, so the smallest
-// one counts.
-double DowntimeModel::transfer_seconds(double bytes) const {
-    const Sample* sample = rate_sample();
-    const double rate = sample != nullptr ? sample->rate() : 0;
-    if (rate <= 0) return kLongestSeconds;
-    double overhead = kLongestSeconds;
-    // A round that moved as many bytes or more is an upper bound by itself: the rate of the first
-    // round may be the rate of the zero page search.
-    double bound = kLongestSeconds;
-    for (const Sample& recent : recent_) {
-        const auto moved = static_cast<double>(recent.figures.bytes);
-        const double scale = moved > 0 ? std::max(1.0, bytes / moved) : kLongestSeconds;
-        const double beyond = std::max(0.0, in_seconds(recent.moving) - moved / rate);
-        overhead = std::min(overhead, beyond * scale);
-        if (moved > 0) bound = std::min(bound, in_seconds(recent.moving) * scale);
+double DowntimeModel::transfer_seconds(double bytes, const Tunables& tunables) const {
+    if (tunables.avail_switchover_bandwidth != 0) {
+        return bytes / static_cast<double>(tunables.avail_switchover_bandwidth);
     }
-    return std::min(bytes / rate + overhead, bound);
+    const double limited = rounds_.seconds(bytes);
+    return tunables.max_bandwidth != 0 ? std::min(limited, tail_seconds(bytes)) : limited;
+}
+
+// The time of bytes that are sent without max-bandwidth. What exceeds the reach of the tails is
+// expected to take the time that it takes under the limit. A tail is short, so that one may be fast
+// by chance: the slower one of the last two counts.
+double DowntimeModel::tail_seconds(double bytes) const {
+    const double rate = tails_.cautious_rate();
+    if (rate <= 0) return TransferModel::kLongestSeconds;
+    const double within =
+        std::min(bytes, kTailReach * static_cast<double>(tails_.measured_bytes()));
+    const double beyond = bytes - within;
+    return std::max(tails_.seconds(within), within / rate) +
+           (beyond > 0 ? beyond / std::max(rounds_.rate(), 1.0) : 0);
 }
 
 Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tunables,
@@ -107,7 +89,7 @@ Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tun
     // content.
     double weight = 1;
     for (std::size_t i = 0; i < recent_.size(); ++i) {
-        const RoundFigures& round = recent_[i].figures;
+        const RoundFigures& round = recent_[i];
         // The longer of the last collections counts: waiting for a short one would rely on luck in
         // the last round. That of the first round finds far more pages than the last one will.
         if (recent_.size() - i <= kRecentCollections) {
@@ -118,15 +100,12 @@ Expectation DowntimeModel::expect(std::uint64_t dirty_pages, const Tunables& tun
                                    bytes_of(static_cast<double>(round.normal_pages)));
     }
     // Pages written during a long collection are sent in the last round, too.
-    const double late = recent_.empty() ? 0
-                                        : recent_.back().figures.dirty_pages_per_second() *
-                                              in_seconds(expected.collect);
+    const double late =
+        recent_.empty() ? 0
+                        : recent_.back().dirty_pages_per_second() * in_seconds(expected.collect);
     const double bytes = bytes_of(static_cast<double>(dirty_pages) + late) * weight;
     if (bytes <= 0) return expected;
-    expected.transfer =
-        tunables.avail_switchover_bandwidth != 0
-            ? micros(bytes / static_cast<double>(tunables.avail_switchover_bandwidth))
-            : micros(transfer_seconds(bytes));
+    expected.transfer = micros(transfer_seconds(bytes, tunables));
     return expected;
 }
 

@@ -4,12 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string_view>
 #include <vector>
 
 #include "base/units.hpp"
 #include "engine/convergence/convergence_types.hpp"
+#include "engine/convergence/transfer_model.hpp"
 
 namespace migrate::engine {
 
@@ -31,29 +30,24 @@ struct Expectation {
 
 class DowntimeModel {
   public:
+    DowntimeModel();
     // Adds a round that ended. `round_trip`: the network's round trip, which the round's duration
     // contains once.
     void add(const RoundFigures& figures, Microseconds round_trip);
-    // Bytes per second: the user's value if set, else the measured one; 0 before the first round.
+    // Bytes per second in the last round: the user's value if set, else the measured one, with
+    // max-bandwidth that of the rounds' tails; 0 before the first round.
     double bandwidth(const Tunables& tunables) const;
     // The expected downtime if the last round had to send `dirty_pages`.
     Expectation expect(std::uint64_t dirty_pages, const Tunables& tunables,
                        const FixedCosts& costs) const;
 
   private:
-    struct Sample {
-        RoundFigures figures;
-        Microseconds moving;  // the round's moving_time() without the round trip
-        double rate() const;
-    };
-    // The newest recent round that moved enough bytes to measure the channels; otherwise the
-    // largest one, or carried_ if all recent rounds are small. Null before the first round.
-    const Sample* rate_sample() const;
-    double transfer_seconds(double bytes) const;
+    double transfer_seconds(double bytes, const Tunables& tunables) const;
+    double tail_seconds(double bytes) const;
 
-    std::vector<Sample> recent_;  // the last few rounds, oldest first
-    // The last earlier round that was large enough to measure the channels.
-    std::optional<Sample> carried_;
+    std::vector<RoundFigures> recent_;  // the last few rounds, oldest first
+    TransferModel rounds_;
+    TransferModel tails_;  // what the rounds sent without max-bandwidth at their ends
 };
 
 }  // namespace migrate::engine

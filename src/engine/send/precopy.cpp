@@ -117,6 +117,10 @@ void Precopy::show(const RoundFigures& figures, const Decision& decision) {
         whole_ms(figures.duration), figures.dirty_pages, figures.collect_time.count(),
         decision.bandwidth / static_cast<double>(kMiB), decision.expected_downtime.count(),
         name_of(decision.action), decision.reason.empty() ? "" : ": ", decision.reason);
+    if (figures.tail_bytes != 0) {
+        log::debug("round {}: its last {} bytes, sent without max-bandwidth, took {} us",
+                   figures.round, figures.tail_bytes, figures.tail_time.count());
+    }
     parts_.control.note(decision);
     const bool stalled = decision.stalled && decision.action == Action::kNextRound;
     if (!stall_reporter_.due(stalled, figures.elapsed)) return;

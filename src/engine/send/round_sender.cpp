@@ -59,6 +59,7 @@ class EndOnLoss final : public LossWatch {
 }  // namespace
 
 Result<SentRound> RoundSender::send(std::uint32_t round, RoundPlan plan) {
+    channels_.want_tails(control_.tunables().avail_switchover_bandwidth == 0);
     MIGRATE_ASSIGN(SentRound sent, begin(round, plan));
     MIGRATE_TRY(channels_.run(round, std::move(plan), watches_));
     MIGRATE_TRY(continue_round(sent, end(sent)));
@@ -139,6 +140,7 @@ void RoundSender::measure(SentRound& sent) const {
     const SendChannelGroup::RoundSent moved = channels_.round_sent();
     sent.figures.normal_pages = moved.normal_pages;
     sent.figures.bytes = moved.bytes;
+    sent.tail = moved.tail;
     sent.figures.outages = channels_.losses().report().duration;
     sent.figures.outage = sent.figures.outages - sent.outages_before;
 }
@@ -284,6 +286,10 @@ Result<RoundFigures> RoundSender::await_done(SentRound sent) {
     }
     RoundFigures figures = sent.figures;
     figures.duration = since(sent.began);
+    if (sent.tail) {
+        figures.tail_bytes = sent.tail->bytes;
+        figures.tail_time = since(sent.tail->began);
+    }
     return figures;
 }
 

@@ -26,7 +26,8 @@ struct SentRound {
     std::chrono::steady_clock::time_point began;
     std::chrono::steady_clock::time_point sent;  // the time of the last ROUND_END
     Microseconds outages_before{};  // sum of the session's outages before the round began
-    bool complete = false;          // the receiver has said, on another connection, that it has all
+    std::optional<transport::PacerBurst> tail{};  // that was sent without max-bandwidth
+    bool complete = false;  // the receiver has said, on another connection, that it has all
 };
 
 // The rounds that are left after a switchover that broke off.

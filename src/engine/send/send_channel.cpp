@@ -61,6 +61,7 @@ class ChannelRuns final : public PackedRuns {
         : PackedRuns(shared.sent, stop),
           channel_(channel),
           budget_(shared.budget),
+          tail_(shared.tail),
           devices_(shared.devices),
           round_(round),
           packet_(shared.packet_bytes) {}
@@ -76,6 +77,7 @@ class ChannelRuns final : public PackedRuns {
         transport::PageCounts pages;
         pages.add(run);
         channel_.count(pages);
+        if (tail_ != nullptr) tail_->count(run.pages.count);
     }
     PacketBuilder& packet() override { return packet_; }
     Status pass_on() override {
@@ -87,6 +89,7 @@ class ChannelRuns final : public PackedRuns {
 
     SendChannel& channel_;
     CpuBudget& budget_;
+    TailProbe* tail_;
     DeviceSender* devices_;
     std::uint32_t round_;
     PacketBuilder packet_;
@@ -210,6 +213,7 @@ Status SendChannel::send_filled_packets(SendShared& shared, std::uint32_t round,
     LegacyFeed& feed = *shared.legacy;
     while (LegacyFeed::Packet packet = feed.take_filled(stop)) {
         count(packet->counts());
+        if (shared.tail != nullptr) shared.tail->count(packet->counts().total());
         MIGRATE_TRY(send(*packet, round, stop));
         feed.give_back(std::move(packet));
         if (!shared.budget.pace(stop)) return cancelled();

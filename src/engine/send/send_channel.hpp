@@ -21,6 +21,7 @@
 #include "engine/send/round_plan.hpp"
 #include "engine/send/sent_pages.hpp"
 #include "engine/send/span_scanner.hpp"
+#include "engine/send/tail_probe.hpp"
 #include "transport/compressor.hpp"
 #include "transport/pacer.hpp"
 #include "transport/packet_builder.hpp"
@@ -37,6 +38,7 @@ struct SendShared {
     RoundGate& gate;
     SentPages* sent = nullptr;  // notes each run that is sent; null: an image
     CpuBudget& budget;
+    TailProbe* tail = nullptr;           // counts the pages of a guest; null: an image
     LegacyFeed* legacy = nullptr;        // only with zero-page-detection=legacy
     std::optional<RoundPlan> plan = {};  // of the current round
     DeviceSender* devices = nullptr;     // set if the channels send device state in this round

@@ -29,10 +29,12 @@ SendChannelGroup::SendChannelGroup(const Needs& needs)
     : needs_(needs),
       cancellation_(needs.session),
       gate_(needs.config.negotiated.channels()),
+      tail_(needs.pacer),
       shared_{.packet_bytes = needs.config.negotiated.packet_bytes(),
               .gate = gate_,
               .sent = needs.sent,
-              .budget = needs.budget} {
+              .budget = needs.budget,
+              .tail = needs.sent != nullptr ? &tail_ : nullptr} {
     if (needs.config.detection != ZeroPageDetection::kLegacy) return;
     legacy_ =
         std::make_unique<LegacyFeed>(kLegacyPacketsPerChannel * needs.config.negotiated.channels(),
@@ -277,6 +279,7 @@ void SendChannelGroup::admit(std::uint16_t channels) {
 Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, RoundPlan plan,
                                                           const Watches& watches) {
     round_ = {round, plan.pages(), pages(), bytes()};
+    if (shared_.tail != nullptr) tail_.begin(plan.pages());
     shared_.plan.emplace(std::move(plan));
     return run_plan(round + shared_.continued, watches);
 }
@@ -284,6 +287,8 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, R
 Result<SendChannelGroup::RoundSent> SendChannelGroup::continue_round(RoundPlan::Bitmaps arrived,
                                                                      const Watches& watches) {
     shared_.plan.emplace(shared_.plan->without(arrived));
+    tail_.give_up();
+    round_.tail.reset();
     return run_plan(round_.number + ++shared_.continued, watches);
 }
 
@@ -299,6 +304,7 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t ope
         MIGRATE_TRY(feed_legacy_round(shared_, *scanner, cancellation_.token()));
     }
     MIGRATE_TRY(await_round_end(watches));
+    round_.tail = tail_.end();
     const std::uint64_t sent = pages().total() - round_.pages_before.total();
     if (sent != round_.planned && losses_.unsettled().empty()) {
         return make_error("round {} was to send {} pages and sent {}", round_.number,
@@ -308,7 +314,8 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t ope
 }
 
 SendChannelGroup::RoundSent SendChannelGroup::round_sent() const {
-    return {pages().normal - round_.pages_before.normal, bytes() - round_.bytes_before};
+    return {pages().normal - round_.pages_before.normal, bytes() - round_.bytes_before,
+            round_.tail};
 }
 
 Status SendChannelGroup::await_round_end(const Watches& watches) {

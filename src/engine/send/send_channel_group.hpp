@@ -98,6 +98,7 @@ class SendChannelGroup {
     struct RoundSent {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;
+        std::optional<transport::PacerBurst> tail{};  // that was sent without max-bandwidth
     };
     // They look at a round while it runs; each may be null. `losses` is needed once
     // survive_losses() was called.
@@ -112,6 +113,8 @@ class SendChannelGroup {
     Result<RoundSent> run(std::uint32_t round, RoundPlan plan) {
         return run(round, std::move(plan), Watches());
     }
+    // Whether the ends of rounds that follow are sent without max-bandwidth, to measure the path.
+    void want_tails(bool tails) { tail_.want(tails); }
     // Continues the last round: sends the pages of its plan that are not in `arrived`, which has a
     // bitmap for each region and outlives the round. The figures are those of the whole round.
     Result<RoundSent> continue_round(RoundPlan::Bitmaps arrived, const Watches& watches);
@@ -198,6 +201,7 @@ class SendChannelGroup {
     Cancellation cancellation_;
     RoundGate gate_;
     std::unique_ptr<LegacyFeed> legacy_;  // only with zero-page-detection=legacy
+    TailProbe tail_;
     SendShared shared_;
     ChannelList<SendChannel> channels_;
     std::vector<std::unique_ptr<SendChannel>> prepared_;  // and not admitted
@@ -214,6 +218,7 @@ class SendChannelGroup {
         std::uint64_t planned = 0;
         transport::PageCounts pages_before{};
         std::uint64_t bytes_before = 0;
+        std::optional<transport::PacerBurst> tail{};  // set once all pages were sent
     };
     Round round_;
 };
