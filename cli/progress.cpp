@@ -44,13 +44,18 @@ std::string clock_text(microseconds time) {
     return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60);
 }
 
+// The time left, to the nearest second.
+std::string left_text(microseconds left) {
+    return fmt::format("{} left", clock_text(left + milliseconds(500)));
+}
+
 // The rate, the time that has passed and the time left.
 std::string speed_text(const Report& report) {
     std::string text;
     if (report.progress) text += fmt::format("  {}", format_rate(report.progress->speed.bytes));
     text += fmt::format("  {} elapsed", clock_text(report.total_time));
     if (report.progress && report.progress->time_left) {
-        text += fmt::format("  {} left", clock_text(*report.progress->time_left));
+        text += "  " + left_text(*report.progress->time_left);
     }
     return text;
 }
@@ -109,13 +114,14 @@ std::string status_text(const Report& report) {
     if (!report.progress) return text;
     text += fmt::format(", {}", format_rate(report.progress->speed.bytes));
     if (report.progress->time_left) {
-        text += fmt::format(", {} left", clock_text(*report.progress->time_left));
+        text += ", " + left_text(*report.progress->time_left);
     }
     return text;
 }
 
 milliseconds Progress::interval() const {
-    return milliseconds(style_ == ProgressStyle::kTerminal ? 200 : 500);
+    // Below half a second, so that there are two a second although each takes time itself.
+    return milliseconds(style_ == ProgressStyle::kTerminal ? 200 : 400);
 }
 
 void Progress::update(const Report& report) {

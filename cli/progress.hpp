@@ -30,7 +30,7 @@ class Progress {
     // `events` outlives this object.
     Progress(ProgressStyle style, engine::EventLog& events) : style_(style), events_(events) {}
 
-    // Recommended interval between calls of update(); at most half a second.
+    // Recommended interval between calls of update(); less than half a second.
     std::chrono::milliseconds interval() const;
     // Shows the progress, and emits the event MIGRATION_PROGRESS while pages move.
     void update(const engine::Report& report);

@@ -35,6 +35,7 @@ Result<bool> read_flag(const MessageJson& json, const char* key) {
 
 constexpr const char* kHandedOver = "handed-over";
 constexpr const char* kLost = "lost";
+constexpr const char* kDirtyRate = "dirty-pages-rate";
 
 // The list of lost channels; null if there is none.
 Result<const MessageJson*> lost_list(const MessageJson& json) {
@@ -66,6 +67,7 @@ Result<std::vector<std::uint16_t>> read_lost(const MessageJson& json) {
 std::string encode(const RoundMark& message) {
     MessageJson json = {{"round", message.round}, {"pages", message.pages}};
     write_lost(json, message.lost);
+    if (message.dirty_rate != 0) json[kDirtyRate] = message.dirty_rate;
     return dump(json);
 }
 
@@ -75,6 +77,9 @@ Result<RoundMark> decode_round_mark(std::string_view body) {
     RoundMark mark{.round = static_cast<std::uint32_t>(round)};
     MIGRATE_ASSIGN(mark.pages, read_number(json, "pages", 0, UINT64_MAX));
     MIGRATE_ASSIGN(mark.lost, read_lost(json));
+    if (json.contains(kDirtyRate)) {
+        MIGRATE_ASSIGN(mark.dirty_rate, read_number(json, kDirtyRate, 0, UINT64_MAX));
+    }
     return mark;
 }
 

@@ -28,6 +28,8 @@ struct RoundMark {
     std::uint64_t pages = 0;
     // kRoundEnd: ids of the channels that the sender lost and that kRoundBroken has not named yet.
     std::vector<std::uint16_t> lost{};
+    // kRoundStart: pages that the guest makes dirty per second; 0: not known, or no guest.
+    std::uint64_t dirty_rate = 0;
 };
 
 // A data channel that was lost, as the receiver saw it.

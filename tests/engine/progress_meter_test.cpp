@@ -36,6 +36,20 @@ TEST_CASE("the speed is that of the window, and not of the time before it") {
     CHECK(speed.bytes == Approx(1000));
 }
 
+TEST_CASE("the lasting speed is that of a longer time") {
+    ProgressMeter meter;
+    std::uint64_t pages = 0;
+    PresentSpeed speed;
+    for (std::int64_t ms = 10; ms <= 20'000; ms += 10) {
+        // 6 of the last 8 seconds are ten times as fast as the last two.
+        pages += ms <= 10'000 ? 5000 : ms <= 18'000 ? 10 : 1;
+        speed = meter.note(kBegan, after(ms), 0, pages);
+    }
+    CHECK(speed.pages == Approx(100));
+    REQUIRE(speed.lasting_pages);
+    CHECK(*speed.lasting_pages == Approx(775).epsilon(0.02));
+}
+
 TEST_CASE("the speed falls to zero when nothing moves, however often it is asked for") {
     ProgressMeter meter;
     meter.note(kBegan, after(100), 1'000'000, 100);

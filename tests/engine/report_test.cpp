@@ -148,6 +148,71 @@ TEST_CASE("while a migration runs its rate is the present one, and the time left
     CHECK_FALSE(json::parse(to_json(report)).contains("time-left"));
 }
 
+TEST_CASE(
+    "the time left includes the pages that the guest has written and that are not collected") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.guest.emplace();
+    report.round = 1;
+    report.planned_pages = report.round_pages = 256;
+    report.pages = {100, 50, 6};
+    const auto time_left = [&report] {
+        return progress_of(report, {.bytes = 1e6, .pages = 50}).time_left;
+    };
+    CHECK(time_left() == Microseconds(2'000'000));
+    // The guest's own rate, before a round has counted its pages.
+    report.dirty_rate = 25;
+    CHECK(time_left() == Microseconds(4'000'000));
+    report.uncollected = std::chrono::seconds(3);
+    CHECK(time_left() == Microseconds(7'000'000));
+    // It may write the same pages again and again, so the first round says nothing about others.
+    report.dirty_rate = 50;
+    CHECK(time_left() == Microseconds(2'000'000));
+    report.round = 2;
+    CHECK_FALSE(time_left());
+    report.dirty_rate = 0;
+    RoundReport round;
+    round.figures.duration = std::chrono::seconds(1);
+    round.figures.dirty_pages = 25;
+    report.rounds.push_back(round);
+    CHECK(time_left() == Microseconds(7'000'000));
+}
+
+TEST_CASE("the time left ends when the rest fits the downtime limit and no extra round pays") {
+    Report report = some_report();
+    report.status = MigrationStatus::kActive;
+    report.guest.emplace();
+    report.round = 2;
+    report.planned_pages = report.round_pages = 1256;
+    report.pages = {250, 0, 6};
+    RoundReport round;
+    round.figures.duration = std::chrono::seconds(1);
+    round.figures.dirty_pages = 60;
+    // 1000 pages a second in the last round, so 80 of them fit.
+    round.decision.bandwidth = 1000 * kPageSize;
+    round.decision.expected_downtime = std::chrono::milliseconds(50);
+    round.decision.downtime_limit = std::chrono::milliseconds(100);
+    report.rounds.push_back(round);
+    const auto time_left = [&report] {
+        return progress_of(report, {.bytes = 1e6, .pages = 100}).time_left;
+    };
+    // 1000 pages take 10 s, the 600 written meanwhile 6 s, and so on until 78 are left.
+    CHECK(*time_left() / Microseconds(1000) == 23'056);
+    // A guest that writes less gets further rounds, each of which halves the rest.
+    report.rounds = {};
+    round.figures.dirty_pages = 50;
+    report.rounds.push_back(round);
+    CHECK(*time_left() > Microseconds(19'900'000));
+    CHECK(*time_left() <= Microseconds(20'000'000));
+    // A guest that writes too fast ends there only if it fits at once.
+    report.rounds = {};
+    round.figures.dirty_pages = 100;
+    report.rounds.push_back(round);
+    CHECK_FALSE(time_left());
+    report.planned_pages = 306;
+    CHECK(time_left() == Microseconds(500'000));
+}
+
 TEST_CASE("a migration that was never active has no rates") {
     Report report = some_report();
     report.total_time = report.setup_time;

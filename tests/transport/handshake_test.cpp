@@ -88,6 +88,9 @@ TEST_CASE("the other messages survive their encoding") {
     CHECK(mark.round == UINT32_MAX);
     CHECK(mark.pages == UINT64_MAX);
     CHECK(must(decode_round_mark(encode(RoundMark{2, 0}))).pages == 0);
+    CHECK(must(decode_round_mark(encode(RoundMark{2, 0}))).dirty_rate == 0);
+    const RoundMark rated{.round = 2, .pages = 0, .lost = {}, .dirty_rate = 700};
+    CHECK(must(decode_round_mark(encode(rated))).dirty_rate == 700);
     CHECK(must(decode_load_time(encode(LoadTime{12'345}))).microseconds == 12'345);
     CHECK(must(decode_pause_time(encode(PauseTime{12'345}))).microseconds == 12'345);
     CHECK_FALSE(must(decode_pause_time(encode(PauseTime{}))).microseconds);

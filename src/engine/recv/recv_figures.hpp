@@ -1,6 +1,7 @@
 // The figures of a receiving session while it runs: one lock guards all that report() reads.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,6 +38,10 @@ struct RecvFigures {
     std::uint64_t planned_pages = 0;
     std::uint32_t round = 0;
     std::uint64_t round_pages = 0;
+    // Pages per second that become dirty, by its word, and when the last round began; the epoch
+    // before the first one.
+    std::uint64_t dirty_rate = 0;
+    std::chrono::steady_clock::time_point round_began{};
     DowntimeReport downtime;
     GuestFate fate = GuestFate::kUndecided;
     const guest::Guest* guest = nullptr;  // that arrived; null: none yet, or it was dropped

@@ -52,6 +52,12 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
     if (!offer.guest.empty()) {
         report.downtime = figures.downtime;
         report.guest = guest_report(figures);
+        report.dirty_rate = static_cast<double>(figures.dirty_rate);
+        const bool began = figures.round_began != std::chrono::steady_clock::time_point{};
+        if (began) {
+            report.uncollected = std::chrono::duration_cast<Microseconds>(
+                std::chrono::steady_clock::now() - figures.round_began);
+        }
     }
     core.fill_progress(report, figures.session);
     return report;

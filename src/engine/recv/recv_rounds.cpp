@@ -34,6 +34,8 @@ void publish_plan(const RecvParts& parts, const transport::RoundMark& start) {
     published->round = start.round;
     published->round_pages = std::min(start.pages, most);
     published->planned_pages += published->round_pages;
+    published->dirty_rate = start.dirty_rate;
+    published->round_began = std::chrono::steady_clock::now();
 }
 
 // True if the switchover may be broken off, and be done again.

@@ -145,7 +145,8 @@ struct GuestReport {
 struct ProgressReport {
     PresentSpeed speed;
     // Until all pages are sent if the speed stays as it is, and the guest writes as fast as in the
-    // last round; at the receiver, until the present round is sent. Empty: unknown.
+    // last round. Until the present round is sent if that rate is not known. Empty: no end is in
+    // sight.
     std::optional<Microseconds> time_left;
 };
 
@@ -195,6 +196,11 @@ struct Report {
     std::uint64_t dirty_pages = 0;  // collected, and in no round's plan yet
     std::uint32_t round = 0;        // the last one that began; 0: none
     std::uint64_t round_pages = 0;  // of its plan
+    // Pages that the guest makes dirty per second, where no round has measured it on this side: by
+    // its own rate of writing at the sender, by the sender's word at the receiver; 0: unknown.
+    double dirty_rate = 0;
+    // Time for which the guest has written pages that dirty_pages does not count yet.
+    Microseconds uncollected{};
     RoundHistory rounds;
     Microseconds expected_downtime{};
     DowntimeReport downtime;

@@ -50,6 +50,7 @@ void Precopy::note_speed() {
     const auto published = parts_.published.lock();
     published->before = live_.activity();
     published->cpu_before = sample;
+    published->collected = Clock::now();
 }
 
 // Sends a round, and collects the pages that the guest wrote meanwhile.
@@ -107,6 +108,7 @@ void Precopy::show(const RoundFigures& figures, const Decision& decision) {
         const auto published = parts_.published.lock();
         published->rounds.push_back({figures, decision});
         published->dirty_pages = figures.dirty_pages;
+        published->collected = Clock::now();
         published->cpu_throttle = decision.cpu_throttle;
     }
     log::debug(

@@ -33,6 +33,15 @@ void add_last_pass(std::vector<EventField>& fields, const RoundReport& round) {
     fields.emplace_back("cpu-throttle-percentage", std::uint64_t{decision.cpu_throttle});
 }
 
+// Pages that the guest makes dirty per second: of the last round, or else its own rate of writing
+// before it was tracked; 0: not known.
+std::uint64_t dirty_rate(const SendFigures& figures) {
+    const double rate = figures.rounds.empty()
+                            ? bytes_per_second({}, figures.before) / static_cast<double>(kPageSize)
+                            : figures.rounds.back().figures.dirty_pages_per_second();
+    return static_cast<std::uint64_t>(rate);
+}
+
 // Ends a round in which a connection was lost.
 class EndOnLoss final : public LossWatch {
   public:
@@ -72,7 +81,9 @@ Result<SentRound> RoundSender::begin(std::uint32_t round, const RoundPlan& plan)
                    .sent = {},
                    .outages_before = channels_.losses().report().duration};
     core_.enter(Stage::kPagesMove);
-    MIGRATE_TRY(start({round, plan.pages()}));
+    // The lock is not held while this is sent.
+    const std::uint64_t rate = dirty_rate(*published_.lock());
+    MIGRATE_TRY(start({.round = round, .pages = plan.pages(), .lost = {}, .dirty_rate = rate}));
     announce(round, plan.pages());
     return sent;
 }

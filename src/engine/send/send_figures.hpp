@@ -46,6 +46,8 @@ struct SendFigures {
     std::uint64_t dirty_pages = 0;  // collected, and in no round's plan yet
     std::uint32_t round = 0;        // the last one that began
     std::uint64_t round_pages = 0;  // of its plan
+    // When the pages were collected that the guest had written; the epoch before it is tracked.
+    std::chrono::steady_clock::time_point collected{};
     RoundHistory rounds;
     DowntimeReport downtime;
     std::string guest_state;

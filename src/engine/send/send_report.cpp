@@ -56,6 +56,12 @@ void fill_guest(Report& report, const LiveSource& live, const SendFigures& figur
         report.expected_downtime = report.rounds.back().decision.expected_downtime;
     }
     report.guest = guest_report(live, figures);
+    report.dirty_rate = report.guest->rate_during / static_cast<double>(kPageSize);
+    const bool tracked = figures.collected != std::chrono::steady_clock::time_point{};
+    if (tracked) {
+        report.uncollected = std::chrono::duration_cast<Microseconds>(
+            std::chrono::steady_clock::now() - figures.collected);
+    }
 }
 
 }  // namespace
