@@ -17,6 +17,10 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/docs/" DESTINATION "${CMAKE_INSTALL_DOC
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs/systemd/" DESTINATION lib/systemd/system)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs/" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples"
         FILES_MATCHING PATTERN "*.json")
+# Where Ansible looks for collections if the prefix is /usr.
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/contrib/ansible/"
+        DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/ansible/collections/ansible_collections/migrate/hosts"
+        PATTERN "__pycache__" EXCLUDE)
 
 if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
     message(STATUS "Cross-compiling: the man page and the completions are not made")

@@ -36,6 +36,8 @@ EXPECTED = (
     "share/bash-completion/completions/migrate",
     "lib/systemd/system/migrate-recv@.service",
     "lib/systemd/system/migrate-recv@.socket",
+    "share/ansible/collections/ansible_collections/migrate/hosts/playbooks/evacuate.yml",
+    "share/doc/migrate/evacuation.md",
 )
 
 

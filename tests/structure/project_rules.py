@@ -24,7 +24,7 @@ MAY_INCLUDE = {
 }
 TOP_LEVEL = {
     "CMakeLists.txt", "CMakePresets.json", "src", "transport", "memory", "accel", "cli", "tests", "configs",
-    "README.md", "scripts", "docs", "cmake", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", ".ci", ".clang-format",
+    "README.md", "contrib", "scripts", "docs", "cmake", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", ".ci", ".clang-format",
     ".clang-tidy", ".gitignore",
 }
 SOURCE_SUFFIXES = {".cpp", ".hpp", ".h", ".c", ".cc"}
