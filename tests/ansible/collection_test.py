@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -150,6 +152,78 @@ class Filters(unittest.TestCase):
         self.assertEqual(self.filters.report_lines([row])[1].split()[:7], ["web1", "source", "first", "1", "0", "9", "300"])
         planned = self.filters.plan([GUEST], {"web1": {"memory": 1 << 30}}, "1000", "4")
         self.assertEqual(len(self.filters.plan_lines(planned)), 3)
+
+    def test_dry_run_notes_what_an_operator_should_know(self):
+        known = {"memory": 1 << 30, "dirty_rate": 0}
+        for facts, note in ((known, ""), ({**known, "state": "running"}, ""), ({**known, "state": "paused"}, "is paused"),
+                            ({"memory": 1 << 30}, "unknown"), ({**known, "dirty_rate": 1 << 30}, "does not converge"),
+                            ({**known, "memory": 1 << 40}, "longer than evacuate_deadline")):
+            row, = self.filters.plan([GUEST], {"web1": facts}, 100 << 20, 4, 60)["guests"]
+            found = self.filters.note_of(row, 60)
+            self.assertTrue(note in found and bool(note) == bool(found), (facts, found))
+
+
+class FakeQemu:
+    """Serves QMP to one client: each command has its answer, and without a greeting it stays silent."""
+
+    def __init__(self, path, answers, greets=True):
+        self.answers, self.greets = answers, greets
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        with self.listener.accept()[0] as client, client.makefile("rw") as stream:
+            self._say(stream, {"QMP": {}} if self.greets else None)
+            for line in stream:
+                command = json.loads(line)["execute"]
+                self._say(stream, {"event": "STOP"})
+                self._say(stream, self.answers.get(command, {"error": {"desc": "no such command"}}))
+
+    @staticmethod
+    def _say(stream, message):
+        if message is not None:
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
+
+    def close(self):
+        self.thread.join(20)
+        self.listener.close()
+
+
+class AskingQemu(unittest.TestCase):
+    ANSWERS = {"qmp_capabilities": {"return": {}}, "query-status": {"return": {"status": "running"}},
+               "query-memory-size-summary": {"return": {"base-memory": 100, "plugged-memory": 20}},
+               "calc-dirty-rate": {"return": {}},
+               "query-dirty-rate": {"return": {"status": "measured", "dirty-rate": 3}}}
+
+    def facts(self, answers, seconds=1, **more):
+        facts_of = load(COLLECTION / "plugins/modules/qemu_guest.py").facts_of
+        with tempfile.TemporaryDirectory() as folder:
+            server = FakeQemu(f"{folder}/qmp", answers, **more) if answers is not None else None
+            try:
+                return facts_of(f"{folder}/qmp", seconds, 1)
+            finally:
+                if server:
+                    server.close()
+
+    def test_tells_state_memory_and_rate(self):
+        self.assertEqual(self.facts(self.ANSWERS),
+                         {"present": True, "state": "running", "memory": 120, "dirty_rate": 3 << 20})
+        self.assertNotIn("dirty_rate", self.facts(self.ANSWERS, seconds=0))
+
+    def test_rate_is_missing_where_qemu_cannot_measure_it_or_does_not_run(self):
+        older = {key: value for key, value in self.ANSWERS.items() if "dirty" not in key}
+        self.assertEqual(self.facts(older), {"present": True, "state": "running", "memory": 120})
+        paused = {**self.ANSWERS, "query-status": {"return": {"status": "paused"}}}
+        self.assertNotIn("dirty_rate", self.facts(paused))
+
+    def test_missing_or_silent_qemu_is_no_error(self):
+        for found in (self.facts(None), self.facts({}, greets=False)):
+            self.assertEqual((found["present"], found["state"]), (False, ""))
+            self.assertIn("qmp: ", found["reason"])
 
 
 class Collection(unittest.TestCase):

@@ -21,18 +21,17 @@ class Short(Evacuated):
                    "fallback": ["second"], "port": 4501 + number,
                    "options": {"events": str(self.folder / f"guest{number}.events")}} for number in range(4)]
         guests[0].update(destination="second", fallback=[])
-        for slow in guests[1:3]:
-            slow["options"]["max-bandwidth"] = "4M/s"
-        run = self.begin(network, guests, "--forks", "2", evacuate_parallel=2, evacuate_destination_failures=1)
+        guests[1]["options"]["max-bandwidth"] = "4M/s"
+        # Ansible has more forks than that, so there are two batches.
+        run = self.begin(network, guests, evacuate_parallel=2, evacuate_destination_failures=1)
         self.await_page("guest1")
         network.fail("first")
-        self.assertEqual(run.wait(300), 0, run.output())
+        self.assertEqual(run.wait(500), 0, run.output())
         print(run.output())
         rows = {row["guest"]: row for row in run.report()["guests"]}
         tried = {guest: [attempt["to"] for attempt in row["history"]] for guest, row in rows.items()}
-        # guest2 may have begun before the failure of guest1. guest3 begins when one of them has arrived.
-        self.assertIn(tried.pop("guest2"), (["first", "second"], ["second"]))
-        self.assertEqual(tried, {"guest0": ["second"], "guest1": ["first", "second"], "guest3": ["second"]})
+        self.assertEqual(tried, {"guest0": ["second"], "guest1": ["first", "second"], "guest2": ["second"],
+                                 "guest3": ["second"]})
         self.assertEqual(rows["guest1"]["history"][0]["exit_code"], 1)
         self.assertEqual({(row["exit_code"], row["now"]) for row in rows.values()}, {(0, "second")})
         self.check_builtin_guests(network, run, list(rows))

@@ -1,8 +1,12 @@
-"""20 guests, four at a time over 1 Gbit/s: 12 built-in ones, and 4 in each of two QEMUs. One destination fails half-way."""
+"""20 guests, four at a time over 1 Gbit/s: 12 built-in ones, and 4 in each of two QEMUs. One destination fails half-way.
+
+MIGRATE_TEST_KEEP names a file for the report, and MIGRATE_TEST_GUESTS a folder that keeps the guests once they have booted.
+"""
 
 import json
 import os
 import shutil
+from pathlib import Path
 
 from cases import Evacuated  # which adds the folder of the next ones to the path
 
@@ -59,8 +63,8 @@ class Long(Evacuated):
     def guests(self, network):
         booted = {}
         for version in SHAPES:
-            folder = self.folder / f"booted-{version}"
-            folder.mkdir()
+            folder = Path(os.environ.get("MIGRATE_TEST_GUESTS", self.folder)) / f"booted-{version}"
+            folder.mkdir(parents=True, exist_ok=True)
             booted[version] = vm.BootedGuests(self.image, folder)
         rows = []
         for number in range(4):
@@ -77,7 +81,8 @@ class Long(Evacuated):
     def test_all_guests_leave_the_host_although_a_destination_fails(self):
         network = self.network("source", "first", FAILING, "third")
         rows = self.guests(network)
-        run = self.begin(network, rows, "--forks", "4", evacuate_parallel=4, evacuate_measure_seconds=1)
+        run = self.begin(network, rows, "--forks", "4", evacuate_parallel=4, evacuate_measure_seconds=1,
+                         evacuate_poll=3)
         eventually(lambda: run.process.poll() is not None or (
             self.completed(rows) >= len(rows) // 2 - 3 and self.moves_to(network, FAILING)), 1200)
         print(f"{FAILING} fails after {self.completed(rows)} guests, during the moves of "

@@ -177,13 +177,13 @@ def makespan(times, parallel):
     return max(ends)
 
 
-def plan(guests, facts, bandwidth, parallel):
+def plan(guests, facts, bandwidth, parallel, deadline=0):
     """The dry run: a row for each guest, and the time of all. Numbers may be texts, as templates give them."""
     bandwidth = int(bandwidth)
     rows = [{"guest": guest["name"], "to": guest["destination"], "fallback": guest.get("fallback", []),
              "state": (facts.get(guest["name"]) or {}).get("state", ""),
              **predict(guest, facts.get(guest["name"]), bandwidth)} for guest in guests]
-    return {"guests": rows, "bandwidth_per_guest": bandwidth, "parallel": int(parallel),
+    return {"guests": rows, "bandwidth_per_guest": bandwidth, "parallel": int(parallel), "deadline": int(deadline),
             "time": makespan([row["time"] for row in rows], parallel)}
 
 
@@ -306,9 +306,10 @@ def result(guest, source, history, failed, facts_at_source=None, facts_at_destin
 
 
 def text_of(value, unit=1):
+    """A cell of a table: a number in this unit, without decimals."""
     if value is None or value == "":
         return "-"
-    return f"{value / unit:.0f}" if isinstance(value, float) else str(value)
+    return f"{value / unit:.0f}" if isinstance(value, (int, float)) else str(value)
 
 
 def aligned(header, rows):
@@ -325,21 +326,28 @@ def report_lines(results):
         for row in results])
 
 
+def note_of(row, deadline):
+    """What an operator should know of a row of the dry run."""
+    if row["state"] not in ("", "running"):
+        return f"its QEMU is {row['state']}"
+    if row["converges"] is False:
+        return "does not converge: fewer at once, auto-converge, or another time"
+    if row["time"] and deadline and row["time"] > deadline * 1000:
+        return f"takes longer than evacuate_deadline, {deadline} s"
+    return "" if row["converges"] else "dirty_rate or memory unknown"
+
+
 def plan_lines(planned):
     """The dry run as a table of text, a line each."""
-    rows = []
-    for row in planned["guests"]:
-        note = {False: "does not converge: fewer at once, auto-converge, or another time",
-                None: "dirty_rate or memory unknown"}.get(row["converges"], "")
-        rows.append([row["guest"], " ".join([row["to"], *row["fallback"]]), text_of(row["state"]),
-                     text_of(row["memory"] and float(row["memory"]), 1 << 20),
-                     text_of(row["dirty_rate"] if row["dirty_rate"] is None else float(row["dirty_rate"]), 1 << 20),
-                     text_of(row["time"], 1000), text_of(row["downtime"]), text_of(row["downtime_limit"]), note])
+    rows = [[row["guest"], " ".join([row["to"], *row["fallback"]]), text_of(row["state"]),
+             text_of(row["memory"], 1 << 20), text_of(row["dirty_rate"], 1 << 20), text_of(row["time"], 1000),
+             text_of(row["downtime"]), text_of(row["downtime_limit"]), note_of(row, planned["deadline"])]
+            for row in planned["guests"]]
     header = ["guest", "to", "state", "MiB", "dirty MiB/s", "time s", "downtime ms", "limit ms", "note"]
-    total = planned["time"]
+    total = "unknown" if planned["time"] is None else f"{planned['time'] / 1000:.0f} s"
     return [*aligned(header, rows),
-            f"{planned['parallel']} at once, {planned['bandwidth_per_guest'] / (1 << 20):.1f} MiB/s each; all moves: "
-            + ("unknown" if total is None else f"{total / 1000:.0f} s")]
+            f"{planned['parallel']} at once, {planned['bandwidth_per_guest'] / (1 << 20):.1f} MiB/s each; "
+            f"all moves: {total}"]
 
 
 class FilterModule:

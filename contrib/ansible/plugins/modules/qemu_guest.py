@@ -67,10 +67,12 @@ reason:
 class Monitor:
     """A QMP client that waits at most until `until` (time.monotonic())."""
 
-    def __init__(self, path, until):
+    def __init__(self, until):
         self.until = until
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.rest = b""
+
+    def connect(self, path):
         self._set_timeout()
         self.socket.connect(path)
         if "QMP" not in self._next():
@@ -121,20 +123,20 @@ def measured_rate(monitor, seconds):
 
 def facts_of(path, seconds, timeout):
     found = {"present": False, "state": ""}
+    monitor = Monitor(time.monotonic() + timeout + seconds)
     try:
-        monitor = Monitor(path, time.monotonic() + timeout + seconds)
-        try:
-            found.update(present=True, state=str(monitor.ask("query-status")["status"]))
-            summary = monitor.ask("query-memory-size-summary")
-            found["memory"] = summary["base-memory"] + summary.get("plugged-memory", 0)
-            if seconds and found["state"] == "running":
-                rate = measured_rate(monitor, seconds)
-                if rate is not None:
-                    found["dirty_rate"] = rate
-        finally:
-            monitor.socket.close()
+        monitor.connect(path)
+        found.update(present=True, state=str(monitor.ask("query-status")["status"]))
+        summary = monitor.ask("query-memory-size-summary")
+        found["memory"] = summary["base-memory"] + summary.get("plugged-memory", 0)
+        if seconds and found["state"] == "running":
+            rate = measured_rate(monitor, seconds)
+            if rate is not None:
+                found["dirty_rate"] = rate
     except (OSError, ValueError, KeyError, TypeError) as error:
         found["reason"] = f"{path}: {error}"
+    finally:
+        monitor.socket.close()
     return found
 
 
