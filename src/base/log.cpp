@@ -11,6 +11,7 @@ namespace migrate::log {
 namespace {
 
 std::atomic<Level> current_level{Level::kInfo};
+std::atomic<Writer> other_writer{nullptr};
 
 spdlog::level::level_enum spdlog_level(Level level) {
     switch (level) {
@@ -62,7 +63,10 @@ void set_level(Level level) {
 
 bool enabled(Level level) { return level >= current_level.load(std::memory_order_relaxed); }
 
+void set_writer(Writer writer) { other_writer.store(writer); }
+
 void write(Level level, std::string_view message) {
+    if (const Writer writer = other_writer.load()) return writer(level, message);
     logger().log(spdlog_level(level), spdlog::string_view_t(message.data(), message.size()));
 }
 

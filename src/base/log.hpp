@@ -20,6 +20,10 @@ constexpr auto enum_names(Level) {
 }
 
 void set_level(Level level);
+// Takes each message in place of standard error. Any thread calls it; it neither waits nor throws.
+using Writer = void (*)(Level level, std::string_view message);
+// Null: messages go to standard error, as at the start. Any thread may call it.
+void set_writer(Writer writer);
 bool enabled(Level level);
 void write(Level level, std::string_view message);
 

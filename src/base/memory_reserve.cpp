@@ -15,6 +15,8 @@ char being_given;
 void* const kBeingGiven = &being_given;
 
 std::atomic<bool> spent{false};
+// The new-handler that a program with this code in a library had installed before; null: none.
+std::atomic<std::new_handler> earlier_handler{nullptr};
 // Number of released reserves, and its value when this thread last retried its allocation.
 std::atomic<unsigned> given{0};
 thread_local unsigned tried_again_at = 0;
@@ -39,13 +41,17 @@ void give_reserve() {
         }
     }
     const unsigned now = given.load();
-    if (now == std::exchange(tried_again_at, now)) throw std::bad_alloc();
+    if (now != std::exchange(tried_again_at, now)) return;
+    const std::new_handler earlier = earlier_handler.load();
+    if (earlier == nullptr) throw std::bad_alloc();
+    earlier();
 }
 
 }  // namespace
 
 void keep_memory_reserve() noexcept {
-    std::set_new_handler(give_reserve);
+    const std::new_handler earlier = std::set_new_handler(give_reserve);
+    if (earlier != give_reserve) earlier_handler.store(earlier);
     if (reserve.load() != nullptr) return;
     void* const memory = ::mmap(nullptr, kMemoryReserveBytes, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -37,6 +38,8 @@ void ThreadTimes::add(ThreadTime time) {
 SignalsBlocked::SignalsBlocked() {
     sigset_t all{};
     ::sigfillset(&all);
+    // A thread that raises one of these while it is blocked is killed, whatever handles it.
+    for (const int own : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP}) ::sigdelset(&all, own);
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 

@@ -25,7 +25,8 @@ std::uint64_t thread_run_time_ns();
 // Names the calling thread (the kernel keeps 15 characters).
 void name_this_thread(const std::string& name);
 
-// While it lives, the calling thread and every thread that it starts block all signals. For threads
+// While it lives, the calling thread and every thread that it starts block all signals that they do
+// not raise themselves. For threads
 // that begin before the program decides which thread takes signals.
 class SignalsBlocked {
   public:

@@ -27,6 +27,23 @@ TEST_CASE("the first allocation that fails gets the reserve, a second one fails"
     keep_memory_reserve();
 }
 
+TEST_CASE("the handler that a program installed before is called once the reserve is gone") {
+    static int called = 0;
+    std::set_new_handler([] { ++called; });
+    keep_memory_reserve();
+    const std::new_handler handler = std::get_new_handler();
+    handler();
+    CHECK(called == 0);
+    // It may have made room: the allocation is tried again.
+    handler();
+    CHECK(called == 1);
+    std::set_new_handler(nullptr);
+    keep_memory_reserve();
+    handler();
+    CHECK_THROWS_AS(handler(), std::bad_alloc);
+    keep_memory_reserve();
+}
+
 TEST_CASE("each of several threads that run out of memory at once tries again once") {
     for (int round = 0; round < 200; ++round) {
         keep_memory_reserve();

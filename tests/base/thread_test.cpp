@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -211,4 +212,16 @@ TEST_CASE("a thread's destructor requests its stop and waits for it") {
         REQUIRE(thread);
     }
     CHECK(ended);
+}
+
+TEST_CASE("blocked signals do not include those that a thread raises itself") {
+    sigset_t blocked{};
+    {
+        const SignalsBlocked guard;
+        REQUIRE(::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) == 0);
+    }
+    CHECK(::sigismember(&blocked, SIGTERM) == 1);
+    CHECK(::sigismember(&blocked, SIGBUS) == 0);
+    REQUIRE(::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) == 0);
+    CHECK(::sigismember(&blocked, SIGTERM) == 0);
 }
