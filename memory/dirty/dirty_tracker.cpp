@@ -73,6 +73,13 @@ Result<std::unique_ptr<DirtyTracker>> make_dirty_tracker(std::string_view name,
     if (source.is_constant()) {
         return std::unique_ptr<DirtyTracker>(std::make_unique<NoTracker>());
     }
+    if (std::unique_ptr<DirtyTracker> own = source.make_own_tracker()) {
+        if (name == name_of(TrackerName::kAuto)) return own;
+        return make_error(ErrorKind::kUsage,
+                          "the dirty tracker '{}' cannot be used here: {} reports the pages that "
+                          "it writes itself; leave dirty-tracker at auto",
+                          name, source.description());
+    }
     if (name == name_of(TrackerName::kAuto)) return choose(source);
     for (const TrackerKind& kind : kKinds) {
         if (kind.name != name) continue;

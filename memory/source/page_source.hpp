@@ -20,6 +20,8 @@
 
 namespace migrate::memory {
 
+class DirtyTracker;
+
 class PageSource {
   public:
     PageSource() = default;
@@ -78,6 +80,9 @@ class PageSource {
     virtual bool is_constant() const { return false; }
     // The process that writes this memory while it is sent; null: this process.
     virtual const MemoryOwner* owner() const { return nullptr; }
+    // Makes the tracker with which the memory's owner itself reports writes; no other tracker is
+    // used then. Null: the owner has none.
+    virtual std::unique_ptr<DirtyTracker> make_own_tracker() const;
 };
 
 // Opens the source that `--source` names, if it is memory alone: of kSourceForms

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -71,6 +72,10 @@ struct RecvConfig {
     std::string guest_name;                  // the only guest that is taken; empty: any
     std::string sink;
     guest::Extras extras;
+    // Opens the destination, once for each sender that is considered. Empty:
+    // guest::open_destination() opens `sink` with `extras`. Otherwise `sink` is a description, and
+    // `extras` has no effect.
+    std::function<Result<guest::Destination>()> open{};
     Placement placement = Placement::kAuto;
     CpuConfig cpu;
     std::string port_file;  // empty: none
@@ -84,6 +89,10 @@ struct RecvConfig {
     std::optional<std::chrono::milliseconds> listen_timeout;  // empty: no limit
     std::chrono::milliseconds handshake_timeout{};
     std::chrono::milliseconds io_timeout{};
+
+    Result<guest::Destination> open_destination() const {
+        return open ? open() : guest::open_destination(sink, extras);
+    }
 };
 
 // The same for Side::kRecv.

@@ -61,7 +61,7 @@ Result<transport::Offer> OfferExamination::examine(const std::string& body) {
         MIGRATE_TRY(transport::check_socket_buffer(transport::BufferSide::kReceives, buffer));
     }
     if (!destination_.memory) {
-        MIGRATE_ASSIGN(destination_, guest::open_destination(config_.sink, config_.extras));
+        MIGRATE_ASSIGN(destination_, config_.open_destination());
     }
     const memory::PageSink& sink = *destination_.memory;
     if (sink.discards() && offer.settings.verify()) {

@@ -36,7 +36,7 @@ Result<std::unique_ptr<RecvSession>> RecvSession::create(
     std::unique_ptr<RecvSession> session(new RecvSession(std::move(config), events));
     // Opened once now, so that an error of the sink is reported before a sender comes.
     const RecvConfig& own = session->config_;
-    MIGRATE_ASSIGN(session->destination_, guest::open_destination(own.sink, own.extras));
+    MIGRATE_ASSIGN(session->destination_, own.open_destination());
     session->listener_ = std::move(listener);
     if (session->listener_) return session;
     MIGRATE_ASSIGN(session->listener_,
