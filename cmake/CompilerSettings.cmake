@@ -49,9 +49,19 @@ if(MIGRATE_PRECOMPILE AND NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
     set(migrate_precompile ON)
 endif()
 
+# What goes into libmigrate.so, too: it may lie at any address, and only the C API is visible from outside. Hidden
+# functions are called and inlined as in a program, so this costs the program nothing.
+function(migrate_position_independent target)
+    set_target_properties(${target} PROPERTIES
+        POSITION_INDEPENDENT_CODE ON
+        CXX_VISIBILITY_PRESET hidden
+        VISIBILITY_INLINES_HIDDEN ON)
+endfunction()
+
 # migrate_library(NAME sources...) makes migrate_NAME with the project's settings.
 function(migrate_library name)
     add_library(migrate_${name} STATIC ${ARGN})
+    migrate_position_independent(migrate_${name})
     target_link_libraries(migrate_${name} PUBLIC migrate_settings)
     if(TARGET migrate_headers)
         target_precompile_headers(migrate_${name} REUSE_FROM migrate_headers)

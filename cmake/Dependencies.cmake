@@ -76,6 +76,7 @@ endif()
 # The headers that most sources of the libraries include, compiled once. JSON is what takes a compiler the longest.
 if(migrate_precompile)
     add_library(migrate_headers OBJECT "${PROJECT_SOURCE_DIR}/cmake/headers.cpp")
+    migrate_position_independent(migrate_headers)
     target_link_libraries(migrate_headers PRIVATE migrate_settings fmt::fmt nlohmann_json::nlohmann_json)
     target_precompile_headers(migrate_headers PRIVATE ${migrate_common_headers} <nlohmann/json.hpp>)
 endif()
