@@ -8,6 +8,23 @@ install(PROGRAMS "${PROJECT_SOURCE_DIR}/scripts/with-softdsa" DESTINATION "${CMA
 install(FILES "${PROJECT_SOURCE_DIR}/docs/with-softdsa.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 install(TARGETS softdsa_preload LIBRARY DESTINATION lib/migrate)
 
+# libmigrate for other VMMs: the library, its header, its CMake package and its pkg-config file.
+include(CMakePackageConfigHelpers)
+install(TARGETS migrate_shared EXPORT migrateTargets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/src/lib/migrate/migrate.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/migrate")
+set(migrate_package_folder "${CMAKE_INSTALL_LIBDIR}/cmake/migrate")
+install(EXPORT migrateTargets NAMESPACE migrate:: DESTINATION "${migrate_package_folder}")
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/migrateConfig.cmake.in"
+    "${PROJECT_BINARY_DIR}/generated/migrateConfig.cmake" INSTALL_DESTINATION "${migrate_package_folder}")
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/generated/migrateConfigVersion.cmake"
+    COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/generated/migrateConfig.cmake"
+              "${PROJECT_BINARY_DIR}/generated/migrateConfigVersion.cmake"
+        DESTINATION "${migrate_package_folder}")
+file(RELATIVE_PATH MIGRATE_PC_TO_PREFIX "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/migrate.pc.in" "${PROJECT_BINARY_DIR}/generated/migrate.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/generated/migrate.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/CHANGELOG.md"
         "${PROJECT_SOURCE_DIR}/transport/PROTOCOL.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}" OPTIONAL)

@@ -17,7 +17,7 @@ class Project(unittest.TestCase):
     def test_has_sources_in_every_folder_that_exists(self):
         """Guards against checks that pass because they look at nothing."""
         for folder in ("src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
-                       "src/bench", "cli"):
+                       "src/lib", "src/bench", "cli"):
             self.assertTrue(rules.sources(PROJECT, folder), folder)
 
 
@@ -29,7 +29,7 @@ class WrongTree(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name)
         for name in ("src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
-                     "src/bench", "cli"):
+                     "src/lib", "src/bench", "cli"):
             stem = name.split("/")[-1]
             self.write(f"{name}/{stem}.hpp", f"// Job.\n#pragma once\n#include <vector>\n")
             self.write(f"{name}/{stem}.cpp", f'#include "{stem}/{stem}.hpp"\n')
@@ -131,6 +131,9 @@ class WrongTree(unittest.TestCase):
 
     def test_engine_may_not_include_cli(self):
         self.assert_include_refused("src/engine", "cli/cli.hpp", "cli")
+
+    def test_engine_may_not_include_the_library(self):
+        self.assert_include_refused("src/engine", "lib/lib.hpp", "src/lib")
 
     def test_engine_may_not_include_bench(self):
         self.assert_include_refused("src/engine", "bench/bench.hpp", "src/bench")

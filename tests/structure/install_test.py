@@ -17,6 +17,7 @@ EXPECTED = (
     "bin/migrate",
     "bin/with-softdsa",
     "lib/migrate/libsoftdsa-preload.so",
+    "include/migrate/migrate.h",
     "share/doc/migrate/LICENSE",
     "share/doc/migrate/README.md",
     "share/doc/migrate/CHANGELOG.md",
@@ -27,6 +28,7 @@ EXPECTED = (
     "share/doc/migrate/examples/loopback.json",
     "share/doc/migrate/examples/scenarios/dsa-50.json",
     "share/doc/migrate/bench.md",
+    "share/doc/migrate/libmigrate.md",
     "share/man/man1/migrate.1",
     "share/man/man1/with-softdsa.1",
     "share/migrate/config.schema.json",
@@ -39,6 +41,25 @@ EXPECTED = (
     "share/ansible/collections/ansible_collections/migrate/hosts/playbooks/evacuate.yml",
     "share/doc/migrate/evacuation.md",
 )
+
+
+# A program that uses libmigrate, and its CMake project.
+USER_C = """#include <migrate/migrate.h>
+#include <stdio.h>
+
+int main(void) {
+    struct migrate_session *session = migrate_new(MIGRATE_RECV);
+    printf("%s %d\\n", migrate_version(), migrate_open(session));
+    migrate_free(session);
+    return 0;
+}
+"""
+USER_CMAKE = """cmake_minimum_required(VERSION 3.25)
+project(user LANGUAGES C)
+find_package(migrate 0.1 REQUIRED)
+add_executable(user user.c)
+target_link_libraries(user PRIVATE migrate::migrate)
+"""
 
 
 class Install(unittest.TestCase):
@@ -71,6 +92,41 @@ class Install(unittest.TestCase):
             done = subprocess.run([binary, "bench", "--list"], capture_output=True, text=True, cwd="/")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("dsa-50", done.stdout)
+
+    def user_folder(self):
+        """A folder with the sources of a program that uses the library, and the installed library's own."""
+        library = next(self.root.rglob("libmigrate.so")).resolve()
+        undefined = subprocess.run(["nm", "-D", "--undefined-only", library], check=True, capture_output=True, text=True)
+        if re.search("__(asan|tsan)_", undefined.stdout):
+            self.skipTest("a program without sanitizers cannot load the library")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        Path(folder.name, "user.c").write_text(USER_C)
+        Path(folder.name, "CMakeLists.txt").write_text(USER_CMAKE)
+        return Path(folder.name), library.parent
+
+    def assert_user_runs(self, program, libraries):
+        done = subprocess.run([program], capture_output=True, text=True,
+                              env=dict(os.environ, LD_LIBRARY_PATH=str(libraries)))
+        # Without an option, the session is wrong usage.
+        self.assertRegex(done.stdout, r"^\d+\.\d+\.\d+ 2\n$", done.stderr)
+
+    def test_library_is_used_by_a_cmake_project(self):
+        folder, libraries = self.user_folder()
+        for command in ([self.cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={self.installed('')}"],
+                        [self.cmake, "--build", folder / "build"]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assert_user_runs(folder / "build/user", libraries)
+
+    @unittest.skipUnless(shutil.which("pkg-config") and shutil.which("cc"), "pkg-config or cc is not installed")
+    def test_library_is_found_by_pkg_config(self):
+        folder, libraries = self.user_folder()
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "migrate"], capture_output=True, text=True,
+                               env=dict(os.environ, PKG_CONFIG_PATH=str(libraries / "pkgconfig")))
+        self.assertEqual(flags.returncode, 0, flags.stderr)
+        subprocess.run(["cc", "-o", folder / "user", folder / "user.c", *flags.stdout.split()], check=True)
+        self.assert_user_runs(folder / "user", libraries)
 
     @unittest.skipUnless(importlib.util.find_spec("jsonschema"), "python3-jsonschema is not installed")
     def test_schema_agrees_with_the_program_about_configurations(self):

@@ -18,6 +18,7 @@ MAY_INCLUDE = {
     "src/devices": {"src/base"},
     "src/guest": {"src/base", "src/qmp", "memory"},
     "src/engine": {"src/base", "accel", "memory", "transport", "src/devices", "src/guest"},
+    "src/lib": {"src/base", "memory", "transport", "src/guest", "src/engine"},
     "src/bench": {"src/base", "memory", "src/qmp"},
     "cli": {"src/base", "src/qmp", "accel", "memory", "transport", "src/devices", "src/guest", "src/engine",
             "src/bench"},
