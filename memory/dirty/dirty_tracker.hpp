@@ -57,6 +57,14 @@ class DirtyTracker {
     // soon after the stop. After any Error the tracker's results are invalid, and the migration has
     // failed.
     virtual Status collect(std::span<PageBitmap> dirty, const std::stop_token& stop) = 0;
+    // True if peek() can find pages.
+    virtual bool can_peek() const { return false; }
+    // Sets in `written` the bits of those of `pages` that were written since the last collect(), as
+    // far as the tracker can tell at once, and changes nothing: the next collect() reports them, if
+    // they are not given back before. Any thread may call it, but not during collect().
+    virtual Status peek(RegionId /*region*/, PageRange /*pages*/, PageBitmap& /*written*/) const {
+        return {};
+    }
     // True if the tracker finds writes by marks in the owner's page tables, and so depends on
     // check().
     virtual bool relies_on_marks() const { return false; }

@@ -87,6 +87,22 @@ class UffdWpTracker final : public DirtyTracker {
         return {};
     }
 
+    bool can_peek() const override { return true; }
+
+    Status peek(RegionId region, PageRange pages, PageBitmap& written) const override {
+        for (const Watched& part : watched()) {
+            if (part.region != index_of(region)) continue;
+            const std::uint64_t first = std::max(part.first_page, pages.first);
+            const std::uint64_t end =
+                std::min(part.first_page + part.addresses.size / kPageSize, pages.end());
+            if (first >= end) continue;
+            const AddressRange memory{part.addresses.start + (first - part.first_page) * kPageSize,
+                                      (end - first) * kPageSize};
+            MIGRATE_TRY(protection_.find_written(memory, written, first));
+        }
+        return {};
+    }
+
     bool relies_on_marks() const override { return source_.owner() != nullptr; }
 
     Status check(Writers writers, const std::optional<std::string>& said) const override {

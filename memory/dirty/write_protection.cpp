@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -21,6 +22,8 @@ constexpr std::uint64_t kFeatureWpAsync = std::uint64_t{1} << 15;
 
 // Runs that one call can report; 1 % of a GiB's pages, scattered, are 2621 runs.
 constexpr std::size_t kRunsPerCall = 4096;
+// The same for find_written(), on the stack: the most runs that 2 MiB can have.
+constexpr std::size_t kRunsPerPeek = 256;
 
 uffdio_range range_of(AddressRange memory) { return {.start = memory.start, .len = memory.size}; }
 
@@ -182,6 +185,23 @@ Status WriteProtection::take_written(AddressRange memory, PageBitmap& written,
     // protect() gave all other memory page table entries. If there is none now, a huge page was
     // given back, or an empty table was freed (CONFIG_PT_RECLAIM) together with its marks.
     return look_for_holes_ ? protect_holes(memory, &written, first_page) : Status{};
+}
+
+Status WriteProtection::find_written(AddressRange memory, PageBitmap& written,
+                                     std::uint64_t first_page) const {
+    std::array<PagemapRegion, kRunsPerPeek> found;
+    PagemapScanArgument argument = scan_for_written(memory);
+    argument.flags = kScanOnlyRegistered;
+    argument.vec = reinterpret_cast<std::uintptr_t>(found.data());
+    argument.vec_len = found.size();
+    while (argument.start < argument.end) {
+        MIGRATE_ASSIGN(const std::size_t count, scan(pagemap_, argument));
+        for (const PagemapRegion& run : std::span(found).first(count)) {
+            written.set(pages_of(run, memory, first_page));
+        }
+        argument.start = argument.walk_end;
+    }
+    return {};
 }
 
 WriteProtection::Noted* WriteProtection::find_noted(AddressRange memory) {

@@ -58,6 +58,9 @@ class WriteProtection {
     // protected, or whose page table entry was dropped with their content, and protects them. Bit
     // number `first_page` is the first page of `memory`.
     Status take_written(AddressRange memory, PageBitmap& written, std::uint64_t first_page = 0);
+    // Sets the bits of pages that take_written() would report now, and changes nothing. Not all are
+    // found in memory of the host's pool of huge pages. Any thread, but not during take_written().
+    Status find_written(AddressRange memory, PageBitmap& written, std::uint64_t first_page) const;
     // Ends the protection: writes are plain again.
     void release(AddressRange memory) const;
 

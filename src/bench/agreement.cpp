@@ -16,7 +16,7 @@ constexpr double kRoundingUs = 16;
 
 void check_memory(const Json& sent, const Json& received, std::vector<std::string>& wrong) {
     for (const char* key : {"total", "transferred", "normal", "duplicate", "unpopulated",
-                            "payload-bytes", "planned-pages"}) {
+                            "payload-bytes", "planned-pages", "postponed-pages"}) {
         const auto here = number_at(sent, {"ram", key});
         const auto there = number_at(received, {"ram", key});
         if (here && there && *here != *there) {
@@ -29,13 +29,13 @@ void check_rounds(const Json& sent, std::vector<std::string>& wrong) {
     const auto planned = number_at(sent, {"ram", "planned-pages"});
     if (!planned || !sent.contains("rounds")) return;
     double counted = 0;
-    for (const char* key : {"normal", "duplicate", "unpopulated"})
+    for (const char* key : {"normal", "duplicate", "unpopulated", "postponed-pages"})
         counted += number_at(sent, {"ram", key}).value_or(0);
     double in_rounds = number_at(sent, {"rounds-left-out", "pages"}).value_or(0);
     for (const Json& round : sent["rounds"]) in_rounds += number_at(round, {"pages"}).value_or(0);
     if (counted != *planned || counted != in_rounds) {
-        wrong.push_back(fmt::format("{} pages planned, {} sent, {} in all rounds", *planned,
-                                    counted, in_rounds));
+        wrong.push_back(fmt::format("{} pages planned, {} sent or postponed, {} in all rounds",
+                                    *planned, counted, in_rounds));
     }
 }
 

@@ -13,8 +13,9 @@ Json sent() {
               {"normal", 3},
               {"duplicate", 5},
               {"unpopulated", 2},
-              {"planned-pages", 10}}},
-            {"rounds", {{{"pages", 6}}, {{"pages", 1}}}},
+              {"planned-pages", 14},
+              {"postponed-pages", 4}}},
+            {"rounds", {{{"pages", 10}}, {{"pages", 1}}}},
             {"rounds-left-out", {{"pages", 3}}},
             {"downtime-us", 100},
             {"downtime-split-us", {{"stop", 40}, {"resume", 60}}}};

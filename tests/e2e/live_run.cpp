@@ -114,8 +114,17 @@ void check_arrived(LiveRun& run) {
     // Each part is cut to whole microseconds, or by the other side's clock rounded up.
     CHECK(std::abs(sum - sent["downtime-us"].get<std::int64_t>()) <= 16);
     std::uint64_t planned = sent["rounds-left-out"]["pages"];
-    for (const json& round : sent["rounds"]) planned += round["pages"].get<std::uint64_t>();
+    std::uint64_t postponed = sent["rounds-left-out"]["postponed"];
+    for (const json& round : sent["rounds"]) {
+        planned += round["pages"].get<std::uint64_t>();
+        postponed += round["postponed"].get<std::uint64_t>();
+    }
     CHECK(planned == sent["ram"]["planned-pages"]);
+    CHECK(postponed == sent["ram"]["postponed-pages"]);
+    CHECK(postponed == received["ram"]["postponed-pages"]);
+    // The first round sends all memory, and no collection follows the last one.
+    CHECK(sent["rounds"].front()["postponed"] == 0);
+    CHECK(sent["rounds"].back()["postponed"] == 0);
 }
 
 }  // namespace migrate::e2e

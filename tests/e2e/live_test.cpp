@@ -111,6 +111,41 @@ TEST_CASE("a guest arrives through compression, the legacy scan and with acknowl
     }
 }
 
+TEST_CASE("pages that the guest writes again before their turn are sent later, and none is lost",
+          "[live][part-2]") {
+    const TemporaryFolder folder;
+    struct Variant {
+        std::string memory;
+        std::vector<std::string> options;
+    };
+    const std::vector<Variant> variants{
+        {"anon", {"--zero-page-detection", "multifd"}},
+        {"memfd", {"--zero-page-detection", "legacy"}},
+        {"memfd", {"--zero-page-detection", "dsa-accel", "--accel-path", "softdsa:2"}},
+        {"anon", {"--dirty-tracker", "hash"}}};
+    for (const Variant& variant : variants) {
+        INFO(variant.options[1]);
+        std::vector<std::string> options = variant.options;
+        options.insert(options.end(), {"--max-bandwidth", "30M/s", "--downtime-limit", "300ms",
+                                       "--max-downtime", "20s"});
+        // The guest writes all of it in the time that a part of it takes.
+        LiveRun run(folder, "workload:16M,rate=400,pattern=uniform,memory=" + variant.memory,
+                    options);
+        check_arrived(run);
+        const nlohmann::json sent = run.sent();
+        INFO(sent.dump(1));
+        const bool can_look = sent["guest"]["dirty-tracker"] == "uffd-wp";
+        CHECK((sent["ram"]["postponed-pages"] > 0) == can_look);
+        const nlohmann::json& rounds = sent["rounds"];
+        for (std::size_t i = 1; i < rounds.size(); ++i) {
+            // They are among those that the guest dirtied.
+            CHECK(rounds[i]["postponed"] <= rounds[i]["dirty-pages"]);
+            // In a stall every page is sent.
+            if (rounds[i - 1]["stalled"] == true) CHECK(rounds[i]["postponed"] == 0);
+        }
+    }
+}
+
 TEST_CASE("a guest that dirties faster than the link carries stays, and the reason is reported",
           "[live]") {
     const TemporaryFolder folder;

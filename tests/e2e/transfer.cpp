@@ -22,7 +22,7 @@ void check_side(const Json& side) {
     const auto figure = [&](const char* key) { return ram.at(key).get<std::uint64_t>(); };
     const Json& channels = side.at("channels");
     const std::uint64_t planned = ram.contains("planned-pages")
-                                      ? figure("planned-pages")
+                                      ? figure("planned-pages") - figure("postponed-pages")
                                       : figure("total") / figure("page-size") - figure("reused");
     CHECK(figure("normal") + figure("duplicate") + figure("unpopulated") == planned);
     CHECK(figure("normal-bytes") == figure("normal") * figure("page-size"));

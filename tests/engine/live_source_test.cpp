@@ -58,6 +58,37 @@ TEST_CASE(
     CHECK(sent.live->content_pages() == sent.pages() - kBlockPages);
 }
 
+TEST_CASE("a page that was postponed is collected, whatever the guest does to it until then") {
+    if (!memory::probe_dirty_trackers()[0].usable) return;
+    guest::Machine machine = must(guest::open_machine("workload:8M,rate=1,warm-up=0,memory=memfd"));
+    must(machine.guest->pause());
+    const auto live = must(LiveSource::create(*machine.guest, *machine.memory, "uffd-wp", {}));
+    must(live->start());
+    const auto memory = machine.memory->memory(RegionId{});
+    auto* const bytes = const_cast<std::byte*>(memory.data());
+    for (const std::uint64_t page : {3U, 4U, 5U}) bytes[page * kPageSize] = std::byte{1};
+    must(live->collect());
+    REQUIRE(live->dirty_pages() == 3);
+    const auto left = [&] {
+        const RoundPlan plan = live->postponing_plan(1);
+        CHECK(plan.pages() == live->dirty_pages());
+        const auto span = plan.claim();
+        REQUIRE(span);
+        return plan.pages() - must(plan.next_part(*span)).postponed;
+    };
+    bytes[4 * kPageSize] = std::byte{2};
+    CHECK(left() == 2);
+    // The page that was written is gone.
+    REQUIRE(::madvise(bytes + 4 * kPageSize, kPageSize, MADV_REMOVE) == 0);
+    must(live->collect());
+    CHECK(live->dirty()[0].test(4));
+    CHECK(live->dirty_pages() == 1);
+    // Once: the next collection starts anew.
+    CHECK(left() == 1);
+    must(live->collect());
+    CHECK(live->dirty_pages() == 0);
+}
+
 TEST_CASE("content is what was sent with content, in extents without a gap") {
     Sent sent;
     sent.live->note_sent(RegionId{}, {{10, 20}, PageKind::kZero});

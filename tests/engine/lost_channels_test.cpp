@@ -122,6 +122,48 @@ TEST_CASE("a round goes on without the channels that were lost, and its rest fol
     groups.check_copy();
 }
 
+// Finds every other page.
+class EveryOther final : public WrittenAgain {
+  public:
+    Status find(RegionId /*region*/, PageRange pages, memory::PageBitmap& again) override {
+        for (std::uint64_t page = pages.first; page < pages.end(); ++page) {
+            if (page % 2 == 1) again.set({page, 1});
+        }
+        return {};
+    }
+};
+
+TEST_CASE("a round that is repaired sends every page that was not postponed, and no other") {
+    Lossy groups("anon:64M,fill=random");
+    const std::uint64_t pages = groups.regions[0].pages();
+    EveryOther finder;
+    std::vector<memory::PageBitmap> postponed;
+    postponed.push_back(must(memory::PageBitmap::create(pages)));
+    const auto cutter = groups.cut_after(pages / 8, {0, 2});
+    groups.receiving->begin_round(2);
+    must(groups.sending->run(2, groups.all().postponing(finder, postponed), {}));
+    REQUIRE(groups.settle(2).size() == 2);
+    const ArrivedBitmaps arrived = groups.arrived(2);
+    CHECK(arrived.pages() == groups.receiving->pages().total());
+    CHECK(arrived.pages() < pages / 2);
+    CHECK(groups.sending->missing(arrived.bitmaps()) == pages / 2 - arrived.pages());
+    groups.receiving->continue_round(2);
+    const auto sent = must(groups.sending->continue_round(arrived.bitmaps(), {}));
+    CHECK(sent.postponed == pages / 2);
+    CHECK(sent.normal_pages == pages / 2);
+    CHECK(groups.settle(2).empty());
+    must(groups.placer->finish_round(pages - sent.postponed));
+
+    // The next round sends the others.
+    groups.receiving->begin_round(3);
+    const auto rest =
+        must(groups.sending->run(3, RoundPlan::written(groups.regions, 1, postponed, {}), {}));
+    CHECK(rest.postponed == 0);
+    CHECK(groups.settle(3).empty());
+    must(groups.placer->finish_round(pages / 2));
+    groups.check_copy();
+}
+
 TEST_CASE("a round that loses all of its channels goes on over the next one") {
     Lossy groups("anon:64M,fill=random");
     Replacing replacing(groups);

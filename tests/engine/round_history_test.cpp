@@ -14,6 +14,7 @@ RoundHistory history_of(std::uint32_t rounds) {
         history.push_back({.figures = {.round = i,
                                        .pages = i,
                                        .normal_pages = 2 * i,
+                                       .postponed_pages = 4 * i,
                                        .bytes = 3 * i,
                                        .duration = Microseconds(i),
                                        .collect_time = Microseconds(10 * i)},
@@ -48,6 +49,7 @@ TEST_CASE("a history keeps the first and the last rounds in order, and the sums 
         CHECK(history.kept().size() + left_out.rounds == rounds);
         CHECK(all.pages + left_out.pages == sum);
         CHECK(all.normal_pages + left_out.normal_pages == 2 * sum);
+        CHECK(all.postponed_pages + left_out.postponed_pages == 4 * sum);
         CHECK(all.bytes + left_out.bytes == 3 * sum);
         CHECK(static_cast<std::uint64_t>((all.duration + left_out.duration).count()) == sum);
         CHECK(static_cast<std::uint64_t>((all.collect_time + left_out.collect_time).count()) ==

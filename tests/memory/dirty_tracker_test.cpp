@@ -353,6 +353,35 @@ TEST_CASE("a tracker is refused memory that another one has, and gives it free")
     CHECK(make_dirty_tracker("uffd-wp", memory));
 }
 
+TEST_CASE("a look between collections finds only what the next one finds, and takes nothing") {
+    on_every_tracker_and_memory(
+        [](const auto& name, const GuestMemory& memory, GuestMemoryKind kind) {
+            memory.fill({0, kTestPages});
+            CopyingSender sender(memory, name);
+            sender.first_round();
+            CHECK(sender.round().empty());
+            const Pages written{0, 1, 5, 700, 701, 1023, kTestPages - 1};
+            for (const std::uint64_t page : written) memory.word(page, 511).store(7);
+            PageBitmap seen = must(PageBitmap::create(kTestPages));
+            must(sender.tracker().peek(RegionId{0}, {5, 1018}, seen));
+            must(sender.tracker().peek(RegionId{0}, {kTestPages - 1, 1}, seen));
+            const Pages reported = sender.round();
+            for (std::uint64_t page = 0; (page = seen.find(page, kTestPages, true)) < kTestPages;
+                 ++page) {
+                CHECK(std::binary_search(reported.begin(), reported.end(), page));
+            }
+            check_reported(reported, written, kind);
+            CHECK(sender.tracker().can_peek() == (name == "uffd-wp"));
+            if (name == "uffd-wp" && kind != GuestMemoryKind::kHugetlb) {
+                CHECK(seen.count({0, kTestPages}) == 4);
+                CHECK(seen.count({5, 1}) == 1);
+            }
+            seen.reset();
+            must(sender.tracker().peek(RegionId{0}, {0, kTestPages}, seen));
+            CHECK(seen.count({0, kTestPages}) == 0);
+        });
+}
+
 TEST_CASE("a stop ends a tracker's look at memory") {
     for (const DirtyTrackerSupport& support : probe_dirty_trackers()) {
         if (!support.usable) continue;

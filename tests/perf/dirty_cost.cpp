@@ -58,11 +58,12 @@ Status run(int argc, char** argv) {
     MIGRATE_ASSIGN(const perf::DirtyFigures figures, perf::run_dirty_loop(loop));
     fmt::print(
         "{{\"bytes\": {}, \"dirty-pages\": {}, \"start-ms\": {:.3f}, \"collect-ms\": {:.3f}, "
-        "\"collect-worst-ms\": {:.3f}, \"stop-ms\": {:.3f}, \"plain-writes-per-s\": {:.0f}, "
+        "\"collect-worst-ms\": {:.3f}, \"peek-ms\": {:.3f}, \"stop-ms\": {:.3f}, "
+        "\"plain-writes-per-s\": {:.0f}, "
         "\"tracked-writes-per-s\": {:.0f}}}\n",
         loop.bytes, figures.dirty_pages, figures.start_ms, figures.collect_median_ms,
-        figures.collect_worst_ms, figures.stop_ms, figures.writes_per_s_plain,
-        figures.writes_per_s_tracked);
+        figures.collect_worst_ms, figures.peek_median_ms, figures.stop_ms,
+        figures.writes_per_s_plain, figures.writes_per_s_tracked);
     return {};
 }
 

@@ -26,6 +26,7 @@ struct DirtyFigures {
     double collect_median_ms = 0;
     double collect_worst_ms = 0;
     std::uint64_t dirty_pages = 0;  // found by the last of them
+    double peek_median_ms = 0;      // peek() at all memory, 2 MiB at a time; 0 without peek()
     double stop_ms = 0;
     // One thread that writes a word of random pages, as fast as it can.
     double writes_per_s_plain = 0;

@@ -49,8 +49,7 @@ bool Convergence::throttle_harder(const RoundFigures& figures, const Tunables& t
     }
     const double dirtied =
         static_cast<double>(figures.dirty_pages) * static_cast<double>(kPageSize);
-    const double allowed =
-        static_cast<double>(figures.bytes) * tunables.throttle_trigger_threshold / 100;
+    const double allowed = figures.planned_bytes() * tunables.throttle_trigger_threshold / 100;
     rounds_over_threshold_ = dirtied > allowed ? rounds_over_threshold_ + 1 : 0;
     const unsigned harder = throttle_ == 0 ? tunables.cpu_throttle_initial
                                            : throttle_ + tunables.cpu_throttle_increment;

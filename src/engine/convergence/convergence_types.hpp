@@ -35,7 +35,10 @@ struct RoundFigures {
     std::uint32_t round = 0;
     std::uint64_t pages = 0;         // pages of its plan
     std::uint64_t normal_pages = 0;  // pages of its plan that were sent with content
-    std::uint64_t bytes = 0;         // bytes sent on the data channels
+    // Pages of its plan that were not sent: the guest had written them again before their turn, so
+    // they are among dirty_pages.
+    std::uint64_t postponed_pages = 0;
+    std::uint64_t bytes = 0;  // bytes sent on the data channels
     // The bytes that were sent at its end without max-bandwidth, and the time from the first of
     // them until all is in place; 0 if there are none.
     std::uint64_t tail_bytes = 0;
@@ -51,6 +54,9 @@ struct RoundFigures {
     // The part of the duration in which data could move.
     Microseconds moving_time() const { return std::max(duration - outage, Microseconds(0)); }
 
+    std::uint64_t sent_pages() const { return pages - std::min(pages, postponed_pages); }
+    // The bytes that it would have sent with the pages that were postponed.
+    double planned_bytes() const;
     double bytes_per_second() const;
     double dirty_pages_per_second() const;
 };

@@ -30,6 +30,14 @@ double bytes_of(double pages) { return pages * static_cast<double>(kPageSize); }
 
 }  // namespace
 
+double RoundFigures::planned_bytes() const {
+    const auto sent = static_cast<double>(bytes);
+    const double each = normal_pages != 0 ? std::min(sent / static_cast<double>(normal_pages),
+                                                     static_cast<double>(kPageSize))
+                                          : static_cast<double>(kPageSize);
+    return sent + each * static_cast<double>(postponed_pages);
+}
+
 double RoundFigures::bytes_per_second() const {
     const Microseconds time = moving_time();
     return time.count() > 0 ? static_cast<double>(bytes) / in_seconds(time) : 0;

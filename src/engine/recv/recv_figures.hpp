@@ -34,8 +34,10 @@ struct RecvFigures {
     bool device_state = false;  // device state comes on the data channels
     std::vector<std::string> digests;
     ReuseReport reuse;
-    // The sender announced these: the pages of all rounds so far, the last round and its pages.
+    // The sender announced these: the pages of all rounds so far, those of them that were left to a
+    // later round, the last round and its pages.
     std::uint64_t planned_pages = 0;
+    std::uint64_t postponed_pages = 0;
     std::uint32_t round = 0;
     std::uint64_t round_pages = 0;
     // Pages per second that become dirty, by its word, and when the last round began; the epoch

@@ -47,6 +47,7 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
         report.device_buffer_peak = figures.devices->peak_bytes();
     }
     report.planned_pages = figures.planned_pages;
+    report.postponed_pages = figures.postponed_pages;
     report.round = figures.round;
     report.round_pages = figures.round_pages;
     if (!offer.guest.empty()) {

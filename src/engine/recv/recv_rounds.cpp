@@ -38,6 +38,13 @@ void publish_plan(const RecvParts& parts, const transport::RoundMark& start) {
     published->round_began = std::chrono::steady_clock::now();
 }
 
+// A round has ended; the number is that of the pages that came.
+void publish_end(const RecvParts& parts, const transport::RoundMark& end) {
+    const auto published = parts.published.lock();
+    published->postponed_pages +=
+        published->round_pages - std::min(end.pages, published->round_pages);
+}
+
 // True if the switchover may be broken off, and be done again.
 bool repeats_switchover(const RecvParts& parts) {
     return parts.offer.reconnect_timeout && !parts.offer.guest.empty() &&
@@ -219,8 +226,12 @@ Status RecvRounds::continue_round() {
         parts_.channels.continue_round(round_);
         MIGRATE_ASSIGN(mark, receive_part());
     }
-    MIGRATE_TRY(round_ == 1 ? parts_.placer.finish_full_round()
-                            : parts_.placer.finish_round(mark.pages));
+    if (round_ == 1) {
+        MIGRATE_TRY(parts_.placer.finish_full_round());
+    } else {
+        MIGRATE_TRY(parts_.placer.finish_round(mark.pages));
+        publish_end(parts_, mark);
+    }
     if (switches_over_) {
         parts_.devices.end_of_channels();
     } else {

@@ -91,7 +91,8 @@ std::uint64_t Report::multifd_bytes() const {
 
 std::uint64_t Report::remaining_bytes() const {
     if (guest && round != 0) {
-        return (planned_pages - std::min(planned_pages, pages.total()) + dirty_pages) * kPageSize;
+        const std::uint64_t settled = pages.total() + postponed_pages;
+        return (planned_pages - std::min(planned_pages, settled) + dirty_pages) * kPageSize;
     }
     return total_bytes - std::min(total_bytes, (pages.total() + reuse.pages) * kPageSize);
 }

@@ -191,11 +191,12 @@ struct Report {
     std::vector<DeviceReport> devices;
     std::uint64_t device_buffer_peak = 0;  // receiver: most bytes of chunks that waited at once
     // The members below, except accel, are set with a guest only. At the end planned_pages, of all
-    // rounds, equals normal + duplicate + unpopulated.
+    // rounds, equals normal + duplicate + unpopulated + postponed.
     std::uint64_t planned_pages = 0;
-    std::uint64_t dirty_pages = 0;  // collected, and in no round's plan yet
-    std::uint32_t round = 0;        // the last one that began; 0: none
-    std::uint64_t round_pages = 0;  // of its plan
+    std::uint64_t postponed_pages = 0;  // planned, and left to a later round's plan
+    std::uint64_t dirty_pages = 0;      // collected, and in no round's plan yet
+    std::uint32_t round = 0;            // the last one that began; 0: none
+    std::uint64_t round_pages = 0;      // of its plan
     // Pages that the guest makes dirty per second, where no round has measured it on this side: by
     // its own rate of writing at the sender, by the sender's word at the receiver; 0: unknown.
     double dirty_rate = 0;

@@ -74,6 +74,13 @@ const Members<RamView>& MembersOf<RamView>::all() {
                      [](const View& ram) {
                          return ram.of.guest ? std::optional(ram.of.planned_pages) : std::nullopt;
                      }),
+        member<View>(
+            "postponed-pages",
+            "With a guest: those of them that it had written again before their turn. They were "
+            "not sent, and are in the next round's plan.",
+            [](const View& ram) {
+                return ram.of.guest ? std::optional(ram.of.postponed_pages) : std::nullopt;
+            }),
         member<View>("dirty-pages-rate", "While a guest is moved: pages it writes per second.",
                      [](const View& ram) -> std::optional<std::uint64_t> {
                          const Report& report = ram.of;
@@ -99,6 +106,10 @@ const Members<RoundReport>& MembersOf<RoundReport>::all() {
                       [](const Round& one) { return one.figures.pages; }),
         member<Round>("normal", "Pages of its plan that were sent with their content.",
                       [](const Round& one) { return one.figures.normal_pages; }),
+        member<Round>("postponed",
+                      "Pages of its plan that the guest had written again before their turn. They "
+                      "were not sent, and are in the next round's plan.",
+                      [](const Round& one) { return one.figures.postponed_pages; }),
         member<Round>("bytes", "Sent on the data channels.",
                       [](const Round& one) { return one.figures.bytes; }),
         member<Round>("duration-us", "Until the receiver confirmed that all is in place.",
@@ -136,6 +147,7 @@ const Members<RoundTotals>& MembersOf<RoundTotals>::all() {
         member<RoundTotals>("rounds", "", &RoundTotals::rounds),
         member<RoundTotals>("pages", "", &RoundTotals::pages),
         member<RoundTotals>("normal", "", &RoundTotals::normal_pages),
+        member<RoundTotals>("postponed", "", &RoundTotals::postponed_pages),
         member<RoundTotals>("bytes", "", &RoundTotals::bytes),
         member<RoundTotals>("duration-us", "", &RoundTotals::duration),
         member<RoundTotals>("collect-us", "", &RoundTotals::collect_time)};

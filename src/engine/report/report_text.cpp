@@ -77,6 +77,7 @@ void add_guest(Lines& lines, const Report& report) {
     if (report.side == "send") {
         add_guest_speed(lines, guest);
         lines.add("dirty sync count", fmt::format("{}", report.rounds.size()));
+        lines.add_pages("postponed", report.postponed_pages);
         lines.add("cpu throttle percentage", fmt::format("{}", guest.cpu_throttle));
     }
 }

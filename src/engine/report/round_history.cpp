@@ -8,6 +8,7 @@ void RoundTotals::add(const RoundFigures& figures) {
     rounds += 1;
     pages += figures.pages;
     normal_pages += figures.normal_pages;
+    postponed_pages += figures.postponed_pages;
     bytes += figures.bytes;
     duration += figures.duration;
     collect_time += figures.collect_time;

@@ -20,6 +20,7 @@ struct RoundTotals {
     std::uint64_t rounds = 0;
     std::uint64_t pages = 0;
     std::uint64_t normal_pages = 0;
+    std::uint64_t postponed_pages = 0;
     std::uint64_t bytes = 0;
     Microseconds duration{};
     Microseconds collect_time{};

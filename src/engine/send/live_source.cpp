@@ -29,11 +29,13 @@ Result<std::vector<memory::PageBitmap>> make_bitmaps(const memory::PageSource& m
 
 LiveSource::LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                        std::unique_ptr<memory::DirtyTracker> tracker,
-                       std::vector<memory::PageBitmap> dirty, std::stop_token stop)
+                       std::vector<memory::PageBitmap> dirty,
+                       std::vector<memory::PageBitmap> postponed, std::stop_token stop)
     : guest_(guest),
       memory_(memory),
       tracker_(std::move(tracker)),
       dirty_(std::move(dirty)),
+      postponed_(std::move(postponed)),
       stop_(std::move(stop)) {
     guest_.obey(stop_);
 }
@@ -48,8 +50,9 @@ Result<std::unique_ptr<LiveSource>> LiveSource::create(guest::Guest& guest,
     // The option accepts known names only, so this host or this memory is the cause.
     if (!made) return std::move(made).error().as(ErrorKind::kRefused);
     MIGRATE_ASSIGN(auto dirty, make_bitmaps(memory));
-    return std::unique_ptr<LiveSource>(
-        new LiveSource(guest, memory, *std::move(made), std::move(dirty), std::move(stop)));
+    MIGRATE_ASSIGN(auto postponed, make_bitmaps(memory));
+    return std::unique_ptr<LiveSource>(new LiveSource(
+        guest, memory, *std::move(made), std::move(dirty), std::move(postponed), std::move(stop)));
 }
 
 Status LiveSource::watch_given_back() {
@@ -160,7 +163,29 @@ Status LiveSource::check_writers(memory::Writers writers, const std::optional<st
 Status LiveSource::collect_written() {
     Status collected = tracker_->collect(dirty_, stop_);
     if (!collected) MIGRATE_TRY(check_alive());
+    add_postponed();
     return collected;
+}
+
+// The tracker reports these pages, too, unless they were given back meanwhile and the mark of the
+// write went with them: the destination still has their old content.
+void LiveSource::add_postponed() {
+    for (std::size_t i = 0; i < postponed_.size(); ++i) {
+        memory::PageBitmap& postponed = postponed_[i];
+        std::uint64_t page = postponed.find(0, postponed.pages(), true);
+        while (page < postponed.pages()) {
+            const std::uint64_t end = postponed.find(page, postponed.pages(), false);
+            dirty_[i].set({page, end - page});
+            page = postponed.find(end, postponed.pages(), true);
+        }
+        postponed.reset();
+    }
+}
+
+Status LiveSource::find(RegionId region, PageRange pages, memory::PageBitmap& again) {
+    Status found = tracker_->peek(region, pages, again);
+    if (!found) MIGRATE_TRY(check_alive());
+    return found;
 }
 
 Status LiveSource::collect() {

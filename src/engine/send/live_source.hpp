@@ -26,9 +26,9 @@
 namespace migrate::engine {
 
 // Used by the thread that runs the migration, except where stated. The sending threads call what
-// SentPages declares, and read dirty() and given_back() during a round; the gate between rounds
-// separates that from collecting.
-class LiveSource final : public SentPages {
+// SentPages and WrittenAgain declare, and read dirty() and given_back() during a round; the gate
+// between rounds separates that from collecting.
+class LiveSource final : public SentPages, public WrittenAgain {
   public:
     // `tracker` is the value of dirty-tracker. kRefused if that tracker cannot work with this host
     // and memory. Guest and memory outlive this object.
@@ -86,6 +86,13 @@ class LiveSource final : public SentPages {
     RoundPlan dirty_plan(unsigned channels) const {
         return RoundPlan::written(memory_.regions(), channels, dirty_, given_back_);
     }
+    // The same while the guest runs: pages that it has written again when their turn comes are left
+    // to the next collection, of which they are part, whatever happens to them until then.
+    RoundPlan postponing_plan(unsigned channels) {
+        RoundPlan plan = dirty_plan(channels);
+        return tracker_->can_peek() ? plan.postponing(*this, postponed_) : std::move(plan);
+    }
+    Status find(RegionId region, PageRange pages, memory::PageBitmap& again) override;
     // Duration of the last collect().
     std::chrono::microseconds collect_time() const { return collect_time_; }
 
@@ -121,13 +128,14 @@ class LiveSource final : public SentPages {
     Status check_writers();
     Status check_writers(memory::Writers writers, const std::optional<std::string>& said);
     Status collect_written();
+    void add_postponed();
     void count_dirty();
     Status collect_given_back();
     void add_content(std::size_t region, PageRange pages);
     void add_filled();
     LiveSource(guest::Guest& guest, const memory::PageSource& memory,
                std::unique_ptr<memory::DirtyTracker> tracker, std::vector<memory::PageBitmap> dirty,
-               std::stop_token stop);
+               std::vector<memory::PageBitmap> postponed, std::stop_token stop);
 
     guest::Guest& guest_;
     // One thread at a time uses the guest, apart from what any thread may call.
@@ -135,6 +143,8 @@ class LiveSource final : public SentPages {
     const memory::PageSource& memory_;
     std::unique_ptr<memory::DirtyTracker> tracker_;
     std::vector<memory::PageBitmap> dirty_;
+    // Pages that were not sent since the last collection, because they were written again.
+    std::vector<memory::PageBitmap> postponed_;
     std::stop_token stop_;
     std::vector<memory::PageBitmap> content_;     // pages the destination has with content
     std::vector<memory::PageBitmap> given_back_;  // empty before the last collection

@@ -56,10 +56,16 @@ void Precopy::note_speed() {
 // Sends a round, and collects the pages that the guest wrote meanwhile.
 Result<RoundFigures> Precopy::send_round(std::uint32_t round) {
     parts_.control.say(fmt::format("in round {}", round));
-    RoundPlan plan = round == 1 ? parts_.all_pages()
-                                : live_.dirty_plan(parts_.config.negotiated.most_channels());
-    MIGRATE_ASSIGN(SentRound sent, parts_.rounds.send(round, std::move(plan)));
+    MIGRATE_ASSIGN(SentRound sent, parts_.rounds.send(round, plan_of(round)));
     return end_round(std::move(sent));
+}
+
+// In a stall every page is sent: such rounds measure the channels, and take the time that a harder
+// throttle needs to show.
+RoundPlan Precopy::plan_of(std::uint32_t round) {
+    if (round == 1) return parts_.all_pages();
+    const unsigned channels = parts_.config.negotiated.most_channels();
+    return stalled_ ? live_.dirty_plan(channels) : live_.postponing_plan(channels);
 }
 
 // The round was to be the last one. What did not arrive of it follows while the guest runs.
@@ -91,6 +97,7 @@ Decision Precopy::decide(const RoundFigures& figures) {
         decision.action = Action::kNextRound;
         decision.reason = "connections were lost, and are made again in a further round";
     }
+    stalled_ = decision.stalled;
     return decision;
 }
 
@@ -112,10 +119,10 @@ void Precopy::show(const RoundFigures& figures, const Decision& decision) {
         published->cpu_throttle = decision.cpu_throttle;
     }
     log::debug(
-        "round {}: {} pages, {} of them with content, {} bytes in {} ms; {} pages dirtied "
-        "meanwhile "
+        "round {}: {} pages, {} of them with content and {} postponed, {} bytes in {} ms; {} pages "
+        "dirtied meanwhile "
         "and collected in {} us; bandwidth {:.1f} MiB/s, expected downtime {} us; {}{}{}",
-        figures.round, figures.pages, figures.normal_pages, figures.bytes,
+        figures.round, figures.pages, figures.normal_pages, figures.postponed_pages, figures.bytes,
         whole_ms(figures.duration), figures.dirty_pages, figures.collect_time.count(),
         decision.bandwidth / static_cast<double>(kMiB), decision.expected_downtime.count(),
         name_of(decision.action), decision.reason.empty() ? "" : ": ", decision.reason);

@@ -36,6 +36,7 @@ class Precopy {
     guest::Saving saving() const;
     void note_speed();
     Result<RoundFigures> send_round(std::uint32_t round);
+    RoundPlan plan_of(std::uint32_t round);
     Result<RoundFigures> finish_round(SentRound begun);
     Result<RoundFigures> end_round(SentRound sent);
     Decision decide(const RoundFigures& figures);
@@ -46,6 +47,7 @@ class Precopy {
     const SendParts& parts_;
     LiveSource& live_;
     Convergence convergence_;
+    bool stalled_ = false;  // as of the last decision
     RoundPacing pacing_;
     StallReporter stall_reporter_;
     DigestCosts digest_;

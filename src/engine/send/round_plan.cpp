@@ -1,9 +1,13 @@
 #include "engine/send/round_plan.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace migrate::engine {
 namespace {
+
+// About so many planned pages are looked at before they are sent: enough for whole packets.
+constexpr std::uint64_t kPagesPerPart = 512;
 
 WorkCursor::Work work_of(RoundPlan::Bitmaps arrived) {
     return arrived.empty() ? WorkCursor::Work::kWhole : WorkCursor::Work::kRests;
@@ -15,6 +19,7 @@ std::uint64_t PlannedPages::next_planned(std::uint64_t page, std::uint64_t end) 
     while (page < end) {
         const std::uint64_t candidate = written != nullptr ? written->find(page, end, true) : page;
         page = arrived != nullptr ? arrived->find(candidate, end, false) : candidate;
+        if (postponed != nullptr) page = postponed->find(page, end, false);
         if (page == candidate) return page;
     }
     return end;
@@ -22,7 +27,22 @@ std::uint64_t PlannedPages::next_planned(std::uint64_t page, std::uint64_t end) 
 
 std::uint64_t PlannedPages::next_unplanned(std::uint64_t page, std::uint64_t end) const {
     if (written != nullptr) end = written->find(page, end, false);
-    return arrived != nullptr ? arrived->find(page, end, true) : end;
+    if (arrived != nullptr) end = arrived->find(page, end, true);
+    return postponed != nullptr ? postponed->find(page, end, true) : end;
+}
+
+std::uint64_t PlannedPages::count(PageRange range) const {
+    const bool some_left_out =
+        arrived != nullptr || (postponed != nullptr && postponed->count(range) != 0);
+    if (!some_left_out) return written != nullptr ? written->count(range) : range.count;
+    std::uint64_t pages = 0;
+    std::uint64_t page = next_planned(range.first, range.end());
+    while (page < range.end()) {
+        const std::uint64_t next = next_unplanned(page, range.end());
+        pages += next - page;
+        page = next_planned(next, range.end());
+    }
+    return pages;
 }
 
 RoundPlan::RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitmaps written,
@@ -63,7 +83,47 @@ RoundPlan RoundPlan::written(std::span<const RegionInfo> regions, unsigned worke
 }
 
 RoundPlan RoundPlan::without(Bitmaps arrived) const {
-    return {regions_, workers_, written_, given_back_, arrived};
+    RoundPlan plan(regions_, workers_, written_, given_back_, arrived);
+    return finder_ != nullptr ? plan.postponing(*finder_, postponed_) : std::move(plan);
+}
+
+RoundPlan RoundPlan::postponing(WrittenAgain& finder,
+                                std::span<memory::PageBitmap> postponed) const {
+    RoundPlan plan(regions_, workers_, written_, given_back_, arrived_);
+    plan.finder_ = &finder;
+    plan.postponed_ = postponed;
+    plan.pages_ = plan.count();
+    return plan;
+}
+
+Result<RoundPlan::Part> RoundPlan::next_part(const WorkSpan& rest) const {
+    if (finder_ == nullptr) return Part{rest.pages};
+    Part part{{rest.pages.first, 0}};
+    std::uint64_t to_send = 0;
+    while (part.pages.end() < rest.pages.end() && to_send < kPagesPerPart) {
+        const std::uint64_t first = part.pages.end();
+        const std::uint64_t next = (first / kPagesPerHugePage + 1) * kPagesPerHugePage;
+        const PageRange unit{first, std::min(next, rest.pages.end()) - first};
+        const std::uint64_t planned = pages_of(rest.region).count(unit);
+        MIGRATE_ASSIGN(const std::uint64_t postponed, postpone(rest.region, unit, planned));
+        to_send += planned - postponed;
+        part.postponed += postponed;
+        part.pages.count += unit.count;
+    }
+    return part;
+}
+
+// Returns the number of the unit's `planned` pages that are not planned any more.
+Result<std::uint64_t> RoundPlan::postpone(RegionId region, PageRange unit,
+                                          std::uint64_t planned) const {
+    if (planned == 0) return 0;
+    const PlannedPages pages = pages_of(region);
+    const std::uint64_t first = pages.next_planned(unit.first, unit.end());
+    const std::uint64_t end = pages.next_unplanned(first, unit.end());
+    // Often all of them are in one run.
+    const PageRange looked{first, (end - first == planned ? end : unit.end()) - first};
+    MIGRATE_TRY(finder_->find(region, looked, postponed_[index_of(region)]));
+    return planned - pages.count(unit);
 }
 
 PlannedPages RoundPlan::pages_of(RegionId region) const {
@@ -71,24 +131,14 @@ PlannedPages RoundPlan::pages_of(RegionId region) const {
     const auto bitmap = [index](Bitmaps bitmaps) {
         return bitmaps.empty() ? nullptr : &bitmaps[index];
     };
-    return {bitmap(written_), bitmap(given_back_), bitmap(arrived_)};
+    return {bitmap(written_), bitmap(given_back_), bitmap(arrived_), bitmap(postponed_)};
 }
 
 std::uint64_t RoundPlan::count() const {
     std::uint64_t pages = 0;
     for (std::size_t i = 0; i < regions_.size(); ++i) {
         const std::uint64_t end = regions_[i].pages();
-        const PlannedPages planned = pages_of(RegionId{static_cast<std::uint16_t>(i)});
-        if (planned.arrived == nullptr) {
-            pages += planned.written != nullptr ? planned.written->count({0, end}) : end;
-            continue;
-        }
-        std::uint64_t page = planned.next_planned(0, end);
-        while (page < end) {
-            const std::uint64_t next = planned.next_unplanned(page, end);
-            pages += next - page;
-            page = planned.next_planned(next, end);
-        }
+        pages += pages_of(RegionId{static_cast<std::uint16_t>(i)}).count({0, end});
     }
     return pages;
 }

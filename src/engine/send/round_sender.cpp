@@ -138,7 +138,7 @@ Status RoundSender::start(const transport::RoundMark& mark) {
 // report of the pages that arrived: returns its first frame.
 RoundSender::Answer RoundSender::end(SentRound& sent) {
     measure(sent);
-    const transport::RoundMark mark{sent.figures.round, sent.figures.pages,
+    const transport::RoundMark mark{sent.figures.round, sent.figures.sent_pages(),
                                     channels_.losses().unsettled()};
     MIGRATE_TRY(link_.send(FrameType::kRoundEnd, transport::encode(mark)));
     sent.sent = Clock::now();
@@ -150,6 +150,7 @@ RoundSender::Answer RoundSender::end(SentRound& sent) {
 void RoundSender::measure(SentRound& sent) const {
     const SendChannelGroup::RoundSent moved = channels_.round_sent();
     sent.figures.normal_pages = moved.normal_pages;
+    sent.figures.postponed_pages = moved.postponed;
     sent.figures.bytes = moved.bytes;
     sent.tail = moved.tail;
     sent.figures.outages = channels_.losses().report().duration;

@@ -139,9 +139,16 @@ Status scan_spans(SendShared& shared, unsigned group, SpanScanner& scanner, RunS
                   const std::stop_token& stop) {
     const RoundPlan& plan = *shared.plan;
     while (const auto span = plan.claim(group)) {
-        MIGRATE_TRY(scanner.scan(*span, plan.pages_of(span->region), runs));
-        // Needed here, too: a span of zeros only may fill no packet, and so never reach pass_on().
-        if (!shared.budget.pace(stop)) return cancelled();
+        WorkSpan rest = *span;
+        while (rest.pages.count != 0) {
+            MIGRATE_ASSIGN(const RoundPlan::Part part, plan.next_part(rest));
+            shared.postponed.fetch_add(part.postponed, std::memory_order_relaxed);
+            if (shared.tail != nullptr) shared.tail->count(part.postponed);
+            MIGRATE_TRY(scanner.scan({rest.region, part.pages}, plan.pages_of(rest.region), runs));
+            // Needed here, too: zeros only may fill no packet, and so never reach pass_on().
+            if (!shared.budget.pace(stop)) return cancelled();
+            rest.pages = {part.pages.end(), rest.pages.end() - part.pages.end()};
+        }
     }
     return scanner.finish(runs);
 }

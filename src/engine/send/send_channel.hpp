@@ -4,6 +4,7 @@
 // page is sent by exactly one channel.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -45,6 +46,9 @@ struct SendShared {
     // Number of continuations (ROUND_AGAIN) in the session so far. The gate counts each of them as
     // a round: its number is that of the round plus this one.
     std::uint32_t continued = 0;
+    // Planned pages of the session so far that were left to a later round. Relaxed: the gate orders
+    // what a round adds before its end.
+    std::atomic<std::uint64_t> postponed{0};
 };
 
 // The network path of a channel.

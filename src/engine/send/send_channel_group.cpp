@@ -278,7 +278,8 @@ void SendChannelGroup::admit(std::uint16_t channels) {
 
 Result<SendChannelGroup::RoundSent> SendChannelGroup::run(std::uint32_t round, RoundPlan plan,
                                                           const Watches& watches) {
-    round_ = {round, plan.pages(), pages(), bytes()};
+    round_ = {round, plan.pages(), pages(), bytes(),
+              shared_.postponed.load(std::memory_order_relaxed)};
     if (shared_.tail != nullptr) tail_.begin(plan.pages());
     shared_.plan.emplace(std::move(plan));
     return run_plan(round + shared_.continued, watches);
@@ -305,16 +306,18 @@ Result<SendChannelGroup::RoundSent> SendChannelGroup::run_plan(std::uint32_t ope
     }
     MIGRATE_TRY(await_round_end(watches));
     round_.tail = tail_.end();
+    const RoundSent figures = round_sent();
     const std::uint64_t sent = pages().total() - round_.pages_before.total();
-    if (sent != round_.planned && losses_.unsettled().empty()) {
+    if (sent + figures.postponed != round_.planned && losses_.unsettled().empty()) {
         return make_error("round {} was to send {} pages and sent {}", round_.number,
-                          round_.planned, sent);
+                          round_.planned - figures.postponed, sent);
     }
-    return round_sent();
+    return figures;
 }
 
 SendChannelGroup::RoundSent SendChannelGroup::round_sent() const {
     return {pages().normal - round_.pages_before.normal, bytes() - round_.bytes_before,
+            shared_.postponed.load(std::memory_order_relaxed) - round_.postponed_before,
             round_.tail};
 }
 
@@ -420,6 +423,7 @@ void SendChannelGroup::fill(Report& report) const {
     report.multifd.channels -= report.outages.channels_lost;
     report.checksums = checksum_report(needs_.checksums, channels_);
     report.cpu.numa_groups = needs_.placement.groups();
+    report.postponed_pages = shared_.postponed.load(std::memory_order_relaxed);
     ZeroCopyReport& zero_copy = report.zero_copy.emplace();
     zero_copy.used = zero_copy_.used;
     zero_copy.reason = zero_copy_.reason;

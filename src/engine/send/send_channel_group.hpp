@@ -98,6 +98,7 @@ class SendChannelGroup {
     struct RoundSent {
         std::uint64_t normal_pages = 0;
         std::uint64_t bytes = 0;
+        std::uint64_t postponed = 0;  // pages of the plan that were left to the next round
         std::optional<transport::PacerBurst> tail{};  // that was sent without max-bandwidth
     };
     // They look at a round while it runs; each may be null. `losses` is needed once
@@ -108,7 +109,7 @@ class SendChannelGroup {
     };
     // Sends the plan's pages in this round, which is later than every round before. Called by the
     // session's thread. kCancelled after a stop of the session or of this group; an Error if
-    // another number of pages was sent than planned, and no channel was lost.
+    // another number of pages was sent than planned and not postponed, and no channel was lost.
     Result<RoundSent> run(std::uint32_t round, RoundPlan plan, const Watches& watches);
     Result<RoundSent> run(std::uint32_t round, RoundPlan plan) {
         return run(round, std::move(plan), Watches());
@@ -218,6 +219,7 @@ class SendChannelGroup {
         std::uint64_t planned = 0;
         transport::PageCounts pages_before{};
         std::uint64_t bytes_before = 0;
+        std::uint64_t postponed_before = 0;
         std::optional<transport::PacerBurst> tail{};  // set once all pages were sent
     };
     Round round_;
