@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint32_t kFrameMagic = 0x4C54434D;  // "MCTL" on the wire
 constexpr std::uint16_t kRetiredType = 14;         // a frame of protocol version 1
-constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kDoneAck);
+constexpr auto kLastType = static_cast<std::uint16_t>(FrameType::kPostcopyStart);
 
 }  // namespace
 

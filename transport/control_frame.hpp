@@ -49,6 +49,9 @@ enum class FrameType : std::uint16_t {
     kResume = 25,   // sender: its first frame; where it is
     kResumed = 26,  // receiver: where it is
     kDoneAck = 27,  // sender: DONE came. Its last frame, with reconnect-timeout.
+    // Only with postcopy-ram:
+    kPostcopyPages = 28,  // sender: pages that come after the handover; see arrived_pages.hpp
+    kPostcopyStart = 29,  // sender: the guest is paused next; its connections for pages follow
 };
 constexpr auto enum_names(FrameType) {
     return names_of_enum<FrameType>({{FrameType::kOffer, "OFFER"},
@@ -76,7 +79,9 @@ constexpr auto enum_names(FrameType) {
                                      {FrameType::kRoundAgain, "ROUND_AGAIN"},
                                      {FrameType::kResume, "RESUME"},
                                      {FrameType::kResumed, "RESUMED"},
-                                     {FrameType::kDoneAck, "DONE_ACK"}});
+                                     {FrameType::kDoneAck, "DONE_ACK"},
+                                     {FrameType::kPostcopyPages, "POSTCOPY_PAGES"},
+                                     {FrameType::kPostcopyStart, "POSTCOPY_START"}});
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 12;

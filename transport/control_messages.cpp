@@ -216,7 +216,9 @@ Result<Resumed> decode_resumed(std::string_view body) {
 }
 
 std::string encode(const Completion& message) {
-    return dump({{"pages", to_json(message.pages)}, {"digests", message.digests}});
+    MessageJson json = {{"pages", to_json(message.pages)}, {"digests", message.digests}};
+    if (message.missing) json["missing"] = *message.missing;
+    return dump(json);
 }
 
 Result<Completion> decode_completion(std::string_view body) {
@@ -230,6 +232,9 @@ Result<Completion> decode_completion(std::string_view body) {
     for (const MessageJson& digest : *digests) {
         if (!digest.is_string()) return protocol_error("a digest is not a string");
         completion.digests.push_back(printable(digest.get<std::string>(), 64));
+    }
+    if (json.contains("missing")) {
+        MIGRATE_ASSIGN(completion.missing, read_number(json, "missing", 0, UINT64_MAX));
     }
     return completion;
 }

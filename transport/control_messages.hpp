@@ -87,6 +87,8 @@ struct Resumed {
 struct Completion {
     PageCounts pages;                  // sum over all rounds
     std::vector<std::string> digests;  // one per region if verify was agreed on, else empty
+    // With post-copy: number of pages that kPostcopyPages named, and that come after the handover.
+    std::optional<std::uint64_t> missing{};
 };
 
 struct Done {

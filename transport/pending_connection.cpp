@@ -160,7 +160,8 @@ void PendingConnection::on_hello() {
     if (!hello) return finish(std::move(hello).error());
     hello_ = *hello;
     const bool has_frame =
-        hello_.version == kProtocolVersion && hello_.role != ConnectionRole::kData;
+        hello_.version == kProtocolVersion &&
+        (hello_.role == ConnectionRole::kMain || hello_.role == ConnectionRole::kResume);
     if (!has_frame) return finish({});
     read(frame_header_, &PendingConnection::on_frame_header);
 }

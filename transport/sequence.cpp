@@ -73,6 +73,25 @@ constexpr Step kTable[] = {
     {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kPlain, Phase::kReady, When::kAlways},
     {kS, Phase::kRoundEnded, kRoundStart, Phase::kInRound, kGuests, Phase::kReady,
      When::kRoundsConfirmed},
+    // post-copy: the pages that come after the handover; the rest of them once the guest is paused
+    {kS, Phase::kOffered, kPostcopyPages, Phase::kOffered, kGuests, Phase::kReady,
+     When::kDigestsAnswered},
+    {kS, Phase::kRoundEnded, kPostcopyPages, Phase::kRoundEnded, kGuests, Phase::kReady,
+     When::kRoundsConfirmed},
+    {kS, Phase::kOffered, kPostcopyStart, Phase::kPostcopyStarted, kGuests, Phase::kReady,
+     When::kDigestsAnswered},
+    {kS, Phase::kRoundEnded, kPostcopyStart, Phase::kPostcopyStarted, kGuests, Phase::kReady,
+     When::kRoundsConfirmed},
+    {kS, Phase::kPostcopyStarted, kPostcopyPages, Phase::kPostcopyStarted, kGuests, Phase::kReady,
+     When::kAlways},
+    {kS, Phase::kPostcopyStarted, kPostcopyStart, Phase::kPostcopyStarted, kGuests, Phase::kReady,
+     When::kAlways},
+    {kS, Phase::kPostcopyStarted, kSwitchoverStart, Phase::kSwitchover, kGuests, Phase::kReady,
+     When::kAlways},
+    {kS, Phase::kLastRoundEnded, kPostcopyPages, Phase::kLastRoundEnded, kGuests, Phase::kReady,
+     When::kAlways},
+    {kS, Phase::kInDevices, kPostcopyPages, Phase::kInDevices, kGuests, Phase::kReady,
+     When::kAlways},
     // the switchover
     {kS, Phase::kOffered, kSwitchoverStart, Phase::kSwitchover, kSwitches, Phase::kReady,
      When::kDigestsAnswered},
@@ -136,6 +155,8 @@ std::span<const Step> sequence_table() { return kTable; }
 
 bool Sequence::may_follow(const Step& step) const {
     if (step.at != of(step.by).phase || !step.in(kind_)) return false;
+    const bool for_postcopy = step.frame == kPostcopyPages || step.frame == kPostcopyStart;
+    if ((for_postcopy || step.at == Phase::kPostcopyStarted) && !postcopy_) return false;
     if (of(other(step.by)).phase < step.after) return false;
     switch (step.when) {
         case When::kAlways:

@@ -66,6 +66,7 @@ enum class Phase : std::uint8_t {
     kOffered,
     kInRound,
     kRoundEnded,
+    kPostcopyStarted,  // the switchover follows
     kSwitchover,
     kInLastRound,
     kLastRoundEnded,
@@ -121,6 +122,8 @@ class Sequence {
         kind_ = kind;
         last_ = last;
     }
+    // The sides have agreed on postcopy-ram: its frames may come.
+    void allow_postcopy() { postcopy_ = true; }
     // The frames that the side `by` may send next.
     FrameSet allowed(Party by) const;
     // Takes one step. On failure, kProtocol names the frame and the allowed ones.
@@ -154,6 +157,7 @@ class Sequence {
     SessionKind kind_ = SessionKind::kImage;
     LastFrame last_ = LastFrame::kDone;
     bool interrupted_ = false;
+    bool postcopy_ = false;
     Progress sender_;
     Progress receiver_;
 };

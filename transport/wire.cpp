@@ -52,7 +52,7 @@ Result<ConnectionHello> decode_hello(std::span<const std::byte, kHelloSize> byte
         return protocol_error("the hello's checksum is wrong");
     }
     const auto role = std::to_integer<std::uint8_t>(bytes[6]);
-    if (role > static_cast<std::uint8_t>(ConnectionRole::kResume)) {
+    if (role > static_cast<std::uint8_t>(ConnectionRole::kPostcopy)) {
         return protocol_error(fmt::format("the hello has the unknown connection role {}", role));
     }
     hello.role = static_cast<ConnectionRole>(role);

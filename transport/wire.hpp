@@ -20,17 +20,22 @@ namespace migrate::transport {
 // Incremented whenever an old peer would misread a new one; see the version rule in PROTOCOL.md.
 inline constexpr std::uint16_t kProtocolVersion = 2;
 
-// kResume: the main channel again, after its connection was lost.
-enum class ConnectionRole : std::uint8_t { kMain = 0, kData = 1, kResume = 2 };
+enum class ConnectionRole : std::uint8_t {
+    kMain = 0,
+    kData = 1,
+    kResume = 2,    // the main channel again, after its connection was lost
+    kPostcopy = 3,  // pages of a guest that runs at the receiver already; see page_message.hpp
+};
 
 // The first bytes of every connection; the sender sends them.
 struct ConnectionHello {
     std::uint16_t version = kProtocolVersion;
     ConnectionRole role = ConnectionRole::kMain;
-    ChannelId channel{};  // kData only
-    // kData, kResume: how often the sender has tried to make the main channel again.
+    ChannelId channel{};  // kData; kPostcopy: 0 for urgent pages, 1 for all others
+    // kData, kResume: how often the sender has tried to make the main channel again. kPostcopy: the
+    // same number for both connections of an attempt.
     std::uint16_t epoch = 0;
-    // kData, kResume: from ACCEPT, so that a stranger cannot join.
+    // all but kMain: from ACCEPT, so that a stranger cannot join.
     SessionId session{};
 };
 inline constexpr std::size_t kHelloSize = 32;

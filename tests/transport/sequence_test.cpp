@@ -303,6 +303,36 @@ TEST_CASE("the first round begins when every question for pages is answered, and
     }
 }
 
+TEST_CASE("the frames of post-copy come only if it was agreed on, and the switchover follows") {
+    const auto after_round = [](bool agreed) {
+        Sequence sequence;
+        sequence.agree(SessionKind::kGuest);
+        if (agreed) sequence.allow_postcopy();
+        for (const Passed& step :
+             {sent(kOffer), answered(kAccept), answered(kReady), sent(kRoundStart), sent(kRoundEnd),
+              answered(kSwitchoverAck), answered(kRoundDone)}) {
+            must(sequence.pass(step.by, step.frame));
+        }
+        return sequence;
+    };
+    CHECK(after_round(false).allowed(Party::kSender).names() == "ROUND_START or SWITCHOVER_START");
+    Sequence sequence = after_round(true);
+    must(sequence.pass(Party::kSender, kPostcopyPages));
+    must(sequence.pass(Party::kSender, kPostcopyPages));
+    must(sequence.pass(Party::kSender, kPostcopyStart));
+    CHECK(sequence.allowed(Party::kSender).names() ==
+          "SWITCHOVER_START or POSTCOPY_PAGES or POSTCOPY_START");
+    must(sequence.pass(Party::kSender, kPostcopyPages));
+    must(sequence.pass(Party::kSender, kPostcopyStart));
+    must(sequence.pass(Party::kSender, kSwitchoverStart));
+    must(sequence.pass(Party::kSender, kRoundStart));
+    must(sequence.pass(Party::kSender, kRoundEnd));
+    CHECK(sequence.allowed(Party::kSender).names() == "COMPLETE or POSTCOPY_PAGES");
+    must(sequence.pass(Party::kSender, kPostcopyPages));
+    must(sequence.pass(Party::kSender, kComplete));
+    CHECK_FALSE(sequence.allowed(Party::kSender).has(kPostcopyPages));
+}
+
 // Follows every path, each of them with at most `rounds` rounds.
 void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>& used,
           bool& ended) {
@@ -310,8 +340,14 @@ void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>&
         ended = true;
         return;
     }
+    std::set<std::pair<Party, FrameType>> tried;
     for (const Step& step : sequence_table()) {
         if (!sequence.allowed(step.by).has(step.frame)) continue;
+        // Another row of the same frame leads to the same place.
+        if (tried.contains({step.by, step.frame})) {
+            used.insert(&step);
+            continue;
+        }
         const bool starts = step.frame == kRoundStart;
         if (starts && rounds == 0) continue;
         // A second device's chunk leads to where the first led.
@@ -319,12 +355,16 @@ void walk(const Sequence& sequence, std::uint64_t rounds, std::set<const Step*>&
         // Neither does a second addition of channels or a second question lead elsewhere.
         if (step.frame == kAddChannels && used.contains(&step)) continue;
         if (step.frame == kPageDigests && used.contains(&step)) continue;
+        // Nor does a second list of pages, or a second begin of post-copy.
+        const bool postcopy = step.frame == kPostcopyPages || step.frame == kPostcopyStart;
+        if (postcopy && used.contains(&step)) continue;
         // A round that breaks again goes on as it did the first time.
         const bool breaks = step.frame == kRoundArrived || step.frame == kRoundBroken;
         if (breaks && used.contains(&step)) continue;
         Sequence next = sequence;
         must(next.pass(step.by, step.frame));
         used.insert(&step);
+        tried.insert({step.by, step.frame});
         walk(next, rounds - (starts ? 1 : 0), used, ended);
     }
 }
@@ -334,6 +374,7 @@ TEST_CASE("every row of the table occurs, and every way on leads to an end") {
     for (const SessionKind kind : kKinds) {
         Sequence sequence;
         sequence.agree(kind, last_frame(kind, true));
+        sequence.allow_postcopy();
         bool ended = false;
         walk(sequence, 3, used, ended);
         CHECK(ended);

@@ -103,8 +103,8 @@ TEST_CASE("any flipped bit of a hello is noticed") {
 }
 
 TEST_CASE("a hello of a role that does not exist is refused") {
-    HelloBytes bytes = encode_hello({.role = static_cast<ConnectionRole>(3)});
-    CHECK(message_of(decode_hello(bytes)).find("role 3") != std::string::npos);
+    HelloBytes bytes = encode_hello({.role = static_cast<ConnectionRole>(4)});
+    CHECK(message_of(decode_hello(bytes)).find("role 4") != std::string::npos);
 }
 
 TEST_CASE("a pages packet's header survives its encoding") {
