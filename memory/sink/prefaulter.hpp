@@ -3,16 +3,24 @@
 // receiving them.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "memory/sink/page_sink.hpp"
 
 namespace migrate::memory {
+
+// Number of helpers that are useful beside this many workers: as many as there are more CPUs.
+inline unsigned prefault_helpers(unsigned workers) {
+    const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
+    return cpus > workers ? cpus - workers : 0;
+}
 
 class Prefaulter {
   public:
