@@ -51,7 +51,11 @@ struct Capability {
 constexpr std::array kCapabilities{
     Capability{"auto-converge"},     Capability{"events", true},
     Capability{"return-path", true}, Capability{"pause-before-switchover"},
-    Capability{"multifd", true},     Capability{"switchover-ack"}};
+    Capability{"multifd", true},     Capability{"switchover-ack"},
+    Capability{"postcopy-ram"}};
+
+// The option postcopy sets this one, too.
+constexpr std::string_view kPostcopy = "postcopy-ram";
 
 // Parses the list of migrate-set-capabilities: [{"capability": NAME, "state": BOOL}, …].
 Result<std::vector<std::pair<const Capability*, bool>>> wanted_capabilities(const Json& arguments) {
@@ -147,6 +151,7 @@ class Parameters {
 
   private:
     bool is_on(const Capability& capability) const REQUIRES(mutex_) {
+        if (capability.name == kPostcopy && settings_.get<"postcopy">() != "off") return true;
         return capability.always || settings_.value(find_option(capability.name)).number != 0;
     }
 
@@ -196,6 +201,13 @@ std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Setting
                 return make_error("migrate-continue needs the argument 'state': 'pre-switchover'");
             }
             MIGRATE_TRY(shared->continue_switchover());
+            return Json::object();
+        };
+    }
+    if (shared->start_postcopy) {
+        commands["migrate-start-postcopy"] = [shared](const Json& args) -> Result<Json> {
+            MIGRATE_TRY(no_arguments(args));
+            MIGRATE_TRY(shared->start_postcopy());
             return Json::object();
         };
     }

@@ -22,6 +22,7 @@ struct QmpTarget {
     // Only at the sender; empty at the receiver.
     std::function<Status()> continue_switchover;
     std::function<void(const Settings&)> change;
+    std::function<Status()> start_postcopy{};
 };
 
 std::map<std::string, qmp::Command> qmp_commands(QmpTarget target, const Settings& settings);

@@ -86,7 +86,8 @@ Status send(const Settings& settings, RunResult& result) {
                               .change =
                                   [&](const Settings& changed) {
                                       session->change(engine::make_tunables(changed));
-                                  }},
+                                  },
+                              .start_postcopy = [&] { return session->start_postcopy(); }},
                              result.events()));
     result.outputs().ready(fmt::format("sending to {}", where), where);
     MIGRATE_TRY(run_to_end(*session, settings, signals, result, "live_migration",

@@ -203,11 +203,15 @@ int RunResult::leave_at_once(std::string_view signal, std::optional<Report> repo
         report->guest_owner = GuestOwner::kUnknown;
     }
     const GuestOwner owner = report->guest_owner;
-    const Outcome outcome = owner == GuestOwner::kUnknown       ? Outcome::kOwnerUnknown
+    const bool lost = engine::is_postcopy(report->status);
+    const Outcome outcome = lost                                ? Outcome::kFailed
+                            : owner == GuestOwner::kUnknown     ? Outcome::kOwnerUnknown
                             : owner == GuestOwner::kDestination ? Outcome::kCompleted
                                                                 : Outcome::kCancelled;
     report->status = engine::final_status_of(outcome);
-    const std::string reason = fmt::format("{} again: leaving at once", signal);
+    const std::string reason =
+        fmt::format("{} again: leaving at once{}", signal,
+                    lost ? ": the guest is lost, since not all of its memory has moved" : "");
     console_.warn(reason);
     console_.last_line(json_line(outcome, reason, *report));
     return exit_code_of(outcome);

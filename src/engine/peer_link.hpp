@@ -88,6 +88,9 @@ class PeerLink {
     void agree(const LinkTimes& times, transport::SessionKind kind = transport::SessionKind::kImage,
                transport::LastFrame last = transport::LastFrame::kDone);
 
+    // The frames of post-copy may come.
+    void allow_postcopy() { options_.sequence->allow_postcopy(); }
+
     // From now on the session survives the loss of the connection (its end, a peer that is silent),
     // until fail_on_loss(): `on_lost` is called, and the functions above fail with kLostConnection
     // until resume(). `on_lost` does not use the link.

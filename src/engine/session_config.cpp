@@ -83,6 +83,26 @@ Result<std::string> read_guest_name(const Settings& settings) {
                       transport::kMaxGuestName);
 }
 
+// postcopy and postcopy-ram allow the same thing: with the latter alone only the user begins it.
+Status read_postcopy(const Settings& settings, SendConfig& config) {
+    MIGRATE_ASSIGN(config.postcopy, PostcopyTrigger::parse(settings.get<"postcopy">()));
+    config.max_postcopy_bandwidth = settings.get<"max-postcopy-bandwidth">();
+    if (settings.get<"postcopy-ram">() && !config.postcopy.is_allowed()) {
+        config.postcopy.when = PostcopyTrigger::When::kManual;
+    }
+    if (!config.postcopy.is_allowed()) return {};
+    if (config.negotiated.verify()) {
+        return make_error(ErrorKind::kUsage,
+                          "postcopy and verify=digest cannot be combined: in post-copy the memory "
+                          "is never whole while the guest is paused");
+    }
+    if (settings.get<"repeat">() != 0) {
+        return make_error(ErrorKind::kUsage,
+                          "postcopy and repeat cannot be combined: a guest comes back in rounds");
+    }
+    return config.negotiated.set("postcopy-ram", "on");
+}
+
 }  // namespace
 
 Result<SendConfig> make_send_config(const Settings& settings) {
@@ -112,6 +132,7 @@ Result<SendConfig> make_send_config(const Settings& settings) {
     config.pause_before_switchover = settings.get<"pause-before-switchover">();
     config.switchover_ack = settings.get<"switchover-ack">();
     config.skip_unpopulated = settings.get<"skip-unpopulated">();
+    MIGRATE_TRY(read_postcopy(settings, config));
     MIGRATE_ASSIGN(config.devices, devices::parse_devices(settings.get<"devices">()));
     config.device_state = settings.get<"multifd-device-state", AutoOnOff>();
     config.connect_timeout = settings.get<"connect-timeout", milliseconds>();

@@ -18,6 +18,7 @@
 #include "engine/convergence/convergence.hpp"
 #include "engine/cpu_config.hpp"
 #include "engine/path_config.hpp"
+#include "engine/postcopy/postcopy_trigger.hpp"
 #include "engine/send/channel_limit.hpp"
 #include "guest/guest.hpp"
 #include "transport/address.hpp"
@@ -43,6 +44,8 @@ struct SendConfig {
     std::string dirty_tracker = "auto";
     bool pause_before_switchover = false;
     bool switchover_ack = false;
+    PostcopyTrigger postcopy;                  // with `negotiated`'s postcopy-ram
+    std::uint64_t max_postcopy_bandwidth = 0;  // bytes per second, 0: no limit
     bool skip_unpopulated = true;
     std::vector<devices::DeviceSpec> devices;
     transport::DeviceStateMode device_state = transport::DeviceStateMode::kAuto;

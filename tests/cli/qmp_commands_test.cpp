@@ -271,7 +271,8 @@ TEST_CASE("query-migrate-capabilities lists QEMU's names and their states") {
                                                 {"return-path", true},
                                                 {"pause-before-switchover", false},
                                                 {"multifd", true},
-                                                {"switchover-ack", true}});
+                                                {"switchover-ack", true},
+                                                {"postcopy-ram", false}});
 }
 
 TEST_CASE("migrate-set-capabilities changes what may change, and accepts what is so already") {

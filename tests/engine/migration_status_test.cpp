@@ -10,17 +10,49 @@ namespace {
 
 using enum MigrationStatus;
 
-const std::vector<MigrationStatus> kAll{kNone,       kSetup,     kActive, kPreSwitchover, kDevice,
-                                        kCancelling, kCancelled, kFailed, kCompleted};
+const std::vector<MigrationStatus> kAll{
+    kNone,           kSetup,           kActive,     kPreSwitchover, kDevice, kPostcopyActive,
+    kPostcopyPaused, kPostcopyRecover, kCancelling, kCancelled,     kFailed, kCompleted};
 
 TEST_CASE("exactly the legal transitions are legal") {
     const std::set<std::pair<MigrationStatus, MigrationStatus>> legal{
-        {kNone, kSetup},           {kSetup, kActive},         {kActive, kCompleted},
-        {kSetup, kCancelling},     {kActive, kCancelling},    {kSetup, kFailed},
-        {kActive, kFailed},        {kCancelling, kCancelled}, {kActive, kPreSwitchover},
-        {kActive, kDevice},        {kPreSwitchover, kDevice}, {kDevice, kCompleted},
-        {kPreSwitchover, kActive}, {kDevice, kActive},        {kPreSwitchover, kCancelling},
-        {kPreSwitchover, kFailed}, {kDevice, kCancelling},    {kDevice, kFailed},
+        {kNone, kSetup},
+        {kSetup, kActive},
+        {kActive, kCompleted},
+        {kSetup, kCancelling},
+        {kActive, kCancelling},
+        {kSetup, kFailed},
+        {kActive, kFailed},
+        {kCancelling, kCancelled},
+        {kActive, kPreSwitchover},
+        {kActive, kDevice},
+        {kPreSwitchover, kDevice},
+        {kDevice, kCompleted},
+        {kPreSwitchover, kActive},
+        {kDevice, kActive},
+        {kPreSwitchover, kCancelling},
+        {kPreSwitchover, kFailed},
+        {kDevice, kCancelling},
+        {kDevice, kFailed},
+        {kActive, kPostcopyActive},
+        {kDevice, kPostcopyActive},
+        {kActive, kPostcopyPaused},
+        {kDevice, kPostcopyPaused},
+        {kPostcopyActive, kPostcopyPaused},
+        {kPostcopyActive, kPostcopyRecover},
+        {kPostcopyPaused, kPostcopyActive},
+        {kPostcopyPaused, kPostcopyRecover},
+        {kPostcopyRecover, kPostcopyActive},
+        {kPostcopyRecover, kPostcopyPaused},
+        {kPostcopyActive, kCompleted},
+        {kPostcopyPaused, kCompleted},
+        {kPostcopyRecover, kCompleted},
+        {kPostcopyActive, kCancelling},
+        {kPostcopyPaused, kCancelling},
+        {kPostcopyRecover, kCancelling},
+        {kPostcopyActive, kFailed},
+        {kPostcopyPaused, kFailed},
+        {kPostcopyRecover, kFailed},
     };
     for (const MigrationStatus from : kAll) {
         for (const MigrationStatus to : kAll) {
@@ -39,9 +71,10 @@ TEST_CASE("the final states are those nothing follows") {
 }
 
 TEST_CASE("states have QEMU's names") {
-    const std::vector<std::string_view> names{"none",           "setup",  "active",
-                                              "pre-switchover", "device", "cancelling",
-                                              "cancelled",      "failed", "completed"};
+    const std::vector<std::string_view> names{
+        "none",       "setup",           "active",          "pre-switchover",
+        "device",     "postcopy-active", "postcopy-paused", "postcopy-recover",
+        "cancelling", "cancelled",       "failed",          "completed"};
     for (std::size_t i = 0; i < kAll.size(); ++i) CHECK(name_of(kAll[i]) == names[i]);
 }
 

@@ -44,7 +44,14 @@ void BusyListener::take(transport::NewConnection connection) {
     const std::string peer = connection.peer;
     {
         const MutexLock lock(mutex_);
-        if (session_ && connection.hello.session == *session_ && kept_.size() < kMostKept) {
+        const bool ours = session_ && connection.hello.session == *session_;
+        if (ours && connection.hello.role == transport::ConnectionRole::kPostcopy) {
+            for_postcopy_.push_back(std::move(connection));
+            if (for_postcopy_.size() > kMostForPostcopy) for_postcopy_.pop_front();
+            came_.notify_all();
+            return;
+        }
+        if (ours && kept_.size() < kMostKept) {
             kept_.push_back(std::move(connection));
             came_.notify_all();
             return;
@@ -66,17 +73,18 @@ void BusyListener::fail(Error error) noexcept {
     came_.notify_all();
 }
 
-Result<transport::NewConnection> BusyListener::next(std::chrono::milliseconds timeout,
-                                                    const std::stop_token& stop) {
+Result<transport::NewConnection> BusyListener::next_of(Kept BusyListener::*kept,
+                                                       std::chrono::milliseconds timeout,
+                                                       const std::stop_token& stop) {
     MutexLock lock(mutex_);
-    const bool came = came_.wait_for(lock, stop, timeout, [this]() REQUIRES(mutex_) {
-        return !kept_.empty() || failed_.has_value();
+    const bool came = came_.wait_for(lock, stop, timeout, [&]() REQUIRES(mutex_) {
+        return !(this->*kept).empty() || failed_.has_value();
     });
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
     if (!came) return Error(ErrorKind::kTimeout, "no channel connected in time");
-    if (kept_.empty()) return *failed_;
-    transport::NewConnection connection = std::move(kept_.front());
-    kept_.pop_front();
+    if ((this->*kept).empty()) return *failed_;
+    transport::NewConnection connection = std::move((this->*kept).front());
+    (this->*kept).pop_front();
     return connection;
 }
 

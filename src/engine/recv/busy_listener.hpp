@@ -28,24 +28,39 @@ class BusyListener {
 
     // A sender was accepted: the connections of this session are kept from now on.
     void serve(const transport::SessionId& session);
-    // Does the same as Listener::next(), but returns only connections of the session.
+    // Does the same as Listener::next(), but returns only connections of the session, and none for
+    // post-copy.
     Result<transport::NewConnection> next(std::chrono::milliseconds timeout,
-                                          const std::stop_token& stop);
+                                          const std::stop_token& stop) {
+        return next_of(&BusyListener::kept_, timeout, stop);
+    }
+    // The same for connections for post-copy. Another thread may call it.
+    Result<transport::NewConnection> next_for_postcopy(std::chrono::milliseconds timeout,
+                                                       const std::stop_token& stop) {
+        return next_of(&BusyListener::for_postcopy_, timeout, stop);
+    }
 
   private:
     // More than the channels of a session, and those that replace lost ones.
     static constexpr std::size_t kMostKept = 512;
+    // Those of a few attempts; older ones are closed.
+    static constexpr std::size_t kMostForPostcopy = 8;
+    using Kept = std::deque<transport::NewConnection>;
 
     explicit BusyListener(transport::Listener& listener) : listener_(listener) {}
     Status run(const std::stop_token& stop);
     void take(transport::NewConnection connection);
     void fail(Error error) noexcept;
+    Result<transport::NewConnection> next_of(Kept BusyListener::*kept,
+                                             std::chrono::milliseconds timeout,
+                                             const std::stop_token& stop);
 
     transport::Listener& listener_;
     Mutex mutex_;
     StopCondition came_;
     std::optional<transport::SessionId> session_ GUARDED_BY(mutex_);
-    std::deque<transport::NewConnection> kept_ GUARDED_BY(mutex_);
+    Kept kept_ GUARDED_BY(mutex_);
+    Kept for_postcopy_ GUARDED_BY(mutex_);
     std::optional<Error> failed_ GUARDED_BY(mutex_);  // the thread has ended
     Thread thread_;                                   // last: it uses the rest
 };

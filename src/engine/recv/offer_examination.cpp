@@ -6,6 +6,7 @@
 #include "base/file_identity.hpp"
 #include "base/log.hpp"
 #include "devices/device_spec.hpp"
+#include "engine/postcopy/recv_postcopy.hpp"
 #include "transport/socket.hpp"
 
 namespace migrate::engine {
@@ -70,6 +71,7 @@ Result<transport::Offer> OfferExamination::examine(const std::string& body) {
             sink.description());
     }
     MIGRATE_TRY(destination_.check(guest_of(offer)));
+    MIGRATE_TRY(check_postcopy(offer, destination_));
     MIGRATE_TRY(check_not_the_source(offer, sink));
     MIGRATE_TRY(check_extras(offer));
     MIGRATE_TRY(check_journey(offer.journey));

@@ -195,10 +195,19 @@ Result<std::unique_ptr<PeerLink>> Reception::link(std::unique_ptr<transport::Con
         transport::session_kind(guest, !offer.devices.empty(), devices_.on_channels());
     link->agree(agreement_.times, kind,
                 transport::last_frame(kind, offer.reconnect_timeout.has_value()));
+    if (offer.settings.get<"postcopy-ram">()) link->allow_postcopy();
     log::info("sender {} ({}) connected: {} channels, {} MiB in {} region(s), {}",
               link->peer_name(), offer.program, offer.settings.channels(),
               total_bytes(offer.regions) / kMiB, offer.regions.size(), link->security().text());
     return link;
+}
+
+Result<PostcopySink::NextConnection> Reception::connections_for_postcopy() {
+    if (!busy_) return Error("post-copy needs the thread of the listener, which did not start");
+    return PostcopySink::NextConnection(
+        [busy = busy_.get()](milliseconds timeout, const std::stop_token& stop) {
+            return busy->next_for_postcopy(timeout, stop);
+        });
 }
 
 Result<std::vector<transport::Socket>> Reception::take_channels(transport::Listener& listener,
@@ -287,6 +296,9 @@ Result<transport::NewConnection> Reception::next_channel(transport::Listener& li
             log::warning("{}: a channel of another session; closed", connection.peer);
         } else if (connection.hello.role == transport::ConnectionRole::kResume) {
             returned_ = std::move(connection);
+        } else if (connection.hello.role != transport::ConnectionRole::kData) {
+            log::warning("{}: a connection for post-copy, which has not begun; closed",
+                         connection.peer);
         } else if (connection.hello.epoch != epoch_) {
             log::warning("{}: a channel of epoch {}, and this is epoch {}; closed", connection.peer,
                          connection.hello.epoch, epoch_);

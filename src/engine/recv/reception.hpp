@@ -14,6 +14,7 @@
 #include "engine/checksum_choice.hpp"
 #include "engine/link_times.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/postcopy_sink.hpp"
 #include "engine/recv/busy_listener.hpp"
 #include "engine/recv/offer_examination.hpp"
 #include "engine/recv/recv_devices.hpp"
@@ -65,6 +66,9 @@ class Reception {
     const Agreement& agreement() const { return agreement_; }
     // Another user of the listener follows: other senders are no longer refused.
     void leave_listener() { busy_.reset(); }
+    // The next connections of post-copy, for another thread, as long as the listener is not left.
+    // An Error if another sender would have to wait meanwhile.
+    Result<PostcopySink::NextConnection> connections_for_postcopy();
     // `kReplacing` channels take the place of lost ones.
     enum class Channels : std::uint8_t { kFurther, kReplacing };
     // Takes a connection for each of the channels first … end − 1, which ADD_CHANNELS announced.

@@ -20,6 +20,7 @@ Result<std::optional<transport::Done>> RecvEnding::take_over(transport::Done don
         MIGRATE_ASSIGN(const bool mine, await_handover());
         if (!mine) return std::optional<transport::Done>();
         MIGRATE_ASSIGN(done, needs_.arrival.run(done));
+        if (needs_.postcopy != nullptr) needs_.postcopy->guest_runs();
         return std::optional(done);
     };
     auto taken = take();
@@ -61,7 +62,7 @@ Result<transport::Resume> RecvEnding::rejoin() {
 
 Status RecvEnding::confirm(const transport::Done& done) {
     // The wait for the sender's acknowledgement is no part of the migration.
-    needs_.core.stop_clock();
+    if (needs_.postcopy == nullptr) needs_.core.stop_clock();
     while (true) {
         Status confirmed = confirm_once(done);
         if (confirmed || !survives(confirmed.error())) return confirmed;

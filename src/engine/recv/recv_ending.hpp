@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/postcopy_sink.hpp"
 #include "engine/recv/guest_arrival.hpp"
 #include "engine/recv/recv_rounds.hpp"
 #include "engine/session_core.hpp"
@@ -25,6 +26,7 @@ class RecvEnding {
         GuestArrival& arrival;
         RecvRounds& rounds;
         std::chrono::milliseconds io_timeout;  // the limit for DONE_ACK
+        PostcopySink* postcopy = nullptr;      // null: all pages are in place
     };
     explicit RecvEnding(const Needs& needs) : needs_(needs) {}
 

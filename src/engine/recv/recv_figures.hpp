@@ -16,6 +16,7 @@ namespace migrate::engine {
 
 class DeviceReceiver;
 class PeerLink;
+class PostcopySink;
 class RecvChannelGroup;
 
 // The fate of a guest that arrives. It leaves kUndecided once: to kResuming by the thread that runs
@@ -30,8 +31,9 @@ struct RecvFigures {
     const PeerLink* link = nullptr;
     const RecvChannelGroup* channels = nullptr;
     const DeviceReceiver* devices = nullptr;
-    transport::Offer offer;     // of the sender that was accepted
-    bool device_state = false;  // device state comes on the data channels
+    const PostcopySink* postcopy = nullptr;  // null before it begins
+    transport::Offer offer;                  // of the sender that was accepted
+    bool device_state = false;               // device state comes on the data channels
     std::vector<std::string> digests;
     ReuseReport reuse;
     // The sender announced these: the pages of all rounds so far, those of them that were left to a

@@ -2,6 +2,7 @@
 
 #include "engine/devices/device_receiver.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/postcopy_sink.hpp"
 #include "engine/recv/guest_arrival.hpp"
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/report/session_report.hpp"
@@ -40,6 +41,7 @@ Report make_recv_report(const RecvConfig& config, const SessionCore& core,
         add_channel(report, main_channel_report(figures.link->bytes_received()));
     }
     if (figures.channels != nullptr) figures.channels->fill(report);
+    if (figures.postcopy != nullptr) add_postcopy(report, figures.postcopy->report());
     report.digests = figures.digests;
     report.reuse = figures.reuse;
     if (figures.devices != nullptr) {

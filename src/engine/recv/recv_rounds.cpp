@@ -48,7 +48,7 @@ void publish_end(const RecvParts& parts, const transport::RoundMark& end) {
 // True if the switchover may be broken off, and be done again.
 bool repeats_switchover(const RecvParts& parts) {
     return parts.offer.reconnect_timeout && !parts.offer.guest.empty() &&
-           parts.devices.can_start_again();
+           parts.devices.can_start_again() && parts.postcopy.sink() == nullptr;
 }
 
 // Channels were lost: tells the sender which pages of the round are in place. Anything that arrived
@@ -111,7 +111,13 @@ Result<transport::Resume> RecvRounds::rejoin(const Ending& ending) {
     const bool acknowledged = !parts_.offer.guest.empty() && round_ > (open_ ? 1U : 0U);
     if (acknowledged) here.load = expected_load();
     MIGRATE_ASSIGN(transport::Resume resume, parts_.rejoin(here));
-    if (switches_over_ && !resume.handed_over) MIGRATE_TRY(undo_switchover());
+    if (switches_over_ && !resume.handed_over) {
+        if (parts_.postcopy.sink() != nullptr) {
+            return Error(ErrorKind::kProtocol,
+                         "the sender returns with its guest, whose memory is no longer whole here");
+        }
+        MIGRATE_TRY(undo_switchover());
+    }
     if (open_) parts_.channels.continue_round(round_);
     parts_.core.events().emit("MIGRATION_RESUMED", {{"pass", std::uint64_t{round_}}});
     return resume;
@@ -168,6 +174,18 @@ Result<transport::Completion> RecvRounds::follow() {
                 MIGRATE_TRY(parts_.link.send(FrameType::kPagesReused, answer));
                 break;
             }
+            case FrameType::kPostcopyPages: {
+                MIGRATE_ASSIGN(PostcopySink * sink,
+                               parts_.postcopy.begin(parts_.link, parts_.channels));
+                MIGRATE_TRY(sink->remove(frame.body));
+                break;
+            }
+            case FrameType::kPostcopyStart: {
+                MIGRATE_ASSIGN(PostcopySink * sink,
+                               parts_.postcopy.begin(parts_.link, parts_.channels));
+                MIGRATE_TRY(sink->start());
+                break;
+            }
             case FrameType::kDeviceState:
                 MIGRATE_TRY(parts_.devices.load_frame(frame.body));
                 break;
@@ -190,6 +208,11 @@ Status RecvRounds::receive_round(const transport::RoundMark& start) {
     if (start.round != round_ + 1) {
         return make_error(ErrorKind::kProtocol, "expected ROUND_START {}, got ROUND_START {}",
                           round_ + 1, start.round);
+    }
+    const PostcopySink* const postcopy = parts_.postcopy.sink();
+    if (postcopy != nullptr && (!switches_over_ || !postcopy->started())) {
+        return Error(ErrorKind::kProtocol,
+                     "the sender begins a round after it has named pages for post-copy");
     }
     if (round_ == 0) MIGRATE_TRY(parts_.reuse.finish());
     round_ = start.round;
@@ -226,7 +249,8 @@ Status RecvRounds::continue_round() {
         parts_.channels.continue_round(round_);
         MIGRATE_ASSIGN(mark, receive_part());
     }
-    if (round_ == 1) {
+    // The last round before post-copy need not have every page, even if it is the first one.
+    if (round_ == 1 && parts_.postcopy.sink() == nullptr) {
         MIGRATE_TRY(parts_.placer.finish_full_round());
     } else {
         MIGRATE_TRY(parts_.placer.finish_round(mark.pages));
@@ -295,7 +319,8 @@ Status RecvRounds::confirm(const transport::RoundMark& mark) {
     if (!switches_over_) return parts_.arrival.prepare_load();
     parts_.placer.end_rounds();
     // The sender computes its digests at the same time.
-    return parts_.offer.settings.verify() ? compute_digests() : Status();
+    const bool whole = parts_.postcopy.sink() == nullptr;
+    return parts_.offer.settings.verify() && whole ? compute_digests() : Status();
 }
 
 Status RecvRounds::compare(const transport::Completion& completion) {
@@ -309,6 +334,12 @@ Status RecvRounds::compare(const transport::Completion& completion) {
             ours.unpopulated);
     }
     parts_.placer.end_rounds();
+    PostcopySink* const postcopy = parts_.postcopy.sink();
+    if (completion.missing.has_value() != (postcopy != nullptr)) {
+        return Error(ErrorKind::kProtocol,
+                     "the sender begins post-copy in COMPLETE, or forgets it");
+    }
+    if (postcopy != nullptr) return postcopy->arm(*completion.missing);
     return parts_.offer.settings.verify() ? compare_digests(completion) : Status();
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/recv_postcopy.hpp"
 #include "engine/recv/guest_arrival.hpp"
 #include "engine/recv/recv_channel_group.hpp"
 #include "engine/recv/recv_devices.hpp"
@@ -35,6 +36,7 @@ struct RecvParts {
     // Takes further channels, up to this number; returns how many there are then.
     std::function<Result<transport::ChannelCount>(const transport::ChannelCount&)> add_channels;
     ReuseAnswers& reuse;
+    RecvPostcopy& postcopy;
     // The main channel was lost: waits for the sender, and tells it where this side is.
     std::function<Result<transport::Resume>(const transport::Resumed&)> rejoin;
 };

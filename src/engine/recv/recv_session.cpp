@@ -1,8 +1,6 @@
 #include "engine/recv/recv_session.hpp"
 
-#include <algorithm>
 #include <functional>
-#include <thread>
 
 #include "base/log.hpp"
 #include "engine/devices/device_counters.hpp"
@@ -14,19 +12,10 @@ namespace migrate::engine {
 
 using transport::FrameType;
 
-namespace {
-
-// Number of helper threads for prefaulting, if there are fewer channels than CPUs.
-unsigned prefault_helpers(std::uint16_t channels) {
-    const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
-    return cpus > channels ? cpus - channels : 0;
-}
-
-}  // namespace
-
 RecvSession::~RecvSession() {
     // The text is short enough to need no heap memory.
     core_.cancellation().fail(Error(ErrorKind::kCancelled, "session ended"));
+    postcopy_.stop();
     end_threads();
 }
 
@@ -77,7 +66,8 @@ Status RecvSession::migrate() {
         return reception_.await_return(*listener_, offer_, *link_, here);
     };
     const RecvParts parts{core_,    published_, *link_, *channels_, *placer_, *destination_.memory,
-                          devices_, arrival_,   offer_, add,        reuse,    rejoin};
+                          devices_, arrival_,   offer_, add,        reuse,    postcopy_,
+                          rejoin};
     RecvRounds rounds(parts);
     for (bool ended = false; !ended;) {
         MIGRATE_ASSIGN(const transport::Completion completion, rounds.run());
@@ -103,9 +93,10 @@ Result<transport::Ready> RecvSession::open_channels(Reception::Begun begun) {
     const auto run_helper = [this](const std::string& name, const std::function<void()>& work) {
         run_timed(name, core_.times(), work);
     };
-    MIGRATE_ASSIGN(placer_, memory::PagePlacer::create(*destination_.memory, offer_.regions,
-                                                       prefault_helpers(offer_.settings.channels()),
-                                                       run_helper, config_.placement));
+    MIGRATE_ASSIGN(placer_,
+                   memory::PagePlacer::create(*destination_.memory, offer_.regions,
+                                              memory::prefault_helpers(offer_.settings.channels()),
+                                              run_helper, config_.placement));
     for (std::size_t i = 0; i < offer_.regions.size(); ++i) {
         const memory::PlacementChoice& choice = placer_->placements()[i];
         log::debug("region '{}': placement {}: {}", offer_.regions[i].name,
@@ -141,7 +132,7 @@ Result<bool> RecvSession::complete(const transport::Completion& completion, Recv
     const bool guest = !offer_.guest.empty();
     if (guest) MIGRATE_TRY(arrival_.load(destination_, offer_));
     MIGRATE_TRY(destination_.memory->commit());
-    RecvEnding ending({core_, *link_, arrival_, rounds, config_.io_timeout});
+    RecvEnding ending({core_, *link_, arrival_, rounds, config_.io_timeout, postcopy_.sink()});
     if (guest) {
         MIGRATE_ASSIGN(const auto taken, ending.take_over(done));
         if (!taken) return false;
@@ -174,6 +165,7 @@ Status RecvSession::settle(Status result) {
     Status status = core_.outcome();
     // This error replaces an earlier one: the user must know that the guest may run here.
     if (!result && result.error().kind() == ErrorKind::kOwnerUnknown) status = result;
+    if (arrival_.runs()) postcopy_.finish();
     if (arrival_.runs() || committed_) {
         // All is here, whatever happened to the connection afterwards.
         const char* step = arrival_.runs() ? "handover" : "commit";
@@ -182,6 +174,7 @@ Status RecvSession::settle(Status result) {
     }
     if (status) return status;
     arrival_.drop();
+    postcopy_.stop();
     // A sink that is not committed removes its temporary file.
     destination_ = {};
     return status;
@@ -191,7 +184,8 @@ void RecvSession::cancel(const std::string& reason) {
     if (arrival_.cancel(Error(ErrorKind::kCancelled, reason))) return;
     // Ends the wait for the sender's acknowledgement.
     if (arrival_.runs()) core_.cancellation().fail(Error(ErrorKind::kCancelled, reason));
-    log::warning("{}: cannot cancel, the guest was already handed over to this side", reason);
+    log::warning("{}: cannot cancel, the guest was already handed over to this side{}", reason,
+                 postcopy_.warning());
 }
 
 Report RecvSession::report() const { return make_recv_report(config_, core_, *published_.lock()); }

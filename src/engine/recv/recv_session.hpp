@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/recv_postcopy.hpp"
 #include "engine/recv/guest_arrival.hpp"
 #include "engine/recv/reception.hpp"
 #include "engine/recv/recv_channel_group.hpp"
@@ -85,9 +86,10 @@ class RecvSession {
     std::unique_ptr<transport::Listener> listener_;
     guest::Destination destination_;  // its memory is null between two senders
     RecvDevices devices_{config_, core_, published_};
-    GuestArrival arrival_{core_, published_, devices_};
     Reception reception_{config_, core_, destination_, devices_};
     transport::Offer offer_;  // of the sender that was accepted
+    RecvPostcopy postcopy_{{config_, core_, published_, destination_, offer_, reception_}};
+    GuestArrival arrival_{core_, published_, devices_};  // ends before its memory's faults
     std::unique_ptr<memory::PagePlacer> placer_;
     // The connection.
     std::unique_ptr<PeerLink> link_;

@@ -37,7 +37,14 @@ bool may_follow(MigrationStatus from, MigrationStatus to) {
         case MigrationStatus::kDevice:
             return from == MigrationStatus::kActive || from == MigrationStatus::kPreSwitchover;
         case MigrationStatus::kCompleted:
-            return from == MigrationStatus::kActive || from == MigrationStatus::kDevice;
+            return from == MigrationStatus::kActive || from == MigrationStatus::kDevice ||
+                   is_postcopy(from);
+        case MigrationStatus::kPostcopyActive:
+        case MigrationStatus::kPostcopyPaused:
+            return from == MigrationStatus::kActive || from == MigrationStatus::kDevice ||
+                   (is_postcopy(from) && from != to);
+        case MigrationStatus::kPostcopyRecover:
+            return is_postcopy(from) && from != to;
         case MigrationStatus::kCancelling:
         case MigrationStatus::kFailed:
             return in_progress;

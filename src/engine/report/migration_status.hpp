@@ -13,8 +13,11 @@ enum class MigrationStatus {
     kNone,
     kSetup,
     kActive,
-    kPreSwitchover,  // the guest is paused; migrate-continue is awaited
-    kDevice,         // the guest is paused; its last round and state are in transit
+    kPreSwitchover,    // the guest is paused; migrate-continue is awaited
+    kDevice,           // the guest is paused; its last round and state are in transit
+    kPostcopyActive,   // the guest runs at the receiver, and the rest of its pages is sent
+    kPostcopyPaused,   // the same, but the connections were lost
+    kPostcopyRecover,  // they are there again
     kCancelling,
     kCancelled,
     kFailed,
@@ -27,6 +30,9 @@ constexpr auto enum_names(MigrationStatus) {
                                            {MigrationStatus::kActive, "active"},
                                            {MigrationStatus::kPreSwitchover, "pre-switchover"},
                                            {MigrationStatus::kDevice, "device"},
+                                           {MigrationStatus::kPostcopyActive, "postcopy-active"},
+                                           {MigrationStatus::kPostcopyPaused, "postcopy-paused"},
+                                           {MigrationStatus::kPostcopyRecover, "postcopy-recover"},
                                            {MigrationStatus::kCancelling, "cancelling"},
                                            {MigrationStatus::kCancelled, "cancelled"},
                                            {MigrationStatus::kFailed, "failed"},
@@ -37,9 +43,16 @@ constexpr auto enum_names(MigrationStatus) {
 // kFailed.
 MigrationStatus final_status_of(Outcome outcome);
 // Allowed: none → setup → active → completed; with a guest active → [pre-switchover →] device →
-// completed; pre-switchover or device → active, if the switchover broke off; setup, active,
-// pre-switchover or device → cancelling or failed; cancelling → cancelled.
+// completed; pre-switchover or device → active, if the switchover broke off; device, or at the
+// receiver active → postcopy-active → completed; postcopy-active → postcopy-paused →
+// postcopy-recover → postcopy-active, and each of them → completed; each but the first and the last
+// → cancelling or failed; cancelling → cancelled.
 bool may_follow(MigrationStatus from, MigrationStatus to);
+inline bool is_postcopy(MigrationStatus status) {
+    return status == MigrationStatus::kPostcopyActive ||
+           status == MigrationStatus::kPostcopyPaused ||
+           status == MigrationStatus::kPostcopyRecover;
+}
 inline bool is_final(MigrationStatus status) {
     return status == MigrationStatus::kCancelled || status == MigrationStatus::kFailed ||
            status == MigrationStatus::kCompleted;

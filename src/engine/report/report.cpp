@@ -90,6 +90,10 @@ std::uint64_t Report::multifd_bytes() const {
 }
 
 std::uint64_t Report::remaining_bytes() const {
+    if (postcopy) {
+        const std::uint64_t moved = postcopy->normal + postcopy->zero;
+        return (postcopy->missing - std::min(postcopy->missing, moved)) * kPageSize;
+    }
     if (guest && round != 0) {
         const std::uint64_t settled = pages.total() + postponed_pages;
         return (planned_pages - std::min(planned_pages, settled) + dirty_pages) * kPageSize;

@@ -20,6 +20,7 @@
 #include "base/thread.hpp"
 #include "base/units.hpp"
 #include "engine/devices/device_counters.hpp"
+#include "engine/postcopy/postcopy_report.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/migration_status.hpp"
 #include "engine/report/outage_report.hpp"
@@ -206,7 +207,8 @@ struct Report {
     Microseconds expected_downtime{};
     DowntimeReport downtime;
     std::optional<GuestReport> guest;
-    std::optional<accel::AccelReport> accel;  // with dsa-accel
+    std::optional<accel::AccelReport> accel;   // with dsa-accel
+    std::optional<PostcopyReport> postcopy{};  // once post-copy has begun
 
     // True if the migration is complete and had a downtime: it moved a guest, or the sender moved
     // memory with devices.

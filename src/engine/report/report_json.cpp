@@ -124,6 +124,18 @@ void add_guest(Members<Report>& rows) {
     add("rounds-left-out", "Sums over the other rounds.",
         only_if(sends_guest, [](const Report& report) { return report.rounds.left_out(); }));
     add("guest", "The guest on this side.", &Report::guest);
+    add("postcopy", "Post-copy, once it has begun.", &Report::postcopy);
+    add("postcopy-latency", "Receiver: average time in ns until a requested page was in place.",
+        [](const Report& report) -> std::optional<std::int64_t> {
+            if (!report.postcopy || report.postcopy->latency.faults == 0) return std::nullopt;
+            return report.postcopy->latency.average.count();
+        });
+    add("postcopy-latency-dist",
+        "Receiver: element N counts the requested pages that took 2^N to 2^(N+1) us.",
+        [](const Report& report) -> std::optional<std::vector<std::uint64_t>> {
+            if (!report.postcopy || report.postcopy->latency.faults == 0) return std::nullopt;
+            return report.postcopy->latency.distribution;
+        });
     add("devices", "The devices whose state was moved.", only_if(has_devices, devices_of));
     add("device-state-buffer-peak", "Receiver: most bytes of device state that waited at once.",
         only_if([](const Report& report) { return has_devices(report) && report.side == "recv"; },

@@ -20,6 +20,11 @@ std::uint64_t whole(double value) { return static_cast<std::uint64_t>(value); }
 
 double tenths(double value) { return std::round(value * 10) / 10; }
 
+std::optional<std::int64_t> latency_of(const PostcopyReport& report,
+                                       std::chrono::nanoseconds time) {
+    return report.latency.faults == 0 ? std::nullopt : std::optional(time.count());
+}
+
 std::int64_t whole_us(std::chrono::nanoseconds time) { return time.count() / 1000; }
 
 // The value if the view's side is the sender, else nothing.
@@ -69,6 +74,16 @@ const Members<RamView>& MembersOf<RamView>::all() {
         member<View>("dirty-sync-count", "With a guest: number of rounds.",
                      [](const View& ram) {
                          return ram.of.guest ? std::optional(ram.of.rounds.size()) : std::nullopt;
+                     }),
+        member<View>("postcopy-requests", "In post-copy: pages that the guest waited for.",
+                     [](const View& ram) {
+                         return ram.of.postcopy ? std::optional(ram.of.postcopy->requests)
+                                                : std::nullopt;
+                     }),
+        member<View>("postcopy-bytes", "In post-copy: the part of transferred after the handover.",
+                     [](const View& ram) {
+                         return ram.of.postcopy ? std::optional(ram.of.postcopy->bytes)
+                                                : std::nullopt;
                      }),
         member<View>("planned-pages", "With a guest: pages of all rounds.",
                      [](const View& ram) {
@@ -257,6 +272,31 @@ const Members<GuestReport>& MembersOf<GuestReport>::all() {
                       &Guest::longest_gap),
         member<Guest>("check", "The check of its memory: \"passed\", or the error.",
                       [](const Guest& guest) { return unless_empty(guest.check); })};
+    return kAll;
+}
+
+const Members<PostcopyReport>& MembersOf<PostcopyReport>::all() {
+    using Postcopy = PostcopyReport;
+    static const Members<Postcopy> kAll{
+        member<Postcopy>("missing", "Pages that were missing when the guest began to run there.",
+                         &Postcopy::missing),
+        member<Postcopy>("normal", "Pages sent or placed with their content.", &Postcopy::normal),
+        member<Postcopy>("zero", "Pages that are zero, which cost no page on the wire.",
+                         &Postcopy::zero),
+        member<Postcopy>("dropped", "Receiver: pages that came although they were not missing.",
+                         &Postcopy::dropped),
+        member<Postcopy>("duration-us", "Until every page was in place.", &Postcopy::duration),
+        member<Postcopy>("interruptions", "How often its connections were lost.",
+                         &Postcopy::interruptions),
+        member<Postcopy>("paused-us", "The part of the duration without connections.",
+                         &Postcopy::paused),
+        member<Postcopy>("latency-median-ns",
+                         "Receiver: half of the requested pages were in place within this time.",
+                         [](const Postcopy& one) { return latency_of(one, one.latency.median); }),
+        member<Postcopy>("latency-p99-ns", "The same for 99 of 100.",
+                         [](const Postcopy& one) { return latency_of(one, one.latency.p99); }),
+        member<Postcopy>("latency-longest-ns", "The same for all.",
+                         [](const Postcopy& one) { return latency_of(one, one.latency.longest); })};
     return kAll;
 }
 

@@ -149,6 +149,30 @@ void add_outages(Lines& lines, const Report& report) {
     lines.add("outages", text);
 }
 
+void add_postcopy(Lines& lines, const PostcopyReport& report) {
+    const auto us = [](std::chrono::nanoseconds time) { return time.count() / 1000; };
+    lines.add("postcopy",
+              fmt::format("{} pages missing at the handover, {} sent or placed, {} zero; "
+                          "{} ms, interrupted {} times for {} ms",
+                          report.missing, report.normal, report.zero, whole_ms(report.duration),
+                          report.interruptions, whole_ms(report.paused)));
+    lines.add("postcopy request count", fmt::format("{}", report.requests));
+    const FaultLatencyReport& latency = report.latency;
+    if (latency.faults == 0) return;
+    lines.add(
+        "postcopy latency",
+        fmt::format("{} us on average, median {} us, 99 % within {} us, at most {} us",
+                    us(latency.average), us(latency.median), us(latency.p99), us(latency.longest)));
+    std::string distribution;
+    for (std::size_t power = 0; power < latency.distribution.size(); ++power) {
+        if (latency.distribution[power] == 0) continue;
+        distribution += fmt::format("{}{} … {} us: {}", distribution.empty() ? "" : ", ",
+                                    std::uint64_t{1} << power, std::uint64_t{2} << power,
+                                    latency.distribution[power]);
+    }
+    lines.add("postcopy latency distribution", distribution);
+}
+
 void add_zero_copy(Lines& lines, const ZeroCopyReport& report) {
     if (!report.used) return;
     const transport::ZeroCopyFigures& figures = report.figures;
@@ -233,6 +257,7 @@ std::string to_text(const Report& report) {
     add_multifd(lines, report.multifd);
     add_paths(lines, report);
     add_outages(lines, report);
+    if (report.postcopy) add_postcopy(lines, *report.postcopy);
     if (report.zero_copy) add_zero_copy(lines, *report.zero_copy);
     if (report.checksums) add_checksums(lines, *report.checksums);
     add_cpu(lines, report.cpu);

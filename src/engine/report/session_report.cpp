@@ -1,5 +1,7 @@
 #include "engine/report/session_report.hpp"
 
+#include <algorithm>
+
 namespace migrate::engine {
 
 using Clock = std::chrono::steady_clock;
@@ -29,6 +31,15 @@ ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCou
             .device_bytes = counters.device_bytes.load(std::memory_order_relaxed),
             .packets = counters.packets.load(std::memory_order_relaxed),
             .pages = counters.pages.get()};
+}
+
+void add_postcopy(Report& report, const PostcopyReport& postcopy) {
+    report.postcopy = postcopy;
+    ChannelReport channel;
+    channel.name = "postcopy";
+    channel.bytes = postcopy.bytes;
+    channel.payload_bytes = std::min(postcopy.bytes, postcopy.normal * kPageSize);
+    add_channel(report, std::move(channel));
 }
 
 void add_channel(Report& report, ChannelReport channel) {

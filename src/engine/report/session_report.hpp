@@ -17,6 +17,9 @@ ChannelReport channel_report(ChannelId id, std::uint64_t bytes, const ChannelCou
 // Appends the channel and adds its bytes to the totals.
 void add_channel(Report& report, ChannelReport channel);
 
+// Sets the figures of post-copy, and appends its connections as one channel.
+void add_postcopy(Report& report, const PostcopyReport& postcopy);
+
 // Pages of all channels of one connection; SendChannel or RecvChannel.
 template <typename Channel>
 transport::PageCounts pages_of(const ChannelList<Channel>& channels) {

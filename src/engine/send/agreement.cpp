@@ -77,6 +77,7 @@ Result<Agreement> negotiate(PeerLink& link, const SendConfig& config, bool guest
     const LinkTimes times = make_link_times(config.io_timeout, accepted.io_timeout);
     const auto kind = transport::session_kind(guest, devices.any(), devices.on_channels());
     link.agree(times, kind, transport::last_frame(kind, accepted.reconnect_timeout.has_value()));
+    if (config.negotiated.get<"postcopy-ram">()) link.allow_postcopy();
     for (const std::string& warning : accepted.warnings)
         log::warning("the receiver says: {}", warning);
     log::debug(

@@ -23,6 +23,15 @@ void LiveControl::change(const Tunables& tunables) {
     woken_.notify_all();
 }
 
+void LiveControl::start_postcopy() {
+    {
+        const MutexLock lock(mutex_);
+        postcopy_asked_ = true;
+        changed_ = true;
+    }
+    woken_.notify_all();
+}
+
 LiveControl::Current LiveControl::take_tunables() {
     const MutexLock lock(mutex_);
     return {tunables(), std::exchange(changed_, false)};

@@ -32,6 +32,12 @@ class LiveControl {
     // Any thread may call these.
     void change(const Tunables& tunables);
     Tunables tunables() const { return published_.lock()->tunables; }
+    // Post-copy is to begin after the present round.
+    void start_postcopy();
+    bool postcopy_asked() const {
+        const MutexLock lock(mutex_);
+        return postcopy_asked_;
+    }
     // Ends await_continue(); an Error if nothing waits there.
     Status continue_switchover();
     // The main channel was lost. Until end_outage() it ends await_continue().
@@ -91,6 +97,7 @@ class LiveControl {
     Continuation continuation_;
     bool changed_ GUARDED_BY(mutex_) = false;  // tunables() changed since the last decision
     bool rate_lifted_ GUARDED_BY(mutex_) = false;
+    bool postcopy_asked_ GUARDED_BY(mutex_) = false;
     std::string doing_ GUARDED_BY(mutex_);
     std::optional<std::string> last_reason_ GUARDED_BY(mutex_);  // empty before the first decision
     // When a stall ends the migration.

@@ -13,6 +13,9 @@ Result<Precopy::Converged> Precopy::run() {
     MIGRATE_TRY(live_.start());
     note_speed();
     parts_.control.say("before round 1");
+    if (parts_.config.postcopy.at_once(parts_.control.postcopy_asked())) {
+        return converged({.next_round = 1, .postcopy = true});
+    }
     MIGRATE_TRY(parts_.reuse.ask());
     return go_on({.round = 1, .begun = {}});
 }
@@ -28,14 +31,18 @@ Result<Precopy::Converged> Precopy::go_on(RoundsLeft left) {
             return Error(ErrorKind::kNotConverged, decision.reason);
         }
         if (decision.action == Action::kSwitchOver) {
-            MIGRATE_TRY(live_.check(saving()));
-            // Before the pause, which this must not prolong.
-            parts_.published.lock()->cpu_during = sample_guest_cpu(live_);
-            return Converged{round + 1, decision.expected_downtime};
+            return converged({round + 1, decision.expected_downtime, postcopy_});
         }
         MIGRATE_TRY(live_.throttle(decision.cpu_throttle));
         MIGRATE_TRY(await_next_round(figures, decision));
     }
+}
+
+Result<Precopy::Converged> Precopy::converged(Converged how) {
+    MIGRATE_TRY(live_.check(saving()));
+    // Before the pause, which this must not prolong.
+    parts_.published.lock()->cpu_during = sample_guest_cpu(live_);
+    return how;
 }
 
 // Between the pause and migrate-continue the user may change what belongs to the guest's state.
@@ -93,7 +100,15 @@ Decision Precopy::decide(const RoundFigures& figures) {
     if (now.changed) pacing_.reset();
     Decision decision =
         convergence_.decide(figures, now.tunables, fixed_costs(), parts_.rounds.acked());
+    postcopy_ =
+        parts_.config.postcopy.is_due(figures.round, decision, parts_.control.postcopy_asked());
+    if (postcopy_) {
+        decision.action = Action::kSwitchOver;
+        // Its last round is empty.
+        decision.expected_downtime = convergence_.expect(0, now.tunables, fixed_costs());
+    }
     if (decision.action == Action::kSwitchOver && parts_.rounds.is_interrupted()) {
+        postcopy_ = false;
         decision.action = Action::kNextRound;
         decision.reason = "connections were lost, and are made again in a further round";
     }

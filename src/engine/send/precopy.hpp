@@ -25,6 +25,7 @@ class Precopy {
     struct Converged {
         std::uint32_t next_round = 0;
         Microseconds expected_downtime{};
+        bool postcopy = false;  // the pages that are dirty then come after the handover
     };
     // Returns once it was decided to switch over. kNotConverged if it was decided to give up. Call
     // once.
@@ -35,6 +36,7 @@ class Precopy {
   private:
     guest::Saving saving() const;
     void note_speed();
+    Result<Converged> converged(Converged how);
     Result<RoundFigures> send_round(std::uint32_t round);
     RoundPlan plan_of(std::uint32_t round);
     Result<RoundFigures> finish_round(SentRound begun);
@@ -50,6 +52,7 @@ class Precopy {
     bool stalled_ = false;  // as of the last decision
     RoundPacing pacing_;
     StallReporter stall_reporter_;
+    bool postcopy_ = false;  // the last decision is for post-copy
     DigestCosts digest_;
 };
 

@@ -113,4 +113,14 @@ std::optional<accel::AccelReport> ScannerSet::accel_report() const {
     return accelerator_->report();
 }
 
+std::vector<bool> changing_regions(const memory::PageSource& source, const ScannerSet& scanners,
+                                   bool guest) {
+    std::vector<bool> changing = scanners.regions_in_place();
+    for (std::size_t i = 0; i < changing.size(); ++i) {
+        const RegionId region{static_cast<std::uint16_t>(i)};
+        changing[i] = changing[i] && (guest || source.file_of(region).has_value());
+    }
+    return changing;
+}
+
 }  // namespace migrate::engine

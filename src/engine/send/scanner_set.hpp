@@ -60,4 +60,9 @@ class ScannerSet {
     std::optional<SessionThread> completion_;
 };
 
+// Says for each region whether its pages may change while they are sent from where they are. A
+// guest writes to its memory, and other processes may write to a file.
+std::vector<bool> changing_regions(const memory::PageSource& source, const ScannerSet& scanners,
+                                   bool guest);
+
 }  // namespace migrate::engine

@@ -19,6 +19,7 @@ namespace migrate::engine {
 
 class DeviceSender;
 class PeerLink;
+class PostcopySource;
 class SendChannelGroup;
 
 // The CPU time of the guest's vCPUs at a moment.
@@ -35,6 +36,7 @@ struct SendFigures {
     const PeerLink* link = nullptr;
     const SendChannelGroup* channels = nullptr;
     const DeviceSender* devices = nullptr;
+    const PostcopySource* postcopy = nullptr;  // null before it begins
     // multifd-channels=auto: the reason why no further channel is added; empty before READY.
     std::optional<ChannelLimit> channel_limit;
     std::string channel_reason;

@@ -14,6 +14,11 @@ unsigned digest_threads() { return std::max(1U, std::thread::hardware_concurrenc
 Result<transport::Completion> make_completion(const SendParts& parts) {
     MIGRATE_TRY(parts.source.check_unchanged());
     transport::Completion completion{.pages = parts.channels.pages(), .digests = {}};
+    // The memory is not whole at the receiver.
+    if (PostcopySource* postcopy = parts.postcopy.source()) {
+        completion.missing = postcopy->missing();
+        return completion;
+    }
     if (!parts.config.negotiated.verify()) return completion;
     MIGRATE_ASSIGN(const auto digests,
                    memory::digest_source(parts.source, digest_threads(), parts.core.token()));

@@ -2,6 +2,7 @@
 // switchover, and the switchover.
 #pragma once
 
+#include "engine/postcopy/send_postcopy.hpp"
 #include "engine/send/guest_custody.hpp"
 #include "engine/send/live_control.hpp"
 #include "engine/send/reuse_query.hpp"
@@ -26,6 +27,7 @@ struct SendParts {
     SendChannelGroup& channels;
     RoundSender& rounds;
     ReuseQuery& reuse;
+    SendPostcopy& postcopy;
 
     // The plan of the first round.
     RoundPlan all_pages() const {

@@ -2,6 +2,7 @@
 
 #include "engine/devices/device_sender.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/postcopy_source.hpp"
 #include "engine/report/session_report.hpp"
 #include "engine/send/send_channel_group.hpp"
 
@@ -80,6 +81,7 @@ Report make_send_report(const SendFixed& fixed, const SendFigures& figures) {
         add_channel(report, main_channel_report(figures.link->bytes_sent()));
     }
     if (figures.channels != nullptr) figures.channels->fill(report);
+    if (figures.postcopy != nullptr) add_postcopy(report, figures.postcopy->report());
     if (figures.channel_limit) {
         report.multifd.limited_by = migrate::name_of(*figures.channel_limit);
         report.multifd.reason = figures.channel_reason;

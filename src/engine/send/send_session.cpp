@@ -9,22 +9,6 @@ namespace migrate::engine {
 
 using transport::FrameType;
 
-namespace {
-
-// Says for each region whether its pages may change while they are sent from where they are. A
-// guest writes to its memory, and other processes may write to a file.
-std::vector<bool> changing_regions(const memory::PageSource& source, const ScannerSet& scanners,
-                                   bool guest) {
-    std::vector<bool> changing = scanners.regions_in_place();
-    for (std::size_t i = 0; i < changing.size(); ++i) {
-        const RegionId region{static_cast<std::uint16_t>(i)};
-        changing[i] = changing[i] && (guest || source.file_of(region).has_value());
-    }
-    return changing;
-}
-
-}  // namespace
-
 SendSession::SendSession(SendConfig config, const memory::PageSource& source, EventLog& events)
     : config_(std::move(config)),
       source_(source),
@@ -53,6 +37,7 @@ Result<std::unique_ptr<SendSession>> SendSession::create(SendConfig config,
 }
 
 Status SendSession::prepare(guest::Guest* guest) {
+    MIGRATE_TRY(postcopy_.check(guest));
     if (guest != nullptr) {
         if (config_.negotiated.verify() && !guest->can_stand_still()) {
             return make_error(
@@ -101,7 +86,7 @@ Status SendSession::migrate() {
     ReuseQuery reuse({source_, live_.get(), *link_, pacer_, published_, core_.token()},
                      agreement.reuse_key);
     const SendParts parts{config_,   source_, core_,      published_, *control_, *custody_,
-                          *devices_, *link_,  *channels_, rounds,     reuse};
+                          *devices_, *link_,  *channels_, rounds,     reuse,     postcopy_};
     core_.activate();
     return live_ ? migrate_live(parts) : migrate_image(parts);
 }
@@ -122,6 +107,7 @@ Result<Agreement> SendSession::agree() {
     published_.lock()->link = link_.get();
     MIGRATE_ASSIGN(Agreement agreement, negotiate(*link_, config_, live_ != nullptr, *devices_));
     core_.agreed(agreement.accepted.session);
+    postcopy_.agreed(agreement.accepted.session);
     const auto published = published_.lock();
     published->sink = agreement.accepted.sink;
     published->device_state = agreement.accepted.device_state;
@@ -181,12 +167,25 @@ Status SendSession::settle(Status result) {
         cancellation.confirm_lost();
         cancellation.fail(std::move(result).error());
     }
-    return custody_->settle(core_.outcome(), link_ ? link_->peer_runs_guest() : std::nullopt);
+    const auto runs_there = link_ ? link_->peer_runs_guest() : std::nullopt;
+    // The guest has all that it needs, whatever happened to the main channel.
+    const bool moved = postcopy_.finish(core_.outcome(), runs_there);
+    if (moved) custody_->arrived();
+    return custody_->settle(moved ? Status() : core_.outcome(), runs_there);
 }
 
 void SendSession::cancel(const std::string& reason) {
     if (custody_->cancel(Error(ErrorKind::kCancelled, reason))) return;
-    log::warning("{}: cannot cancel, the guest was already handed over", reason);
+    log::warning("{}: cannot cancel, the guest was already handed over{}", reason,
+                 postcopy_.warning());
+}
+
+Status SendSession::start_postcopy() {
+    if (!postcopy_.is_allowed()) {
+        return Error("post-copy was not allowed: start the sender with --postcopy manual");
+    }
+    control_->start_postcopy();
+    return {};
 }
 
 Report SendSession::report() const {

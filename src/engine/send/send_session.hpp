@@ -9,6 +9,7 @@
 
 #include "engine/guest_watcher.hpp"
 #include "engine/peer_link.hpp"
+#include "engine/postcopy/send_postcopy.hpp"
 #include "engine/report/events.hpp"
 #include "engine/report/guest_owner.hpp"
 #include "engine/report/report.hpp"
@@ -56,6 +57,9 @@ class SendSession {
     // thread.
     Status continue_switchover() { return control_->continue_switchover(); }
 
+    // Lets post-copy begin after the present round; an Error if it was not allowed. Any thread.
+    Status start_postcopy();
+
     // The side that has the guest now; certain once run() has ended. Any thread.
     GuestOwner owner() const { return published_.lock()->owner; }
     // The current figures. Any thread.
@@ -79,6 +83,7 @@ class SendSession {
     SessionCore core_;
     transport::Pacer pacer_;
     std::unique_ptr<LiveSource> live_;  // null for an image
+    SendPostcopy postcopy_{config_, source_, core_, published_};
     // Set by prepare(); they live as long as the session.
     std::unique_ptr<GuestCustody> custody_;
     std::unique_ptr<LiveControl> control_;

@@ -27,7 +27,8 @@ Result<Switchover::Loaded> Switchover::move() {
     // Without repair a lost connection gives the guest back at once. A lost channel does, too: the
     // guest is paused, so no time is left to replace it, and chunks of device state are not sent
     // again.
-    const bool again = parts_.channels.losses().survives() && parts_.devices.can_start_again();
+    const bool again = postcopy() == nullptr && parts_.channels.losses().survives() &&
+                       parts_.devices.can_start_again();
     MIGRATE_TRY(parts_.rounds.begin_switchover(
         round_, again ? RoundSender::OnLoss::kBreakOff : RoundSender::OnLoss::kFail));
     MIGRATE_TRY(pause_guest());
@@ -51,6 +52,7 @@ Result<Switchover::Loaded> Switchover::move() {
         MIGRATE_TRY(send_device_frames());
     }
 
+    if (postcopy() != nullptr) MIGRATE_TRY(postcopy()->add(parts_.link, live_.dirty()));
     MIGRATE_ASSIGN(transport::Completion completion, make_completion(parts_));
     const Microseconds digest = clock_.lap(&DowntimeReport::digest);
     MIGRATE_TRY(parts_.link.send(FrameType::kComplete, transport::encode(completion)));
@@ -71,6 +73,7 @@ Result<Switchover::Loaded> Switchover::move() {
 Status Switchover::hand_over(const Loaded& loaded) {
     parts_.rounds.prepare_handover(loaded.last);
     MIGRATE_TRY(parts_.custody.hand_over());
+    if (postcopy() != nullptr) postcopy()->hand_over();
     const Microseconds before = clock_.elapsed();
     MIGRATE_ASSIGN(const transport::Frame answer, parts_.rounds.hand_over(clock_.began()));
     MIGRATE_ASSIGN(const transport::Done done, take_done(parts_, answer, loaded.completion));
@@ -130,11 +133,14 @@ Status Switchover::pause_guest() {
     return {};
 }
 
-// Sends the dirty pages of the last collection, and those written until the pause.
+// Sends the dirty pages of the last collection, and those written until the pause; in post-copy
+// none of them.
 Result<SentRound> Switchover::send_last_round() {
     MIGRATE_TRY(live_.collect_paused());
     parts_.control.say(fmt::format("in round {}", round_));
-    return parts_.rounds.send_last(live_.dirty_plan(parts_.config.negotiated.most_channels()));
+    RoundPlan plan = live_.dirty_plan(parts_.config.negotiated.most_channels());
+    return parts_.rounds.send_last(postcopy() != nullptr ? plan.without(live_.dirty())
+                                                         : std::move(plan));
 }
 
 // check_still() is safe here, because no other thread uses the guest. With device state on the
@@ -168,7 +174,9 @@ void Switchover::publish(const transport::Done& done, RoundFigures figures, Micr
         {figures,
          {.action = Action::kSwitchOver,
           .cpu_throttle = published->cpu_throttle,
-          .downtime_limit = published->rounds.back().decision.downtime_limit,
+          .downtime_limit = published->rounds.empty()
+                                ? published->tunables.downtime_limit
+                                : published->rounds.back().decision.downtime_limit,
           .expected_downtime = expected_,
           .bandwidth = figures.bytes_per_second(),
           .reason = {}}});

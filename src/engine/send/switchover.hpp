@@ -30,6 +30,7 @@ class Switchover {
         RoundFigures figures;
         transport::Completion completion;
     };
+    PostcopySource* postcopy() const { return parts_.postcopy.source(); }
     Result<Loaded> move();
     Status hand_over(const Loaded& loaded);
     Result<RoundsLeft> break_off(const Error& lost);

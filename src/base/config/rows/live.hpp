@@ -139,6 +139,33 @@ inline constexpr auto kLiveRows = in_section(
          .default_text = "off",
          .help =
              "Do not switch over before the receiver has acknowledged that it can run the guest."},
+        {.key = "postcopy-ram",
+         .type = OptionType::kOnOff,
+         .side = OptionSide::kSend,
+         .default_text = "off",
+         .help =
+             "Allow post-copy: the guest runs at the receiver before all of its memory is there, "
+             "and what it touches is fetched. QMP's migrate-start-postcopy begins it. If the "
+             "source ends meanwhile, the guest is lost.",
+         .negotiated = true},
+        {.key = "postcopy",
+         .side = OptionSide::kSend,
+         .default_text = "off",
+         .value_name = "off|manual|on-stall|after-round=N",
+         .help =
+             "When to begin post-copy; every value but off allows it (postcopy-ram). manual: on "
+             "QMP's migrate-start-postcopy; on-stall: also when the migration stalls and throttle "
+             "and downtime are at their limits; after-round=N: also after round N, and with 0 "
+             "before the first one. A guest that can be paused within downtime-limit is switched "
+             "over without it.",
+         .everyday = true},
+        {.key = "max-postcopy-bandwidth",
+         .type = OptionType::kBytesPerSecond,
+         .side = OptionSide::kSend,
+         .default_text = "0",
+         .max = 1024 * kGiB,
+         .help = "Limit in post-copy for the pages that the guest does not wait for; 0 is no "
+                 "limit. max-bandwidth does not apply then."},
         {.key = "repeat",
          .type = OptionType::kInteger,
          .default_text = "0",
