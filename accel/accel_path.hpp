@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The option accel-path: the devices that look for zero pages.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page scanner that answers on the calling thread's CPU. Invariant: submit() only stores the
 // batch; collect() reads every page once, with the given kernel.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // zero-page-detection=dsa-accel: the work queues that a migration uses, shared by its channels.
 // Invariant: a requested device that cannot be used is an Error of open(); the CPU never replaces
 // it silently.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // "Which of these pages are zero?" is the only question that the rest of the program asks an
 // accelerator. Invariant: every submitted page is answered, in the order of submission, whatever
 // the hardware does; the CPU finishes inside the scanner what a device cannot answer.

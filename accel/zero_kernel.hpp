@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks on the CPU whether a page is zero: one kernel per instruction set, chosen at run time.
 // Invariant: a kernel is returned only if this CPU runs it, and "scalar" always is.
 #pragma once

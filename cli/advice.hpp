@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells a user what to do after a run that did not complete. Invariant: it needs no memory, since
 // that may be what failed.
 #pragma once

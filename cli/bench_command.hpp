@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate bench`: its flags, its help, and its run. Invariant: kBenchFlags is the only list of its
 // flags; parsing, help, man page and completion read it.
 #pragma once

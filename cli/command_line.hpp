@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parses argv into a command with its settings, or a text to print. Invariant: a result holds
 // settings that are complete and valid for their side; any mistake of the user is an Error of kind
 // kUsage, before anything is printed or started.

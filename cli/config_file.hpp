@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads settings from JSON and writes them as JSON. nlohmann-json and its exceptions stay inside
 // config_file.cpp. Invariant: a file that loads holds only existing options, once each, with
 // allowed values, also in the section of the command that is not running.

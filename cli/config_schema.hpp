@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The JSON schema of configuration files, made from the option table, so that editors and scripts
 // check what --config reads.
 #pragma once

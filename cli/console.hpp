@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program's messages. Invariants: errors are always printed; with OutputFormat::kJson standard
 // output holds only the last line, the JSON object; text for people then goes to standard error.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Handles a guest that a migration left running in this process: it runs for run-for, is paused,
 // checked and reported.
 #pragma once

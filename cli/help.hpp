@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program's help texts, generated from the option table. Invariant: no option is named here; a
 // new option needs only its row in the table to appear in the help and in docs/options.md.
 #pragma once

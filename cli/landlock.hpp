@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Landlock, the kernel's means with which a process restricts its own access to files
 // (landlock(7)). Invariant: restrict_files() holds for the calling thread and for every thread that
 // it starts from then on, and cannot be undone.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program `migrate`, for both sides: chooses the command and turns its result into an exit
 // code.
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The man page, generated from the option table so that it cannot go stale.
 #pragma once
 

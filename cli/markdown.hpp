@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages and tables in GitHub's Markdown that the program writes from its own tables, so that a
 // document cannot differ from the program. tests/structure compares them with the files.
 #pragma once

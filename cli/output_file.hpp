@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Output files that the user names. Invariants: from the moment the file is opened, a reader finds
 // under its name either a complete text of this run or no file; the file that had the name before
 // is never written to. If the file cannot be written, an older one is removed where that is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks the files that a command line names, before any of them is opened. Invariant: after
 // check_output_paths() every output is a regular file of its own or does not exist yet, and no
 // other option names the same file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate probe`: shows what this host can do for a migration, and the reason for what it cannot
 // do.
 #pragma once

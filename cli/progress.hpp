@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows the progress of a migration: on standard error as one line that is rewritten on a terminal
 // or plain lines elsewhere, and as events.
 #pragma once

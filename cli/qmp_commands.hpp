@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The QMP commands of a migration, with QEMU's names, units and definitions (qapi/migration.json,
 // qapi/run-state.json), on top of a session's functions.
 #pragma once

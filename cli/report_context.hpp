@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Adds to a session's report what only the command knows.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs one side's session to its end: progress, signals, report, exit code.
 #pragma once
 

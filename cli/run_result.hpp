@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The results of a run of `send` or `recv`, however it ends: statistics, metrics, messages, one
 // line of JSON and an exit code. Invariant: all of them name the same outcome, which is the
 // migration's. A failure to write a file afterwards is reported and does not change the outcome.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sandbox of a receiver: it gives up the rights that it does not need, so that a sender that
 // takes it over by a fault in it can neither start programs nor write other files nor open other
 // connections. Invariant: nothing widens it again, and it holds for all threads of the process.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The JSON schemas that the program prints ("migrate schema NAME") and installs. Each is made from
 // the tables that the program reads or writes with.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells the service manager that started this program how it fares, by the protocol of
 // sd_notify(3): datagrams to the unix socket that $NOTIFY_SOCKET names. Nothing waits for the
 // manager, and no failure to reach it ends a migration.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a session while this thread shows progress and takes signals.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The signals that end a migration, as a descriptor to poll and as a stop token. Invariant: a
 // signal never ends the process half-way. The first one cancels; a second one ends the program
 // immediately, whatever blocks the other threads, because a separate thread takes the signals.

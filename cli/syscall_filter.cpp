@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cli/syscall_filter.hpp"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The system calls that a receiver no longer makes once it is set up, forbidden by seccomp
 // (libseccomp). Invariant: a forbidden call fails with EPERM, in every thread; no call ends the
 // process.

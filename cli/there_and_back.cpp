@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cli/there_and_back.hpp"
 
 #include <memory>

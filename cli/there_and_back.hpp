@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `--repeat N`: a guest goes to the other host and comes back, N times, between two processes that
 // keep running. Invariant: a leg begins only after the previous leg has succeeded on this side;
 // whichever leg fails, the guest continues where that migration left it.

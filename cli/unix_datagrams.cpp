@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cli/unix_datagrams.hpp"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Messages to a program that listens on a unix socket for datagrams: the service manager, the
 // journal. Invariant: no call waits, and a message that cannot be taken now is lost.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the Error for a mistake of the user.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Run by every build: writes generated/base/commit.hpp, which changes only when the commit does.
 set(MIGRATE_COMMIT "unknown")
 execute_process(COMMAND git rev-parse --short=12 HEAD WORKING_DIRECTORY "${SOURCE_DIR}"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Warnings, sanitizers and the one function that makes a library per folder.
 option(MIGRATE_WERROR "Treat warnings as errors" OFF)
 option(MIGRATE_FUZZ "Build the libFuzzer targets (needs clang and MIGRATE_SANITIZE=address,undefined)" OFF)

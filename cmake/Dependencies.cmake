@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Every dependency comes from Debian 12 or later; a missing one stops the configuration with its package's name.
 find_package(Threads REQUIRED)
 

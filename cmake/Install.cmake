@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The files of `cmake --install` and their places. The program itself writes the man page and the completions from its
 # option table; they are left out where the program that was built cannot run here.
 include(GNUInstallDirs)

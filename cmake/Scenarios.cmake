@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Run by a build when a scenario changes: writes FOLDER's scenarios as one C++ source, OUTPUT.
 file(GLOB paths "${FOLDER}/*.json")
 list(SORT paths)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/anon_mapping.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Private anonymous memory as a guest's RAM: reserved but not backed, with or without huge pages.
 #pragma once
 

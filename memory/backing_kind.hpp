@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kinds of memory that a guest can have. They differ in how fresh pages are made.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The digest that both sides compare after the last byte: for each region the sum, modulo 2^128, of
 // XXH3_128(page content, seed = page number) over the pages that are not zero. Zero pages add
 // nothing, so memory that was never touched need not be read. The order of a sum does not matter,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The keyed digest by which two sides find the pages that both have: XXH3 with 128 bits, whose
 // secret is drawn for one session. Who wrote a file before the session began cannot have made pages
 // that have the digest of others.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/file_memory.hpp"
 
 #include <linux/magic.h>

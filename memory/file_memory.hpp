@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kind of memory that holds a file. The kernel counts a process's pages by kind.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/numa_node.hpp"
 
 #include <sys/syscall.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the NUMA node that holds a guest's memory.
 #pragma once
 

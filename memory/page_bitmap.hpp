@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One bit per page; many threads set and test bits at once.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Goes through pages piece by piece: on several threads, or step by step on one. Invariant: of
 // several errors the one with the lowest pages is returned, so that the reported error does not
 // depend on timing.

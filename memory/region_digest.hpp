@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Computes digests of whole regions with several threads; skips pages that were never populated.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A region in a file or memfd, mapped shared and writable: common code of the file sink, the memfd
 // sink, and a guest's shared memory. Invariant: the file's size never changes after creation, and
 // pages that are never written stay holes.

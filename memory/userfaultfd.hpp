@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A userfaultfd of this process: the kernel's interface to missing and written pages
 // (Documentation/admin-guide/mm/userfaultfd.rst).
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # The common beginning of all scripts: the repository's root and messages. Source it, do not run it.
 
@@ -17,7 +18,7 @@ usage_error() {
 }
 
 # usage: prints the comment that opens the calling script.
-usage() { sed -n '2,/^[^#]/{ s/^# \{0,1\}//; t print; d; :print; p }' "$0"; }
+usage() { sed -n '2,/^[^#]/{ /^# SPDX-/d; s/^# \{0,1\}//; t print; d; :print; p }' "$0"; }
 
 # value_of OPTION [VALUE]: the value that must follow an option.
 value_of() {

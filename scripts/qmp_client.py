@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The QMP client of the scripts and of the tests in Python, independent of the one in `migrate`."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts `migrate recv` for the scripts that measure."""
 
 import subprocess

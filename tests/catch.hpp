@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Catch2 2.13 and 3.x behind one include, under the names of 2.13. 3.x calls Contains() of a text
 // ContainsSubstring() and has another matcher of the old name, for ranges, whose header is
 // therefore not included here.

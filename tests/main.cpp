@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The main() of every test program, compiled once.
 //
 // MIGRATE_TEST_LOG=1 prints what the tested code tells its operator. Without it only errors are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiver's answer to an offer that it accepts. Invariant: a decoded answer holds only values
 // in range; an unknown key is ignored.
 #pragma once

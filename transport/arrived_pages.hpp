@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages of a broken round that are in place, on their way from the receiver to the sender: the
 // bodies of ROUND_ARRIVED. A body is a packet without payload: a header and a run list whose pages
 // of zeros have arrived. Invariant: decoded pages lie within a region of the migration.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compression of packet payloads, one packet at a time.
 // Invariant: the compressor works on a copy that is taken once, so that memory that a guest changes
 // meanwhile cannot make a stream that does not decompress; a payload that does not shrink is sent

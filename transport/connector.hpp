@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes connections to the receiver, with a deadline and cancellable.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The connected main channel: carries frames in both directions; a waiting receive() can be woken.
 // Invariant: any thread may call send(), which sends whole frames; receive() belongs to one thread.
 #pragma once

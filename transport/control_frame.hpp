@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Frames of the main channel: a fixed header and a body, which is JSON except for device state.
 // Invariant: the layout of the header and of kRefuse, kFailure is the same in every protocol
 // version, so that any two versions can at least tell each other the reason for a refusal.

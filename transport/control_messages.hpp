@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The bodies of the control frames after the handshake. Invariant: a decoded message holds only
 // values in range; an unknown key is ignored.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the TLS credentials of a receiver for the connections that its listener has accepted.
 // Includes asio, so include it only in .cpp files that use asio. Invariants: the files are read
 // after the connection that asks for them has come; one reading serves all connections that asked

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The header of a chunk of a device's state, in a packet on a data channel or in a frame on the
 // main channel. Invariant: an error about a chunk names its device if the name could be read.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Features: names of what a receiver must support to read a sender's stream. PROTOCOL.md lists
 // them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The bodies of all control frames: the handshake's offer and its answer, and what follows.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Accepts connections at the receiver and tells senders from strangers. Invariant: no connection
 // can delay another one: TLS handshakes and hellos are read in parallel, each connection under the
 // handshake timeout. At most kMaxPending are read at a time, and fewer if descriptors are few; a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "transport/machine_json.hpp"
 
 #include "transport/protocol_error.hpp"

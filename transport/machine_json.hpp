@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sender's machine in an offer. Invariant: what was read keeps the limits of machine_part.hpp.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes the JSON bodies of control frames. Invariant: a value that was read is in range,
 // and text of the peer is safe to print.
 #pragma once

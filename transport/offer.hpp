@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sender's offer: the memory, the devices, and the settings that hold for both sides. The
 // sender decides; the receiver accepts, or refuses and names the reason. Invariant: a decoded offer
 // holds only values in range; an unknown key is ignored, an unknown setting or feature is refused.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // max-bandwidth: one budget of bytes shared by all channels.
 #pragma once
 

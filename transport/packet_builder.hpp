@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Gathers runs of pages into one packet: its run list and, for normal pages, the addresses of their
 // content. Invariant: a packet holds at most the agreed number of normal pages, of one region, in
 // ascending order.

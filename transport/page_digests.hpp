@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The bodies of PAGE_DIGESTS, with which the sender asks for pages that the receiver has already,
 // and of the answer PAGES_REUSED. Invariant: a decoded body names at most kMostDigests pages, in
 // ascending order and within their region, and has a digest or a bit for each of them.

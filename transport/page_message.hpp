@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The messages of post-copy, on the two connections that carry pages while the guest runs at the
 // receiver already. Invariant: a decoded message comes from the right side, and its pages lie
 // within a region of the migration. PROTOCOL.md shows the layout.

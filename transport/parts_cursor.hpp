@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lists of parts that are sent one after the other, and a position in such a list.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The listening socket that a service manager opened before it started this program
 // (sd_listen_fds(3), "Socket Activation"): systemd, inetd's successors and container runtimes.
 #pragma once

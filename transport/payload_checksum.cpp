@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "transport/payload_checksum.hpp"
 
 #include <xxhash.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The checksum of a packet's payload (XXH3, 64 bits): of the bytes as they are on the wire, then of
 // the checksum that the packet's header ends with, so that a payload cannot pass with another
 // packet's header. It detects damage on the way, but not an attacker.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A connection that the listener has accepted and does not know yet: the TLS handshake, the hello
 // and the offer are still to come. Includes asio, so include it only in .cpp files that use asio.
 // Invariant: nothing here waits; it reads through its Socket and uses asio only to learn when

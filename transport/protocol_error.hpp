@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The Error for a message that violates the protocol.
 #pragma once
 

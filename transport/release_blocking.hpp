@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Converts asio's sockets, which connect and accept, to the blocking ones that migrate. Includes
 // asio, so include it only in .cpp files that use asio.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Resolves host names to addresses. Includes asio, so include it only in .cpp files that use asio.
 #pragma once
 

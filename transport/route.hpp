@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A way to the receiver: where to connect, and from where.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The protection of a migration's connections: none, or TLS. Invariant: plaintext leaves this host
 // only if the user asked for it by name.
 #pragma once

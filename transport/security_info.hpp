@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The protection of one connection, as it was agreed on.
 #pragma once
 

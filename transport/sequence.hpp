@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order of frames on the main channel: one table of which frame may follow which. Both sides
 // check every frame that they send or take against it. Invariant: a side never takes a frame that
 // the table does not allow, whatever the peer sends. HEARTBEAT and FAILURE may come at any time and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "transport/session_id.hpp"
 
 #include <sys/random.h>

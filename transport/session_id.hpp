@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The id of a session, which the receiver chooses and every data connection shows.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One connection to the peer, with stall limits; one sending and one receiving thread use it. The
 // bytes travel through a Stream, so the code above does not see whether they are encrypted.
 // Invariants: every wait ends within StallLimits::busy after the last byte that moved (not for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Helpers around the system calls of a socket.
 #pragma once
 

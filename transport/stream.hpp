@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Moves the bytes of one TCP connection, as they are or encrypted. Socket is the only user; it adds
 // the stall limits, the counters and the waits. Invariants: send() is called by one thread at a
 // time, and so is receive(), but the two may run at the same time; no call raises a signal, not

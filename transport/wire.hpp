@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The binary layouts of the protocol: connection hello, packet header, run list. PROTOCOL.md shows
 // them. Invariant: decoding trusts nothing; it allocates no more than the given limits and reads no
 // byte beyond its span. All integers are little-endian.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sends memory of a TCP connection without copying it (MSG_ZEROCOPY; Linux kernel documentation,
 // networking/msg_zerocopy). The kernel reads the memory until it reports a completion in the
 // socket's error queue. Invariants: every send that did not copy has exactly one completion; once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages of one packet, and the answers about them: from a first look, from a device, or from
 // the CPU. Invariant: after collect() every page has an answer.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Waits for a device's answers: in the thread that submitted, or in one thread for all. Invariant:
 // every wait ends with an answer, at the caller's limit or, after the deadline, with the result
 // that there is no answer.

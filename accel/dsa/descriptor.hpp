@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The 64-byte descriptor that a DSA device takes, and its 32-byte answer. Source of layout and
 // values: Intel Data Streaming Accelerator Architecture Specification (355167), chapters 8 and 9,
 // and <linux/idxd.h>, against which tests/accel/dsa compares them.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens and probes work queues of the kernel's driver, and explains why one cannot be used.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page scanner that uses DSA work queues, several batches ahead. Invariant: every page is
 // answered; the CPU answers the pages that a device does not.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds pages that are not zero by their first 64 bytes, so that a device need not check them.
 // Invariant: where few pages are recognized, the CPU looks only at a batch now and then, because a
 // look in vain costs more than it spares.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The CPU's instructions for work queues. They are compiled for every build target, and executed
 // only after a probe has shown that they work. CPUID is not used: hypervisors hide ENQCMD's bit
 // where the instruction works, and show it where it does not.

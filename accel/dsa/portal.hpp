@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The path of a descriptor to a work queue: the difference between real and software devices.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "accel/dsa/queue_info.hpp"
 
 #include <accel-config/libaccel_config.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the kernel's description of work queues, and finds obstacles to their use. Source:
 // sysfs-driver-dma-idxd (the kernel's ABI documentation). The files are read here and not through
 // libaccel-config, which returns a huge number for a missing one; the library only lists the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pages as descriptors at a work queue, and the device's answers about them.
 // Invariant: memory that a device may still write is neither reused nor freed: it is kept until the
 // process ends.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A work queue that all channels share: its portal, its outstanding descriptors, whether it is
 // still usable, and its counters. A queue that fails is disabled for good. A queue that takes no
 // work, or refuses it, is left: it gets a trial batch from time to time, and is used again once it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides how many pages of each batch a device checks and how many the CPU, from the time that
 // both take. Invariant: a channel never waits longer for an answer than the CPU would need for the
 // pages, so that a migration with a slow, shared or silent device takes hardly longer than one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The reasons for which the device refuses a descriptor, and the layout of its answers in memory.
 #include <cstring>
 

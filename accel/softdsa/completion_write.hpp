@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A completion record and where it belongs.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The CRC of the CRC generation operations: polynomial 0x11EDC6F41, as in iSCSI.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The operations on delta records: the 8-byte words in which one memory differs from another, each
 // as its number (16 bits) and its content. Devices of version 2 have them. Source: Intel Data
 // Streaming Accelerator Architecture Specification, Create Delta Record and Apply Delta Record, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A DSA device in software: work queues that take descriptors, and engine threads that execute them
 // on the memory of this process. Several processes may share a device: each executes its own
 // descriptors, and the queues' room and the modelled device's time are divided among all of them.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The operations on blocks that carry a data integrity field (DIF) of T10: 8 bytes with a CRC of
 // the block (guard), an application tag and a reference tag, big-endian. Source: Intel Data
 // Streaming Accelerator Architecture Specification, DIF operations, and <linux/idxd.h> for the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Wakes engines from any context, including signal handlers. Invariant: an engine reads value()
 // before it checks the queues, and wait() sleeps only while the value is unchanged; so an engine
 // never sleeps through a descriptor that is queued later.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An engine: takes descriptors, executes them, and answers, in a thread of its own or in one that
 // submits. Invariant: it writes no record between the stop (or a halt) and the end of the thread.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Code that runs inside other programs' calls must leave their errno alone.
 #pragma once
 

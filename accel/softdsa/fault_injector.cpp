@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "accel/softdsa/fault_injector.hpp"
 
 #include "base/splitmix64.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Executes a fault plan: counts events, and decides which of them fail, and how. Invariant:
 // lock-free and async-signal-safe, because submitters call it too; the result for an event depends
 // only on the plan, the word and the event's number.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The faults that a software DSA device injects, as data and as text. Invariant:
 // parse_fault_plan(to_string(plan)) is the same plan, so that every failure of a test can be
 // repeated from one printed line.

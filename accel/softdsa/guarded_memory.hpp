@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes this process's memory where it lies, at addresses that may be invalid. A system
 // call that copies a page takes several times as long as a look at it. Invariant: an access that
 // faults ends with "cannot be read" or "cannot be written": a signal handler continues behind the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Answers that must not be visible yet: they are held until their time; the answer of a drain is
 // also held until all earlier answers of its queue have been given.
 #pragma once

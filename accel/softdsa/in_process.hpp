@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The software DSA device inside this process, as portals; `accel-path=softdsa:WORDS` selects it.
 //
 // WORDS are those of the form softdsa: (kSoftDsaWords in base/config/form_tables.hpp).

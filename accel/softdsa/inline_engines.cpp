@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "accel/softdsa/inline_engines.hpp"
 
 #include <sched.h>

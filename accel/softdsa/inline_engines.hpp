@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Executes descriptors in the thread that submits them, for a device without engine threads.
 // Invariant: execute() returns when the descriptor has been executed, and answered unless its
 // answer is held; it never waits for another descriptor. A thread that may be interrupted by a

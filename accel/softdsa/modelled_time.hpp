@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When a modelled device executes its descriptors, for all processes that share it. Invariants: an
 // engine executes one descriptor at a time; all engines together transfer no more bytes than the
 // device can. Memory of zeros is a device that is idle. All functions are async-signal-safe.

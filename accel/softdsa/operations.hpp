@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks one descriptor as the device does, and executes it if it is not a batch. Source: Intel
 // Data Streaming Accelerator Architecture Specification, chapters 5 and 8.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Executes descriptors that compare a page with a pattern, many with each system call. Invariant:
 // the outcomes are those of Operator, which executes what is not done here.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Generates the fault plans of long test runs.
 #include <array>
 

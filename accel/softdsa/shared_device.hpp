@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The part of a software device that all its processes share, in memory that each of them maps:
 // which queues are enabled and how they are configured, which engines serve them, what each process
 // has in them, and when the modelled device is idle again. Invariants: memory of zeros is a device

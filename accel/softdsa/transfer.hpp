@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The progress of one descriptor through memory, a piece at a time. Invariant: it stops permanently
 // at the first fault, and counts only what was done completely before.
 #pragma once

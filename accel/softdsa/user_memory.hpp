@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // This process's memory as a device accesses it: by address, which may be invalid. Invariant: all
 // access uses process_vm_readv and process_vm_writev on this process, called past the C library, so
 // that a bad address is an error and not a signal, PROT_NONE is respected, and no sanitizer

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Descriptors of one process between submitters and engines, in order. Invariant: put() is
 // wait-free, whatever it interrupts: its caller has taken room (SharedQueue::take_room()), and
 // engines free a slot before they give its room back, so that a slot is always free.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The words that a completion script knows: what each command takes. Invariant: options, flags and
 // scenarios come from their own tables; only the commands are listed here.
 #pragma once

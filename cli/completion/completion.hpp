@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The completion scripts for shells, generated from the tables of options, commands and scenarios.
 #pragma once
 

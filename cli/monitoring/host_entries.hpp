@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The list of the migrations that run on this host: a small file for each process in a run-time
 // folder. Invariants: a process holds a lock on its file from the moment it has a name until it
 // ends, however it ends, so a file without a lock is that of a dead process; only the file's owner

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The entry of systemd's journal about the end of a migration, with fields to search for:
 // `journalctl MIGRATE_GUEST=web1`. Invariant: nothing waits for the journal, and a program whose
 // standard error does not go there writes no entry.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A file that others read while the program runs, and that always has a recent text. Invariants:
 // no call waits for the file system, except finish(); a text that comes while an earlier one is
 // being written, or too soon after it, is dropped; no failure is more than a warning.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows a running migration to programs that watch this host: Prometheus, node_exporter, the
 // service manager, the journal and `migrate status`. Invariant: no call waits for one of them,
 // except connect() and serve() before the migration and finish() after it, which have limits; no

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of a migration as Prometheus metrics. Invariants: every value is that of the Report,
 // with QEMU's name; times are in seconds and sizes in bytes; a counter never decreases while one
 // session runs. docs/metrics.md lists the metrics.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves metrics over HTTP, at /metrics. Invariants: a scrape gets the figures that were published
 // last, so it neither touches the session nor waits for it; publish() never waits for a scrape; the
 // server's threads have the lowest priority.

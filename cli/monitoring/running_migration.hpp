@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One line of `migrate status`: a `migrate send` or `migrate recv` that runs on this host, as JSON
 // and as text. Invariant: parse_running() accepts any bytes, since other users write the files that
 // it reads, and the text contains no control characters.

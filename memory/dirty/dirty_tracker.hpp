@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reports the pages that the guest wrote since the last query: one interface over the mechanisms of
 // different kernels. Invariant: no write is ever lost. A page written after collect() read its
 // state is in the next collect(), whatever the writing threads do meanwhile. Reporting too many

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/dirty/hash_tracker.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tracker "hash", for every kernel and every memory: each collect() reads all populated memory
 // and compares it, by XXH3-128, with what the destination holds. Invariant: a page that collect()
 // did not report had, when it was read, the content that the destination holds.

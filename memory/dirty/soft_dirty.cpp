@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/dirty/soft_dirty.hpp"
 
 #include <fcntl.h>

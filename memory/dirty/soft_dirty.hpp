@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernel's soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), and why no tracker uses them.
 //
 // They are read from /proc/PID/pagemap and cleared by /proc/PID/clear_refs: two steps, and the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tracker "uffd-wp": the kernel's page tables record writes; one step reads and clears the
 // record. The guest's first write to a page after each collect() costs a fault. A huge page is
 // split into 512 small ones at the first write to it, and is reported by small pages from then on

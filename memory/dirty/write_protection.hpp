@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Write protection that the kernel lifts by itself at the first write to a page, and records
 // (userfaultfd with UFFD_FEATURE_WP_ASYNC, Linux 6.7). No thread serves faults, and no write waits
 // for this process. Invariant: reading the written pages and protecting them again is one step

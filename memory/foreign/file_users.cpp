@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/foreign/file_users.hpp"
 
 #include <dirent.h>

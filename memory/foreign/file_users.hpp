@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the processes of this host that use a file: that have it mapped in any way, or open for
 // writing. Reads /proc. Invariant: a process that might use the file but could not be examined is
 // reported; it never counts as one that does not use the file.

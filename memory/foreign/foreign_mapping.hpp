@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the places where another process has files mapped: a guest's memory as seen from outside
 // its VMM. Invariant: addresses belong to the other process and are never dereferenced here.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes a userfaultfd of another process's memory without that process's help: ptrace stops one of
 // its threads and makes it run the system call, pidfd_getfd fetches the descriptor, which is then
 // closed in the process, and the thread continues where it was. Invariants: the process never loses

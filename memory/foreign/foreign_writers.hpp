@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds writers of a process's memory that leave no mark in its page tables, so that uffd-wp does
 // not see their writes. Open files are judged by their possible use: a QEMU that has one such file
 // among its disks may have guest memory written through it at any time.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The mappings of a range of another process's private memory, so that it can be noticed later that
 // the process has other memory there. A tracker that watches these addresses, and pages that were
 // read there, would be worthless then.

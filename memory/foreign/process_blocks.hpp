@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory blocks of another process, as the regions of a source or a sink: a block in a shared
 // file is mapped here by the source or sink itself, and private memory of the process is accessed
 // by system calls.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The mappings of another process, as /proc/PID/maps lists them (proc(5)).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes memory of another process by system calls, which needs no help of that process.
 // Invariant: the process is the one that had this number when it was opened; once that has ended,
 // every call fails.

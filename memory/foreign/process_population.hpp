@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the pages of another process's private anonymous memory that were ever written, without
 // reading them, by /proc/PID/pagemap. Invariant: a page called unpopulated reads as zeros; a page
 // in doubt is called populated.

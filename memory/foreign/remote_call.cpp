@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/foreign/remote_call.hpp"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs system calls in a thread of another process, through ptrace. Invariant: after stop(),
 // let_go() or destruction restores the thread's registers and signal mask before it runs, however
 // long that takes, so that the system call that it was in continues as if nothing had happened, and

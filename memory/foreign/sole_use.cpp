@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/foreign/sole_use.hpp"
 
 #include <sys/inotify.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ensures that only one other process uses some files, now and later, so that no other process's
 // memory is cleared or written. Invariant: no process can open one of the files unnoticed between
 // create() and the next check_again().

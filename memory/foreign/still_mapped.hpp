@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks that another process still has its memory where it was when it was opened. Otherwise a
 // tracker that watches these addresses, and a copy made of these files, are worthless.
 #pragma once

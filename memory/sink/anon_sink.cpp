@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/sink/anon_sink.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sinks that keep the received guest in this process's memory: private (anon:) or shared (memfd:).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sink whose regions lie in files or memfds: all that depends only on them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory blocks of another process as a sink. A block in a shared file is mapped here and
 // protected as in shared_sink.hpp; private memory of the process is written by system calls, and no
 // other process can have it. Invariant: before a byte changes, every block of the sender has been

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the received image in a file that appears under its name only when it is complete. One
 // region.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sink that keeps each region in a sparse file of its own, and knows the digest of each. The
 // files are written and not mapped. Their maker names them, removes them after a failure, and calls
 // sync().

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds holes of a hugetlbfs file. SEEK_DATA reports all of it as data, and reading a hole through
 // a mapping allocates a huge page, so other ways are used. Invariant: examining the file allocates
 // no huge page.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pages that a receiver has before any arrives: of an earlier image, or of this one from a transfer
 // that broke off. Invariant: nothing depends on what they hold. A page is used only if the digest
 // of the bytes that were read is the sender's.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory of a guest that runs before all of its pages have come (post-copy). A page is awaited
 // from remove() until its content was placed. Invariants: an awaited page does not exist, so that a
 // thread that touches it waits; each page is placed once, in one step, and its content is never

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages of a partial image that its journal says to be on the disk, with their digests.
 // Invariants: what this object claims, its journal claims; a record is written only after the
 // content was synced, and a claim is given up in the journal, on the disk, before the page is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides for each page that arrives: receive it in place, allocate and fill it, clear it, leave it
 // unchanged, or reject it. Invariants: a page is accepted at most once per round; a zero page is
 // written only if the page was placed before (memory is never read to compare);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/sink/page_sink.hpp"
 
 #include "base/config/option_lookup.hpp"

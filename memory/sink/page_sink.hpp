@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guest memory on the receiving side: the place where pages are put and the way the result becomes
 // visible. Invariant: nothing appears under the user's name before commit(). A sink that is
 // destroyed without commit() leaves the earlier content unchanged and nothing of its own behind.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How normal pages get into a region's memory, chosen by the kind of the memory:
 // - in-place: they are received straight into a mapping. The first write to a page causes a page
 //   fault, in which the kernel clears the page before the content overwrites it. This is the

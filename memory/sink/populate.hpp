@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes mapped pages present in one step (MADV_POPULATE_*, Linux 5.14), so that a failure is an
 // errno and not a signal.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shares the work of making fresh sink pages between the calling thread and idle CPUs, so that one
 // channel fills memory as fast as eight: making 4 KiB pages costs several times as much as
 // receiving them.

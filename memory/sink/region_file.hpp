@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A region in a file that is written by system calls, with the digest of its content at any time:
 // each write replaces the pages' digests in the sum, so the digest of a large region costs nothing
 // while its guest waits. Invariants: pages that were never written, and pages that are zero in both

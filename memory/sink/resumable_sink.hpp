@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A file sink whose content survives this process: PATH.partial, and beside it a journal of the
 // pages that are on the disk (resume_journal.hpp). It appears as PATH when it is complete, as that
 // of a file sink does. docs/resume.md describes both files.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/sink/resume_journal.hpp"
 
 #include <sys/stat.h>

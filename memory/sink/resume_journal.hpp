@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The journal of a partial image: which of its pages are on the disk, and their digests. It is a
 // header, then records that are only appended; docs/resume.md has the format. Invariant: what a
 // journal says is bound to it and to its place in it, so a record that was written in part, or that

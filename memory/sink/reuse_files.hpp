@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files that --reuse names, as known pages: an image, or the regions of a bundle. They are only
 // read, with system calls, so a file that changes or shrinks meanwhile does no harm.
 #pragma once

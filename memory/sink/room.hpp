@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How much a sink can take in, as far as that is known before the first page: a migration that
 // cannot fit is better seen then than when the kernel ends the receiver.
 #pragma once

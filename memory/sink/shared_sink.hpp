@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory of another process as a sink: files that it has mapped shared, and that exist before a
 // sender comes. Unlike other sinks it cannot be undone: the former content of the files is lost
 // from prepare() on. Invariant: no byte of a file changes while a process other than the owner uses

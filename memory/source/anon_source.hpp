@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A synthetic guest in private anonymous memory, for measuring: one region, "ram".
 #pragma once
 

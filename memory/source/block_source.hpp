@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory blocks of another process as a source. A block in a shared file is mapped here;
 // private memory of the process is read by system calls. population() reports the state at the time
 // of the call; a dirty tracker sees pages that are written later.

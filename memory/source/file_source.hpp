@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A memory image in a file: one region, "ram", mapped shared and read-only.
 #pragma once
 

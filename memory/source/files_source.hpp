@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory images in files, a region in each, which nobody may write while they are sent.
 #pragma once
 

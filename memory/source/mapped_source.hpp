@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory of this process as a source, for guests that live in it: one region, "ram", writable and
 // initially zero. population() reports the state at the time of the call; a dirty tracker sees
 // pages that are written later.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The content of a source's pages, for code that only looks at it: where it is mapped, or a copy if
 // it is not mapped in this process.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guest memory on the sending side: regions, mostly mapped in this process, and the set of their
 // pages that were ever written. Invariant: memory that population() calls unpopulated reads as
 // zeros, and the sender never touches it.

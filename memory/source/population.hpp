@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the pages of a mapping that were ever written, without reading them; used by sources and
 // sinks. Invariant: a page called unpopulated reads as zeros; a page in doubt is called populated.
 #pragma once

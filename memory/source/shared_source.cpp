@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "memory/source/shared_source.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory of another process as a source: files that it has mapped shared, mapped here for reading.
 // population() reports the state at the time of the call; a dirty tracker sees pages that are
 // written later.

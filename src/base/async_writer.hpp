@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes to a file, pipe or terminal on a thread of its own, so that no caller waits for it.
 // Invariants: write() never waits for the output, fails or throws. Messages are written whole and
 // in order. A message that finds the queue full is dropped and counted, and a line with the count

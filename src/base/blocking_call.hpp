@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs calls that can neither be cancelled nor given a deadline: getaddrinfo(), open() on a file
 // system that does not answer, filling memory. Invariant: the caller waits no longer than its
 // limits allow; a call that takes longer is left behind on its own thread, with everything that it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps a session's first error, and the stop that wakes all its threads when it comes. Invariant:
 // the first error wins, except that a lost connection gives way to the reason that the peer sent
 // for it. A lost connection stops the session at once; the search for its reason continues

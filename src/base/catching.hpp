@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The border between code that throws (the standard library and others, mostly because memory is
 // short) and code that returns errors. Invariant: nothing here throws, not even if no memory is
 // left for a message.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps one side of a migration within a share of the host's CPU time (cpu-budget). Invariants: the
 // CPU time used since begin() exceeds the budget by no more than a short burst and the work between
 // two calls of pace(); nothing waits before begin() or after lift().

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A set of CPUs, and the CPUs on which threads run.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A remark on system calls that the kernel denied. A process that gave up rights of its own sets it
 // once; Error::system() appends it to the text of EPERM and EACCES, so that the user learns of a
 // possible cause that the kernel's error does not name.

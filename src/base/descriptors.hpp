@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The descriptors that this process was started with, and those that its children inherit.
 // Invariant: after adopt_descriptors(), 0 to 2 are open, and programs that this one starts inherit
 // no other descriptors.

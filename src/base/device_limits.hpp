@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits that the devices of a migration share with the wire that carries their state.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Detects a key that its JSON object already has: nlohmann's parser silently keeps one of the two.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The names of an enum's values, for options, the wire and reports. Invariant: an enum has one list
 // of names, the function enum_names() beside its definition; everything else is derived from it.
 //

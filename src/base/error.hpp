@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Run-time failures as values: Error says what failed and where, Result<T> holds a T or an Error.
 // Invariant: an Error's message is a sentence for the user; each layer that passes it on adds its
 // context in front.

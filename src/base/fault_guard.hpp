@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes memory that may vanish: a file truncated under its mapping, or a disk that
 // cannot be read, raises SIGBUS; inside a guard that is an Error, not the end of the process.
 // Invariants: the guarded code holds nothing that must be released (no lock, no object with a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Owners of file descriptors and mappings. No other code owns a raw one.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sends a descriptor together with bytes to another process on a unix socket (SCM_RIGHTS, unix(7)).
 // Uses system calls only, no allocation: may be used in the child of a fork.
 #pragma once

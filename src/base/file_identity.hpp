@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Identifies a file independently of the path that leads to it: links, other names and bind mounts
 // have the same identity.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes at a place of a file that go on until everything is moved: the kernel may move
 // less than it was asked to, and a signal may come in between.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Names the kind of a file that should be a regular file, for error messages.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Explicit little-endian load and store, for wire fields at any alignment.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Messages for the operator, on standard error, with levels. Only log.cpp uses spdlog. Invariant:
 // logging never throws.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest's machine as a list of parts, which both sides of a migration compare before memory
 // moves. The text comes from a VMM, and at the receiver from the peer.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory kept for the case that there is no other. The first allocation that fails anywhere in the
 // program returns the reserve to the system and is tried again. Invariant: from then on until a new
 // reserve is made, memory_reserve_spent() is true, and the code that runs a migration ends it while

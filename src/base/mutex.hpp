@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A mutex, its lock and two condition variables that clang checks (-Wthread-safety). Invariant:
 // code uses a member that is GUARDED_BY a mutex, and calls a function that REQUIRES it, only while
 // it holds that mutex. These types cost what the standard library's types cost. clang checks a

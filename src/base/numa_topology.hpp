@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The NUMA nodes of this host and their CPUs.
 #pragma once
 

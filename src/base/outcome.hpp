@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The outcomes of `migrate send` and `migrate recv` in one table: a word, an exit code and their
 // meaning. Exit codes, the JSON line, events, statistics, FAILURE frames, help and documents use
 // it. Invariant: words and codes never change their meaning.

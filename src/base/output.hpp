@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program's standard output and standard error. Every text that a migration prints goes through
 // here. Invariant: no call waits for the reader of the text, and none fails: if an output is not
 // read, closed or full, only its text is lost.

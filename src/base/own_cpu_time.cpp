@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "base/own_cpu_time.hpp"
 
 #include <pthread.h>

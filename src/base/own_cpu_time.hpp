@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The CPU time of this process without that of a guest whose vCPUs are threads of it.
 #pragma once
 

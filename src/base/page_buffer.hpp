@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory for copies of pages, which begins at a page. malloc() puts large blocks 16 bytes behind
 // one, and there a copy of pages takes five times as long on some CPUs: `rep movsb`, which memcpy()
 // and the kernel use, is slow on AMD Zen 3 where the destination's place in its 4 KiB is 1 to 31

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The PAGEMAP_SCAN ioctl of /proc/PID/pagemap (Linux 6.7, include/uapi/linux/fs.h), which Debian
 // 12's headers lack. The names differ from the kernel's so that newer headers do not collide.
 #pragma once

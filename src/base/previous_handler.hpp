@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Hands a signal on to the action that a process had before it installed a handler of its own.
 // Header only, because libraries that are loaded into other programs use it, too.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // System calls that have no function in the C library. Invariant: every argument fills a whole
 // register when the kernel reads it. The C library's syscall() is variadic: an int leaves the upper
 // half of its register undefined, and a kernel that reads a long there sees a random number.

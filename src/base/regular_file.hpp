@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens files that must be regular. Checks the kind of a file before it opens it: opening some
 // devices has effects, and a FIFO's other end would notice it.
 #pragma once

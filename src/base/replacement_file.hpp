@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A file that gets its name in one step when it is complete. Every file that a user names for
 // output is written this way: no existing file is ever written to, and a process that has the old
 // file open or mapped keeps it. Invariant: until publish() the target stays as it was, and

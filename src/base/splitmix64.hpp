@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // splitmix64 (Steele, Lea, Flood 2014): a good 64-bit mixer. Applied to a counter, it makes a
 // random sequence whose elements can be computed independently.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Suggestions for misspelled names: options, commands, scenarios.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The only way in which this program starts a thread. Thread: its start may fail with an Error, and
 // no exception leaves it. SessionThread: a thread of a session, which also records its run time and
 // hands its error to the session, so that a thread that fails wakes the others.

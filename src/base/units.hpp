@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The types that cross module borders: pages, regions, channels.
 #pragma once
 

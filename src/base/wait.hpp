@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Waits for descriptors, up to a point in time, unless stopped. Invariants: this is the program's
 // only poll loop; a signal does not end a wait; a stop or a wake-up that came before a wait ends
 // that wait, too.

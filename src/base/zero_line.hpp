@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Recognizes a cache line that has only zeros.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks that the statistics of both sides of one migration agree with each other.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One run of a baseline: iperf3, or a bare loop in a process of its own.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The words of a baseline: a program or a loop that migrate is compared with.
 //   iperf3:streams=8                                 the installed iperf3, over loopback
 //   network:channels=8,receiver=huge,pages=huge,chunk=512K   a bare loop of sendmsg() and recv()

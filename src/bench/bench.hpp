@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate bench` as a whole: scenarios in, results.json, report.md and report.html out.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scenarios of configs/scenarios, compiled into the program: an installed `migrate bench` needs
 // no other file. The build writes the definition (cmake/Scenarios.cmake).
 #pragma once

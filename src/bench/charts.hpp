@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the charts of a scenario, as gnuplot scripts, from results.json alone. Invariant: in all
 // charts of a page, who was measured has one colour, and a thread has one colour. What was
 // published has the name and the colour of what it is compared with, and is drawn lighter.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A process that the bench starts. Invariants: it has a deadline, it ends when the bench is
 // interrupted, and it never outlives its object.
 #pragma once

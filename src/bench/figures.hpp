@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes figures out of the raw results: every number in a table, a chart or a goal is one of these,
 // out of what sender and receiver (or QEMU, or a baseline) wrote themselves.
 #pragma once

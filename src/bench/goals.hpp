@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The goals of a scenario: what its figures have to reach.
 //   {"figure": "total-time", "of": "anon", "against": "qemu", "at-most": 0.67}
 // Without "against" the limit is in the figure's unit; with it, it is a ratio of two series of the

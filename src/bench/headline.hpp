@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The result of a scenario, in one ratio and one sentence, for the head of the report.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The machine that figures are from, and its memory: how much is left, and warming it.
 #pragma once
 

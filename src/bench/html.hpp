@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The report as one HTML page, without network access or scripts. It is a story: what was found, in
 // a ratio and a sentence for each scenario; then each scenario with its question, its charts, its
 // goals and all its figures; the machine at the end.

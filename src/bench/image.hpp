@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Images of guest memory for scenarios: files on tmpfs with every page resident, which migrate and
 // the peer both read.
 #pragma once

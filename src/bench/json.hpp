@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The one JSON type of the bench: keys stay in the order in which they were written.
 #pragma once
 

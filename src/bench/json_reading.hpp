@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the values of a scenario's JSON. Every function fails with kUsage, names the key and says
 // which values are allowed. A key that is missing leaves the value as it was.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The largest memory that processes held, from the kernel's own high-water mark.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A scenario on this machine: sizes, what fits into memory and what must be discarded instead,
 // which device and programs there are, and what kind of zeros the guest's memory is made of.
 // Invariant: a plan says in words what differs from the scenario's file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // gnuplot scripts for the kinds of charts that a report has.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/qemu_peer.hpp"
 
 #include <unistd.h>

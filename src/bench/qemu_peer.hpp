@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A transfer of the same shape by a QEMU: two paused machines without devices, whose
 // memory is the same image or of the same kind, driven over QMP.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // results.json: everything that was measured, raw, with the machine and the scenarios as they were.
 // Invariant: the file is complete JSON at any moment, whenever the bench is killed; tables and
 // charts are made of it alone.

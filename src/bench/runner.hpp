@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a plan: the variants in turn (A B A B …), warm-ups first, each run on its own.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A scenario: what is compared, how large, how often, what was published, and which goals it has.
 // Invariant: a Scenario that was parsed has only known keys, values in their ranges, and options
 // that `migrate send` and `migrate recv` know. docs/bench.md has the schema.

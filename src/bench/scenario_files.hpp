@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds scenarios: those compiled into the program, those of a folder, and single files.
 #pragma once
 

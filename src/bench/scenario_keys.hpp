@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The keys of a scenario's JSON, with their types and ranges. The parser refuses other keys, and
 // the schema of scenarios is made of these rows.
 #pragma once

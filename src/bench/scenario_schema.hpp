@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The JSON schema of scenarios, made from the tables that their parser uses.
 #pragma once
 

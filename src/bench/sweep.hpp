@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sweeps: one entry of a scenario that stands for many, one for each combination of values.
 //   "sweep": {"rate": [100, 200], "seed": {"from": 1, "to": 50}}
 //   "draw":  {"pattern": ["uniform", "hot-spot"]}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables of a scenario, made of results.json alone. Invariants: published and measured figures
 // never share a table; every measured row or column names its guest's size and the kind of its
 // memory; savings are quoted only for runs without the software device.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The terminal while the bench runs: a line with a bar and the time left. When a scenario is done,
 // it shows the measured figures with bars, and the goals.
 #pragma once

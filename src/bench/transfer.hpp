@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One run of a variant: `migrate recv` and `migrate send` as two processes, and what they report.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes a simulated device take its time. Invariant: over many calls the time taken is the sum of
 // the requested times, however late single waits end, unless the machine has no spare time at all.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The interface between a migration and the devices of its guest. A device's state is a sequence of
 // opaque chunks, 0 … last, followed by one configuration chunk. Invariant: a sink gets exactly what
 // its source gave, in the same order, chunk by chunk.

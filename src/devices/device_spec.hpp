@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The devices of a migration as the option `devices` names them, and their description to the other
 // side. Invariant: no two specs of a list have the same id.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Simulated devices, for measurements and tests: they take as much time as real devices, and know
 // every byte of their state. Invariant: load_config() succeeds only if all bytes were loaded and
 // each is the byte that the seed determines.

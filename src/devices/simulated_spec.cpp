@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "devices/simulated_spec.hpp"
 
 #include "base/config/form_tables.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The properties of a simulated device: the words of sim: (kSimulatedWords in
 // base/config/form_tables.hpp).
 //

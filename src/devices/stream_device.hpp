@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A device's state as a stream of bytes from, or into, files and descriptors that another program
 // opened. Invariants: a file gets its name only when it is committed; a descriptor that another
 // program opened is never closed, so that its number never means anything else and the next sender

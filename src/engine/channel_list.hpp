@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The data channels of one connection, in the order of their ids. Channels are added by the
 // session's thread and never removed; reports read the list at any time.
 #pragma once

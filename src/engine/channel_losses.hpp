@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The data channels that a connection has lost, and what their losses cost. A loss is settled when
 // both sides know which pages arrived on the channel. Invariant: each loss is settled at most once,
 // and unless it is settled, it ends the session at fail_on_loss(). Thread-safe.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides whether the packets of a session have checksums of their payload (packet-checksum): the
 // receiver decides, and the sender takes its answer. Both say why there are none.
 #pragma once

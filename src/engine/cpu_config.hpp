@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the threads of one side run, and how much CPU time they may use.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/frame_queue.hpp"
 
 namespace migrate::engine {

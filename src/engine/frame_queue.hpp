@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The frames of a main channel that were read and not taken yet. Invariant: the queue is bounded.
 // Its reader stops while it is full of device state or of a broken round's pages, which may come as
 // fast as this side takes them; a peer that sends more of any other frames than an exchange has is

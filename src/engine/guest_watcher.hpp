@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Watches a guest's process while the session's own threads wait for something else, so that a
 // guest that ends, or that can no longer be moved, ends its migration at once.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The connection of a main channel. It can be lost while its session goes on, and be replaced.
 // Invariant: a loss is either one that the session survives, or an error of the session, and the
 // session's thread knows which from the moment in which it ends the survival. Thread-safe.

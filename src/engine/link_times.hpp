@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Derives the times of a session from both sides' io-timeouts, which may differ. Invariant: a side
 // that is alive is heard several times within the other's io-timeout, whichever of the two is
 // longer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When a side sends its next heartbeat, and whether its peer has been silent for too long. A pure
 // function of the times that it is told; see link_times.hpp for how they are chosen. Thread-safe.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network paths of a sender, from its options. Invariant: there is at least one path, no two
 // are equal, and each has a data channel.
 #pragma once

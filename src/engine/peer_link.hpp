@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One side of a session's main channel. Its thread reads frames, sends heartbeats and checks that
 // the peer's heartbeats arrive. It sends this side's first error to the peer, and passes the peer's
 // error on to the session. Its connection can be lost while its session goes on, and a new

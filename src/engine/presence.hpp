@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows that the thread which runs a session exists. Each side's run() holds one from beginning to
 // end. Invariant: if that thread leaves without settling the session (an uncaught exception, an
 // early return), the session fails. Its link sends heartbeats only while the session has not

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The barrier between rounds: a coordinator opens a round, every worker does its part and arrives,
 // the coordinator continues. Workers may be added while a round is open, and leave at any time.
 // Invariant: no worker is in round k+1 before all that have not left have arrived in round k.

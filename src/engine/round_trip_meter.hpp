@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network's round trip as the session sees it: from a frame to the peer's answer, including any
 // relay between them (the kernel knows only its own end of the connection).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The configuration of either side, in the engine's own types.
 #pragma once
 

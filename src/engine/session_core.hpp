@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The common part of both sides' sessions: state, times, first error, threads. Invariant: the state
 // changes only as may_follow() allows, and every step is an event.
 #pragma once

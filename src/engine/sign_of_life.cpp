@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/sign_of_life.hpp"
 
 #include "base/log.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells a sender that the receiver lives while it prepares its sink, which may take long (memory
 // that is filled, huge pages on a slow host). Invariant: nothing but whole HEARTBEAT frames is
 // sent, and nothing any more once this is destroyed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sink that a guest arrived in, as the source of its next migration.
 #pragma once
 

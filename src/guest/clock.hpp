@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The clock for the run time, pauses and waits of guests.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The seam between a migration and the guest that owns the vCPUs. It is all that the engine knows
 // of a guest. Invariant: after pause() returned, no page changes until resume(), unless another
 // client lets the guest run; check_still() detects that.

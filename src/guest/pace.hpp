@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Computes when a vCPU may write next, from its rate and the throttle. It uses no clock and no
 // thread. Invariants: writes never exceed the rate by more than kCatchUp's worth; time that a
 // throttle or a pause took is not made up for.

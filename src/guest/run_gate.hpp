@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pauses vCPU threads. Invariant: between pause() and resume() every vCPU thread is inside rest(),
 // where it writes nothing; the thread that paused it sees everything that it wrote before.
 #pragma once

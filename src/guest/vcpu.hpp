@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One vCPU of the workload: writes its pages in the order of its sequence, at its pace. Invariants:
 // every write is counted before the thread rests; only its own thread writes the counters.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The built-in guest: threads that write memory at a set rate, so that every page can be checked
 // afterwards, on any host. Invariant: the expected content of memory follows from state() alone.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks that memory holds what the workload's state requires. Every page must hold its last write,
 // its fill, or zeros. This proves that a migration lost no write and invented none.
 #pragma once

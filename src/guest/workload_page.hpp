@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The content that the workload writes: whole pages, computed only from the page's number, the
 // write's number and the guest's seed. Invariant: a page that mixes two writes, or is damaged, has
 // a wrong checksum.

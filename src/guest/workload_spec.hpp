@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Describes the built-in guest, which the user specifies with the words of workload:
 // (kWorkloadWords in base/config/form_tables.hpp).
 // Invariant: a spec that was accepted, from the user or from a peer, is within the limits below.

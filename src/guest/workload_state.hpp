@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state that the workload needs to continue elsewhere, and its wire form. Invariant: a decoded
 // state is within the limits of its spec; load_guest() and check_memory() compare what it says
 // about memory with the memory that arrived.

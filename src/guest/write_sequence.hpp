@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Computes the page that a vCPU writes with its n-th write. Invariant: the page follows only from
 // the spec, the vCPU's number and n, not from earlier writes. A backward walk from the newest write
 // therefore finds the last write of every page, however long the guest has run.

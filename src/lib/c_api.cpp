@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The functions of migrate/migrate.h: each turns an Error into a result, and no exception leaves
 // any of them.
 #include <algorithm>

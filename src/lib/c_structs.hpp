@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads and writes the structs of the C API, whose size the caller states: callers that were
 // compiled with an earlier or a later migrate.h use the same library.
 #pragma once

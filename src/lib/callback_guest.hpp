@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A VMM's guest, whose functions call the VMM's callbacks. Invariants: no exception of a callback
 // goes on into the engine; the VMM is asked to pause and to resume in turn, never twice the same.
 #pragma once

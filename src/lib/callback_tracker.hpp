@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A dirty tracker that asks the VMM for the pages that its guest wrote.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A part of a VMM's memory, given by address or by descriptor: its content is read, placed and
 // cleared, and its holes are found. Invariants: the memory is what the caller said it is (checked
 // by create()); it is neither unmapped nor resized here.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A VMM's memory as a sink. Its former content is lost from prepare() on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A VMM's memory as a source.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The options that a user of the library may set: those of the option table that say how memory
 // moves. The others name files, messages and sources of the program.
 #pragma once

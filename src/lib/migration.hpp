@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A migration as the user of the library sees it: set up, opened, run once, watched and cancelled
 // by any thread. Invariants: it runs at most once; an object that a thread of this class runs in is
 // not destroyed before that thread has ended.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One side of a migration with all that it needs: the VMM's memory and guest, and the engine's
 // session.
 #pragma once

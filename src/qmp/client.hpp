@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A QMP client on a unix socket, to drive QEMU. Invariants: an answer is matched to its command by
 // id, so that a late answer is never taken for the next command's; every event goes to the observer
 // as it arrives, and is kept for wait_event() while there is room.

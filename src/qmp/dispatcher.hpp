@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Answers QMP requests, without the sockets: negotiation, the form of a request, and the commands.
 // Invariant: every request has exactly one answer, whatever the command does.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The forms of QMP messages (QEMU's docs/interop/qmp-spec), and how they are written.
 #pragma once
 

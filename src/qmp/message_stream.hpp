@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Extracts JSON messages from a stream of bytes that may split them anywhere: braces are QMP's only
 // framing. Invariants: the messages do not depend on how the bytes were split; the buffered data
 // never exceeds the limits and the bytes fed since the last message.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A QMP server on a unix socket: greeting, qmp_capabilities, ids, errors and events as in QEMU's
 // docs/interop/qmp-spec, for commands that other code registers. Invariants: a client that sends
 // garbage, reads nothing, or goes away harms neither the other clients nor the program; a client

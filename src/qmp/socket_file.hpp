@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A listening unix socket and its file. Invariant: it removes no file except a socket without a
 // listener, and the file that it made.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parses unix:PATH as users write it.
 #pragma once
 

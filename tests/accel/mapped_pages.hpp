@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory to look at and to write to: private, zero, and not yet there unless asked for.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A plain client of the software DSA device: memory of its own, descriptors, and their answers.
 #pragma once
 

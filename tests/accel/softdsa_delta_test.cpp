@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Delta records of the software DSA device.
 #include "accel/softdsa/delta.hpp"
 #include "tests/accel/softdsa_client.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The DIF operations of the software DSA device.
 #include "accel/softdsa/dif.hpp"
 #include "tests/accel/softdsa_client.hpp"

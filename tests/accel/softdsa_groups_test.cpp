@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Groups of a software DSA device: which engines serve which queues, in which order, and in what
 // modelled time.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The software DSA device without engine threads.
 #include <sys/wait.h>
 #include <unistd.h>

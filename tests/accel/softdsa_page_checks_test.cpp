@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The checks that are executed together, against the same descriptors executed one by one.
 #include "accel/softdsa/page_checks.hpp"
 

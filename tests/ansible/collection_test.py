@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What the filters of the collection in contrib/ansible decide, and whether ansible-lint and ansible-galaxy accept it.
 Skipped without ansible-core."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The playbook of contrib/ansible moves the guests of a host that is a network namespace, and a destination fails.
 
 Arguments: the program `migrate`, and `short` (built-in guests) or `long` (20 guests, half of them of two QEMUs, four at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """20 guests, four at a time over 1 Gbit/s: 12 built-in ones, and 4 in each of two QEMUs. One destination fails half-way.
 
 MIGRATE_TEST_KEEP names a file for the report, and MIGRATE_TEST_GUESTS a folder that keeps the guests once they have booted.

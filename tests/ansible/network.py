@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hosts that are network namespaces, connected by a switch. The first one's link has a limited rate."""
 
 import os

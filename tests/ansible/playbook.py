@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the playbook `evacuate` of contrib/ansible over the namespaces of a Network."""
 
 import json

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Outputs that are read, read late, never read, closed and full.
 #include "base/async_writer.hpp"
 

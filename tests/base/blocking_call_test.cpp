@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Calls that return, that throw, and that never return.
 #include "base/blocking_call.hpp"
 

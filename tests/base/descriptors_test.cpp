@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Descriptors that the child of a fork keeps open.
 #include "base/descriptors.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "base/replacement_file.hpp"
 
 #include <sys/mount.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A small results.json, made up, with the figures that the tests then look for.
 #pragma once
 

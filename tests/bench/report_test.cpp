@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tables, Markdown, HTML and charts, out of canned raw results.
 #include <fmt/format.h>
 

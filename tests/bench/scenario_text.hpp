@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Scenarios for tests: a text that parses, and the message of one that does not.
 #pragma once
 

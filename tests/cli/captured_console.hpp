@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A console whose text a test reads. One at a time.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shared by the tests of the command line: parsing a list of words, and a file that goes away with
 // its owner.
 #pragma once

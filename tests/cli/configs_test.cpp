@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every file a user may start from must load.
 #include <filesystem>
 #include <vector>

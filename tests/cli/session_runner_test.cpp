@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cli/session_runner.hpp"
 
 #include <unistd.h>

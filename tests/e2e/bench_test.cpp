@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate bench` with a tiny scenario: its files, and their figures against the raw results.
 #include <csignal>
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A migration through a network that breaks its connections, and what has to hold of it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest that is written into a bundle, and loaded from it: as often as one likes, with every
 // write, or not at all.
 #include <sys/stat.h>

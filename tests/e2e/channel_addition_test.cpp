@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-channels=auto against peers made of plain sockets: channels that are added while a round
 // runs, and peers that do it wrong.
 #include <array>

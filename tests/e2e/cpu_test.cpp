@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CPUs of a migration between two processes: affinity, budget, and the guest's own speed.
 #include <filesystem>
 #include <fstream>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Migrations over a network that changes what it carries.
 #include <filesystem>
 #include <random>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network between a sender and a receiver that damages one connection once. Invariant: every
 // other byte, and every other connection, goes through as it came.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Descriptors that the program is started without, or with, and those that its children get.
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Devices between two processes, and journeys there and back.
 #include <csignal>
 #include <random>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Zero pages found by DSA devices: the software device in the sender's process, and, by the very
 // instructions that hardware takes, the one of scripts/with-softdsa.
 #include <filesystem>

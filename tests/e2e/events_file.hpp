@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The events of a process under test, in a file, which can be waited for.
 #pragma once
 

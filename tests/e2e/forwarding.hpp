@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functions that the networks between two processes share: they pass a connection on to another
 // port.
 #pragma once

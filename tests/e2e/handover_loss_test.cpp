@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Connections are lost in the switchover of a guest, around its handover or around DONE: the guest
 // runs on at its source, or both sides learn that the receiver has it.
 #include "catch.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "catch.hpp"
 #include "e2e/raw_peer.hpp"
 #include "e2e/test_image.hpp"

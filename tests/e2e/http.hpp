@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A client of HTTP for tests, as simple as one can be.
 #pragma once
 

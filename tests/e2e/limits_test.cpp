@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Migrations of a user who may have few threads or little memory: they end soon, with a reason, and
 // one side has the guest.
 #include <unistd.h>

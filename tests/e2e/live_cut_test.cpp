@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A connection that breaks while a guest moves, the two processes being well: one guest goes on,
 // and only one.
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A side that is killed or interrupted while a guest moves: one guest goes on, and only one.
 #include <csignal>
 #include <random>

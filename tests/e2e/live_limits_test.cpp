@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits that a migration cannot keep, or can: what it does, how often, how soon it ends, and what
 // it says.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A migration followed and steered through its QMP socket.
 #include <memory>
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest on its way between two processes, and what has to hold of it afterwards.
 #pragma once
 

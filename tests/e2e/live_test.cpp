@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A running guest moved between two processes: it goes on at exactly one side, with every write.
 #include <fcntl.h>
 #include <sys/mman.h>

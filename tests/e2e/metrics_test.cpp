@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prometheus metrics of a migration that runs: what a scrape gets, what the file has, and that
 // neither can harm the migration.
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every exit code, on both sides, and the line of JSON that goes with it.
 #include <csignal>
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Outputs that nobody reads, that are closed or full: none of them stops a migration.
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Several network paths between two processes, on several addresses of the loopback: they share the
 // work, one that fails is repaired over the others, and comes back. tests/network has real links.
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Post-copy: the guest runs at the receiver before its memory is there.
 #include <csignal>
 #include <nlohmann/json.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A child process under test, mostly the built `migrate`, with its output collected.
 // Invariants: every wait has a deadline and waits by poll, never by sleeping; the child does not
 // outlive its object.

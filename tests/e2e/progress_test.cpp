@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A user follows a migration that runs.
 #include <cstdint>
 #include <nlohmann/json.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Connections are cut at random, any of them, at any moment after the first pages and until the
 // end, once or repeatedly: every image and every guest arrives whole. MIGRATE_TEST_CUTS sets how
 // many connections are cut.

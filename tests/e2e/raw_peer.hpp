@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A peer made of plain sockets, for saying to `migrate` what no honest peer says.
 // Invariant: every wait has a deadline; what is legitimate is built with the product's own
 // encoders.

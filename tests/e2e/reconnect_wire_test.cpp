@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sender made of plain sockets that returns to its receiver after the main channel was lost: the
 // frames as PROTOCOL.md has them, and peers that may not return.
 #include <csignal>

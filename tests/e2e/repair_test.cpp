@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Channels that are lost, by an orderly end or a reset, the main channel too: the migration goes
 // on, and only what was in flight is sent again. tests/engine/lost_channels_test has those that
 // fall silent. MIGRATE_TEST_KILLS sets the number of random turns.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lost channels between a receiver and a sender made of plain sockets: the frames as PROTOCOL.md
 // has them, and senders that do it wrong.
 #include "catch.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Image transfers whose sender or receiver is killed, and that go on afterwards.
 #include <csignal>
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiver's sandbox: a receiver that tries what it forbids is refused by the kernel, and
 // everything that a receiver does after its set-up works within it.
 #include <cerrno>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A receiver that a service manager started, with the socket on which it listens.
 #include <sys/socket.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Signals at every stage, also while a call hangs, and those that must not end the program.
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network between a sender and a receiver that keeps every byte for the same time. Invariant:
 // each connection's bytes and ends go through in order, and no sooner than that.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate status`: the migrations that run on this host.
 #include <sys/file.h>
 #include <sys/stat.h>

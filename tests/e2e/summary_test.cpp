@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Both sides print a summary at the end of a migration.
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network between a sender and a receiver in which connections break at chosen moments.
 // Invariant: up to that moment, and on every other connection, each byte and each end goes through
 // as it came.

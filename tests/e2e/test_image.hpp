@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guest-memory images for the end-to-end tests.
 #pragma once
 

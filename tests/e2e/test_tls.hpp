@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Credentials for processes under test. MIGRATE_TEST_TLS=x509 or psk makes every test run its
 // senders and receivers with TLS, unless the test chooses their --tls-creds itself.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Encrypted migrations between two processes, and each way in which one of them rejects the other:
 // both users read the reason, no page moves, and the receiver serves the next sender.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One transfer between two processes, and what has to hold of every one that succeeds.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Zero-copy send between two processes on loopback, where the kernel copies in any case.
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-channels=auto: channels that join a session while a round runs.
 #include <atomic>
 #include <cerrno>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The channels of a connection, which ends and is made again while its session goes on.
 #include <thread>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The channels of both sides of a session in one process, whose connections come and go.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A migration round by round, as the tests of its decisions see it.
 #pragma once
 

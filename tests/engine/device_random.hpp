@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Number of repetitions of a test with random devices, and its seed.
 #pragma once
 

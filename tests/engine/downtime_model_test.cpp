@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The downtime that a decision expects, from the rounds that were measured.
 #include "engine/convergence/downtime_model.hpp"
 

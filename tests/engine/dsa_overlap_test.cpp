@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The published model lets a sender stand still while the device works. Here the two are to
 // overlap; in time that is made up, so that the figures are the design's and not the machine's.
 

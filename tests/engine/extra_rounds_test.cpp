@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rounds that a migration sends although it could switch over, to pause the guest for a shorter
 // time.
 #include "catch.hpp"

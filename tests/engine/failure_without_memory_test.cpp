@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A session that ends without the memory to encode its reason still tells the peer who has the
 // guest.
 #include <new>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/send/legacy_feed.hpp"
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A PeerLink whose peer is played by the test.
 #pragma once
 

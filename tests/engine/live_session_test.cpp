@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest between a sender and a receiver in one process, over loopback.
 #include <future>
 #include <memory>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reading memory outside of a round, with a guest that gives memory back.
 #include "engine/send/live_source.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Data channels that are lost in a round: the others go on, and what did not arrive is sent again.
 #include <atomic>
 #include <cstring>

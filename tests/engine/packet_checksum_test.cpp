@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Channels whose packets have checksums: what they are of, and what damage does.
 #include <atomic>
 #include <thread>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving side of post-copy against a source that the test plays, and that may be hostile.
 #include "engine/postcopy/postcopy_sink.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/postcopy/postcopy_trigger.hpp"
 
 #include "catch.hpp"

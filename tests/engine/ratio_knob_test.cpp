@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/send/ratio_knob.hpp"
 
 #include "catch.hpp"

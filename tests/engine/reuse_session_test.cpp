@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whole sessions in which the receiver has pages already: of an older image, or of this one.
 #include <cstring>
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/report/round_history.hpp"
 
 #include <nlohmann/json.hpp>

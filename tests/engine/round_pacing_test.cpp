@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pace of a whole migration in made-up time: a guest, a link and a receiver as a few numbers.
 #include "engine/convergence/round_pacing.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A RunSink made of functions, for tests.
 #pragma once
 

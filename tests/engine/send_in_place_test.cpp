@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A channel with zero-copy send, whose kernel reads the guest's memory late, while the guest goes
 // on writing.
 #include "catch.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The settings of a test's sessions: loopback, a port of the kernel's choice, and timeouts.
 #pragma once
 

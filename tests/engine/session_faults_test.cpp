@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sessions whose threads cannot be started, or that run out of memory at any moment: both sides
 // end, and at most one of them runs the guest.
 #include <malloc.h>

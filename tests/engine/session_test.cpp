@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sender and a receiver in one process, over loopback.
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The countermeasures against a stall, one by one, and the end of a migration that has none left.
 #include "catch.hpp"
 #include "tests/engine/convergence_rounds.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A library to preload into a receiver: it tries what the receiver's sandbox forbids, as a sender
 // would that has taken the receiver over. It does so twice: in the thread that accepts the first
 // connection, which starts after the sandbox is complete, and then in the thread that writes to

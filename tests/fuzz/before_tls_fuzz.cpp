@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Says the input to a receiver that takes TLS only: what a stranger can reach without credentials.
 // Input beginning with the first byte of a TLS handshake goes through the receiver's TLS, and any
 // other is read as the hello of a sender that does not encrypt. Nothing of it may be accepted.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Says the input to a receiver as a peer that has valid credentials: through a TLS session into
 // what reads the hello, the offer, the frames of the main channel, or the packets of a channel. The
 // input's first two bytes choose which of them, and the channel's limits.

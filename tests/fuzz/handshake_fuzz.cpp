@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives what reads a stranger's first bytes: the hello, control frames and every message in them.
 // The input's first byte chooses which; frames are fed in pieces of a size it chooses too.
 #include <algorithm>

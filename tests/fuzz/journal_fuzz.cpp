@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives what reads the journal of a partial image, and the digests that ask for pages: once as
 // they are, and the journal's record once more with the checksum that belongs to its content, so
 // that the checks behind it are reached.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes the fuzz targets' seed corpora: make_corpus FOLDER makes a folder for each target in
 // FOLDER, such as FOLDER/packet_fuzz.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives what reads a bundle's manifest, which anybody may have changed: once as it is, and once
 // with the digest that belongs to its content, so that the checks behind the digest are reached.
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives the packet decoder. The input is: 4 bytes that choose limits, regions and whether the
 // checksum is put right, then a packet's header, then its run list.
 #include <xxhash.h>

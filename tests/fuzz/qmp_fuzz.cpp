@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives what reads a QMP client's bytes: the first byte chooses the size of the pieces the rest is
 // fed in. Answers must not depend on it, and must themselves be messages.
 #include <algorithm>

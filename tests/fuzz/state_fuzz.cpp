@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives what reads a workload's saved state, which is a peer's word: the decoder, and, where the
 // state is of a guest as small as the memory here, the guest itself.
 #include <cstdlib>

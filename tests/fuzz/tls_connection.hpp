@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A connection to a receiver that takes TLS only, both ends in one process: what a fuzz target
 // needs to say anything to a receiver before TLS and behind it. It is a real TCP connection, so the
 // receiver's side is the product's own; nothing waits, because both ends run in turn.

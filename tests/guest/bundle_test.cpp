@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files of a bundle: which of them make one, and what is refused.
 #include <sys/stat.h>
 

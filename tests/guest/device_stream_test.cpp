@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // QEMU's saved devices, and what they lack.
 #include "guest/qemu/device_stream.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which of QEMU's disks stay behind.
 #include "guest/qemu/disks.hpp"
 

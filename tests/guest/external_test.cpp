@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Processes that are not ours: what is undone when this one dies, throttling, and the words that
 // name them.
 #include <fcntl.h>

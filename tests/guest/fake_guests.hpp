@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guests of a FakeQemu.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A QEMU of which nothing is true but its run state, its migration and its capabilities, on a QMP
 // socket of its own; and which answers otherwise where a test has it so.
 #pragma once

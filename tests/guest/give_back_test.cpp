@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guests of QEMU that are resumed after a failure, and guests that are left paused.
 #include "guest/qemu/give_back.hpp"
 

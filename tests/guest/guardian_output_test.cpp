@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The process that guards a guest has something to say, and nobody reads it.
 #include <sys/prctl.h>
 #include <sys/wait.h>

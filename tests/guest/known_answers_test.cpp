@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/qemu/known_answers.hpp"
 
 #include "guest/fake_qemu.hpp"

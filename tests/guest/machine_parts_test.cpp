@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which machines count as the same, and which difference is named.
 #include "guest/qemu/machine_parts.hpp"
 

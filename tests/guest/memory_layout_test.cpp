@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory of a QEMU according to its answers, and disks that write memory past its page tables.
 #include "guest/qemu/memory_layout.hpp"
 

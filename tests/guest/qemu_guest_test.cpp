@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest of a QEMU that does not answer in time, or answers otherwise than expected.
 #include "guest/qemu/qemu_guest.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pause of a QEMU's guest: what is asked before it, and what another client does at that
 // moment.
 #include "guest/fake_guests.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // QEMU's list of its RAM blocks.
 #include "guest/qemu/ram_blocks.hpp"
 

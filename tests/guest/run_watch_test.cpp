@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // QEMU's events show whether a guest stood still.
 #include "guest/qemu/run_watch.hpp"
 

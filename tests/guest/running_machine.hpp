@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A workload for a test, and what tests do to its memory.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/external/thread_clocks.hpp"
 
 #include <unistd.h>

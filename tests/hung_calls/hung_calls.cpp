@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A library to preload, whose calls never return, as with a name server or a file system that does
 // not answer: getaddrinfo() of the host "hung.test", and open() and renameat() of a path that
 // contains "hung.test". And some that take long: memfd_create(), for the milliseconds that the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The C API in one process: what it takes, what it refuses, and that nothing gets past its errors.
 #include <algorithm>
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* A small VMM that moves its guest by libmigrate, in both directions. Its guest is a thread that
  * writes numbers to its memory in an order that follows from the number of writes, so that every
  * word of the memory can be checked after each move.

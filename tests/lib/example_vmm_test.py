@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Moves the guest of the example VMM by libmigrate, as two processes. Argument: example_vmm."""
 
 import os

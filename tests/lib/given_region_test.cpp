@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which memory a VMM may give, and what it says about itself.
 #include "lib/given_region.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest for tests of the C API in one process: memory, callbacks that can be told to fail, and a
 // session with both.
 #pragma once

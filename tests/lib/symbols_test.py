@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """libmigrate.so shows the functions of its header, with versions, and nothing else. Argument: the library."""
 
 import re

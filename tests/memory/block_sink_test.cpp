@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Private memory of another process as a sink, beside memory of it in a file.
 #include "memory/sink/block_sink.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Private memory of another process as a source.
 #include "memory/source/block_source.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes of another process, seen from outside, and what the attaching leaves in it: nothing.
 #include <fcntl.h>
 #include <linux/filter.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory of every kind that a guest may have, and a sender that copies it as a migration does.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sinks in this process's own memory: anon:, memfd: and null:.
 #include <algorithm>
 #include <cstring>

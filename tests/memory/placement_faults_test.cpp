@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Placement while the kernel, the file or the peer fails: the memory is right, or the failure is
 // clear. Each run follows from its seed.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory that can be populated, and the reasons why other memory cannot.
 #include "memory/sink/populate.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Another process's private memory in huge pages of the host's pool.
 #include <algorithm>
 

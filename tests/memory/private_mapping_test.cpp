@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Private memory of another process that is replaced after it was opened.
 #include "memory/foreign/private_mapping.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Another process with private memory, which it writes when it is told to.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Another process's memory as a sink: it is cleared and written only if nobody else uses it.
 #include "memory/sink/shared_sink.hpp"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two hosts with several links between them: network namespaces, veth and a token bucket (tbf) on the sender's end of
 each link. Needs root. Everything ends with the process."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several network paths over real links of different rates: they share the work, one is cut in mid-round and comes back.
 
     python3 -B tests/network/paths_test.py BIN [--long]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Packets of some connections, or of all, vanish at random moments of a migration without a word to either side; the
 image or the guest arrives whole. Argument: the program. MIGRATE_TEST_CUTS sets how many silences each case has,
 MIGRATE_TEST_SEED the moments. The test runs in a network namespace of its own, where nftables drops the packets."""

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arguments of the measuring programs: NAME=VALUE.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what a dirty tracker costs: a collection, and the writes of the guest. Prints one JSON
 // object. It calls the tracker itself, so that it cannot be a scenario of `migrate bench`.
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "perf/dirty_loop.hpp"
 
 #include <sys/mman.h>

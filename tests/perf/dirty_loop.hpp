@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cost of tracking dirty pages: for the collector, and for the guest that writes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures what memory of another process costs beside memory of this one, with one thread: reading
 // private memory of a process beside reading a mapped file, and placing pages into a process beside
 // placing them into private memory of this one. Prints a table and the goals, and returns 7 if one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures how many pages the software DSA device checks in a second, beside the CPU's own scan.
 // Prints a line of JSON for each way. Usage:
 // softdsa_speed                 all ways within this process

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bare loop of SSL_write() and SSL_read() between two processes on the loopback, for comparison
 // with a migration: TLS 1.3, AES-128-GCM, one connection and one thread for each channel, records
 // of 16 KiB. Prints one line of JSON: the time, and the CPU time of either process.

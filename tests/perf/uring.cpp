@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "perf/uring.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A small io_uring (io_uring(7)), for measurements only: the product does not use it.
 #pragma once
 

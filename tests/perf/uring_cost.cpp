@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares io_uring with plain system calls for the path of a page: read 512 KiB of a file on tmpfs
 // in steps of 64 KiB, send them over loopback, and receive them into a buffer that stays in the
 // cache. All ways run in turn in one process. Prints one line of JSON for each run.

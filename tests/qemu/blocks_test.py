@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Moves guests with any kind of memory, by QEMU's RAM blocks: private memory as QEMU makes it without a word about
 memory on its command line, memory in files, both together, plugged memory, disks with locks, and a sandbox. Then what
 goes wrong, and what is refused. QEMU 7.2 does not tell where its memory is; it is skipped."""

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Parks guests in bundles and loads them into waiting QEMUs, as often as wanted. Kills the writer at random moments: the
 bundle is complete, or it is rejected. The pause of a guest that is parked is printed beside that of one that moves."""
 

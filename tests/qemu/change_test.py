@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Memory and disks of a QEMU are changed through another QMP client while its guest is migrated, at either side. The
 migration ends with the reason and the guest runs on at the source, or what was changed does no harm."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Credentials for every `migrate send` and `recv` of the tests: with MIGRATE_TEST_TLS=x509 or psk the guests move over
 encrypted channels, unless a test chooses --tls-creds itself."""
 

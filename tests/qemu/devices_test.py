@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Moves guests with memory in huge pages of the host's pool and with devices whose state is tied to memory, there and
 back: virtio-mem and a balloon, with the guest's drivers at work, a network card, and firmware in flash. QEMU 7.2 does not
 tell where its memory is; it is skipped."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the tests find a QEMU and a kernel, and the guest's initramfs."""
 
 import glob

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A migration of a running QEMU fails at a random moment, in each way it can; the guest runs on at the source, and the
 next attempt moves it. --times repeats each way with other moments."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults between two QEMUs: a network that is cut, and a QMP that refuses commands or hangs up."""
 
 import json

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The test guest's only program, /init of its initramfs: writes its memory page by page at a set
  * rate, checks what every page held before it writes it again, and prints a line each tick on the
  * serial console:

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Usage: guests_folder.py make|remove FOLDER
 
 Makes the folder in which the cases that ctest runs share their booted guests, with the guest's initramfs in it; or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports what a hanging case waits for: the place of each Python thread, the states of its QEMUs, and what each
 thread of every `migrate` waits for in the kernel."""
 

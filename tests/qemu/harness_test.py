@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The helpers of the tests with QEMU; it needs no QEMU."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Huge pages of the host's pool, for the cases that need them."""
 
 import fcntl

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Which destinations are refused before a page moves, because their machine, CPUs or devices are not those of the
 guest; and what a user reads if QEMU itself refuses the devices, or if they change during a migration."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Usage: make_initramfs.py SOURCE.c OUTPUT [MODULE…]
 
 Compiles SOURCE.c statically and makes it the /init of an initramfs: a cpio archive in the "newc" format, which the

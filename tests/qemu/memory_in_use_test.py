@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A destination QEMU is started with memory that another guest uses: the source's, or that of a third guest that has
 nothing to do with the migration. The migration is refused, and every guest goes on with every page as it was."""
 

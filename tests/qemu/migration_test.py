@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Moves a guest that writes and checks its memory between two running, unmodified QEMUs over 8 channels, there and
 back; and what else is moved or refused. MIGRATE_TEST_MOVES sets how often the guest moves there and back (default 2, once in each
 direction); MIGRATE_TEST_KVM=1 uses KVM."""

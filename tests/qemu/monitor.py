@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The QMP client of scripts/qmp_client.py, with the errors of these tests."""
 
 import sys

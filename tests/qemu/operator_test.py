@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Which QEMU runs the guest when its operator, or another client of QEMU, stops, continues or resets it during a
 migration: never two guests, never a torn copy, never none without a message."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the cases share in which another client touches a QEMU while `migrate` moves its guest."""
 
 import runner

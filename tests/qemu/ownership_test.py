@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Which QEMU runs the guest when another client of QEMU migrates it meanwhile, and when a QEMU or a `migrate` ends at
 the wrong moment: never two guests, never a torn copy, never none without a message."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Strikes migrations of a running QEMU at random moments of a random phase: either QEMU or either `migrate` is killed,
 the network is cut, or a second client gives QEMU a command. Whatever strikes, two guests never run at the same time, no
 page is wrong, and no guest is left running nowhere unless the operator did that or the sender ends with the exit code "owner

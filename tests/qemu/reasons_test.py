@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Which reason a user reads, and how soon, if a QEMU or its guest ends, or a QEMU cannot be used, while `migrate` waits
 for something else."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a QEMU's guest ran, by QEMU's own events and their times, which the QEMUs of one host take from one clock. This
 way nothing is missed that happens between two queries of a QEMU's state."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the cases of a test script, each in a process and a folder of its own, so that several can run at once and one
 that hangs or dies takes no other along."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults for a migration of a running QEMU: killed processes, a cut network, and commands of a second client to either
 QEMU. Each one returns its possible consequences, for random_failure_test.py."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QEMUs with a guest that is judged by its serial console, and migrations between them; for the tests here and for
 scripts/measure-qemu."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waits that end with an event: a process that ends, a file that changes. A test that waits calls something here."""
 
 import codecs

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One end of a unix socket, for tests that write and read QMP byte by byte.
 #pragma once
 

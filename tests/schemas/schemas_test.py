@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What the program writes and reads agrees with the schemas that it prints. Argument: the program."""
 
 import copy

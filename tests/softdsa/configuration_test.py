@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Programs configure, enable and disable the software devices by sysfs, as accel-config does. Arguments: library,
 client program. With --inside CASE it runs a case of Inside, under scripts/with-softdsa."""
 

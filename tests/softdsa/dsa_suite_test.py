@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Debian's own DSA programs, unmodified, take the software devices for real. Arguments: library, client program
 [--whole-runner: all sizes of dsa_test's own runner, which takes minutes, and nothing else]."""
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The assembler's encodings, which are not run, against what the decoder makes of them.
 #include "accel/softdsa/preload/instruction.hpp"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """`migrate` on work queues that an administrator disables, and that others use. Arguments: library, `migrate`. With --inside MODE it
 runs a migration, under scripts/with-softdsa."""
 

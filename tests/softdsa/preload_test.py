@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A program that was built for DSA hardware runs under scripts/with-softdsa. Arguments: library, client program."""
 
 import os

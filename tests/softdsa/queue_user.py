@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program that submits descriptors to a work queue by write(), for use under scripts/with-softdsa."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running programs under scripts/with-softdsa, and the reason where that cannot be."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts the private functions and the fields of the classes in a C++ source.
 
 It reads text as clang-format lays it out; no macro opens a class.

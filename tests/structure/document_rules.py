@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of the project's documents: what they name exists, and what they link to is there.
 
 Every check takes the root of a tree and returns what is wrong with it, one sentence each, so that it can be run over

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The documents name nothing that is not there, and docs/options.md is what the option table gives.
 
 MIGRATE_BINARY names the program that writes docs/options.md.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The project keeps to its layout and to the directions of its includes; and the rules find a tree that does not."""
 
 import tempfile
@@ -13,6 +14,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 class Project(unittest.TestCase):
     def test_keeps_every_rule(self):
         self.assertEqual(rules.check_all(PROJECT), [])
+
+    def test_names_its_licence_in_every_source(self):
+        self.assertEqual(rules.check_licences(PROJECT), [])
 
     def test_has_sources_in_every_folder_that_exists(self):
         """Guards against checks that pass because they look at nothing."""
@@ -53,6 +57,15 @@ class WrongTree(unittest.TestCase):
         path = f"{folder}/{folder.split('/')[-1]}.cpp"
         self.add(path, f'#include "{name}"')
         self.assert_found(f"{path}: {folder} may not include {target} ({name})")
+
+    def test_a_source_without_a_licence_is_found(self):
+        self.write("scripts/run", "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\n")
+        self.write("scripts/walk", "#!/bin/sh\n")
+        self.write("docs/page.md", "# Page\n")
+        found = rules.check_licences(self.root)
+        self.assertIn("scripts/walk: its first line, or the one after #!, has to be "
+                      "'SPDX-License-Identifier: Apache-2.0'", found)
+        self.assertFalse([problem for problem in found if problem.startswith(("scripts/run", "docs/"))])
 
     def test_a_bare_system_call_is_found_in_the_program_and_in_tests(self):
         self.add("accel/accel.cpp", "long pid() { return ::syscall(SYS_getpid); }")

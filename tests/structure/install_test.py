@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Checks that `cmake --install` installs every file, and generated files are valid. Arguments: cmake, build folder."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules about how the project's files are laid out and which folder may know which.
 
 Every check takes the root of a tree and returns what is wrong with it, one sentence each, so that it can be run over
@@ -42,6 +43,8 @@ MUTEX_DECLARATION = re.compile(r"^\s*(?:mutable |static )*Mutex (\w+);(.*)$", re
 BARE_MUTEX = re.compile(r"\bstd::(?:\w*mutex|condition_variable\w*|scoped_lock|unique_lock|lock_guard|shared_lock)\b")
 BARE_SYSCALL = re.compile(r"(?<!\w)syscall\s*\(")
 SEED_FILE = "tests/support/seed.hpp"
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+LICENSED_SUFFIXES = SOURCE_SUFFIXES | {".py", ".cmake", ".sh", ".service", ".socket", ".map"}
 LINKED = re.compile(r"\bmigrate_(\w+)\b")
 
 
@@ -232,3 +235,21 @@ CHECKS = (check_includes, check_linked_libraries, check_listed, check_pragma_onc
 
 def check_all(root):
     return [problem for check in CHECKS for problem in check(Path(root))]
+
+
+def check_licences(root):
+    """Every source and script names its licence at its beginning."""
+    problems = []
+    for name in sorted(TOP_LEVEL):
+        top = root / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if not path.is_file() or path.is_symlink():
+                continue
+            if path.suffix not in LICENSED_SUFFIXES and path.name != "CMakeLists.txt" and path.suffix != "":
+                continue
+            with open(path, "rb") as file:
+                begin = file.read(400)
+            is_script = path.suffix != "" or begin.startswith(b"#!")
+            if is_script and LICENCE.encode() not in begin:
+                problems.append(f"{path.relative_to(root)}: its first line, or the one after #!, has to be '{LICENCE}'")
+    return problems

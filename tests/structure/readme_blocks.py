@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the commands out of a Markdown page's fenced blocks and makes a bash script of each block.
 
 In blocks fenced as sh, bash or console a line that begins with "$ " is a command, continued by lines after one that

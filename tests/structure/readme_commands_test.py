@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Every command in README.md, CONTRIBUTING.md and docs works as written, with the binary that MIGRATE_BINARY names."""
 
 import os

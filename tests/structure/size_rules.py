@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limits that keep the engine readable: the size of its classes and sessions, and of every file.
 
 Every check takes the root of a tree and returns what is wrong with it, one sentence each.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The engine's classes, its sessions and all files keep to their limits; and the rules find a tree that does not."""
 
 import tempfile

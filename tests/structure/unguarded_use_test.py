@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """clang refuses code that uses a guarded member without its mutex. The compiler is the first argument."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A `migrate recv` and a `migrate send`, run as processes with their statistics and events."""
 
 import json

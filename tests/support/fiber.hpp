@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A function with a stack of its own, which runs in the thread that switches to it. A switch is a
 // function call: unlike one between threads, it does not wait for the machine's scheduler.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lets a write to a file fail as on a full disk.
 #pragma once
 

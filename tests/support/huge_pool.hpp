@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Huge pages and a hugetlbfs, for the tests that need them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ignores a signal for a while.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A connection whose kernel reads memory that is sent without a copy as late as it may: when its
 // completions are asked for. So a test can change the memory in between.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Timeout of a test for something that must happen, long enough for a busy machine.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A work queue that does what a test says, in time that a test makes up.
 #pragma once
 

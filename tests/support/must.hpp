@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Unwraps Results in tests: a failure ends the test case with the error's message.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A process of a test that prepares something and then waits until its object ends.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads a packet from a connection as it is on the wire.
 #pragma once
 

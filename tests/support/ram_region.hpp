@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The first region of a guest, and the only one in most tests.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sink in ordinary memory that remembers what was asked of it, and fails where a test wants it
 // to.
 #pragma once

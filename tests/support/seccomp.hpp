@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes a system call away from a thread, as a container's filter does.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The seed of tests that draw random numbers.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two connected ends of a TCP connection on loopback.
 #pragma once
 

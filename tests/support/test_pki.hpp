@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Certificates and keys for tests, made when they are needed: a CA and what it issues, in a folder
 // with QEMU's names.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells whether the tests run under ThreadSanitizer: MIGRATE_UNDER_TSAN is defined then. GCC and
 // clang say it in different ways.
 #pragma once

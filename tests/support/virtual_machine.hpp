@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threads that run one at a time in time that is made up: as many CPUs as threads, and a DSA device
 // whose speed a test sets. The figures depend on the design alone and not on the machine. The
 // threads are fibers of one real thread: they change places at every step of a wait, which on a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The frames that report a broken round: which pages arrived, and what came on lost channels.
 #include "transport/arrived_pages.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Credentials that are read for several connections at once, and that take long.
 #include "transport/credential_reader.hpp"
 

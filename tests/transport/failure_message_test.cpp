@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A peer's FAILURE, whatever its body is.
 #include "catch.hpp"
 #include "transport/handshake.hpp"

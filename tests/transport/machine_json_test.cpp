@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sender's machine in its offer.
 #include "transport/machine_json.hpp"
 

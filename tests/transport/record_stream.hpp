@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A Stream with the properties of TLS and none of its security: bytes travel in sealed records, a
 // record is readable only when all of it has come, reads take more from the connection than they
 // hand out, and the end of the stream is a record of its own.

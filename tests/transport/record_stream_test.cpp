@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The classes above Stream work over one that buffers and seals, as an encrypted one does.
 #include "tests/transport/record_stream.hpp"
 

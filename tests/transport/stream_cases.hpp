@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // These cases hold for the classes above Stream over every stream of records, sealed or encrypted.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files of --tls-creds: each fault has a message that names the file, and none has a secret.
 #include <sys/fsuid.h>
 #include <sys/stat.h>

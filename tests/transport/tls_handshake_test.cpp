@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each way in which one side rejects the other, with the sentence that each of them gets.
 #include "transport/tls/tls_handshake.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The listener and the connector with TLS: strangers, half handshakes, and peers that do not
 // encrypt.
 #include <sys/stat.h>

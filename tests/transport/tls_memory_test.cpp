@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // OpenSSL without memory: each of its allocations fails in turn, and the error names that.
 #include <openssl/crypto.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two sides of a TLS connection in one thread.
 #pragma once
 

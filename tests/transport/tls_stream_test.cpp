@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The classes above Stream over TLS, and what a stream of records owes them.
 #include "transport/tls/tls_stream.hpp"
 

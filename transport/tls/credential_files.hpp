@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files of certificates and keys. Invariants: a file that only its owner should read is not
 // used if every user of this host may read it; secrets are erased from memory when they are no
 // longer needed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // OpenSSL's objects with owners, and its queue of errors as text. Included by the files of this
 // folder only.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pre-shared keys: a file with lines IDENTITY:HEX, as GnuTLS's psktool and QEMU use them.
 // Invariant: no message contains a key.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An SSL object on a socket. Invariants: no call waits, whatever the mode of the descriptor is;
 // no call raises SIGPIPE.
 #pragma once

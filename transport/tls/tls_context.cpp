@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "transport/tls/tls_context.hpp"
 
 #include "transport/tls/tls_handshake.hpp"

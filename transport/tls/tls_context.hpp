@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // OpenSSL's context for one role, made from the files of certificates or keys. Invariant: it allows
 // TLS 1.3 only, and no connection without a check of the peer.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One side's credentials and its TLS session. Invariant: a connection uses the files as they are
 // when it begins, so certificates and keys may be renewed while a receiver waits. Thread-safe.
 #pragma once

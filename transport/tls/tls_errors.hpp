@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sentences for users: why a certificate is not accepted, and what a peer's alert means. Both sides
 // get a sentence of their own for each case. No sentence contains a secret.
 #pragma once

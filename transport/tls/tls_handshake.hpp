@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The TLS handshake of one connection, step by step without waiting. Invariants: a stream comes out
 // of it only if the peer was authenticated and is allowed; the client of a main connection also
 // knows that the server has accepted it.

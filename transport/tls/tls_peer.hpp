@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The names of an authenticated peer, and the patterns of --tls-authz.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Encrypts connections that this side has made, all at the same time.
 #pragma once
 

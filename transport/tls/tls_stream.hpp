@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A stream whose bytes travel in TLS records, after the handshake.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "transport/tls/x509_files.hpp"
 
 #include <openssl/pem.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The certificates of --tls-creds x509:DIR, under QEMU's names.
 #pragma once
 

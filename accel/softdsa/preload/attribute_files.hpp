@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files through which a program reads and writes attributes of sysfs. The tree is mounted
 // read-only, so opening an attribute to write fails with EROFS. The program then gets a file of
 // its own in its place, whose name says which attribute it stands for; so that it works after

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The attributes of sysfs that may be written, and what the Linux driver accepts for each. Source:
 // Linux drivers/dma/idxd/sysfs.c and Documentation/ABI/stable/sysfs-driver-dma-idxd.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads what scripts/with-softdsa made and what never changes: the devices and the files that stand
 // for their queues. The configuration of the queues is in the shared part (SharedDevices).
 #pragma once

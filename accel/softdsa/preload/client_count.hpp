@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How many open files of a queue's node there are, in all processes. Each open file, with its
 // copies and mappings, holds a lock of one byte, which the kernel drops with the last of them.
 #pragma once

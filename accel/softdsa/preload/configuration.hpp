@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Enables and disables devices and queues as the Linux driver does: by bind and unbind of its
 // drivers, which accel-config writes to. Invariants: one process at a time changes anything; the
 // files always state what the shared part of the devices does. Source: Linux drivers/dma/idxd

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Handles the three signals by which the CPU hands over a descriptor that it could not submit:
 // SIGILL if it does not know ENQCMD, SIGSEGV if it knows it but has no PASID, SIGBUS if MOVDIR64B
 // hits the empty file that stands for a portal. The kernel calls this library's handler; the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functions that replace those of the C library. They behave like the library's own except for work
 // queues and for the signals by which descriptors arrive. Source: Linux drivers/dma/idxd/cdev.c for
 // open, mmap and write on a queue's node.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "accel/softdsa/preload/instruction.hpp"
 
 namespace migrate::accel::softdsa::preload {

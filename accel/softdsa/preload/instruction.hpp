@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decodes the three instructions that carry a descriptor to a work queue, at the address where the
 // CPU refused to run one. Reads no byte after the first one that rules the instruction out, so
 // other code may end at the end of its page. Source: Intel 64 and IA-32 Architectures Software

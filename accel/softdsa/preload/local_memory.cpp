@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Hidden memcpy and related functions of this library. The C library's may belong to another
 // preloaded library (Intel DTO passes them to a DSA device), which would re-enter the fault
 // handler. Copies and fills are not written as loops: the compiler would turn a loop into a call of

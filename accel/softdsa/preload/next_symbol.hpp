@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The function that a hook replaces: the C library's, or a sanitizer's in between.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files by system calls, past this library's own hooks. Every function keeps errno, and returns
 // what it read, or whether it succeeded.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the work queue to which a page of the address space belongs. Results are cached; the hooks
 // of mmap, munmap and mremap invalidate them. Every function is async-signal-safe and never waits.
 #pragma once

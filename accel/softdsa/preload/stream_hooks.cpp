@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The functions of the C library's streams that open, flush and close a file: a stream writes past
 // the hook of write(), so an attribute of sysfs gets its value when the stream is flushed. Also a
 // work queue's node is opened as by open().

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files that scripts/with-softdsa made: the tree of sysfs, which programs see read-only, the
 // same tree by a mount that may be written, and the nodes. One file of sysfs is one attribute.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The software devices of this process. Each process executes its own descriptors, and shares the
 // queues with all others of the namespace (SharedDevices). The devices start when the first queue
 // is opened or the first descriptor arrives, and again in the child of a fork.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The enums whose names are choices of an option. Invariant: a name is written here only; the flag,
 // JSON, the help, the wire and the report take it from here.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The forms of an option whose value is more than a number or a choice: "anon:4G,fill=zero". A form
 // is a name, an operand and words; operand and words are rows like those of the option table.
 // Invariant: one parser reads all forms, and its errors say what is wrong and what is allowed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The forms of --source, --sink, --devices, --accel-path, --tls-creds and --path, with a row for
 // each word.
 #pragma once

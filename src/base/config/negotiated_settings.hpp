@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sender's values of all options that both sides share: the rows with `negotiated`. They travel
 // in the offer as text by key. Invariant: every value is valid for its row, from the defaults on; a
 // key without `negotiated` does not compile.

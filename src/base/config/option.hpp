@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One option: a row of the option table, and a value of it as text. Invariant: parse_option()
 // accepts only what the row allows, and turns the text of option_text() back into the same value.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds rows of the option table by their keys, and reads the texts of options that have forms.
 #pragma once
 

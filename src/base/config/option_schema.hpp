@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // JSON schemas (JSON Schema 2020-12) of the values of options, from their rows.
 #pragma once
 

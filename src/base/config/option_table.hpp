@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The only option table, with one row per option. Flags, JSON keys, --help, --print-config,
 // validation, the handshake, the man page, the completion and docs/options.md are all read from it.
 // Invariant: an option is one row and the get<"key">() that uses it; there is no other list of

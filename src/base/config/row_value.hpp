@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Values of a table of rows by key, in the type that the caller wants. Invariant: a key without a
 // row, and a type that cannot hold every value of the row, do not compile.
 #pragma once

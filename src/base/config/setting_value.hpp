@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The value of a setting in the type that it has in reports and over QMP: a number in the row's
 // unit (bytes, bytes per second, milliseconds), true or false, or a text.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The settings of a command: a value per row of the option table, and its origin. Invariant: every
 // value is valid for its row, from the defaults on; a weaker origin (default < file < flag) never
 // replaces a value of a stronger one, whichever is set first.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sizes, rates and durations as users write and read them: "512K", "1.5G", "1Gbit/s", "30s".
 // Invariant: an accepted text stands for exactly one number; nothing is rounded, nothing overflows.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simplest loop that copies memory: memcpy() into fresh memory, a share for each thread. No
 // transfer into fresh memory can be faster on this machine.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `migrate bench --loop WORDS`: runs one bare loop and gives its figures.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory for the bare loops, filled like a guest's.
 #pragma once
 

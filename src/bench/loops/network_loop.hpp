@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simplest program that moves memory over N loopback connections: one sending and one receiving
 // thread a channel; nothing is checked or counted. migrate's speed is compared with this loop's.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simplest loop that reads resident memory: it uses the widest loads that this CPU has, and no
 // branch depends on the data. A search for zero pages is compared with it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides after each round: another round, the switchover, or giving up. A pure function of the
 // figures measured so far. Invariant: the same figures give the same decision; no clock, no thread,
 // no I/O.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Explains to people why a guest is not switched over: the obstacle, the numbers, and the limit
 // that would be enough.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures on which decisions about a live migration are based.
 #pragma once
 

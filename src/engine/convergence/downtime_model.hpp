@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Predicts how long the guest would be stopped if it were switched over now, part by part. A pure
 // function of the rounds measured so far. Invariant: the parts add up to the total; each cost is in
 // one part only.

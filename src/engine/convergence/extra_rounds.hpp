@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides whether a migration that may switch over sends one more round first because the guest
 // would then be paused for a much shorter time. Invariant: each extra round halves the dirty pages,
 // or it is the last one, and all of them together take at most a tenth of the migration's time.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides when the next round begins. Invariant: rounds that bring the switchover nearer follow one
 // another at once; other rounds come at growing intervals, and take at most half of the time if
 // fixed costs are the obstacle. It has no clock of its own.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Predicts how long pages take until they are in place at the receiver, from the transfers that
 // were measured so far. A pure function of them. Invariant: more bytes never take less time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory for chunks of device state in transit. Invariant: the chunks given out and the free ones
 // take no more than the limit together, in whole pages, unless the chunks given out alone exceed
 // it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Buffers device chunks between the channels, which receive them in any order, and the threads,
 // which load them strictly in order. Invariants: the buffered chunks, including those being
 // received or loaded, never take more memory than the limit; no chunk is given out before open(); a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The counters of a device's migration. They are relaxed atomics, exact once the threads have
 // ended, as in counters.hpp.
 #pragma once

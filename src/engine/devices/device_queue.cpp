@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/devices/device_queue.hpp"
 
 namespace migrate::engine {

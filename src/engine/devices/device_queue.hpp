@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A queue from the threads that save devices to the channels that send. It is first in, first out,
 // so that the channels always send the oldest unsent chunk. The receiver relies on that order: see
 // DeviceBuffer. Invariant: it never holds more chunks than its capacity.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving side of devices. Channels hand chunks over as they arrive, and one thread per
 // device loads them strictly in order. If state comes on the main channel, the reading thread loads
 // one device after the other instead. Invariants: no chunk of a channel is loaded before start();

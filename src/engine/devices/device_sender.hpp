@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sending side of devices. One thread per device saves its state, and the channels send it
 // beside memory. If state goes on the main channel, one thread saves and sends device after device
 // instead. Invariant: send_rest() succeeds on a channel only when every device was saved completely

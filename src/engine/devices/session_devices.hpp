@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Device code that both sides' sessions share: how devices are described in the handshake, and the
 // built-in guest's own state as one of them.
 #pragma once

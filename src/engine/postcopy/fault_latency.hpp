@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How long the guest waited for the pages that it touched in post-copy. Thread-safe.
 #pragma once
 

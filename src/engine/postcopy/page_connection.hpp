@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One of the two connections of post-copy: that of urgent pages, which also has the requests, and
 // that of all others, so that a full one does not delay urgent pages. Several threads may send; one
 // receives.

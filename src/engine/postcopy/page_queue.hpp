@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages that the receiver of a guest in post-copy still lacks, in the order in which the sender
 // sends them: a page that the guest waits for comes first, and the others follow from there on.
 // Invariant: a page is taken once, until replace(). Thread-safe.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sends pages of a guest that is paused for good over a connection of post-copy: pages without
 // content cost no page on the wire. Each thread has one of its own.
 #pragma once

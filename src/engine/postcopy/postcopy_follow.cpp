@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/postcopy/postcopy_follow.hpp"
 
 #include "base/log.hpp"

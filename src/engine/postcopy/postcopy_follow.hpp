@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The wait of a session's thread for the end of post-copy; the same on both sides.
 #pragma once
 

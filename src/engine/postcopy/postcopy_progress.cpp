@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/postcopy/postcopy_progress.hpp"
 
 namespace migrate::engine {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where post-copy is, for the session's thread that follows it and for reports. Invariant: the
 // state leaves kComplete never. Thread-safe.
 #pragma once

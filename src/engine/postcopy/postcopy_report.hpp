@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of post-copy for a report; both sides.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving side of post-copy: the guest runs here before all of its pages have come.
 // Invariants: no page is placed before the guest was handed over; a page that the guest touches is
 // asked for at once, and again on each new connection; whatever the sender sends or fails to send,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sending side of post-copy: the guest is about to run at the receiver, or runs there, and this
 // side sends the pages that it lacks. Invariants: no page leaves before the receiver has said that
 // the guest runs there, and it may say so only once the guest was handed over; the memory is needed

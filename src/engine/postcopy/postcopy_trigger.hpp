@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When a migration switches to post-copy. A pure function of the rounds and of the user's wish.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Post-copy in a receiving session: whether it is possible, its begin, and the wait for its end.
 // Invariant: once the guest runs here, the session does not end before every page is in place.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Post-copy in a sending session: whether it is possible, its begin, and the wait for its end.
 // Invariant: once the guest was handed over, the session does not end before the receiver has every
 // page, unless the receiver has said that it will never run the guest.

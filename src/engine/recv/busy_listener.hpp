@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the listener on a thread of its own while a receiver is busy with a sender. Invariant:
 // another sender is refused at once, and a connection of another session is closed; only the
 // connections of the receiver's own session are kept, in the order in which they came.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-channels=auto and reconnect-timeout at the receiver: takes the channels that the sender
 // adds while a round runs; the counterpart of ChannelGrowth and ChannelRepair. Invariant: channels
 // that cannot be used leave the session as it is, and after that no more are taken, except in place

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest that arrives: loads it, takes it over, and decides once whether it runs here.
 // Invariant: the sender is told that the guest does not run here, or the guest runs here, but never
 // both.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Examines a sender's offer: whether this receiver can serve it, and prepares the sink for it.
 // Invariant: an offer that is refused leaves nothing behind.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving side's handshake: waits for a sender that can be served (OfferExamination), accepts
 // it, and takes its channels, with which its session begins. Invariant: a sender that
 // cannot be served gets the reason; neither it nor one that leaves before its session has begun

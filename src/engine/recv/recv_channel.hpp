@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving end of a channel: reads packets, checks them, places their pages and counts them.
 // Invariants: nothing is written for a packet before its whole header and run list were checked;
 // its pages count as placed only if the checksum of the payload, if there is one, is right.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The receiving side's devices: checks whether they can be taken, opens their sinks, and loads
 // them. A guest's own state is one of them. Invariant: nothing is loaded before SWITCHOVER_START,
 // and nothing becomes visible before commit().

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The end of a receiving session, after the sender's COMPLETE was compared: the handover of a
 // guest, and DONE, which the sender acknowledges if that was agreed on. The main channel may then
 // be lost meanwhile: the sender returns and learns which side has the guest, or that its image is

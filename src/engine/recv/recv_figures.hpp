@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of a receiving session while it runs: one lock guards all that report() reads.
 #pragma once
 

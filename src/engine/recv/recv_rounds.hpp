@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Receives what the sender sends after READY: rounds, the switchover and device state, up to
 // COMPLETE, in the order that transport/sequence allows. Invariant: a round is confirmed only when
 // all of its pages are in place.

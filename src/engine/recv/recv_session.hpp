@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One migration on the receiver's side: waits for the sender, adopts its settings, places every
 // page, commits the result and confirms it. Invariant: run() commits the memory's sink only after
 // every page was accounted for and, if agreed on, the digests are equal. It commits the devices'

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Answers, before the first round, which pages need not be sent: those whose digest is the same
 // here. Invariant: a page counts as arrived only if the digest of the bytes that are put into the
 // sink, or that lie there, is the sender's; so it does not matter where they come from.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/recv/waiting_sender.hpp"
 
 #include "base/catching.hpp"

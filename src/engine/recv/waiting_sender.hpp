@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A sender that was accepted and whose channels are awaited: its session has not begun. Invariant:
 // the sender hears from this side all the time, and its end or its reason to give up is noticed.
 #pragma once

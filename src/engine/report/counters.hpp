@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The counters of a running session. Each counter has one writer or is a plain sum. Reports read
 // them at any time, so they are relaxed atomics: a report is a snapshot, and exact once the threads
 // have ended.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The only table of events: a name that is not in it does not compile, and the schema of the events
 // file is made from it.
 #pragma once

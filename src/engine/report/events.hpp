@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The event log: one line of JSON per event, in the form of QMP's events.
 #pragma once
 

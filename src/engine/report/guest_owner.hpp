@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The side that has the guest, as far as one side of the migration knows. Invariant: a side names
 // an owner only if it is sure; otherwise it says kUnknown, and its error is of the kind
 // kOwnerUnknown.

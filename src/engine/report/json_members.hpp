@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tables of the members of JSON objects. The writer and the schema of a document walk the same
 // table, and the type in the schema follows from the function that reads the value. Invariant: an
 // object has only members of its table; a member that is not optional is always there.

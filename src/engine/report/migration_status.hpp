@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The states of a migration, with QEMU's names (qapi/migration.json, MigrationStatus), and the
 // allowed transitions.
 #pragma once

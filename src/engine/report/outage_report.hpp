@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The costs of lost connections, which count in no other figure.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/report/progress_meter.hpp"
 
 namespace migrate::engine {

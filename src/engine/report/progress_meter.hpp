@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The present speed of a running migration. Invariant: it is that of the last kWindow, or of the
 // time since the migration began if that is shorter, whoever asks and however often. The same holds
 // for the lasting speed and kLongWindow.

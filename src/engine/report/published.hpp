@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state of a running session that report() and other threads may read. Invariant: code reaches
 // the state only through an Access, which holds the lock, so that a reader sees the whole of one
 // moment.

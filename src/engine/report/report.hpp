@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of a migration, with QEMU's names and definitions (qapi/migration.json), and two ways
 // to show them. Invariants, at completion: normal + duplicate + unpopulated + reused = the
 // regions' pages (with a guest: without reused, the pages of all rounds' plans); the bytes of the

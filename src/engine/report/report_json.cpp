@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the JSON that --stats writes, and its schema.
 #include "base/config/option_schema.hpp"
 #include "base/utc_text.hpp"

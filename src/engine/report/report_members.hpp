@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables of the objects in the statistics, from which the JSON and its schema are made.
 #pragma once
 

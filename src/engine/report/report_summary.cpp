@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The few lines that `migrate` prints when a migration is complete, for people.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The list of all figures that `migrate --verbose` prints at the end.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The rounds of a live migration, as reports keep them: the first, the last, and the sums of the
 // rounds between. Invariant: the kept rounds and the sums add up to all rounds; the memory is
 // bounded, however many rounds there are.

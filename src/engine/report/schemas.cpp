@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/report/schemas.hpp"
 
 #include "base/config/option_lookup.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The JSON schemas (JSON Schema 2020-12) of what a migration writes, made from the tables that
 // write it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures that the sessions of both sides publish, a part of SendFigures and RecvFigures.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functions that both sides use to fill in a report.
 #pragma once
 

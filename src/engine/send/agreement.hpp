@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sending side's handshake: connects the main channel, offers what the sender decides, and
 // takes the receiver's answer; then connects the data channels.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages of a broken round that the receiver has, gathered from its ROUND_ARRIVED frames.
 // Invariant: no more memory is used than the migration's regions need, whatever the receiver sends.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Adds data channels to a connection while a round runs: connects them, tells the receiver, and
 // admits those that it takes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-channels=auto: adds channels to a connection while a round runs. Invariant: a channel
 // sends pages only after the receiver has taken it, and a round ends only after the receiver has
 // answered; a channel that cannot be added leaves the session as it was.

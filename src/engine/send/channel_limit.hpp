@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The terms of multifd-channels=auto that configuration and reports share with ChannelTuner.
 #pragma once
 

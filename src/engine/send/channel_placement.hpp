@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Distributes the channels of the sender to the NUMA nodes whose memory they read. A group is the
 // channels of one node; they prefer the regions whose memory is there. Invariant: any number of
 // channels, from the first on, is distributed as the memory is, as well as whole channels can be.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // reconnect-timeout: replaces channels that were lost, from the first round until the switchover. A
 // new data channel has a new id, and takes the path of the lost one. Invariants: the pauses between
 // failed attempts by a path grow; a round waits for a channel only if no data channel or no main

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-channels=auto: decides from the throughput of the rounds how many channels to use. It
 // measures intervals within a round. Invariant: channels are added only after the throughput has
 // stopped rising by itself, and again only if the last addition raised it by more than a tenth.

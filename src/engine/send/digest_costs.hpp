@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The time that a digest of all memory will take while the guest is paused, measured while it runs
 // (see DigestMeter). Without verify=digest it is 0 and nothing is read.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Estimates how long the digest of all memory takes while the guest is stopped, from samples
 // measured while the guest runs. Invariant: a sample is read by the same code and number of threads
 // as the digest, and a sample starts only while all samples took at most a tenth of the time.

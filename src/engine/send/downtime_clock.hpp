@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures the downtime and divides it by cause: one clock, and a lap for each part. Invariant: the
 // parts of the closed report add up to its total.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides, on the sending side, which side has the guest. Invariant: the guest is handed over at
 // most once, and never in a session that is stopped. After a failure it runs here again if it was
 // not handed over, or if the receiver reported that it will never run it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // zero-page-detection=legacy: the main thread fills packets and hands them over to the channels'
 // threads, as QEMU did before multifd scanned for itself. Invariant: a fixed number of packets
 // circulates, so the main thread is never more packets ahead than that.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Acts at set times while a live migration runs, whatever its threads wait for: ends it, or lifts
 // its limits. Invariant: a moment that was set triggers once, unless it is cleared before it comes.
 #pragma once

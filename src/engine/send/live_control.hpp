@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The parameters that the user may change while a migration runs, the waits that such a change or
 // migrate-continue ends, and the timer that ends a live migration at its limits. Invariant: a stop
 // of the session ends every wait.

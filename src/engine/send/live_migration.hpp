@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The phases of a live migration: rounds while the guest runs, and the switchover. Invariant: the
 // rounds go on after a switchover that broke off because connections were lost.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The running guest on the sending side: its dirty pages, its throttle and its pause. Invariant:
 // when this object ends, the guest is unthrottled and untracked; unless hand_over() was called, it
 // also runs again if pause() stopped it.

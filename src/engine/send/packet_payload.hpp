@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the content of a packet's normal pages goes on the wire: from where it is, as a copy, or
 // compressed; with or without a checksum. Invariants: a checksum is never computed of memory that
 // may change before it is sent; memory that the kernel may read later is the guest's own, and

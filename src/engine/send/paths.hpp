@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network paths of a sender's session: makes the connections of each, and knows which of them
 // the main channel goes by. Invariant: a channel belongs to the path that its connection was made
 // by; no path is left out for good.

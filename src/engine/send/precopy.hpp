@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The rounds of a live migration while its guest runs: send, collect, decide, wait. Invariant:
 // after each round one decision is taken and shown, and only a decision leads to the switchover.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages that a session has made present in this process. Invariant: a page is prefaulted once,
 // and again only after the guest gave it back: prefaulting a present page costs more than checking
 // it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // multifd-normal-page-ratio, as published: of every 100 pages that a channel checks, the first
 // `ratio` are sent as normal pages, whatever they hold. A page with content is never sent as a zero
 // page, so the share of normal pages is "at least ratio %".

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // reconnect-timeout: makes the main channel again after its connection was lost. Invariant: each
 // attempt has an epoch of its own, later than all before, so that the receiver serves one at most.
 #pragma once

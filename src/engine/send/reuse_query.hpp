@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Asks the receiver before the first round which pages it has already, by their digests, and leaves
 // them out of that round. Invariant: a page is left out only if the receiver has put the content
 // that it had here at that time into its sink. A guest's writes since then are in the dirty pages,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pages that one round sends, and their distribution to the workers. Invariant: every page of
 // the plan is claimed exactly once.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sends rounds: announces each on the main channel, lets the data channels send it, and with a
 // guest waits until the receiver has all of it. Keeps the times that the receiver's answers tell:
 // the round trip and the load time.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The watches of a connection's rounds, as the two sides agreed: one adds channels, the other one
 // replaces lost ones.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/send/scanner_set.hpp"
 
 #include "accel/cpu_page_scanner.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scanners of a session, and the kernels, or the devices and their thread, that they use.
 #pragma once
 

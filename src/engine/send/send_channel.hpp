@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sending end of a channel, the counterpart of RecvChannel: claims spans of memory, sends their
 // pages and counts them. The .cpp file follows a page's path on the sending side: a span is claimed
 // from the round's plan, scanned into runs, packed, and sent. Invariant: in a round each planned

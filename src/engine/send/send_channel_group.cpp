@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/send/send_channel_group.hpp"
 
 #include <algorithm>

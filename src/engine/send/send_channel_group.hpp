@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The data channels of one connection: N sockets, a thread for each, and the gate between rounds.
 // Channels may be added while a round runs, and may be lost.
 // A group can be shut down while its session goes on, and a new one made for the same session.

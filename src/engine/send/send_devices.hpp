@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sending side's devices: offers them, and sends their state once the guest is paused. The
 // guest's own state is the last of them. Invariant: a source is opened before the migration begins,
 // and its state is saved once.

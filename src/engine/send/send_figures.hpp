@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of a sending session while it runs: one lock guards all that report() reads.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The parts of a sending session that its phases share: the image's transfer, the rounds before the
 // switchover, and the switchover.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/send/send_report.hpp"
 
 #include "engine/devices/device_sender.hpp"

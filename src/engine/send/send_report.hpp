@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The report of a sending session, from what it publishes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One migration on the sender's side: connects, negotiates, sends every page and waits for the
 // confirmation. Invariants: run() returns success only after DONE, with equal page counts on both
 // sides. After a failure the guest runs here again if it was not handed over, or if the receiver

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The seam through which the sending threads tell the owner of a running guest's memory which pages
 // they send. Any thread calls it, but one thread at a time for a page.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Turns a span of guest memory into runs of normal, zero and unpopulated pages.
 // Invariant: every planned page of the span reaches the sink exactly once, in order; memory that
 // was never touched is not read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides when a stall is reported: when it begins, then at growing intervals. Invariant: the
 // number of reports grows with the logarithm of the time, however many rounds there are; a stall
 // that ends and returns within kForgotten counts as one. It has no clock of its own.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The switchover of a guest: run() follows PROTOCOL.md's sequence from the pause to HANDOVER. If a
 // connection is lost before that, the guest runs on here at once. Invariant: if there is any sign
 // that the guest ran after its pause, HANDOVER is not sent.

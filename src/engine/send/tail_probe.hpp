@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures the bandwidth without max-bandwidth, since the last round is sent without it: the last
 // pages of each round before it are sent without the limit, too. The next round waits until they
 // are paid for, so the limit holds on average. Invariant: at most kLargestTail and the packets

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Hands a round's pages out to the workers: one atomic cursor over all regions. Invariant: every
 // page is claimed exactly once; claims are aligned to huge pages and never cross a region.
 #pragma once

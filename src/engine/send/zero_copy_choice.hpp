@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides whether the channels of a connection send memory without copying it (zero-copy-send).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bundle as the destination of a guest: its memory goes into files, its state into another one,
 // and it is "resumed" by giving the manifest its name. Invariant: the guest belongs to the bundle
 // exactly if the manifest has its name; a source that was not told so keeps its guest.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The folder of a bundle, and its files. A folder is used by one writer, or by any number of
 // readers, at a time: a lock (flock(2)) sees to it. Invariants: a file is opened only if it is a
 // regular file and no link; a new file has the mode 0600 and never replaces another one; the only

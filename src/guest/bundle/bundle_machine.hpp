@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest in a bundle as the source of a migration. Invariant: it is offered only if every file
 // of the bundle has the size and the digest that the manifest says.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The manifest of a bundle: what the guest is, and the size and digest of each file. It is JSON
 // with a digest of its own. Invariant: what parse_manifest() returns keeps the limits of a
 // migration's offer, names each file once and only by names that is_bundle_name() allows, and is

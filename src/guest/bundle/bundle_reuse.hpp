@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens what --reuse names: an image, or the memory in a bundle.
 #pragma once
 

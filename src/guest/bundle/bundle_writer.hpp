@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes a guest into a bundle. Invariants: until publish() a bundle that the folder had stays
 // complete, and the new files are no bundle, because no manifest names them; a manifest gets its
 // name only when everything that it names is on the disk. Destruction removes what was not

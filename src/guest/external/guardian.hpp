@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A second process that restores a foreign guest if this process dies: a SIGKILL between pausing a
 // guest and resuming it must not leave it paused forever. Invariant: the guardian carries out only
 // the last Undo that was entrusted to it, and only after this process has ended or called act().

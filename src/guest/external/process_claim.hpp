@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The right to stop, throttle and move a foreign process. Invariant: one migration on this kernel
 // holds the right at a time, whichever namespaces it runs in and whichever socket it uses to reach
 // the process. The right ends with the last process that holds the descriptors, so a guardian keeps

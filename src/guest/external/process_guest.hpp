@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Moves the memory of any process that maps it shared from files, without the process's help. Its
 // registers and devices do not move. Invariant: as in qemu_guest.hpp, with the pause that this
 // process supports.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes CPU time from a foreign process: by its cgroup's quota if the process has a cgroup of its
 // own, otherwise by alternately stopping and continuing it. Invariant: when this object ends, and
 // after a sudden end of this program, the process has all its time again.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads fields of QEMU's answers. These come from another program, so a missing field or a field of
 // another type reads as empty, 0 or false.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds QEMU's RAM blocks in its process: those in shared files are opened, and private ones are
 // accessed by system calls. Needs nothing of how QEMU was started.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/qemu/claimed_monitor.hpp"
 
 #include <sys/socket.h>

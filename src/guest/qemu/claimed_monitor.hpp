@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Connects a migration to a QEMU, on either side: it claims the process before it sends anything.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The state of QEMU's devices without any memory, as a stream that a waiting QEMU loads. Both sides
 // exchange it with QEMU through a file without a name that is passed as a descriptor, so that QEMU
 // needs no path, no network and no child process, and a sandbox changes nothing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // QEMU's devices as its "info qtree" lists them: every device on every bus, those of the board
 // too, with its address and its properties.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The disks of a QEMU, which a migration does not copy: which of them the destination cannot have,
 // and which it must have.
 #pragma once

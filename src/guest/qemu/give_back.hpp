@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Resumes a QEMU guest that a migration of ours had stopped. Invariant: `cont` is sent only to a
 // guest that our own `stop` holds, while no other client can finish a migration of it: a guest that
 // another client handed over runs elsewhere, and must not run here.

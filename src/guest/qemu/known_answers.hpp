@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Answers of QEMU that are valid for a moment: several checks that belong together ask for the same
 // facts, and QEMU needs up to a millisecond for each command, mostly to read it byte by byte.
 // Invariant: an answer is never older than the moment in which it is used, nor older than the last

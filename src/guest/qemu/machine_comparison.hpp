@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares the machines of two QEMUs, or of one QEMU at two times.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The machine of a QEMU as parts that two QEMUs must have in common: its type, its CPUs, its
 // devices with their addresses, and the pages of its RAM blocks. A saved state loads only into such
 // a machine.

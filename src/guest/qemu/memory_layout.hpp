@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory of a QEMU according to its own answers: its backends, and the devices that plug them
 // into the guest. Comparing two layouts finds memory that was plugged, unplugged or resized.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The QMP requests that a migration makes to a QEMU. Invariant: every change of QEMU's settings is
 // in undo() from before it is made until put_back() has undone it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proves that a process is the QEMU behind a QMP socket, so that the facts from /proc and the
 // answers from QMP describe the same QEMU.
 #pragma once

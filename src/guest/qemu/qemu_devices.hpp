@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks the devices of a QEMU for effects on its guest's memory.
 #pragma once
 

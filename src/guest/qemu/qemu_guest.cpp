@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/qemu/qemu_guest.hpp"
 
 #include <sys/epoll.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The source guest in a running, unmodified QEMU. Invariant: however this process ends, a guest
 // that our own `stop` holds runs again, with QEMU's former settings and no throttle; unless it was
 // given away, or another client of QEMU has changed its state.

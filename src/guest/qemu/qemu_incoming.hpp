@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A QEMU that waits for a guest. Invariants: a loaded guest does not run before resume(); if a
 // loaded guest never ran, its QEMU is ended, so that there is no second copy of a guest that runs
 // elsewhere.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens the QEMU that a guest leaves.
 #include <algorithm>
 #include <utility>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds the files of a QEMU's guest memory from outside. Invariant: the result is all of the
 // guest's memory; a guest with memory that cannot be reached is refused.
 #pragma once

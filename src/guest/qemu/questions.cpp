@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/qemu/questions.hpp"
 
 #include "guest/qemu/ram_blocks.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The questions of checks that ask QEMU several things. They are sent together, so that QEMU
 // answers one after the other without waiting for this side. A question that a check asks but that
 // is missing here costs a round trip, and nothing else.

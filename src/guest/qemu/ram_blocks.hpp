@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // QEMU's RAM blocks: everything that QEMU calls memory of its guest, from main memory to a ROM of
 // 4 KiB. They are all that a saved device state does not contain.
 #pragma once

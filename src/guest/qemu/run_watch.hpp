@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Follows QEMU's events about a guest that must stand still. Invariant: the first sign since
 // begin() that the guest ran, was reset or changed is kept, however many events follow.
 #pragma once

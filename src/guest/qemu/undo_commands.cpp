@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest/qemu/undo_commands.hpp"
 
 #include <chrono>

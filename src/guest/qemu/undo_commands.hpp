@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Restores a QEMU after a failed migration.
 #pragma once
 

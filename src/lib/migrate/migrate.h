@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* libmigrate: moves the guest of any VMM to another host, over parallel TCP channels.
  *
  * The VMM gives its memory and a few callbacks; the library finds the pages, sends them in rounds,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "accel/dsa/dsa_page_scanner.hpp"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The client against the software device in this process, under every fault it can be told to make:
 // whatever the device does, every page is answered rightly, nothing hangs, and what the device
 // writes late or never harms nobody.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares a scan with a DSA device and one without, in virtual time: with the figures of the
 // published measurements, with slower devices, and with a device that several migrations share.
 // Prints the figures.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A host is a network namespace of this machine: each command runs in the one that `netns_name` names."""
 
 import shlex

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/softdsa/client/signal_cases.hpp"
 
 #include <pthread.h>

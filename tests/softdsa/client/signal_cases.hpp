@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cases that are about signals: those of the program's own faults, and those that the
 // instructions raise on a CPU without them.
 #pragma once

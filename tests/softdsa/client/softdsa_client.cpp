@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A program for DSA devices as others write them: it opens a work queue's node, maps it, and runs
 // ENQCMD and MOVDIR64B. It knows of no software device, and checks what it gets.
 // Usage: softdsa_client CASE. Exits with 0, or says which expectation failed and exits with 1.

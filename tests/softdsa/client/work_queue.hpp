@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every DSA program has this: a work queue that is mapped or written to, descriptors and their
 // completion records; and an expectation that ends the program where it does not hold.
 #pragma once

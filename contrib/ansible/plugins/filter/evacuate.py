@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Filters of the role `evacuate`: units of `migrate`, command lines, the prediction, what an exit code allows, and the
 report. They decide nothing by themselves that docs/evacuation.md does not state."""
 

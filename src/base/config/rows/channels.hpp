@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The rows of the option table for the channels and their threads.
 #pragma once
 
