@@ -116,6 +116,9 @@ Result<std::vector<PathConfig>> make_paths(const Settings& settings) {
         MIGRATE_ASSIGN(PathConfig path, read_path(form));
         paths.push_back(std::move(path));
     }
+    if (paths.empty()) {
+        return Error(ErrorKind::kUsage, "there is no address to connect to: give connect or path");
+    }
     MIGRATE_TRY(check_different(paths));
     if (paths.size() > 1 || sum_of(paths).given != 0) {
         MIGRATE_TRY(check_channels(paths, settings.get<"multifd-channels">()));
@@ -129,6 +132,9 @@ Result<std::vector<transport::Address>> make_listen_addresses(const Settings& se
         MIGRATE_ASSIGN(transport::Address address, transport::parse_listen_address(text));
         address.mptcp = settings.get<"listen-mptcp">();
         addresses.push_back(std::move(address));
+    }
+    if (addresses.empty()) {
+        return Error(ErrorKind::kUsage, "there is no address to listen on: give listen");
     }
     if (settings.get<"listen-mptcp">()) {
         Status supported = transport::check_mptcp();
