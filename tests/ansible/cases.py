@@ -10,9 +10,11 @@ from network import Network, end
 from playbook import Evacuation
 from waiting import eventually
 
+# Long enough for a host on which Ansible takes minutes to start a program.
 SETTINGS = {"evacuate_link": "1Gbit/s", "evacuate_tls_creds": "none", "evacuate_poll": 1, "evacuate_io_timeout": "10s",
-            "evacuate_connect_timeout": "90s", "evacuate_reconnect_timeout": "2s", "evacuate_retry_delay": 1,
-            "evacuate_listen_timeout": "90s", "evacuate_deadline": 300, "evacuate_builtin_lifetime": 1200}
+            "evacuate_connect_timeout": "60s", "evacuate_reconnect_timeout": "2s", "evacuate_listen_timeout": "180s",
+            "evacuate_receiver_timeout": 240, "evacuate_retry_delay": 1, "evacuate_deadline": 300,
+            "evacuate_builtin_lifetime": 1200}
 
 
 class Evacuated(unittest.TestCase):
