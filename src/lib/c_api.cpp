@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -230,7 +231,11 @@ int migrate_set_event_handler(migrate_session* session,
     return attempt(session, [&](Migration& migration) -> Status {
         if (handle == nullptr) return migration.listen(nullptr);
         return migration.listen([handle, opaque](std::string_view event, const std::string& data) {
-            handle(opaque, std::string(event).c_str(), data.c_str());
+            // An exception of the handler is none of the migration's.
+            static_cast<void>(migrate::catching("event", [&]() -> Status {
+                handle(opaque, std::string(event).c_str(), data.c_str());
+                return {};
+            }));
         });
     });
 }

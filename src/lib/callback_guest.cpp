@@ -27,12 +27,12 @@ Result<Callbacks> copy_callbacks(const struct migrate_guest& guest) {
         return Error(ErrorKind::kUsage,
                      "dirty_start, dirty_collect and dirty_stop belong together: give all or none");
     }
-    return Callbacks{guest, "vmm:" + std::string(kind)};
+    return Callbacks{.given = guest, .kind = "vmm:" + std::string(kind)};
 }
 
 Status CallbackGuest::pause() {
     if (!running_) return {};
-    MIGRATE_TRY(call_back("pause", [&](char* error) {
+    MIGRATE_TRY(call_back(*callbacks_, "pause", [&](char* error) {
         return callbacks_->given.pause(callbacks_->given.opaque, error);
     }));
     running_ = false;
@@ -41,9 +41,15 @@ Status CallbackGuest::pause() {
 
 Status CallbackGuest::resume() {
     if (running_) return {};
-    MIGRATE_TRY(call_back("resume", [&](char* error) {
-        return callbacks_->given.resume(callbacks_->given.opaque, error);
-    }));
+    int code = 0;
+    Status resumed = call_back(*callbacks_, "resume", [&](char* error) {
+        return code = callbacks_->given.resume(callbacks_->given.opaque, error);
+    });
+    if (!resumed) {
+        const bool unknown = origin_ == Origin::kArrived && code == MIGRATE_OWNER_UNKNOWN;
+        return unknown ? std::move(resumed).error().as(ErrorKind::kOwnerUnknown)
+                       : std::move(resumed).error();
+    }
     running_ = true;
     return {};
 }
@@ -52,14 +58,14 @@ Status CallbackGuest::throttle(unsigned percent) {
     if (callbacks_->given.throttle == nullptr) {
         return Error("the VMM cannot throttle its guest");
     }
-    return call_back("throttle", [&](char* error) {
+    return call_back(*callbacks_, "throttle", [&](char* error) {
         return callbacks_->given.throttle(callbacks_->given.opaque, percent, error);
     });
 }
 
 Result<std::string> CallbackGuest::save_state() {
     migrate_buffer buffer;
-    MIGRATE_TRY(call_back("save_state", [&](char* error) {
+    MIGRATE_TRY(call_back(*callbacks_, "save_state", [&](char* error) {
         return callbacks_->given.save_state(callbacks_->given.opaque, &buffer, error);
     }));
     if (buffer.failed) {
@@ -88,12 +94,12 @@ Status CallbackLoader::check_ready(const guest::GuestOffer& offer) {
 Result<std::unique_ptr<guest::Guest>> CallbackLoader::load(std::string_view state,
                                                            const std::stop_token& stop) {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-    MIGRATE_TRY(call_back("load_state", [&](char* error) {
+    MIGRATE_TRY(call_back(*callbacks_, "load_state", [&](char* error) {
         return callbacks_->given.load_state(callbacks_->given.opaque, state.data(), state.size(),
                                             error);
     }));
     return std::unique_ptr<guest::Guest>(
-        std::make_unique<CallbackGuest>(callbacks_, CallbackGuest::Begins::kPaused));
+        std::make_unique<CallbackGuest>(callbacks_, CallbackGuest::Origin::kArrived));
 }
 
 }  // namespace migrate::lib

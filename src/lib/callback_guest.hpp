@@ -11,6 +11,7 @@
 
 #include "base/catching.hpp"
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "guest/guest.hpp"
 #include "lib/migrate/migrate.h"
 
@@ -26,6 +27,9 @@ namespace migrate::lib {
 struct Callbacks {
     struct migrate_guest given {};  // `kind` is not used
     std::string kind;               // as on the wire: "vmm:KIND"
+    // Held during each callback: the engine saves the state and collects dirty pages on two
+    // threads.
+    std::shared_ptr<Mutex> one_at_a_time = std::make_shared<Mutex>();
 
     bool has_dirty_log() const { return given.dirty_start != nullptr; }
 };
@@ -36,24 +40,23 @@ Result<Callbacks> copy_callbacks(const struct migrate_guest& guest);
 // Calls `callback`, which returns 0 or fails and may write its reason to the text that it gets.
 // `name` is for the error.
 template <typename Callback>
-Status call_back(std::string_view name, Callback&& callback) {
+Status call_back(const Callbacks& callbacks, std::string_view name, Callback&& callback) {
     return catching(name, [&]() -> Status {
+        const MutexLock lock(*callbacks.one_at_a_time);
         char reason[MIGRATE_ERROR_BYTES] = {};
-        const int result = callback(reason);
-        if (result == 0) return {};
+        if (callback(reason) == 0) return {};
         reason[sizeof reason - 1] = '\0';
-        const auto kind =
-            result == MIGRATE_OWNER_UNKNOWN ? ErrorKind::kOwnerUnknown : ErrorKind::kFailed;
-        return make_error(kind, "the VMM's {} failed: {}", name,
+        return make_error("the VMM's {} failed: {}", name,
                           reason[0] != '\0' ? reason : "it gave no reason");
     });
 }
 
 class CallbackGuest final : public guest::Guest {
   public:
-    enum class Begins { kRunning, kPaused };
-    CallbackGuest(std::shared_ptr<const Callbacks> callbacks, Begins begins)
-        : callbacks_(std::move(callbacks)), running_(begins == Begins::kRunning) {}
+    // A guest of this host runs; one that arrived is paused.
+    enum class Origin { kHere, kArrived };
+    CallbackGuest(std::shared_ptr<const Callbacks> callbacks, Origin origin)
+        : callbacks_(std::move(callbacks)), origin_(origin), running_(origin == Origin::kHere) {}
 
     bool lives_here() const override { return false; }
     std::string_view kind() const override { return callbacks_->kind; }
@@ -70,6 +73,7 @@ class CallbackGuest final : public guest::Guest {
     using Clock = std::chrono::steady_clock;
 
     const std::shared_ptr<const Callbacks> callbacks_;
+    const Origin origin_;
     std::atomic<bool> running_;
     const Clock::time_point began_ = Clock::now();
 };

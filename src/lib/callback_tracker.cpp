@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/callback_tracker.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <utility>
@@ -33,7 +34,7 @@ class CallbackTracker final : public memory::DirtyTracker {
     std::string_view name() const override { return "dirty-log"; }
 
     Status start() override {
-        MIGRATE_TRY(call_back("dirty_start", [&](char* error) {
+        MIGRATE_TRY(call_back(*callbacks_, "dirty_start", [&](char* error) {
             return callbacks_->given.dirty_start(callbacks_->given.opaque, error);
         }));
         started_ = true;
@@ -44,7 +45,7 @@ class CallbackTracker final : public memory::DirtyTracker {
         for (std::size_t region = 0; region < regions_.size(); ++region) {
             if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
             words_.assign((regions_[region].pages() + kWordBits - 1) / kWordBits, 0);
-            MIGRATE_TRY(call_back("dirty_collect", [&](char* error) {
+            MIGRATE_TRY(call_back(*callbacks_, "dirty_collect", [&](char* error) {
                 return callbacks_->given.dirty_collect(callbacks_->given.opaque, region,
                                                        words_.data(), words_.size(), error);
             }));
@@ -60,7 +61,7 @@ class CallbackTracker final : public memory::DirtyTracker {
   private:
     void end() {
         if (!std::exchange(started_, false)) return;
-        static_cast<void>(call_back("dirty_stop", [&](char*) {
+        static_cast<void>(call_back(*callbacks_, "dirty_stop", [&](char*) {
             callbacks_->given.dirty_stop(callbacks_->given.opaque);
             return 0;
         }));

@@ -66,7 +66,7 @@ class Sender final : public OneSide {
         sender->memory_ = make_given_source(std::move(regions), given.callbacks);
         if (given.callbacks) {
             sender->guest_ =
-                std::make_unique<CallbackGuest>(given.callbacks, CallbackGuest::Begins::kRunning);
+                std::make_unique<CallbackGuest>(given.callbacks, CallbackGuest::Origin::kHere);
         }
         MIGRATE_ASSIGN(sender->session_,
                        engine::SendSession::create(std::move(config), *sender->memory_, events,

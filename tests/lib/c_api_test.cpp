@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C API in one process: what it takes, what it refuses, and that nothing gets past its errors.
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/config/option_lookup.hpp"
@@ -191,6 +193,76 @@ TEST_CASE("a state that is too large fails, whatever the callback returns") {
     };
     CHECK(pair.run().sent == MIGRATE_FAILED);
     CHECK_THAT(migrate_error(pair.sender.get()), Catch::Contains("256 MiB"));
+}
+
+// A VMM that writes to its memory by itself whenever it is asked for its log.
+struct LoggingVmm {
+    std::span<std::byte> memory;
+    std::string calls{};
+    std::atomic<int> inside = 0;
+    bool alone = true;
+    std::byte last{};
+
+    int enter(char call) {
+        alone = inside.fetch_add(1) == 0 && alone;
+        calls += call;
+        std::this_thread::yield();
+        inside.fetch_sub(1);
+        return 0;
+    }
+};
+
+TEST_CASE("a VMM's own dirty log is used, and its callbacks come one at a time") {
+    constexpr std::uint64_t kPages = 65;
+    const Mapping source = private_memory(kPages * kPageSize);
+    const Mapping destination = private_memory(kPages * kPageSize);
+    std::memset(source.data(), 1, source.size());
+    LoggingVmm vmm{.memory = source.bytes()};
+    SmallVmm there;
+    migrate_guest guest{};
+    guest.struct_size = sizeof guest;
+    guest.opaque = &vmm;
+    guest.kind = "small";
+    static constexpr auto kEnter = [](void* opaque, char call) {
+        return static_cast<LoggingVmm*>(opaque)->enter(call);
+    };
+    guest.pause = [](void* opaque, char*) { return kEnter(opaque, 'p'); };
+    guest.resume = [](void* opaque, char*) { return kEnter(opaque, 'r'); };
+    guest.save_state = [](void* opaque, migrate_buffer* buffer, char*) {
+        return kEnter(opaque, 's') + migrate_buffer_append(buffer, "x", 1);
+    };
+    guest.dirty_start = [](void* opaque, char*) { return kEnter(opaque, 'b'); };
+    guest.dirty_collect = [](void* opaque, std::size_t region, std::uint64_t* bitmap,
+                             std::size_t words, char*) {
+        auto& logging = *static_cast<LoggingVmm*>(opaque);
+        CHECK(region == 0);
+        CHECK(words == 2);
+        // The last page, and bits that belong to no page.
+        logging.last = static_cast<std::byte>(std::to_integer<int>(logging.last) + 1);
+        logging.memory.back() = logging.last;
+        bitmap[1] = ~std::uint64_t{0};
+        return kEnter(opaque, 'c');
+    };
+    guest.dirty_stop = [](void* opaque) { kEnter(opaque, 'e'); };
+    Session sender = make_session(MIGRATE_SEND, nullptr);
+    const Session receiver = make_session(MIGRATE_RECV, &there);
+    REQUIRE(migrate_set_guest(sender.get(), &guest) == 0);
+    const migrate_region from = region_at("ram", source.bytes());
+    const migrate_region to = region_at("ram", destination.bytes());
+    REQUIRE(migrate_add_region(sender.get(), &from) == 0);
+    REQUIRE(migrate_add_region(receiver.get(), &to) == 0);
+    must_set(sender.get(), "verify=digest");
+    const Outcomes outcomes = run_both(sender.get(), receiver.get());
+    INFO(migrate_error(sender.get()));
+    CHECK(outcomes.sent == MIGRATE_COMPLETED);
+    CHECK(outcomes.received == MIGRATE_COMPLETED);
+    CHECK(std::memcmp(source.data(), destination.data(), source.size()) == 0);
+    sender.reset();
+    CHECK(vmm.alone);
+    CHECK(vmm.calls.front() == 'b');
+    CHECK(std::count(vmm.calls.begin(), vmm.calls.end(), 'c') >= 1);
+    CHECK(std::count(vmm.calls.begin(), vmm.calls.end(), 'e') == 1);
+    CHECK(std::count(vmm.calls.begin(), vmm.calls.end(), 'r') == 0);
 }
 
 TEST_CASE("a guest of another kind is refused before its memory moves") {

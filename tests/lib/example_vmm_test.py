@@ -12,8 +12,9 @@ import threading
 import unittest
 
 # So slow that the guest dirties memory faster: the migration runs until something ends it.
-ENDLESS = ("option:max-bandwidth=8M/s", "option:downtime-limit=50ms")
-SEND = ("option:verify=digest",)
+ENDLESS = ("option:max-bandwidth=8M/s", "option:downtime-limit=1ms", "option:stall-limit=0")
+# However busy the host is, the guest is switched over.
+SEND = ("option:verify=digest", "option:downtime-limit=1000s")
 LINE_LIMIT_S = 120
 
 COMPLETED, FAILED, REFUSED, CANCELLED = 0, 1, 3, 4

@@ -123,6 +123,8 @@ inline Outcomes run_both(migrate_session* sender, migrate_session* receiver) {
     INFO(migrate_error(receiver));
     REQUIRE(opened == 0);
     must_set(sender, (std::string("connect=") + migrate_address(receiver)).c_str());
+    // However busy the host is, a guest is switched over.
+    must_set(sender, "downtime-limit=1000s");
     REQUIRE(migrate_start(receiver) == 0);
     const migrate_outcome sent = migrate_run(sender);
     // A receiver goes on waiting for a sender after it refused one.

@@ -12,11 +12,12 @@
  * caller's struct does not have count as 0. A null pointer where none is allowed, or a struct_size
  * that is too small, is MIGRATE_USAGE. No C++ exception leaves the library.
  *
- * Threads. A session is set up by one thread. While it runs, any thread may call the
- * functions whose comment says so. Different sessions are independent. Callbacks come from threads
- * of the library, or from the thread that calls migrate_run(); the callbacks of one session never
- * run at the same time, except the one of migrate_set_event_handler(). They must return: nothing
- * ends a callback that waits. They call no function of the library but migrate_buffer_append().
+ * Threads. A session is set up by one thread. While it runs, any thread may call the functions
+ * whose comment says so. Different sessions are independent. Callbacks come from threads of the
+ * library, or from the thread that calls migrate_run() or migrate_free(); the callbacks of one
+ * session never run at the same time, except the one of migrate_set_event_handler(). They must
+ * return: nothing ends a callback that waits. They call no function of the library but
+ * migrate_buffer_append().
  *
  * Effects on the process. The library handles SIGBUS, and passes those signals on that it did not
  * cause. It installs a new-handler (C++), which calls the earlier one. It neither forks nor writes
@@ -148,7 +149,7 @@ struct migrate_guest {
      * KVM_GET_DIRTY_LOG. `region`: index in the order of migrate_add_region(). The words are 0
      * before the call. A write during the call is in this call or in the next. */
     int (*dirty_collect)(void* opaque, size_t region, uint64_t* bitmap, size_t words, char* error);
-    /* No record is needed any more. */
+    /* No record is needed any more. Called by migrate_free() at the latest. */
     void (*dirty_stop)(void* opaque);
 };
 
