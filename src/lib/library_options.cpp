@@ -59,8 +59,10 @@ Status change_library_option(Settings& settings, std::string_view text) {
 
 Status validate_for_library(Settings settings) {
     const bool sends = settings.side() == Side::kSend;
-    const std::string& address = sends ? settings.get<"connect">() : settings.get<"listen">();
-    if (address.empty()) {
+    const bool has_address =
+        sends ? !settings.get<"connect">().empty() || !settings.get<"path">().empty()
+              : !settings.get<"listen">().empty();
+    if (!has_address) {
         return make_error(ErrorKind::kUsage, "set the option {}=HOST:PORT",
                           sends ? "connect" : "listen");
     }

@@ -27,9 +27,11 @@ Result<std::vector<GivenRegion>> make_regions(const Given& given) {
 }
 
 Result<transport::Security> read_security(const Settings& settings,
-                                          const transport::Address& address) {
+                                          const std::vector<transport::Address>& addresses) {
     MIGRATE_ASSIGN(transport::Security security, transport::make_security(settings));
-    MIGRATE_TRY(transport::check_reach(security, address));
+    for (const transport::Address& address : addresses) {
+        MIGRATE_TRY(transport::check_reach(security, address));
+    }
     return security;
 }
 
@@ -61,7 +63,9 @@ class Sender final : public OneSide {
         MIGRATE_ASSIGN(std::vector<GivenRegion> regions, make_regions(given));
         MIGRATE_TRY(check_sender(settings, given, regions));
         MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
-        MIGRATE_ASSIGN(config.security, read_security(settings, config.connect));
+        std::vector<transport::Address> remotes;
+        for (const engine::PathConfig& path : config.paths) remotes.push_back(path.route.remote);
+        MIGRATE_ASSIGN(config.security, read_security(settings, remotes));
         std::unique_ptr<Sender> sender(new Sender);
         sender->memory_ = make_given_source(std::move(regions), given.callbacks);
         if (given.callbacks) {
