@@ -157,7 +157,7 @@ Status GivenRegion::adopt_file(const RegionSpec& spec) {
 
 Status GivenRegion::place(const RegionSpec& spec, std::span<const ProcessMapping> mappings) {
     if (spec.address == nullptr) {
-        // What lies before the region in the file costs address space only.
+        // The part of the file before the region costs address space only.
         MIGRATE_ASSIGN(mapping_, Mapping::create({.size = offset_ + info_.size_bytes,
                                                   .protection = PROT_READ | PROT_WRITE,
                                                   .flags = MAP_SHARED | MAP_NORESERVE,

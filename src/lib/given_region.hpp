@@ -21,7 +21,7 @@
 
 namespace migrate::lib {
 
-// What the caller gives; see struct migrate_region.
+// A region as the caller gives it; see struct migrate_region.
 struct RegionSpec {
     std::string name;
     std::byte* address = nullptr;  // null: not mapped
@@ -56,7 +56,8 @@ class GivenRegion {
     bool is_at_owners_address() const { return !mapping_; }
     // The file that holds it; nothing for private memory.
     std::optional<FileIdentity> file() const;
-    // As PageSource::population(). Private huge pages of the host's pool count as populated.
+    // The same as PageSource::population(). Private huge pages of the host's pool count as
+    // populated.
     Status population(PageRange range, std::vector<memory::PopulationExtent>& extents) const;
     // Forgets cached results of population().
     void look_again() const;

@@ -38,7 +38,7 @@ class OneSide {
     virtual std::string address() const { return {}; }
 };
 
-// What the VMM gave.
+// The regions and callbacks that the VMM gave.
 struct Given {
     std::vector<RegionSpec> regions;
     std::shared_ptr<const Callbacks> callbacks;  // null: memory alone

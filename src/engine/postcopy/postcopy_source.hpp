@@ -99,7 +99,7 @@ class PostcopySource {
 
     mutable Mutex mutex_;
     StopCondition changed_;
-    // Of the present pair of connections.
+    // The state of the present pair of connections.
     struct Phase {
         std::uint64_t ready = 0;  // POSTCOPY_STARTs that the receiver has done
         bool has_state = false;   // kState came

@@ -55,8 +55,8 @@ Status SendPostcopy::begin(PeerLink& link, LiveSource& live, bool all) {
     return postcopy_->prepare(link, every, core_.token());
 }
 
-// What the guest writes while the receiver removes pages is named, too, until that is little or
-// does not become less.
+// Pages that the guest writes while the receiver removes pages are named, too, until they are few
+// or do not become fewer.
 Status SendPostcopy::prepare_dirty(PeerLink& link, LiveSource& live) {
     std::uint64_t named = 0;
     for (std::uint64_t most = UINT64_MAX; most > kFewPages;) {

@@ -44,7 +44,7 @@ class BusyListener {
   private:
     // More than the channels of a session, and those that replace lost ones.
     static constexpr std::size_t kMostKept = 512;
-    // Those of a few attempts; older ones are closed.
+    // A few attempts need no more; older connections are closed.
     static constexpr std::size_t kMostForPostcopy = 8;
     using Kept = std::deque<transport::NewConnection>;
 

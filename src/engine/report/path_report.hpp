@@ -14,7 +14,7 @@ struct PathReport {
     std::string interface_name{};  // that has this address; empty: unknown
     bool main = false;             // the main channel goes by it
     bool mptcp = false;            // both sides use MPTCP on its data channels that work
-    // Of its data channels.
+    // The figures of its data channels.
     std::uint16_t channels = 0;              // that work
     std::uint16_t channels_lost = 0;         // so far
     std::uint64_t bytes = 0;                 // sent, headers included

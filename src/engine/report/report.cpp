@@ -32,7 +32,7 @@ double seconds_to_pause(const Rest& rest, double speed, double growth, const Rou
     const auto seconds_of = [](Microseconds time) {
         return static_cast<double>(time.count()) / 1e6;
     };
-    // Of the last round, which has no bandwidth limit.
+    // The rate of the last round, which has no bandwidth limit.
     const double pages = std::max(last.decision.bandwidth / static_cast<double>(kPageSize), 1.0);
     const double expected = seconds_of(last.decision.expected_downtime);
     const double fixed =

@@ -115,7 +115,8 @@ class SendChannelGroup {
     Result<RoundSent> run(std::uint32_t round, RoundPlan plan) {
         return run(round, std::move(plan), Watches());
     }
-    // Whether the ends of rounds that follow are sent without max-bandwidth, to measure the path.
+    // With `tails`, the ends of the rounds that follow are sent without max-bandwidth, to measure
+    // the path.
     void want_tails(bool tails) { tail_.want(tails); }
     // Continues the last round: sends the pages of its plan that are not in `arrived`, which has a
     // bitmap for each region and outlives the round. The figures are those of the whole round.
