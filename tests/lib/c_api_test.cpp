@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -368,7 +369,12 @@ TEST_CASE("options of the program are refused, and the library has all others") 
 
 TEST_CASE("null pointers and structs of a wrong size are wrong usage") {
     const Session session = make_session(MIGRATE_SEND, nullptr);
-    CHECK(migrate_new(static_cast<migrate_side>(7)) == nullptr);
+    // A caller in C can give any number.
+    const unsigned number = 7;
+    migrate_side neither = MIGRATE_SEND;
+    static_assert(sizeof neither == sizeof number);
+    std::memcpy(&neither, &number, sizeof neither);
+    CHECK(migrate_new(neither) == nullptr);
     CHECK(migrate_open(nullptr) == MIGRATE_USAGE);
     CHECK(migrate_wait(nullptr, 0) == MIGRATE_USAGE);
     CHECK(migrate_get_owner(nullptr) == MIGRATE_OWNER_NONE);
