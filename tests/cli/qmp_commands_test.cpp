@@ -329,7 +329,7 @@ TEST_CASE("a receiver has no command that steers a sender") {
     const Json parameters = receiver.execute("query-migrate-parameters");
     CHECK(parameters["io-timeout"] == 30'000);
     CHECK_FALSE(parameters.contains("connect"));
-    CHECK(receiver.execute("query-migrate-capabilities").size() == 6);
+    CHECK(receiver.execute("query-migrate-capabilities").size() == 7);
 }
 
 }  // namespace migrate::cli

@@ -158,8 +158,7 @@ inline constexpr auto kLiveRows = in_section(
              "QMP's migrate-start-postcopy; on-stall: also when the migration stalls and throttle "
              "and downtime are at their limits; after-round=N: also after round N, and with 0 "
              "before the first one. A guest that can be paused within downtime-limit is switched "
-             "over without it.",
-         .everyday = true},
+             "over without it."},
         {.key = "max-postcopy-bandwidth",
          .type = OptionType::kBytesPerSecond,
          .side = OptionSide::kSend,
