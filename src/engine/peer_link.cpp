@@ -165,9 +165,12 @@ Status PeerLink::run() {
         queue_.close();
         return {};
     }
+    // A sender that lost the channels of a failed receiver ends its direction only, and waits for
+    // the reason (leave()).
+    const bool failed_before = cancellation_.error().has_value();
     if (!status) {
         if (status.error().kind() == ErrorKind::kLostConnection) {
-            peer_ended_ = true;
+            if (!failed_before) peer_ended_ = true;
             // A data channel may have noticed the loss a moment earlier. Its error is reported
             // then, because it names the place.
             cancellation_.confirm_lost();

@@ -127,8 +127,9 @@ TEST_CASE("pages that the guest writes again before their turn are sent later, a
     for (const Variant& variant : variants) {
         INFO(variant.options[1]);
         std::vector<std::string> options = variant.options;
-        options.insert(options.end(), {"--max-bandwidth", "30M/s", "--downtime-limit", "300ms",
-                                       "--max-downtime", "20s"});
+        options.insert(options.end(),
+                       {"--max-bandwidth", "30M/s", "--avail-switchover-bandwidth", "30M/s",
+                        "--downtime-limit", "300ms", "--max-downtime", "20s"});
         // The guest writes all of it in the time that a part of it takes.
         LiveRun run(folder, "workload:16M,rate=400,pattern=uniform,memory=" + variant.memory,
                     options);

@@ -70,10 +70,10 @@ TEST_CASE("a guest that writes faster than the network carries arrives whole in 
     const auto* const sink = GENERATE("anon:", "anon:huge=off", "memfd:");
     const auto* const when = GENERATE("after-round=0", "after-round=1");
     INFO(sink << ' ' << when);
-    LiveRun run(
-        folder, "workload:32M,rate=120,threads=2,warm-up=0",
-        {"--postcopy", when, "--max-bandwidth", "40M/s", "--max-postcopy-bandwidth", "40M/s"},
-        {"--sink", sink});
+    LiveRun run(folder, "workload:32M,rate=120,threads=2,warm-up=0",
+                {"--postcopy", when, "--max-bandwidth", "40M/s", "--avail-switchover-bandwidth",
+                 "40M/s", "--max-postcopy-bandwidth", "40M/s"},
+                {"--sink", sink});
     check_moved(run);
     INFO(run.sender.both() << run.receiver->both());
     check_figures(run.sent(), run.received());
@@ -107,7 +107,8 @@ TEST_CASE("a QMP client starts post-copy and sees its states", "[live]") {
     const std::string path = folder / "qmp";
     LiveRun run(folder, "workload:32M,rate=100,warm-up=0",
                 {"--qmp", "unix:" + path, "--postcopy", "manual", "--max-bandwidth", "40M/s",
-                 "--max-postcopy-bandwidth", "40M/s", "--downtime-limit", "1ms"});
+                 "--avail-switchover-bandwidth", "40M/s", "--max-postcopy-bandwidth", "40M/s",
+                 "--downtime-limit", "1ms"});
     REQUIRE(run.sender.await_text("connected to"));
     auto connected = qmp::Client::connect("unix:" + path, milliseconds(20'000), {});
     REQUIRE(connected);
@@ -154,9 +155,10 @@ TEST_CASE("QMP does not start post-copy that was not allowed", "[live]") {
 
 TEST_CASE("a migration that stalls goes on in post-copy", "[live]") {
     const TemporaryFolder folder;
-    LiveRun run(folder, "workload:16M,rate=120,warm-up=0",
-                {"--postcopy", "on-stall", "--max-bandwidth", "40M/s", "--max-postcopy-bandwidth",
-                 "40M/s", "--downtime-limit", "1ms"});
+    LiveRun run(
+        folder, "workload:16M,rate=120,warm-up=0",
+        {"--postcopy", "on-stall", "--max-bandwidth", "40M/s", "--avail-switchover-bandwidth",
+         "40M/s", "--max-postcopy-bandwidth", "40M/s", "--downtime-limit", "1ms"});
     check_moved(run);
     check_figures(run.sent(), run.received());
     CHECK(run.sent().at("ram").at("dirty-sync-count") > 1);
@@ -183,14 +185,15 @@ TEST_CASE("a guest arrives whole whatever connections of post-copy are cut", "[r
         }
         const bool at_once = any_of(random, 0, 1) == 0;
         INFO("seed " << seed << ", turn " << turn << ": " << describe_all(cuts));
-        const Broken broken = run_broken(
-            folder,
-            {"workload:24M,rate=100,threads=2,warm-up=0",
-             any_of(random, 0, 1) == 0 ? "anon:" : "memfd:",
-             {"--multifd-channels", "2", "--postcopy", at_once ? "after-round=0" : "after-round=1",
-              "--max-bandwidth", "60M/s", "--max-postcopy-bandwidth", "60M/s", "--io-timeout", "2s",
-              "--reconnect-timeout", "20s"}},
-            cuts);
+        const Broken broken =
+            run_broken(folder,
+                       {"workload:24M,rate=100,threads=2,warm-up=0",
+                        any_of(random, 0, 1) == 0 ? "anon:" : "memfd:",
+                        {"--multifd-channels", "2", "--postcopy",
+                         at_once ? "after-round=0" : "after-round=1", "--max-bandwidth", "60M/s",
+                         "--avail-switchover-bandwidth", "60M/s", "--max-postcopy-bandwidth",
+                         "60M/s", "--io-timeout", "2s", "--reconnect-timeout", "20s"}},
+                       cuts);
         INFO(broken.output);
         CHECK(broken.received.at("guest").at("check") == "passed");
         CHECK(broken.sent.at("guest-owner") == "destination");

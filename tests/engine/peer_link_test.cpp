@@ -270,6 +270,19 @@ TEST_CASE("a failure here is told to the peer") {
     CHECK(told.reason == "Ctrl-C");
 }
 
+TEST_CASE("a failure here is told to a peer that has ended its own direction because of it") {
+    // Which of the two the link finds first is up to the threads.
+    for (int i = 0; i < 100; ++i) {
+        Linked both;
+        both.cancellation.fail(Error("device bad failed"));
+        both.peer->finish_sending();
+        const auto heard = both.peer_hears();
+        REQUIRE(heard);
+        REQUIRE(heard->type == FrameType::kFailure);
+        REQUIRE(transport::decode_failure(heard->body).reason == "device bad failed");
+    }
+}
+
 TEST_CASE("the peer's reason wins over the data channel it broke") {
     Linked both;
     both.cancellation.fail_lost_connection(Error(ErrorKind::kLostConnection, "channel 3 closed"));

@@ -10,7 +10,7 @@
 namespace migrate::transport {
 namespace {
 
-constexpr std::uint16_t kLastType = 27;
+constexpr std::uint16_t kLastType = 29;
 constexpr std::uint16_t kRetired = 14;  // GUEST_STATE of protocol version 1
 
 std::span<const std::byte> bytes_of(const std::string& text) {

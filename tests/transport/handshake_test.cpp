@@ -373,7 +373,7 @@ TEST_CASE("the defaults of negotiated options are those of the protocol's versio
     CHECK(defaults ==
           "page-digests=on verify=none multifd-channels=auto multifd-packet-size=512K "
           "multifd-socket-buffer=auto "
-          "packet-checksum=auto multifd-compression=none ");
+          "packet-checksum=auto multifd-compression=none postcopy-ram=off ");
 }
 
 TEST_CASE("an offer names at most the regions allowed") {
