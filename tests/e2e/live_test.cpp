@@ -128,10 +128,11 @@ TEST_CASE("pages that the guest writes again before their turn are sent later, a
         INFO(variant.options[1]);
         std::vector<std::string> options = variant.options;
         options.insert(options.end(),
-                       {"--max-bandwidth", "30M/s", "--avail-switchover-bandwidth", "30M/s",
+                       {"--max-bandwidth", "120M/s", "--avail-switchover-bandwidth", "120M/s",
                         "--downtime-limit", "300ms", "--max-downtime", "20s"});
-        // The guest writes all of it in the time that a part of it takes.
-        LiveRun run(folder, "workload:16M,rate=400,pattern=uniform,memory=" + variant.memory,
+        // The guest writes all of it in the time that a part of it takes. Each channel has several
+        // parts, since it looks at the first one at once.
+        LiveRun run(folder, "workload:48M,rate=400,pattern=uniform,memory=" + variant.memory,
                     options);
         check_arrived(run);
         const nlohmann::json sent = run.sent();
