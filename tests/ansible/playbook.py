@@ -86,7 +86,7 @@ class Evacuation:
         for path in (self.folder / "async").glob("j*"):
             try:
                 line = json.loads(json.loads(path.read_text())["stdout"].splitlines()[-1])
-            except (ValueError, KeyError, IndexError):
+            except (OSError, ValueError, KeyError, IndexError):  # OSError: Ansible renames the file just now
                 continue
             if line["side"] == "recv":
                 found.append(line)
