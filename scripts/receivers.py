@@ -13,7 +13,7 @@ def start_receiver(program, port_file, *options, stderr=subprocess.DEVNULL):
     """Starts a receiver on a port of the kernel's choice. Returns the process and its port."""
     port_file.unlink(missing_ok=True)
     receiver = subprocess.Popen([program, "recv", "--listen", "127.0.0.1:0", "--port-file", port_file, *options],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end and receiver.poll() is None:
         if port_file.exists() and port_file.read_text().strip():

@@ -4,9 +4,14 @@ each link. Needs root. Everything ends with the process."""
 
 import ctypes
 import os
+import shutil
 import subprocess
-import time
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "qemu"))
+
+from waiting import Trouble, eventually  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
 MTU = 9000  # so that headers take less than a hundredth of a link
@@ -21,6 +26,17 @@ def command(*words, check=True):
     if check and done.returncode != 0:
         raise Missing(f"{' '.join(words)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def enter_own_namespace(*tools):
+    """Puts this process into a new network namespace, whose `lo` is up. `tools`: programs that it needs."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    for tool in ("ip", *tools):
+        if not shutil.which(tool):
+            raise Missing(f"there is no program '{tool}' (iproute2, nftables, util-linux)")
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise Missing(f"a network namespace cannot be made: {os.strerror(ctypes.get_errno())} (root can)")
+    command("ip", "link", "set", "lo", "up")
 
 
 class Link:
@@ -61,25 +77,22 @@ class Network:
     """The sender's host is this process; `there` is a prefix for commands of the receiver's host."""
 
     def __init__(self, rates):
-        for tool in ("ip", "tc", "nsenter", "unshare"):
-            if not any((Path(folder) / tool).exists() for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin")):
-                raise Missing(f"there is no program '{tool}' (iproute2, util-linux)")
-        os.environ["PATH"] += ":/usr/sbin:/sbin"
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-            raise Missing(f"a network namespace cannot be made: {os.strerror(ctypes.get_errno())} (root can)")
+        enter_own_namespace("tc", "nsenter", "unshare")
         self.holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self.await_namespace()
-        command("ip", "link", "set", "lo", "up")
         self.links = [Link(index, mbit, self.holder) for index, mbit in enumerate(rates)]
         self.there = ["nsenter", "--target", str(self.holder.pid), "--net"]
 
     def await_namespace(self):
         own = os.readlink("/proc/self/ns/net")
-        deadline = time.monotonic() + 20
-        while os.readlink(f"/proc/{self.holder.pid}/ns/net") == own:
-            if time.monotonic() > deadline or self.holder.poll() is not None:
-                raise Missing("unshare --net does not make a network namespace")
-            time.sleep(0.01)
+
+        def entered():
+            return self.holder.poll() is None and os.readlink(f"/proc/{self.holder.pid}/ns/net") != own
+
+        try:
+            eventually(entered, 20)
+        except Trouble:
+            raise Missing("unshare --net does not make a network namespace") from None
 
     def close(self):
         self.holder.stdin.close()

@@ -16,11 +16,13 @@ import time
 from pathlib import Path
 
 import links
+from waiting import ends_within
 
 SKIPPED = 77
 DEADLINE_S = 240
 SILENCE_S = 2  # io-timeout: a link that is silent for longer is lost
 NEAR = 0.95
+SAMPLE_S = 0.02  # between two looks at the links' counters
 
 
 class Run:
@@ -61,13 +63,13 @@ class Run:
             self.sample()
             if self.sender.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"FAILED: {what}; the sender said:\n{''.join(self.said)}")
-            time.sleep(0.02)
+            ends_within(self.sender, SAMPLE_S)
         self.sample()
 
     def finish(self):
-        while self.sender.poll() is None:
+        while not ends_within(self.sender, SAMPLE_S):
             self.sample()
-            time.sleep(0.02)
+        self.sender.wait()
         error = self.receiver.communicate(timeout=DEADLINE_S)[1]
         self.reader.join(20)
         if self.sender.returncode != 0 or self.receiver.returncode != 0:

@@ -7,7 +7,6 @@ MIGRATE_TEST_SEED the moments. The test runs in a network namespace of its own, 
 import filecmp
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import links  # noqa: E402
 from both_sides import Run  # noqa: E402
 from waiting import ends_within  # noqa: E402
 
@@ -128,14 +128,11 @@ class Silences(unittest.TestCase):
 
 def main():
     Silences.binary = sys.argv.pop(1)
-    if "MIGRATE_TEST_NAMESPACE" not in os.environ:
-        missing = [tool for tool in ("unshare", "nft", "ip", "ss") if not shutil.which(tool)]
-        if missing or subprocess.run(["unshare", "-n", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-            print("skipped:", f"{missing[0]} is not installed" if missing else "no right to make a network namespace")
-            sys.exit(SKIPPED)
-        os.environ["MIGRATE_TEST_NAMESPACE"] = "yes"
-        os.execvp("unshare", ["unshare", "-n", sys.executable, "-B", __file__, Silences.binary, *sys.argv[1:]])
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    try:
+        links.enter_own_namespace("nft", "ss")
+    except links.Missing as missing:
+        print("skipped:", missing)
+        sys.exit(SKIPPED)
     nft(RULES)
     unittest.main(verbosity=2)
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "qemu"))
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(PROJECT / "tests/qemu"), str(PROJECT / "scripts")]
 
 from faults import CuttableRoute  # noqa: E402
+from receivers import start_receiver  # noqa: E402
 from waiting import eventually  # noqa: E402
 
 ENDS_WITHIN_S = 60
@@ -23,23 +25,21 @@ class Run:
 
     def __init__(self, binary, folder, source, sink="anon:", send=(), recv=(), relay=False):
         self.folder = Path(folder)
-        self.binary = binary
-        port_file = self.folder / "port"
-        for old in (port_file, *self.folder.glob("*.json"), *self.folder.glob("*.events")):
-            old.unlink(missing_ok=True)
-        self.receiver = self.start("recv", "--listen", "127.0.0.1:0", "--sink", sink, "--port-file", port_file, *recv)
-        eventually(lambda: port_file.exists() or self.receiver.poll() is not None)
-        self.port = int(port_file.read_text())
+        for old in (*self.folder.glob("*.json"), *self.folder.glob("*.events")):
+            old.unlink()
+        self.receiver, self.port = start_receiver(binary, self.folder / "port", "--sink", sink, *recv,
+                                                  *self.files("recv"), stderr=subprocess.PIPE)
         self.relay = CuttableRoute() if relay else None
         endpoint = f"127.0.0.1:{self.port}"
         self.first = {"recv": self.stats("recv")}
-        self.sender = self.start("send", "--connect", self.relay.to(endpoint) if relay else endpoint, "--source", source,
-                                 *send)
+        route = self.relay.to(endpoint) if relay else endpoint
+        self.sender = subprocess.Popen(
+            [binary, "send", "--connect", route, "--source", source, *send, *self.files("send")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-    def start(self, side, *words):
-        files = ["--stats", self.folder / f"{side}.json", "--events", self.folder / f"{side}.events"]
-        return subprocess.Popen([self.binary, side, *words, *files], stdin=subprocess.DEVNULL, text=True,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    def files(self, side):
+        """The options that name the files of a side."""
+        return "--stats", self.folder / f"{side}.json", "--events", self.folder / f"{side}.events"
 
     def stats(self, side):
         return json.loads((self.folder / f"{side}.json").read_text())
