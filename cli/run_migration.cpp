@@ -60,7 +60,8 @@ Status send(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(config.security, read_security(signals, settings, remotes_of(config)));
+    MIGRATE_ASSIGN(config.security,
+                   read_security(signals, settings, engine::remotes_of(config.paths)));
     const std::string where = engine::paths_text(config.paths);
     MIGRATE_ASSIGN(const guest::Machine machine,
                    unless_signalled<guest::Machine>(signals, "open the source", [settings] {

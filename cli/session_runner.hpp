@@ -54,26 +54,13 @@ inline Status open_outputs(const Settings& settings, const Signals& signals, Run
     return {};
 }
 
-// The addresses to which a sender connects.
-inline std::vector<transport::Address> remotes_of(const engine::SendConfig& config) {
-    std::vector<transport::Address> addresses;
-    for (const engine::PathConfig& path : config.paths) addresses.push_back(path.route.remote);
-    return addresses;
-}
-
 // Reads the credentials, unless a signal comes first. `addresses`: those of the paths, or of
 // --listen.
 inline Result<transport::Security> read_security(const Signals& signals, const Settings& settings,
                                                  const std::vector<transport::Address>& addresses) {
-    MIGRATE_ASSIGN(
-        transport::Security security,
-        unless_signalled<transport::Security>(signals, "read the TLS credentials", [settings] {
-            return transport::make_security(settings);
-        }));
-    for (const transport::Address& address : addresses) {
-        MIGRATE_TRY(transport::check_reach(security, address));
-    }
-    return security;
+    return unless_signalled<transport::Security>(
+        signals, "read the TLS credentials",
+        [settings, addresses] { return engine::make_security(settings, addresses); });
 }
 
 // Says on which address a receiver listens and what confines it, and writes its port to the

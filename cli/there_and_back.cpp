@@ -210,7 +210,8 @@ Status send_there_and_back(const Settings& settings, RunResult& result) {
     MIGRATE_ASSIGN(const Signals signals, Signals::create());
     MIGRATE_TRY(open_outputs(settings, signals, result));
     MIGRATE_ASSIGN(engine::SendConfig there, engine::make_send_config(settings));
-    MIGRATE_ASSIGN(there.security, read_security(signals, settings, remotes_of(there)));
+    MIGRATE_ASSIGN(there.security,
+                   read_security(signals, settings, engine::remotes_of(there.paths)));
     engine::RecvConfig back;
     MIGRATE_ASSIGN(transport::Address return_address,
                    transport::parse_address(settings.get<"return-listen">()));

@@ -190,6 +190,12 @@ Status check_paths(std::span<const PathConfig> paths) {
     return {};
 }
 
+std::vector<transport::Address> remotes_of(std::span<const PathConfig> paths) {
+    std::vector<transport::Address> addresses;
+    for (const PathConfig& path : paths) addresses.push_back(path.route.remote);
+    return addresses;
+}
+
 std::string paths_text(std::span<const PathConfig> paths) {
     std::string text;
     for (const PathConfig& path : paths) {

@@ -37,6 +37,9 @@ std::vector<std::uint16_t> interleave(std::span<const std::uint16_t> channels);
 // Checks that this host has the addresses and interfaces of the paths. kUsage names the path.
 Status check_paths(std::span<const PathConfig> paths);
 
+// The addresses to which the paths lead.
+std::vector<transport::Address> remotes_of(std::span<const PathConfig> paths);
+
 // "a:1", "a:1 b:2 from 10.0.0.1": for messages.
 std::string paths_text(std::span<const PathConfig> paths);
 

@@ -106,6 +106,15 @@ Status read_postcopy(const Settings& settings, SendConfig& config) {
 
 }  // namespace
 
+Result<transport::Security> make_security(const Settings& settings,
+                                          const std::vector<transport::Address>& addresses) {
+    MIGRATE_ASSIGN(transport::Security security, transport::make_security(settings));
+    for (const transport::Address& address : addresses) {
+        MIGRATE_TRY(transport::check_reach(security, address));
+    }
+    return security;
+}
+
 Result<SendConfig> make_send_config(const Settings& settings) {
     SendConfig config;
     MIGRATE_ASSIGN(config.paths, make_paths(settings));

@@ -70,6 +70,10 @@ Result<Tunables> tunables_for_way_back(const std::map<std::string, std::string>&
 // Reads settings of Side::kSend that passed validate(), but for the security: make_security() reads
 // its files, which may wait.
 Result<SendConfig> make_send_config(const Settings& settings);
+// transport::make_security(), for connections to or at these addresses: also kUsage if one of them
+// needs encryption (transport::check_reach()).
+Result<transport::Security> make_security(const Settings& settings,
+                                          const std::vector<transport::Address>& addresses);
 
 struct RecvConfig {
     std::vector<transport::Address> listen;  // at least one

@@ -26,15 +26,6 @@ Result<std::vector<GivenRegion>> make_regions(const Given& given) {
     return regions;
 }
 
-Result<transport::Security> read_security(const Settings& settings,
-                                          const std::vector<transport::Address>& addresses) {
-    MIGRATE_ASSIGN(transport::Security security, transport::make_security(settings));
-    for (const transport::Address& address : addresses) {
-        MIGRATE_TRY(transport::check_reach(security, address));
-    }
-    return security;
-}
-
 Status check_sender(const Settings& settings, const Given& given,
                     std::span<const GivenRegion> regions) {
     if (!given.callbacks) return {};
@@ -63,9 +54,8 @@ class Sender final : public OneSide {
         MIGRATE_ASSIGN(std::vector<GivenRegion> regions, make_regions(given));
         MIGRATE_TRY(check_sender(settings, given, regions));
         MIGRATE_ASSIGN(engine::SendConfig config, engine::make_send_config(settings));
-        std::vector<transport::Address> remotes;
-        for (const engine::PathConfig& path : config.paths) remotes.push_back(path.route.remote);
-        MIGRATE_ASSIGN(config.security, read_security(settings, remotes));
+        MIGRATE_ASSIGN(config.security,
+                       engine::make_security(settings, engine::remotes_of(config.paths)));
         std::unique_ptr<Sender> sender(new Sender);
         sender->memory_ = make_given_source(std::move(regions), given.callbacks);
         if (given.callbacks) {
@@ -108,7 +98,7 @@ class Receiver final : public OneSide {
         MIGRATE_ASSIGN(std::vector<GivenRegion> made, make_regions(given));
         const auto regions = std::make_shared<const std::vector<GivenRegion>>(std::move(made));
         MIGRATE_ASSIGN(engine::RecvConfig config, engine::make_recv_config(settings));
-        MIGRATE_ASSIGN(config.security, read_security(settings, config.listen));
+        MIGRATE_ASSIGN(config.security, engine::make_security(settings, config.listen));
         config.sink = kDescription;
         config.open = [regions, callbacks = given.callbacks]() -> Result<guest::Destination> {
             return guest::Destination{.memory = make_given_sink(regions),
