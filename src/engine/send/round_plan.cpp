@@ -47,12 +47,13 @@ std::uint64_t PlannedPages::count(PageRange range) const {
 }
 
 RoundPlan::RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitmaps written,
-                     Bitmaps given_back, Bitmaps arrived)
+                     Bitmaps given_back, Bitmaps arrived, const Postponing& postponing)
     : regions_(regions),
       workers_(workers),
       written_(written),
       given_back_(given_back),
       arrived_(arrived),
+      postponing_(postponing),
       pages_(count()) {
     cursors_.push_back(std::make_unique<WorkCursor>(regions, workers, work_of(arrived)));
 }
@@ -75,30 +76,25 @@ std::optional<WorkSpan> RoundPlan::claim(unsigned group) const {
 }
 
 RoundPlan RoundPlan::all(std::span<const RegionInfo> regions, unsigned workers) {
-    return {regions, workers, {}, {}, {}};
+    return {regions, workers, {}, {}, {}, {}};
 }
 
 RoundPlan RoundPlan::written(std::span<const RegionInfo> regions, unsigned workers, Bitmaps pages,
                              Bitmaps given_back) {
-    return {regions, workers, pages, given_back, {}};
+    return {regions, workers, pages, given_back, {}, {}};
 }
 
 RoundPlan RoundPlan::without(Bitmaps arrived) const {
-    RoundPlan plan(regions_, workers_, written_, given_back_, arrived);
-    return finder_ != nullptr ? plan.postponing(*finder_, postponed_) : std::move(plan);
+    return {regions_, workers_, written_, given_back_, arrived, postponing_};
 }
 
 RoundPlan RoundPlan::postponing(WrittenAgain& finder,
                                 std::span<memory::PageBitmap> postponed) const {
-    RoundPlan plan(regions_, workers_, written_, given_back_, arrived_);
-    plan.finder_ = &finder;
-    plan.postponed_ = postponed;
-    plan.pages_ = plan.count();
-    return plan;
+    return {regions_, workers_, written_, given_back_, arrived_, {&finder, postponed}};
 }
 
 Result<RoundPlan::Part> RoundPlan::next_part(const WorkSpan& rest) const {
-    if (finder_ == nullptr) return Part{rest.pages};
+    if (postponing_.finder == nullptr) return Part{rest.pages};
     Part part{{rest.pages.first, 0}};
     std::uint64_t to_send = 0;
     while (part.pages.end() < rest.pages.end() && to_send < kPagesPerPart) {
@@ -123,7 +119,7 @@ Result<std::uint64_t> RoundPlan::postpone(RegionId region, PageRange unit,
     const std::uint64_t end = pages.next_unplanned(first, unit.end());
     // Often all of them are in one run.
     const PageRange looked{first, (end - first == planned ? end : unit.end()) - first};
-    MIGRATE_TRY(finder_->find(region, looked, postponed_[index_of(region)]));
+    MIGRATE_TRY(postponing_.finder->find(region, looked, postponing_.pages[index_of(region)]));
     return planned - pages.count(unit);
 }
 
@@ -132,7 +128,7 @@ PlannedPages RoundPlan::pages_of(RegionId region) const {
     const auto bitmap = [index](Bitmaps bitmaps) {
         return bitmaps.empty() ? nullptr : &bitmaps[index];
     };
-    return {bitmap(written_), bitmap(given_back_), bitmap(arrived_), bitmap(postponed_)};
+    return {bitmap(written_), bitmap(given_back_), bitmap(arrived_), bitmap(postponing_.pages)};
 }
 
 std::uint64_t RoundPlan::count() const {

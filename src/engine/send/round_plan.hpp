@@ -83,8 +83,13 @@ class RoundPlan {
     PlannedPages pages_of(RegionId region) const;
 
   private:
+    // Finds pages to postpone, and notes them; without a finder no page is postponed.
+    struct Postponing {
+        WrittenAgain* finder = nullptr;
+        std::span<memory::PageBitmap> pages{};
+    };
     RoundPlan(std::span<const RegionInfo> regions, unsigned workers, Bitmaps written,
-              Bitmaps given_back, Bitmaps arrived);
+              Bitmaps given_back, Bitmaps arrived, const Postponing& postponing);
     std::uint64_t count() const;
     Result<std::uint64_t> postpone(RegionId region, PageRange unit, std::uint64_t planned) const;
 
@@ -93,8 +98,7 @@ class RoundPlan {
     Bitmaps written_;  // empty: all pages
     Bitmaps given_back_;
     Bitmaps arrived_;
-    WrittenAgain* finder_ = nullptr;  // null: no page is postponed
-    std::span<memory::PageBitmap> postponed_;
+    Postponing postponing_;
     std::uint64_t pages_;
     std::vector<std::unique_ptr<WorkCursor>> cursors_;  // one for each group
 };
