@@ -20,6 +20,17 @@ void warn_of_postcopy() {
         "lost");
 }
 
+PostcopyReport report_of(const PostcopyProgress& progress, const PostcopyPages& pages) {
+    const PostcopyProgress::Figures figures = progress.figures();
+    PostcopyReport report;
+    report.normal = pages.normal.load(std::memory_order_relaxed);
+    report.zero = pages.zero.load(std::memory_order_relaxed);
+    report.duration = figures.duration;
+    report.interruptions = figures.interruptions;
+    report.paused = figures.paused;
+    return report;
+}
+
 bool follow_postcopy(SessionCore& core, PostcopyProgress& progress) {
     PostcopyState seen = PostcopyState::kNone;
     while (seen != PostcopyState::kComplete) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The wait of a session's thread for the end of post-copy; the same on both sides.
+// The parts of post-copy that are the same on both sides: the wait of a session's thread for its
+// end, the warning, and the figures that both have.
 #pragma once
 
+#include "engine/postcopy/page_sender.hpp"
 #include "engine/postcopy/postcopy_progress.hpp"
+#include "engine/postcopy/postcopy_report.hpp"
 #include "engine/session_core.hpp"
 
 namespace migrate::engine {
@@ -13,5 +16,8 @@ bool follow_postcopy(SessionCore& core, PostcopyProgress& progress);
 
 // The warning at the begin of post-copy.
 void warn_of_postcopy();
+
+// A report with the progress and the pages that were sent or placed.
+PostcopyReport report_of(const PostcopyProgress& progress, const PostcopyPages& pages);
 
 }  // namespace migrate::engine

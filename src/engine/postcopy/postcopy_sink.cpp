@@ -6,6 +6,7 @@
 
 #include "base/catching.hpp"
 #include "base/log.hpp"
+#include "engine/postcopy/postcopy_follow.hpp"
 #include "transport/arrived_pages.hpp"
 
 namespace migrate::engine {
@@ -394,15 +395,9 @@ void PostcopySink::await_goodbye() {
 }
 
 PostcopyReport PostcopySink::report() const {
-    const PostcopyProgress::Figures figures = progress_.figures();
-    PostcopyReport report{.missing = 0,
-                          .normal = placed_.normal.load(std::memory_order_relaxed),
-                          .zero = placed_.zero.load(std::memory_order_relaxed),
-                          .dropped = dropped_.load(std::memory_order_relaxed),
-                          .duration = figures.duration,
-                          .interruptions = figures.interruptions,
-                          .paused = figures.paused,
-                          .latency = latency_.report()};
+    PostcopyReport report = report_of(progress_, placed_);
+    report.dropped = dropped_.load(std::memory_order_relaxed);
+    report.latency = latency_.report();
     const MutexLock lock(mutex_);
     report.missing = shared_.missing;
     report.requests = shared_.requests;

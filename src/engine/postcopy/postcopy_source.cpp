@@ -7,6 +7,7 @@
 
 #include "base/catching.hpp"
 #include "base/log.hpp"
+#include "engine/postcopy/postcopy_follow.hpp"
 #include "transport/arrived_pages.hpp"
 #include "transport/connector.hpp"
 
@@ -334,13 +335,7 @@ Status PostcopySource::send_some(Pair& pair, const PageQueue::Span& next, PageSe
 }
 
 PostcopyReport PostcopySource::report() const {
-    const PostcopyProgress::Figures figures = progress_.figures();
-    PostcopyReport report{.missing = 0,
-                          .normal = sent_.normal.load(std::memory_order_relaxed),
-                          .zero = sent_.zero.load(std::memory_order_relaxed),
-                          .duration = figures.duration,
-                          .interruptions = figures.interruptions,
-                          .paused = figures.paused};
+    PostcopyReport report = report_of(progress_, sent_);
     const MutexLock lock(mutex_);
     report.missing = overall_.missing;
     report.requests = overall_.requests;
