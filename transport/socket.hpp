@@ -54,7 +54,7 @@ struct StallLimits {
     static StallLimits both(std::chrono::milliseconds limit) { return {limit, limit}; }
 };
 
-// What the kernel knows of a connection (TCP_INFO).
+// The figures of a connection that the kernel keeps (TCP_INFO).
 struct TcpFigures {
     std::uint64_t retransmits = 0;           // packets that were sent again
     std::chrono::microseconds round_trip{};  // smoothed; 0: unknown

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-// What has to hold of every migration that ended in post-copy and lost no connection in it.
+// Checks the figures of a migration that ended in post-copy and lost no connection in it.
 void check_figures(const json& sent, const json& received) {
     const json& there = received.at("postcopy");
     const json& here = sent.at("postcopy");

@@ -147,7 +147,7 @@ TEST_CASE("a round that is repaired sends every page that was not postponed, and
     const ArrivedBitmaps arrived = groups.arrived(2);
     CHECK(arrived.pages() == groups.receiving->pages().total());
     CHECK(arrived.pages() < pages / 2);
-    // Of the parts that nobody has looked at yet, every page is missing.
+    // Every page of a part that nobody has looked at yet is missing.
     CHECK(groups.sending->missing(arrived.bitmaps()) >= pages / 2 - arrived.pages());
     groups.receiving->continue_round(2);
     const auto sent = must(groups.sending->continue_round(arrived.bitmaps(), {}));
